@@ -1,0 +1,161 @@
+//! Separable antialiased resampling in one written-down order, so that every machine computes the same bits.
+//!
+//! The filter is that of Pillow and of PyTorch's `interpolate(antialias=True)`: pixel centres at half-integers, a
+//! kernel whose support grows with the scale when the picture shrinks, weights normalised over the pixels inside it.
+//! Weights are computed in f64 and rounded once to f32. Each pass sums its taps in ascending order, each step one
+//! multiplication and one addition (no fused multiply-add); rows are filtered first, then columns.
+
+/// A resampling kernel: its radius in source pixels at scale 1, and its value at a distance.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// Distance from which the kernel is zero.
+    pub radius: f64,
+    /// The kernel's value at a distance from the centre.
+    pub value: fn(f64) -> f64,
+}
+
+/// The triangle kernel.
+pub const TRIANGLE: Kernel = Kernel { radius: 1.0, value: |x| (1.0 - x.abs()).max(0.0) };
+
+/// Keys' cubic convolution with a = -0.5 (Keys 1981), as Pillow and PyTorch's antialiased bicubic use it.
+pub const CUBIC: Kernel = Kernel {
+    radius: 2.0,
+    value: |x| {
+        const A: f64 = -0.5;
+        let x = x.abs();
+        if x < 1.0 {
+            ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+        } else if x < 2.0 {
+            (((x - 5.0) * x + 8.0) * x - 4.0) * A
+        } else {
+            0.0
+        }
+    },
+};
+
+/// The taps of one axis: for each output position a first input position and its weights.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    input: usize,
+    taps: Vec<(usize, Vec<f32>)>,
+}
+
+impl Filter {
+    /// The taps that turn `input` samples into `output` samples.
+    ///
+    /// # Panics
+    /// When `input` or `output` is zero.
+    pub fn new(input: usize, output: usize, kernel: Kernel) -> Filter {
+        assert!(input > 0 && output > 0, "an axis of zero samples cannot be resampled");
+        let scale = input as f64 / output as f64;
+        let stretch = scale.max(1.0);
+        let support = kernel.radius * stretch;
+        let taps = (0..output)
+            .map(|i| {
+                let centre = (i as f64 + 0.5) * scale;
+                let first = (centre - support + 0.5).floor().max(0.0) as usize;
+                let last = ((centre + support + 0.5).floor() as usize).min(input);
+                let weights: Vec<f64> =
+                    (first..last).map(|j| (kernel.value)((j as f64 - centre + 0.5) / stretch)).collect();
+                let sum: f64 = weights.iter().sum();
+                (first, weights.iter().map(|w| (w / sum) as f32).collect())
+            })
+            .collect();
+        Filter { input, taps }
+    }
+
+    /// Samples on the input side.
+    pub fn input(&self) -> usize {
+        self.input
+    }
+
+    /// Samples on the output side.
+    pub fn output(&self) -> usize {
+        self.taps.len()
+    }
+
+    /// Filters one line: `input` is `[self.input(), channels]`, `output` is `[self.output(), channels]`.
+    ///
+    /// # Panics
+    /// When a slice has another length.
+    pub fn line(&self, input: &[f32], output: &mut [f32], channels: usize) {
+        assert_eq!(input.len(), self.input * channels);
+        assert_eq!(output.len(), self.output() * channels);
+        for ((first, weights), out) in self.taps.iter().zip(output.chunks_exact_mut(channels)) {
+            weighted_sum(&input[first * channels..], channels, weights, out);
+        }
+    }
+
+    /// Filters across lines: `lines` is `[self.input(), width]`, the result's line `row` goes to `out` (`[width]`).
+    ///
+    /// # Panics
+    /// When a slice has another length or `row` is not below [`Filter::output`].
+    pub fn across(&self, lines: &[f32], width: usize, row: usize, out: &mut [f32]) {
+        assert_eq!(lines.len(), self.input * width);
+        let (first, weights) = &self.taps[row];
+        weighted_sum(&lines[first * width..], width, weights, out);
+    }
+}
+
+/// `out = sum_i weights[i] * input[i * stride ..]`, taps in ascending order.
+fn weighted_sum(input: &[f32], stride: usize, weights: &[f32], out: &mut [f32]) {
+    out.fill(0.0);
+    for (line, weight) in input.chunks_exact(stride).zip(weights) {
+        for (o, v) in out.iter_mut().zip(line) {
+            *o += weight * v;
+        }
+    }
+}
+
+/// Resamples `input` (`[rows, cols, channels]`) to `[vertical.output(), horizontal.output(), channels]`.
+///
+/// # Panics
+/// When `input` does not have `vertical.input() * cols * channels` values.
+pub fn resample(
+    input: &[f32],
+    cols: usize,
+    channels: usize,
+    vertical: &Filter,
+    horizontal: &Filter,
+) -> Vec<f32> {
+    assert_eq!(input.len(), vertical.input() * cols * channels);
+    let width = horizontal.output() * channels;
+    let mut lines = vec![0.0; vertical.input() * width];
+    for (line, out) in input.chunks_exact(cols * channels).zip(lines.chunks_exact_mut(width)) {
+        horizontal.line(line, out, channels);
+    }
+    let mut output = vec![0.0; vertical.output() * width];
+    for (row, out) in output.chunks_exact_mut(width).enumerate() {
+        vertical.across(&lines, width, row, out);
+    }
+    output
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_keeps_the_bits() {
+        let input: Vec<f32> = (0..35).map(|i| (i as f32).sin()).collect();
+        for kernel in [TRIANGLE, CUBIC] {
+            let output = resample(&input, 7, 1, &Filter::new(5, 5, kernel), &Filter::new(7, 7, kernel));
+            assert_eq!(output, input);
+        }
+    }
+
+    #[test]
+    fn weights_sum_to_one_and_a_constant_stays() {
+        for (from, to) in [(1, 16), (7, 16), (500, 224), (16, 1), (224, 500)] {
+            for kernel in [TRIANGLE, CUBIC] {
+                let filter = Filter::new(from, to, kernel);
+                let mut out = vec![0.0; to];
+                filter.line(&vec![0.75; from], &mut out, 1);
+                // Each of up to 2 * support weights is rounded once, each addition once.
+                let taps = filter.taps.iter().map(|t| t.1.len()).max().unwrap();
+                let bound = 2.0 * taps as f32 * f32::EPSILON;
+                assert!(out.iter().all(|v| (v - 0.75).abs() <= bound), "{from} -> {to}");
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Microraptor: frozen DINOv3 features and light probe heads on the machine beside the patient.
+//!
+//! The layers, each ignorant of those after it: [`kernels`], [`vit`], [`checkpoint`], [`graph`], [`engine`],
+//! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary.
+//! `docs/architecture.md` tells how they fit together.
+
+pub mod checkpoint;
+pub mod heads;
+pub mod input;
+pub mod kernels;
+pub mod output;
+pub mod vit;

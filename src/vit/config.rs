@@ -1,0 +1,169 @@
+//! The architecture: one `Config` for the whole family, DINOv3 and plain ViTs alike.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Size, SizeError};
+
+/// The feed-forward half of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mlp {
+    /// `down(gelu(up(x)))` with the exact (erf) GELU.
+    Gelu,
+    /// `down(silu(gate(x)) * up(x))` (arXiv 2002.05202): DINOv3 ViT-S+ and larger.
+    SwiGlu,
+}
+
+/// Where a token's position enters.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Positions {
+    /// Axial rotary embedding of queries and keys of patch tokens (DINOv3 section 3.2, arXiv 2104.09864).
+    Rope,
+    /// A learned vector for CLS and for each patch of a `rows` x `cols` grid, added to the tokens (ViT).
+    Learned {
+        /// Rows of the grid that the checkpoint was trained with.
+        rows: usize,
+        /// Columns of that grid.
+        cols: usize,
+    },
+}
+
+/// The architecture of a vision transformer of the family.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Width of a token.
+    pub dim: usize,
+    /// Number of encoder blocks.
+    pub depth: usize,
+    /// Attention heads; `dim / heads` is the width of one.
+    pub heads: usize,
+    /// Side of a square patch in pixels.
+    pub patch: usize,
+    /// Kind of the feed-forward half.
+    pub mlp: Mlp,
+    /// Hidden width of the feed-forward half.
+    pub hidden: usize,
+    /// Register tokens between CLS and the patches.
+    pub registers: usize,
+    /// Positions.
+    pub positions: Positions,
+    /// Whether each branch is scaled per channel before it joins the residual stream.
+    pub layer_scale: bool,
+    /// Epsilon of every LayerNorm.
+    pub norm_eps: f32,
+}
+
+/// A `Config` that no checkpoint can have.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ConfigError {
+    /// A number is zero or absurd.
+    #[error("{field} is {value}, expected 1 to {max}")]
+    Range {
+        /// Name of the field of [`Config`].
+        field: &'static str,
+        /// Its value.
+        value: usize,
+        /// The largest value that is accepted.
+        max: usize,
+    },
+    /// The heads do not divide the width.
+    #[error("a width of {dim} cannot be split into {heads} heads")]
+    Heads {
+        /// Width of a token.
+        dim: usize,
+        /// Number of heads.
+        heads: usize,
+    },
+    /// Rotary embedding needs a head width that is a multiple of four.
+    #[error("rotary positions need a head width that is a multiple of 4, not {0}")]
+    HeadDim(usize),
+    /// The epsilon is not a small positive number.
+    #[error("LayerNorm epsilon {0} is not between 0 and 1")]
+    Epsilon(f32),
+}
+
+impl Config {
+    /// Width of one attention head.
+    pub const fn head_dim(&self) -> usize {
+        self.dim / self.heads
+    }
+
+    /// Tokens before the patches: CLS and registers.
+    pub const fn prefix(&self) -> usize {
+        1 + self.registers
+    }
+
+    /// Tokens of an image of `size`.
+    ///
+    /// # Errors
+    /// [`SizeError`] when `size` is not a whole number of patches.
+    pub fn tokens(&self, size: Size) -> Result<usize, SizeError> {
+        let (rows, cols) = size.grid(self.patch)?;
+        Ok(self.prefix() + rows * cols)
+    }
+
+    /// Refuses what no checkpoint can have, so that later arithmetic cannot overflow or divide by zero.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the field.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut limits = vec![
+            ("dim", self.dim, 16384),
+            ("depth", self.depth, 256),
+            ("heads", self.heads, 256),
+            ("patch", self.patch, 256),
+            ("hidden", self.hidden, 131072),
+        ];
+        if let Positions::Learned { rows, cols } = self.positions {
+            limits.extend([("position rows", rows, 4096), ("position cols", cols, 4096)]);
+        }
+        for (field, value, max) in limits {
+            if value == 0 || value > max {
+                return Err(ConfigError::Range { field, value, max });
+            }
+        }
+        if self.registers > 256 {
+            return Err(ConfigError::Range { field: "registers", value: self.registers, max: 256 });
+        }
+        if !self.dim.is_multiple_of(self.heads) {
+            return Err(ConfigError::Heads { dim: self.dim, heads: self.heads });
+        }
+        if self.positions == Positions::Rope && !self.head_dim().is_multiple_of(4) {
+            return Err(ConfigError::HeadDim(self.head_dim()));
+        }
+        if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
+            return Err(ConfigError::Epsilon(self.norm_eps));
+        }
+        Ok(())
+    }
+
+    /// Multiply-accumulates of one forward pass: patch embedding, projections, MLP and both attention products.
+    ///
+    /// # Errors
+    /// [`SizeError`] when `size` is not a whole number of patches.
+    ///
+    /// ```
+    /// # use microraptor::vit::{Config, Mlp, Positions, Size};
+    /// let vits16 = Config {
+    ///     dim: 384, depth: 12, heads: 6, patch: 16, mlp: Mlp::Gelu, hidden: 1536, registers: 4,
+    ///     positions: Positions::Rope, layer_scale: true, norm_eps: 1e-5,
+    /// };
+    /// let macs = vits16.macs(Size::square(224)).unwrap();
+    /// assert_eq!((macs as f64 / 1e9 * 10.0).round() / 10.0, 4.7);
+    /// ```
+    pub fn macs(&self, size: Size) -> Result<u64, SizeError> {
+        let tokens = self.tokens(size)?;
+        let patches = tokens - self.prefix();
+        let mlp_matrices = match self.mlp {
+            Mlp::Gelu => 2,
+            Mlp::SwiGlu => 3,
+        };
+        let linear = 4 * self.dim * self.dim + mlp_matrices * self.dim * self.hidden;
+        let attention = 2 * tokens * self.dim;
+        let block = tokens * (linear + attention);
+        let embed = patches * 3 * self.patch * self.patch * self.dim;
+        Ok((embed + self.depth * block) as u64)
+    }
+}

@@ -1,0 +1,20 @@
+//! What the model is: its [`Config`], its [`Weights`], rotary positions, and a plain f32 forward pass.
+//!
+//! Everything here is written to be read beside the papers: DINOv3 (arXiv 2508.10104), ViT (arXiv 2010.11929) and
+//! DeiT (arXiv 2012.12877). [`forward`] is the reference that every faster path is compared with.
+
+mod config;
+mod forward;
+mod position;
+mod preprocess;
+mod seeded;
+mod size;
+mod weights;
+
+pub use config::{Config, ConfigError, Mlp, Positions};
+pub use forward::{Trace, forward};
+pub use position::{RopeTable, default_periods, learned_positions};
+pub use preprocess::{Interpolation, Preprocess};
+pub use seeded::seeded_weights;
+pub use size::{Size, SizeError};
+pub use weights::{Block, Linear, MlpWeights, Norm, Weights, WeightsError};

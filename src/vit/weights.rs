@@ -1,0 +1,196 @@
+//! The parameters of a model, all f32, in the order in which the forward pass meets them.
+
+use super::{Config, Mlp, Positions};
+
+/// A dense layer `y = x W^T + b`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Linear {
+    /// `[outputs, inputs]`, row-major.
+    pub weight: Vec<f32>,
+    /// `[outputs]`; zeros where the checkpoint has no bias.
+    pub bias: Vec<f32>,
+}
+
+/// The affine part of a LayerNorm.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Norm {
+    /// `[dim]`
+    pub weight: Vec<f32>,
+    /// `[dim]`
+    pub bias: Vec<f32>,
+}
+
+/// The feed-forward half of a block.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MlpWeights {
+    /// [`Mlp::Gelu`]
+    Gelu {
+        /// `[hidden, dim]`
+        up: Linear,
+        /// `[dim, hidden]`
+        down: Linear,
+    },
+    /// [`Mlp::SwiGlu`]
+    SwiGlu {
+        /// `[hidden, dim]`, passes through SiLU.
+        gate: Linear,
+        /// `[hidden, dim]`
+        up: Linear,
+        /// `[dim, hidden]`
+        down: Linear,
+    },
+}
+
+/// One pre-norm encoder block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// LayerNorm before attention.
+    pub norm1: Norm,
+    /// Query, key and value, stacked: `[3 * dim, dim]`, rows in the order q, k, v, each by head.
+    pub qkv: Linear,
+    /// Output projection of attention: `[dim, dim]`.
+    pub proj: Linear,
+    /// LayerScale of the attention branch, `[dim]`; empty where [`Config::layer_scale`] is false.
+    pub scale1: Vec<f32>,
+    /// LayerNorm before the MLP.
+    pub norm2: Norm,
+    /// The MLP.
+    pub mlp: MlpWeights,
+    /// LayerScale of the MLP branch, `[dim]`; empty where [`Config::layer_scale`] is false.
+    pub scale2: Vec<f32>,
+}
+
+/// All parameters of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    /// Patch embedding: `[dim, 3 * patch * patch]`, an input row in the order channel, y, x.
+    pub patch: Linear,
+    /// CLS token: `[dim]`.
+    pub cls: Vec<f32>,
+    /// Register tokens: `[registers, dim]`.
+    pub registers: Vec<f32>,
+    /// Learned positions `[1 + rows * cols, dim]`, CLS first; empty with [`Positions::Rope`].
+    pub positions: Vec<f32>,
+    /// Periods of the rotary embedding, `[head_dim / 4]`, in units of the normalised coordinate's range; empty
+    /// with [`Positions::Learned`].
+    pub rope_periods: Vec<f32>,
+    /// The encoder.
+    pub blocks: Vec<Block>,
+    /// LayerNorm of all tokens at the end.
+    pub norm: Norm,
+}
+
+/// A tensor of [`Weights`] that does not fit its [`Config`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WeightsError {
+    /// Wrong number of values.
+    #[error("{tensor} has {found} values, expected {expected}")]
+    Length {
+        /// Which parameter.
+        tensor: String,
+        /// Values found.
+        found: usize,
+        /// Values that the `Config` asks for.
+        expected: usize,
+    },
+    /// A NaN or an infinity.
+    #[error("{tensor} holds a NaN or an infinity at index {index}")]
+    NonFinite {
+        /// Which parameter.
+        tensor: String,
+        /// Index of the first bad value.
+        index: usize,
+    },
+    /// Wrong number of blocks or the wrong kind of MLP.
+    #[error("{0}")]
+    Structure(String),
+}
+
+impl Weights {
+    /// Calls `f(name, values, expected_length)` for every parameter, in forward order.
+    fn for_each<'a>(&'a self, config: &Config, mut f: impl FnMut(String, &'a [f32], usize)) {
+        let Config { dim, hidden, patch, registers, .. } = *config;
+        let scale = if config.layer_scale { dim } else { 0 };
+        let (positions, periods) = match config.positions {
+            Positions::Rope => (0, config.head_dim() / 4),
+            Positions::Learned { rows, cols } => ((1 + rows * cols) * dim, 0),
+        };
+        let mut linear = |name: String, l: &'a Linear, outputs: usize, inputs: usize| {
+            f(format!("{name}.weight"), &l.weight, outputs * inputs);
+            f(format!("{name}.bias"), &l.bias, outputs);
+        };
+        linear("patch".into(), &self.patch, dim, 3 * patch * patch);
+        for (i, block) in self.blocks.iter().enumerate() {
+            linear(format!("blocks.{i}.qkv"), &block.qkv, 3 * dim, dim);
+            linear(format!("blocks.{i}.proj"), &block.proj, dim, dim);
+            let (gate, up, down) = match &block.mlp {
+                MlpWeights::Gelu { up, down } => (None, up, down),
+                MlpWeights::SwiGlu { gate, up, down } => (Some(gate), up, down),
+            };
+            if let Some(gate) = gate {
+                linear(format!("blocks.{i}.mlp.gate"), gate, hidden, dim);
+            }
+            linear(format!("blocks.{i}.mlp.up"), up, hidden, dim);
+            linear(format!("blocks.{i}.mlp.down"), down, dim, hidden);
+        }
+        f("cls".into(), &self.cls, dim);
+        f("registers".into(), &self.registers, registers * dim);
+        f("positions".into(), &self.positions, positions);
+        f("rope_periods".into(), &self.rope_periods, periods);
+        let mut norm = |name: String, n: &'a Norm| {
+            f(format!("{name}.weight"), &n.weight, dim);
+            f(format!("{name}.bias"), &n.bias, dim);
+        };
+        for (i, block) in self.blocks.iter().enumerate() {
+            norm(format!("blocks.{i}.norm1"), &block.norm1);
+            norm(format!("blocks.{i}.norm2"), &block.norm2);
+        }
+        norm("norm".into(), &self.norm);
+        for (i, block) in self.blocks.iter().enumerate() {
+            f(format!("blocks.{i}.scale1"), &block.scale1, scale);
+            f(format!("blocks.{i}.scale2"), &block.scale2, scale);
+        }
+    }
+
+    /// Checks every length against `config` and every value for being finite.
+    ///
+    /// # Errors
+    /// [`WeightsError`] names the first parameter that is wrong.
+    pub fn validate(&self, config: &Config) -> Result<(), WeightsError> {
+        if self.blocks.len() != config.depth {
+            return Err(WeightsError::Structure(format!(
+                "{} blocks found, expected {}",
+                self.blocks.len(),
+                config.depth
+            )));
+        }
+        if let Some(i) = self.blocks.iter().position(|b| match b.mlp {
+            MlpWeights::Gelu { .. } => config.mlp != Mlp::Gelu,
+            MlpWeights::SwiGlu { .. } => config.mlp != Mlp::SwiGlu,
+        }) {
+            return Err(WeightsError::Structure(format!("the MLP of block {i} is not {:?}", config.mlp)));
+        }
+        let mut result = Ok(());
+        self.for_each(config, |tensor, values, expected| {
+            if result.is_err() {
+            } else if values.len() != expected {
+                result = Err(WeightsError::Length { tensor, found: values.len(), expected });
+            } else if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+                result = Err(WeightsError::NonFinite { tensor, index });
+            }
+        });
+        result
+    }
+
+    /// Number of parameters, biases that a checkpoint lacks not counted (they are zeros here), nor rotary periods.
+    pub fn parameters(&self, config: &Config) -> usize {
+        let mut count = 0;
+        self.for_each(config, |name, values, _| {
+            let absent_bias = name.ends_with(".bias") && values.iter().all(|&v| v == 0.0);
+            if name != "rope_periods" && !absent_bias {
+                count += values.len();
+            }
+        });
+        count
+    }
+}

@@ -232,3 +232,7 @@ fn jpeg_has_end(bytes: &[u8]) -> bool {
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod tests;

@@ -2,6 +2,15 @@
 //!
 //! An [`Image`] is decoded pixels; [`Image::tensor`] makes of it what the network reads. A [`Dataset`] is a list of
 //! images with labels, from a CSV file, from a folder with one subfolder a class, or from [`phantom_dataset`].
+//!
+//! ```
+//! use microraptor::input::{PhantomKind, phantom};
+//! use microraptor::vit::{Preprocess, Size};
+//!
+//! let cyst = phantom(1, PhantomKind::Cyst, 128);
+//! let tensor = cyst.image.tensor(Size::square(224), &Preprocess::IMAGENET);
+//! assert_eq!(tensor.len(), 3 * 224 * 224);
+//! ```
 
 mod dataset;
 mod error;

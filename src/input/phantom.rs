@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::speckle::{FIELD_MM, between, compress, envelope, from_db, uniform};
+use super::speckle::{FIELD_MM, between, compound, compress, from_db, uniform};
 use super::{Dataset, Image, MIN_SIDE, Sample, Source, Split};
 
 /// What a phantom shows.
@@ -50,7 +50,7 @@ pub struct Phantom {
     pub kind: PhantomKind,
 }
 
-/// The phantom of `kind` that `seed` gives, the same on every machine.
+/// The phantom of `kind` that `seed` gives, the same on every machine. One seed gives all kinds the same tissue.
 ///
 /// # Panics
 /// When `side` is below [`MIN_SIDE`].
@@ -58,13 +58,14 @@ pub fn phantom(seed: u64, kind: PhantomKind, side: usize) -> Phantom {
     assert!(side >= MIN_SIDE, "a phantom of {side} px shows nothing");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut tissue = Tissue::layers(&mut rng, side);
+    let gain = between(&mut rng, -2.0, 2.0);
     let mask = match kind {
         PhantomKind::Background => vec![0; side * side],
         PhantomKind::Cyst => tissue.put(&Lesion::cyst(&mut rng)),
         PhantomKind::Mass => tissue.put(&Lesion::mass(&mut rng)),
     };
-    let echo = tissue.echo(between(&mut rng, -2.0, 2.0));
-    let pixels = compress(&envelope(&mut rng, &echo, side));
+    let echo = tissue.echo(gain);
+    let pixels = compress(&compound(&mut rng, &echo, side));
     let image = Image::from_grey8(side, side, pixels).expect("side * side pixels, side not below the least");
     Phantom { image, mask, kind }
 }
@@ -104,71 +105,55 @@ struct Tissue {
 
 /// One tissue from its upper boundary on.
 struct Layer {
-    /// Mean depth of the upper boundary, mm.
-    depth: f32,
-    /// How far the boundary may wander, mm.
+    /// Range of the mean depth of its upper boundary, mm.
+    depth: (f32, f32),
+    /// How far the boundary wanders, mm.
     undulation: f32,
+    /// Mean echogenicity, dB.
     db: f32,
-    /// How much the echogenicity varies inside, dB, and over which width and depth, mm.
+    /// How much it varies inside, dB, and over which width and depth, mm.
     mottle: f32,
     grain: (f32, f32),
-    /// Brightness of the fascia at the boundary, dB above the brighter side.
+    /// Brightness of fibres that run along the layer, dB.
+    fibres: f32,
+    /// Brightness of the fascia at the boundary, dB.
     fascia: f32,
 }
 
+/// Skin, subcutaneous fat, gland, pectoral muscle, and what lies under it. Fat is darker than gland and muscle is
+/// striped; depths are those of a breast lying under a linear probe.
+#[rustfmt::skip]
+const LAYERS: [Layer; 5] = [
+    Layer { depth: (-1.0, -1.0), undulation: 0.0, db: 6.0, mottle: 2.0, grain: (12.0, 0.8), fibres: 0.0, fascia: 0.0 },
+    Layer { depth: (1.5, 2.2), undulation: 0.3, db: -8.0, mottle: 3.0, grain: (7.0, 2.0), fibres: 8.0, fascia: 4.0 },
+    Layer { depth: (5.0, 10.0), undulation: 2.0, db: -1.0, mottle: 8.0, grain: (6.0, 2.2), fibres: 9.0, fascia: 6.0 },
+    Layer { depth: (25.0, 31.0), undulation: 1.5, db: -12.0, mottle: 4.0, grain: (14.0, 1.5), fibres: 14.0, fascia: 10.0 },
+    Layer { depth: (35.0, 38.0), undulation: 1.0, db: -22.0, mottle: 4.0, grain: (5.0, 2.0), fibres: 0.0, fascia: 20.0 },
+];
+
+/// Width and depth over which fibres bend, mm.
+const FIBRE_GRAIN: (f32, f32) = (9.0, 1.6);
+
 impl Tissue {
     fn layers(rng: &mut ChaCha8Rng, side: usize) -> Tissue {
-        let layers = [
-            Layer { depth: -1.0, undulation: 0.0, db: 7.0, mottle: 2.0, grain: (12.0, 0.8), fascia: 0.0 },
-            Layer {
-                depth: between(rng, 1.5, 2.2),
-                undulation: 0.2,
-                db: -7.0,
-                mottle: 5.0,
-                grain: (6.0, 1.6),
-                fascia: 3.0,
-            },
-            Layer {
-                depth: between(rng, 6.0, 10.0),
-                undulation: 1.5,
-                db: 0.0,
-                mottle: 6.0,
-                grain: (4.0, 1.5),
-                fascia: 2.0,
-            },
-            Layer {
-                depth: between(rng, 26.0, 31.0),
-                undulation: 1.0,
-                db: -9.0,
-                mottle: 8.0,
-                grain: (14.0, 0.8),
-                fascia: 9.0,
-            },
-            Layer {
-                depth: between(rng, 35.0, 38.0),
-                undulation: 0.8,
-                db: -20.0,
-                mottle: 4.0,
-                grain: (5.0, 2.0),
-                fascia: 22.0,
-            },
-        ];
         let pixel = FIELD_MM / side as f32;
         let mut db = vec![0.0; side * side];
-        for layer in &layers {
-            let boundary = Boundary::draw(rng, layer);
-            let mottle = Mottle::draw(rng, layer.grain);
+        let boundaries = LAYERS.each_ref().map(|layer| Boundary::draw(rng, layer));
+        for (i, layer) in LAYERS.iter().enumerate() {
+            let (mottle, fibres) = (Mottle::draw(rng, layer.grain), Mottle::draw(rng, FIBRE_GRAIN));
             for col in 0..side {
                 let x = (col as f32 + 0.5) * pixel;
-                let top = boundary.at(x);
-                let from = (top / pixel - 4.0).max(0.0) as usize;
-                for row in from..side {
-                    let z = (row as f32 + 0.5) * pixel;
-                    let inside = step(-0.3, 0.3, z - top);
-                    let here = layer.db + layer.mottle * mottle.at(x, z - top);
-                    let fascia = layer.fascia * (1.0 - step(0.0, 0.35, (z - top).abs()));
+                let top = boundaries[i].at(x);
+                let bottom = boundaries.get(i + 1).map_or(FIELD_MM, |next| next.at(x) + 0.5);
+                let row = |depth: f32| ((depth / pixel).max(0.0) as usize).min(side);
+                for row in row(top - 0.5)..row(bottom + pixel) {
+                    let depth = (row as f32 + 0.5) * pixel - top;
+                    // Fibres run where the noise crosses zero.
+                    let fibre = (1.0 - 4.0 * fibres.at(x, depth).abs()).max(0.0);
+                    let here = layer.db + layer.mottle * mottle.at(x, depth) + layer.fibres * fibre;
+                    let fascia = layer.fascia * (1.0 - step(0.0, 0.4, depth.abs()));
                     let value = &mut db[row * side + col];
-                    *value += inside * (here - *value) + fascia;
+                    *value += step(-0.3, 0.3, depth) * (here - *value) + fascia;
                 }
             }
         }
@@ -207,12 +192,13 @@ impl Tissue {
             for (way, attenuation) in way.iter_mut().zip(&self.attenuation[span.clone()]) {
                 *way += attenuation * pixel;
             }
-            // Time gain raises the noise with depth.
-            let noise = from_db(gain - 46.0 + 10.0 * row as f32 / side as f32);
+            // Past 20 mm the time gain does not make up for all of the loss, and it raises the noise.
+            let fade = 0.35 * (row as f32 * pixel - 20.0).max(0.0);
+            let noise = from_db(gain - 40.0 + 10.0 * row as f32 / side as f32);
             for (col, db) in self.db[span].iter().enumerate() {
                 let beam = &way[col.saturating_sub(half)..(col + half + 1).min(side)];
                 let loss = beam.iter().sum::<f32>() / beam.len() as f32;
-                echo.push(from_db(db - loss + gain) + noise);
+                echo.push(from_db(db - loss - fade + gain) + noise);
             }
         }
         echo
@@ -236,7 +222,7 @@ impl Boundary {
                 between(rng, 0.0, 2.0 * PI),
             )
         });
-        Boundary { depth: layer.depth, waves }
+        Boundary { depth: between(rng, layer.depth.0, layer.depth.1), waves }
     }
 
     fn at(&self, x: f32) -> f32 {
@@ -293,7 +279,7 @@ struct Lesion {
 
 impl Lesion {
     fn cyst(rng: &mut ChaCha8Rng) -> Lesion {
-        let radius = between(rng, 3.0, 7.0);
+        let radius = between(rng, 3.0, 8.0);
         let aspect = between(rng, 0.65, 0.95);
         let mut lesion = Lesion::shaped(rng, radius, aspect, &[(2, 0.03), (3, 0.02)]);
         (lesion.softness, lesion.db, lesion.wall) = (0.25, -60.0, 7.0);
@@ -303,15 +289,15 @@ impl Lesion {
     }
 
     fn mass(rng: &mut ChaCha8Rng) -> Lesion {
-        let radius = between(rng, 3.5, 7.0);
+        let radius = between(rng, 4.0, 8.0);
         let aspect = between(rng, 0.75, 1.2);
         // Lobes, then spicules.
-        let mut waves = vec![(2, 0.10), (3, 0.10), (4, 0.07), (5, 0.06)];
-        waves.extend((7..=17).step_by(2).map(|k| (k, 0.045)));
+        let mut waves = vec![(2, 0.12), (3, 0.12), (4, 0.09), (5, 0.07)];
+        waves.extend((7..=17).step_by(2).map(|k| (k, 0.035)));
         let mut lesion = Lesion::shaped(rng, radius, aspect, &waves);
-        (lesion.softness, lesion.db) = (between(rng, 0.4, 0.9), between(rng, -22.0, -15.0));
+        (lesion.softness, lesion.db) = (between(rng, 0.6, 1.3), between(rng, -19.0, -13.0));
         lesion.halo = between(rng, 1.0, 5.0);
-        lesion.attenuation = between(rng, 0.6, 1.3);
+        lesion.attenuation = between(rng, 0.7, 1.5);
         lesion
     }
 
@@ -367,24 +353,5 @@ fn step(low: f32, high: f32, x: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[ignore]
-    fn write() {
-        let t = std::time::Instant::now();
-        for seed in 0..4 {
-            for kind in PhantomKind::ALL {
-                let p = phantom(seed, kind, 256);
-                p.image.pixels().save(format!("/tmp/px/ph-{}-{seed}.png", kind.name())).unwrap();
-            }
-        }
-        eprintln!("{:?} each with png", t.elapsed() / 12);
-        let t = std::time::Instant::now();
-        for seed in 0..30 {
-            phantom(seed, PhantomKind::Mass, 256);
-        }
-        eprintln!("{:?} each", t.elapsed() / 30);
-    }
-}
+#[path = "phantom_tests.rs"]
+mod tests;

@@ -54,9 +54,21 @@ pub(super) fn from_db(db: f32) -> f32 {
     libm::exp2f(db * (std::f32::consts::LOG2_10 / 20.0))
 }
 
+/// Looks that are averaged: scanners compound frames of several steering angles or bands, whose speckle differs.
+const LOOKS: usize = 3;
+
+/// Mean envelope of [`LOOKS`] independent looks, `[side, side]`: with arguments as [`envelope`] has them.
+pub(super) fn compound(rng: &mut ChaCha8Rng, echo: &[f32], side: usize) -> Vec<f32> {
+    let mut sum = vec![0.0; side * side];
+    for _ in 0..LOOKS {
+        add(&mut sum, 1.0 / LOOKS as f32, &envelope(rng, echo, side));
+    }
+    sum
+}
+
 /// Envelope of the echoes, `[side, side]`: `echo` is the root mean square amplitude of the tissue, `[side, side]`, and
 /// that of the result wherever it changes slowly.
-pub(super) fn envelope(rng: &mut ChaCha8Rng, echo: &[f32], side: usize) -> Vec<f32> {
+fn envelope(rng: &mut ChaCha8Rng, echo: &[f32], side: usize) -> Vec<f32> {
     let pixel_mm = FIELD_MM / side as f32;
     let axial = (AXIAL_MM / pixel_mm).max(LEAST_PIXELS);
     let lateral = (LATERAL_MM / pixel_mm).max(LEAST_PIXELS);
@@ -97,7 +109,7 @@ fn scatter(
         let (z, x) = (uniform(rng) * padded as f32, uniform(rng) * padded as f32);
         let (row, col) = ((z as usize).min(padded - 1), (x as usize).min(padded - 1));
         let phase = z * turns;
-        let (sin, cos) = carrier[((phase - phase.floor()) * PHASES as f32) as usize % PHASES];
+        let (sin, cos) = carrier[(phase * PHASES as f32) as usize % PHASES];
         let amplitude = strength * echo[inside(row) * side + inside(col)];
         planes.0[row * padded + col] += amplitude * cos;
         planes.1[row * padded + col] += amplitude * sin;

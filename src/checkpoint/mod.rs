@@ -131,6 +131,27 @@ pub fn load(path: &Path) -> Result<Model, CheckpointError> {
     Ok(Model { name, config, weights, preprocess, sha256, naming, dtypes, tensors, file_bytes, source, card })
 }
 
+/// What a file says of one tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name in the file.
+    pub name: String,
+    /// Its type, as safetensors writes it: F32, F16, BF16.
+    pub dtype: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+/// Lists the tensors of a checkpoint in the order of their data, without reading them.
+///
+/// # Errors
+/// [`CheckpointError`] names the file.
+pub fn list_tensors(path: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
+    let file = TensorFile::open(&weights_file(path)?)?;
+    let info = |e: Entry| TensorInfo { name: e.name, dtype: format!("{:?}", e.dtype), shape: e.shape };
+    Ok(file.entries.into_iter().map(info).collect())
+}
+
 impl Model {
     /// An untrained model of the architecture of the card called `card`, with weights drawn from `seed`: for latency
     /// without a checkpoint. Its digest is that of [`seed_text`].

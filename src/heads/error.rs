@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::engine::EngineError;
+use crate::input::InputError;
 use crate::output::OutputError;
 
 /// Why a head could not be fitted, used, read or written.
@@ -102,6 +104,17 @@ pub enum HeadError {
         path: PathBuf,
         /// What is wrong, and what to do.
         reason: String,
+    },
+    /// An image could not be read.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The backbone failed on an image.
+    #[error("{image}: {source}")]
+    Engine {
+        /// Name of the image in its data set.
+        image: String,
+        /// What failed.
+        source: Box<EngineError>,
     },
     /// The head's file could not be written.
     #[error(transparent)]

@@ -52,6 +52,7 @@ impl Objective<'_> {
     }
 
     /// Length of the parameter vector.
+    #[cfg(test)]
     pub fn parameters(&self) -> usize {
         self.outputs() * (self.x.ncols() + 1)
     }

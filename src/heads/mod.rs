@@ -6,6 +6,7 @@
 mod bootstrap;
 mod error;
 mod examples;
+mod extract;
 mod file;
 mod linear;
 mod logistic;
@@ -16,6 +17,7 @@ mod report;
 pub use bootstrap::{Bootstrap, Estimate, Interval};
 pub use error::HeadError;
 pub use examples::{Examples, Targets};
+pub use extract::{Extracted, extract, probe_row};
 pub use file::{Backbone, FeatureKind, Head, TrainingSummary, ValidationSummary};
 pub use linear::{LinearHead, Prediction};
 pub use metrics::{AucScores, ConfusionMatrix, Rates, auc, log_loss, youden_threshold};

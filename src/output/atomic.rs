@@ -1,8 +1,10 @@
 //! A file under its name is complete, or it is not there: write to a temporary name in the same folder, then rename.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -53,31 +55,8 @@ pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), OutputError> {
-    // "out.json" has the parent "", which is the current folder.
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    if path.file_name().is_none() || path.is_dir() {
-        return Err(OutputError::IsFolder(path.to_owned()));
-    }
-    if !folder.is_dir() {
-        return Err(OutputError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
-    }
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            OutputError::NotWritable { path: path.to_owned(), folder: folder.to_owned(), source }
-        }
-        _ => OutputError::Io { path: path.to_owned(), source },
-    };
-    // `create_new` gives the file the mode of any new file; tempfile's own opener makes it 0600, which nobody else
-    // could read after the rename.
-    let temporary = tempfile::Builder::new()
-        .prefix(".microraptor-")
-        .suffix(".tmp")
-        .make_in(folder, |name| File::create_new(name))
-        .map_err(failed)?;
-    let (file, name) = temporary.into_parts();
+    let (file, name) = temporary_beside(path)?.into_parts();
+    let failed = |source| OutputError::new(path, source);
     let mut writer = BufWriter::new(file);
     let file = write(&mut writer)
         .and_then(|()| writer.into_inner().map_err(io::IntoInnerError::into_error))
@@ -87,8 +66,63 @@ pub fn write_atomically(
     name.persist(path).map_err(|e| failed(e.error))
 }
 
+/// Finds out whether [`write_atomically`] could write `path`, before the work whose result is to go there.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn check_writable(path: &Path) -> Result<(), OutputError> {
+    temporary_beside(path).map(drop)
+}
+
+/// Makes `folder` (and those above it) if need be, and finds out whether files can be written there.
+///
+/// # Errors
+/// [`OutputError`] names the folder.
+pub fn check_folder(folder: &Path) -> Result<(), OutputError> {
+    std::fs::create_dir_all(folder).map_err(|source| OutputError::new(folder, source))?;
+    check_writable(&folder.join("results"))
+}
+
+/// A temporary file in the folder of `path`, which is removed when it is dropped.
+fn temporary_beside(path: &Path) -> Result<NamedTempFile<File>, OutputError> {
+    let folder = folder_of(path);
+    if path.file_name().is_none() || path.is_dir() {
+        return Err(OutputError::IsFolder(path.to_owned()));
+    }
+    if !folder.is_dir() {
+        return Err(OutputError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
+    }
+    // `create_new` gives the file the mode of any new file; tempfile's own opener makes it 0600, which nobody else
+    // could read after the rename.
+    tempfile::Builder::new()
+        .prefix(".microraptor-")
+        .suffix(".tmp")
+        .make_in(folder, |name| File::create_new(name))
+        .map_err(|source| OutputError::new(path, source))
+}
+
+/// "out.json" has the parent "", which is the current folder.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl OutputError {
+    /// What the system said about writing `path`.
+    fn new(path: &Path, source: io::Error) -> OutputError {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                OutputError::NotWritable { folder: folder_of(&path).to_owned(), path, source }
+            }
+            _ => OutputError::Io { path, source },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn entries(folder: &Path) -> Vec<String> {

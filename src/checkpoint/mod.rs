@@ -105,7 +105,7 @@ pub fn load(path: &Path) -> Result<Model, CheckpointError> {
     let layout = Layout::new(&source, &file.entries)?;
     let config = match known.config {
         Some(config) => config,
-        None => layout.infer()?,
+        None => layout.infer(&known)?,
     };
     config.validate().map_err(|error| CheckpointError::Config { path: source.clone(), source: error })?;
     let naming = layout.naming;

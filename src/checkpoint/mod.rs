@@ -105,7 +105,10 @@ pub fn load(path: &Path) -> Result<Model, CheckpointError> {
     let layout = Layout::new(&source, &file.entries)?;
     let config = match known.config {
         Some(config) => config,
-        None => layout.infer()?,
+        None => {
+            let inferred = layout.infer()?;
+            Config { heads: known.heads.unwrap_or(inferred.heads), ..inferred }
+        }
     };
     config.validate().map_err(|error| CheckpointError::Config { path: source.clone(), source: error })?;
     let naming = layout.naming;

@@ -1,1 +1,4 @@
-//! (in work)
+//! Reading checkpoints into [`crate::vit::Weights`]. (in work)
+
+#[cfg(feature = "onnx")]
+pub mod onnx;

@@ -1,0 +1,2 @@
+//! ONNX files of the exporters against what they were exported from.
+#![cfg(feature = "onnx")]

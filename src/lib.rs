@@ -5,6 +5,7 @@
 //! `docs/architecture.md` tells how they fit together.
 
 pub mod checkpoint;
+pub mod graph;
 pub mod heads;
 pub mod input;
 pub mod kernels;

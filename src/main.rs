@@ -1,1 +1,3 @@
+//! Microraptor at the command line.
+
 fn main() {}

@@ -1,4 +1,218 @@
-//! Reading checkpoints into [`crate::vit::Weights`]. (in work)
+//! Checkpoints: published weights become [`vit::Weights`](crate::vit::Weights).
+//!
+//! [`load`] takes a Hugging Face folder or one safetensors file, and detects whose tensor names it uses: transformers',
+//! timm's, open_clip's or Meta's own. It reads f32, f16 and bf16. A tensor that is missing, extra, misshapen or not
+//! finite is an error that names it. [`cards`] are what the product knows of published models.
 
+mod assemble;
+mod card;
+mod error;
+mod file;
+#[cfg(test)]
+mod fixtures;
+mod json;
+mod layout;
+mod naming;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use sha2::{Digest, Sha256};
+
+pub use card::{Card, Link, Quality, cards};
+pub use error::CheckpointError;
+pub use naming::Naming;
+
+use crate::vit::{self, Config, Interpolation, Positions, Preprocess};
+use file::{Entry, TensorFile};
+use json::Description;
+use layout::Layout;
+use naming::Part;
+
+/// A model in memory, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The card's name where there is one, else timm's name of the architecture, else the name of the folder or file.
+    pub name: String,
+    /// The architecture.
+    pub config: Config,
+    /// The parameters, checked against `config`.
+    pub weights: vit::Weights,
+    /// What happens to pixels.
+    pub preprocess: Preprocess,
+    /// SHA-256 of the weights file in lower-case hex; of [`seed_text`] for seeded weights.
+    pub sha256: String,
+    /// Whose tensor names the file uses.
+    pub naming: Naming,
+    /// Types of the tensors that were read.
+    pub dtypes: Dtypes,
+    /// Tensors in the file, those that the backbone does not use counted too.
+    pub tensors: usize,
+    /// Length of the file in bytes; 0 where there is none.
+    pub file_bytes: u64,
+    /// The weights file; empty where there is none.
+    pub source: PathBuf,
+    /// The card of this architecture and naming.
+    pub card: Option<&'static Card>,
+}
+
+/// Which of the number types that are read a file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dtypes {
+    /// IEEE single precision.
+    pub f32: bool,
+    /// IEEE half precision.
+    pub f16: bool,
+    /// bfloat16.
+    pub bf16: bool,
+}
+
+impl fmt::Display for Dtypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = [(self.f32, "f32"), (self.f16, "f16"), (self.bf16, "bf16")];
+        f.pad(&held.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect::<Vec<_>>().join(" + "))
+    }
+}
+
+impl Dtypes {
+    fn of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Dtypes {
+        entries.fold(Dtypes::default(), |mut held, entry| {
+            match entry.dtype {
+                Dtype::F16 => held.f16 = true,
+                Dtype::BF16 => held.bf16 = true,
+                _ => held.f32 = true,
+            }
+            held
+        })
+    }
+}
+
+/// Reads a checkpoint: a folder with `model.safetensors` (and `config.json`, `preprocessor_config.json`), or one
+/// `.safetensors` file, beside which the same JSON files are used if they are there.
+///
+/// Without `config.json` the architecture is inferred from the shapes of the tensors.
+///
+/// # Errors
+/// [`CheckpointError`] names the file, and the tensor or the JSON key that is wrong.
+pub fn load(path: &Path) -> Result<Model, CheckpointError> {
+    let source = weights_file(path)?;
+    let folder = source.parent().unwrap_or(Path::new("."));
+    let known = Description::read(folder)?;
+    let file = TensorFile::open(&source)?;
+    let layout = Layout::new(&source, &file.entries)?;
+    let config = match known.config {
+        Some(config) => config,
+        None => layout.infer()?,
+    };
+    config.validate().map_err(|error| CheckpointError::Config { path: source.clone(), source: error })?;
+    let naming = layout.naming;
+    let card = Card::describing(&config, naming, known.architecture.as_deref());
+    layout.check(&config, &known)?;
+    if let Some(card) = card.filter(|card| card.naming == naming) {
+        layout::check_card(&source, card, &file.entries)?;
+    }
+
+    let used = |name: &str| naming.part(name).is_some_and(|(part, _)| part != Part::Unused);
+    let (tensors, file_bytes) = (file.entries.len(), file.bytes);
+    let dtypes = Dtypes::of(file.entries.iter().filter(|entry| used(&entry.name)));
+    let contents = file.read(used)?;
+    let weights = assemble::assemble(&source, &layout, &config, &known, contents.values)?;
+    let name = match (card, &known.architecture) {
+        (Some(card), _) => card.name.clone(),
+        (None, Some(architecture)) => architecture.clone(),
+        (None, None) => display_name(&source),
+    };
+    let preprocess =
+        known.preprocess.or(card.map(|card| card.preprocess)).unwrap_or(usual_preprocess(&config));
+    let sha256 = contents.sha256;
+    Ok(Model { name, config, weights, preprocess, sha256, naming, dtypes, tensors, file_bytes, source, card })
+}
+
+impl Model {
+    /// An untrained model of the architecture of the card called `card`, with weights drawn from `seed`: for latency
+    /// without a checkpoint. Its digest is that of [`seed_text`].
+    ///
+    /// # Errors
+    /// [`CheckpointError::UnknownCard`].
+    pub fn seeded(card: &str, seed: u64) -> Result<Model, CheckpointError> {
+        let card = Card::by_name(card)?;
+        let config = card.architecture;
+        Ok(Model {
+            name: format!("{} (untrained)", card.name),
+            config,
+            weights: vit::seeded_weights(&config, seed),
+            preprocess: card.preprocess,
+            sha256: file::hex(&Sha256::digest(seed_text(&card.name, seed))),
+            naming: Naming::Seeded,
+            dtypes: Dtypes { f32: true, ..Dtypes::default() },
+            tensors: 0,
+            file_bytes: 0,
+            source: PathBuf::new(),
+            card: Some(card),
+        })
+    }
+}
+
+/// What seeded weights have in the place of a file, for their digest.
+///
+/// ```
+/// assert_eq!(microraptor::checkpoint::seed_text("dinov3-vits16", 7), "seeded dinov3-vits16 seed 7");
+/// ```
+pub fn seed_text(card: &str, seed: u64) -> String {
+    format!("seeded {card} seed {seed}")
+}
+
+/// The weights file that `path` means.
+fn weights_file(path: &Path) -> Result<PathBuf, CheckpointError> {
+    let not = |problem: String| Err(CheckpointError::NotACheckpoint { path: path.to_owned(), problem });
+    let io = |source| CheckpointError::Io { path: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(io)?.is_file() {
+        return match path.extension().and_then(|e| e.to_str()) {
+            Some("pth" | "pt" | "bin" | "ckpt") => {
+                not("PyTorch pickles are not read; save the state dict with \
+                 safetensors.torch.save_file and give that file"
+                    .into())
+            }
+            _ => Ok(path.to_owned()),
+        };
+    }
+    let usual = ["model.safetensors", "open_clip_model.safetensors"].map(|name| path.join(name));
+    if let Some(file) = usual.into_iter().find(|file| file.is_file()) {
+        return Ok(file);
+    }
+    if path.join("model.safetensors.index.json").is_file() {
+        return not("its weights are split over several files; save them as one model.safetensors".into());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        found.push(entry.map_err(io)?.path());
+    }
+    found.retain(|file| file.extension().is_some_and(|e| e == "safetensors"));
+    match found.len() {
+        0 => not("there is no model.safetensors in this folder".into()),
+        1 => Ok(found.remove(0)),
+        n => not(format!("there are {n} safetensors files in this folder; give one of them")),
+    }
+}
+
+/// `dir/model.safetensors` is called by its folder, any other file by its stem.
+fn display_name(source: &Path) -> String {
+    let stem = source.file_stem().unwrap_or_default();
+    let folder = source.parent().and_then(Path::file_name);
+    folder.filter(|_| stem == "model").unwrap_or(stem).to_string_lossy().into_owned()
+}
+
+/// Preprocessing where nothing is said: ImageNet's statistics; DINOv3 resizes bilinearly, timm's ViTs bicubically.
+fn usual_preprocess(config: &Config) -> Preprocess {
+    match config.positions {
+        Positions::Rope => Preprocess::IMAGENET,
+        Positions::Learned { .. } => {
+            Preprocess { interpolation: Interpolation::Bicubic, ..Preprocess::IMAGENET }
+        }
+    }
+}

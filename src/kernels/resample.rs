@@ -95,6 +95,28 @@ impl Filter {
         let (first, weights) = &self.taps[row];
         weighted_sum(&lines[first * width..], width, weights, out);
     }
+
+    /// Adds input line `row` (`[width]`) to every line of `lines` (`[self.output(), width]`, zero at the start) that
+    /// it contributes to. All input lines in ascending order give the bits of [`Filter::across`], and only one of
+    /// them has to be in memory.
+    ///
+    /// # Panics
+    /// When a slice has another length or `row` is not below [`Filter::input`].
+    pub fn spread(&self, row: usize, line: &[f32], lines: &mut [f32]) {
+        let width = line.len();
+        assert!(row < self.input && lines.len() == self.output() * width);
+        // First and last taps ascend from one output line to the next.
+        let begin = self.taps.partition_point(|(first, weights)| first + weights.len() <= row);
+        let end = self.taps.partition_point(|(first, _)| *first <= row);
+        for ((first, weights), out) in
+            self.taps[begin..end].iter().zip(lines[begin * width..].chunks_exact_mut(width))
+        {
+            let weight = weights[row - first];
+            for (o, v) in out.iter_mut().zip(line) {
+                *o += weight * v;
+            }
+        }
+    }
 }
 
 /// `out = sum_i weights[i] * input[i * stride ..]`, taps in ascending order.
@@ -141,6 +163,24 @@ mod tests {
         for kernel in [TRIANGLE, CUBIC] {
             let output = resample(&input, 7, 1, &Filter::new(5, 5, kernel), &Filter::new(7, 7, kernel));
             assert_eq!(output, input);
+        }
+    }
+
+    #[test]
+    fn lines_spread_one_by_one_give_the_same_bits() {
+        for (from, to) in [(37, 16), (16, 37), (9, 9), (5, 1), (1, 5)] {
+            for kernel in [TRIANGLE, CUBIC] {
+                let filter = Filter::new(from, to, kernel);
+                let lines: Vec<f32> = (0..from * 3).map(|i| (i as f32).sin()).collect();
+                let (mut spread, mut across) = (vec![0.0; to * 3], vec![0.0; to * 3]);
+                for (row, line) in lines.chunks_exact(3).enumerate() {
+                    filter.spread(row, line, &mut spread);
+                }
+                for (row, out) in across.chunks_exact_mut(3).enumerate() {
+                    filter.across(&lines, 3, row, out);
+                }
+                assert_eq!(spread, across, "{from} -> {to}");
+            }
         }
     }
 

@@ -166,4 +166,31 @@ impl Config {
         let embed = patches * 3 * self.patch * self.patch * self.dim;
         Ok((embed + self.depth * block) as u64)
     }
+
+    /// Number of trained parameters: every matrix, bias, norm, scale and token. Keys have no bias in DINOv3.
+    ///
+    /// ```
+    /// # use microraptor::vit::{Config, Mlp, Positions};
+    /// let deit_tiny_without_head = Config {
+    ///     dim: 192, depth: 12, heads: 3, patch: 16, mlp: Mlp::Gelu, hidden: 768, registers: 0,
+    ///     positions: Positions::Learned { rows: 14, cols: 14 }, layer_scale: false, norm_eps: 1e-6,
+    /// };
+    /// assert_eq!(deit_tiny_without_head.parameters(), 5_717_416 - 193_000);
+    /// ```
+    pub fn parameters(&self) -> usize {
+        let Config { dim, hidden, .. } = *self;
+        let linear = |outputs: usize, inputs: usize| outputs * (inputs + 1);
+        let mlp = match self.mlp {
+            Mlp::Gelu => linear(hidden, dim) + linear(dim, hidden),
+            Mlp::SwiGlu => 2 * linear(hidden, dim) + linear(dim, hidden),
+        };
+        let scales = if self.layer_scale { 2 * dim } else { 0 };
+        let block = linear(3 * dim, dim) + linear(dim, dim) + mlp + 4 * dim + scales;
+        let (positions, key_biases) = match self.positions {
+            Positions::Rope => (0, self.depth * dim),
+            Positions::Learned { rows, cols } => ((1 + rows * cols) * dim, 0),
+        };
+        let tokens = self.prefix() * dim + positions;
+        linear(dim, 3 * self.patch * self.patch) + tokens + self.depth * block - key_biases + 2 * dim
+    }
 }

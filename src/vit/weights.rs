@@ -182,15 +182,24 @@ impl Weights {
         result
     }
 
-    /// Number of parameters, biases that a checkpoint lacks not counted (they are zeros here), nor rotary periods.
-    pub fn parameters(&self, config: &Config) -> usize {
-        let mut count = 0;
-        self.for_each(config, |name, values, _| {
-            let absent_bias = name.ends_with(".bias") && values.iter().all(|&v| v == 0.0);
-            if name != "rope_periods" && !absent_bias {
-                count += values.len();
+    /// Multiplies each LayerScale into the layer before it, and leaves the scales empty.
+    ///
+    /// The result computes the same function with `config.layer_scale` false, to rounding.
+    pub fn fold_layer_scale(&mut self) {
+        for block in &mut self.blocks {
+            let (MlpWeights::Gelu { down, .. } | MlpWeights::SwiGlu { down, .. }) = &mut block.mlp;
+            for (layer, scale) in [(&mut block.proj, &mut block.scale1), (down, &mut block.scale2)] {
+                if scale.is_empty() {
+                    continue;
+                }
+                let inputs = layer.weight.len() / scale.len();
+                for ((row, bias), s) in
+                    layer.weight.chunks_exact_mut(inputs).zip(&mut layer.bias).zip(scale.drain(..))
+                {
+                    row.iter_mut().for_each(|w| *w *= s);
+                    *bias *= s;
+                }
             }
-        });
-        count
+        }
     }
 }

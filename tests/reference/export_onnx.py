@@ -3,17 +3,19 @@
 
   python export_onnx.py --config s --size 224 --out DIR            # all four ways, about 350 MB for ViT-S
   python export_onnx.py --config tiny,splus --ways dynamo-dynamic --size 64x96 --out DIR
-  python export_onnx.py --goldens DIR                              # what tests/golden/onnx holds
+  python export_onnx.py --goldens tests/golden/onnx                # what tests/onnx.rs reads
 
 DIR/<config>/ gets config.json and model.safetensors (save_pretrained); for each way <way>.onnx; and
 reference.safetensors: `pixels` [1, 3, h, w] and `last_hidden_state` [1, tokens, dim] at --size, and the same with
 the suffix `_other` at another, non-square size, for exports of dynamic size.
 
-Pinned: torch 2.15.0, transformers 5.23.0, onnx 1.22, onnxscript 0.7 (any near version should do).
+Versions: requirements.txt.
 """
 import argparse
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -23,10 +25,10 @@ SEED = 20250813
 REGISTERS = dict(num_register_tokens=4)
 S = dict(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536)
 SWIGLU = dict(use_gated_mlp=True, hidden_act="silu")
+TINY = dict(hidden_size=16, num_hidden_layers=2, intermediate_size=24, patch_size=4)
 CONFIGS = {
-    "tiny": dict(REGISTERS, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, patch_size=8),
-    "tinyglu": dict(SWIGLU, **REGISTERS, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24,
-                    patch_size=8, layer_norm_eps=1e-6),
+    "tiny": dict(REGISTERS, **TINY, num_attention_heads=2),
+    "tinyglu": dict(REGISTERS, **TINY, **SWIGLU, num_attention_heads=4, layer_norm_eps=1e-6),
     "s": dict(REGISTERS, **S),
     "splus": dict(REGISTERS, **S, **SWIGLU),
     "b": dict(REGISTERS, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072),
@@ -118,6 +120,61 @@ def export_all(config, size, out, ways=tuple(WAYS)):
         print(out / f"{way}.onnx", (out / f"{way}.onnx").stat().st_size, flush=True)
 
 
+class Cnn(nn.Module):
+    """Something else: a few convolutions. `pooled` gives [1, 8], else the map [1, 8, h/4, w/4]."""
+
+    def __init__(self, pooled):
+        super().__init__()
+        torch.manual_seed(SEED)
+        self.pooled = pooled
+        self.layers = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU(),
+                                    nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.Hardswish()).eval()
+
+    def forward(self, image):
+        maps = self.layers(image)
+        return maps.mean((2, 3)) if self.pooled else maps
+
+
+def strip(path):
+    """Drops what exporters write for people to read, most of a small file."""
+    model = onnx.load(path)
+    graph = model.graph
+    for item in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+        item.ClearField("doc_string")
+        if "metadata_props" in item.DESCRIPTOR.fields_by_name:
+            item.ClearField("metadata_props")
+    graph.ClearField("value_info")
+    onnx.save(model, path)
+
+
+def goldens(out):
+    for name in ("tiny", "tinyglu"):
+        export_all(CONFIGS[name], (16, 24), out / name)
+    # Almost DINOv3: another activation, and rotary periods that are not in the file.
+    for name, change in (("tanh", dict(hidden_act="gelu_pytorch_tanh")), ("theta", dict(rope_theta=30.0))):
+        export(build(CONFIGS["tiny"] | change), out / f"{name}.onnx", (16, 24), dynamo=False, dynamic=False)
+    size = (24, 32)
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(3))
+    common = dict(dynamo=False, opset_version=18, input_names=["image"], output_names=["features"])
+    torch.onnx.export(Cnn(pooled=True), (image,), str(out / "cnn-fixed.onnx"), **common)
+    torch.onnx.export(Cnn(pooled=False), (image,), str(out / "cnn-dynamic.onnx"), **common,
+                      dynamic_axes={"image": {0: "n", 2: "h", 3: "w"}})
+    for path in out.rglob("*.onnx"):
+        strip(path)
+    model = onnx.load(out / "cnn-fixed.onnx")
+    onnx.save(model, out / "cnn-external.onnx", save_as_external_data=True, location="cnn-external.data", size_threshold=64)
+    tensors = {"image": image}
+    for name in ("cnn-fixed", "cnn-dynamic", "cnn-external"):
+        session = onnxruntime.InferenceSession(out / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        tensors[name] = torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
+    for name in ("tanh", "theta"):
+        session = onnxruntime.InferenceSession(out / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        pixels = torch.randn(1, 3, 16, 24, generator=torch.Generator().manual_seed(4))
+        hidden, pooled = session.run(None, {"pixel_values": pixels.numpy()})
+        tensors |= {f"{name}-pixels": pixels, name: torch.from_numpy(hidden), f"{name}-pooled": torch.from_numpy(pooled)}
+    save_file(tensors, out / "others.safetensors")
+
+
 def parse_size(text):
     sides = [int(side) for side in text.split("x")]
     return tuple(sides * 2 if len(sides) == 1 else sides)
@@ -128,8 +185,13 @@ def main():
     parser.add_argument("--config", default="tiny", help=",".join(CONFIGS))
     parser.add_argument("--size", default="224", type=parse_size)
     parser.add_argument("--ways", default=",".join(WAYS))
-    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--goldens", type=Path)
     args = parser.parse_args()
+    if args.goldens:
+        return goldens(args.goldens)
+    if not args.out:
+        parser.error("--out DIR or --goldens DIR")
     for name in args.config.split(","):
         export_all(CONFIGS[name], args.size, args.out / name, args.ways.split(","))
 

@@ -1,0 +1,140 @@
+//! From named tensors to [`Weights`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::CheckpointError;
+use super::json::Description;
+use super::layout::Layout;
+use super::naming::Part;
+use crate::vit::{Block, Config, Linear, Mlp, MlpWeights, Norm, Positions, Weights, default_periods};
+
+/// Takes the parts of a checked layout out of the values that were read.
+struct Parts<'a> {
+    layout: &'a Layout,
+    values: BTreeMap<String, Vec<f32>>,
+}
+
+impl Parts<'_> {
+    /// The values of `part`; empty where the file does not have it.
+    fn take(&mut self, part: Part, block: usize) -> Vec<f32> {
+        self.layout.name(part, block).and_then(|name| self.values.remove(name)).unwrap_or_default()
+    }
+
+    /// The values of `part`; `n` zeros where the file does not have it.
+    fn take_or_zeros(&mut self, part: Part, block: usize, n: usize) -> Vec<f32> {
+        let values = self.take(part, block);
+        if values.is_empty() { vec![0.0; n] } else { values }
+    }
+
+    fn linear(&mut self, weight: Part, bias: Part, block: usize) -> Linear {
+        Linear { weight: self.take(weight, block), bias: self.take(bias, block) }
+    }
+
+    fn norm(&mut self, weight: Part, bias: Part, block: usize) -> Norm {
+        Norm { weight: self.take(weight, block), bias: self.take(bias, block) }
+    }
+
+    /// Query, key and value, stacked.
+    fn qkv(&mut self, dim: usize, block: usize) -> Linear {
+        let mut weight = self.take(Part::QkvWeight, block);
+        for part in [Part::QWeight, Part::KWeight, Part::VWeight] {
+            weight.extend(self.take(part, block));
+        }
+        let mut bias = self.take(Part::QkvBias, block);
+        if bias.is_empty() {
+            for part in [Part::QBias, Part::KBias, Part::VBias] {
+                bias.extend(self.take_or_zeros(part, block, dim));
+            }
+        }
+        for (b, m) in bias.iter_mut().zip(self.take(Part::QkvBiasMask, block)) {
+            *b = if m == 0.0 { 0.0 } else { *b };
+        }
+        Linear { weight, bias }
+    }
+}
+
+/// Builds the weights of `config` from `values`, which hold every part of the `layout`.
+pub(super) fn assemble(
+    path: &Path,
+    layout: &Layout,
+    config: &Config,
+    known: &Description,
+    values: BTreeMap<String, Vec<f32>>,
+) -> Result<Weights, CheckpointError> {
+    let mut parts = Parts { layout, values };
+    check_values(path, &parts, config.depth)?;
+    let mut blocks = Vec::with_capacity(config.depth);
+    for i in 0..config.depth {
+        let up = parts.linear(Part::UpWeight, Part::UpBias, i);
+        let down = parts.linear(Part::DownWeight, Part::DownBias, i);
+        blocks.push(Block {
+            norm1: parts.norm(Part::Norm1Weight, Part::Norm1Bias, i),
+            qkv: parts.qkv(config.dim, i),
+            proj: parts.linear(Part::ProjWeight, Part::ProjBias, i),
+            scale1: parts.take(Part::Scale1, i),
+            norm2: parts.norm(Part::Norm2Weight, Part::Norm2Bias, i),
+            mlp: match config.mlp {
+                Mlp::Gelu => MlpWeights::Gelu { up, down },
+                Mlp::SwiGlu => {
+                    MlpWeights::SwiGlu { gate: parts.linear(Part::GateWeight, Part::GateBias, i), up, down }
+                }
+            },
+            scale2: parts.take(Part::Scale2, i),
+        });
+    }
+    let mut positions = parts.take(Part::LearnedPositions, 0);
+    if layout.cls_without_position(config) {
+        positions.splice(0..0, vec![0.0; config.dim]);
+    }
+    let weights = Weights {
+        patch: parts.linear(Part::PatchWeight, Part::PatchBias, 0),
+        cls: parts.take(Part::Cls, 0),
+        registers: parts.take(Part::Registers, 0),
+        positions,
+        rope_periods: match config.positions {
+            Positions::Rope => rope_periods(parts.take(Part::Periods, 0), config, known),
+            Positions::Learned { .. } => Vec::new(),
+        },
+        blocks,
+        norm: parts.norm(Part::NormWeight, Part::NormBias, 0),
+    };
+    let wrong = |source| CheckpointError::Weights { path: path.to_owned(), source };
+    weights.validate(config).map_err(wrong)?;
+    Ok(weights)
+}
+
+/// The file's periods where it has them, else those of the base that its config names, else DINOv3's.
+fn rope_periods(stored: Vec<f32>, config: &Config, known: &Description) -> Vec<f32> {
+    let head_dim = config.head_dim();
+    match known.rope_base {
+        _ if !stored.is_empty() => stored,
+        Some(base) if base != 100.0 => {
+            let quarter = head_dim / 4;
+            (0..quarter).map(|i| base.powf(i as f64 / quarter as f64) as f32).collect()
+        }
+        _ => default_periods(head_dim),
+    }
+}
+
+/// Refuses finite values that make no sense: a mask that is neither 0 nor 1, a period that is not positive.
+fn check_values(path: &Path, parts: &Parts, depth: usize) -> Result<(), CheckpointError> {
+    let check = |part, block, expected, good: &dyn Fn(f32) -> bool| {
+        let Some(name) = parts.layout.name(part, block) else { return Ok(()) };
+        let bad = parts.values.get(name).and_then(|values| {
+            let index = values.iter().position(|v| !good(*v))?;
+            Some((index, values[index]))
+        });
+        match bad {
+            None => Ok(()),
+            Some((index, value)) => {
+                let (path, tensor) = (path.to_owned(), name.to_owned());
+                Err(CheckpointError::Value { path, tensor, index, value, expected })
+            }
+        }
+    };
+    for block in 0..depth {
+        check(Part::QkvBiasMask, block, "0 or 1", &|m| m == 0.0 || m == 1.0)?;
+    }
+    check(Part::Periods, 0, "a positive period", &|p| p > 0.0)
+}

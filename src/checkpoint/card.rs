@@ -1,0 +1,204 @@
+//! Cards: what the product knows of published models. One TOML file each under `models/`, embedded at build time, so
+//! that a new model of the family is a new file and no code.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use include_dir::{Dir, include_dir};
+use serde::{Deserialize, Serialize};
+
+use super::{CheckpointError, Naming};
+use crate::vit::{Config, Preprocess};
+
+static MODELS: Dir = include_dir!("$CARGO_MANIFEST_DIR/models");
+
+/// What is known of one published model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// The name by which commands know it: that of its file, without `.toml`.
+    #[serde(skip_deserializing)]
+    pub name: String,
+    /// The name by which people know it.
+    pub title: String,
+    /// Parameters of the backbone: the values in [`Card::tensors`].
+    pub parameters: u64,
+    /// Names of this model in timm, beside which a `config.json` may put it.
+    pub timm: Vec<String>,
+    /// Whose names the published tensors bear.
+    pub naming: Naming,
+    /// The other namings in which a checkpoint of this architecture is this model.
+    pub also: Vec<Naming>,
+    /// Multiply-accumulates of one image, by the side of a square input in pixels.
+    pub macs: BTreeMap<String, u64>,
+    /// The architecture.
+    pub architecture: Config,
+    /// What happens to pixels.
+    pub preprocess: Preprocess,
+    /// Where the publisher hands the weights out.
+    pub download: Vec<Link>,
+    /// The licence of the weights.
+    pub licence: Link,
+    /// Published quality.
+    pub quality: Vec<Quality>,
+    /// Shape of each tensor by its name in the file, `{i}` standing for the number of a block.
+    pub tensors: BTreeMap<String, Vec<usize>>,
+}
+
+/// A name and an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// What it is.
+    pub name: String,
+    /// Where it is.
+    pub url: String,
+}
+
+/// One published figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quality {
+    /// Data set and task.
+    pub task: String,
+    /// What was measured, with its unit.
+    pub metric: String,
+    /// The figure.
+    pub value: f64,
+    /// Where it is published.
+    pub source: String,
+}
+
+/// All cards, by name.
+///
+/// ```
+/// let names: Vec<&str> = microraptor::checkpoint::cards().iter().map(|card| card.name.as_str()).collect();
+/// assert!(names.contains(&"dinov3-vits16"));
+/// ```
+pub fn cards() -> &'static [Card] {
+    static CARDS: OnceLock<Vec<Card>> = OnceLock::new();
+    CARDS.get_or_init(|| {
+        let mut cards: Vec<Card> = MODELS
+            .files()
+            .filter_map(|file| {
+                let name = file.path().to_str()?.strip_suffix(".toml")?;
+                // They are part of the program, and a test parses each of them.
+                let text = file.contents_utf8().expect("a card is UTF-8");
+                Some(Card::parse(name, text).unwrap_or_else(|e| panic!("models/{name}.toml: {e}")))
+            })
+            .collect();
+        cards.sort_by(|a, b| a.name.cmp(&b.name));
+        cards
+    })
+}
+
+impl Card {
+    fn parse(name: &str, text: &str) -> Result<Card, toml::de::Error> {
+        let mut card: Card = toml::from_str(text)?;
+        card.name = name.to_owned();
+        Ok(card)
+    }
+
+    /// The card called `name`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::UnknownCard`] lists the names that there are.
+    pub fn by_name(name: &str) -> Result<&'static Card, CheckpointError> {
+        cards().iter().find(|card| card.name == name).ok_or_else(|| {
+            let known = cards().iter().map(|card| card.name.as_str()).collect::<Vec<_>>().join(", ");
+            CheckpointError::UnknownCard { name: name.to_owned(), known }
+        })
+    }
+
+    /// The first card of this architecture. Shapes cannot tell whose training the weights had: BiomedCLIP's tower and
+    /// every other ViT-B/16 have the same.
+    pub fn matching(config: &Config) -> Option<&'static Card> {
+        cards().iter().find(|card| card.architecture == *config)
+    }
+
+    /// The card of a checkpoint: same architecture, a naming in which the model circulates and, where a `config.json` of
+    /// timm names the model, that name.
+    pub(super) fn describing(config: &Config, naming: Naming, timm: Option<&str>) -> Option<&'static Card> {
+        cards().iter().find(|card| {
+            card.architecture == *config
+                && (card.naming == naming || card.also.contains(&naming))
+                && timm.is_none_or(|name| card.timm.iter().any(|known| known == name))
+        })
+    }
+
+    /// Every tensor with its shape, the patterns written out for each block.
+    pub fn expanded_tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let mut tensors = Vec::new();
+        for (pattern, shape) in &self.tensors {
+            let blocks = if pattern.contains("{i}") { self.architecture.depth } else { 1 };
+            tensors.extend((0..blocks).map(|i| (pattern.replace("{i}", &i.to_string()), shape.clone())));
+        }
+        tensors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vit::Size;
+
+    const NAMES: [&str; 6] = [
+        "biomedclip-vitb16",
+        "deit-tiny",
+        "dinov3-vitb16",
+        "dinov3-vitl16",
+        "dinov3-vits16",
+        "dinov3-vits16plus",
+    ];
+
+    #[test]
+    fn every_file_is_a_card_with_a_valid_architecture() {
+        let names: Vec<&str> = cards().iter().map(|card| card.name.as_str()).collect();
+        for name in NAMES {
+            assert!(names.contains(&name), "{name} is not among {names:?}");
+            assert_eq!(Card::by_name(name).unwrap().name, name);
+        }
+        for card in cards() {
+            card.architecture.validate().unwrap();
+            assert!(!card.download.is_empty() && !card.quality.is_empty(), "{}", card.name);
+            assert!(card.quality.iter().all(|q| !q.source.is_empty()), "{}", card.name);
+            assert!(!card.also.contains(&card.naming), "{}", card.name);
+        }
+    }
+
+    #[test]
+    fn multiply_accumulates_and_parameters_are_those_of_the_architecture() {
+        for card in cards() {
+            assert!(card.macs.contains_key("224") && card.macs.contains_key("512"), "{}", card.name);
+            for (size, macs) in &card.macs {
+                let size: Size = size.parse().unwrap();
+                assert_eq!(card.architecture.macs(size), Ok(*macs), "{} at {size}", card.name);
+            }
+            let sum: usize =
+                card.expanded_tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+            assert_eq!(sum as u64, card.parameters, "{}", card.name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_or_name_is_an_error() {
+        let text = MODELS.get_file("deit-tiny.toml").unwrap().contents_utf8().unwrap();
+        assert!(Card::parse("deit-tiny", text).is_ok());
+        let error = Card::parse("deit-tiny", &format!("colour = \"red\"\n{text}")).unwrap_err();
+        assert!(error.to_string().contains("colour"), "{error}");
+        let error = Card::by_name("deit-huge").unwrap_err().to_string();
+        assert!(error.contains("'deit-huge'") && error.contains("dinov3-vits16"), "{error}");
+    }
+
+    #[test]
+    fn the_same_shapes_under_another_name_are_another_model() {
+        let base = Card::by_name("biomedclip-vitb16").unwrap();
+        let config = &base.architecture;
+        assert_eq!(Card::matching(config), Some(base));
+        assert_eq!(Card::describing(config, Naming::OpenClip, None), Some(base));
+        assert_eq!(Card::describing(config, Naming::Timm, None), None);
+        let deit = &Card::by_name("deit-tiny").unwrap().architecture;
+        assert!(Card::describing(deit, Naming::Timm, Some("deit_tiny_patch16_224")).is_some());
+        assert_eq!(Card::describing(deit, Naming::Timm, Some("vit_tiny_patch16_224")), None);
+    }
+}

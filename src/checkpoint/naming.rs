@@ -1,0 +1,313 @@
+//! What tensors are called, by those who hand checkpoints out.
+//!
+//! Sources: transformers' `modeling_dinov3_vit.py` and `conversion_mapping.py` (5.23), timm's `eva.py` and
+//! `vision_transformer.py` (1.0.31), and the table of Meta's names in transformers' `convert_dinov3_vit_to_hf.py`.
+
+use serde::{Deserialize, Serialize};
+
+/// Whose names a checkpoint uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Naming {
+    /// transformers' `DINOv3ViTModel`.
+    HuggingFace,
+    /// timm's `Eva` (DINOv3) and `VisionTransformer` (plain ViTs).
+    Timm,
+    /// open_clip: timm's names behind `visual.trunk.`, beside a text tower.
+    OpenClip,
+    /// Meta's own, as DINOv3 was trained.
+    Meta,
+    /// An ONNX export, whose initialisers keep few names.
+    Onnx,
+    /// No file: weights drawn from a seed.
+    Seeded,
+}
+
+impl std::fmt::Display for Naming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Naming::HuggingFace => "Hugging Face",
+            Naming::Timm => "timm",
+            Naming::OpenClip => "open_clip",
+            Naming::Meta => "Meta",
+            Naming::Onnx => "ONNX",
+            Naming::Seeded => "seeded",
+        })
+    }
+}
+
+/// What a tensor is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    Cls,
+    Registers,
+    LearnedPositions,
+    Periods,
+    PatchWeight,
+    PatchBias,
+    NormWeight,
+    NormBias,
+    Norm1Weight,
+    Norm1Bias,
+    QWeight,
+    QBias,
+    KWeight,
+    KBias,
+    VWeight,
+    VBias,
+    QkvWeight,
+    QkvBias,
+    QkvBiasMask,
+    ProjWeight,
+    ProjBias,
+    Scale1,
+    Norm2Weight,
+    Norm2Bias,
+    GateWeight,
+    GateBias,
+    UpWeight,
+    UpBias,
+    DownWeight,
+    DownBias,
+    Scale2,
+    /// Known, and no part of the backbone's forward pass.
+    Unused,
+}
+
+/// A pattern, with `{i}` for the number of the block, and what it names. Where two patterns name one part, the first
+/// is the usual one.
+type Table = &'static [(&'static str, Part)];
+
+const HUGGING_FACE: Table = &[
+    ("embeddings.cls_token", Part::Cls),
+    ("embeddings.register_tokens", Part::Registers),
+    ("embeddings.mask_token", Part::Unused),
+    ("embeddings.patch_embeddings.weight", Part::PatchWeight),
+    ("embeddings.patch_embeddings.bias", Part::PatchBias),
+    ("layer.{i}.norm1.weight", Part::Norm1Weight),
+    ("layer.{i}.norm1.bias", Part::Norm1Bias),
+    ("layer.{i}.attention.q_proj.weight", Part::QWeight),
+    ("layer.{i}.attention.q_proj.bias", Part::QBias),
+    ("layer.{i}.attention.k_proj.weight", Part::KWeight),
+    ("layer.{i}.attention.k_proj.bias", Part::KBias),
+    ("layer.{i}.attention.v_proj.weight", Part::VWeight),
+    ("layer.{i}.attention.v_proj.bias", Part::VBias),
+    ("layer.{i}.attention.o_proj.weight", Part::ProjWeight),
+    ("layer.{i}.attention.o_proj.bias", Part::ProjBias),
+    ("layer.{i}.layer_scale1.lambda1", Part::Scale1),
+    ("layer.{i}.norm2.weight", Part::Norm2Weight),
+    ("layer.{i}.norm2.bias", Part::Norm2Bias),
+    ("layer.{i}.mlp.gate_proj.weight", Part::GateWeight),
+    ("layer.{i}.mlp.gate_proj.bias", Part::GateBias),
+    ("layer.{i}.mlp.up_proj.weight", Part::UpWeight),
+    ("layer.{i}.mlp.up_proj.bias", Part::UpBias),
+    ("layer.{i}.mlp.down_proj.weight", Part::DownWeight),
+    ("layer.{i}.mlp.down_proj.bias", Part::DownBias),
+    ("layer.{i}.layer_scale2.lambda1", Part::Scale2),
+    ("norm.weight", Part::NormWeight),
+    ("norm.bias", Part::NormBias),
+];
+
+const TIMM: Table = &[
+    ("cls_token", Part::Cls),
+    ("reg_token", Part::Registers),
+    ("mask_token", Part::Unused),
+    ("pos_embed", Part::LearnedPositions),
+    ("patch_embed.proj.weight", Part::PatchWeight),
+    ("patch_embed.proj.bias", Part::PatchBias),
+    ("blocks.{i}.norm1.weight", Part::Norm1Weight),
+    ("blocks.{i}.norm1.bias", Part::Norm1Bias),
+    ("blocks.{i}.attn.qkv.weight", Part::QkvWeight),
+    ("blocks.{i}.attn.qkv.bias", Part::QkvBias),
+    // Eva with qkv_bias, the `_qkvb` variants: K has none.
+    ("blocks.{i}.attn.q_bias", Part::QBias),
+    ("blocks.{i}.attn.v_bias", Part::VBias),
+    ("blocks.{i}.attn.proj.weight", Part::ProjWeight),
+    ("blocks.{i}.attn.proj.bias", Part::ProjBias),
+    ("blocks.{i}.gamma_1", Part::Scale1),
+    ("blocks.{i}.ls1.gamma", Part::Scale1),
+    ("blocks.{i}.norm2.weight", Part::Norm2Weight),
+    ("blocks.{i}.norm2.bias", Part::Norm2Bias),
+    ("blocks.{i}.mlp.fc1_g.weight", Part::GateWeight),
+    ("blocks.{i}.mlp.fc1_g.bias", Part::GateBias),
+    ("blocks.{i}.mlp.fc1.weight", Part::UpWeight),
+    ("blocks.{i}.mlp.fc1.bias", Part::UpBias),
+    ("blocks.{i}.mlp.fc1_x.weight", Part::UpWeight),
+    ("blocks.{i}.mlp.fc1_x.bias", Part::UpBias),
+    ("blocks.{i}.mlp.fc2.weight", Part::DownWeight),
+    ("blocks.{i}.mlp.fc2.bias", Part::DownBias),
+    ("blocks.{i}.gamma_2", Part::Scale2),
+    ("blocks.{i}.ls2.gamma", Part::Scale2),
+    ("norm.weight", Part::NormWeight),
+    ("norm.bias", Part::NormBias),
+    ("head.weight", Part::Unused),
+    ("head.bias", Part::Unused),
+];
+
+const META: Table = &[
+    ("cls_token", Part::Cls),
+    ("storage_tokens", Part::Registers),
+    ("mask_token", Part::Unused),
+    ("rope_embed.periods", Part::Periods),
+    ("patch_embed.proj.weight", Part::PatchWeight),
+    ("patch_embed.proj.bias", Part::PatchBias),
+    ("blocks.{i}.norm1.weight", Part::Norm1Weight),
+    ("blocks.{i}.norm1.bias", Part::Norm1Bias),
+    ("blocks.{i}.attn.qkv.weight", Part::QkvWeight),
+    ("blocks.{i}.attn.qkv.bias", Part::QkvBias),
+    ("blocks.{i}.attn.qkv.bias_mask", Part::QkvBiasMask),
+    ("blocks.{i}.attn.proj.weight", Part::ProjWeight),
+    ("blocks.{i}.attn.proj.bias", Part::ProjBias),
+    ("blocks.{i}.ls1.gamma", Part::Scale1),
+    ("blocks.{i}.norm2.weight", Part::Norm2Weight),
+    ("blocks.{i}.norm2.bias", Part::Norm2Bias),
+    // SwiGLU: w1 passes through SiLU, w2 does not, w3 leads back.
+    ("blocks.{i}.mlp.w1.weight", Part::GateWeight),
+    ("blocks.{i}.mlp.w1.bias", Part::GateBias),
+    ("blocks.{i}.mlp.fc1.weight", Part::UpWeight),
+    ("blocks.{i}.mlp.fc1.bias", Part::UpBias),
+    ("blocks.{i}.mlp.w2.weight", Part::UpWeight),
+    ("blocks.{i}.mlp.w2.bias", Part::UpBias),
+    ("blocks.{i}.mlp.fc2.weight", Part::DownWeight),
+    ("blocks.{i}.mlp.fc2.bias", Part::DownBias),
+    ("blocks.{i}.mlp.w3.weight", Part::DownWeight),
+    ("blocks.{i}.mlp.w3.bias", Part::DownBias),
+    ("blocks.{i}.ls2.gamma", Part::Scale2),
+    ("norm.weight", Part::NormWeight),
+    ("norm.bias", Part::NormBias),
+    ("head.weight", Part::Unused),
+    ("head.bias", Part::Unused),
+    // The norm of CLS in local crops: training only.
+    ("local_cls_norm.weight", Part::Unused),
+    ("local_cls_norm.bias", Part::Unused),
+];
+
+/// Of open_clip's names, those of the image tower's trunk.
+const TRUNK: &str = "visual.trunk.";
+
+impl Naming {
+    /// Whose names these are, if anyone's that we know.
+    pub(super) fn detect<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<Naming> {
+        let any = |test: &dyn Fn(&str) -> bool| names.clone().any(test);
+        if any(&|n| n.starts_with(TRUNK)) {
+            Some(Naming::OpenClip)
+        } else if any(&|n| n == "embeddings.patch_embeddings.weight" || n == "embeddings.register_tokens") {
+            Some(Naming::HuggingFace)
+        } else if any(&|n| {
+            matches!(n, "storage_tokens" | "rope_embed.periods") || n.ends_with(".qkv.bias_mask")
+        }) {
+            Some(Naming::Meta)
+        } else if any(&|n| n == "patch_embed.proj.weight" || n == "cls_token") {
+            Some(Naming::Timm)
+        } else {
+            None
+        }
+    }
+
+    fn table(self) -> Table {
+        match self {
+            Naming::HuggingFace => HUGGING_FACE,
+            Naming::Timm | Naming::OpenClip => TIMM,
+            Naming::Meta => META,
+            Naming::Onnx | Naming::Seeded => &[],
+        }
+    }
+
+    /// What `name` is, and in which block (0 outside the blocks); `None` for a name that has no place here.
+    pub(super) fn part(self, name: &str) -> Option<(Part, usize)> {
+        let name = match self {
+            Naming::OpenClip => match name.strip_prefix(TRUNK) {
+                Some(name) => name,
+                None if name.starts_with("text.") || name.starts_with("visual.head.") => {
+                    return Some((Part::Unused, 0));
+                }
+                None if matches!(name, "logit_scale" | "logit_bias") => return Some((Part::Unused, 0)),
+                None => return None,
+            },
+            Naming::HuggingFace => canonical(name),
+            _ => name,
+        };
+        let (pattern, block) = pattern(name);
+        let found = self.table().iter().find(|(known, _)| *known == pattern)?;
+        Some((found.1, block))
+    }
+
+    /// What `part` of `block` is called: the inverse of [`Naming::part`], for messages. `swiglu` chooses between the
+    /// names of the two kinds of MLP.
+    pub(super) fn name(self, part: Part, block: usize, swiglu: bool) -> String {
+        let mut names = self.table().iter().filter(|(_, p)| *p == part).map(|(pattern, _)| *pattern);
+        let first = names.next().unwrap_or("?");
+        let gated = matches!(part, Part::UpWeight | Part::UpBias | Part::DownWeight | Part::DownBias);
+        let pattern = if swiglu && gated { names.next().unwrap_or(first) } else { first };
+        let prefix = if self == Naming::OpenClip { TRUNK } else { "" };
+        format!("{prefix}{}", pattern.replace("{i}", &block.to_string()))
+    }
+
+    /// Whether query, key and value are tensors of their own.
+    pub(super) fn splits_qkv(self) -> bool {
+        self == Naming::HuggingFace
+    }
+}
+
+/// transformers 5 calls the layers `model.layer.N` in memory; files say `layer.N`, from 5.23 too, which renames on
+/// saving. A file that was written without the renaming means the same.
+pub(super) fn canonical(name: &str) -> &str {
+    match name.strip_prefix("model.") {
+        Some(rest) if rest.starts_with("layer.") => rest,
+        _ => name,
+    }
+}
+
+/// Puts `{i}` in the place of the first number between dots: `layer.3.norm1.bias` is `layer.{i}.norm1.bias`, 3.
+fn pattern(name: &str) -> (String, usize) {
+    let mut block = None;
+    let segments: Vec<&str> = name
+        .split('.')
+        .map(|segment| match segment.parse::<usize>() {
+            // Only the usual spelling: `03` would be a second name of block 3.
+            Ok(n) if block.is_none() && n.to_string() == segment => {
+                block = Some(n);
+                "{i}"
+            }
+            _ => segment,
+        })
+        .collect();
+    (segments.join("."), block.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_parts_are_inverse() {
+        for naming in [Naming::HuggingFace, Naming::Timm, Naming::OpenClip, Naming::Meta] {
+            for (_, part) in naming.table().iter().filter(|(_, p)| *p != Part::Unused) {
+                for swiglu in [false, true] {
+                    let name = naming.name(*part, 0, swiglu);
+                    assert_eq!(naming.part(&name), Some((*part, 0)), "{naming}: {name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn reads_the_number_of_a_block() {
+        let hf = Naming::HuggingFace;
+        assert_eq!(hf.part("layer.11.norm1.bias"), Some((Part::Norm1Bias, 11)));
+        assert_eq!(hf.part("model.layer.7.norm1.bias"), Some((Part::Norm1Bias, 7)));
+        assert_eq!(hf.part("layer.07.norm1.bias"), None);
+        assert_eq!(hf.part("layer.99999999999999999999999.norm1.bias"), None);
+        assert_eq!(hf.part("layer.1.2.norm1.bias"), None);
+        assert_eq!(Naming::OpenClip.part("text.transformer.x"), Some((Part::Unused, 0)));
+        assert_eq!(Naming::OpenClip.part("visual.conv1.weight"), None);
+    }
+
+    #[test]
+    fn swiglu_has_its_own_names() {
+        assert_eq!(Naming::Timm.name(Part::UpWeight, 2, true), "blocks.2.mlp.fc1_x.weight");
+        assert_eq!(Naming::Timm.name(Part::DownWeight, 2, true), "blocks.2.mlp.fc2.weight");
+        assert_eq!(Naming::Meta.name(Part::DownBias, 2, true), "blocks.2.mlp.w3.bias");
+        assert_eq!(Naming::Meta.name(Part::DownBias, 2, false), "blocks.2.mlp.fc2.bias");
+    }
+}

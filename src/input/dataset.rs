@@ -1,0 +1,252 @@
+//! Labelled images: a CSV file, or a folder with one subfolder a class.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use super::{Image, InputError, Split, files};
+
+/// Parts a label cell into its classes.
+const SEPARATOR: char = '|';
+
+/// Where a sample's pixels are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// In a file, decoded when they are asked for.
+    File(PathBuf),
+    /// In memory.
+    Memory(Arc<Image>),
+}
+
+impl Source {
+    /// The pixels.
+    ///
+    /// # Errors
+    /// Those of [`Image::open`].
+    pub fn open(&self) -> Result<Arc<Image>, InputError> {
+        match self {
+            Source::File(path) => Image::open(path).map(Arc::new),
+            Source::Memory(image) => Ok(Arc::clone(image)),
+        }
+    }
+}
+
+/// One image with its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// What to call it in outputs: its path, relative to the data set.
+    pub name: String,
+    /// Its pixels.
+    pub source: Source,
+    /// Indices into [`Dataset::classes`], ascending: one class, or with multi-label data any number.
+    pub labels: Vec<usize>,
+    /// What the data set says it is for.
+    pub split: Option<Split>,
+}
+
+/// Labelled images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Names of the classes, sorted.
+    pub classes: Vec<String>,
+    /// The images, in the order of the CSV file, or by class and name.
+    pub samples: Vec<Sample>,
+}
+
+impl Dataset {
+    /// A folder by [`Dataset::from_dir`], anything else by [`Dataset::from_csv`].
+    ///
+    /// # Errors
+    /// Theirs.
+    pub fn open(path: impl AsRef<Path>) -> Result<Dataset, InputError> {
+        let path = path.as_ref();
+        if path.is_dir() { Dataset::from_dir(path) } else { Dataset::from_csv(path) }
+    }
+
+    /// Reads a CSV file with the columns `image` and `label`, and `split` if it is there (`train`, `val`, `test`).
+    /// Header names may be in any case; other columns are ignored; paths are relative to the CSV file. A label cell
+    /// may name several classes, as in `mass|calcification`; an empty one then means none of them.
+    ///
+    /// # Errors
+    /// [`InputError`] names the file and the line: a missing column, an empty table, a missing image file (of all of
+    /// them the first, with their number), an empty or repeated label, an unknown split, one image named twice.
+    pub fn from_csv(path: impl AsRef<Path>) -> Result<Dataset, InputError> {
+        let path = path.as_ref();
+        let rows = read_rows(path)?;
+        let several = rows.iter().any(|row| row.label.contains(SEPARATOR));
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut seen = BTreeMap::new();
+        let mut missing = Vec::new();
+        let mut labels = Vec::with_capacity(rows.len());
+        for row in &rows {
+            labels.push(split_label(path, row, several)?);
+            // `components` drops "." so that a.png and ./a.png are one.
+            let file: PathBuf = folder.join(&row.image).components().collect();
+            if !file.is_file() {
+                missing.push((row.line, file.clone()));
+            }
+            if let Some(first) = seen.insert(file, row.line) {
+                let problem =
+                    format!("{} is named in line {first} already: keep one of the lines", row.image);
+                return Err(InputError::Row { path: path.into(), line: row.line, problem });
+            }
+        }
+        if let Some((line, first)) = missing.first() {
+            let (path, first, count) = (path.into(), first.clone(), missing.len());
+            return Err(InputError::MissingImages { path, line: *line, first, count });
+        }
+        let classes: Vec<String> =
+            labels.iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        let sample = |(row, labels): (Row, Vec<String>)| Sample {
+            source: Source::File(folder.join(&row.image)),
+            labels: labels.iter().filter_map(|name| classes.binary_search(name).ok()).collect(),
+            split: row.split,
+            name: row.image,
+        };
+        let samples = rows.into_iter().zip(labels).map(sample).collect();
+        Ok(Dataset { classes, samples })
+    }
+
+    /// Reads a folder with one subfolder a class, each with its images. If all subfolders are called `train`, `val`
+    /// or `test`, the classes are one level below. Hidden files and files that are no images are left out.
+    ///
+    /// # Errors
+    /// [`InputError`] names the folder: unreadable, without subfolders, or a class without images.
+    pub fn from_dir(path: impl AsRef<Path>) -> Result<Dataset, InputError> {
+        let root = path.as_ref();
+        let folders = files::folders(root)?;
+        let splits: Vec<Split> = folders.iter().filter_map(|f| file_name(f).parse().ok()).collect();
+        let classes = if !folders.is_empty() && splits.len() == folders.len() {
+            let mut classes = Vec::new();
+            for (folder, split) in folders.iter().zip(splits) {
+                classes.extend(files::folders(folder)?.into_iter().map(|class| (class, Some(split))));
+            }
+            classes
+        } else {
+            folders.into_iter().map(|class| (class, None)).collect()
+        };
+        if classes.is_empty() {
+            let problem = "holds no subfolders: give one subfolder a class, with its images".into();
+            return Err(InputError::Dataset { path: root.into(), problem });
+        }
+        let names: BTreeSet<String> = classes.iter().map(|(folder, _)| file_name(folder)).collect();
+        let names: Vec<String> = names.into_iter().collect();
+        let mut samples = Vec::new();
+        for (folder, split) in classes {
+            let label = names.binary_search(&file_name(&folder)).unwrap_or_default();
+            for image in files::images(&folder)? {
+                let name = image.strip_prefix(root).unwrap_or(&image).to_string_lossy().into_owned();
+                samples.push(Sample { name, source: Source::File(image), labels: vec![label], split });
+            }
+        }
+        Ok(Dataset { classes: names, samples })
+    }
+
+    /// Whether some image carries several labels or none.
+    pub fn is_multi_label(&self) -> bool {
+        self.samples.iter().any(|sample| sample.labels.len() != 1)
+    }
+
+    /// The same images with two classes: `rest` (0) and `name` (1).
+    ///
+    /// # Errors
+    /// [`InputError::UnknownClass`] lists the classes there are.
+    pub fn target(&self, name: &str) -> Result<Dataset, InputError> {
+        let Some(class) = self.classes.iter().position(|c| c == name) else {
+            return Err(InputError::UnknownClass { name: name.into(), classes: self.classes.clone() });
+        };
+        let relabel = |sample: &Sample| Sample {
+            labels: vec![usize::from(sample.labels.contains(&class))],
+            ..sample.clone()
+        };
+        Ok(Dataset {
+            classes: vec!["rest".into(), name.into()],
+            samples: self.samples.iter().map(relabel).collect(),
+        })
+    }
+}
+
+/// One line of the CSV file.
+struct Row {
+    line: u64,
+    image: String,
+    label: String,
+    split: Option<Split>,
+}
+
+fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
+    let file = std::fs::File::open(path).map_err(|e| InputError::read(path, &e))?;
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(file);
+    let whole = |problem: String| InputError::Dataset { path: path.into(), problem };
+    let headers = reader.headers().map_err(|e| csv_error(path, &e))?.clone();
+    let column = |name: &str| headers.iter().position(|h| h.eq_ignore_ascii_case(name));
+    let need = |name: &str| {
+        column(name).ok_or_else(|| {
+            let found: Vec<&str> = headers.iter().collect();
+            whole(format!("has no column '{name}' (found: {}): name it in the first line", found.join(", ")))
+        })
+    };
+    let (image, label, split) = (need("image")?, need("label")?, column("split"));
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| csv_error(path, &e))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let wrong = |problem: String| InputError::Row { path: path.into(), line, problem };
+        let cell = |record: &StringRecord, column: usize| record[column].to_owned();
+        let split = match split.map(|column| cell(&record, column)) {
+            Some(text) => Some(text.parse().map_err(|()| {
+                wrong(format!("the split is '{text}': write train, val or test, or drop the column"))
+            })?),
+            None => None,
+        };
+        let (image, label) = (cell(&record, image), cell(&record, label));
+        if image.is_empty() {
+            return Err(wrong("names no image: fill the cell or remove the line".into()));
+        }
+        rows.push(Row { line, image, label, split });
+    }
+    if rows.is_empty() {
+        return Err(whole("has no rows: add one line an image".into()));
+    }
+    Ok(rows)
+}
+
+/// The classes that a label cell names, sorted.
+fn split_label(path: &Path, row: &Row, several: bool) -> Result<Vec<String>, InputError> {
+    let wrong = |problem: String| InputError::Row { path: path.into(), line: row.line, problem };
+    if row.label.is_empty() {
+        let problem = "has no label: fill the cell or remove the line".into();
+        return if several { Ok(Vec::new()) } else { Err(wrong(problem)) };
+    }
+    let mut names: Vec<String> = row.label.split(SEPARATOR).map(|name| name.trim().to_owned()).collect();
+    names.sort();
+    if names[0].is_empty() {
+        return Err(wrong(format!("the label '{}' has an empty part: remove a '{SEPARATOR}'", row.label)));
+    }
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(wrong(format!("the label '{}' names a class twice: keep one", row.label)));
+    }
+    Ok(names)
+}
+
+fn csv_error(path: &Path, error: &csv::Error) -> InputError {
+    let line = error.position().map_or(1, csv::Position::line);
+    let problem = match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("{len} cells where the header has {expected_len}: correct the line")
+        }
+        csv::ErrorKind::Utf8 { .. } => "is not UTF-8 text: save the file as UTF-8".into(),
+        _ => format!("cannot be read ({error}): is it a CSV file?"),
+    };
+    InputError::Row { path: path.into(), line, problem }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+#[path = "dataset_tests.rs"]
+mod tests;

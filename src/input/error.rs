@@ -1,0 +1,138 @@
+//! What can be wrong with images and data sets.
+
+use std::path::PathBuf;
+
+use super::{MAX_PIXELS, MIN_SIDE};
+
+/// Why an image or a data set cannot be used. Each message is one line: where, what, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// The file or folder cannot be opened or read.
+    #[error("{path}: cannot be read ({reason}): check the path and its permissions")]
+    Read {
+        /// File or folder.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The content is none of the formats that are read.
+    #[error("{path}: not an image of a known format: give PNG, JPEG, TIFF, BMP, WebP or PNM")]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The decoder gave up: truncated, damaged, or a variant that is not read.
+    #[error(
+        "{path}: cannot be decoded ({reason}): the file is damaged, cut short or of an unusual kind, save it anew"
+    )]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// A side is below [`MIN_SIDE`].
+    #[error(
+        "{name}: {width}x{height} px leave nothing to see: give an image of at least {MIN_SIDE} px a side"
+    )]
+    TooSmall {
+        /// The file, or what else the image came from.
+        name: String,
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+    },
+    /// The header announces more pixels than are accepted, or more than the file's bytes can hold.
+    #[error(
+        "{path}: {width}x{height} px in a file of {bytes} bytes are refused: give at most {} megapixels, and a whole file",
+        MAX_PIXELS >> 20
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Columns announced.
+        width: u32,
+        /// Rows announced.
+        height: u32,
+        /// The file's length.
+        bytes: u64,
+    },
+    /// A floating-point image holds a value that is not a brightness.
+    #[error("{path}: holds the value {value}: scale a floating-point image to 0..1 first")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The first such value, as text.
+        value: String,
+    },
+    /// A pixel buffer has another length than its sides say.
+    #[error("{found} grey pixels given for a {width}x{height} image: give width * height")]
+    Buffer {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Length of the buffer.
+        found: usize,
+    },
+    /// A folder has no image, where one was expected.
+    #[error("{path}: holds no images: add files that end in {}", super::EXTENSIONS.join(", "))]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A data set's CSV file or folder is wrong as a whole.
+    #[error("{path}: {problem}")]
+    Dataset {
+        /// CSV file or folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A line of a CSV file is wrong.
+    #[error("{path} line {line}: {problem}")]
+    Row {
+        /// The CSV file.
+        path: PathBuf,
+        /// Line, from 1 (the header).
+        line: u64,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// Images that a CSV file names are not there.
+    #[error(
+        "{path} line {line}: no image file {first}{}: correct the path (it is relative to the CSV file) or remove the line",
+        if *count > 1 { format!(" ({count} in all are missing)") } else { String::new() }
+    )]
+    MissingImages {
+        /// The CSV file.
+        path: PathBuf,
+        /// Line of the first one.
+        line: u64,
+        /// Path of the first one.
+        first: PathBuf,
+        /// How many are missing.
+        count: usize,
+    },
+    /// A class was asked for that the data set does not have.
+    #[error("no class '{name}': the classes are {}", classes.join(", "))]
+    UnknownClass {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        classes: Vec<String>,
+    },
+    /// The data set cannot be divided into training and validation images.
+    #[error("cannot split the data: {problem}")]
+    Split {
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+}
+
+impl InputError {
+    pub(super) fn read(path: impl Into<PathBuf>, error: &std::io::Error) -> InputError {
+        InputError::Read { path: path.into(), reason: error.to_string() }
+    }
+}

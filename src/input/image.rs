@@ -1,0 +1,234 @@
+//! Decoded pixels, and how they become the network's input.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Seek};
+use std::path::Path;
+
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::InputError;
+use crate::kernels::resample::Filter;
+use crate::vit::{Preprocess, Size};
+
+/// Images with a shorter side are refused: half a 16 px patch, in which no model of the family can see anything, so
+/// that such a file is a mistake (a tracking pixel, a mask, a broken export) and not data.
+pub const MIN_SIDE: usize = 8;
+
+/// Images with more pixels are refused: 8192 x 8192, or 64 megapixels.
+pub const MAX_PIXELS: u64 = 1 << 26;
+
+/// Decoded bytes of the largest image: [`MAX_PIXELS`] of RGBA with 16 bits each.
+const MAX_BYTES: u64 = 8 * MAX_PIXELS;
+
+/// Up to this many decoded bytes are taken on the header's word.
+const TRUSTED_BYTES: u64 = 64 << 20;
+
+/// Past [`TRUSTED_BYTES`] a file must be at least this fraction of its decoded size. Deflate, the densest of the
+/// byte coders here, cannot exceed 1032 : 1 (RFC 1951: 258 bytes from two bits).
+const MAX_RATIO: u64 = 1032;
+
+/// A decoded picture: grey or RGB, with 8 or 16 bits or f32 a value; at least [`MIN_SIDE`] px a side. An alpha
+/// channel may be there and is not looked at.
+#[derive(Clone, PartialEq)]
+pub struct Image {
+    pixels: DynamicImage,
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Image({}x{} {:?})", self.width(), self.height(), self.pixels.color())
+    }
+}
+
+impl Image {
+    /// Reads a PNG, JPEG, TIFF, BMP, WebP or PNM file. The content decides which it is, not the name's ending. The
+    /// EXIF orientation is applied, as transformers' `load_image` does.
+    ///
+    /// # Errors
+    /// [`InputError`] names the file: unreadable, of no known format, damaged or cut short, a side below
+    /// [`MIN_SIDE`], more than [`MAX_PIXELS`], or floating-point values outside 0..1. The pixels are allocated only
+    /// once the header has been compared with these limits and with the file's length.
+    pub fn open(path: impl AsRef<Path>) -> Result<Image, InputError> {
+        let path = path.as_ref();
+        let io_error = |e: std::io::Error| InputError::read(path, &e);
+        let file = File::open(path).map_err(io_error)?;
+        let metadata = file.metadata().map_err(io_error)?;
+        if metadata.is_dir() {
+            return Err(InputError::Read { path: path.into(), reason: "it is a folder".into() });
+        }
+        let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io_error)?;
+        let Some(format) = reader.format() else {
+            return Err(InputError::Format { path: path.into() });
+        };
+        let image = decode(reader, path, metadata.len())?;
+        // Other decoders report a file that ends too early; this one fills the rest with grey (image 0.25).
+        if format == ImageFormat::Jpeg && !jpeg_has_end(&fs::read(path).map_err(io_error)?) {
+            return Err(InputError::Decode { path: path.into(), reason: "no end-of-image marker".into() });
+        }
+        image.check_values(path)?;
+        Ok(image)
+    }
+
+    /// An 8-bit grey image: `pixels` is `[height, width]`.
+    ///
+    /// # Errors
+    /// [`InputError::Buffer`] when `pixels` has another length, [`InputError::TooSmall`] when a side is below
+    /// [`MIN_SIDE`].
+    pub fn from_grey8(width: usize, height: usize, pixels: Vec<u8>) -> Result<Image, InputError> {
+        let found = pixels.len();
+        let wrong = InputError::Buffer { width, height, found };
+        if width.checked_mul(height) != Some(found) {
+            return Err(wrong);
+        }
+        if width < MIN_SIDE || height < MIN_SIDE {
+            return Err(InputError::TooSmall { name: "the pixel buffer".into(), width, height });
+        }
+        let (Ok(columns), Ok(rows)) = (width.try_into(), height.try_into()) else { return Err(wrong) };
+        let pixels = GrayImage::from_raw(columns, rows, pixels).ok_or(wrong)?;
+        Ok(Image { pixels: DynamicImage::ImageLuma8(pixels) })
+    }
+
+    /// Columns of pixels.
+    pub fn width(&self) -> usize {
+        self.pixels.width() as usize
+    }
+
+    /// Rows of pixels.
+    pub fn height(&self) -> usize {
+        self.pixels.height() as usize
+    }
+
+    /// The pixels as decoded.
+    pub fn pixels(&self) -> &DynamicImage {
+        &self.pixels
+    }
+
+    /// The network's input, `[3, height, width]`: values scaled to 0..1, resized straight to `size` in f32, then
+    /// `(x - mean) / std`. This is the order of transformers' `DINOv3ViTImageProcessor`. A grey image is filtered once
+    /// and replicated; alpha is dropped.
+    ///
+    /// The same pixels give the same bits on every machine ([`kernels::resample`](crate::kernels::resample)). Beside
+    /// the result it holds one image of `size` and two lines, however large the source.
+    ///
+    /// # Panics
+    /// When a side of `size` is zero.
+    pub fn tensor(&self, size: Size, preprocess: &Preprocess) -> Vec<f32> {
+        let Size { height, width } = size;
+        let channels = if self.pixels.color().has_color() { 3 } else { 1 };
+        let kernel = preprocess.interpolation.kernel();
+        let horizontal = Filter::new(self.width(), width, kernel);
+        let vertical = Filter::new(self.height(), height, kernel);
+        let mut resized = vec![0.0; size.area() * channels];
+        let mut source = vec![0.0; self.width() * channels];
+        let mut line = vec![0.0; width * channels];
+        for row in 0..self.height() {
+            self.read_row(row, &mut source);
+            horizontal.line(&source, &mut line, channels);
+            vertical.spread(row, &line, &mut resized);
+        }
+        let mut tensor = Vec::with_capacity(3 * size.area());
+        for (channel, (mean, std)) in preprocess.mean.iter().zip(&preprocess.std).enumerate() {
+            let values = resized[channel % channels..].iter().step_by(channels);
+            tensor.extend(values.map(|x| (x - mean) / std));
+        }
+        tensor
+    }
+
+    /// One row of pixels as values in 0..1: `out` is `[width, channels]`, without alpha.
+    fn read_row(&self, row: usize, out: &mut [f32]) {
+        let stride = usize::from(self.pixels.color().channel_count());
+        let span = row * self.width() * stride..(row + 1) * self.width() * stride;
+        match &self.pixels {
+            DynamicImage::ImageLuma8(p) => scale(&p.as_raw()[span], stride, 255.0, out),
+            DynamicImage::ImageLumaA8(p) => scale(&p.as_raw()[span], stride, 255.0, out),
+            DynamicImage::ImageRgb8(p) => scale(&p.as_raw()[span], stride, 255.0, out),
+            DynamicImage::ImageRgba8(p) => scale(&p.as_raw()[span], stride, 255.0, out),
+            DynamicImage::ImageLuma16(p) => scale(&p.as_raw()[span], stride, 65535.0, out),
+            DynamicImage::ImageLumaA16(p) => scale(&p.as_raw()[span], stride, 65535.0, out),
+            DynamicImage::ImageRgb16(p) => scale(&p.as_raw()[span], stride, 65535.0, out),
+            DynamicImage::ImageRgba16(p) => scale(&p.as_raw()[span], stride, 65535.0, out),
+            DynamicImage::ImageRgb32F(p) => scale(&p.as_raw()[span], stride, 1.0, out),
+            DynamicImage::ImageRgba32F(p) => scale(&p.as_raw()[span], stride, 1.0, out),
+            _ => unreachable!("`decode` and `from_grey8` make no other kind"),
+        }
+    }
+
+    /// Refuses a floating-point picture whose values are not in 0..1: what they mean cannot be known.
+    fn check_values(&self, path: &Path) -> Result<(), InputError> {
+        let (DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) = &self.pixels else {
+            return Ok(());
+        };
+        let mut row_values = vec![0.0; self.width() * 3];
+        for row in 0..self.height() {
+            self.read_row(row, &mut row_values);
+            if let Some(value) = row_values.iter().find(|v| !(0.0..=1.0).contains(*v)) {
+                return Err(InputError::Value { path: path.into(), value: value.to_string() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Divides by `max`: `pixels` is `[width, stride]`, `out` is `[width, channels]` with as many channels or fewer.
+fn scale<T: Copy + Into<f32>>(pixels: &[T], stride: usize, max: f32, out: &mut [f32]) {
+    let channels = out.len() * stride / pixels.len();
+    for (pixel, out) in pixels.chunks_exact(stride).zip(out.chunks_exact_mut(channels)) {
+        for (value, out) in pixel.iter().zip(out) {
+            *out = (*value).into() / max;
+        }
+    }
+}
+
+/// Decodes within the limits; `bytes` is the file's length.
+fn decode<R: BufRead + Seek>(
+    mut reader: ImageReader<R>,
+    path: &Path,
+    bytes: u64,
+) -> Result<Image, InputError> {
+    let failed =
+        |e: image::ImageError| InputError::Decode { path: path.into(), reason: one_line(&e.to_string()) };
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    let decoded = decoder.total_bytes();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS
+        || decoded > MAX_BYTES
+        || (decoded > TRUSTED_BYTES && decoded / MAX_RATIO > bytes)
+    {
+        return Err(InputError::TooLarge { path: path.into(), width, height, bytes });
+    }
+    if (width as usize) < MIN_SIDE || (height as usize) < MIN_SIDE {
+        let (width, height) = (width as usize, height as usize);
+        return Err(InputError::TooSmall { name: path.display().to_string(), width, height });
+    }
+    let orientation = decoder.orientation().map_err(failed)?;
+    let mut pixels = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    pixels.apply_orientation(orientation);
+    Ok(Image { pixels })
+}
+
+/// Whether a JPEG stream runs to its EOI marker (ITU-T T.81, B.1.1): segments are stepped over by their length, so
+/// that a thumbnail's marker does not count, and coded data holds no marker but restarts.
+fn jpeg_has_end(bytes: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..)
+        && let Some(marker) = rest.windows(2).position(|w| w[0] == 0xFF && !matches!(w[1], 0x00 | 0xFF))
+    {
+        at += marker + 2;
+        match (rest[marker + 1], bytes.get(at..at + 2)) {
+            (0xD9, _) => return true,
+            // RST0 to RST7, SOI and TEM have no length.
+            (0xD0..=0xD8 | 0x01, _) => {}
+            (_, Some(length)) => at += usize::from(u16::from_be_bytes([length[0], length[1]])),
+            (_, None) => return false,
+        }
+    }
+    false
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

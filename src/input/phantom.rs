@@ -1,0 +1,1 @@
+//! Ultrasound phantoms (coming in the next commit).

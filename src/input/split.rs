@@ -1,0 +1,226 @@
+//! Training and validation images: as the data set says, or drawn from a seed.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Dataset, InputError, Sample};
+
+/// What a sample is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Split {
+    /// A head is fitted on it.
+    Train,
+    /// The regularisation strength is chosen on it.
+    Val,
+    /// Only the final metrics see it.
+    Test,
+}
+
+impl FromStr for Split {
+    type Err = ();
+
+    /// Reads `train`, `val` (or `valid`, `validation`) and `test`, in any case.
+    fn from_str(text: &str) -> Result<Split, ()> {
+        match text.to_lowercase().as_str() {
+            "train" => Ok(Split::Train),
+            "val" | "valid" | "validation" => Ok(Split::Val),
+            "test" => Ok(Split::Test),
+            _ => Err(()),
+        }
+    }
+}
+
+/// Indices into [`Dataset::samples`], each list ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// To fit on.
+    pub train: Vec<usize>,
+    /// To choose on.
+    pub val: Vec<usize>,
+    /// To measure on; empty unless the data set names such samples.
+    pub test: Vec<usize>,
+}
+
+impl Dataset {
+    /// Divides the samples: as their `split` says where they have one, else by drawing `val_fraction` of every class
+    /// (rounded, at least one and not all) with ChaCha8 from `seed`. The same on every machine. With several labels
+    /// an image, the rarest class is drawn first (Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10).
+    ///
+    /// # Errors
+    /// [`InputError::Split`]: a class has fewer than two images or none on one side, only some samples say what they
+    /// are for, none is for training or none for validation, or `val_fraction` is not between 0 and 1.
+    pub fn split(&self, seed: u64, val_fraction: f64) -> Result<Parts, InputError> {
+        let given = self.samples.iter().filter(|s| s.split.is_some()).count();
+        let sides: Vec<Split> = if given == 0 {
+            self.draw(seed, val_fraction)?
+        } else if given == self.samples.len() {
+            self.samples.iter().filter_map(|s| s.split).collect()
+        } else {
+            let without = self.samples.len() - given;
+            return Err(problem(format!(
+                "{without} of {} samples name no split: give all or none",
+                self.samples.len()
+            )));
+        };
+        let side = |side| (0..sides.len()).filter(|&i| sides[i] == side).collect();
+        let parts = Parts { train: side(Split::Train), val: side(Split::Val), test: side(Split::Test) };
+        self.check(&parts)?;
+        Ok(parts)
+    }
+
+    /// The number of samples that carry each class.
+    pub fn counts(&self) -> Vec<usize> {
+        count(self.classes.len(), self.samples.iter())
+    }
+
+    fn draw(&self, seed: u64, val_fraction: f64) -> Result<Vec<Split>, InputError> {
+        if !(val_fraction > 0.0 && val_fraction < 1.0) {
+            return Err(problem(format!("a validation fraction of {val_fraction} is not between 0 and 1")));
+        }
+        let counts = self.counts();
+        for (class, &images) in self.classes.iter().zip(&counts) {
+            if images < 2 {
+                return Err(problem(format!(
+                    "class '{class}' has {images} image{}, training and validation need one each: add images or remove the class",
+                    if images == 1 { "" } else { "s" }
+                )));
+            }
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut sides: Vec<Option<Split>> = vec![None; self.samples.len()];
+        let mut order: Vec<usize> = (0..counts.len()).collect();
+        order.sort_by_key(|&class| (counts[class], class));
+        for class in order {
+            let members: Vec<usize> =
+                (0..sides.len()).filter(|&i| self.samples[i].labels.contains(&class)).collect();
+            let wanted = share(val_fraction, members.len()).clamp(1, members.len() - 1);
+            let there = members.iter().filter(|&&i| sides[i] == Some(Split::Val)).count();
+            deal(&mut rng, &members, wanted.saturating_sub(there), &mut sides);
+        }
+        let unlabelled: Vec<usize> =
+            (0..sides.len()).filter(|&i| self.samples[i].labels.is_empty()).collect();
+        deal(&mut rng, &unlabelled, share(val_fraction, unlabelled.len()), &mut sides);
+        Ok(sides.into_iter().map(|side| side.unwrap_or(Split::Train)).collect())
+    }
+
+    fn check(&self, parts: &Parts) -> Result<(), InputError> {
+        let sides = BTreeMap::from([("train", &parts.train), ("val", &parts.val)]);
+        for (name, indices) in sides {
+            if indices.is_empty() {
+                return Err(problem(format!(
+                    "no sample is for '{name}': mark some, or drop the split to have it drawn"
+                )));
+            }
+            let counts = count(self.classes.len(), indices.iter().map(|&i| &self.samples[i]));
+            if let Some(class) = counts.iter().position(|&images| images == 0) {
+                return Err(problem(format!(
+                    "class '{}' has no image in '{name}': move or add one, or remove the class",
+                    self.classes[class]
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn problem(problem: String) -> InputError {
+    InputError::Split { problem }
+}
+
+fn count<'a>(classes: usize, samples: impl Iterator<Item = &'a Sample>) -> Vec<usize> {
+    let mut counts = vec![0; classes];
+    for label in samples.flat_map(|s| &s.labels) {
+        counts[*label] += 1;
+    }
+    counts
+}
+
+/// `fraction` of `n`, rounded half away from zero.
+fn share(fraction: f64, n: usize) -> usize {
+    (fraction * n as f64).round() as usize
+}
+
+/// Puts `val` of those `members` that have no side yet into validation, drawn at random, and the rest into training.
+fn deal(rng: &mut ChaCha8Rng, members: &[usize], val: usize, sides: &mut [Option<Split>]) {
+    let mut free: Vec<usize> = members.iter().copied().filter(|&i| sides[i].is_none()).collect();
+    // Fisher and Yates; our own, since rand does not promise the same permutation from one version to the next.
+    for last in (1..free.len()).rev() {
+        let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
+        free.swap(last, other as usize);
+    }
+    for (position, sample) in free.into_iter().enumerate() {
+        sides[sample] = Some(if position < val { Split::Val } else { Split::Train });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::Source;
+
+    fn dataset(labels: &[&[usize]], classes: usize) -> Dataset {
+        let sample = |(i, labels): (usize, &&[usize])| Sample {
+            name: format!("{i}.png"),
+            source: Source::File(format!("{i}.png").into()),
+            labels: labels.to_vec(),
+            split: None,
+        };
+        Dataset {
+            classes: (0..classes).map(|c| format!("c{c}")).collect(),
+            samples: labels.iter().enumerate().map(sample).collect(),
+        }
+    }
+
+    #[test]
+    fn draws_every_class_in_proportion_and_always_the_same() {
+        let labels: Vec<&[usize]> = (0..100).map(|i| if i % 10 == 0 { &[1][..] } else { &[0][..] }).collect();
+        let data = dataset(&labels, 2);
+        let parts = data.split(7, 0.2).unwrap();
+        let of = |indices: &[usize]| count(2, indices.iter().map(|&i| &data.samples[i]));
+        assert_eq!((of(&parts.train), of(&parts.val)), (vec![72, 8], vec![18, 2]));
+        assert_eq!(parts, data.split(7, 0.2).unwrap());
+        assert_ne!(parts, data.split(8, 0.2).unwrap());
+        // Pinned: a change of the draw would silently change every published number.
+        assert_eq!(parts.val[..4], PINNED);
+    }
+
+    const PINNED: [usize; 4] = [4, 15, 21, 27];
+
+    #[test]
+    fn several_labels_land_on_both_sides() {
+        let labels: Vec<&[usize]> =
+            (0..60).map(|i| [&[0][..], &[0, 1], &[1, 2], &[], &[0, 2], &[1]][i % 6]).collect();
+        let data = dataset(&labels, 3);
+        let parts = data.split(1, 0.25).unwrap();
+        assert_eq!(parts.train.len() + parts.val.len(), 60);
+        let val = count(3, parts.val.iter().map(|&i| &data.samples[i]));
+        // 30, 30 and 20 images: a quarter, within what labels that travel together allow.
+        assert!(
+            (5..=10).contains(&val[0]) && (5..=10).contains(&val[1]) && (4..=6).contains(&val[2]),
+            "{val:?}"
+        );
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_split() {
+        let message = |data: &Dataset, fraction| data.split(0, fraction).unwrap_err().to_string();
+        let lonely = dataset(&[&[0], &[0], &[1]], 2);
+        assert!(message(&lonely, 0.5).contains("class 'c1' has 1 image, "));
+        let mut data = dataset(&[&[0], &[0], &[1], &[1]], 2);
+        assert!(message(&data, 1.0).contains("fraction of 1 "));
+        assert!(message(&data, f64::NAN).contains("fraction of NaN"));
+        data.samples[0].split = Some(Split::Val);
+        assert!(message(&data, 0.5).contains("3 of 4 samples name no split"));
+        data.samples.iter_mut().for_each(|s| s.split = Some(Split::Val));
+        assert!(message(&data, 0.5).contains("no sample is for 'train'"));
+        data.samples.iter_mut().for_each(|s| s.split = Some(Split::Train));
+        assert!(message(&data, 0.5).contains("no sample is for 'val'"));
+        data.samples[0].split = Some(Split::Val);
+        assert!(message(&data, 0.5).contains("class 'c1' has no image in 'val'"));
+        data.samples[2].split = Some(Split::Val);
+        assert_eq!(data.split(0, 0.5), Ok(Parts { train: vec![1, 3], val: vec![0, 2], test: vec![] }));
+    }
+}

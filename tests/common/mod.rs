@@ -1,0 +1,70 @@
+//! What the command-line tests share.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A small real checkpoint in transformers' naming.
+pub fn tiny_model() -> PathBuf {
+    golden("vit/hf_s")
+}
+
+/// A file under `tests/golden`.
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// Runs the program.
+pub fn microraptor(args: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_microraptor"))
+        .args(args.iter().map(|a| a.as_ref()))
+        .output()
+        .expect("the binary was built for this test")
+}
+
+/// Standard output of a run that must succeed.
+pub fn success(args: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
+    let output = microraptor(args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The one line of a run that must fail as every failure does: exit code 2, one line, nothing on standard output.
+pub fn failure(args: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
+    let output = microraptor(args);
+    let stderr = String::from_utf8(output.stderr).expect("messages are UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    stderr.strip_prefix("error: ").expect("a message says that it is an error").trim_end().to_owned()
+}
+
+/// Names of what is in a folder.
+pub fn listing(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    let mut names: Vec<String> =
+        entries.map(|e| e.expect("readable").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Writes a grey PNG whose texture depends on `kind` and `seed`.
+pub fn write_image(path: &Path, kind: usize, seed: usize) {
+    let (width, height) = (40, 36);
+    let pixel = |x: usize, y: usize| {
+        let stripes = [x, y, x + y][kind % 3] * (5 + kind);
+        (stripes * 13 + (x * 7 + y * 31 + seed * 17) % 23) as u8
+    };
+    let pixels: Vec<u8> = (0..width * height).map(|i| pixel(i % width, i / width)).collect();
+    image::save_buffer(path, &pixels, width as u32, height as u32, image::ColorType::L8).expect("writable");
+}
+
+/// A folder with one subfolder a class, `per_class` images each.
+pub fn write_dataset(folder: &Path, classes: &[&str], per_class: usize) {
+    for (kind, class) in classes.iter().enumerate() {
+        std::fs::create_dir_all(folder.join(class)).expect("writable");
+        for i in 0..per_class {
+            write_image(&folder.join(class).join(format!("{i:02}.png")), kind, i);
+        }
+    }
+}

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use microraptor::checkpoint::onnx::{Imported, OnnxError, import};
+use microraptor::checkpoint::onnx::{Imported, OnnxError, Proof, import, import_with};
 use microraptor::checkpoint::{self, Model};
 use microraptor::graph::onnx::{OnnxModel, OnnxOutput, OnnxRunError};
 use microraptor::vit::{self, Mlp, Size};
@@ -21,8 +22,8 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/onnx").join(name)
 }
 
-fn tensors(name: &str) -> BTreeMap<String, Vec<f32>> {
-    let bytes = std::fs::read(golden(name)).unwrap();
+fn tensors(path: &Path) -> BTreeMap<String, Vec<f32>> {
+    let bytes = std::fs::read(path).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let values = |data: &[u8]| data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
     tensors.iter().map(|(name, tensor)| (name.to_owned(), values(tensor.data()))).collect()
@@ -37,6 +38,13 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
     worst.fold(0.0, f32::max) / largest
 }
 
+/// Least cosine of a token.
+fn cosine(found: &[f32], expected: &[f32], dim: usize) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let tokens = found.chunks_exact(dim).zip(expected.chunks_exact(dim));
+    tokens.map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()).fold(1.0, f64::min)
+}
+
 /// Imports `config`'s export `way` and holds it against the checkpoint and PyTorch's outputs.
 fn check(config: &str, way: &str) -> Imported {
     let imported = import(&golden(&format!("{config}/{way}.onnx"))).unwrap().expect("it is DINOv3");
@@ -44,7 +52,7 @@ fn check(config: &str, way: &str) -> Imported {
     assert_eq!(imported.config, expected);
     assert_eq!(imported.weights, weights, "{config}/{way}: the same bits, only laid out otherwise");
     assert_eq!(imported.fixed_size, way.ends_with("fixed").then_some(EXPORTED));
-    let reference = tensors(&format!("{config}/reference.safetensors"));
+    let reference = tensors(&golden(config).join("reference.safetensors"));
     for (suffix, size) in [("", EXPORTED), ("_other", OTHER)] {
         let (pixels, hidden) =
             (&reference[&format!("pixels{suffix}")], &reference[&format!("last_hidden_state{suffix}")]);
@@ -80,7 +88,7 @@ fn run(name: &str, size: Size, threads: usize, pixels: &[f32]) -> OnnxOutput {
 
 #[test]
 fn what_only_resembles_dinov3_is_not_taken_for_it_and_runs_as_it_is() {
-    let expected = tensors("others.safetensors");
+    let expected = tensors(&golden("others.safetensors"));
     // `tanh` differs in the activation, which the structure tells; `theta` in the rotary periods, which only running it tells.
     for name in ["tanh", "theta"] {
         let file = format!("{name}.onnx");
@@ -97,7 +105,7 @@ fn what_only_resembles_dinov3_is_not_taken_for_it_and_runs_as_it_is() {
 
 #[test]
 fn a_cnn_runs_as_onnxruntime_runs_it() {
-    let expected = tensors("others.safetensors");
+    let expected = tensors(&golden("others.safetensors"));
     let size = Size { height: 24, width: 32 };
     for name in ["cnn-fixed", "cnn-external"] {
         assert_eq!(import(&golden(&format!("{name}.onnx"))).unwrap(), None);
@@ -197,6 +205,45 @@ fn flipped_bytes_do_not_panic() {
             // A flipped weight is a sound model; whatever is not must be an error.
             if let Err(error) = import(&path) {
                 assert_one_line(&error, &path);
+            }
+        }
+    }
+}
+
+/// Full-size models, which `reference/export_onnx.py --config s,splus,b --size 224 --out DIR` writes.
+#[test]
+fn full_size_exports_agree_with_pytorch() {
+    let Some(folder) = std::env::var_os("MICRORAPTOR_ONNX_DIR").map(PathBuf::from) else {
+        println!("skipped: MICRORAPTOR_ONNX_DIR does not point to full-size exports");
+        return;
+    };
+    let (square, other) = (Size::square(224), Size { height: 256, width: 272 });
+    for config in ["s", "splus", "b"] {
+        let reference = tensors(&folder.join(config).join("reference.safetensors"));
+        let weights = checkpoint::load(&folder.join(config)).unwrap().weights;
+        for way in ["dynamo-fixed", "dynamo-dynamic", "torchscript-fixed", "torchscript-dynamic"] {
+            let path = folder.join(config).join(format!("{way}.onnx"));
+            let start = Instant::now();
+            import_with(&path, Proof::Skip).unwrap().expect("it is DINOv3");
+            let unproven = start.elapsed();
+            let imported = import(&path).unwrap().expect("it is DINOv3");
+            let proof = (start.elapsed() - unproven).saturating_sub(unproven);
+            assert!(imported.weights == weights, "{config}/{way}: the weights differ");
+            for (suffix, size) in [("", square), ("_other", other)] {
+                let pixels = &reference[&format!("pixels{suffix}")];
+                let hidden = &reference[&format!("last_hidden_state{suffix}")];
+                let output = vit::forward(&imported.config, &imported.weights, pixels, size).unwrap().output;
+                let output = output.as_slice().unwrap();
+                let (difference, cosine) =
+                    (difference(output, hidden), cosine(output, hidden, imported.config.dim));
+                println!(
+                    "{config} {way} {size}: difference {difference:.1e}, 1 - cosine {:.1e}, \
+                     import {:.2} s + proof {:.2} s",
+                    1.0 - cosine,
+                    unproven.as_secs_f64(),
+                    proof.as_secs_f64()
+                );
+                assert!(difference < TOLERANCE && cosine > 0.99999);
             }
         }
     }

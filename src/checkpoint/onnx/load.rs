@@ -1,11 +1,12 @@
 //! From a file to tract's graph: reading, hashing, and refusing damaged files before tract meets them.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use sha2::{Digest, Sha256};
 use tract_core::prelude::{Datum, TractResult, TypedModel};
@@ -146,7 +147,18 @@ impl Source {
 /// tract's ONNX reader indexes by what the file says and has `unimplemented!` arms (`tensor.rs`, `model.rs`), so a
 /// damaged file can panic in places that no check of ours foresees.
 pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(f)) {
+    let outer = SILENT.replace(true);
+    SILENCER.call_once(|| {
+        let previous = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !SILENT.get() {
+                previous(panic);
+            }
+        }));
+    });
+    let result = catch_unwind(AssertUnwindSafe(f));
+    SILENT.set(outer);
+    match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(one_line(&format!("{error:#}"))),
         Err(panic) => {
@@ -156,6 +168,13 @@ pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, String
         }
     }
 }
+
+thread_local! {
+    /// Whether this thread is inside [`guarded`], where a panic becomes an error and is not to be printed as well.
+    static SILENT: Cell<bool> = const { Cell::new(false) };
+}
+/// The panic hook belongs to the process: ours goes in once, in front of the one that was there.
+static SILENCER: Once = Once::new();
 
 /// tract's messages quote whole nodes; the first words say which.
 fn one_line(text: &str) -> String {
@@ -196,6 +215,11 @@ fn check<'a>(
     }
     if graph.node.is_empty() || graph.output.is_empty() {
         return Err(damaged("its graph is empty"));
+    }
+    let made = graph.node.iter().flat_map(|node| &node.output).chain(graph.input.iter().map(|i| &i.name));
+    let made: BTreeSet<&String> = made.chain(graph.initializer.iter().map(|tensor| &tensor.name)).collect();
+    if let Some(output) = graph.output.iter().find(|output| !made.contains(&output.name)) {
+        return Err(damaged(&format!("nothing in it makes its output '{}'", one_line(&output.name))));
     }
     let mut unsupported = BTreeSet::new();
     for_each_graph(graph, &mut |graph| {

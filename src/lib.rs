@@ -5,9 +5,11 @@
 //! `docs/architecture.md` tells how they fit together.
 
 pub mod checkpoint;
+pub mod engine;
 pub mod graph;
 pub mod heads;
 pub mod input;
 pub mod kernels;
 pub mod output;
+pub mod profile;
 pub mod vit;

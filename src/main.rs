@@ -1,3 +1,7 @@
-//! Microraptor at the command line.
+//! The `microraptor` command.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -177,6 +177,7 @@ mod tests {
             let sum: usize =
                 card.expanded_tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
             assert_eq!(sum as u64, card.parameters, "{}", card.name);
+            assert_eq!(card.architecture.parameters() as u64, card.parameters, "{}", card.name);
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Description {
     pub qkv_biases: Option<[bool; 3]>,
     /// Base of the rotary periods, where it is written.
     pub rope_base: Option<f64>,
+    /// Attention heads, where timm was given a number of its own.
+    pub heads: Option<usize>,
     /// timm's name of the architecture.
     pub architecture: Option<String>,
     pub preprocess: Option<Preprocess>,
@@ -63,8 +65,15 @@ enum Side {
 struct Kind {
     model_type: Option<String>,
     architecture: Option<String>,
+    model_args: Option<ModelArgs>,
     pretrained_cfg: Option<Pixels>,
     preprocess_cfg: Option<Pixels>,
+}
+
+/// timm's `model_args`: what was asked of the architecture beside its name.
+#[derive(Deserialize)]
+struct ModelArgs {
+    num_heads: Option<usize>,
 }
 
 /// timm's `pretrained_cfg` and open_clip's `preprocess_cfg`.
@@ -108,6 +117,7 @@ impl Description {
             self.preprocess = Some(pixels.preprocess(path)?);
         }
         self.architecture = kind.architecture;
+        self.heads = kind.model_args.and_then(|args| args.num_heads);
         match kind.model_type.as_deref() {
             Some("dinov3_vit") => {
                 let dino: DinoV3 = from_value(path, value)?;

@@ -56,6 +56,10 @@ impl Layout {
         CheckpointError::Extra { path: self.path.clone(), tensor: tensor.to_owned(), model }
     }
 
+    fn architecture(&self, problem: String) -> CheckpointError {
+        CheckpointError::Architecture { path: self.path.clone(), problem }
+    }
+
     fn missing(&self, part: Part, block: usize, swiglu: bool) -> CheckpointError {
         CheckpointError::Missing { path: self.path.clone(), tensor: self.naming.name(part, block, swiglu) }
     }
@@ -72,10 +76,10 @@ impl Layout {
     /// Side number `axis` of a part that every checkpoint has.
     fn side(&self, part: Part, axis: usize) -> Result<usize, CheckpointError> {
         let (name, shape) = self.parts.get(&(part, 0)).ok_or_else(|| self.missing(part, 0, self.swiglu()))?;
-        shape.get(axis).copied().ok_or_else(|| CheckpointError::Architecture {
-            path: self.path.clone(),
-            problem: format!("tensor {name} has shape {shape:?}, too few sides"),
-        })
+        shape
+            .get(axis)
+            .copied()
+            .ok_or_else(|| self.architecture(format!("tensor {name} has shape {shape:?}, too few sides")))
     }
 
     fn swiglu(&self) -> bool {
@@ -83,13 +87,18 @@ impl Layout {
     }
 
     /// The architecture as the shapes tell it. They do not tell the number of heads, nor epsilon: heads come from the
-    /// rotary periods where the file has them, else from the card that matches in all else, else each is 64 wide, as in
-    /// every published ViT of the family; epsilon is DINOv3's 1e-5 with rotary positions and ViT's 1e-6 without.
-    pub fn infer(&self) -> Result<Config, CheckpointError> {
+    /// rotary periods where the file has them, else from timm's `config.json`, else from the card that matches in all
+    /// else, else each is 64 wide, as in the published ViTs of the family; epsilon is DINOv3's 1e-5 with rotary
+    /// positions and ViT's 1e-6 without.
+    pub fn infer(&self, known: &Description) -> Result<Config, CheckpointError> {
         let dim = self.side(Part::Cls, 0)?;
         let registers = if self.has(Part::Registers) { self.registers(dim)? } else { 0 };
         let positions = self.positions(registers)?;
         let rope = positions == Positions::Rope;
+        // Other rotary ViTs (timm's RoPE-ViT with registers) differ in their angles, which no tensor shows.
+        if let Some(name) = known.architecture.as_ref().filter(|name| rope && !name.contains("dinov3")) {
+            return Err(self.architecture(format!("{name} has rotary positions and is not DINOv3")));
+        }
         let mut config = Config {
             dim,
             depth: self.parts.keys().map(|(_, block)| *block).max().unwrap_or(0).saturating_add(1),
@@ -104,6 +113,8 @@ impl Layout {
         };
         if self.has(Part::Periods) {
             config.heads = dim / self.side(Part::Periods, 0)?.saturating_mul(4).max(1);
+        } else if let Some(heads) = known.heads {
+            config.heads = heads;
         } else if let Some(card) = super::cards().iter().find(|card| {
             let Config { heads, norm_eps, .. } = card.architecture;
             card.architecture == Config { heads, norm_eps, ..config }
@@ -120,12 +131,9 @@ impl Layout {
     }
 
     fn positions(&self, registers: usize) -> Result<Positions, CheckpointError> {
-        let architecture =
-            |problem: String| CheckpointError::Architecture { path: self.path.clone(), problem };
         if !self.has(Part::LearnedPositions) {
-            // Other rotary ViTs (timm's EVA-02, RoPE-ViT) differ in their angles, which no tensor shows.
             if self.naming != Naming::HuggingFace && !(registers > 0 && self.has(Part::Scale1)) {
-                return Err(architecture(
+                return Err(self.architecture(
                     "no learned positions, and not DINOv3 either, which has registers and LayerScale".into(),
                 ));
             }
@@ -139,7 +147,7 @@ impl Layout {
                 return Ok(Positions::Learned { rows: side, cols: side });
             }
         }
-        Err(architecture(format!("{count} learned positions are not those of CLS and a square grid")))
+        Err(self.architecture(format!("{count} learned positions are not those of CLS and a square grid")))
     }
 
     /// Whether the learned positions are of the patches alone (timm's `no_embed_class`), CLS having none.

@@ -107,7 +107,7 @@ pub fn load(path: &Path) -> Result<Model, CheckpointError> {
     let layout = Layout::new(&source, &file.entries)?;
     let config = match known.config {
         Some(config) => config,
-        None => layout.infer()?,
+        None => layout.infer(&known)?,
     };
     config.validate().map_err(|error| CheckpointError::Config { path: source.clone(), source: error })?;
     let naming = layout.naming;
@@ -131,6 +131,27 @@ pub fn load(path: &Path) -> Result<Model, CheckpointError> {
         known.preprocess.or(card.map(|card| card.preprocess)).unwrap_or(usual_preprocess(&config));
     let sha256 = contents.sha256;
     Ok(Model { name, config, weights, preprocess, sha256, naming, dtypes, tensors, file_bytes, source, card })
+}
+
+/// What a file says of one tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name in the file.
+    pub name: String,
+    /// Its type, as safetensors writes it: F32, F16, BF16.
+    pub dtype: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+/// Lists the tensors of a checkpoint in the order of their data, without reading them.
+///
+/// # Errors
+/// [`CheckpointError`] names the file.
+pub fn list_tensors(path: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
+    let file = TensorFile::open(&weights_file(path)?)?;
+    let info = |e: Entry| TensorInfo { name: e.name, dtype: format!("{:?}", e.dtype), shape: e.shape };
+    Ok(file.entries.into_iter().map(info).collect())
 }
 
 impl Model {

@@ -303,6 +303,37 @@ mod tests {
         assert_eq!(Naming::OpenClip.part("visual.conv1.weight"), None);
     }
 
+    /// Written down from `state_dict()` of timm 1.0.31 and transformers 5.23, and from the table of Meta's names in
+    /// transformers' conversion script: the fixtures of the other tests take their names from the tables themselves.
+    #[test]
+    fn names_that_are_easily_confused() {
+        let (hf, timm, meta) = (Naming::HuggingFace, Naming::Timm, Naming::Meta);
+        for (naming, name, part) in [
+            (hf, "layer.0.mlp.gate_proj.weight", Part::GateWeight),
+            (hf, "layer.0.mlp.up_proj.weight", Part::UpWeight),
+            (hf, "layer.0.mlp.down_proj.weight", Part::DownWeight),
+            (hf, "layer.0.layer_scale1.lambda1", Part::Scale1),
+            (hf, "layer.0.attention.o_proj.weight", Part::ProjWeight),
+            (timm, "blocks.0.mlp.fc1_g.weight", Part::GateWeight),
+            (timm, "blocks.0.mlp.fc1_x.weight", Part::UpWeight),
+            (timm, "blocks.0.mlp.fc1.weight", Part::UpWeight),
+            (timm, "blocks.0.mlp.fc2.weight", Part::DownWeight),
+            (timm, "blocks.0.gamma_1", Part::Scale1),
+            (timm, "blocks.0.gamma_2", Part::Scale2),
+            (timm, "reg_token", Part::Registers),
+            (meta, "blocks.0.mlp.w1.weight", Part::GateWeight),
+            (meta, "blocks.0.mlp.w2.weight", Part::UpWeight),
+            (meta, "blocks.0.mlp.w3.weight", Part::DownWeight),
+            (meta, "blocks.0.attn.qkv.bias_mask", Part::QkvBiasMask),
+            (meta, "blocks.0.ls1.gamma", Part::Scale1),
+            (meta, "blocks.0.ls2.gamma", Part::Scale2),
+            (meta, "storage_tokens", Part::Registers),
+            (meta, "rope_embed.periods", Part::Periods),
+        ] {
+            assert_eq!(naming.part(name), Some((part, 0)), "{naming}: {name}");
+        }
+    }
+
     #[test]
     fn swiglu_has_its_own_names() {
         assert_eq!(Naming::Timm.name(Part::UpWeight, 2, true), "blocks.2.mlp.fc1_x.weight");

@@ -300,6 +300,25 @@ fn json_files_are_believed_and_checked() {
 }
 
 #[test]
+fn timms_config_gives_heads_pixels_and_a_name() {
+    let config = tiny(Mlp::Gelu);
+    let (dir, path) =
+        folder(&serialized(&tensors(&config, &distinct_weights(&config), Naming::Timm), Dtype::F32));
+    let mut json = serde_json::json!({
+        "architecture": "vit_small_patch16_dinov3", "model_args": {"num_heads": 2},
+        "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bilinear"},
+    });
+    std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
+    let model = load(&path).unwrap();
+    assert_eq!((model.config, model.name.as_str()), (config, "vit_small_patch16_dinov3"));
+    let expected = Preprocess { mean: [0.5; 3], std: [0.5; 3], interpolation: Interpolation::Bilinear };
+    assert_eq!(model.preprocess, expected);
+    json["architecture"] = "vit_medium_patch16_rope_reg1_gap_256".into();
+    std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
+    assert!(one_line(load(&path).unwrap_err()).contains("is not DINOv3"));
+}
+
+#[test]
 fn another_rope_base_gives_other_periods() {
     let config = tiny(Mlp::Gelu);
     let (dir, path) =

@@ -1,1 +1,53 @@
-//! (in work)
+//! Light heads on frozen features: fitting a linear probe, its file, and the metrics that say what it is worth.
+//!
+//! A head sees one row of features an image, [`cls_and_mean`]; who makes the features is not its concern. Everything
+//! here is f64 inside and deterministic: the same rows and options give the same head on the same machine.
+
+mod bootstrap;
+mod error;
+mod examples;
+mod extract;
+mod file;
+mod linear;
+mod logistic;
+mod metrics;
+mod probe;
+mod report;
+
+pub use bootstrap::{Bootstrap, Estimate, Interval};
+pub use error::HeadError;
+pub use examples::{Examples, Targets};
+pub use extract::{Extracted, extract, probe_row};
+pub use file::{Backbone, FeatureKind, Head, TrainingSummary, ValidationSummary};
+pub use linear::{LinearHead, Prediction};
+pub use metrics::{AucScores, ConfusionMatrix, Rates, auc, log_loss, youden_threshold};
+pub use probe::{ClassWeights, Criterion, FitOptions, GridPoint, LinearProbe, Search, SearchResult};
+pub use report::{ClassReport, Report};
+
+/// The row of features of one image: CLS followed by the mean of its patch tokens (DINOv3's linear probe, arXiv
+/// 2508.10104), `[2 * dim]`.
+///
+/// `cls` is `[dim]`, `patch` is `[n, dim]` row-major. The mean is summed in f64 in the order of the patches, so the
+/// same tokens give the same bits everywhere. Without patches the row is CLS alone, `[dim]`; values after the last
+/// whole patch are not read.
+///
+/// ```
+/// # use microraptor::heads::cls_and_mean;
+/// assert_eq!(cls_and_mean(&[1.0, 2.0], &[3.0, 4.0, 5.0, 8.0]), [1.0, 2.0, 4.0, 6.0]);
+/// ```
+pub fn cls_and_mean(cls: &[f32], patch: &[f32]) -> Vec<f32> {
+    let mut row = cls.to_vec();
+    if cls.is_empty() || patch.len() < cls.len() {
+        return row;
+    }
+    let mut sum = vec![0f64; cls.len()];
+    let patches = patch.chunks_exact(cls.len());
+    let n = patches.len() as f64;
+    for token in patches {
+        for (sum, &value) in sum.iter_mut().zip(token) {
+            *sum += f64::from(value);
+        }
+    }
+    row.extend(sum.iter().map(|sum| (sum / n) as f32));
+    row
+}

@@ -143,3 +143,25 @@ fn refuses_folders_without_images() {
     let hollow = Folder::with(&["a/1.png", "b/.hidden.png"]);
     assert_eq!(Dataset::open(hollow.at("")), Err(InputError::NoImages { path: hollow.at("b") }));
 }
+
+#[test]
+fn reads_busi() {
+    let shared = std::env::var_os("MICRORAPTOR_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let table = shared.join("data/busi/labels.csv");
+    if !table.is_file() {
+        return println!("skipped: {} is not there", table.display());
+    }
+    let data = Dataset::open(&table).unwrap();
+    assert_eq!(data.classes, ["benign", "malignant", "normal"]);
+    assert_eq!(data.counts(), [345, 168, 111]);
+    assert_eq!(data.target("malignant").unwrap().counts(), [456, 168]);
+    let parts = data.split(0, 0.2).unwrap();
+    assert!(parts.train.len() + parts.val.len() == 624 && parts.test.is_empty());
+    for sample in data.samples.iter().step_by(100) {
+        sample.source.open().unwrap();
+    }
+    // Its images as a folder of classes: the same, but for the order and the split.
+    let folder = Dataset::open(table.with_file_name("images")).unwrap();
+    assert_eq!((folder.classes.clone(), folder.counts()), (data.classes.clone(), data.counts()));
+}

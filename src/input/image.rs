@@ -105,7 +105,8 @@ impl Image {
     }
 
     /// The network's input, `[3, height, width]`: values scaled to 0..1, resized straight to `size` in f32, then
-    /// `(x - mean) / std`. This is the order of transformers' `DINOv3ViTImageProcessor`. A grey image is filtered once
+    /// `(x - mean) / std`. This is the order of transformers' `DINOv3ViTImageProcessor`, which it agrees with to 1e-4
+    /// (what differs is the rounding of torch's f32 weights: against a resize in f64 it is 1e-6). A grey image is filtered once
     /// and replicated; alpha is dropped.
     ///
     /// The same pixels give the same bits on every machine ([`kernels::resample`](crate::kernels::resample)). Beside
@@ -232,3 +233,7 @@ fn jpeg_has_end(bytes: &[u8]) -> bool {
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod tests;

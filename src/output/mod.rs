@@ -1,1 +1,6 @@
-//! (in work)
+//! Writing what the program makes: files that are whole or absent.
+
+mod atomic;
+pub mod features;
+
+pub use atomic::{OutputError, check_folder, check_writable, write_atomically};

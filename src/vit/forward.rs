@@ -76,7 +76,7 @@ fn patches(patch: usize, pixels: &[f32], size: Size, rows: usize, cols: usize) -
 /// `x W^T + b`
 fn linear(x: &Array2<f32>, layer: &Linear) -> Array2<f32> {
     let outputs = layer.bias.len();
-    x.dot(&view(&layer.weight, outputs, x.ncols()).t()) + &ndarray::aview1(&layer.bias)
+    x.dot(&view(&layer.weight, outputs, x.ncols()).t()) + ndarray::aview1(&layer.bias)
 }
 
 fn layer_norm(x: &Array2<f32>, norm: &Norm, eps: f32) -> Array2<f32> {
@@ -84,12 +84,12 @@ fn layer_norm(x: &Array2<f32>, norm: &Norm, eps: f32) -> Array2<f32> {
     let centred = x - &mean;
     let variance = centred.mapv(|v| v * v).mean_axis(Axis(1)).expect("a token has channels");
     let std = variance.mapv(|v| (v + eps).sqrt()).insert_axis(Axis(1));
-    centred / &std * &ndarray::aview1(&norm.weight) + &ndarray::aview1(&norm.bias)
+    centred / &std * ndarray::aview1(&norm.weight) + ndarray::aview1(&norm.bias)
 }
 
 /// LayerScale; an empty scale is none.
 fn scaled(x: Array2<f32>, scale: &[f32]) -> Array2<f32> {
-    if scale.is_empty() { x } else { x * &ndarray::aview1(scale) }
+    if scale.is_empty() { x } else { x * ndarray::aview1(scale) }
 }
 
 /// Multi-head self-attention of `x`: `[tokens, dim]`.

@@ -1,0 +1,286 @@
+//! What the commands take.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use microraptor::vit::Size;
+
+/// DINOv3 features and light probe heads on small machines.
+///
+/// With no command, profiles a built-in, untrained DINOv3 ViT-S/16 on phantoms that the program makes itself: no
+/// download, no data, about a minute.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Say more on standard error; twice for more still.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  microraptor                                                 profile the built-in model
+  microraptor info dinov3-vits16/                             what is in a checkpoint
+  microraptor train dinov3-vits16/ --data labels.csv -o head.safetensors
+  microraptor predict dinov3-vits16/ --head head.safetensors scan.png
+
+MODEL is a Hugging Face folder (config.json and model.safetensors), a safetensors file with the names of timm or of
+Meta, an ONNX file, or untrained:NAME for the architecture of a card with weights from a seed (see `microraptor models`).";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what a model is: architecture, tensors, parameters, multiply-accumulates.
+    Info(InfoArgs),
+    /// List the models that the program has a card for.
+    Models(ModelsArgs),
+    /// Write the features of images to a file.
+    Embed(EmbedArgs),
+    /// Fit a head on frozen features of labelled images.
+    Train(TrainArgs),
+    /// Run a head on images: one JSON line an image.
+    Predict(PredictArgs),
+    /// Measure a head on labelled images.
+    Evaluate(EvaluateArgs),
+    /// Measure latency, and accuracy beside it, across input sizes and thread counts.
+    Profile(ProfileArgs),
+}
+
+/// Threads to run on.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Threads {
+    /// Threads [default: one for each core that this process may use]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl Threads {
+    /// The number asked for, or that of the machine.
+    pub fn count(self) -> usize {
+        self.threads.unwrap_or_else(available_threads)
+    }
+}
+
+/// Cores that this process may use.
+pub fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// Hugging Face folder, safetensors or ONNX file, or untrained:NAME
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Input sizes to count multiply-accumulates for: 224, or 224x352 for height x width
+    #[arg(
+        long = "size",
+        visible_alias = "sizes",
+        value_name = "R",
+        value_delimiter = ',',
+        default_value = "224,384,512"
+    )]
+    pub sizes: Vec<Size>,
+    /// List every tensor
+    #[arg(long)]
+    pub tensors: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    /// Print one card in full
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
+#[derive(Debug, Args)]
+pub struct EmbedArgs {
+    /// Hugging Face folder, safetensors or ONNX file, or untrained:NAME
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Images, or folders of images
+    #[arg(required = true, value_name = "IMAGES")]
+    pub images: Vec<PathBuf>,
+    /// File to write: .safetensors or .npz, with tensors cls [n, dim] and patch [n, rows*cols, dim]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Input size: 224, or 224x352 for height x width
+    #[arg(long, value_name = "R", default_value = "224")]
+    pub size: Size,
+    /// Print a summary as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
+/// Labelled images.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// A CSV with columns image and label (and split), or a folder with one subfolder a class
+    #[arg(long, value_name = "CSV|DIR")]
+    pub data: PathBuf,
+    /// Make it binary: this class against the rest
+    #[arg(long, value_name = "CLASS")]
+    pub target: Option<String>,
+    /// Share of the images that is held out for validation where the data has no split
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    pub val_share: f64,
+    /// Seed of that split
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Kinds of head that can be trained.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum HeadKind {
+    /// Logistic regression on CLS and the mean of the patch tokens
+    Linear,
+}
+
+/// How classes are weighted in training.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ClassWeights {
+    /// Every image counts the same
+    None,
+    /// Every class counts the same
+    Balanced,
+}
+
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Hugging Face folder, safetensors or ONNX file
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Kind of head
+    #[arg(long, value_enum, default_value = "linear")]
+    pub head: HeadKind,
+    /// Head file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Input size: 224, or 224x352 for height x width
+    #[arg(long, value_name = "R", default_value = "224")]
+    pub size: Size,
+    /// Inverse strength of the L2 penalty, as scikit-learn's C [default: the best on the validation split]
+    #[arg(long, value_name = "C")]
+    pub c: Option<f64>,
+    /// How classes are weighted
+    #[arg(long, value_enum, default_value = "none")]
+    pub class_weights: ClassWeights,
+    /// Print the validation metrics as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// The backbone that the head was trained on
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Head file, from `train`
+    #[arg(long, value_name = "FILE")]
+    pub head: PathBuf,
+    /// Images, or folders of images
+    #[arg(required = true, value_name = "IMAGES")]
+    pub images: Vec<PathBuf>,
+    /// Accepted for symmetry: the output is JSON lines in any case
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
+/// Which part of the data to measure on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The training images: what the head has seen
+    Train,
+    /// The validation images
+    Val,
+    /// The test images
+    Test,
+    /// Every image, whatever its split
+    All,
+}
+
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// The backbone that the head was trained on
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Head file, from `train`
+    #[arg(long, value_name = "FILE")]
+    pub head: PathBuf,
+    /// A CSV with columns image and label (and split), or a folder with one subfolder a class
+    #[arg(long, value_name = "CSV|DIR")]
+    pub data: PathBuf,
+    /// Which images [default: test if the data has such a split, else val, else all]
+    #[arg(long, value_enum)]
+    pub split: Option<Part>,
+    /// Probability from which an image counts as positive [default: the head's own]
+    #[arg(long, value_name = "P")]
+    pub threshold: Option<f64>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    /// Models to compare [default: untrained:dinov3-vits16]
+    #[arg(value_name = "MODEL")]
+    pub models: Vec<PathBuf>,
+    /// Input sizes
+    #[arg(
+        long,
+        visible_alias = "size",
+        value_name = "R,...",
+        value_delimiter = ',',
+        default_value = "128,224,384,512"
+    )]
+    pub sizes: Vec<Size>,
+    /// Thread counts [default: 1, and one for each core]
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    pub threads: Vec<usize>,
+    /// Labelled images to measure accuracy on: a CSV with columns image and label (and split), or a folder with one
+    /// subfolder a class; `phantoms` for images that the program makes
+    #[arg(long, value_name = "CSV|DIR|phantoms")]
+    pub data: Option<PathBuf>,
+    /// Make it binary: this class against the rest
+    #[arg(long, value_name = "CLASS", requires = "data")]
+    pub target: Option<String>,
+    /// Share of the images that is held out for validation where the data has no split
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    pub val_share: f64,
+    /// Seed of that split
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub seed: u64,
+    /// Fewest timed runs of a row
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub runs: u32,
+    /// Least time of a row's timed runs, in seconds
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub seconds: f64,
+    /// Folder for results.json and results.csv
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,196 @@
+//! `microraptor info`
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
+
+use microraptor::checkpoint::{self, Model};
+use microraptor::vit::{Config, Mlp, Positions, Preprocess, Size};
+use serde::Serialize;
+
+use super::args::InfoArgs;
+use super::backbone::{self, SEED};
+use super::models::giga;
+
+/// Says what a model is.
+pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let model = match backbone::untrained(&args.model) {
+        Some(name) => Some(Model::seeded(name, SEED)?),
+        None if is_onnx(&args.model) => None,
+        None => Some(checkpoint::load(&args.model)?),
+    };
+    let about = match model {
+        Some(model) => describe(&model, args)?,
+        None => describe_onnx(args)?,
+    };
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&about)?)?;
+    } else {
+        print(&about, &mut out)?;
+    }
+    Ok(())
+}
+
+fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
+}
+
+/// What a safetensors checkpoint or a seeded model is.
+fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
+    let tensors = if args.tensors && !model.source.as_os_str().is_empty() {
+        checkpoint::list_tensors(&model.source)?
+    } else {
+        Vec::new()
+    };
+    Ok(About {
+        name: model.name.clone(),
+        title: model.card.map(|c| c.title.clone()),
+        licence: model.card.map(|c| c.licence.name.clone()),
+        file: (model.file_bytes > 0).then(|| model.source.display().to_string()),
+        file_bytes: (model.file_bytes > 0).then_some(model.file_bytes),
+        sha256: model.sha256.clone(),
+        naming: Some(model.naming.to_string()),
+        dtypes: Some(model.dtypes.to_string()),
+        tensor_count: (model.tensors > 0).then_some(model.tensors),
+        backend: "microraptor f32".to_owned(),
+        architecture: Some(model.config),
+        parameters: Some(model.config.parameters()),
+        preprocess: model.preprocess,
+        fixed_size: None,
+        cost: costs(&model.config, &args.sizes)?,
+        tensors: tensors
+            .into_iter()
+            .map(|t| Tensor { name: t.name, dtype: t.dtype, shape: t.shape })
+            .collect(),
+    })
+}
+
+/// What an ONNX file is: a model of the family, or any other that tract runs as it is.
+fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
+    let engine = backbone::open(&args.model)?;
+    let (about, config) = (engine.about(), engine.config());
+    Ok(About {
+        name: about.name.clone(),
+        title: None,
+        licence: None,
+        file: Some(args.model.display().to_string()),
+        file_bytes: Some(std::fs::metadata(&args.model)?.len()),
+        sha256: about.sha256.clone(),
+        naming: Some("onnx".to_owned()),
+        dtypes: None,
+        tensor_count: None,
+        backend: about.backend.to_owned(),
+        architecture: config.copied(),
+        parameters: config.map(Config::parameters),
+        preprocess: about.preprocess,
+        fixed_size: engine.fixed_size().map(|s| s.to_string()),
+        cost: config.map_or(Ok(Vec::new()), |c| costs(c, &args.sizes))?,
+        tensors: Vec::new(),
+    })
+}
+
+fn costs(config: &Config, sizes: &[Size]) -> anyhow::Result<Vec<Cost>> {
+    let cost = |&size: &Size| {
+        Ok(Cost { size: size.to_string(), tokens: config.tokens(size)?, macs: config.macs(size)? })
+    };
+    sizes.iter().map(cost).collect()
+}
+
+/// What is printed; its fields are those of the JSON.
+#[derive(Serialize)]
+struct About {
+    name: String,
+    title: Option<String>,
+    licence: Option<String>,
+    file: Option<String>,
+    file_bytes: Option<u64>,
+    sha256: String,
+    naming: Option<String>,
+    dtypes: Option<String>,
+    tensor_count: Option<usize>,
+    backend: String,
+    architecture: Option<Config>,
+    parameters: Option<usize>,
+    preprocess: Preprocess,
+    fixed_size: Option<String>,
+    cost: Vec<Cost>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tensors: Vec<Tensor>,
+}
+
+#[derive(Serialize)]
+struct Cost {
+    size: String,
+    tokens: usize,
+    macs: u64,
+}
+
+#[derive(Serialize)]
+struct Tensor {
+    name: String,
+    dtype: String,
+    shape: Vec<usize>,
+}
+
+fn print(about: &About, out: &mut impl Write) -> io::Result<()> {
+    let mut line = |key: &str, value: &dyn Display| writeln!(out, "{key:<14}{value}");
+    line("model", &about.name)?;
+    let optional = [("title", &about.title), ("licence", &about.licence), ("file", &about.file)];
+    for (key, value) in optional.into_iter().filter_map(|(k, v)| Some((k, v.as_ref()?))) {
+        line(key, value)?;
+    }
+    if let Some(bytes) = about.file_bytes {
+        line("size", &format_args!("{:.1} MB", bytes as f64 / 1e6))?;
+    }
+    line("sha256", &about.sha256)?;
+    match (&about.naming, &about.dtypes, about.tensor_count) {
+        (Some(naming), Some(dtypes), Some(n)) => {
+            line("tensors", &format_args!("{n}, {dtypes}, named as {naming} names them"))?;
+        }
+        (Some(naming), ..) => line("from", naming)?,
+        _ => {}
+    }
+    line("runs on", &about.backend)?;
+    if let Some(c) = &about.architecture {
+        print_architecture(c, &mut line)?;
+    }
+    if let Some(parameters) = about.parameters {
+        line("parameters", &format_args!("{:.2} M", parameters as f64 / 1e6))?;
+    }
+    if let Some(size) = &about.fixed_size {
+        line("input", &format_args!("{size} px only"))?;
+    }
+    let Preprocess { mean, std, interpolation } = about.preprocess;
+    line("preprocessing", &format_args!("{interpolation:?} resize, mean {mean:?}, std {std:?}"))?;
+    for Cost { size, tokens, macs } in &about.cost {
+        line(&format!("at {size} px"), &format_args!("{} GMAC, {tokens} tokens", giga(*macs)))?;
+    }
+    for Tensor { name, dtype, shape } in &about.tensors {
+        line("tensor", &format_args!("{name} {dtype} {shape:?}"))?;
+    }
+    Ok(())
+}
+
+fn print_architecture(
+    c: &Config,
+    line: &mut impl FnMut(&str, &dyn Display) -> io::Result<()>,
+) -> io::Result<()> {
+    let mlp = match c.mlp {
+        Mlp::Gelu => "GELU",
+        Mlp::SwiGlu => "SwiGLU",
+    };
+    let positions = match c.positions {
+        Positions::Rope => "rotary".to_owned(),
+        Positions::Learned { rows, cols } => format!("learned on {rows} x {cols} patches"),
+    };
+    line("network", &format_args!("{} blocks of {}, {} heads, {mlp} {}", c.depth, c.dim, c.heads, c.hidden))?;
+    let scale = if c.layer_scale { "LayerScale" } else { "no LayerScale" };
+    line(
+        "tokens",
+        &format_args!(
+            "CLS, {} registers, patches of {} px; positions {positions}; {scale}",
+            c.registers, c.patch
+        ),
+    )
+}

@@ -1,0 +1,80 @@
+//! The command line: parse, call the library, print.
+
+mod args;
+mod backbone;
+mod embed;
+mod evaluate;
+mod info;
+mod models;
+mod predict;
+mod profile;
+mod progress;
+mod table;
+mod train;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// The exit code of every failure.
+const FAILURE: u8 = 2;
+
+/// Parses the arguments, runs the command, and turns an error into one line on standard error.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.verbose);
+    let result = match cli.command {
+        None => profile::default(),
+        Some(Command::Info(args)) => info::run(&args),
+        Some(Command::Models(args)) => models::run(&args),
+        Some(Command::Embed(args)) => embed::run(&args),
+        Some(Command::Train(args)) => train::run(&args),
+        Some(Command::Predict(args)) => predict::run(&args),
+        Some(Command::Evaluate(args)) => evaluate::run(&args),
+        Some(Command::Profile(args)) => profile::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output (`| head`) has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}
+
+/// One line: `error: what: where: why`.
+fn report(error: &anyhow::Error) {
+    let text = format!("{error:#}").replace(['\n', '\r'], " ");
+    let label = if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        "\u{1b}[1;31merror:\u{1b}[0m"
+    } else {
+        "error:"
+    };
+    // Nothing is left to do if standard error itself is gone.
+    let _ = writeln!(io::stderr(), "{label} {text}");
+}
+
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => log::LevelFilter::Warn,
+        1 => log::LevelFilter::Info,
+        _ => log::LevelFilter::Debug,
+    };
+    env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Off)
+        .filter_module("microraptor", level)
+        .format_timestamp(None)
+        .format_target(false)
+        .init();
+}

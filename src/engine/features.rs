@@ -1,0 +1,21 @@
+//! What a backbone says about one image.
+
+/// Frozen features of one image, after the final LayerNorm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Features {
+    /// CLS token: `[dim]`. For a model without one, the mean of its tokens.
+    pub cls: Vec<f32>,
+    /// Patch tokens by row: `[rows * cols, dim]`; empty for a model that gives one vector only.
+    pub patch: Vec<f32>,
+    /// Rows of patches.
+    pub rows: usize,
+    /// Columns of patches.
+    pub cols: usize,
+}
+
+impl Features {
+    /// Width of a token.
+    pub fn dim(&self) -> usize {
+        self.cls.len()
+    }
+}

@@ -1,0 +1,212 @@
+//! An [`Engine`] is a loaded backbone, immutable and shared; a [`Session`] is one thread of use of it.
+
+mod features;
+mod session;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use features::Features;
+pub use session::Session;
+
+use crate::checkpoint::{self, CheckpointError, Model, Naming};
+use crate::graph::GraphError;
+#[cfg(feature = "onnx")]
+use crate::graph::onnx::OnnxModel;
+use crate::vit::{Config, Preprocess, Size, SizeError, Weights};
+
+/// Why a backbone could not be loaded or run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The checkpoint is not usable.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The ONNX file is not usable.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] checkpoint::onnx::OnnxError),
+    /// The build has no ONNX reader.
+    #[error("{0}: this build cannot read ONNX (it was built with --no-default-features)")]
+    NoOnnx(String),
+    /// The input size does not suit the model.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// The model takes one size only.
+    #[error(
+        "{model} takes {expected} px only, not {found}: export it with dynamic height and width for other sizes"
+    )]
+    FixedSize {
+        /// Name of the model.
+        model: String,
+        /// The size that it takes.
+        expected: Size,
+        /// The size asked for.
+        found: Size,
+    },
+    /// Building or running the graph failed.
+    #[error("{model}: {source}")]
+    Graph {
+        /// Name of the model.
+        model: String,
+        /// What failed, with the name of the layer.
+        source: GraphError,
+    },
+    /// The pixels are not `[3, height, width]`.
+    #[error("{found} pixel values given, expected 3 x {size} = {expected}")]
+    Pixels {
+        /// Values given.
+        found: usize,
+        /// Values expected.
+        expected: usize,
+        /// Input size.
+        size: Size,
+    },
+    /// The thread pool could not be started.
+    #[error("{threads} threads asked for: {reason}")]
+    Threads {
+        /// Threads asked for.
+        threads: usize,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Most threads that a session may have.
+pub const MAX_THREADS: usize = 256;
+
+/// A loaded backbone; cloning it shares the weights.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    about: About,
+    backbone: Backbone,
+}
+
+/// What a backbone is, for people and for the files that refer to it.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Short name: the card's, or that of the file.
+    pub name: String,
+    /// SHA-256 of the weights file, lower-case hex: the identity to which heads are bound.
+    pub sha256: String,
+    /// How pixels become its input.
+    pub preprocess: Preprocess,
+    /// Whether its weights are drawn from a seed and so mean nothing.
+    pub untrained: bool,
+    /// Which code runs it: `microraptor f32`, or `tract f32` for an ONNX model that is not of the family.
+    pub backend: &'static str,
+}
+
+enum Backbone {
+    Vit {
+        config: Config,
+        weights: Arc<Weights>,
+    },
+    #[cfg(feature = "onnx")]
+    Onnx(OnnxModel),
+}
+
+impl Engine {
+    /// Loads a checkpoint: a Hugging Face folder, a safetensors file, or (feature `onnx`) an ONNX file.
+    ///
+    /// # Errors
+    /// [`EngineError`] names the file and what is wrong with it.
+    pub fn open(path: &Path) -> Result<Engine, EngineError> {
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+            return Engine::open_onnx(path);
+        }
+        Ok(Engine::from_model(checkpoint::load(path)?))
+    }
+
+    #[cfg(feature = "onnx")]
+    fn open_onnx(path: &Path) -> Result<Engine, EngineError> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(imported) = checkpoint::onnx::import(path)? {
+            return Ok(Engine::from_model(Model::from_onnx(name, path, imported)));
+        }
+        let model = OnnxModel::load(path)?;
+        let about = About {
+            name,
+            sha256: model.sha256().to_owned(),
+            preprocess: Preprocess::IMAGENET,
+            untrained: false,
+            backend: "tract f32",
+        };
+        Ok(Engine { shared: Arc::new(Shared { about, backbone: Backbone::Onnx(model) }) })
+    }
+
+    #[cfg(not(feature = "onnx"))]
+    fn open_onnx(path: &Path) -> Result<Engine, EngineError> {
+        Err(EngineError::NoOnnx(path.display().to_string()))
+    }
+
+    /// Takes over a loaded checkpoint; LayerScale is folded into the weights.
+    pub fn from_model(mut model: Model) -> Engine {
+        model.weights.fold_layer_scale();
+        let about = About {
+            name: model.name,
+            sha256: model.sha256,
+            preprocess: model.preprocess,
+            untrained: model.naming == Naming::Seeded,
+            backend: "microraptor f32",
+        };
+        let backbone = Backbone::Vit { config: model.config, weights: Arc::new(model.weights) };
+        Engine { shared: Arc::new(Shared { about, backbone }) }
+    }
+
+    /// What the backbone is.
+    pub fn about(&self) -> &About {
+        &self.shared.about
+    }
+
+    /// The architecture, if the backbone is a vision transformer of the family.
+    pub fn config(&self) -> Option<&Config> {
+        match &self.shared.backbone {
+            Backbone::Vit { config, .. } => Some(config),
+            #[cfg(feature = "onnx")]
+            Backbone::Onnx(_) => None,
+        }
+    }
+
+    /// The only size that the model takes, if it is an ONNX file exported for one.
+    pub fn fixed_size(&self) -> Option<Size> {
+        match &self.shared.backbone {
+            Backbone::Vit { .. } => None,
+            #[cfg(feature = "onnx")]
+            Backbone::Onnx(model) => model.fixed_size(),
+        }
+    }
+
+    /// Refuses a size that the model cannot take.
+    ///
+    /// # Errors
+    /// [`EngineError::Size`] or [`EngineError::FixedSize`].
+    pub fn check_size(&self, size: Size) -> Result<(), EngineError> {
+        if let Some(config) = self.config() {
+            size.grid(config.patch)?;
+        }
+        if let Some(expected) = self.fixed_size().filter(|&fixed| fixed != size) {
+            let model = self.about().name.clone();
+            return Err(EngineError::FixedSize { model, expected, found: size });
+        }
+        Ok(())
+    }
+
+    /// A session with `threads` threads of its own (1 runs on the caller's).
+    ///
+    /// # Errors
+    /// [`EngineError::Threads`] when `threads` is 0 or past [`MAX_THREADS`], or the pool cannot be started.
+    pub fn session(&self, threads: usize) -> Result<Session, EngineError> {
+        Session::new(self.clone(), threads)
+    }
+
+    fn graph_error(&self, source: GraphError) -> EngineError {
+        match source {
+            GraphError::Size(error) => error.into(),
+            source => EngineError::Graph { model: self.about().name.clone(), source },
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! A fitted linear head: from a row of features to probabilities.
+
+use ndarray::{Array2, ArrayView2};
+
+use super::HeadError;
+use super::examples::check_classes;
+use super::logistic::{sigmoid, softmax};
+
+/// Logits `weight * (x - mean) / std + bias`, then softmax over the classes, or a sigmoid a label.
+///
+/// Two exclusive classes are stored as the rows `-w/2` and `w/2`, whose softmax is the sigmoid of `w`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearHead {
+    /// Names of the classes, or labels, in the order of the rows.
+    pub classes: Vec<String>,
+    /// Whether an image may have several of them.
+    pub multi_label: bool,
+    /// Probability from which the second of two classes, or a label, is said to be there. Not used by three or more
+    /// exclusive classes, where the most probable one is taken.
+    pub threshold: f64,
+    mean: Vec<f64>,
+    std: Vec<f64>,
+    weight: Vec<f64>,
+    bias: Vec<f64>,
+    /// `weight / std`
+    folded_weight: Vec<f64>,
+    /// `bias - weight * mean / std`
+    folded_bias: Vec<f64>,
+}
+
+/// What a head says about one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// Probability of each class; they add up to one unless the head is multi-label.
+    pub probabilities: Vec<f64>,
+    /// Numbers of the classes that are said to be there: exactly one unless the head is multi-label.
+    pub classes: Vec<usize>,
+}
+
+impl LinearHead {
+    /// A head from its parts: `mean` and `std` are `[dim]`, `weight` is `[classes, dim]`, `bias` is `[classes]`.
+    ///
+    /// # Errors
+    /// [`HeadError`] when the lengths do not fit, the classes are not distinct names, a value is not finite, a
+    /// deviation is not positive or the threshold is outside 0 to 1.
+    pub fn new(
+        classes: Vec<String>,
+        multi_label: bool,
+        threshold: f64,
+        [mean, std, weight, bias]: [Vec<f64>; 4],
+    ) -> Result<LinearHead, HeadError> {
+        check_classes(&classes, multi_label)?;
+        let dim = mean.len();
+        let lengths = [
+            ("number of standard deviations", std.len(), dim),
+            ("number of weights", weight.len(), classes.len().saturating_mul(dim)),
+            ("number of biases", bias.len(), classes.len()),
+        ];
+        for (what, found, expected) in lengths {
+            if found != expected {
+                return Err(HeadError::Shape { what, found, expected });
+            }
+        }
+        if !(0.0..=1.0).contains(&threshold) {
+            return Err(HeadError::Classes(format!("threshold {threshold} is not between 0 and 1")));
+        }
+        if let Some(&std) = std.iter().find(|&&s| s <= 0.0) {
+            return Err(HeadError::Classes(format!("a standard deviation is {std}, it must be positive")));
+        }
+        let folded_weight: Vec<f64> =
+            weight.iter().enumerate().map(|(i, w)| w / std[i % dim.max(1)]).collect();
+        let folded_bias: Vec<f64> = bias
+            .iter()
+            .enumerate()
+            .map(|(k, b)| b - dot(&folded_weight[k * dim..(k + 1) * dim], mean.iter().copied()))
+            .collect();
+        // A NaN or an infinity anywhere reaches the folded values, or is the mean of a feature with weight zero.
+        if !folded_weight.iter().chain(&folded_bias).chain(&mean).chain(&std).all(|v| v.is_finite()) {
+            return Err(HeadError::Classes("the head's numbers hold a NaN or an infinity".into()));
+        }
+        Ok(LinearHead {
+            classes,
+            multi_label,
+            threshold,
+            mean,
+            std,
+            weight,
+            bias,
+            folded_weight,
+            folded_bias,
+        })
+    }
+
+    /// Length of a row of features.
+    pub fn dim(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Mean of each feature over the training images, `[dim]`.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// Standard deviation of each feature over the training images, `[dim]`; 1 for a constant feature.
+    pub fn std(&self) -> &[f64] {
+        &self.std
+    }
+
+    /// Weights of the standardised features, `[classes, dim]`.
+    pub fn weight(&self) -> &[f64] {
+        &self.weight
+    }
+
+    /// `[classes]`
+    pub fn bias(&self) -> &[f64] {
+        &self.bias
+    }
+
+    /// Probability of each class, `[classes]`, for one row of features `[dim]`.
+    ///
+    /// f64 sums in the order of the features, and exponentials from the `libm` crate: the same bits on every machine.
+    ///
+    /// # Errors
+    /// [`HeadError`] when `features` has the wrong length or a value that is not finite.
+    pub fn probabilities(&self, features: &[f32]) -> Result<Vec<f64>, HeadError> {
+        let dim = self.dim();
+        if features.len() != dim {
+            return Err(HeadError::Shape {
+                what: "length of a row of features",
+                found: features.len(),
+                expected: dim,
+            });
+        }
+        if let Some(column) = features.iter().position(|v| !v.is_finite()) {
+            return Err(HeadError::NonFinite { row: 0, column });
+        }
+        let mut z: Vec<f64> = self
+            .folded_bias
+            .iter()
+            .enumerate()
+            .map(|(k, b)| {
+                b + dot(&self.folded_weight[k * dim..(k + 1) * dim], features.iter().map(|&v| f64::from(v)))
+            })
+            .collect();
+        if self.multi_label {
+            z.iter_mut().for_each(|z| *z = sigmoid(*z));
+        } else {
+            softmax(&mut z);
+        }
+        Ok(z)
+    }
+
+    /// [`LinearHead::probabilities`] of each row of `[n, dim]`: `[n, classes]`.
+    ///
+    /// # Errors
+    /// As for one row; a value that is not finite is named by its row.
+    pub fn probability_rows(&self, features: ArrayView2<'_, f32>) -> Result<Array2<f64>, HeadError> {
+        let mut all = Array2::zeros((features.nrows(), self.classes.len()));
+        for (row, (features, mut out)) in features.rows().into_iter().zip(all.rows_mut()).enumerate() {
+            let probabilities = self.probabilities(&features.to_vec()).map_err(|e| match e {
+                HeadError::NonFinite { column, .. } => HeadError::NonFinite { row, column },
+                other => other,
+            })?;
+            out.assign(&ndarray::ArrayView1::from(&probabilities));
+        }
+        Ok(all)
+    }
+
+    /// Probabilities and the decision for one row of features.
+    ///
+    /// # Errors
+    /// As [`LinearHead::probabilities`].
+    pub fn predict(&self, features: &[f32]) -> Result<Prediction, HeadError> {
+        let probabilities = self.probabilities(features)?;
+        let classes = decide(&probabilities, self.multi_label, self.threshold);
+        Ok(Prediction { probabilities, classes })
+    }
+}
+
+/// The classes that `probabilities` speak for: those at `threshold` or above (multi-label), the second of two from
+/// `threshold` on, or the most probable (the first of equals).
+pub(super) fn decide(probabilities: &[f64], multi_label: bool, threshold: f64) -> Vec<usize> {
+    match *probabilities {
+        _ if multi_label => (0..probabilities.len()).filter(|&k| probabilities[k] >= threshold).collect(),
+        [_, positive] => vec![usize::from(positive >= threshold)],
+        _ => {
+            let mut best = 0;
+            for (k, p) in probabilities.iter().enumerate() {
+                if *p > probabilities[best] {
+                    best = k;
+                }
+            }
+            vec![best]
+        }
+    }
+}
+
+fn dot(a: &[f64], b: impl Iterator<Item = f64>) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(n: usize) -> Vec<String> {
+        (0..n).map(|i| format!("c{i}")).collect()
+    }
+
+    #[test]
+    fn folding_changes_nothing() {
+        let head = LinearHead::new(
+            names(2),
+            true,
+            0.5,
+            [vec![1.0, -2.0], vec![2.0, 0.5], vec![0.3, -0.1, 1.0, 0.0], vec![0.2, -0.4]],
+        )
+        .unwrap();
+        let p = head.probabilities(&[3.0, -1.0]).unwrap();
+        // Standardised (1, 2): logits 0.3 - 0.2 + 0.2 and 1.0 - 0.4.
+        for (p, z) in p.iter().zip([0.3f64, 0.6]) {
+            assert!((p - 1.0 / (1.0 + (-z).exp())).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn decisions() {
+        assert_eq!(decide(&[0.7, 0.3], false, 0.3), [1]);
+        assert_eq!(decide(&[0.7, 0.3], false, 0.31), [0]);
+        assert_eq!(decide(&[0.2, 0.4, 0.4], false, 0.9), [1]);
+        assert_eq!(decide(&[0.2, 0.4, 0.6], true, 0.4), [1, 2]);
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let parts = || [vec![0.0; 2], vec![1.0; 2], vec![0.0; 4], vec![0.0; 2]];
+        assert!(LinearHead::new(names(2), false, 0.5, parts()).is_ok());
+        assert!(LinearHead::new(names(1), false, 0.5, parts()).is_err());
+        assert!(LinearHead::new(names(3), false, 0.5, parts()).is_err());
+        assert!(LinearHead::new(vec!["a".into(), "a".into()], false, 0.5, parts()).is_err());
+        assert!(LinearHead::new(names(2), false, f64::NAN, parts()).is_err());
+        for part in 0..4 {
+            let mut bad = parts();
+            bad[part][1] = f64::NAN;
+            assert!(LinearHead::new(names(2), false, 0.5, bad).is_err(), "part {part}");
+        }
+        let mut bad = parts();
+        bad[1][0] = 0.0;
+        assert!(LinearHead::new(names(2), false, 0.5, bad).is_err());
+        let head = LinearHead::new(names(2), false, 0.5, parts()).unwrap();
+        assert!(matches!(head.probabilities(&[0.0]), Err(HeadError::Shape { .. })));
+        assert!(matches!(head.probabilities(&[0.0, f32::NAN]), Err(HeadError::NonFinite { column: 1, .. })));
+    }
+}

@@ -1,0 +1,300 @@
+//! L2-regularised logistic regression: the objective and its minimum, in f64.
+
+use std::cell::{Cell, RefCell};
+
+use argmin::core::{CostFunction, Error, Executor, Gradient, IterState};
+use argmin::solver::linesearch::MoreThuenteLineSearch;
+use argmin::solver::quasinewton::LBFGS;
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
+
+use super::HeadError;
+
+/// Pairs of steps that L-BFGS remembers; SciPy's (and so scikit-learn's) number.
+const MEMORY: usize = 10;
+
+/// Fresh starts of L-BFGS from the best point when a line search has stalled above the tolerance.
+const RESTARTS: usize = 5;
+
+/// The largest gradient norm that is still handed on as a fit when double precision allows no better.
+const ACCEPTED_GRADIENT: f64 = 1e-6;
+
+/// What is regressed on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome<'a> {
+    /// Softmax over `classes`; `of[i]` is the class of row `i`.
+    Class { of: &'a [usize], classes: usize },
+    /// One sigmoid: `of[i]` says whether row `i` is positive.
+    Binary { of: &'a [bool] },
+}
+
+/// `sum_i s_i loss_i + 1/(2C) |w|^2`, divided by the sum of the sample weights `s`, as a function of
+/// `[w (outputs x dim), bias (outputs)]`. The bias is not penalised. Times C it is scikit-learn's
+/// `LogisticRegression` objective, so C means the same; the division makes the gradient's tolerance independent of
+/// the number of images.
+pub(super) struct Objective<'a> {
+    /// Standardised features `[n, dim]`.
+    pub x: ArrayView2<'a, f64>,
+    /// Targets of the `n` rows.
+    pub outcome: Outcome<'a>,
+    /// Weight of each row, adding up to one.
+    pub sample_weights: &'a [f64],
+    /// `1 / (C * sum of the weights before they were normalised)`.
+    pub l2: f64,
+}
+
+impl Objective<'_> {
+    fn outputs(&self) -> usize {
+        match self.outcome {
+            Outcome::Class { classes, .. } => classes,
+            Outcome::Binary { .. } => 1,
+        }
+    }
+
+    /// Length of the parameter vector.
+    #[cfg(test)]
+    pub fn parameters(&self) -> usize {
+        self.outputs() * (self.x.ncols() + 1)
+    }
+
+    /// Value and gradient at `parameters`.
+    fn evaluate(&self, parameters: &[f64]) -> (f64, Vec<f64>) {
+        let (n, dim) = self.x.dim();
+        let outputs = self.outputs();
+        let (w, bias) = parameters.split_at(outputs * dim);
+        let w = ArrayView2::from_shape((outputs, dim), w).expect("length was split so");
+        let mut residual = Array2::<f64>::zeros((n, outputs));
+        general_mat_mul(1.0, &self.x, &w.t(), 0.0, &mut residual);
+        let mut loss = 0.0;
+        for (i, (mut row, &weight)) in residual.rows_mut().into_iter().zip(self.sample_weights).enumerate() {
+            let z = row.as_slice_mut().expect("standard layout");
+            for (z, b) in z.iter_mut().zip(bias) {
+                *z += b;
+            }
+            loss += weight
+                * match self.outcome {
+                    Outcome::Class { of, .. } => softmax_residual(z, of[i]),
+                    Outcome::Binary { of } => sigmoid_residual(&mut z[0], of[i]),
+                };
+            for r in z {
+                *r *= weight;
+            }
+        }
+        let penalty: f64 = w.iter().map(|w| w * w).sum();
+        let mut gradient = vec![0.0; parameters.len()];
+        let (gw, gb) = gradient.split_at_mut(outputs * dim);
+        gw.copy_from_slice(&parameters[..outputs * dim]);
+        let mut gw = ArrayViewMut2::from_shape((outputs, dim), gw).expect("length was split so");
+        general_mat_mul(1.0, &residual.t(), &self.x, self.l2, &mut gw);
+        gb.copy_from_slice(residual.sum_axis(Axis(0)).as_slice().expect("standard layout"));
+        (loss + 0.5 * self.l2 * penalty, gradient)
+    }
+}
+
+/// Cross entropy of logits `z` with class `of`; `z` becomes the derivative, `softmax(z) - one_hot(of)`.
+fn softmax_residual(z: &mut [f64], of: usize) -> f64 {
+    let target = z[of];
+    let log_sum = softmax(z);
+    z[of] -= 1.0;
+    log_sum - target
+}
+
+/// Replaces logits by probabilities; returns `ln(sum(exp(z)))`.
+pub(super) fn softmax(z: &mut [f64]) -> f64 {
+    let max = z.iter().fold(f64::NEG_INFINITY, |m, &v| m.max(v));
+    let mut sum = 0.0;
+    for v in z.iter_mut() {
+        *v = libm::exp(*v - max);
+        sum += *v;
+    }
+    for v in z.iter_mut() {
+        *v /= sum;
+    }
+    max + libm::log(sum)
+}
+
+/// The logistic function, from the side that cannot overflow.
+pub(super) fn sigmoid(z: f64) -> f64 {
+    let e = libm::exp(-z.abs());
+    if z >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
+}
+
+/// Cross entropy of one logit; `z` becomes the derivative, `sigmoid(z) - of`.
+fn sigmoid_residual(z: &mut f64, of: bool) -> f64 {
+    let signed = if of { -*z } else { *z };
+    let loss = signed.max(0.0) + libm::log1p(libm::exp(-signed.abs()));
+    *z = if of { -sigmoid(-*z) } else { sigmoid(*z) };
+    loss
+}
+
+/// Where the minimum was found.
+#[derive(Clone, Debug)]
+pub(super) struct Minimum {
+    /// `[w (outputs x dim), bias (outputs)]`
+    pub parameters: Vec<f64>,
+    /// Euclidean norm of the objective's gradient there.
+    pub gradient: f64,
+    /// How often the objective was evaluated.
+    pub evaluations: usize,
+}
+
+/// A point with the objective's value and gradient there.
+#[derive(Clone)]
+struct Evaluated {
+    at: Vec<f64>,
+    cost: f64,
+    gradient: Vec<f64>,
+    norm: f64,
+}
+
+/// argmin asks for cost and gradient separately, and for the accepted point's gradient once more: this keeps the last
+/// evaluation, and the one with the smallest gradient, which for a convex function is the one nearest to the end.
+struct Evaluator<'a> {
+    objective: &'a Objective<'a>,
+    last: RefCell<Option<Evaluated>>,
+    best: RefCell<Option<Evaluated>>,
+    evaluations: Cell<usize>,
+    limit: usize,
+}
+
+impl Evaluator<'_> {
+    fn at<T>(&self, parameters: &[f64], take: impl Fn(&Evaluated) -> T) -> Result<T, Error> {
+        if let Some(last) = self.last.borrow().as_ref().filter(|last| last.at == parameters) {
+            return Ok(take(last));
+        }
+        if self.evaluations.get() >= self.limit {
+            return Err(Error::msg("evaluation limit reached"));
+        }
+        self.evaluations.set(self.evaluations.get() + 1);
+        let (cost, gradient) = self.objective.evaluate(parameters);
+        let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        if !cost.is_finite() || !norm.is_finite() {
+            return Err(Error::msg("the objective overflowed"));
+        }
+        let evaluated = Evaluated { at: parameters.to_vec(), cost, gradient, norm };
+        let answer = take(&evaluated);
+        if self.best.borrow().as_ref().is_none_or(|best| norm < best.norm) {
+            self.best.replace(Some(evaluated.clone()));
+        }
+        self.last.replace(Some(evaluated));
+        Ok(answer)
+    }
+}
+
+impl CostFunction for &Evaluator<'_> {
+    type Param = Vec<f64>;
+    type Output = f64;
+
+    fn cost(&self, parameters: &Vec<f64>) -> Result<f64, Error> {
+        self.at(parameters, |e| e.cost)
+    }
+}
+
+impl Gradient for &Evaluator<'_> {
+    type Param = Vec<f64>;
+    type Gradient = Vec<f64>;
+
+    fn gradient(&self, parameters: &Vec<f64>) -> Result<Vec<f64>, Error> {
+        self.at(parameters, |e| e.gradient.clone())
+    }
+}
+
+/// Minimises `objective` by L-BFGS (Liu and Nocedal 1989) with the line search of More and Thuente, from `start`.
+///
+/// The objective is strongly convex in the weights with modulus `l2`, so their distance from the minimum is at most
+/// about `gradient / l2`.
+///
+/// # Errors
+/// [`HeadError::NotConverged`] when the gradient's norm ends above both `tolerance` and 1e-6.
+pub(super) fn minimise<'a>(
+    objective: &'a Objective<'a>,
+    start: Vec<f64>,
+    tolerance: f64,
+    max_evaluations: usize,
+) -> Result<Minimum, HeadError> {
+    let evaluator = Evaluator {
+        objective,
+        last: RefCell::new(None),
+        best: RefCell::new(None),
+        evaluations: Cell::new(0),
+        limit: max_evaluations,
+    };
+    let mut from = start;
+    let mut before = f64::INFINITY;
+    for _ in 0..=RESTARTS {
+        let solver = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY)
+            .with_tolerance_grad(tolerance)
+            .and_then(|s| s.with_tolerance_cost(0.0))
+            .expect("both tolerances are at least zero");
+        // What argmin answers is not used: its state is incomplete after a line search that failed, which near the
+        // minimum is the normal end (costs that differ by less than one rounding).
+        let _ = Executor::new(&evaluator, solver)
+            .configure(|state: IterState<Vec<f64>, Vec<f64>, (), (), (), f64>| {
+                state.param(from.clone()).max_iters(max_evaluations as u64)
+            })
+            .ctrlc(false)
+            .run();
+        let norm = evaluator.best.borrow().as_ref().map_or(f64::INFINITY, |best| best.norm);
+        if norm <= tolerance || norm > 0.5 * before || evaluator.evaluations.get() >= max_evaluations {
+            break;
+        }
+        before = norm;
+        from = evaluator.best.borrow().as_ref().map(|best| best.at.clone()).unwrap_or_default();
+    }
+    let evaluations = evaluator.evaluations.get();
+    match evaluator.best.into_inner() {
+        Some(Evaluated { at, norm, .. }) if norm <= tolerance.max(ACCEPTED_GRADIENT) => {
+            Ok(Minimum { parameters: at, gradient: norm, evaluations })
+        }
+        best => Err(HeadError::NotConverged {
+            gradient: best.map_or(f64::INFINITY, |best| best.norm),
+            tolerance: tolerance.max(ACCEPTED_GRADIENT),
+            evaluations,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn the_gradient_is_the_derivative() {
+        let x = array![[0.3, -1.2], [2.0, 0.1], [-0.7, 0.9], [1.1, 1.3]];
+        let weights = [0.1, 0.2, 0.3, 0.4];
+        let outcomes = [
+            Outcome::Class { of: &[0, 1, 2, 1], classes: 3 },
+            Outcome::Binary { of: &[true, false, false, true] },
+        ];
+        for outcome in outcomes {
+            let objective = Objective { x: x.view(), outcome, sample_weights: &weights, l2: 0.05 };
+            let at: Vec<f64> = (0..objective.parameters()).map(|i| (i as f64 * 0.7).sin()).collect();
+            let (_, gradient) = objective.evaluate(&at);
+            for i in 0..at.len() {
+                // Central difference: error h^2 of the third derivative plus rounding / h, about 1e-10 here.
+                let h = 1e-5;
+                let value = |delta: f64| {
+                    let mut moved = at.clone();
+                    moved[i] += delta;
+                    objective.evaluate(&moved).0
+                };
+                let numeric = (value(h) - value(-h)) / (2.0 * h);
+                assert!((numeric - gradient[i]).abs() < 1e-9, "{i}: {numeric} {}", gradient[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn sigmoid_and_softmax_survive_huge_logits() {
+        assert_eq!(sigmoid(1e4), 1.0);
+        assert_eq!(sigmoid(-1e4), 0.0);
+        let mut z = [1e4, -1e4, 1e4];
+        assert!((softmax(&mut z) - (1e4 + 2f64.ln())).abs() < 1e-9);
+        assert_eq!(z, [0.5, 0.0, 0.5]);
+        let mut z = -1e4;
+        assert_eq!(sigmoid_residual(&mut z, true), 1e4);
+        assert_eq!(z, -1.0);
+    }
+}

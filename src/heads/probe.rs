@@ -1,0 +1,407 @@
+//! Fitting a linear probe, and choosing how strongly it is regularised.
+
+use ndarray::{Array2, ArrayView2};
+
+use super::examples::{Joined, mixed};
+use super::logistic::{Objective, Outcome, minimise};
+use super::metrics::{AucScores, PROBABILITY_FLOOR, youden_threshold};
+use super::{Examples, HeadError, LinearHead, Targets};
+
+/// How much each class counts in the fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClassWeights {
+    /// Every image counts the same.
+    #[default]
+    None,
+    /// An image of class c counts `n / (k n_c)`: every class counts the same. For a label of a multi-label set,
+    /// k is 2: those that have it and those that lack it.
+    Balanced,
+}
+
+/// Options of a fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FitOptions {
+    /// Weights of the classes.
+    pub class_weights: ClassWeights,
+    /// The fit ends when the norm of the gradient of the mean loss (plus penalty) is at most this.
+    pub tolerance: f64,
+    /// The fit fails after so many evaluations.
+    pub max_evaluations: usize,
+}
+
+impl Default for FitOptions {
+    fn default() -> FitOptions {
+        FitOptions { class_weights: ClassWeights::None, tolerance: 1e-8, max_evaluations: 10_000 }
+    }
+}
+
+/// What the best regularisation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Criterion {
+    /// The least cross entropy on the validation images, classes weighted as in the fit. It moves with every
+    /// probability, where the AUC of a few dozen images moves in steps and often ties.
+    #[default]
+    LogLoss,
+    /// The largest AUC (macro over one-vs-rest or labels); equal ones are told apart by cross entropy, and where a
+    /// class is absent from the validation images so that there is no AUC, cross entropy alone decides.
+    Auc,
+}
+
+/// How the regularisation is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Search {
+    /// Values of C to try; tried from the smallest up, each fit starting where the last one ended. Equally good ones:
+    /// the smallest.
+    pub grid: Vec<f64>,
+    /// What is best.
+    pub criterion: Criterion,
+    /// Whether to fit once more on training and validation images together with the C that was found. The validation
+    /// measurements and the threshold remain those from before.
+    pub refit: bool,
+}
+
+impl Default for Search {
+    /// C from 1e-5 to 1e2 in steps of the square root of ten: with features standardised and a few hundred images,
+    /// the optimum of a frozen backbone lies well inside.
+    fn default() -> Search {
+        Search {
+            grid: (-10..=4).map(|i| 10f64.powf(f64::from(i) / 2.0)).collect(),
+            criterion: Criterion::LogLoss,
+            refit: false,
+        }
+    }
+}
+
+/// One C that was tried.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GridPoint {
+    /// Inverse strength of the regularisation, as in scikit-learn.
+    pub c: f64,
+    /// Cross entropy on the validation images, classes weighted as in the fit.
+    pub log_loss: f64,
+    /// Macro AUC on the validation images; none where a class is absent.
+    pub auc: Option<f64>,
+    /// Norm of the gradient where the fit ended (largest over the labels).
+    pub gradient: f64,
+    /// Evaluations of the objective.
+    pub evaluations: usize,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchResult {
+    /// The best head; with two classes, its threshold maximises Youden's J on the validation images.
+    pub head: LinearHead,
+    /// The C that it was fitted with.
+    pub c: f64,
+    /// Every C that was tried, ascending.
+    pub grid: Vec<GridPoint>,
+}
+
+/// Multinomial logistic regression on standardised features (two classes: binomial; labels: one binomial regression
+/// each), minimising `sum of losses + 1/(2C) |w|^2` with the bias left free: scikit-learn's `StandardScaler` and
+/// `LogisticRegression(C)`.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearProbe;
+
+impl LinearProbe {
+    /// Fits a head for `classes` with a given `c`; its threshold is 0.5.
+    ///
+    /// # Errors
+    /// [`HeadError`] when features, targets and classes do not fit each other, a feature is not finite, a class has
+    /// fewer than two images, `c` is not positive, or the optimiser ends too far from the minimum.
+    pub fn fit(
+        train: &Examples<'_>,
+        classes: &[String],
+        c: f64,
+        options: &FitOptions,
+    ) -> Result<LinearHead, HeadError> {
+        let prepared = Prepared::new(train, classes, options)?;
+        let fit = prepared.fit(check_strengths(&[c])?[0], &prepared.start(), options)?;
+        prepared.head(classes, &fit, 0.5)
+    }
+
+    /// Fits a head for each C of the grid and keeps the one that does best on `val`.
+    ///
+    /// `progress(done, total)` is called after each C.
+    ///
+    /// # Errors
+    /// As [`LinearProbe::fit`]; also when `val` is empty or does not fit `train`.
+    pub fn fit_best(
+        train: &Examples<'_>,
+        val: &Examples<'_>,
+        classes: &[String],
+        search: &Search,
+        options: &FitOptions,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<SearchResult, HeadError> {
+        let strengths = check_strengths(&search.grid)?;
+        val.check(classes)?;
+        if val.targets.multi_label() != train.targets.multi_label() {
+            return Err(mixed());
+        }
+        let prepared = Prepared::new(train, classes, options)?;
+        let mut fit = Fit { parameters: prepared.start(), gradient: 0.0, evaluations: 0 };
+        let mut grid: Vec<GridPoint> = Vec::new();
+        let mut best: Option<(GridPoint, Fit)> = None;
+        for (done, &c) in strengths.iter().enumerate() {
+            fit = prepared.fit(c, &fit.parameters, options)?;
+            let head = prepared.head(classes, &fit, 0.5)?;
+            let (log_loss, auc) = prepared.validate(&head, val)?;
+            let point = GridPoint { c, log_loss, auc, gradient: fit.gradient, evaluations: fit.evaluations };
+            grid.push(point);
+            if best.as_ref().is_none_or(|(best, _)| search.criterion.prefers(&point, best)) {
+                best = Some((point, fit.clone()));
+            }
+            progress(done + 1, strengths.len());
+        }
+        let (point, fit) = best.ok_or_else(empty_grid)?;
+        let mut head = prepared.head(classes, &fit, 0.5)?;
+        let mut threshold = 0.5;
+        if let (Targets::Classes(_), 2) = (val.targets, classes.len()) {
+            let positive = head.probability_rows(val.features)?.column(1).to_vec();
+            threshold = youden_threshold(&val.targets.has(1), &positive).unwrap_or(0.5);
+        }
+        head.threshold = threshold;
+        if search.refit {
+            let joined = Joined::new(train, val)?;
+            let all = Prepared::new(&joined.examples(), classes, options)?;
+            head = all.head(classes, &all.fit(point.c, &all.start(), options)?, threshold)?;
+        }
+        Ok(SearchResult { head, c: point.c, grid })
+    }
+}
+
+impl Criterion {
+    fn prefers(self, new: &GridPoint, old: &GridPoint) -> bool {
+        match (self, new.auc, old.auc) {
+            (Criterion::Auc, Some(new_auc), Some(old_auc)) if new_auc != old_auc => new_auc > old_auc,
+            _ => new.log_loss < old.log_loss,
+        }
+    }
+}
+
+fn empty_grid() -> HeadError {
+    HeadError::Strength("no value of C to try; give at least one".into())
+}
+
+/// The values of C in ascending order, each once.
+fn check_strengths(grid: &[f64]) -> Result<Vec<f64>, HeadError> {
+    if let Some(c) = grid.iter().find(|c| !(c.is_finite() && **c > 0.0)) {
+        return Err(HeadError::Strength(format!("C is {c}, it must be a positive number")));
+    }
+    let mut sorted = grid.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.dedup();
+    if sorted.is_empty() { Err(empty_grid()) } else { Ok(sorted) }
+}
+
+/// Parameters of each regression (one, or one a label).
+#[derive(Clone)]
+struct Fit {
+    parameters: Vec<Vec<f64>>,
+    gradient: f64,
+    evaluations: usize,
+}
+
+/// Owned targets of one regression.
+enum Target {
+    Class { of: Vec<usize>, classes: usize },
+    Binary { of: Vec<bool> },
+}
+
+/// One regression: its targets and how much each class of outcome counts.
+struct Problem {
+    target: Target,
+    /// Weight of each class, or of absent and present.
+    class_weights: Vec<f64>,
+}
+
+impl Problem {
+    fn new(target: Target, options: &FitOptions) -> Problem {
+        let numbers = target.numbers();
+        let k = match &target {
+            Target::Class { classes, .. } => *classes,
+            Target::Binary { .. } => 2,
+        };
+        let class_weights = match options.class_weights {
+            ClassWeights::None => vec![1.0; k],
+            ClassWeights::Balanced => (0..k)
+                .map(|class| {
+                    let found = numbers.iter().filter(|&&of| of == class).count();
+                    numbers.len() as f64 / (k as f64 * found as f64)
+                })
+                .collect(),
+        };
+        Problem { target, class_weights }
+    }
+
+    fn sample_weights(&self) -> Vec<f64> {
+        self.target.numbers().into_iter().map(|of| self.class_weights[of]).collect()
+    }
+}
+
+impl Target {
+    fn numbers(&self) -> Vec<usize> {
+        match self {
+            Target::Class { of, .. } => of.clone(),
+            Target::Binary { of } => of.iter().map(|&of| usize::from(of)).collect(),
+        }
+    }
+
+    fn outcome(&self) -> Outcome<'_> {
+        match self {
+            Target::Class { of, classes } => Outcome::Class { of, classes: *classes },
+            Target::Binary { of } => Outcome::Binary { of },
+        }
+    }
+}
+
+/// Standardised training images.
+struct Prepared {
+    x: Array2<f64>,
+    mean: Vec<f64>,
+    std: Vec<f64>,
+    problems: Vec<Problem>,
+    multi_label: bool,
+}
+
+impl Prepared {
+    fn new(train: &Examples<'_>, classes: &[String], options: &FitOptions) -> Result<Prepared, HeadError> {
+        train.check_for_training(classes)?;
+        let (x, mean, std) = standardise(train.features);
+        let targets = match train.targets {
+            Targets::Classes(of) if classes.len() > 2 => {
+                vec![Target::Class { of: of.to_vec(), classes: classes.len() }]
+            }
+            Targets::Classes(_) => vec![Target::Binary { of: train.targets.has(1) }],
+            Targets::Labels(_) => {
+                (0..classes.len()).map(|label| Target::Binary { of: train.targets.has(label) }).collect()
+            }
+        };
+        let problems = targets.into_iter().map(|target| Problem::new(target, options)).collect();
+        Ok(Prepared { x, mean, std, problems, multi_label: train.targets.multi_label() })
+    }
+
+    fn start(&self) -> Vec<Vec<f64>> {
+        self.problems
+            .iter()
+            .map(|problem| {
+                let outputs = match problem.target {
+                    Target::Class { classes, .. } => classes,
+                    Target::Binary { .. } => 1,
+                };
+                vec![0.0; outputs * (self.x.ncols() + 1)]
+            })
+            .collect()
+    }
+
+    fn fit(&self, c: f64, start: &[Vec<f64>], options: &FitOptions) -> Result<Fit, HeadError> {
+        let mut fit = Fit { parameters: Vec::new(), gradient: 0.0, evaluations: 0 };
+        for (problem, start) in self.problems.iter().zip(start) {
+            let mut weights = problem.sample_weights();
+            let sum: f64 = weights.iter().sum();
+            weights.iter_mut().for_each(|w| *w /= sum);
+            let objective = Objective {
+                x: self.x.view(),
+                outcome: problem.target.outcome(),
+                sample_weights: &weights,
+                l2: 1.0 / (c * sum),
+            };
+            let minimum = minimise(&objective, start.clone(), options.tolerance, options.max_evaluations)?;
+            log::debug!("C {c}: gradient {:.1e}, {} evaluations", minimum.gradient, minimum.evaluations);
+            fit.gradient = fit.gradient.max(minimum.gradient);
+            fit.evaluations += minimum.evaluations;
+            fit.parameters.push(minimum.parameters);
+        }
+        Ok(fit)
+    }
+
+    fn head(&self, classes: &[String], fit: &Fit, threshold: f64) -> Result<LinearHead, HeadError> {
+        let dim = self.x.ncols();
+        let (mut weight, mut bias) = (Vec::new(), Vec::new());
+        for parameters in &fit.parameters {
+            let (w, b) = parameters.split_at(parameters.len() / (dim + 1) * dim);
+            if !self.multi_label && b.len() == 1 {
+                weight.extend(w.iter().map(|w| -0.5 * w).chain(w.iter().map(|w| 0.5 * w)));
+                bias.extend([-0.5 * b[0], 0.5 * b[0]]);
+            } else {
+                weight.extend_from_slice(w);
+                bias.extend_from_slice(b);
+            }
+        }
+        let parts = [self.mean.clone(), self.std.clone(), weight, bias];
+        LinearHead::new(classes.to_vec(), self.multi_label, threshold, parts)
+    }
+
+    /// Cross entropy (classes weighted as in the fit) and macro AUC of `head` on `val`.
+    fn validate(&self, head: &LinearHead, val: &Examples<'_>) -> Result<(f64, Option<f64>), HeadError> {
+        let probabilities = head.probability_rows(val.features)?;
+        let (mut loss, mut total) = (0.0, 0.0);
+        let mut add = |p: f64, weight: f64| {
+            loss -= weight * libm::log(p.max(PROBABILITY_FLOOR));
+            total += weight;
+        };
+        match val.targets {
+            Targets::Classes(of) => {
+                for (row, &class) in probabilities.rows().into_iter().zip(of) {
+                    add(row[class], self.problems[0].class_weights[class]);
+                }
+            }
+            Targets::Labels(of) => {
+                for ((row, label), &present) in of.indexed_iter() {
+                    let p = probabilities[[row, label]];
+                    let weight = self.problems[label].class_weights[usize::from(present)];
+                    add(if present { p } else { 1.0 - p }, weight);
+                }
+            }
+        }
+        Ok((loss / total, macro_auc(&val.targets, probabilities.view())))
+    }
+}
+
+/// Mean of the AUC of each class against the rest; with two classes that of the second alone.
+fn macro_auc(targets: &Targets<'_>, probabilities: ArrayView2<'_, f64>) -> Option<f64> {
+    let classes = probabilities.ncols();
+    let first = usize::from(!targets.multi_label() && classes == 2);
+    let sum: Option<f64> = (first..classes)
+        .map(|class| {
+            let ranked = AucScores::new(&probabilities.column(class).to_vec());
+            ranked.auc(&targets.has(class), &vec![1; targets.len()])
+        })
+        .sum();
+    sum.map(|sum| sum / (classes - first) as f64)
+}
+
+/// `(x - mean) / std` with the mean and the population deviation of each column.
+fn standardise(features: ArrayView2<'_, f32>) -> (Array2<f64>, Vec<f64>, Vec<f64>) {
+    let n = features.nrows() as f64;
+    let mut x = features.mapv(f64::from);
+    let mut mean = vec![0.0; x.ncols()];
+    for row in x.rows() {
+        mean.iter_mut().zip(row).for_each(|(m, v)| *m += v);
+    }
+    mean.iter_mut().for_each(|m| *m /= n);
+    let mut variance = vec![0.0; x.ncols()];
+    for row in x.rows() {
+        for ((s, v), m) in variance.iter_mut().zip(row).zip(&mean) {
+            *s += (v - m) * (v - m);
+        }
+    }
+    let std: Vec<f64> = variance
+        .iter()
+        .zip(&mean)
+        .map(|(&sum, &mean)| {
+            let variance = sum / n;
+            // Below what rounding of the mean alone can make of a constant column; scikit-learn's bound.
+            let rounding = n * f64::EPSILON * variance + (n * mean * f64::EPSILON).powi(2);
+            if variance <= rounding { 1.0 } else { variance.sqrt() }
+        })
+        .collect();
+    for mut row in x.rows_mut() {
+        for ((v, m), s) in row.iter_mut().zip(&mean).zip(&std) {
+            *v = (*v - m) / s;
+        }
+    }
+    (x, mean, std)
+}

@@ -1,0 +1,194 @@
+//! A file under its name is complete, or it is not there: write to a temporary name in the same folder, then rename.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// Why a file could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The folder that should hold the file does not exist.
+    #[error("cannot write {path}: the folder {folder} does not exist; create it first")]
+    NoFolder {
+        /// The file asked for.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// The path names a folder, or ends in no file name.
+    #[error("cannot write {0}: that is a folder; give a file name in it")]
+    IsFolder(PathBuf),
+    /// Permissions, or a read-only file system.
+    #[error(
+        "cannot write {path}: the folder {folder} is not writable ({source}); choose another place or change its permissions"
+    )]
+    NotWritable {
+        /// The file asked for.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anything else that the system said, such as a full disk.
+    #[error("cannot write {path}: {source}; nothing was left behind")]
+    Io {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Writes `path` through `write`, so that a reader, an error or a power cut never meets half a file.
+///
+/// The bytes go to a temporary file beside `path`, are synchronised to the disk, and are then renamed over `path`
+/// (replacing what was there). On any error the temporary file is removed and an older `path` stays as it was. The
+/// new file has the permissions of any new file (0666 less the umask on Unix); a symbolic link at `path` is replaced,
+/// not followed.
+///
+/// # Errors
+/// [`OutputError`] names the path and says what to do; an error from `write` arrives as [`OutputError::Io`].
+pub fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), OutputError> {
+    let (file, name) = temporary_beside(path)?.into_parts();
+    let failed = |source| OutputError::new(path, source);
+    let mut writer = BufWriter::new(file);
+    let file = write(&mut writer)
+        .and_then(|()| writer.into_inner().map_err(io::IntoInnerError::into_error))
+        .map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    drop(file);
+    name.persist(path).map_err(|e| failed(e.error))
+}
+
+/// Finds out whether [`write_atomically`] could write `path`, before the work whose result is to go there.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn check_writable(path: &Path) -> Result<(), OutputError> {
+    temporary_beside(path).map(drop)
+}
+
+/// Makes `folder` (and those above it) if need be, and finds out whether files can be written there.
+///
+/// # Errors
+/// [`OutputError`] names the folder.
+pub fn check_folder(folder: &Path) -> Result<(), OutputError> {
+    std::fs::create_dir_all(folder).map_err(|source| OutputError::new(folder, source))?;
+    check_writable(&folder.join("results"))
+}
+
+/// A temporary file in the folder of `path`, which is removed when it is dropped.
+fn temporary_beside(path: &Path) -> Result<NamedTempFile<File>, OutputError> {
+    let folder = folder_of(path);
+    if path.file_name().is_none() || path.is_dir() {
+        return Err(OutputError::IsFolder(path.to_owned()));
+    }
+    if !folder.is_dir() {
+        return Err(OutputError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
+    }
+    // `create_new` gives the file the mode of any new file; tempfile's own opener makes it 0600, which nobody else
+    // could read after the rename.
+    tempfile::Builder::new()
+        .prefix(".microraptor-")
+        .suffix(".tmp")
+        .make_in(folder, |name| File::create_new(name))
+        .map_err(|source| OutputError::new(path, source))
+}
+
+/// "out.json" has the parent "", which is the current folder.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl OutputError {
+    /// What the system said about writing `path`.
+    fn new(path: &Path, source: io::Error) -> OutputError {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                OutputError::NotWritable { folder: folder_of(&path).to_owned(), path, source }
+            }
+            _ => OutputError::Io { path, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn entries(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            folder.read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn replaces_the_file_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_atomically(&path, |w| w.write_all(b"first, and longer")).unwrap();
+        write_atomically(&path, |w| w.write_all(b"second")).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"second");
+        assert_eq!(entries(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_failure_keeps_the_old_file_and_removes_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, "old").unwrap();
+        let error = write_atomically(&path, |w| {
+            // More than a BufWriter holds, so that bytes are on the disk when the failure comes.
+            w.write_all(&[0; 100_000])?;
+            Err(io::Error::new(io::ErrorKind::StorageFull, "disk full"))
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains("a.txt: disk full"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(entries(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn names_what_is_wrong_with_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("no/such/a.txt");
+        assert!(matches!(write_atomically(&missing, |_| Ok(())), Err(OutputError::NoFolder { .. })));
+        assert!(matches!(write_atomically(folder.path(), |_| Ok(())), Err(OutputError::IsFolder(_))));
+        assert!(matches!(write_atomically(Path::new("/"), |_| Ok(())), Err(OutputError::IsFolder(_))));
+        assert!(matches!(write_atomically(Path::new(""), |_| Ok(())), Err(OutputError::IsFolder(_))));
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let below = file.join("a.txt");
+        assert!(matches!(write_atomically(&below, |_| Ok(())), Err(OutputError::NoFolder { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn has_the_mode_of_a_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, ours) = (folder.path().join("plain"), folder.path().join("ours"));
+        std::fs::write(&plain, "").unwrap();
+        write_atomically(&ours, |_| Ok(())).unwrap();
+        let mode = |p: &Path| p.metadata().unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_refuses_files_is_not_writable() {
+        // Even root cannot create files in /proc, so this holds in a container too.
+        let error = write_atomically(Path::new("/proc/self/fdinfo/a.txt"), |_| Ok(())).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write /proc/self/fdinfo/a.txt"), "{error}");
+    }
+}

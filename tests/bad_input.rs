@@ -1,0 +1,215 @@
+//! Bad input: each is an error of one line that says what to do, exit code 2, and nothing is left behind.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{failure, golden, listing, tiny_model, write_dataset, write_image};
+use tempfile::tempdir;
+
+/// A copy of the tiny checkpoint whose weights file went through `change`.
+fn damaged(folder: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    for name in ["config.json", "preprocessor_config.json"] {
+        fs::copy(tiny_model().join(name), folder.join(name)).unwrap();
+    }
+    let mut bytes = fs::read(tiny_model().join("model.safetensors")).unwrap();
+    change(&mut bytes);
+    fs::write(folder.join("model.safetensors"), bytes).unwrap();
+}
+
+/// Length of the safetensors header, and where its data begins.
+fn data_start(bytes: &[u8]) -> usize {
+    8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize
+}
+
+/// Embeds a good image with the model in `folder`: the message, after a look that nothing was written.
+fn embed_error(model: &Path) -> String {
+    let out = tempdir().unwrap();
+    let file = out.path().join("f.safetensors");
+    let message = failure(&[&"embed", &model, &golden("pixels_rgb8.png"), &"-o", &file, &"--size", &"32"]);
+    assert!(listing(out.path()).is_empty());
+    message
+}
+
+#[test]
+fn truncated_checkpoint() {
+    for keep in [0, 4, 7, 100, 5000] {
+        let folder = tempdir().unwrap();
+        damaged(folder.path(), |bytes| bytes.truncate(keep));
+        let message = embed_error(folder.path());
+        assert!(message.contains("model.safetensors"), "{message}");
+    }
+    let folder = tempdir().unwrap();
+    damaged(folder.path(), |bytes| bytes.truncate(bytes.len() - 1));
+    let message = embed_error(folder.path());
+    assert!(message.contains("truncated"), "{message}");
+}
+
+#[test]
+fn header_that_lies_about_sizes() {
+    let folder = tempdir().unwrap();
+    damaged(folder.path(), |bytes| bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes()));
+    assert!(embed_error(folder.path()).contains("header"));
+
+    for (from, to) in [("[32,32]", "[99,99]"), ("\"F32\"", "\"F64\"")] {
+        let folder = tempdir().unwrap();
+        damaged(folder.path(), |bytes| {
+            let start = data_start(bytes);
+            let header = String::from_utf8(bytes[8..start].to_vec()).unwrap();
+            assert!(header.contains(from), "{header}");
+            bytes[8..start].copy_from_slice(header.replacen(from, to, 1).as_bytes());
+        });
+        let message = embed_error(folder.path());
+        assert!(message.contains("tensor "), "{message}");
+    }
+}
+
+#[test]
+fn tensor_of_nans() {
+    let folder = tempdir().unwrap();
+    damaged(folder.path(), |bytes| {
+        let start = data_start(bytes);
+        for value in bytes[start..].chunks_exact_mut(4).take(32) {
+            value.copy_from_slice(&f32::NAN.to_le_bytes());
+        }
+    });
+    let message = embed_error(folder.path());
+    assert!(message.contains("NaN") && message.contains("tensor "), "{message}");
+}
+
+#[test]
+fn not_a_model() {
+    let folder = tempdir().unwrap();
+    assert!(embed_error(folder.path()).contains("model.safetensors"));
+    assert!(embed_error(&folder.path().join("nowhere")).contains("nowhere"));
+    assert!(embed_error(Path::new("dinov3-vits16")).contains("microraptor models"));
+    assert!(embed_error(Path::new("untrained:nothing")).contains("dinov3-vits16"));
+    assert!(embed_error(&golden("pixels_rgb8.png")).contains("pixels_rgb8.png"));
+}
+
+/// Embeds `image` with the tiny model: the message.
+fn image_error(image: &Path) -> String {
+    let out = tempdir().unwrap();
+    let file = out.path().join("f.safetensors");
+    let message = failure(&[&"embed", &tiny_model(), &image, &"-o", &file, &"--size", &"32"]);
+    assert!(listing(out.path()).is_empty());
+    message
+}
+
+#[test]
+fn bad_images() {
+    let folder = tempdir().unwrap();
+    let half = folder.path().join("half.png");
+    let bytes = fs::read(golden("pixels_rgb8.png")).unwrap();
+    fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(image_error(&half).contains("half.png"));
+
+    let dot = folder.path().join("dot.png");
+    image::save_buffer(&dot, &[9], 1, 1, image::ColorType::L8).unwrap();
+    let message = image_error(&dot);
+    assert!(message.contains("dot.png") && message.contains("1 x 1"), "{message}");
+
+    let text = folder.path().join("text.png");
+    fs::write(&text, "not an image").unwrap();
+    assert!(image_error(&text).contains("text.png"));
+
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert!(image_error(&empty).contains("empty"));
+    assert!(image_error(&folder.path().join("missing.png")).contains("missing.png"));
+}
+
+#[test]
+fn size_that_is_not_a_multiple_of_the_patch() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("f.safetensors");
+    let image = golden("pixels_rgb8.png");
+    let message = failure(&[&"embed", &tiny_model(), &image, &"-o", &file, &"--size", &"225"]);
+    assert!(message.contains("225") && message.contains("try 224"), "{message}");
+    let message = failure(&[&"profile", &tiny_model(), &"--sizes", &"32,40"]);
+    assert!(message.contains("40"), "{message}");
+}
+
+/// Trains on `data` with the tiny model: the message, after a look that no head was written.
+fn train_error(data: &Path) -> String {
+    let out = tempdir().unwrap();
+    let head = out.path().join("head.safetensors");
+    let message = failure(&[&"train", &tiny_model(), &"--data", &data, &"-o", &head, &"--size", &"32"]);
+    assert!(listing(out.path()).is_empty());
+    message
+}
+
+#[test]
+fn bad_data_sets() {
+    let folder = tempdir().unwrap();
+    let message = train_error(folder.path());
+    assert!(message.contains(&folder.path().display().to_string()), "{message}");
+
+    write_image(&folder.path().join("a.png"), 0, 0);
+    let csv = folder.path().join("labels.csv");
+    fs::write(&csv, "image,label\na.png,x\nmissing.png,y\n").unwrap();
+    let message = train_error(&csv);
+    assert!(message.contains("missing.png") && message.contains("labels.csv"), "{message}");
+
+    fs::write(&csv, "picture,label\na.png,x\n").unwrap();
+    assert!(train_error(&csv).contains("image"));
+
+    let data = folder.path().join("data");
+    write_dataset(&data, &["many"], 6);
+    write_dataset(&data, &["one"], 1);
+    let message = train_error(&data);
+    assert!(message.contains("one"), "{message}");
+}
+
+#[test]
+fn output_that_cannot_be_written() {
+    let folder = tempdir().unwrap();
+    let image = golden("pixels_rgb8.png");
+    let nowhere = folder.path().join("nowhere/f.safetensors");
+    let message = failure(&[&"embed", &tiny_model(), &image, &"-o", &nowhere, &"--size", &"32"]);
+    assert!(message.contains("nowhere"), "{message}");
+    // A folder in the file's place; even root cannot write there.
+    let message = failure(&[&"embed", &tiny_model(), &image, &"-o", &folder.path(), &"--size", &"32"]);
+    assert!(message.contains(&folder.path().display().to_string()), "{message}");
+    let message =
+        failure(&[&"embed", &tiny_model(), &image, &"-o", &"/proc/f.safetensors", &"--size", &"32"]);
+    assert!(message.contains("/proc/f.safetensors"), "{message}");
+    let message = failure(&[&"profile", &tiny_model(), &"--sizes", &"32", &"-o", &"/proc/x"]);
+    assert!(message.contains("/proc/x"), "{message}");
+}
+
+#[test]
+fn a_head_on_the_wrong_backbone() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_dataset(&data, &["columns", "rows"], 6);
+    let head = folder.path().join("head.safetensors");
+    common::success(&[&"train", &tiny_model(), &"--data", &data, &"-o", &head, &"--size", &"32"]);
+    let image = data.join("rows/00.png");
+    let other = golden("vit/hf_splus");
+    let message = failure(&[&"predict", &other, &"--head", &head, &image]);
+    assert!(message.contains("head.safetensors") && message.contains("backbone"), "{message}");
+    assert!(failure(&[&"predict", &tiny_model(), &"--head", &image, &image]).contains("00.png"));
+}
+
+#[test]
+fn bad_thread_counts() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("f.safetensors");
+    for threads in ["0", "1000000"] {
+        let image = golden("pixels_rgb8.png");
+        let message = failure(&[
+            &"embed",
+            &tiny_model(),
+            &image,
+            &"-o",
+            &file,
+            &"--size",
+            &"32",
+            &"--threads",
+            &threads,
+        ]);
+        assert!(message.contains("1 to 256"), "{message}");
+    }
+}

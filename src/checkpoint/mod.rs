@@ -13,6 +13,8 @@ mod fixtures;
 mod json;
 mod layout;
 mod naming;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,8 @@
 //! graph and the plan (40 to 160 ns an operator); each operator calls [`crate::kernels`] and updates the residual
 //! stream in the tensor that it was handed.
 
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod ops;
 mod scratch;
 

@@ -1,0 +1,328 @@
+//! From a file to tract's graph: reading, hashing, and refusing damaged files before tract meets them.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Once};
+
+use sha2::{Digest, Sha256};
+use tract_core::prelude::{Datum, TractResult, TypedModel};
+use tract_onnx::data_resolver::FopenDataResolver;
+use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, tensor_proto, tensor_shape_proto, type_proto};
+use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
+use tract_onnx::tract_hir::infer::InferenceFact;
+
+use super::OnnxError;
+use crate::vit::Size;
+
+/// ONNX files are protobuf messages, which cannot be larger.
+const MAX_FILE: u64 = (1 << 31) - 1;
+
+/// An ONNX model as tract reads it, not yet typed.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    /// SHA-256 of the file and of what it keeps outside itself, in hexadecimal.
+    pub(crate) sha256: String,
+    model: InferenceModel,
+    input: Result<ImageInput, String>,
+    /// Side of the kernel of the first convolution.
+    patch: Option<usize>,
+    /// Names of the graph's outputs.
+    pub(crate) outputs: Vec<String>,
+}
+
+/// The input of an image model: one f32 tensor `[1, channels, height, width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ImageInput {
+    /// 3, or 1 for grey.
+    pub(crate) channels: usize,
+    /// `None` where it is free.
+    pub(crate) height: Option<usize>,
+    /// `None` where it is free.
+    pub(crate) width: Option<usize>,
+}
+
+impl ImageInput {
+    /// The size of a model that takes no other.
+    pub(crate) fn fixed_size(self) -> Option<Size> {
+        Some(Size { height: self.height?, width: self.width? })
+    }
+}
+
+impl Source {
+    /// Reads the file at `path` and the external data that it refers to.
+    pub(crate) fn read(path: &Path) -> Result<Source, OnnxError> {
+        let io = |error: io::Error| OnnxError::Read { path: path.into(), reason: error.to_string() };
+        let damaged = |reason: String| OnnxError::Damaged { path: path.into(), reason };
+        let file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        if !metadata.is_file() {
+            return Err(OnnxError::Read { path: path.into(), reason: "it is not a file".into() });
+        }
+        if metadata.len() > MAX_FILE {
+            return Err(damaged(format!("its {} bytes are more than a protobuf can have", metadata.len())));
+        }
+
+        let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
+        // tract's default maps files into memory, where one that another process truncates kills this process.
+        onnx.provider = Arc::new(FopenDataResolver);
+        let mut reader = Hashing { inner: file, hash: Sha256::new() };
+        let proto = guarded(|| onnx.proto_model_for_read(&mut reader))
+            .map_err(|reason| damaged(format!("it does not decode ({reason})")))?;
+        let mut hash = reader.hash;
+        let graph = check(&proto, |op| onnx.op_register.0.contains_key(op), path)?;
+        let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        hash_external(graph, directory, &mut hash, path)?;
+
+        let directory = directory.to_str().ok_or_else(|| OnnxError::Read {
+            path: path.into(),
+            reason: "the name of its folder is not UTF-8".into(),
+        })?;
+        let parsed = guarded(|| onnx.parse(&proto, Some(directory))).map_err(damaged)?;
+        if let Some(name) = parsed.unresolved_inputs.first() {
+            return Err(damaged(format!("nothing in it makes '{name}'")));
+        }
+        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let outputs = graph.output.iter().map(|output| output.name.clone()).collect();
+        Ok(Source {
+            path: path.into(),
+            sha256,
+            model: parsed.model,
+            input: image_input(graph),
+            patch: first_kernel(graph),
+            outputs,
+        })
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the model wants to be fed.
+    ///
+    /// # Errors
+    /// [`OnnxError::Input`] when that is not one image.
+    pub(crate) fn input(&self) -> Result<ImageInput, OnnxError> {
+        self.input.clone().map_err(|reason| OnnxError::Input { path: self.path.clone(), reason })
+    }
+
+    /// A size that a vision transformer of these patches accepts, as small as may be: 4 x 6 patches where the sides
+    /// are free. `None` without patches.
+    pub(crate) fn smallest_size(&self) -> Option<Size> {
+        let (input, patch) = (self.input.as_ref().ok()?, self.patch?);
+        Some(Size { height: input.height.unwrap_or(4 * patch), width: input.width.unwrap_or(6 * patch) })
+    }
+
+    /// tract's typed graph for one image of `size`, not yet simplified.
+    ///
+    /// Every dimension is a number: dynamic exports of the dynamo exporter cannot be typed over symbols
+    /// (tract 0.23.9, `Split` of a computed size).
+    pub(crate) fn typed(&self, size: Size) -> Result<TypedModel, OnnxError> {
+        let input = self.input()?;
+        let shape = [1, input.channels, size.height, size.width];
+        self.guarded(|| {
+            let mut model = self.model.clone();
+            model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
+            // The declared shapes of outputs speak of symbols that have numbers now.
+            for output in model.output_outlets()?.to_vec() {
+                model.set_outlet_fact(output, InferenceFact::default())?;
+            }
+            model.into_typed()
+        })
+    }
+
+    /// Runs tract; an error or a panic becomes [`OnnxError::Tract`].
+    pub(crate) fn guarded<T>(&self, f: impl FnOnce() -> TractResult<T>) -> Result<T, OnnxError> {
+        guarded(f).map_err(|reason| OnnxError::Tract { path: self.path.clone(), reason })
+    }
+}
+
+/// Runs `f`, which enters tract; a panic becomes an error too.
+///
+/// tract's ONNX reader indexes by what the file says and has `unimplemented!` arms (`tensor.rs`, `model.rs`), so a
+/// damaged file can panic in places that no check of ours foresees.
+pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
+    let outer = SILENT.replace(true);
+    SILENCER.call_once(|| {
+        let previous = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !SILENT.get() {
+                previous(panic);
+            }
+        }));
+    });
+    let result = catch_unwind(AssertUnwindSafe(f));
+    SILENT.set(outer);
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(one_line(&format!("{error:#}"))),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+            Err(one_line(text))
+        }
+    }
+}
+
+thread_local! {
+    /// Whether this thread is inside [`guarded`], where a panic becomes an error and is not to be printed as well.
+    static SILENT: Cell<bool> = const { Cell::new(false) };
+}
+/// The panic hook belongs to the process: ours goes in once, in front of the one that was there.
+static SILENCER: Once = Once::new();
+
+/// tract's messages quote whole nodes; the first words say which.
+fn one_line(text: &str) -> String {
+    const LONGEST: usize = 240;
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(end);
+        line.push_str(" ...");
+    }
+    line
+}
+
+/// Hashes what is read through it.
+struct Hashing {
+    inner: File,
+    hash: Sha256,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+/// What a truncated or foreign protobuf lacks, and operators that tract lacks.
+fn check<'a>(
+    proto: &'a ModelProto,
+    known: impl Fn(&str) -> bool,
+    path: &Path,
+) -> Result<&'a GraphProto, OnnxError> {
+    let damaged = |reason: &str| OnnxError::Damaged { path: path.into(), reason: reason.into() };
+    // A message that is cut between two fields still decodes; the fields that every exporter writes then lack.
+    let graph = proto.graph.as_ref().ok_or_else(|| damaged("it holds no graph"))?;
+    if proto.opset_import.is_empty() {
+        return Err(damaged("it does not say which operator set it uses"));
+    }
+    if graph.node.is_empty() || graph.output.is_empty() {
+        return Err(damaged("its graph is empty"));
+    }
+    let made = graph.node.iter().flat_map(|node| &node.output).chain(graph.input.iter().map(|i| &i.name));
+    let made: BTreeSet<&String> = made.chain(graph.initializer.iter().map(|tensor| &tensor.name)).collect();
+    if let Some(output) = graph.output.iter().find(|output| !made.contains(&output.name)) {
+        return Err(damaged(&format!("nothing in it makes its output '{}'", one_line(&output.name))));
+    }
+    let mut unsupported = BTreeSet::new();
+    for_each_graph(graph, &mut |graph| {
+        let foreign = graph.node.iter().filter(|node| !known(&node.op_type));
+        unsupported.extend(foreign.map(|node| node.op_type.clone()));
+    });
+    if !unsupported.is_empty() {
+        let operators = unsupported.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(OnnxError::Operator { path: path.into(), operators: one_line(&operators) });
+    }
+    Ok(graph)
+}
+
+/// Calls `f` for `graph` and for the bodies of its `If`s and `Loop`s. Protobuf decoding has bounded their depth.
+fn for_each_graph<'a>(graph: &'a GraphProto, f: &mut impl FnMut(&'a GraphProto)) {
+    f(graph);
+    for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
+        for body in attribute.g.iter().chain(&attribute.graphs) {
+            for_each_graph(body, f);
+        }
+    }
+}
+
+/// Adds the files that hold `graph`'s external tensors to `hash`, in the order of their names: without them the hash
+/// would not tell two fine-tuned models apart.
+fn hash_external(
+    graph: &GraphProto,
+    directory: &Path,
+    hash: &mut Sha256,
+    path: &Path,
+) -> Result<(), OnnxError> {
+    let mut locations = BTreeSet::new();
+    for_each_graph(graph, &mut |graph| {
+        let attributes = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
+        locations.extend(graph.initializer.iter().chain(attributes).filter_map(external_location));
+    });
+    for location in locations {
+        let error =
+            |reason: String| OnnxError::External { path: path.into(), location: one_line(location), reason };
+        let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !Path::new(location).components().all(inside) {
+            return Err(error("it lies outside the folder of the model".into()));
+        }
+        let file = File::open(directory.join(location)).map_err(|e| error(e.to_string()))?;
+        let mut reader = Hashing { inner: file, hash: std::mem::take(hash) };
+        io::copy(&mut reader, &mut io::sink()).map_err(|e| error(e.to_string()))?;
+        *hash = reader.hash;
+    }
+    Ok(())
+}
+
+/// The file that holds the values of `tensor`, if it is another.
+fn external_location(tensor: &TensorProto) -> Option<&str> {
+    if tensor.data_location != Some(tensor_proto::DataLocation::External as i32) {
+        return None;
+    }
+    tensor.external_data.iter().find(|entry| entry.key == "location").map(|entry| entry.value.as_str())
+}
+
+/// Reads the shape of the one image input; the error says what is there instead.
+fn image_input(graph: &GraphProto) -> Result<ImageInput, String> {
+    use tensor_shape_proto::dimension::Value::{DimParam, DimValue};
+    // Before IR version 4 initialisers were listed among the inputs.
+    let initialised: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let mut inputs = graph.input.iter().filter(|input| !initialised.contains(input.name.as_str()));
+    let (Some(input), None) = (inputs.next(), inputs.next()) else {
+        let count = graph.input.len().saturating_sub(initialised.len());
+        return Err(format!("it has {count} inputs"));
+    };
+    let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
+    else {
+        return Err(format!("input '{}' is not a tensor", one_line(&input.name)));
+    };
+    if tensor.elem_type != tensor_proto::DataType::Float as i32 {
+        return Err(format!("input '{}' is not of 32-bit floats", one_line(&input.name)));
+    }
+    let dims: Vec<Option<usize>> = tensor
+        .shape
+        .iter()
+        .flat_map(|shape| &shape.dim)
+        .map(|dim| match &dim.value {
+            Some(DimValue(value)) => usize::try_from(*value).ok().filter(|&value| value > 0),
+            Some(DimParam(_)) | None => None,
+        })
+        .collect();
+    match dims[..] {
+        [None | Some(1), Some(channels @ (1 | 3)), height, width] => {
+            Ok(ImageInput { channels, height, width })
+        }
+        // Some exporters free every dimension.
+        [None | Some(1), None, height, width] => Ok(ImageInput { channels: 3, height, width }),
+        _ => {
+            let shape: Vec<String> =
+                dims.iter().map(|dim| dim.map_or("?".into(), |value| value.to_string())).collect();
+            Err(format!("input '{}' has the shape [{}]", one_line(&input.name), shape.join(", ")))
+        }
+    }
+}
+
+/// Side of the kernel of the first convolution: the patch, in a vision transformer.
+fn first_kernel(graph: &GraphProto) -> Option<usize> {
+    const LARGEST: i64 = 256;
+    let conv = graph.node.iter().find(|node| node.op_type == "Conv")?;
+    let shape = conv.attribute.iter().find(|attribute| attribute.name == "kernel_shape")?;
+    shape.ints.first().filter(|&&side| (1..=LARGEST).contains(&side)).map(|&side| side as usize)
+}

@@ -1,0 +1,153 @@
+//! DINOv3 from ONNX: a graph that `torch.onnx.export` wrote becomes our `Config` and `Weights` again.
+//!
+//! The four exports (dynamo or TorchScript, fixed or dynamic size) differ much as files and little as tract's typed
+//! graph of one concrete input size: typing computes every shape, and constant propagation then folds what the
+//! exporters spell out to find it, the RoPE tables, TorchScript's `If`s and the broadcasts of the prefix tokens. So
+//! recognition walks that graph, not the file, and before `declutter`, which moves axes and splits the q and k
+//! projections between prefix and patches.
+//!
+//! Recognition (`recognise.rs`) may be lenient about spelling because [`import`] ends in a proof: the original in tract
+//! and our reference on the same pixels must agree.
+
+mod load;
+mod proof;
+mod recognise;
+mod walk;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use load::Source;
+
+use crate::vit::{Config, Size, Weights};
+
+/// A DINOv3 model read from an ONNX file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The architecture.
+    pub config: Config,
+    /// The parameters.
+    pub weights: Weights,
+    /// SHA-256 of the file and of the files with weights that it names, in hexadecimal.
+    pub sha256: String,
+    /// The input size of an export of fixed size. What was read from it runs at any size.
+    pub fixed_size: Option<Size>,
+}
+
+/// Whether [`import_with`] runs the model to prove that it was read rightly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Run the original and ours on the same pixels.
+    Run,
+    /// Trust the structure.
+    Skip,
+}
+
+/// Reads a DINOv3 export; `None` when the file is a sound ONNX model of something else (the log says why).
+///
+/// # Errors
+/// [`OnnxError`] when the file cannot be read, is damaged, or tract refuses it.
+pub fn import(path: &Path) -> Result<Option<Imported>, OnnxError> {
+    import_with(path, Proof::Run)
+}
+
+/// As [`import`], with a choice about its last and longest step.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_with(path: &Path, proof: Proof) -> Result<Option<Imported>, OnnxError> {
+    import_source(&Source::read(path)?, proof)
+}
+
+/// As [`import_with`], from a file that has been read.
+pub(crate) fn import_source(source: &Source, proof: Proof) -> Result<Option<Imported>, OnnxError> {
+    let other = |reason: &str| {
+        log::info!("{} is not a DINOv3 export: {reason}", source.path().display());
+        Ok(None)
+    };
+    let (input, size) = match (source.input(), source.smallest_size()) {
+        (Ok(input), Some(size)) if input.channels == 3 => (input, size),
+        (Ok(_), _) => return other("it does not cut a colour image into patches"),
+        (Err(error), _) => return other(&error.to_string()),
+    };
+    let mut model = source.typed(size)?;
+    source.guarded(|| model.prop_consts())?;
+    let found = match source.guarded(|| Ok(recognise::recognise(&model, size)))? {
+        Ok(found) => found,
+        Err(reason) => return other(&reason),
+    };
+    if proof == Proof::Run {
+        let agreement = proof::compare(source, model, &found, size)?;
+        if !agreement.holds() {
+            log::warn!(
+                "{} looks like a DINOv3 export but computes something else (difference {:.1e}, cosine {:.6})",
+                source.path().display(),
+                agreement.difference,
+                agreement.cosine
+            );
+            return Ok(None);
+        }
+        log::debug!("{}: {agreement:?}", source.path().display());
+    }
+    let fixed_size = input.fixed_size();
+    Ok(Some(Imported {
+        config: found.config,
+        weights: found.weights,
+        sha256: source.sha256.clone(),
+        fixed_size,
+    }))
+}
+
+/// Why an ONNX file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OnnxError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// Not an ONNX file, or a damaged one.
+    #[error("{} is not an ONNX model or is damaged: {reason}; export or copy it again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file with weights beside the ONNX file is missing or not acceptable.
+    #[error("{} keeps weights in '{location}', which cannot be read: {reason}; put it beside the model", path.display())]
+    External {
+        /// The ONNX file.
+        path: PathBuf,
+        /// The other file, as the ONNX file names it.
+        location: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The model uses operators that tract does not have.
+    #[error("{} uses operators that tract lacks: {operators}; export it with other operators (opset 18)", path.display())]
+    Operator {
+        /// The file.
+        path: PathBuf,
+        /// Names of the operators.
+        operators: String,
+    },
+    /// The model does not take one image.
+    #[error("{}: {reason}, expected one f32 input [1, 3, height, width] (or one channel)", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// What it takes.
+        reason: String,
+    },
+    /// tract refuses the model.
+    #[error("tract cannot run {}: {reason}", path.display())]
+    Tract {
+        /// The file.
+        path: PathBuf,
+        /// What tract says.
+        reason: String,
+    },
+}

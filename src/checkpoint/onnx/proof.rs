@@ -1,0 +1,68 @@
+//! The proof that a recognised model is what it was taken for: both run on the same pixels.
+
+use ndarray::Array2;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use tract_core::prelude::{IntoRunnable, Tensor, TypedModel, tvec};
+
+use super::OnnxError;
+use super::load::Source;
+use super::recognise::Found;
+use crate::vit::{self, Size};
+
+/// How far two runs may be apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Agreement {
+    /// Largest difference over the largest value of the original.
+    pub(super) difference: f64,
+    /// Least cosine of a token.
+    pub(super) cosine: f64,
+}
+
+impl Agreement {
+    /// f32 rounding through 12 blocks gives about 1e-6; a wrong architecture gives 0.1 and more. A checkpoint whose
+    /// rotary periods were rounded to bf16 (2^-9) lies in between.
+    pub(super) fn holds(self) -> bool {
+        self.difference < 1e-3 && self.cosine > 0.99999
+    }
+}
+
+/// Runs `found` by our reference and `model` by tract on the same pseudo-random pixels.
+pub(super) fn compare(
+    source: &Source,
+    model: TypedModel,
+    found: &Found,
+    size: Size,
+) -> Result<Agreement, OnnxError> {
+    let pixels: Vec<f32> =
+        StandardNormal.sample_iter(ChaCha8Rng::seed_from_u64(0)).take(3 * size.area()).collect();
+    let original: Array2<f32> = source.guarded(|| {
+        let input = Tensor::from_shape(&[1, 3, size.height, size.width], &pixels)?;
+        let outputs = model.into_optimized()?.into_runnable()?.run(tvec![input.into()])?;
+        let tokens = outputs[found.output].to_plain_array_view::<f32>()?.to_owned();
+        let rows = tokens.len() / found.config.dim;
+        Ok(tokens.into_shape_with_order((rows, found.config.dim))?)
+    })?;
+    let ours =
+        vit::forward(&found.config, &found.weights, &pixels, size).expect("recognised at this size").output;
+    Ok(agreement(&ours, &original))
+}
+
+/// NaNs agree with nothing.
+fn agreement(ours: &Array2<f32>, original: &Array2<f32>) -> Agreement {
+    if ours.dim() != original.dim() {
+        return Agreement { difference: f64::INFINITY, cosine: -1.0 };
+    }
+    let worse = |a: f64, b: f64| if b.is_nan() { b } else { a.max(b) };
+    let largest = original.iter().map(|v| f64::from(v.abs())).fold(0.0, worse);
+    let difference = ours.iter().zip(original).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, worse);
+    let cosine = ours.rows().into_iter().zip(original.rows()).map(|(a, b)| {
+        let dot = |x: ndarray::ArrayView1<f32>, y: ndarray::ArrayView1<f32>| -> f64 {
+            x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
+        };
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    });
+    let cosine = -cosine.map(|c| -c).fold(-1.0, worse);
+    Agreement { difference: difference / largest, cosine }
+}

@@ -1,0 +1,215 @@
+//! Questions to a typed graph of tract: what feeds a value, what reads it, which node is a dense layer.
+
+use std::collections::BTreeSet;
+
+use tract_core::internal::{InOut, OutletId, Tensor, TypedModel, TypedNode};
+use tract_core::ops::einsum::EinSum;
+
+use crate::vit::Linear;
+
+/// A typed graph whose constants have been propagated.
+#[derive(Clone, Copy)]
+pub(super) struct Walk<'a> {
+    pub(super) model: &'a TypedModel,
+}
+
+/// A product with a constant matrix, and the constant vector added to it.
+#[derive(Clone, Copy)]
+pub(super) struct Dense<'a> {
+    /// The node of the product.
+    pub(super) node: usize,
+    /// What it multiplies.
+    pub(super) input: OutletId,
+    /// Its result, with the bias.
+    pub(super) output: OutletId,
+    weight: &'a Tensor,
+    /// Whether `weight` is `[inputs, outputs]`.
+    inputs_first: bool,
+    bias: Option<&'a Tensor>,
+}
+
+/// What lies behind a value.
+#[derive(Default)]
+pub(super) struct Behind {
+    /// Nodes of the nearest dense layers.
+    pub(super) dense: BTreeSet<usize>,
+    /// Names of the operators in between.
+    pub(super) operators: BTreeSet<String>,
+    /// Those operators.
+    pub(super) nodes: BTreeSet<usize>,
+    /// Whether the walk met something else that varies with the image: the input itself or a convolution.
+    pub(super) other: bool,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn node(self, id: usize) -> &'a TypedNode {
+        self.model.node(id)
+    }
+
+    pub(super) fn name(self, id: usize) -> String {
+        self.node(id).op.name().into_owned()
+    }
+
+    /// The dimensions of a value.
+    pub(super) fn shape(self, outlet: OutletId) -> Option<&'a [usize]> {
+        self.model.outlet_fact(outlet).ok()?.shape.as_concrete()
+    }
+
+    /// The value behind casts that change nothing, which LayerNorm's translation is full of.
+    pub(super) fn uncast(self, mut outlet: OutletId) -> OutletId {
+        while self.name(outlet.node) == "Cast" {
+            let input = self.node(outlet.node).inputs[0];
+            let same = match (self.model.outlet_fact(input), self.model.outlet_fact(outlet)) {
+                (Ok(a), Ok(b)) => a.datum_type == b.datum_type,
+                _ => false,
+            };
+            if !same {
+                break;
+            }
+            outlet = input;
+        }
+        outlet
+    }
+
+    /// The nodes that read `outlet`, casts that change nothing looked through.
+    pub(super) fn readers(self, outlet: OutletId) -> Vec<usize> {
+        let mut readers = Vec::new();
+        for inlet in &self.node(outlet.node).outputs[outlet.slot].successors {
+            let output = OutletId::new(inlet.node, 0);
+            if self.name(inlet.node) == "Cast" && self.uncast(output) != output {
+                readers.extend(self.readers(output));
+            } else {
+                readers.push(inlet.node);
+            }
+        }
+        readers
+    }
+
+    /// The only node that reads `outlet`.
+    pub(super) fn reader(self, outlet: OutletId) -> Option<usize> {
+        match self.readers(outlet)[..] {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+
+    pub(super) fn constant(self, outlet: OutletId) -> Option<&'a Tensor> {
+        self.model.outlet_fact(outlet).ok()?.konst.as_deref()
+    }
+
+    /// A node `operator(value, constant)` or `operator(constant, value)`: the value and the constant.
+    pub(super) fn with_constant(self, node: usize, operator: &str) -> Option<(OutletId, &'a Tensor)> {
+        if self.name(node) != operator {
+            return None;
+        }
+        let &[a, b] = &self.node(node).inputs[..] else { return None };
+        match (self.constant(a), self.constant(b)) {
+            (None, Some(constant)) => Some((a, constant)),
+            (Some(constant), None) => Some((b, constant)),
+            _ => None,
+        }
+    }
+
+    /// The dense layer whose product is `node`.
+    pub(super) fn dense(self, node: usize) -> Option<Dense<'a>> {
+        let (input, weight) = self.with_constant(node, "EinSum")?;
+        let einsum = self.node(node).op_as::<EinSum>()?;
+        // The matrix may carry leading dimensions of one.
+        let rank = weight.rank();
+        if einsum.q_params.is_some() || rank < 2 || weight.shape()[..rank - 2].iter().any(|&d| d != 1) {
+            return None;
+        }
+        let slot = usize::from(self.node(node).inputs[0] == input);
+        let last = self.shape(OutletId::new(node, 0))?.len() - 1;
+        let summed = |axis: usize| {
+            let axis = einsum.axes.axis((InOut::In(slot), axis)).ok()?;
+            Some(axis.outputs[0].is_empty() && !axis.inputs[1 - slot].is_empty())
+        };
+        let kept = |axis: usize| {
+            let axis = einsum.axes.axis((InOut::In(slot), axis)).ok()?;
+            Some(axis.outputs[0][..] == [last] && axis.inputs[1 - slot].is_empty())
+        };
+        let inputs_first = match (summed(rank - 2)?, kept(rank - 1)?, kept(rank - 2)?, summed(rank - 1)?) {
+            (true, true, ..) => true,
+            (_, _, true, true) => false,
+            _ => return None,
+        };
+        let mut dense = Dense {
+            node,
+            input: self.uncast(input),
+            output: OutletId::new(node, 0),
+            weight,
+            inputs_first,
+            bias: None,
+        };
+        if let Some(reader) = self.reader(dense.output)
+            && let Some((_, bias)) = self.with_constant(reader, "Add")
+            && bias.len() == dense.outputs()
+        {
+            dense.bias = Some(bias);
+            dense.output = OutletId::new(reader, 0);
+        }
+        Some(dense)
+    }
+
+    /// Walks against the arrows from `outlet` to the nearest dense layers, or to `stop`.
+    pub(super) fn behind(self, outlet: OutletId, stop: Option<OutletId>) -> Behind {
+        let mut behind = Behind::default();
+        let mut pending = vec![outlet];
+        while let Some(outlet) = pending.pop().map(|outlet| self.uncast(outlet)) {
+            let id = outlet.node;
+            if self.constant(outlet).is_some() || Some(outlet) == stop || behind.nodes.contains(&id) {
+                continue;
+            }
+            let name = self.name(id);
+            if name == "Conv" || self.node(id).inputs.is_empty() {
+                behind.other = true;
+            } else if self.dense(id).is_some() {
+                behind.dense.insert(id);
+            } else {
+                behind.nodes.insert(id);
+                behind.operators.insert(name);
+                pending.extend(&self.node(id).inputs);
+            }
+        }
+        behind
+    }
+}
+
+impl Dense<'_> {
+    fn matrix(&self) -> (usize, usize) {
+        let shape = self.weight.shape();
+        (shape[shape.len() - 2], shape[shape.len() - 1])
+    }
+
+    pub(super) fn outputs(&self) -> usize {
+        if self.inputs_first { self.matrix().1 } else { self.matrix().0 }
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        if self.inputs_first { self.matrix().0 } else { self.matrix().1 }
+    }
+
+    /// The parameters, in our layout.
+    pub(super) fn linear(&self) -> Option<Linear> {
+        let values = values(self.weight)?;
+        let (inputs, outputs) = (self.inputs(), self.outputs());
+        let weight = if self.inputs_first {
+            (0..inputs * outputs).map(|i| values[i % inputs * outputs + i / inputs]).collect()
+        } else {
+            values
+        };
+        let bias = self.bias.map_or_else(|| Some(vec![0.0; outputs]), self::values)?;
+        Some(Linear { weight, bias })
+    }
+}
+
+/// All values of an f32 tensor, row-major.
+pub(super) fn values(tensor: &Tensor) -> Option<Vec<f32>> {
+    tensor.to_plain_array_view::<f32>().ok().map(|view| view.iter().copied().collect())
+}
+
+/// The value of an f32 tensor that has only one.
+pub(super) fn scalar(tensor: &Tensor) -> Option<f32> {
+    (tensor.len() == 1).then(|| values(tensor))??.first().copied()
+}

@@ -123,7 +123,7 @@ fn agrees_with_scikit_learn() {
         // within g C n of the minimum, and a logit of the row x within |x| g C n; a probability moves by half of the
         // logits' move at most. Another 1e-12 for rounding of the logits.
         let n = train.x.nrows() as f64;
-        let gradient = found.grid[0].gradient;
+        let gradient = found.gradient;
         let length = longest(val.x.view(), found.head.mean(), found.head.std());
         let tolerance = 0.5 * length * gradient * case.c * n + 1e-12;
         let worst = (&ours - &theirs).iter().fold(0.0, |m: f64, d| m.max(d.abs()));

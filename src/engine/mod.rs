@@ -9,10 +9,15 @@ use std::sync::Arc;
 pub use features::Features;
 pub use session::Session;
 
+#[cfg(feature = "onnx")]
+use crate::checkpoint::onnx::Proof;
 use crate::checkpoint::{self, CheckpointError, Model, Naming};
 use crate::graph::GraphError;
 #[cfg(feature = "onnx")]
-use crate::graph::onnx::OnnxModel;
+use crate::graph::{
+    self,
+    onnx::{OnnxFile, OnnxModel},
+};
 use crate::vit::{Config, Preprocess, Size, SizeError, Weights};
 
 /// Why a backbone could not be loaded or run.
@@ -124,10 +129,12 @@ impl Engine {
     #[cfg(feature = "onnx")]
     fn open_onnx(path: &Path) -> Result<Engine, EngineError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(imported) = checkpoint::onnx::import(path)? {
-            return Ok(Engine::from_model(Model::from_onnx(name, path, imported)));
-        }
-        let model = OnnxModel::load(path)?;
+        let model = match graph::onnx::open(path, Proof::Run)? {
+            OnnxFile::Dinov3(imported) => {
+                return Ok(Engine::from_model(Model::from_onnx(name, path, *imported)));
+            }
+            OnnxFile::Other(model) => model,
+        };
         let about = About {
             name,
             sha256: model.sha256().to_owned(),

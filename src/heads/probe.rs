@@ -35,6 +35,9 @@ impl Default for FitOptions {
     }
 }
 
+/// Tolerance of the fits that only compare values of C.
+const SEARCH_TOLERANCE: f64 = 1e-6;
+
 /// What the best regularisation is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Criterion {
@@ -94,6 +97,8 @@ pub struct SearchResult {
     pub head: LinearHead,
     /// The C that it was fitted with.
     pub c: f64,
+    /// Norm of the gradient at the head's parameters (before a fit on all images; largest over the labels).
+    pub gradient: f64,
     /// Every C that was tried, ascending.
     pub grid: Vec<GridPoint>,
 }
@@ -144,8 +149,10 @@ impl LinearProbe {
         let mut fit = Fit { parameters: prepared.start(), gradient: 0.0, evaluations: 0 };
         let mut grid: Vec<GridPoint> = Vec::new();
         let mut best: Option<(GridPoint, Fit)> = None;
+        // Which C is best shows long before the last digit of its weights.
+        let rough = FitOptions { tolerance: options.tolerance.max(SEARCH_TOLERANCE), ..*options };
         for (done, &c) in strengths.iter().enumerate() {
-            fit = prepared.fit(c, &fit.parameters, options)?;
+            fit = prepared.fit(c, &fit.parameters, &rough)?;
             let head = prepared.head(classes, &fit, 0.5)?;
             let (log_loss, auc) = prepared.validate(&head, val)?;
             let point = GridPoint { c, log_loss, auc, gradient: fit.gradient, evaluations: fit.evaluations };
@@ -156,6 +163,7 @@ impl LinearProbe {
             progress(done + 1, strengths.len());
         }
         let (point, fit) = best.ok_or_else(empty_grid)?;
+        let fit = prepared.fit(point.c, &fit.parameters, options)?;
         let mut head = prepared.head(classes, &fit, 0.5)?;
         let mut threshold = 0.5;
         if let (Targets::Classes(_), 2) = (val.targets, classes.len()) {
@@ -168,7 +176,7 @@ impl LinearProbe {
             let all = Prepared::new(&joined.examples(), classes, options)?;
             head = all.head(classes, &all.fit(point.c, &all.start(), options)?, threshold)?;
         }
-        Ok(SearchResult { head, c: point.c, grid })
+        Ok(SearchResult { head, c: point.c, gradient: fit.gradient, grid })
     }
 }
 

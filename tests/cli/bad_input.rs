@@ -1,11 +1,9 @@
 //! Bad input: each is an error of one line that says what to do, exit code 2, and nothing is left behind.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::{failure, golden, listing, tiny_model, write_dataset, write_image};
+use super::common::{failure, golden, listing, tiny_model, write_dataset, write_image};
 use tempfile::tempdir;
 
 /// A copy of the tiny checkpoint whose weights file went through `change`.
@@ -108,7 +106,7 @@ fn bad_images() {
     let dot = folder.path().join("dot.png");
     image::save_buffer(&dot, &[9], 1, 1, image::ColorType::L8).unwrap();
     let message = image_error(&dot);
-    assert!(message.contains("dot.png") && message.contains("1 x 1"), "{message}");
+    assert!(message.contains("dot.png") && message.contains("1x1"), "{message}");
 
     let text = folder.path().join("text.png");
     fs::write(&text, "not an image").unwrap();
@@ -185,7 +183,7 @@ fn a_head_on_the_wrong_backbone() {
     let data = folder.path().join("data");
     write_dataset(&data, &["columns", "rows"], 6);
     let head = folder.path().join("head.safetensors");
-    common::success(&[&"train", &tiny_model(), &"--data", &data, &"-o", &head, &"--size", &"32"]);
+    super::common::success(&[&"train", &tiny_model(), &"--data", &data, &"-o", &head, &"--size", &"32"]);
     let image = data.join("rows/00.png");
     let other = golden("vit/hf_splus");
     let message = failure(&[&"predict", &other, &"--head", &head, &image]);

@@ -1,8 +1,6 @@
 //! What a user does: the commands, from a checkpoint to a prediction.
 
-mod common;
-
-use common::{golden, listing, success, tiny_model, write_dataset};
+use super::common::{golden, listing, success, tiny_model, write_dataset};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::tempdir;

@@ -82,8 +82,7 @@ fn exports_of_a_swiglu_model_are_recognised() {
 
 fn run(name: &str, size: Size, threads: usize, pixels: &[f32]) -> OnnxOutput {
     let model = OnnxModel::load(&golden(name)).unwrap();
-    let plan = model.plan(size, threads).unwrap();
-    model.run(&plan, pixels).unwrap()
+    model.plan(size, threads).unwrap().run(pixels).unwrap()
 }
 
 #[test]
@@ -94,8 +93,8 @@ fn what_only_resembles_dinov3_is_not_taken_for_it_and_runs_as_it_is() {
         let file = format!("{name}.onnx");
         assert_eq!(import(&golden(&file)).unwrap(), None, "{name}");
         let output = run(&file, EXPORTED, 1, &expected[&format!("{name}-pixels")]);
-        assert_eq!((output.token_dim, output.tokens.len()), (16, 16 * (5 + 24)));
-        assert!(difference(&output.tokens, &expected[name]) < TOLERANCE);
+        assert_eq!((output.rows, output.cols, output.patch.len()), (1, 5 + 24, 16 * (5 + 24)));
+        assert!(difference(&output.patch, &expected[name]) < TOLERANCE);
         assert!(
             difference(&output.cls, &expected[&format!("{name}-pooled")]) < TOLERANCE,
             "pooler_output is CLS"
@@ -110,7 +109,7 @@ fn a_cnn_runs_as_onnxruntime_runs_it() {
     for name in ["cnn-fixed", "cnn-external"] {
         assert_eq!(import(&golden(&format!("{name}.onnx"))).unwrap(), None);
         let output = run(&format!("{name}.onnx"), size, 1, &expected["image"]);
-        assert_eq!((output.tokens.len(), output.token_dim), (0, 0));
+        assert_eq!((output.patch.len(), output.rows, output.cols), (0, 0, 0));
         assert!(difference(&output.cls, &expected[name]) < TOLERANCE);
     }
     for threads in [1, 2] {
@@ -118,8 +117,8 @@ fn a_cnn_runs_as_onnxruntime_runs_it() {
         let (map, places) = (&expected["cnn-dynamic"], 6 * 8);
         let by_token: Vec<f32> = (0..map.len()).map(|i| map[i % 8 * places + i / 8]).collect();
         let means: Vec<f32> = map.chunks(places).map(|c| c.iter().sum::<f32>() / places as f32).collect();
-        assert_eq!(output.token_dim, 8);
-        assert!(difference(&output.tokens, &by_token) < TOLERANCE);
+        assert_eq!((output.rows, output.cols), (6, 8));
+        assert!(difference(&output.patch, &by_token) < TOLERANCE);
         assert!(difference(&output.cls, &means) < TOLERANCE);
     }
 }
@@ -132,8 +131,8 @@ fn another_size_needs_a_dynamic_export() {
     assert!(matches!(error, OnnxRunError::FixedSize { .. }));
     assert!(error.to_string().contains("images of 24x32 only, not 32x48"), "{error}");
     let model = OnnxModel::load(&golden("cnn-dynamic.onnx")).unwrap();
-    let output = model.run(&model.plan(asked, 1).unwrap(), &vec![0.5; 3 * asked.area()]).unwrap();
-    assert_eq!(output.tokens.len(), 8 * 8 * 12);
+    let output = model.plan(asked, 1).unwrap().run(&vec![0.5; 3 * asked.area()]).unwrap();
+    assert_eq!(output.patch.len(), 8 * 8 * 12);
 }
 
 #[test]

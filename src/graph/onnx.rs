@@ -9,19 +9,42 @@ use std::sync::Arc;
 use tract_core::internal::*;
 use tract_linalg::multithread::Executor;
 
-use crate::checkpoint::onnx::{OnnxError, Source};
+use super::GraphError;
+use crate::checkpoint::onnx::{Imported, OnnxError, Proof, Source, import_source};
 use crate::vit::{Size, SizeError};
+
+/// What an ONNX file turned out to be.
+#[derive(Clone, Debug)]
+pub enum OnnxFile {
+    /// DINOv3: our graph runs it.
+    Dinov3(Box<Imported>),
+    /// Anything else: tract runs it as it is.
+    Other(OnnxModel),
+}
+
+/// Reads the file at `path` once and tells DINOv3 from the rest.
+///
+/// # Errors
+/// [`OnnxError`] as [`import`](crate::checkpoint::onnx::import) and [`OnnxModel::load`].
+pub fn open(path: &Path, proof: Proof) -> Result<OnnxFile, OnnxError> {
+    let source = Source::read(path)?;
+    match import_source(&source, proof)? {
+        Some(imported) => Ok(OnnxFile::Dinov3(Box::new(imported))),
+        None => OnnxModel::from_source(source).map(OnnxFile::Other),
+    }
+}
 
 /// An ONNX model that takes one image.
 #[derive(Clone, Debug)]
 pub struct OnnxModel {
-    source: Source,
+    source: Arc<Source>,
     channels: usize,
 }
 
 /// An [`OnnxModel`] made ready for one input size and a number of threads.
 #[derive(Clone)]
 pub struct OnnxPlan {
+    source: Arc<Source>,
     plan: Arc<TypedSimplePlan>,
     size: Size,
     channels: usize,
@@ -32,16 +55,19 @@ pub struct OnnxPlan {
 /// Features of one image.
 ///
 /// An output named `last_hidden_state` (else the first output) gives the tokens and, by its shape, their mean as
-/// `cls`: `[1, d]` is the `cls` alone; `[1, n, d]` is n tokens; `[1, c, h, w]` is h * w tokens of width c, row by row.
-/// An output `pooler_output` of shape `[1, d]`, if there is one, is the `cls` in the place of the mean.
+/// `cls`: `[1, d]` is the `cls` alone; `[1, n, d]` is one row of n tokens (whether some of them are no patches, the
+/// file does not tell); `[1, c, h, w]` is h rows of w tokens of width c. An output `pooler_output` of shape `[1, d]`,
+/// as wide as a token, is the `cls` in the place of the mean.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnnxOutput {
     /// One vector for the image: `[dim]`.
     pub cls: Vec<f32>,
-    /// `[tokens, token_dim]`; empty where the model gives one vector only.
-    pub tokens: Vec<f32>,
-    /// Width of a token; 0 without tokens.
-    pub token_dim: usize,
+    /// `[rows * cols, width]`, row by row; empty where the model gives one vector only.
+    pub patch: Vec<f32>,
+    /// Rows of tokens; 0 without tokens.
+    pub rows: usize,
+    /// Columns of tokens; 0 without tokens.
+    pub cols: usize,
 }
 
 /// Why a model could not be made ready for a size, or run.
@@ -87,6 +113,15 @@ pub enum OnnxRunError {
     },
 }
 
+impl From<OnnxRunError> for GraphError {
+    fn from(error: OnnxRunError) -> GraphError {
+        match error {
+            OnnxRunError::Size(error) => GraphError::Size(error),
+            error => GraphError::Tract(error.to_string()),
+        }
+    }
+}
+
 impl OnnxModel {
     /// Reads the model at `path`. Its input must be one f32 tensor `[1, 3, height, width]` or `[1, 1, height, width]`
     /// with fixed or free sides.
@@ -100,7 +135,7 @@ impl OnnxModel {
     /// As [`OnnxModel::load`], from a file that has been read.
     pub(crate) fn from_source(source: Source) -> Result<OnnxModel, OnnxError> {
         let channels = source.input()?.channels;
-        Ok(OnnxModel { source, channels })
+        Ok(OnnxModel { source: Arc::new(source), channels })
     }
 
     /// SHA-256 of the file and of the files with weights that it names, in hexadecimal.
@@ -123,7 +158,7 @@ impl OnnxModel {
         let fixed =
             Size { height: input.height.unwrap_or(size.height), width: input.width.unwrap_or(size.width) };
         if fixed != size {
-            return Err(OnnxRunError::FixedSize { model: self.name(), fixed, asked: size });
+            return Err(OnnxRunError::FixedSize { model: self.source.name(), fixed, asked: size });
         }
         let model = self.source.typed(size)?;
         let facts = self.source.guarded(|| {
@@ -133,7 +168,12 @@ impl OnnxModel {
         let position = |name: &str| self.source.outputs.iter().position(|output| output == name);
         let shape = |output: usize| facts[output].shape.as_concrete().unwrap_or_default().to_vec();
         let tokens = position("last_hidden_state").unwrap_or(0);
-        let cls = position("pooler_output").filter(|&output| shape(output).len() == 2);
+        let width = |output: usize| match *shape(output) {
+            [_, dim, _, _] | [.., dim] => dim,
+            [] => 0,
+        };
+        let pooled = |&output: &usize| shape(output).len() == 2 && width(output) == width(tokens);
+        let cls = position("pooler_output").filter(pooled);
         for output in cls.into_iter().chain([tokens]) {
             let shape = shape(output);
             if !(2..=4).contains(&shape.len())
@@ -141,7 +181,7 @@ impl OnnxModel {
                 || shape.contains(&0)
                 || facts[output].datum_type != f32::datum_type()
             {
-                return Err(OnnxRunError::Output { model: self.name(), shape });
+                return Err(OnnxRunError::Output { model: self.source.name(), shape });
             }
         }
         let executor = executor(threads)?;
@@ -149,22 +189,23 @@ impl OnnxModel {
             let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
             TypedSimplePlan::new_with_options(model.into_optimized()?, &options)
         })?;
-        Ok(OnnxPlan { plan, size, channels: self.channels, cls, tokens })
+        Ok(OnnxPlan { source: self.source.clone(), plan, size, channels: self.channels, cls, tokens })
     }
+}
 
-    /// Runs `plan`, which must be this model's, on `pixels`: `[3, height, width]`, preprocessed, row-major. A grey
-    /// model gets their mean.
+impl OnnxPlan {
+    /// Runs the model on `pixels`: `[3, height, width]`, preprocessed, row-major. A grey model gets their mean.
     ///
     /// # Errors
     /// [`OnnxRunError`] when tract fails or the features are not finite.
     ///
     /// # Panics
     /// When `pixels` has another length.
-    pub fn run(&self, plan: &OnnxPlan, pixels: &[f32]) -> Result<OnnxOutput, OnnxRunError> {
-        let area = plan.size.area();
+    pub fn run(&self, pixels: &[f32]) -> Result<OnnxOutput, OnnxRunError> {
+        let area = self.size.area();
         assert_eq!(pixels.len(), 3 * area);
         let grey: Vec<f32>;
-        let pixels = if plan.channels == 3 {
+        let pixels = if self.channels == 3 {
             pixels
         } else {
             let (red, rest) = pixels.split_at(area);
@@ -172,45 +213,39 @@ impl OnnxModel {
             grey = red.iter().zip(green).zip(blue).map(|((r, g), b)| (r + g + b) / 3.0).collect();
             &grey
         };
-        let shape = [1, plan.channels, plan.size.height, plan.size.width];
-        let outputs =
-            self.source.guarded(|| plan.plan.run(tvec![Tensor::from_shape(&shape, pixels)?.into()]))?;
+        let shape = [1, self.channels, self.size.height, self.size.width];
         let features = self.source.guarded(|| {
-            let (cls, tokens, token_dim) = features(outputs[plan.tokens].to_plain_array_view::<f32>()?);
-            let cls = match plan.cls {
-                Some(output) => outputs[output].to_plain_array_view::<f32>()?.iter().copied().collect(),
-                None => cls,
-            };
-            Ok(OnnxOutput { cls, tokens, token_dim })
+            let outputs = self.plan.run(tvec![Tensor::from_shape(&shape, pixels)?.into()])?;
+            let mut features = features(outputs[self.tokens].to_plain_array_view::<f32>()?);
+            if let Some(output) = self.cls {
+                features.cls = outputs[output].to_plain_array_view::<f32>()?.iter().copied().collect();
+            }
+            Ok(features)
         })?;
-        if features.cls.iter().chain(&features.tokens).any(|value| !value.is_finite()) {
-            return Err(OnnxRunError::NonFinite { model: self.name() });
+        if features.cls.iter().chain(&features.patch).any(|value| !value.is_finite()) {
+            return Err(OnnxRunError::NonFinite { model: self.source.name() });
         }
         Ok(features)
     }
-
-    fn name(&self) -> String {
-        self.source.path().display().to_string()
-    }
 }
 
-/// CLS, tokens and their width from an output of two, three or four dimensions.
-fn features(output: ndarray::ArrayViewD<'_, f32>) -> (Vec<f32>, Vec<f32>, usize) {
-    let (tokens, dim): (Vec<f32>, usize) = match *output.shape() {
-        [_, _] => return (output.iter().copied().collect(), Vec::new(), 0),
-        [_, _, dim] => (output.iter().copied().collect(), dim),
+/// What an output of two, three or four dimensions says; `cls` is the mean of the tokens.
+fn features(output: ndarray::ArrayViewD<'_, f32>) -> OnnxOutput {
+    let (rows, cols, dim) = match *output.shape() {
+        [_, n, dim] => (1, n, dim),
+        [_, dim, rows, cols] => (rows, cols, dim),
         _ => {
-            let dim = output.shape()[1];
-            (output.permuted_axes(vec![0, 2, 3, 1]).iter().copied().collect(), dim)
+            return OnnxOutput { cls: output.iter().copied().collect(), patch: Vec::new(), rows: 0, cols: 0 };
         }
     };
-    let mut mean = vec![0.0; dim];
-    for token in tokens.chunks_exact(dim) {
-        mean.iter_mut().zip(token).for_each(|(mean, value)| *mean += value);
+    let by_token = if output.ndim() == 4 { output.permuted_axes(vec![0, 2, 3, 1]) } else { output };
+    let patch: Vec<f32> = by_token.iter().copied().collect();
+    let mut cls = vec![0.0; dim];
+    for token in patch.chunks_exact(dim) {
+        cls.iter_mut().zip(token).for_each(|(mean, value)| *mean += value);
     }
-    let count = (tokens.len() / dim) as f32;
-    mean.iter_mut().for_each(|value| *value /= count);
-    (mean, tokens, dim)
+    cls.iter_mut().for_each(|value| *value /= (rows * cols) as f32);
+    OnnxOutput { cls, patch, rows, cols }
 }
 
 /// Threads of a plan's own. `Executor::multithread(1)` would run on rayon's global pool (tract issue 2894).

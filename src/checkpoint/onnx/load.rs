@@ -11,7 +11,9 @@ use std::sync::{Arc, Once};
 use sha2::{Digest, Sha256};
 use tract_core::prelude::{Datum, TractResult, TypedModel};
 use tract_onnx::data_resolver::FopenDataResolver;
-use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, tensor_proto, tensor_shape_proto, type_proto};
+use tract_onnx::pb::{
+    GraphProto, ModelProto, TensorProto, ValueInfoProto, tensor_proto, tensor_shape_proto, type_proto,
+};
 use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::infer::InferenceFact;
 
@@ -29,6 +31,8 @@ pub(crate) struct Source {
     pub(crate) sha256: String,
     model: InferenceModel,
     input: Result<ImageInput, String>,
+    /// How many tensors the file stores.
+    pub(crate) tensors: usize,
     /// Side of the kernel of the first convolution.
     patch: Option<usize>,
     /// Names of the graph's outputs.
@@ -93,6 +97,7 @@ impl Source {
             sha256,
             model: parsed.model,
             input: image_input(graph),
+            tensors: graph.initializer.len(),
             patch: first_kernel(graph),
             outputs,
         })
@@ -101,6 +106,11 @@ impl Source {
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file, for messages.
+    pub(crate) fn name(&self) -> String {
+        self.path.display().to_string()
     }
 
     /// What the model wants to be fed.
@@ -284,11 +294,9 @@ fn image_input(graph: &GraphProto) -> Result<ImageInput, String> {
     use tensor_shape_proto::dimension::Value::{DimParam, DimValue};
     // Before IR version 4 initialisers were listed among the inputs.
     let initialised: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    let mut inputs = graph.input.iter().filter(|input| !initialised.contains(input.name.as_str()));
-    let (Some(input), None) = (inputs.next(), inputs.next()) else {
-        let count = graph.input.len().saturating_sub(initialised.len());
-        return Err(format!("it has {count} inputs"));
-    };
+    let inputs: Vec<&ValueInfoProto> =
+        graph.input.iter().filter(|input| !initialised.contains(input.name.as_str())).collect();
+    let &[input] = &inputs[..] else { return Err(format!("it has {} inputs", inputs.len())) };
     let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
     else {
         return Err(format!("input '{}' is not a tensor", one_line(&input.name)));
@@ -325,4 +333,85 @@ fn first_kernel(graph: &GraphProto) -> Option<usize> {
     let conv = graph.node.iter().find(|node| node.op_type == "Conv")?;
     let shape = conv.attribute.iter().find(|attribute| attribute.name == "kernel_shape")?;
     shape.ints.first().filter(|&&side| (1..=LARGEST).contains(&side)).map(|&side| side as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value};
+    use tract_onnx::pb::{NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto};
+
+    use super::*;
+
+    fn input(name: &str, dims: &[i64], elem_type: i32) -> ValueInfoProto {
+        let value = |&dim: &i64| if dim > 0 { Value::DimValue(dim) } else { Value::DimParam("free".into()) };
+        let dim =
+            dims.iter().map(|dim| Dimension { value: Some(value(dim)), ..Dimension::default() }).collect();
+        let tensor = type_proto::Tensor { elem_type, shape: Some(TensorShapeProto { dim }) };
+        let value = Some(type_proto::Value::TensorType(tensor));
+        ValueInfoProto {
+            name: name.into(),
+            r#type: Some(TypeProto { value, ..TypeProto::default() }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn tells_images_from_other_inputs() {
+        const FLOAT: i32 = tensor_proto::DataType::Float as i32;
+        const BYTE: i32 = tensor_proto::DataType::Uint8 as i32;
+        let read = |input: Vec<ValueInfoProto>| image_input(&GraphProto { input, ..GraphProto::default() });
+        let fixed = ImageInput { channels: 3, height: Some(224), width: Some(352) };
+        assert_eq!(read(vec![input("x", &[1, 3, 224, 352], FLOAT)]), Ok(fixed));
+        assert_eq!(fixed.fixed_size(), Some(Size { height: 224, width: 352 }));
+        let free = ImageInput { channels: 1, height: None, width: Some(32) };
+        assert_eq!(read(vec![input("x", &[0, 1, 0, 32], FLOAT)]), Ok(free));
+        assert_eq!(free.fixed_size(), None);
+        for (dims, elem_type, expected) in [
+            (&[8, 3, 224, 224][..], FLOAT, "input 'x' has the shape [8, 3, 224, 224]"),
+            (&[1, 224, 224, 3], FLOAT, "input 'x' has the shape [1, 224, 224, 3]"),
+            (&[1, 4, 0, 0], FLOAT, "input 'x' has the shape [1, 4, ?, ?]"),
+            (&[1, 512], FLOAT, "input 'x' has the shape [1, 512]"),
+            (&[1, 3, 224, 224], BYTE, "input 'x' is not of 32-bit floats"),
+        ] {
+            assert_eq!(read(vec![input("x", dims, elem_type)]), Err(expected.to_owned()));
+        }
+        let two = vec![input("x", &[1, 3, 8, 8], FLOAT), input("mask", &[1, 3, 8, 8], FLOAT)];
+        assert_eq!(read(two.clone()), Err("it has 2 inputs".to_owned()));
+        // Files of IR version 3 list their initialisers as inputs.
+        let mask = TensorProto { name: "mask".into(), ..TensorProto::default() };
+        let graph = GraphProto { input: two, initializer: vec![mask], ..GraphProto::default() };
+        assert!(image_input(&graph).is_ok());
+    }
+
+    #[test]
+    fn names_the_operators_that_tract_lacks_even_inside_branches() {
+        let node = |op: &str, out: &str| NodeProto {
+            op_type: op.into(),
+            output: vec![out.into()],
+            ..NodeProto::default()
+        };
+        let body = GraphProto { node: vec![node("Wavelet", "w")], ..GraphProto::default() };
+        let mut branch = node("If", "y");
+        branch.attribute.push(tract_onnx::pb::AttributeProto { g: Some(body), ..Default::default() });
+        let output = vec![input("y", &[1], 1)];
+        let graph = GraphProto { node: vec![branch, node("Add", "z")], output, ..GraphProto::default() };
+        let opset_import = vec![OperatorSetIdProto::default()];
+        let mut proto = ModelProto { graph: Some(graph), opset_import, ..ModelProto::default() };
+        let known = |op: &str| op != "Wavelet";
+        let error = check(&proto, known, Path::new("net.onnx")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "net.onnx uses operators that tract lacks: Wavelet; export it with other operators (opset 18)"
+        );
+        proto.graph.iter_mut().for_each(|graph| graph.output[0].name = "gone".into());
+        let error = check(&proto, |_| true, Path::new("net.onnx")).unwrap_err();
+        assert!(error.to_string().contains("nothing in it makes its output 'gone'"), "{error}");
+    }
+
+    #[test]
+    fn a_panic_becomes_a_line() {
+        let result: Result<(), String> = guarded(|| panic!("index\n out of  bounds"));
+        assert_eq!(result, Err("index out of bounds".to_owned()));
+        assert!(one_line(&"long ".repeat(1000)).len() < 250);
+    }
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use load::Source;
 
+use super::{Card, Dtypes, Model, Naming, usual_preprocess};
 use crate::vit::{Config, Size, Weights};
 
 /// A DINOv3 model read from an ONNX file.
@@ -29,8 +30,32 @@ pub struct Imported {
     pub weights: Weights,
     /// SHA-256 of the file and of the files with weights that it names, in hexadecimal.
     pub sha256: String,
+    /// Constant tensors that the file stores.
+    pub tensors: usize,
     /// The input size of an export of fixed size. What was read from it runs at any size.
     pub fixed_size: Option<Size>,
+}
+
+impl Model {
+    /// The model that was read from the ONNX file at `path`, under `name`. ONNX says nothing of preprocessing: it is
+    /// the card's, else ImageNet's.
+    pub fn from_onnx(name: String, path: &Path, imported: Imported) -> Model {
+        let Imported { config, weights, sha256, tensors, .. } = imported;
+        let card = Card::describing(&config, Naming::Onnx, None);
+        Model {
+            name: card.map_or(name, |card| card.name.clone()),
+            config,
+            weights,
+            preprocess: card.map_or(usual_preprocess(&config), |card| card.preprocess),
+            sha256,
+            naming: Naming::Onnx,
+            dtypes: Dtypes { f32: true, ..Dtypes::default() },
+            tensors,
+            file_bytes: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+            source: path.into(),
+            card,
+        }
+    }
 }
 
 /// Whether [`import_with`] runs the model to prove that it was read rightly.
@@ -69,8 +94,16 @@ pub(crate) fn import_source(source: &Source, proof: Proof) -> Result<Option<Impo
         (Ok(_), _) => return other("it does not cut a colour image into patches"),
         (Err(error), _) => return other(&error.to_string()),
     };
-    let mut model = source.typed(size)?;
-    source.guarded(|| model.prop_consts())?;
+    let model = source.typed(size).and_then(|mut model| {
+        source.guarded(|| model.prop_consts())?;
+        Ok(model)
+    });
+    let model = match model {
+        Ok(model) => model,
+        // A network of dynamic size need not accept one that suits a vision transformer.
+        Err(error) if input.fixed_size().is_none() => return other(&error.to_string()),
+        Err(error) => return Err(error),
+    };
     let found = match source.guarded(|| Ok(recognise::recognise(&model, size)))? {
         Ok(found) => found,
         Err(reason) => return other(&reason),
@@ -88,11 +121,12 @@ pub(crate) fn import_source(source: &Source, proof: Proof) -> Result<Option<Impo
         }
         log::debug!("{}: {agreement:?}", source.path().display());
     }
-    let fixed_size = input.fixed_size();
+    let (fixed_size, tensors) = (input.fixed_size(), source.tensors);
     Ok(Some(Imported {
         config: found.config,
         weights: found.weights,
         sha256: source.sha256.clone(),
+        tensors,
         fixed_size,
     }))
 }

@@ -54,7 +54,7 @@ fn agreement(ours: &Array2<f32>, original: &Array2<f32>) -> Agreement {
     if ours.dim() != original.dim() {
         return Agreement { difference: f64::INFINITY, cosine: -1.0 };
     }
-    let worse = |a: f64, b: f64| if b.is_nan() { b } else { a.max(b) };
+    let worse = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
     let largest = original.iter().map(|v| f64::from(v.abs())).fold(0.0, worse);
     let difference = ours.iter().zip(original).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, worse);
     let cosine = ours.rows().into_iter().zip(original.rows()).map(|(a, b)| {
@@ -65,4 +65,27 @@ fn agreement(ours: &Array2<f32>, original: &Array2<f32>) -> Agreement {
     });
     let cosine = -cosine.map(|c| -c).fold(-1.0, worse);
     Agreement { difference: difference / largest, cosine }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn agreement_needs_every_token_and_no_nan() {
+        let original = array![[1.0, 2.0], [-4.0, 0.5]];
+        let same = agreement(&original, &original);
+        assert!(same.holds() && same.difference == 0.0 && same.cosine > 1.0 - 1e-12);
+        let off = agreement(&array![[1.0, 2.0], [-4.0, 0.508]], &original);
+        assert!((off.difference - 0.002).abs() < 1e-6 && !off.holds());
+        // Rotated by 5e-3: cosine 1 - 1.2e-5, though no value is off by much.
+        let turned = array![[0.01, 0.02], [-4.0, 0.5]];
+        let off = agreement(&array![[0.0101, 0.01995], [-4.0, 0.5]], &turned);
+        assert!(off.difference < 1e-3 && off.cosine < 0.99999 && !off.holds());
+        assert!(!agreement(&array![[1.0, f32::NAN], [-4.0, 0.5]], &original).holds());
+        assert!(!agreement(&original, &array![[1.0, f32::NAN], [-4.0, 0.5]]).holds());
+        assert!(!agreement(&array![[1.0, 2.0]], &original).holds());
+    }
 }

@@ -413,3 +413,62 @@ fn standardise(features: ArrayView2<'_, f32>) -> (Array2<f64>, Vec<f64>, Vec<f64
     }
     (x, mean, std)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `n` rows of four features; the class of row `i` is `i % classes`, and shows in the first two.
+    fn rows(n: usize, classes: usize, seed: usize) -> (Array2<f32>, Vec<usize>) {
+        let noise = |i: usize, j: usize| (((i + seed) * 7919 + j * 104_729) % 1009) as f32 / 1009.0 - 0.5;
+        let features = Array2::from_shape_fn((n, 4), |(i, j)| {
+            let signal = if j < 2 { ((i % classes + j) % classes) as f32 } else { 0.0 };
+            signal + 1.5 * noise(i, j)
+        });
+        (features, (0..n).map(|i| i % classes).collect())
+    }
+
+    fn names(classes: usize) -> Vec<String> {
+        (0..classes).map(|i| format!("class {i}")).collect()
+    }
+
+    #[test]
+    fn a_refit_is_the_fit_on_both_sets_at_the_chosen_c() {
+        let classes = names(3);
+        let ((x, of), (val_x, val_of)) = (rows(60, 3, 0), rows(30, 3, 500));
+        let train = Examples { features: x.view(), targets: Targets::Classes(&of) };
+        let val = Examples { features: val_x.view(), targets: Targets::Classes(&val_of) };
+        let options = FitOptions::default();
+        let search = Search { refit: true, ..Search::default() };
+        let found = LinearProbe::fit_best(&train, &val, &classes, &search, &options, &mut |_, _| {}).unwrap();
+        let joined = Joined::new(&train, &val).unwrap();
+        let direct = LinearProbe::fit(&joined.examples(), &classes, found.c, &options).unwrap();
+        // Both end within the tolerance of the same minimum; the objective's curvature is at least 1 / (C n).
+        let bound = 2.0 * options.tolerance * found.c * 90.0 + 1e-12;
+        for (a, b) in found.head.weight().iter().zip(direct.weight()) {
+            assert!((a - b).abs() <= bound, "{a} {b}");
+        }
+        assert_eq!(joined.examples().len(), 90);
+    }
+
+    #[test]
+    fn the_criterion_decides_which_c_is_best() {
+        let classes = names(2);
+        let ((x, of), (val_x, val_of)) = (rows(80, 2, 0), rows(40, 2, 900));
+        let train = Examples { features: x.view(), targets: Targets::Classes(&of) };
+        let val = Examples { features: val_x.view(), targets: Targets::Classes(&val_of) };
+        for criterion in [Criterion::LogLoss, Criterion::Auc] {
+            let search = Search { criterion, ..Search::default() };
+            let options = FitOptions::default();
+            let found =
+                LinearProbe::fit_best(&train, &val, &classes, &search, &options, &mut |_, _| {}).unwrap();
+            let chosen = found.grid.iter().find(|point| point.c == found.c).unwrap();
+            for point in &found.grid {
+                match criterion {
+                    Criterion::LogLoss => assert!(chosen.log_loss <= point.log_loss),
+                    Criterion::Auc => assert!(chosen.auc.unwrap() >= point.auc.unwrap()),
+                }
+            }
+        }
+    }
+}

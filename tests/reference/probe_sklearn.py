@@ -98,8 +98,7 @@ def auc_of_program(args, *options):
     data = ["--data", args.data / "labels.csv"]
     run(args.binary, "train", args.model, *data, "--head", "linear", "--target", TARGET, "--size", SIZE, "-o", head, *options)
     text = run(args.binary, "evaluate", args.model, "--head", head, *data, "--split", "val", "--json")
-    auc = json.loads(text)["auc"]
-    return auc["value"] if isinstance(auc, dict) else auc
+    return json.loads(text)["metrics"]["auc"]["value"]
 
 
 def main():

@@ -1,4 +1,4 @@
-//! Checkpoints: published weights become [`vit::Weights`](crate::vit::Weights).
+//! Checkpoints: published weights become [`vit::Weights`].
 //!
 //! [`load`] takes a Hugging Face folder or one safetensors file, and detects whose tensor names it uses: transformers',
 //! timm's, open_clip's or Meta's own. It reads f32, f16 and bf16. A tensor that is missing, extra, misshapen or not

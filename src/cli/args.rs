@@ -26,8 +26,9 @@ Examples:
   microraptor train dinov3-vits16/ --data labels.csv -o head.safetensors
   microraptor predict dinov3-vits16/ --head head.safetensors scan.png
 
-MODEL is a Hugging Face folder (config.json and model.safetensors), a safetensors file with the names of timm or of
-Meta, an ONNX file, or untrained:NAME for the architecture of a card with weights from a seed (see `microraptor models`).";
+MODEL is a Hugging Face folder (config.json and model.safetensors), a safetensors file with the
+names of timm or of Meta, an ONNX file, or untrained:NAME for the architecture of a card with
+weights from a seed (see `microraptor models`).";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

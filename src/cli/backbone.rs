@@ -5,15 +5,20 @@ use std::path::Path;
 use microraptor::checkpoint::{Card, Model};
 use microraptor::engine::Engine;
 
+use super::progress;
+
 /// Seed of `untrained:NAME`.
 pub const SEED: u64 = 7;
 
 /// Loads MODEL: a path, or `untrained:NAME` for a card's architecture with weights from a seed.
 pub fn open(model: &Path) -> anyhow::Result<Engine> {
-    if let Some(name) = untrained(model) {
-        return Ok(Engine::from_model(Model::seeded(name, SEED)?));
-    }
-    Engine::open(model).map_err(|error| hint(model, error.into()))
+    let spinner = progress::spinner(format!("reading {}", model.display()));
+    let engine = match untrained(model) {
+        Some(name) => Model::seeded(name, SEED).map(Engine::from_model).map_err(anyhow::Error::from),
+        None => Engine::open(model).map_err(|error| hint(model, error.into())),
+    };
+    spinner.finish_and_clear();
+    engine
 }
 
 /// The card's name in `untrained:NAME`.

@@ -8,7 +8,7 @@ use microraptor::input::{Dataset, Split};
 use serde_json::json;
 
 use super::args::{EvaluateArgs, Part};
-use super::table::table;
+use super::table::{render, table};
 use super::{backbone, progress};
 
 /// Measures a head on labelled images.
@@ -116,7 +116,7 @@ pub fn print_report(report: &Report, out: &mut impl Write) -> io::Result<()> {
             shown(c.specificity),
         ]);
     }
-    writeln!(out, "\n{classes}")?;
+    writeln!(out, "\n{}", render(&classes))?;
     if let Some(confusion) = &report.confusion {
         let names = report.classes.iter().map(|c| c.class.as_str());
         let header: Vec<&str> = ["", "truth \\ predicted"].into_iter().chain(names).collect();
@@ -125,7 +125,7 @@ pub fn print_report(report: &Report, out: &mut impl Write) -> io::Result<()> {
             let counts = counts.iter().map(u64::to_string);
             matrix.add_row([String::new(), class.class.clone()].into_iter().chain(counts));
         }
-        writeln!(out, "\n{matrix}")?;
+        writeln!(out, "\n{}", render(&matrix))?;
     }
     writeln!(
         out,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use microraptor::checkpoint::{Card, cards};
 
 use super::args::ModelsArgs;
-use super::table::table;
+use super::table::{render, table};
 
 /// Lists the cards, or prints one in full.
 pub fn run(args: &ModelsArgs) -> anyhow::Result<()> {
@@ -33,7 +33,11 @@ pub fn run(args: &ModelsArgs) -> anyhow::Result<()> {
                     giga("512"),
                 ]);
             }
-            writeln!(out, "{table}\n\n`microraptor models NAME` says where the weights come from.")?;
+            writeln!(
+                out,
+                "{}\n\n`microraptor models NAME` says where the weights come from.",
+                render(&table)
+            )?;
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use microraptor::vit::Size;
 
 use super::args::{ProfileArgs, available_threads};
 use super::models::giga;
-use super::table::table;
+use super::table::{render, table};
 use super::{backbone, progress};
 
 /// The architecture that is profiled where no model is given.
@@ -127,7 +127,7 @@ fn print(results: &Results, out: &mut impl Write) -> io::Result<()> {
     for row in &results.rows {
         table.add_row(cells(row, metric.is_some()));
     }
-    writeln!(out, "{table}\n")?;
+    writeln!(out, "{}\n", render(&table))?;
     writeln!(
         out,
         "Latency is one image through the backbone, in f32, pixels to features; decoding and resizing are not in it."

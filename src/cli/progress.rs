@@ -1,5 +1,7 @@
 //! Progress bars: on standard error, and only where that is a terminal.
 
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar of `length` steps; hidden unless standard error is a terminal.
@@ -7,4 +9,11 @@ pub fn bar(length: usize, what: impl Into<String>) -> ProgressBar {
     let style =
         ProgressStyle::with_template("{msg:24!} {bar:32} {pos}/{len} {eta:>4}").expect("a constant template");
     ProgressBar::new(length as u64).with_style(style).with_message(what.into())
+}
+
+/// A spinner for work whose length is not known; hidden unless standard error is a terminal.
+pub fn spinner(what: impl Into<String>) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(what.into());
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
 }

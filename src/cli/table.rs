@@ -15,3 +15,8 @@ pub fn table(header: &[&str], left: usize) -> Table {
     }
     table
 }
+
+/// The table's text, without spaces at the end of its lines.
+pub fn render(table: &Table) -> String {
+    table.trim_fmt()
+}

@@ -35,7 +35,7 @@ pub enum SizeError {
         /// The model's patch in pixels.
         patch: usize,
     },
-    /// A side is zero or past [`MAX_SIDE`].
+    /// A side is zero or past 4096 px.
     #[error("size {0} is out of range: each side is from one patch to {MAX_SIDE} px")]
     OutOfRange(Size),
 }

@@ -110,14 +110,9 @@ impl Card {
         })
     }
 
-    /// The first card of this architecture. Shapes cannot tell whose training the weights had: BiomedCLIP's tower and
-    /// every other ViT-B/16 have the same.
-    pub fn matching(config: &Config) -> Option<&'static Card> {
-        cards().iter().find(|card| card.architecture == *config)
-    }
-
     /// The card of a checkpoint: same architecture, a naming in which the model circulates and, where a `config.json` of
-    /// timm names the model, that name.
+    /// timm names the model, that name. Shapes cannot tell whose training the weights had: BiomedCLIP's tower and every
+    /// other ViT-B/16 have the same.
     pub(super) fn describing(config: &Config, naming: Naming, timm: Option<&str>) -> Option<&'static Card> {
         cards().iter().find(|card| {
             card.architecture == *config
@@ -195,7 +190,6 @@ mod tests {
     fn the_same_shapes_under_another_name_are_another_model() {
         let base = Card::by_name("biomedclip-vitb16").unwrap();
         let config = &base.architecture;
-        assert_eq!(Card::matching(config), Some(base));
         assert_eq!(Card::describing(config, Naming::OpenClip, None), Some(base));
         assert_eq!(Card::describing(config, Naming::Timm, None), None);
         let deit = &Card::by_name("deit-tiny").unwrap().architecture;

@@ -104,11 +104,14 @@ impl Description {
                 description.merge(&path, value)?;
             }
         }
-        let path = folder.join("preprocessor_config.json");
-        if let Some(processor) = parse::<Processor>(&path)? {
-            description.preprocess = Some(processor.preprocess(&path)?);
-        }
+        description.preprocess = Description::preprocess_in(folder)?.or(description.preprocess);
         Ok(description)
+    }
+
+    /// What a `preprocessor_config.json` in `folder` says of pixels, if there is one.
+    pub fn preprocess_in(folder: &Path) -> Result<Option<Preprocess>, CheckpointError> {
+        let path = folder.join("preprocessor_config.json");
+        parse::<Processor>(&path)?.map(|processor| processor.preprocess(&path)).transpose()
     }
 
     fn merge(&mut self, path: &Path, value: serde_json::Value) -> Result<(), CheckpointError> {

@@ -111,7 +111,11 @@ pub fn load(path: &Path) -> Result<Model, CheckpointError> {
     };
     config.validate().map_err(|error| CheckpointError::Config { path: source.clone(), source: error })?;
     let naming = layout.naming;
-    let card = Card::describing(&config, naming, known.architecture.as_deref());
+    // Other statistics are another training: DINOv3's satellite models have the shapes of the web ones.
+    let same = |card: &&Card| {
+        known.preprocess.is_none_or(|p| (p.mean, p.std) == (card.preprocess.mean, card.preprocess.std))
+    };
+    let card = Card::describing(&config, naming, known.architecture.as_deref()).filter(same);
     layout.check(&config, &known)?;
     if let Some(card) = card.filter(|card| card.naming == naming) {
         layout::check_card(&source, card, &file.entries)?;
@@ -131,6 +135,14 @@ pub fn load(path: &Path) -> Result<Model, CheckpointError> {
         known.preprocess.or(card.map(|card| card.preprocess)).unwrap_or(usual_preprocess(&config));
     let sha256 = contents.sha256;
     Ok(Model { name, config, weights, preprocess, sha256, naming, dtypes, tensors, file_bytes, source, card })
+}
+
+/// What a `preprocessor_config.json` beside `file` says of pixels, if there is one: an ONNX file cannot say it itself.
+///
+/// # Errors
+/// [`CheckpointError`] when it is there and cannot be used.
+pub fn preprocess_beside(file: &Path) -> Result<Option<Preprocess>, CheckpointError> {
+    Description::preprocess_in(file.parent().unwrap_or(Path::new(".")))
 }
 
 /// What a file says of one tensor.

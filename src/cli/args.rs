@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use microraptor::engine::MAX_THREADS;
 use microraptor::vit::Size;
 
 /// DINOv3 features and light probe heads on small machines.
@@ -40,7 +41,7 @@ pub enum Command {
     Embed(EmbedArgs),
     /// Fit a head on frozen features of labelled images.
     Train(TrainArgs),
-    /// Run a head on images: one JSON line an image.
+    /// Run a head on images: one JSON line an image. Stops at the first image that cannot be read.
     Predict(PredictArgs),
     /// Measure a head on labelled images.
     Evaluate(EvaluateArgs),
@@ -57,15 +58,18 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// The number asked for, or that of the machine.
+    /// The number asked for, or that of the machine. Work outside a session (digests, fits) gets as many.
     pub fn count(self) -> usize {
-        self.threads.unwrap_or_else(available_threads)
+        let count = self.threads.unwrap_or_else(available_threads);
+        // An error means that the pool runs already; 0 or too many is refused where the session is made.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(count.clamp(1, MAX_THREADS)).build_global();
+        count
     }
 }
 
 /// Cores that this process may use.
 pub fn available_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get())
+    std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS)
 }
 
 #[derive(Debug, Args)]
@@ -218,6 +222,18 @@ pub enum Part {
     All,
 }
 
+impl Part {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Train => "train",
+            Part::Val => "val",
+            Part::Test => "test",
+            Part::All => "all",
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
     /// The backbone that the head was trained on
@@ -229,7 +245,7 @@ pub struct EvaluateArgs {
     /// A CSV with columns image and label (and split), or a folder with one subfolder a class
     #[arg(long, value_name = "CSV|DIR")]
     pub data: PathBuf,
-    /// Which images [default: test if the data has such a split, else val, else all]
+    /// Which images [default: test if the data has such a split, else val (drawn as `train` drew it), else all]
     #[arg(long, value_enum)]
     pub split: Option<Part>,
     /// Probability from which an image counts as positive [default: the head's own]

@@ -7,7 +7,7 @@ use anyhow::Context;
 use microraptor::engine::Session;
 use microraptor::input::{Image, expand};
 use microraptor::output::check_writable;
-use microraptor::output::features::{About, FeatureSet};
+use microraptor::output::features::{About, FeatureSet, check_extension};
 use serde_json::json;
 
 use super::args::EmbedArgs;
@@ -17,9 +17,11 @@ use super::{backbone, progress};
 pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let images = expand(&args.images)?;
     check_writable(&args.output)?;
+    check_extension(&args.output)?;
+    let threads = args.threads.count();
     let engine = backbone::open(&args.model)?;
     engine.check_size(args.size)?;
-    let mut session = engine.session(args.threads.count())?;
+    let mut session = engine.session(threads)?;
     let set = extract(&mut session, &images, args)?;
     set.save(&args.output)?;
 

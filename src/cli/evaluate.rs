@@ -20,17 +20,27 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     if !(0.0..=1.0).contains(&threshold) {
         bail!("--threshold {threshold}: give a probability, 0 to 1");
     }
+    let data = redraw(data, &head)?;
     let part = args.split.unwrap_or_else(|| usual_part(&data));
     let indices = members(&data, part);
     if indices.is_empty() {
-        bail!("{}: no image is in the split '{part:?}': give --split all", args.data.display());
+        bail!("{}: no image is in the split '{}': give --split all", args.data.display(), part.name());
     }
+    let threads = args.threads.count();
     let engine = backbone::open(&args.model)?;
     head.check_backbone(&engine.about().sha256).with_context(|| args.head.display().to_string())?;
 
-    let mut session = engine.session(args.threads.count())?;
+    let mut session = engine.session(threads)?;
     let bar = progress::bar(indices.len(), "features");
-    let found = extract(&mut session, &data, &indices, head.size, &head.preprocess, &|| bar.inc(1))?;
+    let found = extract(
+        &mut session,
+        &data,
+        &indices,
+        head.size,
+        &head.preprocess,
+        head.linear.multi_label,
+        &|| bar.inc(1),
+    )?;
     bar.finish_and_clear();
     let examples = found.examples();
     let probabilities = head.linear.probability_rows(examples.features)?;
@@ -43,32 +53,62 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     )?;
 
     let mut out = io::stdout().lock();
-    let split = format!("{part:?}").to_lowercase();
+    let caveat = caveat(&data, part);
     if args.json {
         let record = json!({
             "head": args.head.display().to_string(), "backbone": head.backbone, "size": head.size.to_string(),
-            "split": split, "metrics": report,
+            "split": part.name(), "caveat": caveat, "metrics": report,
         });
         writeln!(out, "{}", serde_json::to_string_pretty(&record)?)?;
     } else {
-        writeln!(out, "on {} images ({split}):", report.images)?;
+        writeln!(out, "on {} images ({}):", report.images, part.name())?;
         print_report(&report, &mut out)?;
+        if let Some(caveat) = caveat {
+            writeln!(out, "note: {caveat}")?;
+        }
     }
     Ok(())
 }
 
-/// The data with the head's classes: as they are, or one of them against the rest if that is what the head tells.
+/// The data with the head's classes: as they are, some of them, or one against the rest if that is what the head tells.
 fn matching(data: Dataset, head: &LinearHead) -> anyhow::Result<Dataset> {
-    if data.classes == head.classes {
-        return Ok(data);
-    }
     if let [rest, target] = head.classes.as_slice()
         && rest == "rest"
         && data.classes.contains(target)
+        && data.classes != head.classes
     {
         return Ok(data.target(target)?);
     }
-    bail!("the data has the classes {}, the head tells {}", data.classes.join(", "), head.classes.join(", "))
+    data.with_classes(&head.classes).with_context(|| {
+        format!("the head tells {} apart and cannot judge other classes", head.classes.join(", "))
+    })
+}
+
+/// Where the head's validation images were drawn from this very data, draws them again, so that images which it was
+/// trained on are not taken for new ones.
+fn redraw(mut data: Dataset, head: &Head) -> anyhow::Result<Dataset> {
+    let Some(drawn) = head.training.drawn.as_ref().filter(|drawn| drawn.digest == data.digest()) else {
+        return Ok(data);
+    };
+    let parts = data.split(drawn.seed, drawn.val_share)?;
+    for (indices, split) in [(&parts.train, Split::Train), (&parts.val, Split::Val)] {
+        indices.iter().for_each(|&i| data.samples[i].split = Some(split));
+    }
+    Ok(data)
+}
+
+/// What must be said with the numbers.
+fn caveat(data: &Dataset, part: Part) -> Option<&'static str> {
+    match part {
+        Part::Val => {
+            Some("C and the threshold were chosen on validation images: expect a little less on new ones")
+        }
+        Part::Train => Some("the head was trained on these images: the numbers say little about new ones"),
+        Part::All if data.samples.iter().any(|s| s.split == Some(Split::Train)) => {
+            Some("some of these images were trained on: the numbers say little about new ones")
+        }
+        Part::All | Part::Test => None,
+    }
 }
 
 fn usual_part(data: &Dataset) -> Part {

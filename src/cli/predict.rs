@@ -18,9 +18,10 @@ use super::backbone;
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let images = expand(&args.images)?;
     let head = Head::load(&args.head)?;
+    let threads = args.threads.count();
     let engine = backbone::open(&args.model)?;
     head.check_backbone(&engine.about().sha256).with_context(|| args.head.display().to_string())?;
-    let mut session = engine.session(args.threads.count())?;
+    let mut session = engine.session(threads)?;
     let mut out = io::stdout().lock();
     for path in &images {
         let line = predict(&mut session, &head, path)?;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::bail;
 use microraptor::input::{Dataset, phantom_dataset};
-use microraptor::output::check_folder;
 use microraptor::profile::{self, Budget, Environment, Options, Results, Row, SCHEMA};
 use microraptor::vit::Size;
 
@@ -50,7 +49,7 @@ pub fn run(args: &ProfileArgs) -> anyhow::Result<()> {
     let options = options(args)?;
     let data = args.data.as_deref().map(|data| open_data(data, args)).transpose()?;
     if let Some(folder) = &args.output {
-        check_folder(folder)?;
+        profile::check_folder(folder)?;
     }
     let models = match args.models.as_slice() {
         [] => &[PathBuf::from(DEFAULT_MODEL)],
@@ -58,6 +57,9 @@ pub fn run(args: &ProfileArgs) -> anyhow::Result<()> {
     };
     // All of them are opened before the first is measured: a wrong path should not cost the minutes before it.
     let engines = models.iter().map(|model| backbone::open(model)).collect::<anyhow::Result<Vec<_>>>()?;
+    for engine in &engines {
+        options.sizes.iter().try_for_each(|&size| engine.check_size(size))?;
+    }
 
     let environment = Environment::here();
     let mut rows = Vec::new();

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
+use anyhow::bail;
 use microraptor::heads::{
-    Backbone, Bootstrap, ClassWeights, Extracted, FeatureKind, FitOptions, Head, LinearProbe, Report, Search,
-    SearchResult, TrainingSummary, ValidationSummary, extract,
+    Backbone, Bootstrap, ClassWeights, DrawnSplit, Extracted, FeatureKind, FitOptions, Head, LinearProbe,
+    Report, Search, SearchResult, TrainingSummary, ValidationSummary, check_counts, extract,
 };
 use microraptor::input::{Dataset, Parts};
 use microraptor::output::check_writable;
@@ -19,15 +20,20 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let args::HeadKind::Linear = args.head;
     let data = open(&args.data)?;
     let parts = data.split(args.data.seed, args.data.val_share)?;
+    check_counts(&data, &parts.train)?;
+    if let Some(c) = args.c.filter(|c| !(c.is_finite() && *c > 0.0)) {
+        bail!("--c {c}: give a positive number");
+    }
     check_writable(&args.output)?;
+    let threads = args.threads.count();
     let engine = backbone::open(&args.model)?;
     engine.check_size(args.size)?;
 
-    let mut session = engine.session(args.threads.count())?;
+    let mut session = engine.session(threads)?;
     let bar = progress::bar(parts.train.len() + parts.val.len(), "features");
-    let preprocess = &engine.about().preprocess;
-    let train = extract(&mut session, &data, &parts.train, args.size, preprocess, &|| bar.inc(1))?;
-    let val = extract(&mut session, &data, &parts.val, args.size, preprocess, &|| bar.inc(1))?;
+    let (preprocess, several) = (&engine.about().preprocess, data.is_multi_label());
+    let train = extract(&mut session, &data, &parts.train, args.size, preprocess, several, &|| bar.inc(1))?;
+    let val = extract(&mut session, &data, &parts.val, args.size, preprocess, several, &|| bar.inc(1))?;
     bar.finish_and_clear();
 
     let found = fit(args, &data, &train, &val)?;
@@ -105,6 +111,11 @@ fn summary(
         balanced: matches!(args.class_weights, args::ClassWeights::Balanced),
         refit: false,
         validation: Some(ValidationSummary::from(report)),
+        drawn: data.samples.iter().all(|s| s.split.is_none()).then(|| DrawnSplit {
+            digest: data.digest(),
+            seed: args.data.seed,
+            val_share: args.data.val_share,
+        }),
     }
 }
 

@@ -129,16 +129,18 @@ impl Engine {
     #[cfg(feature = "onnx")]
     fn open_onnx(path: &Path) -> Result<Engine, EngineError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let preprocess = checkpoint::preprocess_beside(path)?;
         let model = match graph::onnx::open(path, Proof::Run)? {
             OnnxFile::Dinov3(imported) => {
-                return Ok(Engine::from_model(Model::from_onnx(name, path, *imported)));
+                let model = Model::from_onnx(name, path, *imported, preprocess);
+                return Ok(Engine::from_model(model));
             }
             OnnxFile::Other(model) => model,
         };
         let about = About {
             name,
             sha256: model.sha256().to_owned(),
-            preprocess: Preprocess::IMAGENET,
+            preprocess: preprocess.unwrap_or(Preprocess::IMAGENET),
             untrained: false,
             backend: "tract f32",
         };

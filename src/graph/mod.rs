@@ -213,15 +213,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_value_that_is_not_finite_names_its_layer() {
+    /// The message of a run on a black image after `spoil` went over the weights.
+    fn error_of(spoil: impl FnOnce(&mut Weights)) -> String {
         let config = config(Mlp::Gelu, Positions::Rope, 4);
         let mut weights = seeded_weights(&config, 1);
-        weights.blocks[1].qkv.weight[0] = f32::INFINITY;
+        spoil(&mut weights);
         weights.fold_layer_scale();
         let size = Size::square(16);
         let mut plan = VitPlan::new(&config, &Arc::new(weights), size, &Scratch::default(), 1).unwrap();
         let Err(error) = plan.run(Tensor::zero::<f32>(&[3, 16, 16]).unwrap()) else { panic!("no error") };
-        assert!(error.to_string().starts_with("block 1: "), "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_names_its_layer() {
+        let error = error_of(|w| w.patch.bias[3] = f32::NAN);
+        assert!(error.starts_with("patch_embed: "), "{error}");
+        let error = error_of(|w| w.blocks[1].qkv.weight[0] = f32::INFINITY);
+        assert!(error.starts_with("block 1: "), "{error}");
+        // Finite weights, but the product overflows.
+        let error = error_of(|w| w.norm.weight.fill(f32::MAX));
+        assert!(error.starts_with("norm: "), "{error}");
     }
 }

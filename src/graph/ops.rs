@@ -100,7 +100,7 @@ fn floats_mut(tensor: &mut Tensor, f: impl FnOnce(&mut [f32])) -> TractResult<()
 impl PatchEmbed {
     fn apply(&self, pixels: TValue) -> TractResult<TVec<TValue>> {
         let Shared { config, weights, rows, cols, tokens, scratch, threads, .. } = &*self.shared;
-        scratch.reserve(config, *tokens, *threads);
+        scratch.reserve(config, *tokens, *threads)?;
         let mut out = Tensor::from_shape(&[*tokens, config.dim], &self.base)?;
         let mut buffers = scratch.borrow();
         let cut = &mut buffers.hidden[..rows * cols * 3 * config.patch * config.patch];
@@ -182,6 +182,7 @@ impl FinalNorm {
             layer_norm(x, &weights.norm, config, normed, *threads);
             x.copy_from_slice(normed);
         })?;
+        check_finite(&stream, "norm")?;
         Ok(tvec!(stream.into_tvalue()))
     }
 }

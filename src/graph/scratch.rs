@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use atomic_refcell::{AtomicRefCell, AtomicRefMut};
+use tract_core::internal::{TractResult, bail};
 
 use crate::kernels::attention;
 use crate::vit::{Config, Mlp};
@@ -33,23 +34,36 @@ pub(super) struct Buffers {
 
 impl Scratch {
     /// Makes room for `tokens` tokens of `config` on `threads` threads.
-    pub(super) fn reserve(&self, config: &Config, tokens: usize, threads: usize) {
+    ///
+    /// # Errors
+    /// When the system does not give that much memory.
+    pub(super) fn reserve(&self, config: &Config, tokens: usize, threads: usize) -> TractResult<()> {
         let mut buffers = self.borrow();
-        let mut grow = |buffer: fn(&mut Buffers) -> &mut Vec<f32>, len: usize| {
-            let buffer = buffer(&mut buffers);
+        let Buffers { normed, qkv, by_head, scores, hidden, gate } = &mut *buffers;
+        let patches = (tokens - config.prefix()) * 3 * config.patch * config.patch;
+        let gated = if config.mlp == Mlp::SwiGlu { tokens * config.hidden } else { 0 };
+        let wanted = [
+            (normed, tokens * config.dim),
+            (qkv, 3 * tokens * config.dim),
+            (by_head, tokens * config.dim),
+            (scores, threads.max(1) * attention::scores_len(tokens)),
+            (hidden, (tokens * config.hidden).max(patches)),
+            (gate, gated),
+        ];
+        let megabytes = wanted.iter().map(|(_, len)| len * size_of::<f32>()).sum::<usize>() / 1_000_000;
+        for (buffer, len) in wanted {
             if buffer.len() < len {
+                let more = len - buffer.len();
+                if buffer.try_reserve_exact(more).is_err() {
+                    bail!(
+                        "{tokens} tokens on {threads} threads need {megabytes} MB of working memory, more than there \
+                         is: take a smaller --size or fewer --threads"
+                    );
+                }
                 buffer.resize(len, 0.0);
             }
-        };
-        let patches = (tokens - config.prefix()) * 3 * config.patch * config.patch;
-        grow(|b| &mut b.normed, tokens * config.dim);
-        grow(|b| &mut b.qkv, 3 * tokens * config.dim);
-        grow(|b| &mut b.by_head, tokens * config.dim);
-        grow(|b| &mut b.scores, threads.max(1) * attention::scores_len(tokens));
-        grow(|b| &mut b.hidden, (tokens * config.hidden).max(patches));
-        if config.mlp == Mlp::SwiGlu {
-            grow(|b| &mut b.gate, tokens * config.hidden);
         }
+        Ok(())
     }
 
     pub(super) fn borrow(&self) -> AtomicRefMut<'_, Buffers> {

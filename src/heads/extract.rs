@@ -38,35 +38,44 @@ impl Extracted {
 
 /// Features of the images `indices` of `data` at `size`, one row each in that order: CLS ++ mean(patch tokens).
 ///
-/// `tick` is called after each image.
+/// With `multi_label` an image may have any number of labels, else it has exactly one class. `tick` is called after each
+/// image.
 ///
 /// # Errors
-/// [`HeadError::Input`] when an image cannot be read, [`HeadError::Engine`] when the backbone fails on it.
+/// [`HeadError::Classes`] when an image of a single-label set has several, [`HeadError::Input`] when an image cannot be read, [`HeadError::Engine`] when the backbone fails on it.
 pub fn extract(
     session: &mut Session,
     data: &Dataset,
     indices: &[usize],
     size: Size,
     preprocess: &Preprocess,
+    multi_label: bool,
     tick: &dyn Fn(),
 ) -> Result<Extracted, HeadError> {
-    let mut features = Vec::new();
+    if let Some(sample) =
+        indices.iter().map(|&i| &data.samples[i]).find(|s| !multi_label && s.labels.len() != 1)
+    {
+        let (image, labels) = (&sample.name, sample.labels.len());
+        return Err(HeadError::Classes(format!(
+            "{image} has {labels} labels where one class an image is expected; use a head for several labels, or give \
+             each image one"
+        )));
+    }
+    let mut features: Vec<f32> = Vec::new();
+    let mut dim = 0;
     for &i in indices {
         let sample: &Sample = &data.samples[i];
         let image = sample.source.open()?;
         let row = probe_row(session, &image, size, preprocess)
             .map_err(|source| HeadError::Engine { image: sample.name.clone(), source: Box::new(source) })?;
+        dim = row.len();
         features.extend(row);
         tick();
     }
-    let dim = if indices.is_empty() { 0 } else { features.len() / indices.len() };
-    let features = Array2::from_shape_vec((indices.len(), dim), features).map_err(|_| HeadError::Shape {
-        what: "length of a row of features",
-        found: dim,
-        expected: dim + 1,
-    })?;
+    let features = Array2::from_shape_vec((indices.len(), dim), features)
+        .expect("one backbone at one size gives rows of one length");
     let sets = indices.iter().map(|&i| &data.samples[i].labels);
-    let (classes, labels) = if data.is_multi_label() {
+    let (classes, labels) = if multi_label {
         let mut labels = Array2::default((indices.len(), data.classes.len()));
         for (mut row, set) in labels.rows_mut().into_iter().zip(sets) {
             set.iter().for_each(|&class| row[class] = true);
@@ -90,4 +99,18 @@ pub fn probe_row(
 ) -> Result<Vec<f32>, EngineError> {
     let features = session.run(&image.tensor(size, preprocess), size)?;
     Ok(cls_and_mean(&features.cls, &features.patch))
+}
+
+/// Refuses training images `indices` of `data` from which a class cannot be learned, before the work of embedding them.
+///
+/// # Errors
+/// [`HeadError::TooFewImages`] names the class.
+pub fn check_counts(data: &Dataset, indices: &[usize]) -> Result<(), HeadError> {
+    for (number, class) in data.classes.iter().enumerate() {
+        let found = indices.iter().filter(|&&i| data.samples[i].labels.contains(&number)).count();
+        if found < 2 {
+            return Err(HeadError::TooFewImages { class: class.clone(), found });
+        }
+    }
+    Ok(())
 }

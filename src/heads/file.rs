@@ -75,6 +75,19 @@ pub struct TrainingSummary {
     pub refit: bool,
     /// Measured on validation images, before such a last fit.
     pub validation: Option<ValidationSummary>,
+    /// How the validation images were drawn, where the data named none.
+    pub drawn: Option<DrawnSplit>,
+}
+
+/// A drawn split, so that it can be drawn again on the same data and not be mistaken for unseen images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrawnSplit {
+    /// [`Dataset::digest`](crate::input::Dataset::digest) of the data.
+    pub digest: String,
+    /// Seed of the draw.
+    pub seed: u64,
+    /// Share that was held out.
+    pub val_share: f64,
 }
 
 /// What a head reached on validation images.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
+use sha2::{Digest, Sha256};
 
 use super::{Image, InputError, Split, files};
 
@@ -165,6 +166,35 @@ impl Dataset {
             classes: vec!["rest".into(), name.into()],
             samples: self.samples.iter().map(relabel).collect(),
         })
+    }
+
+    /// Digest of the images' names and labels (not of their pixels): SHA-256 in lower-case hex. The same data set gives
+    /// the same digest wherever it lies.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for sample in &self.samples {
+            let classes: Vec<&str> = sample.labels.iter().map(|&l| self.classes[l].as_str()).collect();
+            hash.update(format!("{:?}\n", (&sample.name, classes)));
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The same images with their labels counted by `classes`, of which the data may lack some.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownClass`] names a class of the data that `classes` does not have.
+    pub fn with_classes(&self, classes: &[String]) -> Result<Dataset, InputError> {
+        let number = |class: &String| {
+            let found = classes.iter().position(|c| c == class);
+            found.ok_or_else(|| InputError::UnknownClass { name: class.clone(), classes: classes.to_vec() })
+        };
+        let numbers = self.classes.iter().map(number).collect::<Result<Vec<usize>, _>>()?;
+        let relabel = |sample: &Sample| {
+            let mut labels: Vec<usize> = sample.labels.iter().map(|&l| numbers[l]).collect();
+            labels.sort_unstable();
+            Sample { labels, ..sample.clone() }
+        };
+        Ok(Dataset { classes: classes.to_vec(), samples: self.samples.iter().map(relabel).collect() })
     }
 }
 

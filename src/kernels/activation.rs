@@ -10,7 +10,7 @@ use super::isa::for_each_isa;
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // ln 2 in two parts, the first with 9 trailing zero bits so that n * LN2_HIGH is exact for |n| <= 128.
+    // ln 2 in two parts, the first 355/512, so that n * LN2_HIGH is exact for |n| <= 128.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // 1.5 * 2^23: adding it rounds to the nearest integer (ties to even), which lands in the low bits.

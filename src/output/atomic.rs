@@ -20,6 +20,9 @@ pub enum OutputError {
     /// The path names a folder, or ends in no file name.
     #[error("cannot write {0}: that is a folder; give a file name in it")]
     IsFolder(PathBuf),
+    /// A file name with an unknown ending.
+    #[error("cannot write {0}: give a name that ends in .safetensors or .npz")]
+    Extension(PathBuf),
     /// Permissions, or a read-only file system.
     #[error(
         "cannot write {path}: the folder {folder} is not writable ({source}); choose another place or change its permissions"
@@ -74,15 +77,6 @@ pub fn check_writable(path: &Path) -> Result<(), OutputError> {
     temporary_beside(path).map(drop)
 }
 
-/// Makes `folder` (and those above it) if need be, and finds out whether files can be written there.
-///
-/// # Errors
-/// [`OutputError`] names the folder.
-pub fn check_folder(folder: &Path) -> Result<(), OutputError> {
-    std::fs::create_dir_all(folder).map_err(|source| OutputError::new(folder, source))?;
-    check_writable(&folder.join("results"))
-}
-
 /// A temporary file in the folder of `path`, which is removed when it is dropped.
 fn temporary_beside(path: &Path) -> Result<NamedTempFile<File>, OutputError> {
     let folder = folder_of(path);
@@ -108,7 +102,7 @@ fn folder_of(path: &Path) -> &Path {
 
 impl OutputError {
     /// What the system said about writing `path`.
-    fn new(path: &Path, source: io::Error) -> OutputError {
+    pub(crate) fn new(path: &Path, source: io::Error) -> OutputError {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {

@@ -1,6 +1,7 @@
 //! Features of many images in one file: safetensors, or NumPy's npz.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -86,11 +87,13 @@ impl FeatureSet {
 
     fn write_safetensors(&self, file: &mut BufWriter<File>) -> io::Result<()> {
         let (cls_shape, patch_shape) = self.shapes();
-        let (cls, patch) = (bytes(&self.cls), bytes(&self.patch));
         let view = |shape: &[usize], data| {
             TensorView::new(Dtype::F32, shape.to_vec(), data).map_err(io::Error::other)
         };
-        let tensors = [("cls", view(&cls_shape, &cls)?), ("patch", view(&patch_shape, &patch)?)];
+        let tensors = [
+            ("cls", view(&cls_shape, bytes(&self.cls))?),
+            ("patch", view(&patch_shape, bytes(&self.patch))?),
+        ];
         // One key: the crate writes the metadata in the order of a HashMap, which differs from run to run.
         let metadata = HashMap::from([("microraptor".to_owned(), self.about_json())]);
         let data = safetensors::serialize(tensors, Some(metadata)).map_err(io::Error::other)?;
@@ -109,6 +112,17 @@ impl FeatureSet {
     }
 }
 
-fn bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+/// The bytes of f32 values as safetensors holds them, without a copy.
+fn bytes(values: &[f32]) -> &[u8] {
+    const { assert!(cfg!(target_endian = "little"), "safetensors are little-endian") };
+    bytemuck::cast_slice(values)
+}
+
+/// Refuses a file name that [`FeatureSet::save`] would not know what to do with.
+///
+/// # Errors
+/// [`OutputError::Extension`] names the path and the two endings.
+pub fn check_extension(path: &Path) -> Result<(), OutputError> {
+    let known = |e: &OsStr| ["npz", "safetensors"].iter().any(|k| e.eq_ignore_ascii_case(k));
+    if path.extension().is_some_and(known) { Ok(()) } else { Err(OutputError::Extension(path.to_owned())) }
 }

@@ -4,8 +4,10 @@ use serde::Serialize;
 
 use super::{Options, ProfileError};
 use crate::engine::Engine;
-use crate::heads::{Bootstrap, Estimate, Extracted, FitOptions, LinearProbe, Report, Search, extract};
-use crate::input::{Dataset, Parts};
+use crate::heads::{
+    Bootstrap, Extracted, FitOptions, LinearHead, LinearProbe, Report, Search, check_counts, extract,
+};
+use crate::input::{self, Dataset, Sample};
 use crate::vit::Size;
 
 /// What a probe reached on held-out images.
@@ -24,73 +26,79 @@ pub struct Accuracy {
     pub images: usize,
 }
 
-/// Trains a linear probe on the features of `engine` at `size` and measures it on images that it has not seen.
-///
-/// The strength of the L2 penalty is chosen inside the training images (a quarter of them held out), not on those
-/// that are measured, so that the number is not flattered. `tick` is called after each image.
-///
-/// # Errors
-/// [`ProfileError`]: an image that cannot be read, a class with too few images to be split twice.
-pub fn measure(
-    engine: &Engine,
-    size: Size,
-    options: &Options,
-    data: &Dataset,
-    tick: &dyn Fn(),
-) -> Result<Accuracy, ProfileError> {
-    let parts = data.split(options.seed, options.val_share)?;
-    let held_out = if parts.test.is_empty() { &parts.val } else { &parts.test };
-    let mut session = engine.session(options.accuracy_threads)?;
-    let preprocess = &engine.about().preprocess;
-    let train = extract(&mut session, data, &parts.train, size, preprocess, tick)?;
-    let test = extract(&mut session, data, held_out, size, preprocess, tick)?;
-
-    let inner = inner_split(data, &parts.train, options.seed)?;
-    let (fit, choose) = (train.select(&inner.train), train.select(&inner.val));
-    let search = Search { refit: true, ..Search::default() };
-    let result = LinearProbe::fit_best(
-        &fit.examples(),
-        &choose.examples(),
-        &data.classes,
-        &search,
-        &FitOptions::default(),
-        &mut |_, _| {},
-    )?;
-    report(&result.head, &test, data, options.seed)
-}
-
-/// Divides the training images once more; the indices are into `train`.
-fn inner_split(data: &Dataset, train: &[usize], seed: u64) -> Result<Parts, ProfileError> {
-    let samples = train.iter().map(|&i| {
-        let mut sample = data.samples[i].clone();
-        sample.split = None;
-        sample
-    });
-    let inner = Dataset { classes: data.classes.clone(), samples: samples.collect() };
-    Ok(inner.split(seed, 0.25)?)
-}
-
-fn report(
-    head: &crate::heads::LinearHead,
-    test: &Extracted,
-    data: &Dataset,
+/// The data set and which of its images are for what: fitting, choosing C, and measuring.
+pub(super) struct Parts<'a> {
+    data: &'a Dataset,
+    train: Vec<usize>,
+    held_out: Vec<usize>,
+    /// The training images divided once more; indices into `train`.
+    inner: input::Parts,
     seed: u64,
-) -> Result<Accuracy, ProfileError> {
-    let examples = test.examples();
-    let probabilities = head.probability_rows(examples.features)?;
-    let bootstrap = Bootstrap { seed, ..Bootstrap::default() };
-    let report =
-        Report::new(&data.classes, &examples.targets, probabilities.view(), head.threshold, &bootstrap)?;
-    let (metric, estimate) = match (report.auc, report.accuracy) {
-        (Some(auc), _) => ("AUC", auc),
-        (None, Some(accuracy)) => ("accuracy", accuracy),
-        (None, None) => ("accuracy", Estimate { value: 0.0, interval: None }),
-    };
-    Ok(Accuracy {
-        metric,
-        value: estimate.value,
-        low: estimate.interval.map(|i| i.low),
-        high: estimate.interval.map(|i| i.high),
-        images: report.images,
-    })
+}
+
+impl<'a> Parts<'a> {
+    /// Divides `data`.
+    ///
+    /// # Errors
+    /// [`ProfileError`] names a class with too few images to be divided twice.
+    pub fn new(data: &'a Dataset, options: &Options) -> Result<Parts<'a>, ProfileError> {
+        let parts = data.split(options.seed, options.val_share)?;
+        let samples = parts.train.iter().map(|&i| Sample { split: None, ..data.samples[i].clone() });
+        let train = Dataset { classes: data.classes.clone(), samples: samples.collect() };
+        let inner = train.split(options.seed, 0.25)?;
+        check_counts(&train, &inner.train)?;
+        let held_out = if parts.test.is_empty() { parts.val } else { parts.test };
+        Ok(Parts { data, train: parts.train, held_out, inner, seed: options.seed })
+    }
+
+    /// Trains a linear probe on the features of `engine` at `size` and measures it on images that it has not seen.
+    ///
+    /// The strength of the L2 penalty is chosen inside the training images (a quarter of them held out), not on those
+    /// that are measured, so that the number is not flattered. `tick` is called after each image.
+    ///
+    /// # Errors
+    /// [`ProfileError`]: an image that cannot be read, a layer that fails, a fit that does not converge.
+    pub fn measure(
+        &self,
+        engine: &Engine,
+        size: Size,
+        threads: usize,
+        tick: &dyn Fn(),
+    ) -> Result<Accuracy, ProfileError> {
+        let mut session = engine.session(threads)?;
+        let (preprocess, several) = (&engine.about().preprocess, self.data.is_multi_label());
+        let mut features =
+            |indices: &[usize]| extract(&mut session, self.data, indices, size, preprocess, several, tick);
+        let (train, held_out) = (features(&self.train)?, features(&self.held_out)?);
+        let (fit, choose) = (train.select(&self.inner.train), train.select(&self.inner.val));
+        let found = LinearProbe::fit_best(
+            &fit.examples(),
+            &choose.examples(),
+            &self.data.classes,
+            &Search { refit: true, ..Search::default() },
+            &FitOptions::default(),
+            &mut |_, _| {},
+        )?;
+        self.report(&found.head, &held_out)
+    }
+
+    fn report(&self, head: &LinearHead, held_out: &Extracted) -> Result<Accuracy, ProfileError> {
+        let examples = held_out.examples();
+        let probabilities = head.probability_rows(examples.features)?;
+        let bootstrap = Bootstrap { seed: self.seed, ..Bootstrap::default() };
+        let classes = &self.data.classes;
+        let report =
+            Report::new(classes, &examples.targets, probabilities.view(), head.threshold, &bootstrap)?;
+        let (metric, estimate) = match report.auc {
+            Some(auc) => ("AUC", auc),
+            None => ("accuracy", report.accuracy.expect("a set with images has an accuracy")),
+        };
+        Ok(Accuracy {
+            metric,
+            value: estimate.value,
+            low: estimate.interval.map(|i| i.low),
+            high: estimate.interval.map(|i| i.high),
+            images: report.images,
+        })
+    }
 }

@@ -4,19 +4,39 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{Results, Row};
-use crate::output::{OutputError, check_folder, write_atomically};
+use crate::output::{OutputError, check_writable, write_atomically};
+
+/// Names of the files.
+const JSON: &str = "results.json";
+const CSV: &str = "results.csv";
+
+/// Finds out whether [`save`] could write into `folder`, before the minutes whose result is to go there. Makes nothing.
+///
+/// # Errors
+/// [`OutputError`] names the path.
+pub fn check_folder(folder: &Path) -> Result<(), OutputError> {
+    if folder.is_dir() {
+        return [JSON, CSV].iter().try_for_each(|name| check_writable(&folder.join(name)));
+    }
+    // The folder will be made in the nearest one that is there.
+    let above = folder.ancestors().skip(1).find(|path| path.as_os_str().is_empty() || path.exists());
+    match (folder.exists(), above) {
+        (false, Some(above)) => check_writable(&above.join(folder.file_name().unwrap_or_default())),
+        _ => check_writable(&folder.join(JSON)),
+    }
+}
 
 /// Writes `results.json` and `results.csv` into `folder`, which is made if need be.
 ///
 /// # Errors
 /// [`OutputError`] names the path.
 pub fn save(results: &Results, folder: &Path) -> Result<(), OutputError> {
-    check_folder(folder)?;
-    write_atomically(&folder.join("results.json"), |file| {
+    std::fs::create_dir_all(folder).map_err(|source| OutputError::new(folder, source))?;
+    write_atomically(&folder.join(JSON), |file| {
         serde_json::to_writer_pretty(&mut *file, results)?;
         file.write_all(b"\n")
     })?;
-    write_atomically(&folder.join("results.csv"), |file| write_csv(&results.rows, file))
+    write_atomically(&folder.join(CSV), |file| write_csv(&results.rows, file))
 }
 
 fn write_csv(rows: &[Row], file: &mut impl Write) -> io::Result<()> {

@@ -55,13 +55,13 @@ struct Timed {
     samples: Vec<f64>,
 }
 
-/// Latencies in the order sizes x threads.
+/// Latencies in the order sizes x sessions, one session for each number of threads.
 pub(super) fn sweep(
     engine: &Engine,
+    mut sessions: Vec<Session>,
     options: &Options,
     tick: &dyn Fn(),
 ) -> Result<Vec<Latency>, ProfileError> {
-    let mut sessions = options.threads.iter().map(|&n| engine.session(n)).collect::<Result<Vec<_>, _>>()?;
     let mut rows = Vec::new();
     for &size in &options.sizes {
         // A picture like those of the field; the time does not depend on what it shows.

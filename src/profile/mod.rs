@@ -11,9 +11,9 @@ mod stats;
 
 use serde::Serialize;
 
-pub use accuracy::{Accuracy, measure as measure_accuracy};
+pub use accuracy::Accuracy;
 pub use environment::Environment;
-pub use export::save;
+pub use export::{check_folder, save};
 pub use latency::{Budget, measure as measure_latency};
 pub use stats::Latency;
 
@@ -111,8 +111,8 @@ pub fn steps(options: &Options, images: usize) -> usize {
 /// Timed runs are split into rounds that visit every row in turn, so that a slow minute of the machine is shared by all.
 ///
 /// # Errors
-/// [`ProfileError`]: a size or thread count that the model cannot take (found before anything is measured), an image
-/// that cannot be read, a class with too few images.
+/// [`ProfileError`]: a size or thread count that the model cannot take or a class with too few images (both found
+/// before anything is measured), an image that cannot be read.
 pub fn sweep(
     engine: &Engine,
     options: &Options,
@@ -122,14 +122,16 @@ pub fn sweep(
     for &size in &options.sizes {
         engine.check_size(size)?;
     }
+    let sessions = options.threads.iter().map(|&n| engine.session(n)).collect::<Result<Vec<_>, _>>()?;
+    let parts = data.map(|data| accuracy::Parts::new(data, options)).transpose()?;
     let mut accuracies = Vec::with_capacity(options.sizes.len());
     for &size in &options.sizes {
-        accuracies.push(match data {
-            Some(data) => Some(accuracy::measure(engine, size, options, data, tick)?),
+        accuracies.push(match &parts {
+            Some(parts) => Some(parts.measure(engine, size, options.accuracy_threads, tick)?),
             None => None,
         });
     }
-    let latencies = latency::sweep(engine, options, tick)?;
+    let latencies = latency::sweep(engine, sessions, options, tick)?;
 
     let about = engine.about();
     let mut rows = Vec::with_capacity(latencies.len());

@@ -178,6 +178,36 @@ fn output_that_cannot_be_written() {
 }
 
 #[test]
+fn output_names_and_folders() {
+    let folder = tempdir().unwrap();
+    let image = golden("pixels_rgb8.png");
+    let file = folder.path().join("f.csv");
+    let message = failure(&[&"embed", &tiny_model(), &image, &"-o", &file, &"--size", &"32"]);
+    assert!(message.contains(".npz"), "{message}");
+    // A profile that fails leaves no folder.
+    let report = folder.path().join("deep/report");
+    failure(&[&"profile", &"nowhere", &"--sizes", &"32", &"-o", &report]);
+    let message =
+        failure(&[&"profile", &tiny_model(), &"--sizes", &"32", &"--threads", &"0", &"-o", &report]);
+    assert!(message.contains("1 to 256"), "{message}");
+    assert!(listing(folder.path()).is_empty());
+}
+
+#[test]
+fn a_head_on_other_classes() {
+    let folder = tempdir().unwrap();
+    let (data, others) = (folder.path().join("data"), folder.path().join("others"));
+    write_dataset(&data, &["columns", "rows"], 6);
+    write_dataset(&others, &["columns", "waves"], 3);
+    let head = folder.path().join("head.safetensors");
+    super::common::success(&[&"train", &tiny_model(), &"--data", &data, &"-o", &head, &"--size", &"32"]);
+    let message = failure(&[&"evaluate", &tiny_model(), &"--head", &head, &"--data", &others]);
+    assert!(message.contains("'waves'") && message.contains("columns, rows"), "{message}");
+    let message = failure(&[&"train", &tiny_model(), &"--data", &data, &"-o", &head, &"--c", &"0"]);
+    assert!(message.contains("--c 0"), "{message}");
+}
+
+#[test]
 fn a_head_on_the_wrong_backbone() {
     let folder = tempdir().unwrap();
     let data = folder.path().join("data");

@@ -1,6 +1,6 @@
 //! What a user does: the commands, from a checkpoint to a prediction.
 
-use super::common::{golden, listing, success, tiny_model, write_dataset};
+use super::common::{golden, listing, success, tiny_model, write_dataset, write_image};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::tempdir;
@@ -110,6 +110,14 @@ fn a_head_is_trained_evaluated_and_used() {
     let metrics =
         json(&success(&[&"evaluate", &tiny_model(), &"--head", &head, &"--data", &data, &"--json"]));
     assert!(metrics["metrics"]["accuracy"]["value"].as_f64().unwrap() > 0.9, "{metrics}");
+    // The same data: the split that train drew is drawn again. Other data: all of it, classes may be absent.
+    assert_eq!((&metrics["split"], metrics["caveat"].is_string()), (&Value::from("val"), true));
+    let others = folder.path().join("others");
+    write_dataset(&others, &["columns", "rows"], 5);
+    let metrics =
+        json(&success(&[&"evaluate", &tiny_model(), &"--head", &head, &"--data", &others, &"--json"]));
+    assert_eq!((&metrics["split"], &metrics["caveat"]), (&Value::from("all"), &Value::Null));
+    assert_eq!(metrics["metrics"]["images"], 10);
     assert!(
         success(&[&"evaluate", &tiny_model(), &"--head", &head, &"--data", &data])
             .contains("balanced accuracy")
@@ -130,6 +138,28 @@ fn a_head_is_trained_evaluated_and_used() {
     let sum: f64 = lines[0]["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
     assert!((sum - 1.0).abs() < 1e-6);
     assert!(lines[0]["ms"]["total"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn several_labels_an_image() {
+    let folder = tempdir().unwrap();
+    let mut csv = String::from("image,label\n");
+    for i in 0..24 {
+        let (kind, label) = [(0, "columns"), (1, "rows"), (2, "columns|rows"), (0, "columns")][i % 4];
+        write_image(&folder.path().join(format!("{i}.png")), kind, i);
+        csv += &format!("{i}.png,{label}\n");
+    }
+    let (data, head) = (folder.path().join("labels.csv"), folder.path().join("head.safetensors"));
+    std::fs::write(&data, &csv).unwrap();
+    success(&[&"train", &tiny_model(), &"--data", &data, &"-o", &head, &"--size", &"32"]);
+    let image = folder.path().join("2.png");
+    let line = json(&success(&[&"predict", &tiny_model(), &"--head", &head, &image]));
+    assert!(line["class"].is_array(), "{line}");
+    // Images that happen to have one label each are still judged label by label.
+    std::fs::write(&data, "image,label\n0.png,columns\n1.png,rows\n5.png,rows\n").unwrap();
+    let metrics =
+        json(&success(&[&"evaluate", &tiny_model(), &"--head", &head, &"--data", &data, &"--json"]));
+    assert_eq!(metrics["metrics"]["multi_label"], true);
 }
 
 #[test]

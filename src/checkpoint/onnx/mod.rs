@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use load::Source;
 
 use super::{Card, Dtypes, Model, Naming, usual_preprocess};
-use crate::vit::{Config, Size, Weights};
+use crate::vit::{Config, Preprocess, Size, Weights};
 
 /// A DINOv3 model read from an ONNX file.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,15 +38,18 @@ pub struct Imported {
 
 impl Model {
     /// The model that was read from the ONNX file at `path`, under `name`. ONNX says nothing of preprocessing: it is
-    /// the card's, else ImageNet's.
-    pub fn from_onnx(name: String, path: &Path, imported: Imported) -> Model {
+    /// `preprocess` where that is known ([`preprocess_beside`](super::preprocess_beside)), else the card's, else
+    /// ImageNet's.
+    pub fn from_onnx(name: String, path: &Path, imported: Imported, preprocess: Option<Preprocess>) -> Model {
         let Imported { config, weights, sha256, tensors, .. } = imported;
-        let card = Card::describing(&config, Naming::Onnx, None);
+        let card = Card::describing(&config, Naming::Onnx, None)
+            .filter(|card| preprocess.is_none_or(|known| known == card.preprocess));
+        let usual = card.map_or(usual_preprocess(&config), |card| card.preprocess);
         Model {
             name: card.map_or(name, |card| card.name.clone()),
             config,
             weights,
-            preprocess: card.map_or(usual_preprocess(&config), |card| card.preprocess),
+            preprocess: preprocess.unwrap_or(usual),
             sha256,
             naming: Naming::Onnx,
             dtypes: Dtypes { f32: true, ..Dtypes::default() },

@@ -55,7 +55,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// One line: `error: what: where: why`.
 fn report(error: &anyhow::Error) {
-    let text = format!("{error:#}").replace(['\n', '\r'], " ");
+    let text = one_line(error);
     let label = if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         "\u{1b}[1;31merror:\u{1b}[0m"
     } else {
@@ -63,6 +63,17 @@ fn report(error: &anyhow::Error) {
     };
     // Nothing is left to do if standard error itself is gone.
     let _ = writeln!(io::stderr(), "{label} {text}");
+}
+
+/// The error and its causes, each said once: many messages hold their cause's already.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+    }
+    text.replace(['\n', '\r'], " ")
 }
 
 fn start_log(verbose: u8) {

@@ -81,6 +81,7 @@ fn not_a_model() {
     let folder = tempdir().unwrap();
     assert!(embed_error(folder.path()).contains("model.safetensors"));
     assert!(embed_error(&folder.path().join("nowhere")).contains("nowhere"));
+    assert_eq!(embed_error(&folder.path().join("nowhere")).matches("os error 2").count(), 1);
     assert!(embed_error(Path::new("dinov3-vits16")).contains("microraptor models"));
     assert!(embed_error(Path::new("untrained:nothing")).contains("dinov3-vits16"));
     assert!(embed_error(&golden("pixels_rgb8.png")).contains("pixels_rgb8.png"));

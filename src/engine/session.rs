@@ -1,7 +1,6 @@
 //! One thread of use of an engine: its pool, its scratch, and a plan for each size that it has met.
 
 use rayon::ThreadPool;
-use tract_core::prelude::Tensor;
 
 use super::{Backbone, Engine, EngineError, Features, MAX_THREADS};
 use crate::graph::{GraphError, Scratch, VitPlan};
@@ -125,8 +124,6 @@ impl Plan {
 
 fn run_vit(plan: &mut VitPlan, config: &Config, pixels: &[f32], size: Size) -> Result<Features, GraphError> {
     let (rows, cols) = size.grid(config.patch)?;
-    let shape = [3, size.height, size.width];
-    let pixels = Tensor::from_shape(&shape, pixels).map_err(GraphError::from)?;
     let tokens = plan.run(pixels)?;
     let (cls, rest) = tokens.as_slice().split_at(config.dim);
     let patch = &rest[config.registers * config.dim..];

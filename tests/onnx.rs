@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use microraptor::checkpoint::onnx::{Imported, OnnxError, Proof, import, import_with};
 use microraptor::checkpoint::{self, Model};
-use microraptor::graph::onnx::{OnnxModel, OnnxOutput, OnnxRunError};
+use microraptor::engine::Features;
+use microraptor::graph::onnx::{OnnxModel, OnnxRunError};
 use microraptor::vit::{self, Mlp, Size};
 use safetensors::SafeTensors;
 
@@ -80,9 +81,11 @@ fn exports_of_a_swiglu_model_are_recognised() {
     }
 }
 
-fn run(name: &str, size: Size, threads: usize, pixels: &[f32]) -> OnnxOutput {
+fn run(name: &str, size: Size, threads: usize, pixels: &[f32]) -> Features {
     let model = OnnxModel::load(&golden(name)).unwrap();
-    model.plan(size, threads).unwrap().run(pixels).unwrap()
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let pool = (threads > 1).then(|| std::sync::Arc::new(pool));
+    model.plan(size, pool.as_ref()).unwrap().run(pixels).unwrap()
 }
 
 #[test]
@@ -127,11 +130,11 @@ fn a_cnn_runs_as_onnxruntime_runs_it() {
 fn another_size_needs_a_dynamic_export() {
     let asked = Size { height: 32, width: 48 };
     let model = OnnxModel::load(&golden("cnn-fixed.onnx")).unwrap();
-    let error = model.plan(asked, 1).err().expect("refused");
+    let error = model.plan(asked, None).err().expect("refused");
     assert!(matches!(error, OnnxRunError::FixedSize { .. }));
     assert!(error.to_string().contains("images of 24x32 only, not 32x48"), "{error}");
     let model = OnnxModel::load(&golden("cnn-dynamic.onnx")).unwrap();
-    let output = model.plan(asked, 1).unwrap().run(&vec![0.5; 3 * asked.area()]).unwrap();
+    let output = model.plan(asked, None).unwrap().run(&vec![0.5; 3 * asked.area()]).unwrap();
     assert_eq!(output.patch.len(), 8 * 8 * 12);
 }
 

@@ -129,6 +129,17 @@ pub struct EmbedArgs {
     pub threads: Threads,
 }
 
+/// How images are held out where the data has no split.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SplitArgs {
+    /// Share of the images that is held out for validation where the data has no split
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    pub val_share: f64,
+    /// Seed of that split
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub seed: u64,
+}
+
 /// Labelled images.
 #[derive(Debug, Args)]
 pub struct DataArgs {
@@ -138,12 +149,8 @@ pub struct DataArgs {
     /// Make it binary: this class against the rest
     #[arg(long, value_name = "CLASS")]
     pub target: Option<String>,
-    /// Share of the images that is held out for validation where the data has no split
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
-    pub val_share: f64,
-    /// Seed of that split
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    pub seed: u64,
+    #[command(flatten)]
+    pub split: SplitArgs,
 }
 
 /// Kinds of head that can be trained.
@@ -282,12 +289,8 @@ pub struct ProfileArgs {
     /// Make it binary: this class against the rest
     #[arg(long, value_name = "CLASS", requires = "data")]
     pub target: Option<String>,
-    /// Share of the images that is held out for validation where the data has no split
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
-    pub val_share: f64,
-    /// Seed of that split
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    pub seed: u64,
+    #[command(flatten)]
+    pub split: SplitArgs,
     /// Fewest timed runs of a row
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub runs: u32,

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use microraptor::checkpoint::{Card, Model};
 use microraptor::engine::Engine;
+use microraptor::heads::Head;
 
 use super::progress;
 
@@ -19,6 +21,13 @@ pub fn open(model: &Path) -> anyhow::Result<Engine> {
     };
     spinner.finish_and_clear();
     engine
+}
+
+/// Loads MODEL and refuses it if `head`, from the file `path`, was trained on another.
+pub fn open_for(head: &Head, path: &Path, model: &Path) -> anyhow::Result<Engine> {
+    let engine = open(model)?;
+    head.check_backbone(&engine.about().sha256).with_context(|| path.display().to_string())?;
+    Ok(engine)
 }
 
 /// The card's name in `untrained:NAME`.

@@ -27,8 +27,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         bail!("{}: no image is in the split '{}': give --split all", args.data.display(), part.name());
     }
     let threads = args.threads.count();
-    let engine = backbone::open(&args.model)?;
-    head.check_backbone(&engine.about().sha256).with_context(|| args.head.display().to_string())?;
+    let engine = backbone::open_for(&head, &args.head, &args.model)?;
 
     let mut session = engine.session(threads)?;
     let bar = progress::bar(indices.len(), "features");
@@ -42,15 +41,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         &|| bar.inc(1),
     )?;
     bar.finish_and_clear();
-    let examples = found.examples();
-    let probabilities = head.linear.probability_rows(examples.features)?;
-    let report = Report::new(
-        &data.classes,
-        &examples.targets,
-        probabilities.view(),
-        threshold,
-        &Bootstrap::default(),
-    )?;
+    let report = Report::of(&head.linear, &found.examples(), threshold, &Bootstrap::default())?;
 
     let mut out = io::stdout().lock();
     let caveat = caveat(&data, part);

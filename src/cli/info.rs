@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::Path;
 
 use microraptor::checkpoint::{self, Model};
+use microraptor::engine::is_onnx;
 use microraptor::vit::{Config, Mlp, Positions, Preprocess, Size};
 use serde::Serialize;
 
@@ -30,10 +30,6 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
         print(&about, &mut out)?;
     }
     Ok(())
-}
-
-fn is_onnx(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
 }
 
 /// What a safetensors checkpoint or a seeded model is.

@@ -26,15 +26,17 @@ const FAILURE: u8 = 2;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(cli.verbose);
-    let result = match cli.command {
-        None => profile::default(),
-        Some(Command::Info(args)) => info::run(&args),
-        Some(Command::Models(args)) => models::run(&args),
-        Some(Command::Embed(args)) => embed::run(&args),
-        Some(Command::Train(args)) => train::run(&args),
-        Some(Command::Predict(args)) => predict::run(&args),
-        Some(Command::Evaluate(args)) => evaluate::run(&args),
-        Some(Command::Profile(args)) => profile::run(&args),
+    let command = cli
+        .command
+        .unwrap_or_else(|| Cli::parse_from(profile::DEFAULT).command.expect("the default names a command"));
+    let result = match command {
+        Command::Info(args) => info::run(&args),
+        Command::Models(args) => models::run(&args),
+        Command::Embed(args) => embed::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Profile(args) => profile::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,8 +19,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let images = expand(&args.images)?;
     let head = Head::load(&args.head)?;
     let threads = args.threads.count();
-    let engine = backbone::open(&args.model)?;
-    head.check_backbone(&engine.about().sha256).with_context(|| args.head.display().to_string())?;
+    let engine = backbone::open_for(&head, &args.head, &args.model)?;
     let mut session = engine.session(threads)?;
     let mut out = io::stdout().lock();
     for path in &images {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::bail;
 use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::profile::{self, Budget, Environment, Options, Results, Row, SCHEMA};
-use microraptor::vit::Size;
 
 use super::args::{ProfileArgs, available_threads};
 use super::models::giga;
@@ -27,22 +26,8 @@ const PHANTOMS_PER_KIND: usize = 24;
 /// Side of a phantom in pixels.
 const PHANTOM_SIDE: usize = 256;
 
-/// With no command: the built-in model on phantoms.
-pub fn default() -> anyhow::Result<()> {
-    run(&ProfileArgs {
-        models: Vec::new(),
-        sizes: [128, 224, 384].map(Size::square).to_vec(),
-        threads: Vec::new(),
-        data: Some(PathBuf::from(PHANTOMS)),
-        target: None,
-        val_share: 0.2,
-        seed: 1,
-        runs: 10,
-        seconds: 1.0,
-        output: None,
-        json: false,
-    })
-}
+/// What no command at all stands for: the built-in model on phantoms, at sizes that end within two minutes.
+pub const DEFAULT: [&str; 6] = ["microraptor", "profile", "--sizes", "128,224,384", "--data", PHANTOMS];
 
 /// Measures latency, and accuracy beside it.
 pub fn run(args: &ProfileArgs) -> anyhow::Result<()> {
@@ -101,14 +86,14 @@ fn options(args: &ProfileArgs) -> anyhow::Result<Options> {
         threads,
         budget: Budget { runs: args.runs as usize, time: Duration::from_secs_f64(args.seconds) },
         accuracy_threads: cores,
-        seed: args.seed,
-        val_share: args.val_share,
+        seed: args.split.seed,
+        val_share: args.split.val_share,
     })
 }
 
 fn open_data(data: &Path, args: &ProfileArgs) -> anyhow::Result<Dataset> {
     let dataset = if data == Path::new(PHANTOMS) {
-        phantom_dataset(args.seed, PHANTOMS_PER_KIND, PHANTOM_SIDE)
+        phantom_dataset(args.split.seed, PHANTOMS_PER_KIND, PHANTOM_SIDE)
     } else {
         Dataset::open(data)?
     };

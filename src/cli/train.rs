@@ -19,7 +19,7 @@ use super::{backbone, progress};
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let args::HeadKind::Linear = args.head;
     let data = open(&args.data)?;
-    let parts = data.split(args.data.seed, args.data.val_share)?;
+    let parts = data.split(args.data.split.seed, args.data.split.val_share)?;
     check_counts(&data, &parts.train)?;
     if let Some(c) = args.c.filter(|c| !(c.is_finite() && *c > 0.0)) {
         bail!("--c {c}: give a positive number");
@@ -37,7 +37,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     bar.finish_and_clear();
 
     let found = fit(args, &data, &train, &val)?;
-    let report = measure(&found, &data, &val)?;
+    let report = Report::of(&found.head, &val.examples(), found.head.threshold, &Bootstrap::default())?;
     let about = engine.about();
     let head = Head {
         size: args.size,
@@ -87,13 +87,6 @@ fn fit(args: &TrainArgs, data: &Dataset, train: &Extracted, val: &Extracted) -> 
     Ok(found)
 }
 
-fn measure(found: &SearchResult, data: &Dataset, val: &Extracted) -> anyhow::Result<Report> {
-    let examples = val.examples();
-    let probabilities = found.head.probability_rows(examples.features)?;
-    let threshold = found.head.threshold;
-    Ok(Report::new(&data.classes, &examples.targets, probabilities.view(), threshold, &Bootstrap::default())?)
-}
-
 fn summary(
     args: &TrainArgs,
     data: &Dataset,
@@ -113,8 +106,8 @@ fn summary(
         validation: Some(ValidationSummary::from(report)),
         drawn: data.samples.iter().all(|s| s.split.is_none()).then(|| DrawnSplit {
             digest: data.digest(),
-            seed: args.data.seed,
-            val_share: args.data.val_share,
+            seed: args.data.split.seed,
+            val_share: args.data.split.val_share,
         }),
     }
 }

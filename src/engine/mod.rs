@@ -1,12 +1,11 @@
 //! An [`Engine`] is a loaded backbone, immutable and shared; a [`Session`] is one thread of use of it.
 
-mod features;
 mod session;
 
 use std::path::Path;
 use std::sync::Arc;
 
-pub use features::Features;
+pub use crate::graph::Features;
 pub use session::Session;
 
 #[cfg(feature = "onnx")]
@@ -79,6 +78,11 @@ pub enum EngineError {
 /// Most threads that a session may have.
 pub const MAX_THREADS: usize = 256;
 
+/// Whether [`Engine::open`] takes `path` for an ONNX file: by its ending.
+pub fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
+}
+
 /// A loaded backbone; cloning it shares the weights.
 #[derive(Clone)]
 pub struct Engine {
@@ -120,7 +124,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] names the file and what is wrong with it.
     pub fn open(path: &Path) -> Result<Engine, EngineError> {
-        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+        if is_onnx(path) {
             return Engine::open_onnx(path);
         }
         Ok(Engine::from_model(checkpoint::load(path)?))

@@ -1,5 +1,7 @@
 //! One thread of use of an engine: its pool, its scratch, and a plan for each size that it has met.
 
+use std::sync::Arc;
+
 use rayon::ThreadPool;
 
 use super::{Backbone, Engine, EngineError, Features, MAX_THREADS};
@@ -12,9 +14,8 @@ const MAX_PLANS: usize = 8;
 /// Runs one image at a time. Make one session for each thread that calls.
 pub struct Session {
     engine: Engine,
-    threads: usize,
     /// None with one thread: everything then runs on the caller's.
-    pool: Option<ThreadPool>,
+    pool: Option<Arc<ThreadPool>>,
     scratch: Scratch,
     /// Most recently used last.
     plans: Vec<(Size, Plan)>,
@@ -37,10 +38,10 @@ impl Session {
             n => {
                 let name = |i| format!("microraptor-{i}");
                 let builder = rayon::ThreadPoolBuilder::new().num_threads(n).thread_name(name);
-                Some(builder.build().map_err(|e| refuse(e.to_string()))?)
+                Some(Arc::new(builder.build().map_err(|e| refuse(e.to_string()))?))
             }
         };
-        Ok(Session { engine, threads, pool, scratch: Scratch::default(), plans: Vec::new() })
+        Ok(Session { engine, pool, scratch: Scratch::default(), plans: Vec::new() })
     }
 
     /// The engine behind it.
@@ -50,7 +51,7 @@ impl Session {
 
     /// Threads of the session.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.pool.as_ref().map_or(1, |pool| pool.current_num_threads())
     }
 
     /// Features of one image: `pixels` are `[3, height, width]`, preprocessed as [`super::About::preprocess`] says.
@@ -66,8 +67,8 @@ impl Session {
         if pixels.len() != expected {
             return Err(EngineError::Pixels { found: pixels.len(), expected, size });
         }
-        let Session { engine, threads, pool, scratch, plans } = self;
-        let plan = plan_for(engine, size, scratch, *threads, plans)?;
+        let Session { engine, pool, scratch, plans } = self;
+        let plan = plan_for(engine, size, scratch, pool.as_ref(), plans)?;
         let result = match pool {
             Some(pool) => pool.install(|| plan.run(engine, pixels, size)),
             None => plan.run(engine, pixels, size),
@@ -81,7 +82,7 @@ fn plan_for<'a>(
     engine: &Engine,
     size: Size,
     scratch: &Scratch,
-    threads: usize,
+    pool: Option<&Arc<ThreadPool>>,
     plans: &'a mut Vec<(Size, Plan)>,
 ) -> Result<&'a mut Plan, EngineError> {
     let plan = match plans.iter().position(|(s, _)| *s == size) {
@@ -90,7 +91,7 @@ fn plan_for<'a>(
             if plans.len() == MAX_PLANS {
                 plans.remove(0);
             }
-            Plan::new(engine, size, scratch, threads).map_err(|e| engine.graph_error(e))?
+            Plan::new(engine, size, scratch, pool).map_err(|e| engine.graph_error(e))?
         }
     };
     plans.push((size, plan));
@@ -98,13 +99,19 @@ fn plan_for<'a>(
 }
 
 impl Plan {
-    fn new(engine: &Engine, size: Size, scratch: &Scratch, threads: usize) -> Result<Plan, GraphError> {
+    fn new(
+        engine: &Engine,
+        size: Size,
+        scratch: &Scratch,
+        pool: Option<&Arc<ThreadPool>>,
+    ) -> Result<Plan, GraphError> {
         Ok(match &engine.shared.backbone {
             Backbone::Vit { config, weights, .. } => {
+                let threads = pool.map_or(1, |pool| pool.current_num_threads());
                 Plan::Vit(VitPlan::new(config, weights, size, scratch, threads)?)
             }
             #[cfg(feature = "onnx")]
-            Backbone::Onnx(model) => Plan::Onnx(model.plan(size, threads)?),
+            Backbone::Onnx(model) => Plan::Onnx(model.plan(size, pool)?),
         })
     }
 
@@ -112,10 +119,7 @@ impl Plan {
         match (self, &engine.shared.backbone) {
             (Plan::Vit(plan), Backbone::Vit { config, .. }) => run_vit(plan, config, pixels, size),
             #[cfg(feature = "onnx")]
-            (Plan::Onnx(plan), _) => {
-                let out = plan.run(pixels)?;
-                Ok(Features { cls: out.cls, patch: out.patch, rows: out.rows, cols: out.cols })
-            }
+            (Plan::Onnx(plan), _) => Ok(plan.run(pixels)?),
             #[cfg(feature = "onnx")]
             (Plan::Vit(_), Backbone::Onnx(_)) => unreachable!("a session has one engine"),
         }

@@ -4,6 +4,7 @@
 //! graph and the plan (40 to 160 ns an operator); each operator calls [`crate::kernels`] and updates the residual
 //! stream in the tensor that it was handed.
 
+mod features;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 mod ops;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use tract_core::internal::*;
 
 use crate::vit::{Config, Positions, RopeTable, Size, SizeError, Weights, learned_positions};
+pub use features::Features;
 use ops::{EncoderBlock, FinalNorm, PatchEmbed, Shared};
 pub use scratch::Scratch;
 

@@ -1,15 +1,21 @@
 //! Any other ONNX image model, through tract as it is: f32, tract's own operators.
 //!
-//! What a model's outputs mean is told by their names and shapes ([`OnnxOutput`]); nothing about its architecture is
-//! assumed. tract needs a plan for each input size ([`OnnxModel::plan`]), which callers keep.
+//! What a model's outputs mean is told by their names and shapes; nothing about its architecture is assumed.
+//! An output named `last_hidden_state` (else the first output) gives the tokens and, by its shape, their mean as
+//! `cls`: `[1, d]` is the `cls` alone; `[1, n, d]` is one row of n tokens (whether some of them are no patches, the
+//! file does not tell); `[1, c, h, w]` is h rows of w tokens of width c. An output `pooler_output` of shape `[1, d]`,
+//! as wide as a token, is the `cls` in the place of the mean.
+//!
+//! tract needs a plan for each input size ([`OnnxModel::plan`]), which callers keep.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use rayon::ThreadPool;
 use tract_core::internal::*;
 use tract_linalg::multithread::Executor;
 
-use super::GraphError;
+use super::{Features, GraphError};
 use crate::checkpoint::onnx::{Imported, OnnxError, Proof, Source, import_source};
 use crate::vit::{Size, SizeError};
 
@@ -52,24 +58,6 @@ pub struct OnnxPlan {
     tokens: usize,
 }
 
-/// Features of one image.
-///
-/// An output named `last_hidden_state` (else the first output) gives the tokens and, by its shape, their mean as
-/// `cls`: `[1, d]` is the `cls` alone; `[1, n, d]` is one row of n tokens (whether some of them are no patches, the
-/// file does not tell); `[1, c, h, w]` is h rows of w tokens of width c. An output `pooler_output` of shape `[1, d]`,
-/// as wide as a token, is the `cls` in the place of the mean.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OnnxOutput {
-    /// One vector for the image: `[dim]`.
-    pub cls: Vec<f32>,
-    /// `[rows * cols, width]`, row by row; empty where the model gives one vector only.
-    pub patch: Vec<f32>,
-    /// Rows of tokens; 0 without tokens.
-    pub rows: usize,
-    /// Columns of tokens; 0 without tokens.
-    pub cols: usize,
-}
-
 /// Why a model could not be made ready for a size, or run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OnnxRunError {
@@ -102,14 +90,6 @@ pub enum OnnxRunError {
     NonFinite {
         /// The file.
         model: String,
-    },
-    /// Threads could not be started.
-    #[error("cannot start {threads} threads: {reason}")]
-    Threads {
-        /// How many.
-        threads: usize,
-        /// What the system says.
-        reason: String,
     },
 }
 
@@ -148,11 +128,12 @@ impl OnnxModel {
         self.source.input().ok()?.fixed_size()
     }
 
-    /// Makes the model ready for images of `size` on `threads` threads. Takes from milliseconds to seconds; keep it.
+    /// Makes the model ready for images of `size` on the threads of `pool`, or on the caller's. Takes from milliseconds
+    /// to seconds; keep it.
     ///
     /// # Errors
     /// [`OnnxRunError`] when the model does not take this size, its outputs are no features, or tract refuses it.
-    pub fn plan(&self, size: Size, threads: usize) -> Result<OnnxPlan, OnnxRunError> {
+    pub fn plan(&self, size: Size, pool: Option<&Arc<ThreadPool>>) -> Result<OnnxPlan, OnnxRunError> {
         size.grid(1)?;
         let input = self.source.input()?;
         let fixed =
@@ -184,7 +165,8 @@ impl OnnxModel {
                 return Err(OnnxRunError::Output { model: self.source.name(), shape });
             }
         }
-        let executor = executor(threads)?;
+        // `Executor::multithread(1)` would run on rayon's global pool (tract issue 2894).
+        let executor = pool.map_or(Executor::SingleThread, |pool| Executor::MultiThread(pool.clone()));
         let plan = self.source.guarded(|| {
             let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
             TypedSimplePlan::new_with_options(model.into_optimized()?, &options)
@@ -201,7 +183,7 @@ impl OnnxPlan {
     ///
     /// # Panics
     /// When `pixels` has another length.
-    pub fn run(&self, pixels: &[f32]) -> Result<OnnxOutput, OnnxRunError> {
+    pub fn run(&self, pixels: &[f32]) -> Result<Features, OnnxRunError> {
         let area = self.size.area();
         assert_eq!(pixels.len(), 3 * area);
         let grey: Vec<f32>;
@@ -230,12 +212,12 @@ impl OnnxPlan {
 }
 
 /// What an output of two, three or four dimensions says; `cls` is the mean of the tokens.
-fn features(output: ndarray::ArrayViewD<'_, f32>) -> OnnxOutput {
+fn features(output: ndarray::ArrayViewD<'_, f32>) -> Features {
     let (rows, cols, dim) = match *output.shape() {
         [_, n, dim] => (1, n, dim),
         [_, dim, rows, cols] => (rows, cols, dim),
         _ => {
-            return OnnxOutput { cls: output.iter().copied().collect(), patch: Vec::new(), rows: 0, cols: 0 };
+            return Features { cls: output.iter().copied().collect(), patch: Vec::new(), rows: 0, cols: 0 };
         }
     };
     let by_token = if output.ndim() == 4 { output.permuted_axes(vec![0, 2, 3, 1]) } else { output };
@@ -245,15 +227,5 @@ fn features(output: ndarray::ArrayViewD<'_, f32>) -> OnnxOutput {
         cls.iter_mut().zip(token).for_each(|(mean, value)| *mean += value);
     }
     cls.iter_mut().for_each(|value| *value /= (rows * cols) as f32);
-    OnnxOutput { cls, patch, rows, cols }
-}
-
-/// Threads of a plan's own. `Executor::multithread(1)` would run on rayon's global pool (tract issue 2894).
-fn executor(threads: usize) -> Result<Executor, OnnxRunError> {
-    if threads <= 1 {
-        return Ok(Executor::SingleThread);
-    }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| OnnxRunError::Threads { threads, reason: error.to_string() })?;
-    Ok(Executor::MultiThread(Arc::new(pool)))
+    Features { cls, patch, rows, cols }
 }

@@ -91,7 +91,7 @@ pub fn extract(
 ///
 /// # Errors
 /// What [`Session::run`] may fail with.
-pub fn probe_row(
+fn probe_row(
     session: &mut Session,
     image: &Image,
     size: Size,

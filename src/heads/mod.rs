@@ -17,7 +17,7 @@ mod report;
 pub use bootstrap::{Bootstrap, Estimate, Interval};
 pub use error::HeadError;
 pub use examples::{Examples, Targets};
-pub use extract::{Extracted, check_counts, extract, probe_row};
+pub use extract::{Extracted, check_counts, extract};
 pub use file::{Backbone, DrawnSplit, FeatureKind, Head, TrainingSummary, ValidationSummary};
 pub use linear::{LinearHead, Prediction};
 pub use metrics::{AucScores, ConfusionMatrix, Rates, auc, log_loss, youden_threshold};

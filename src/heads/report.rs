@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::linear::decide;
 use super::metrics::mean;
-use super::{AucScores, Bootstrap, ConfusionMatrix, Estimate, HeadError, Rates, Targets, log_loss};
+use super::{
+    AucScores, Bootstrap, ConfusionMatrix, Estimate, Examples, HeadError, LinearHead, Rates, Targets,
+    log_loss,
+};
 
 /// What a head is worth on a set of images. A number is none where the set cannot define it (a class is absent).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +58,20 @@ const OVERALL: usize = 5;
 const PER_CLASS: usize = 3;
 
 impl Report {
+    /// Measures `head` on `examples`, whose targets count the head's classes, at `threshold`.
+    ///
+    /// # Errors
+    /// As [`Report::new`], and when the features are not those of the head.
+    pub fn of(
+        head: &LinearHead,
+        examples: &Examples<'_>,
+        threshold: f64,
+        bootstrap: &Bootstrap,
+    ) -> Result<Report, HeadError> {
+        let probabilities = head.probability_rows(examples.features)?;
+        Report::new(&head.classes, &examples.targets, probabilities.view(), threshold, bootstrap)
+    }
+
     /// Measures `probabilities` (`[n, classes]`, from [`LinearHead::probability_rows`](super::LinearHead)) against
     /// `targets`.
     ///

@@ -83,12 +83,8 @@ impl<'a> Parts<'a> {
     }
 
     fn report(&self, head: &LinearHead, held_out: &Extracted) -> Result<Accuracy, ProfileError> {
-        let examples = held_out.examples();
-        let probabilities = head.probability_rows(examples.features)?;
         let bootstrap = Bootstrap { seed: self.seed, ..Bootstrap::default() };
-        let classes = &self.data.classes;
-        let report =
-            Report::new(classes, &examples.targets, probabilities.view(), head.threshold, &bootstrap)?;
+        let report = Report::of(head, &held_out.examples(), head.threshold, &bootstrap)?;
         let (metric, estimate) = match report.auc {
             Some(auc) => ("AUC", auc),
             None => ("accuracy", report.accuracy.expect("a set with images has an accuracy")),

@@ -30,7 +30,7 @@ impl Budget {
 ///
 /// # Errors
 /// What [`Session::run`] may fail with.
-pub fn measure(
+fn measure(
     session: &mut Session,
     pixels: &[f32],
     size: Size,

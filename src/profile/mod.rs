@@ -14,7 +14,7 @@ use serde::Serialize;
 pub use accuracy::Accuracy;
 pub use environment::Environment;
 pub use export::{check_folder, save};
-pub use latency::{Budget, measure as measure_latency};
+pub use latency::Budget;
 pub use stats::Latency;
 
 use crate::engine::{Engine, EngineError};
@@ -124,13 +124,10 @@ pub fn sweep(
     }
     let sessions = options.threads.iter().map(|&n| engine.session(n)).collect::<Result<Vec<_>, _>>()?;
     let parts = data.map(|data| accuracy::Parts::new(data, options)).transpose()?;
-    let mut accuracies = Vec::with_capacity(options.sizes.len());
-    for &size in &options.sizes {
-        accuracies.push(match &parts {
-            Some(parts) => Some(parts.measure(engine, size, options.accuracy_threads, tick)?),
-            None => None,
-        });
-    }
+    let accuracy = |&size: &Size| {
+        parts.as_ref().map(|parts| parts.measure(engine, size, options.accuracy_threads, tick)).transpose()
+    };
+    let accuracies = options.sizes.iter().map(accuracy).collect::<Result<Vec<_>, _>>()?;
     let latencies = latency::sweep(engine, sessions, options, tick)?;
 
     let about = engine.about();

@@ -18,6 +18,7 @@ use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::infer::InferenceFact;
 
 use super::OnnxError;
+use crate::checkpoint::file::hex;
 use crate::vit::Size;
 
 /// ONNX files are protobuf messages, which cannot be larger.
@@ -90,7 +91,7 @@ impl Source {
         if let Some(name) = parsed.unresolved_inputs.first() {
             return Err(damaged(format!("nothing in it makes '{name}'")));
         }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(&hash.finalize());
         let outputs = graph.output.iter().map(|output| output.name.clone()).collect();
         Ok(Source {
             path: path.into(),

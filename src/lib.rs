@@ -12,4 +12,5 @@ pub mod input;
 pub mod kernels;
 pub mod output;
 pub mod profile;
+pub mod quant;
 pub mod vit;

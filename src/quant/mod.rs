@@ -1,0 +1,158 @@
+//! Precision: what a network's weights are held in, and the recipe that chooses it.
+//!
+//! A [`Network`] is what the kernels run: LayerScale folded in, every matrix in f32, fp16 or int8, each block with its
+//! own choice. [`Network::from_weights`] holds everything in one floating-point type.
+
+use half::f16;
+
+use crate::vit::{self, Config, MlpWeights, Norm, Weights};
+
+/// A matrix of weights, `[outputs, inputs]`, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Matrix {
+    /// IEEE single precision.
+    F32(Vec<f32>),
+    /// IEEE half precision; products are computed in f32 on the widened values.
+    F16(Vec<f16>),
+    /// Symmetric int8 for each output channel: `w = values * scale`. Never -128.
+    Int8 {
+        /// `[outputs, inputs]`, -127 to 127. Rows within -63 to 63 run faster on CPUs without dot-product instructions
+        /// (`kernels::tile`).
+        values: Vec<i8>,
+        /// `[outputs]`
+        scales: Vec<f32>,
+    },
+}
+
+/// A dense layer `y = x W^T + b` in the precision of its matrix.
+///
+/// With an int8 matrix each row of `x` is quantised to 8 bits (scale and zero point for each token, found at run time).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// `[outputs, inputs]`
+    pub weight: Matrix,
+    /// `[outputs]`
+    pub bias: Vec<f32>,
+}
+
+/// The feed-forward half of a block.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MlpLayers {
+    /// `down(gelu(up(x)) * hidden_scale)`
+    Gelu {
+        /// `[hidden, dim]`
+        up: Layer,
+        /// `[dim, hidden]`
+        down: Layer,
+    },
+    /// `down(silu(gate(x)) * up(x) * hidden_scale)`
+    SwiGlu {
+        /// `[hidden, dim]`
+        gate: Layer,
+        /// `[hidden, dim]`
+        up: Layer,
+        /// `[dim, hidden]`
+        down: Layer,
+    },
+}
+
+/// One pre-norm block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// LayerNorm before attention.
+    pub norm1: Norm,
+    /// Query, key and value, stacked: `[3 * dim, dim]`.
+    pub qkv: Layer,
+    /// Whether both products of attention are computed in integers.
+    pub int8_attention: bool,
+    /// `[dim]`, subtracted from every key (after RoPE) before it is quantised, which softmax does not see: it only
+    /// makes keys smaller. Empty: nothing is subtracted.
+    pub key_centre: Vec<f32>,
+    /// Output projection of attention: `[dim, dim]`.
+    pub proj: Layer,
+    /// LayerNorm before the MLP.
+    pub norm2: Norm,
+    /// The MLP.
+    pub mlp: MlpLayers,
+    /// `[hidden]`, multiplies the MLP's hidden activations: the smoothing of `down`'s input. Empty: ones.
+    pub hidden_scale: Vec<f32>,
+}
+
+/// A network ready to be packed for an instruction set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// The architecture; `layer_scale` is false, being folded in.
+    pub config: Config,
+    /// Patch embedding: `[dim, 3 * patch * patch]`, F32 or F16.
+    pub patch: Layer,
+    /// `[dim]`
+    pub cls: Vec<f32>,
+    /// `[registers, dim]`
+    pub registers: Vec<f32>,
+    /// `[1 + rows * cols, dim]`, or empty.
+    pub positions: Vec<f32>,
+    /// `[head_dim / 4]`, or empty.
+    pub rope_periods: Vec<f32>,
+    /// The encoder.
+    pub blocks: Vec<Block>,
+    /// LayerNorm of all tokens at the end.
+    pub norm: Norm,
+}
+
+/// A floating-point precision for a whole network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Float {
+    /// Single.
+    F32,
+    /// Half: weights only; activations and sums stay f32.
+    F16,
+}
+
+impl Float {
+    /// `layer` in this precision.
+    pub fn layer(self, layer: vit::Linear) -> Layer {
+        let weight = match self {
+            Float::F32 => Matrix::F32(layer.weight),
+            Float::F16 => Matrix::F16(layer.weight.iter().map(|&w| f16::from_f32(w)).collect()),
+        };
+        Layer { weight, bias: layer.bias }
+    }
+}
+
+impl Network {
+    /// All of `weights` in one floating-point precision; LayerScale is folded in.
+    ///
+    /// `weights` must have passed [`Weights::validate`] for `config`.
+    pub fn from_weights(config: &Config, mut weights: Weights, float: Float) -> Network {
+        weights.fold_layer_scale();
+        let block = |block: vit::Block| Block {
+            norm1: block.norm1,
+            qkv: float.layer(block.qkv),
+            int8_attention: false,
+            key_centre: Vec::new(),
+            proj: float.layer(block.proj),
+            norm2: block.norm2,
+            mlp: match block.mlp {
+                MlpWeights::Gelu { up, down } => {
+                    MlpLayers::Gelu { up: float.layer(up), down: float.layer(down) }
+                }
+                MlpWeights::SwiGlu { gate, up, down } => MlpLayers::SwiGlu {
+                    gate: float.layer(gate),
+                    up: float.layer(up),
+                    down: float.layer(down),
+                },
+            },
+            hidden_scale: Vec::new(),
+        };
+        Network {
+            config: Config { layer_scale: false, ..*config },
+            patch: float.layer(weights.patch),
+            cls: weights.cls,
+            registers: weights.registers,
+            positions: weights.positions,
+            rope_periods: weights.rope_periods,
+            blocks: weights.blocks.into_iter().map(block).collect(),
+            norm: weights.norm,
+        }
+    }
+}

@@ -7,7 +7,7 @@
 mod assemble;
 mod card;
 mod error;
-mod file;
+pub(crate) mod file;
 #[cfg(test)]
 mod fixtures;
 mod json;

@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   microraptor                                                 profile the built-in model
   microraptor info dinov3-vits16/                             what is in a checkpoint
+  microraptor convert dinov3-vits16/ --calibrate scans/ -o vits16-int8.safetensors
   microraptor train dinov3-vits16/ --data labels.csv -o head.safetensors
   microraptor predict dinov3-vits16/ --head head.safetensors scan.png
 
@@ -37,6 +38,8 @@ pub enum Command {
     Info(InfoArgs),
     /// List the models that the program has a card for.
     Models(ModelsArgs),
+    /// Make a model file in int8, fp16 or f32 of a checkpoint, and measure what that costs in accuracy.
+    Convert(ConvertArgs),
     /// Write the features of images to a file.
     Embed(EmbedArgs),
     /// Fit a head on frozen features of labelled images.
@@ -101,6 +104,42 @@ pub struct ModelsArgs {
     /// Print one card in full
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
+/// Precisions of a model file.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PrecisionArg {
+    /// Int8 matrices and attention where that is accurate enough, fp16 elsewhere
+    Int8,
+    /// Half-precision matrices, sums in single precision
+    Fp16,
+    /// Single precision
+    F32,
+}
+
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// Hugging Face folder, safetensors file or DINOv3 export in ONNX, or untrained:NAME
+    #[arg(value_name = "CHECKPOINT")]
+    pub model: PathBuf,
+    /// Model file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// What the matrices are held in
+    #[arg(long, value_enum, default_value = "int8")]
+    pub precision: PrecisionArg,
+    /// Folder of images like those that the model will see, of which at most 32 are used [default: 16 phantoms that the
+    /// program makes]
+    #[arg(long, value_name = "DIR")]
+    pub calibrate: Option<PathBuf>,
+    /// Input size of calibration: 224, or 224x352 for height x width
+    #[arg(long, value_name = "R", default_value = "224")]
+    pub size: Size,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -41,7 +41,7 @@ pub fn untrained(model: &Path) -> Option<&str> {
 }
 
 /// Someone who gives a card's name as a path wants to know where the weights come from.
-fn hint(model: &Path, error: anyhow::Error) -> anyhow::Error {
+pub fn hint(model: &Path, error: anyhow::Error) -> anyhow::Error {
     match model.to_str().filter(|_| !model.exists()).and_then(|name| Card::by_name(name).ok()) {
         Some(card) => anyhow::anyhow!(
             "{0} is the name of a card, not a file: fetch the weights (`microraptor models {0}` says where) and give \

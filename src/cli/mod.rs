@@ -2,6 +2,7 @@
 
 mod args;
 mod backbone;
+mod convert;
 mod embed;
 mod evaluate;
 mod info;
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Info(args) => info::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),

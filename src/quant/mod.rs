@@ -3,7 +3,26 @@
 //! A [`Network`] is what the kernels run: LayerScale folded in, every matrix in f32, fp16 or int8, each block with its
 //! own choice. [`Network::from_weights`] holds everything in one floating-point type.
 
+mod calibrate;
+mod convert;
+mod error;
+mod fake_attention;
+pub mod file;
+mod forward;
+mod gptq;
+mod linalg;
+mod plan;
+mod report;
+mod search;
+mod smooth;
+
 use half::f16;
+
+pub use convert::{Calibration, Progress, convert};
+pub use error::QuantError;
+pub use file::{Licence, QuantModel, Source};
+pub use plan::{BlockPlan, INT7, INT8, Level, Plan, Precision, Products};
+pub use report::{Agreement, Cosine, Report};
 
 use crate::vit::{self, Config, MlpWeights, Norm, Weights};
 

@@ -1,0 +1,198 @@
+//! `microraptor convert`
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::bail;
+use indicatif::ProgressBar;
+use microraptor::checkpoint::{self, Model};
+use microraptor::engine::is_onnx;
+use microraptor::input::{Image, InputError, PhantomKind, expand, phantom};
+use microraptor::output::check_writable;
+use microraptor::quant::{self, Agreement, BlockPlan, Calibration, Precision, QuantModel, file};
+use microraptor::vit::{Preprocess, Size};
+use serde_json::json;
+
+use super::args::{ConvertArgs, PrecisionArg};
+use super::backbone::{self, SEED};
+use super::progress;
+use super::table::{render, table};
+
+/// Most images that are used of a folder. The Hessians of a ViT-B's widest layer, 3072 inputs, then have twice as many
+/// tokens as inputs at 224 px.
+const MAX_IMAGES: usize = 32;
+
+/// Phantoms where no folder is given.
+const PHANTOMS: usize = 16;
+
+/// Side of a phantom, in pixels.
+const PHANTOM_SIDE: usize = 256;
+
+/// Larger files beside a checkpoint are no licence.
+const MAX_LICENCE: u64 = 256 << 10;
+
+/// Makes a model file.
+pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
+    check_writable(&args.output)?;
+    args.threads.count();
+    let precision = match args.precision {
+        PrecisionArg::Int8 => Precision::Int8,
+        PrecisionArg::Fp16 => Precision::Fp16,
+        PrecisionArg::F32 => Precision::F32,
+    };
+    let model = open(&args.model)?;
+    args.size.grid(model.config.patch)?;
+    let calibration = calibration(args.calibrate.as_deref(), args.size, &model.preprocess)?;
+    let licence = licence_text(&model.source);
+    let bars = Bars::default();
+    let mut model = quant::convert(model, precision, &calibration, licence, &bars)?;
+    bars.finish();
+    file::write(&args.output, &mut model)?;
+    if !model.report.meets_target {
+        log::warn!("the accuracy aimed at was not reached; see the cosines, and give images of your own");
+    }
+
+    let mut out = io::stdout().lock();
+    if args.json {
+        let about = json!({"output": args.output.display().to_string(), "name": model.name,
+            "file_bytes": model.file_bytes, "sha256": model.sha256, "precision": model.precision,
+            "plan": model.plan, "report": model.report, "source": model.source, "licence": model.licence,
+            "tool": model.tool});
+        writeln!(out, "{}", serde_json::to_string_pretty(&about)?)?;
+    } else {
+        print(&model, &args.output, &mut out)?;
+    }
+    Ok(())
+}
+
+/// Reads CHECKPOINT; a model file of ours is none.
+fn open(path: &Path) -> anyhow::Result<Model> {
+    if file::is_ours(path) {
+        bail!("{} is a converted model already; give the checkpoint that it was made from", path.display());
+    }
+    if is_onnx(path) {
+        return open_onnx(path);
+    }
+    match backbone::untrained(path) {
+        Some(name) => Ok(Model::seeded(name, SEED)?),
+        None => {
+            let spinner = progress::spinner(format!("reading {}", path.display()));
+            let model = checkpoint::load(path).map_err(|error| backbone::hint(path, error.into()));
+            spinner.finish_and_clear();
+            model
+        }
+    }
+}
+
+#[cfg(feature = "onnx")]
+fn open_onnx(path: &Path) -> anyhow::Result<Model> {
+    let preprocess = checkpoint::preprocess_beside(path)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match checkpoint::onnx::import(path)? {
+        Some(imported) => Ok(Model::from_onnx(name, path, imported, preprocess)),
+        None => bail!(
+            "{} is not a DINOv3 export, and no other ONNX file can be converted; it runs as it is, in f32",
+            path.display()
+        ),
+    }
+}
+
+#[cfg(not(feature = "onnx"))]
+fn open_onnx(path: &Path) -> anyhow::Result<Model> {
+    bail!("{}: this build cannot read ONNX (it was built with --no-default-features)", path.display())
+}
+
+/// The images of `folder`, or phantoms.
+fn calibration(folder: Option<&Path>, size: Size, preprocess: &Preprocess) -> anyhow::Result<Calibration> {
+    let Some(folder) = folder else {
+        let image = |i: usize| phantom(i as u64, PhantomKind::ALL[i % 3], PHANTOM_SIDE).image;
+        let images = (0..PHANTOMS).map(|i| image(i).tensor(size, preprocess)).collect();
+        return Ok(Calibration { from: "phantoms".into(), images, size });
+    };
+    let files = images_below(folder)?;
+    let count = files.len().min(MAX_IMAGES);
+    let bar = progress::bar(count, "reading images");
+    let mut images = Vec::with_capacity(count);
+    for i in 0..count {
+        images.push(Image::open(&files[i * files.len() / count])?.tensor(size, preprocess));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(Calibration { from: "images".into(), images, size })
+}
+
+/// The images of a folder; where it has none, those of its subfolders, as a labelled data set has them.
+fn images_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let none = match expand(&[folder.to_owned()]) {
+        Err(error @ InputError::NoImages { .. }) => error,
+        other => return Ok(other?),
+    };
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|p| p.is_dir())
+        .collect();
+    folders.sort();
+    let files: Vec<PathBuf> = folders.into_iter().filter_map(|sub| expand(&[sub]).ok()).flatten().collect();
+    if files.is_empty() { Err(none.into()) } else { Ok(files) }
+}
+
+/// The licence that lies beside the checkpoint `source`, if one does.
+fn licence_text(source: &Path) -> Option<String> {
+    let names = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt"];
+    let mut files = names.map(|name| source.with_file_name(name)).into_iter();
+    let file =
+        files.find(|file| std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= MAX_LICENCE))?;
+    std::fs::read_to_string(file).ok()
+}
+
+fn print(model: &QuantModel, output: &Path, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = table(
+        &["block", "qkv", "attention", "proj", "up", "down", "CLS mean", "min", "patch mean", "p1", "min"],
+        6,
+    );
+    let cosines = |a: &Agreement| {
+        [a.cls.mean, a.cls.min, a.patches.mean, a.patches.p1, a.patches.min].map(|c| format!("{c:.6}"))
+    };
+    for (i, (plan, agreement)) in model.plan.blocks.iter().zip(&model.report.blocks).enumerate() {
+        let BlockPlan { qkv, attention, proj, up, down } = plan;
+        let mut row = vec![i.to_string(), qkv.to_string(), attention.to_string()];
+        row.extend([proj, up, down].map(ToString::to_string));
+        row.extend(cosines(agreement));
+        rows.add_row(row);
+    }
+    let mut row = vec!["features".to_owned()];
+    row.resize(6, String::new());
+    row.extend(cosines(&model.report.total));
+    rows.add_row(row);
+    writeln!(out, "{}\n", render(&rows))?;
+    for (key, value) in model.summary() {
+        writeln!(out, "{key:<14}{value}")?;
+    }
+    writeln!(out, "{:<14}{}, {:.1} MB", "written to", output.display(), model.file_bytes as f64 / 1e6)
+}
+
+/// A bar for each stage.
+#[derive(Default)]
+struct Bars(Mutex<Option<ProgressBar>>);
+
+impl Bars {
+    fn finish(&self) {
+        if let Some(bar) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl quant::Progress for Bars {
+    fn stage(&self, name: &str, steps: usize) {
+        self.finish();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress::bar(steps, name));
+    }
+
+    fn step(&self) {
+        if let Some(bar) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            bar.inc(1);
+        }
+    }
+}

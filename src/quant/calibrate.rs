@@ -1,0 +1,232 @@
+//! What each block becomes in int8: its smoothing, its rounded weights at both integer levels, its mean key.
+
+use rayon::prelude::*;
+
+use super::forward::{DenseBlock, Forward, Site, check_finite};
+use super::gptq::{self, Factor};
+use super::linalg::gram;
+use super::smooth::{self, Factors, Inputs, fold};
+use super::{Block, BlockPlan, Float, INT7, INT8, Layer, Level, MlpLayers, Products, QuantError};
+use crate::vit::{self, Config, MlpWeights};
+
+/// Rows of a layer's input on which smoothing is chosen.
+const SAMPLE: usize = 256;
+
+/// A block at every level.
+pub(super) struct Candidates {
+    /// In f32, smoothing folded in.
+    pub smooth: Block,
+    /// Rounded: qkv, proj, up and down, each at Int7 and at Int8; with SwiGLU `up` holds gate and up.
+    rounded: [[Vec<Layer>; 2]; 4],
+}
+
+impl Candidates {
+    /// The block that `plan` describes.
+    pub fn at(&self, plan: &BlockPlan) -> Block {
+        let mut block = self.smooth.clone();
+        let levels = plan.layers();
+        let put = |layers: &mut [&mut Layer], which: usize| {
+            for (i, layer) in layers.iter_mut().enumerate() {
+                match levels[which] {
+                    Level::Int7 => **layer = self.rounded[which][0][i].clone(),
+                    Level::Int8 => **layer = self.rounded[which][1][i].clone(),
+                    Level::Fp16 => super::convert::half_layer(layer),
+                    Level::F32 => {}
+                }
+            }
+        };
+        put(&mut [&mut block.qkv], 0);
+        put(&mut [&mut block.proj], 1);
+        match &mut block.mlp {
+            MlpLayers::Gelu { up, down } => {
+                put(&mut [up], 2);
+                put(&mut [down], 3);
+            }
+            MlpLayers::SwiGlu { gate, up, down } => {
+                put(&mut [gate, up], 2);
+                put(&mut [down], 3);
+            }
+        }
+        block.int8_attention = plan.attention == Products::Int8;
+        block
+    }
+}
+
+/// What the calibration images put into a block's layers, all tokens of all images: `[rows, inputs]`.
+struct Seen {
+    qkv: Vec<f32>,
+    proj: Vec<f32>,
+    up: Vec<f32>,
+    down: Vec<f32>,
+    /// `[rows, dim]`, after rotation.
+    keys: Vec<f32>,
+}
+
+/// Runs the f32 block `reference` on the streams, which move on to its output, and works out its candidates.
+/// `weights` is the same block, LayerScale folded in.
+pub(super) fn candidates(
+    forward: &Forward,
+    config: &Config,
+    index: usize,
+    reference: &Block,
+    weights: &vit::Block,
+    streams: &mut [Vec<f32>],
+) -> Result<Candidates, QuantError> {
+    let seen = observe(forward, config, index, reference, streams)?;
+    let mut weights = weights.clone();
+    let (dim, hidden) = (config.dim, config.hidden);
+    let qkv = Layers { seen: seen.qkv, inputs: dim };
+    let proj = Layers { seen: seen.proj, inputs: dim };
+    let up = Layers { seen: seen.up, inputs: dim };
+    let down = Layers { seen: seen.down, inputs: hidden };
+    let (up_weights, down_weight) = match &weights.mlp {
+        MlpWeights::Gelu { up, down } => (up.weight.clone(), &down.weight),
+        MlpWeights::SwiGlu { gate, up, down } => ([&gate.weight[..], &up.weight[..]].concat(), &down.weight),
+    };
+    let factors = Factors {
+        qkv: qkv.smoothing(&weights.qkv.weight),
+        proj: proj.smoothing(&weights.proj.weight),
+        up: up.smoothing(&up_weights),
+        down: down.smoothing(down_weight),
+    };
+    let hidden_scale = fold(&mut weights, &factors);
+    let rounded = [
+        qkv.rounded(&factors.qkv, &[&weights.qkv]),
+        proj.rounded(&factors.proj, &[&weights.proj]),
+        match &weights.mlp {
+            MlpWeights::Gelu { up: layer, .. } => up.rounded(&factors.up, &[layer]),
+            MlpWeights::SwiGlu { gate, up: layer, .. } => up.rounded(&factors.up, &[gate, layer]),
+        },
+        match &weights.mlp {
+            MlpWeights::Gelu { down: layer, .. } | MlpWeights::SwiGlu { down: layer, .. } => {
+                down.rounded(&factors.down, &[layer])
+            }
+        },
+    ];
+    let float = |layer: vit::Linear| Float::F32.layer(layer);
+    let smooth = Block {
+        norm1: weights.norm1,
+        qkv: float(weights.qkv),
+        int8_attention: false,
+        key_centre: key_centre(&seen.keys, dim, config.head_dim()),
+        proj: float(weights.proj),
+        norm2: weights.norm2,
+        mlp: match weights.mlp {
+            MlpWeights::Gelu { up, down } => MlpLayers::Gelu { up: float(up), down: float(down) },
+            MlpWeights::SwiGlu { gate, up, down } => {
+                MlpLayers::SwiGlu { gate: float(gate), up: float(up), down: float(down) }
+            }
+        },
+        hidden_scale,
+    };
+    Ok(Candidates { smooth, rounded })
+}
+
+/// Runs `reference` on each stream and gathers what its layers see, in the order of the images.
+fn observe(
+    forward: &Forward,
+    config: &Config,
+    index: usize,
+    reference: &Block,
+    streams: &mut [Vec<f32>],
+) -> Result<Seen, QuantError> {
+    let dense = DenseBlock::of(reference);
+    let dim = config.dim;
+    let each = streams
+        .par_iter_mut()
+        .enumerate()
+        .map(|(image, x)| {
+            let mut seen = std::collections::BTreeMap::new();
+            forward.block(&dense, x, &mut |site, values| {
+                let values = match site {
+                    Site::Rotated => values
+                        .chunks_exact(3 * dim)
+                        .flat_map(|row| row[dim..2 * dim].iter().copied())
+                        .collect(),
+                    _ => values.to_vec(),
+                };
+                seen.insert(site, values);
+            });
+            check_finite(x, || format!("block {index}"), image)?;
+            Ok(seen)
+        })
+        .collect::<Result<Vec<_>, QuantError>>()?;
+    let gather = |site: Site| -> Vec<f32> {
+        let mut all = Vec::with_capacity(each.iter().map(|seen| seen[&site].len()).sum());
+        each.iter().for_each(|seen| all.extend_from_slice(&seen[&site]));
+        all
+    };
+    Ok(Seen {
+        qkv: gather(Site::Qkv),
+        proj: gather(Site::Proj),
+        up: gather(Site::Up),
+        down: gather(Site::Down),
+        keys: gather(Site::Rotated),
+    })
+}
+
+/// The layers that read one input.
+struct Layers {
+    /// `[rows, inputs]`
+    seen: Vec<f32>,
+    inputs: usize,
+}
+
+impl Layers {
+    /// The smoothing of their input; `weight` is all their rows.
+    fn smoothing(&self, weight: &[f32]) -> Vec<f32> {
+        let k = self.inputs;
+        let (mut largest, mut mean_square) = (vec![0.0_f32; k], vec![0.0_f32; k]);
+        for row in self.seen.chunks_exact(k) {
+            for ((m, s), v) in largest.iter_mut().zip(&mut mean_square).zip(row) {
+                *m = m.max(v.abs());
+                *s += v * v;
+            }
+        }
+        let rows = self.seen.len() / k;
+        mean_square.iter_mut().for_each(|s| *s /= rows as f32);
+        let count = rows.min(SAMPLE);
+        let row = |i: usize| &self.seen[i * rows / count * k..][..k];
+        let sample: Vec<f32> = (0..count).flat_map(|i| row(i).iter().copied()).collect();
+        let inputs = Inputs { largest: &largest, mean_square: &mean_square, sample: &sample };
+        smooth::best(weight, &inputs, INT7)
+    }
+
+    /// `layers`, into which `factors` are folded already, at Int7 and at Int8.
+    fn rounded(&self, factors: &[f32], layers: &[&vit::Linear]) -> [Vec<Layer>; 2] {
+        let k = self.inputs;
+        let mut hessian = gram(&self.seen, k);
+        for (row, a) in hessian.chunks_exact_mut(k).zip(factors) {
+            row.iter_mut().zip(factors).for_each(|(h, b)| *h /= a * b);
+        }
+        let factor = Factor::new(&hessian, k);
+        [INT7, INT8].map(|limit| {
+            let round = |layer: &&vit::Linear| Layer {
+                weight: gptq::round(&layer.weight, &factor, limit),
+                bias: layer.bias.clone(),
+            };
+            layers.iter().map(round).collect()
+        })
+    }
+}
+
+/// The mean key, `[dim]`, of `keys`, `[rows, dim]`; empty where keys are no smaller without it.
+fn key_centre(keys: &[f32], dim: usize, head_dim: usize) -> Vec<f32> {
+    let mut mean = vec![0.0_f64; dim];
+    for row in keys.chunks_exact(dim) {
+        mean.iter_mut().zip(row).for_each(|(m, k)| *m += f64::from(*k));
+    }
+    let rows = (keys.len() / dim) as f64;
+    let centre: Vec<f32> = mean.iter().map(|m| (m / rows) as f32).collect();
+    let largest = |centre: &dyn Fn(usize) -> f32| -> f64 {
+        keys.chunks_exact(head_dim)
+            .enumerate()
+            .map(|(i, head)| {
+                let first = i * head_dim % dim;
+                let size = |(c, k): (usize, &f32)| (k - centre(first + c)).abs();
+                f64::from(head.iter().enumerate().map(size).fold(0.0, f32::max))
+            })
+            .sum()
+    };
+    if largest(&|c| centre[c]) < largest(&|_| 0.0) { centre } else { Vec::new() }
+}

@@ -1,0 +1,56 @@
+//! What can be wrong with a conversion, or with a model file.
+
+use std::path::PathBuf;
+
+use crate::checkpoint::CheckpointError;
+use crate::output::OutputError;
+use crate::vit::{SizeError, WeightsError};
+
+/// Why a model cannot be converted, written or read. Each message is one line.
+#[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the fields are what their names say: the file, the tensor, the values compared"
+)]
+pub enum QuantError {
+    /// The file is no safetensors file, or is cut short.
+    #[error(transparent)]
+    Container(#[from] CheckpointError),
+    /// A safetensors file, but not one that [`convert`](super::convert()) wrote.
+    #[error("{}: not a Microraptor model file; make one with `microraptor convert`", path.display())]
+    NotOurs { path: PathBuf },
+    /// Written by a later program.
+    #[error(
+        "{}: a model file of version {found}, and this program reads version {}; convert the checkpoint again, or \
+         take a newer program",
+        path.display(),
+        super::file::VERSION
+    )]
+    Version { path: PathBuf, found: String },
+    /// The contents are not those that were written.
+    #[error("{}: the contents do not match the digest inside; the file is damaged, fetch or convert it again", path.display())]
+    Digest { path: PathBuf },
+    /// An entry of the metadata is absent or makes no sense.
+    #[error("{}: the {key} in the metadata {problem}; convert the checkpoint again", path.display())]
+    Metadata { path: PathBuf, key: &'static str, problem: String },
+    /// A tensor is absent, superfluous, of the wrong type or shape, or holds a value that it must not.
+    #[error("{}: tensor {tensor} {problem}; convert the checkpoint again", path.display())]
+    Tensor { path: PathBuf, tensor: String, problem: String },
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(#[from] OutputError),
+    /// The input size of calibration does not suit the model.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// The weights contradict their architecture.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Nothing to calibrate on.
+    #[error("no images to calibrate on; give at least one")]
+    NoImages,
+    /// The network gives a NaN or an infinity on a calibration image.
+    #[error(
+        "{layer}: the output on calibration image {image} holds a NaN or an infinity; these weights are unusable"
+    )]
+    NonFinite { layer: String, image: usize },
+}

@@ -1,0 +1,115 @@
+//! The tensors of a network, in the order of the file.
+
+use half::f16;
+use safetensors::Dtype;
+
+use crate::quant::{Layer, Matrix, MlpLayers, Network};
+use crate::vit::{Config, Norm};
+
+/// A tensor's values, borrowed.
+#[derive(Clone, Copy)]
+pub(super) enum View<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    I8(&'a [i8]),
+}
+
+/// A tensor.
+pub(super) struct Tensor<'a> {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub values: View<'a>,
+}
+
+impl View<'_> {
+    pub fn dtype(&self) -> Dtype {
+        match self {
+            View::F32(_) => Dtype::F32,
+            View::F16(_) => Dtype::F16,
+            View::I8(_) => Dtype::I8,
+        }
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            View::F32(v) => 4 * v.len(),
+            View::F16(v) => 2 * v.len(),
+            View::I8(v) => v.len(),
+        }
+    }
+
+    /// Little-endian.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            View::F32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            View::F16(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            View::I8(v) => v.iter().map(|&v| v as u8).collect(),
+        }
+    }
+}
+
+/// Every tensor of `network` that is not empty, those of wider types first, so that each begins at a multiple of its
+/// type's size.
+pub(super) fn tensors(network: &Network) -> Vec<Tensor<'_>> {
+    let mut list = List(Vec::new());
+    let Config { dim, hidden, patch, .. } = network.config;
+    list.layer("patch", &network.patch, dim, 3 * patch * patch);
+    list.floats("cls", &[dim], &network.cls);
+    list.floats("registers", &[network.config.registers, dim], &network.registers);
+    list.floats("positions", &[network.positions.len() / dim, dim], &network.positions);
+    list.floats("rope_periods", &[network.rope_periods.len()], &network.rope_periods);
+    for (i, block) in network.blocks.iter().enumerate() {
+        let at = |name: &str| format!("blocks.{i}.{name}");
+        list.norm(&at("norm1"), &block.norm1);
+        list.layer(&at("qkv"), &block.qkv, 3 * dim, dim);
+        list.floats(&at("key_centre"), &[dim], &block.key_centre);
+        list.layer(&at("proj"), &block.proj, dim, dim);
+        list.norm(&at("norm2"), &block.norm2);
+        let (gate, up, down) = match &block.mlp {
+            MlpLayers::Gelu { up, down } => (None, up, down),
+            MlpLayers::SwiGlu { gate, up, down } => (Some(gate), up, down),
+        };
+        if let Some(gate) = gate {
+            list.layer(&at("mlp.gate"), gate, hidden, dim);
+        }
+        list.layer(&at("mlp.up"), up, hidden, dim);
+        list.floats(&at("hidden_scale"), &[hidden], &block.hidden_scale);
+        list.layer(&at("mlp.down"), down, dim, hidden);
+    }
+    list.norm("norm", &network.norm);
+    list.0.sort_by_key(|tensor| std::cmp::Reverse(tensor.values.dtype().bitsize()));
+    list.0
+}
+
+struct List<'a>(Vec<Tensor<'a>>);
+
+impl<'a> List<'a> {
+    fn push(&mut self, name: String, shape: &[usize], values: View<'a>) {
+        self.0.push(Tensor { name, shape: shape.to_vec(), values });
+    }
+
+    fn floats(&mut self, name: &str, shape: &[usize], values: &'a [f32]) {
+        if !values.is_empty() {
+            self.push(name.to_owned(), shape, View::F32(values));
+        }
+    }
+
+    fn norm(&mut self, name: &str, norm: &'a Norm) {
+        self.floats(&format!("{name}.weight"), &[norm.weight.len()], &norm.weight);
+        self.floats(&format!("{name}.bias"), &[norm.bias.len()], &norm.bias);
+    }
+
+    fn layer(&mut self, name: &str, layer: &'a Layer, outputs: usize, inputs: usize) {
+        let (weight, shape) = (format!("{name}.weight"), [outputs, inputs]);
+        match &layer.weight {
+            Matrix::F32(values) => self.push(weight, &shape, View::F32(values)),
+            Matrix::F16(values) => self.push(weight, &shape, View::F16(values)),
+            Matrix::Int8 { values, scales } => {
+                self.push(weight, &shape, View::I8(values));
+                self.floats(&format!("{name}.scales"), &[outputs], scales);
+            }
+        }
+        self.floats(&format!("{name}.bias"), &[outputs], &layer.bias);
+    }
+}

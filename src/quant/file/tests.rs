@@ -1,0 +1,210 @@
+//! Files of a tiny network: what is written is read, and nothing else is.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::quant::*;
+use crate::vit::{Config, Mlp, Positions, Size, seeded_weights};
+
+pub(crate) fn tiny(mlp: Mlp, registers: usize, positions: Positions) -> Config {
+    Config {
+        dim: 8,
+        depth: 2,
+        heads: 2,
+        patch: 2,
+        mlp,
+        hidden: 12,
+        registers,
+        positions,
+        layer_scale: true,
+        norm_eps: 1e-5,
+    }
+}
+
+fn cosine() -> Agreement {
+    let cosine = Cosine { mean: 0.9999, p1: 0.999, min: 0.99 };
+    Agreement { cls: cosine, patches: cosine }
+}
+
+/// A model of `config` with a matrix of each kind.
+fn model(config: &Config) -> QuantModel {
+    let mut network = Network::from_weights(config, seeded_weights(config, 3), Float::F16);
+    let int8 = |layer: &mut Layer, limit: i8| {
+        let Matrix::F16(values) = &layer.weight else { unreachable!() };
+        let (outputs, n) = (layer.bias.len(), values.len());
+        let values = (0..n).map(|i| (i % (2 * limit as usize + 1)) as i8 - limit).map(|v| v.max(-limit));
+        layer.weight = Matrix::Int8 { values: values.collect(), scales: vec![0.01; outputs] };
+    };
+    let block = &mut network.blocks[1];
+    int8(&mut block.qkv, INT7);
+    block.int8_attention = true;
+    block.key_centre = (0..config.dim).map(|i| i as f32).collect();
+    block.hidden_scale = vec![0.5; config.hidden];
+    match &mut block.mlp {
+        MlpLayers::Gelu { up, .. } => int8(up, INT7),
+        MlpLayers::SwiGlu { gate, up, .. } => [gate, up].into_iter().for_each(|layer| int8(layer, INT7)),
+    }
+    QuantModel {
+        name: "tiny".into(),
+        plan: Plan::of(&network),
+        network,
+        preprocess: crate::vit::Preprocess::IMAGENET,
+        precision: Precision::Int8,
+        source: Source {
+            file: "model.safetensors".into(),
+            sha256: "ab".repeat(32),
+            naming: "timm".into(),
+            untrained: false,
+        },
+        licence: Some(Licence {
+            name: "MIT".into(),
+            url: "https://example.org".into(),
+            text: Some("You may \"digest\":\"it\".\n".into()),
+        }),
+        report: Report {
+            images_from: "phantoms".into(),
+            images: 1,
+            size: Size::square(4).to_string(),
+            blocks: vec![cosine(); 2],
+            total: cosine(),
+            meets_target: true,
+        },
+        tool: TOOL.into(),
+        sha256: String::new(),
+        file_bytes: 0,
+    }
+}
+
+fn written(model: &mut QuantModel) -> (TempDir, PathBuf, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    write(&path, model).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    (folder, path, bytes)
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let learned = Positions::Learned { rows: 2, cols: 3 };
+    for (mlp, registers, positions) in
+        [(Mlp::Gelu, 4, Positions::Rope), (Mlp::SwiGlu, 1, Positions::Rope), (Mlp::Gelu, 0, learned)]
+    {
+        let config = tiny(mlp, registers, positions);
+        let mut model = model(&config);
+        let (_folder, path, bytes) = written(&mut model);
+        assert!(is_ours(&path));
+        assert_eq!(read(&path).unwrap(), model);
+        assert_eq!(
+            model.sha256,
+            crate::checkpoint::file::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes))
+        );
+        assert_eq!(model.file_bytes, bytes.len() as u64);
+        // The format's own library reads it too, and finds the data aligned.
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(tensors.tensor("blocks.1.qkv.weight").unwrap().dtype(), safetensors::Dtype::I8);
+        let again = written(&mut model).2;
+        assert_eq!(again, bytes, "the same model, the same bytes");
+    }
+}
+
+#[test]
+fn every_flipped_byte_is_noticed() {
+    let mut model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
+    let (_folder, path, bytes) = written(&mut model);
+    for i in 0..bytes.len() {
+        // A bit that keeps JSON readable more often than not, and one that does not.
+        for flip in [0x01, 0x80] {
+            let mut damaged = bytes.clone();
+            damaged[i] ^= flip;
+            std::fs::write(&path, &damaged).unwrap();
+            let error = read(&path).expect_err("damage").to_string();
+            assert!(error.contains("m.safetensors") && !error.contains('\n'), "byte {i}: {error}");
+        }
+    }
+    for keep in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..keep]).unwrap();
+        assert!(read(&path).is_err(), "{keep} bytes");
+    }
+    let longer = [&bytes[..], &[0]].concat();
+    std::fs::write(&path, longer).unwrap();
+    assert!(read(&path).is_err());
+}
+
+/// The message for a file whose model went through `change` and was sealed again.
+fn refusal(change: impl FnOnce(&mut QuantModel)) -> String {
+    let mut model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
+    change(&mut model);
+    let (_folder, path, _) = written(&mut model);
+    read(&path).expect_err("a wrong model").to_string()
+}
+
+#[test]
+fn names_the_tensor_that_is_wrong() {
+    let qkv = |model: &mut QuantModel, f: &dyn Fn(&mut Vec<i8>, &mut Vec<f32>)| {
+        let Matrix::Int8 { values, scales } = &mut model.network.blocks[1].qkv.weight else { unreachable!() };
+        f(values, scales);
+    };
+    let message = refusal(|m| qkv(m, &|values, _| values[3] = -128));
+    assert!(message.contains("blocks.1.qkv.weight holds -128 at index 3"), "{message}");
+    let message = refusal(|m| qkv(m, &|values, _| values[3] = 64));
+    assert!(message.contains("blocks.1.qkv.weight holds 64"), "{message}");
+    let message = refusal(|m| qkv(m, &|_, scales| scales[2] = 0.0));
+    assert!(message.contains("blocks.1.qkv.scales holds 0"), "{message}");
+    let message = refusal(|m| m.network.norm.bias[1] = f32::NAN);
+    assert!(message.contains("norm.bias") && message.contains("index 1"), "{message}");
+    let message = refusal(|m| m.network.blocks[0].qkv.bias.clear());
+    assert!(message.contains("blocks.0.qkv.bias is missing"), "{message}");
+    let message = refusal(|m| m.network.positions = vec![0.0; 8]);
+    assert!(message.contains("positions belongs to no part"), "{message}");
+    let message = refusal(|m| m.plan.blocks[0].proj = Level::Int7);
+    assert!(message.contains("blocks.0.proj.weight is not int7"), "{message}");
+    let message = refusal(|m| m.plan.blocks.truncate(1));
+    assert!(message.contains("plan") && message.contains("1 blocks"), "{message}");
+    let message = refusal(|m| m.network.config.heads = 3);
+    assert!(message.contains("architecture"), "{message}");
+}
+
+#[test]
+fn refuses_another_version_and_other_files() {
+    let mut model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
+    let (folder, path, bytes) = written(&mut model);
+    let replaced = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        let mut changed = bytes.clone();
+        changed[at..at + to.len()].copy_from_slice(to.as_bytes());
+        std::fs::write(&path, changed).unwrap();
+        read(&path).unwrap_err().to_string()
+    };
+    assert!(replaced("model\":\"1\"", "model\":\"2\"").contains("version 2"));
+    let message = replaced("\"digest\":\"", "\"digesT\":\"");
+    assert!(message.contains("digest") && message.contains("missing"), "{message}");
+    let other = folder.path().join("other.safetensors");
+    std::fs::write(&other, safetensors::serialize([("a", &View)], None).unwrap()).unwrap();
+    assert!(!is_ours(&other) && !is_ours(folder.path()));
+    assert!(matches!(read(&other), Err(QuantError::NotOurs { .. })));
+    assert!(read(&folder.path().join("nowhere")).is_err());
+}
+
+/// A tensor of one byte.
+struct View;
+
+impl safetensors::View for &View {
+    fn dtype(&self) -> safetensors::Dtype {
+        safetensors::Dtype::I8
+    }
+
+    fn shape(&self) -> &[usize] {
+        &[1]
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        vec![1].into()
+    }
+
+    fn data_len(&self) -> usize {
+        1
+    }
+}

@@ -1,0 +1,248 @@
+//! A forward pass block by block, in f32 with the roundings of int8 put in by hand: for calibration and for the search.
+//!
+//! One image at a time on the caller's thread, so that a sum is the same for any number of threads: many images are
+//! many tasks. What a device computes differs from this by f32 rounding alone; the accuracy that is reported is
+//! measured with the device's own kernels.
+
+use std::borrow::Cow;
+
+use super::fake_attention::{self, Heads};
+use super::{Block, Layer, Matrix, MlpLayers, Network, QuantError};
+use crate::kernels::{activation, attention, matmul, norm, patches, rope};
+use crate::vit::{Config, Norm, Positions, RopeTable, Size, SizeError, Weights, learned_positions};
+
+/// A dense layer, dequantised.
+pub(super) struct Dense<'a> {
+    pub weight: Cow<'a, [f32]>,
+    pub bias: &'a [f32],
+    /// Whether each row of its input is rounded to 8 bits.
+    pub round_input: bool,
+}
+
+/// The feed-forward half of a [`Blockwise`].
+pub(super) enum DenseMlp<'a> {
+    Gelu { up: Dense<'a>, down: Dense<'a> },
+    SwiGlu { gate: Dense<'a>, up: Dense<'a>, down: Dense<'a> },
+}
+
+/// A block, dequantised.
+pub(super) struct DenseBlock<'a> {
+    pub norm1: &'a Norm,
+    pub qkv: Dense<'a>,
+    pub int8_attention: bool,
+    pub key_centre: &'a [f32],
+    pub proj: Dense<'a>,
+    pub norm2: &'a Norm,
+    pub mlp: DenseMlp<'a>,
+    pub hidden_scale: &'a [f32],
+}
+
+/// Where an activation is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Site {
+    /// Input of qkv: `[tokens, dim]`.
+    Qkv,
+    /// Queries, keys and values after rotation: `[tokens, 3 * dim]`.
+    Rotated,
+    /// Input of proj: `[tokens, dim]`.
+    Proj,
+    /// Input of up and gate: `[tokens, dim]`.
+    Up,
+    /// Input of down: `[tokens, hidden]`.
+    Down,
+}
+
+impl<'a> Dense<'a> {
+    pub fn of(layer: &'a Layer) -> Dense<'a> {
+        let weight = match &layer.weight {
+            Matrix::F32(values) => Cow::Borrowed(values.as_slice()),
+            Matrix::F16(values) => Cow::Owned(values.iter().map(|v| v.to_f32()).collect()),
+            Matrix::Int8 { values, scales } => {
+                let inputs = values.len() / scales.len();
+                let rows = values.chunks_exact(inputs).zip(scales);
+                Cow::Owned(rows.flat_map(|(row, &s)| row.iter().map(move |&v| f32::from(v) * s)).collect())
+            }
+        };
+        let round_input = matches!(layer.weight, Matrix::Int8 { .. });
+        Dense { weight, bias: &layer.bias, round_input }
+    }
+
+    /// `x W^T + b`, `x: [tokens, inputs]`.
+    fn run(&self, x: &[f32]) -> Vec<f32> {
+        let outputs = self.bias.len();
+        let inputs = self.weight.len() / outputs;
+        let mut out = vec![0.0; x.len() / inputs * outputs];
+        if self.round_input {
+            let mut rounded = x.to_vec();
+            round_rows(&mut rounded, inputs);
+            matmul::linear(&rounded, &self.weight, self.bias, &mut out, 1);
+        } else {
+            matmul::linear(x, &self.weight, self.bias, &mut out, 1);
+        }
+        out
+    }
+}
+
+impl<'a> DenseBlock<'a> {
+    pub fn of(block: &'a Block) -> DenseBlock<'a> {
+        DenseBlock {
+            norm1: &block.norm1,
+            qkv: Dense::of(&block.qkv),
+            int8_attention: block.int8_attention,
+            key_centre: &block.key_centre,
+            proj: Dense::of(&block.proj),
+            norm2: &block.norm2,
+            mlp: match &block.mlp {
+                MlpLayers::Gelu { up, down } => DenseMlp::Gelu { up: Dense::of(up), down: Dense::of(down) },
+                MlpLayers::SwiGlu { gate, up, down } => {
+                    DenseMlp::SwiGlu { gate: Dense::of(gate), up: Dense::of(up), down: Dense::of(down) }
+                }
+            },
+            hidden_scale: &block.hidden_scale,
+        }
+    }
+}
+
+/// Rounds each row of `x`, `[rows, width]`, to 256 levels from the smallest value (or 0) to the largest (or 0).
+pub(super) fn round_rows(x: &mut [f32], width: usize) {
+    for row in x.chunks_exact_mut(width) {
+        let (low, high) = row.iter().fold((0.0_f32, 0.0_f32), |(low, high), &v| (low.min(v), high.max(v)));
+        let scale = (high - low) / 255.0;
+        if scale == 0.0 {
+            continue;
+        }
+        let (inverse, zero) = (1.0 / scale, (-low / scale).round_ties_even());
+        for v in row {
+            *v = (((*v * inverse).round_ties_even() + zero).clamp(0.0, 255.0) - zero) * scale;
+        }
+    }
+}
+
+/// What one input size fixes.
+pub(super) struct Forward {
+    config: Config,
+    rows: usize,
+    cols: usize,
+    rope: Option<RopeTable>,
+    positions: Vec<f32>,
+}
+
+impl Forward {
+    pub fn new(network: &Network, size: Size) -> Result<Forward, SizeError> {
+        let config = network.config;
+        let (rows, cols) = size.grid(config.patch)?;
+        let (rope, positions) = match config.positions {
+            Positions::Rope => (Some(RopeTable::new(&network.rope_periods, rows, cols)), Vec::new()),
+            Positions::Learned { .. } => (None, learned_positions(&config, &positions_of(network), size)?),
+        };
+        Ok(Forward { config, rows, cols, rope, positions })
+    }
+
+    /// Pixels `[3, height, width]` to the residual stream `[tokens, dim]`.
+    pub fn embed(&self, network: &Network, pixels: &[f32]) -> Vec<f32> {
+        let Config { dim, patch, .. } = self.config;
+        let count = self.rows * self.cols;
+        let mut cut = vec![0.0; count * 3 * patch * patch];
+        patches::cut(pixels, self.rows, self.cols, patch, &mut cut);
+        let mut x = network.cls.clone();
+        x.extend_from_slice(&network.registers);
+        x.extend(Dense::of(&network.patch).run(&cut));
+        if !self.positions.is_empty() {
+            let (cls, grid) = self.positions.split_at(dim);
+            add(&mut x[..dim], cls);
+            add(&mut x[self.config.prefix() * dim..], grid);
+        }
+        x
+    }
+
+    /// One block, in place; `observe` sees the input of each layer.
+    pub fn block(&self, block: &DenseBlock, x: &mut [f32], observe: &mut dyn FnMut(Site, &[f32])) {
+        let normed = self.norm(block.norm1, x);
+        observe(Site::Qkv, &normed);
+        let heads = self.attention(block, &normed, observe);
+        observe(Site::Proj, &heads);
+        add(x, &block.proj.run(&heads));
+
+        let normed = self.norm(block.norm2, x);
+        observe(Site::Up, &normed);
+        let (mut hidden, down) = match &block.mlp {
+            DenseMlp::Gelu { up, down } => {
+                let mut hidden = up.run(&normed);
+                activation::gelu(&mut hidden, 1);
+                (hidden, down)
+            }
+            DenseMlp::SwiGlu { gate, up, down } => {
+                let mut hidden = gate.run(&normed);
+                activation::silu_times(&mut hidden, &up.run(&normed), 1);
+                (hidden, down)
+            }
+        };
+        if !block.hidden_scale.is_empty() {
+            for row in hidden.chunks_exact_mut(self.config.hidden) {
+                row.iter_mut().zip(block.hidden_scale).for_each(|(v, s)| *v *= s);
+            }
+        }
+        observe(Site::Down, &hidden);
+        add(x, &down.run(&hidden));
+    }
+
+    fn attention(
+        &self,
+        block: &DenseBlock,
+        normed: &[f32],
+        observe: &mut dyn FnMut(Site, &[f32]),
+    ) -> Vec<f32> {
+        let Config { dim, heads, .. } = self.config;
+        let (tokens, head_dim) = (normed.len() / dim, self.config.head_dim());
+        let mut qkv = block.qkv.run(normed);
+        if let Some(RopeTable { cos, sin, .. }) = &self.rope {
+            rope::rotate(&mut qkv, dim, head_dim, self.config.prefix(), cos, sin, 1);
+        }
+        observe(Site::Rotated, &qkv);
+        if block.int8_attention {
+            return fake_attention::attention(&qkv, Heads { tokens, heads, head_dim }, block.key_centre);
+        }
+        let (mut by_head, mut out) = (vec![0.0; tokens * dim], vec![0.0; tokens * dim]);
+        let mut scores = vec![0.0; attention::scores_len(tokens)];
+        let dims = attention::Dims { tokens, heads, head_dim };
+        attention::attention(&qkv, dims, &mut by_head, &mut scores, &mut out, 1);
+        out
+    }
+
+    /// LayerNorm of every token.
+    pub fn norm(&self, norm: &Norm, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; x.len()];
+        norm::layer_norm(x, &norm.weight, &norm.bias, self.config.norm_eps, &mut out, 1);
+        out
+    }
+}
+
+fn add(x: &mut [f32], y: &[f32]) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+}
+
+/// Refuses a NaN or an infinity in `x`, which calibration image `image` gave after `layer`.
+pub(super) fn check_finite(
+    x: &[f32],
+    layer: impl FnOnce() -> String,
+    image: usize,
+) -> Result<(), QuantError> {
+    if x.iter().all(|v| v.is_finite()) {
+        Ok(())
+    } else {
+        Err(QuantError::NonFinite { layer: layer(), image })
+    }
+}
+
+/// [`learned_positions`] asks for whole weights and looks at their positions alone.
+fn positions_of(network: &Network) -> Weights {
+    Weights {
+        patch: Default::default(),
+        cls: Vec::new(),
+        registers: Vec::new(),
+        positions: network.positions.clone(),
+        rope_periods: Vec::new(),
+        blocks: Vec::new(),
+        norm: Norm::default(),
+    }
+}

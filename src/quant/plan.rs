@@ -1,0 +1,191 @@
+//! Which part of a network is held in which precision.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Block, Layer, Matrix, MlpLayers, Network};
+
+/// The largest magnitude of a weight at [`Level::Int7`]: the sum of two products with bytes, 2 * 255 * 63, fits i16.
+pub const INT7: i8 = 63;
+
+/// The largest magnitude of a weight at [`Level::Int8`].
+pub const INT8: i8 = 127;
+
+/// What a file holds as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Everything in single precision.
+    F32,
+    /// Matrices in half precision.
+    Fp16,
+    /// Matrices in int8 where that is accurate enough.
+    Int8,
+}
+
+/// How the matrix of one layer is held, the cheapest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Int8 within [`INT7`]: faster on CPUs without dot-product instructions.
+    Int7,
+    /// Int8 within [`INT8`].
+    Int8,
+    /// Half precision.
+    Fp16,
+    /// Single precision.
+    F32,
+}
+
+/// How the products of attention are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Products {
+    /// In integers.
+    Int8,
+    /// In floating point.
+    Float,
+}
+
+/// The levels of one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockPlan {
+    /// Query, key and value.
+    pub qkv: Level,
+    /// Both products of attention.
+    pub attention: Products,
+    /// Output projection of attention.
+    pub proj: Level,
+    /// The MLP's `up`, and `gate` where there is one.
+    pub up: Level,
+    /// The MLP's `down`.
+    pub down: Level,
+}
+
+/// The levels of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Patch embedding: F32 or F16.
+    pub patch: Level,
+    /// The encoder.
+    pub blocks: Vec<BlockPlan>,
+}
+
+impl Level {
+    /// The level that `layer` is at.
+    pub fn of(layer: &Layer) -> Level {
+        match &layer.weight {
+            Matrix::F32(_) => Level::F32,
+            Matrix::F16(_) => Level::Fp16,
+            Matrix::Int8 { values, .. } if values.iter().all(|v| (-INT7..=INT7).contains(v)) => Level::Int7,
+            Matrix::Int8 { .. } => Level::Int8,
+        }
+    }
+
+    /// The largest magnitude of a weight, if the level is an integer one.
+    pub const fn limit(self) -> Option<i8> {
+        match self {
+            Level::Int7 => Some(INT7),
+            Level::Int8 => Some(INT8),
+            Level::Fp16 | Level::F32 => None,
+        }
+    }
+}
+
+impl Plan {
+    /// What `network` is held in.
+    pub fn of(network: &Network) -> Plan {
+        Plan { patch: Level::of(&network.patch), blocks: network.blocks.iter().map(BlockPlan::of).collect() }
+    }
+
+    /// How many of the blocks' layers are at each level, and how many attentions are in integers.
+    fn counts(&self) -> ([usize; 4], usize) {
+        let mut counts = [0; 4];
+        for block in &self.blocks {
+            for level in block.layers() {
+                counts[level as usize] += 1;
+            }
+        }
+        let int8 = self.blocks.iter().filter(|block| block.attention == Products::Int8).count();
+        (counts, int8)
+    }
+}
+
+impl BlockPlan {
+    fn of(block: &Block) -> BlockPlan {
+        let (up, down) = match &block.mlp {
+            MlpLayers::Gelu { up, down } => (Level::of(up), down),
+            MlpLayers::SwiGlu { gate, up, down } => (Level::of(gate).max(Level::of(up)), down),
+        };
+        BlockPlan {
+            qkv: Level::of(&block.qkv),
+            attention: if block.int8_attention { Products::Int8 } else { Products::Float },
+            proj: Level::of(&block.proj),
+            up,
+            down: Level::of(down),
+        }
+    }
+
+    /// The levels of qkv, proj, up and down.
+    pub fn layers(&self) -> [Level; 4] {
+        [self.qkv, self.proj, self.up, self.down]
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Precision::F32 => "f32",
+            Precision::Fp16 => "fp16",
+            Precision::Int8 => "int8",
+        })
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Level::Int7 => "int7",
+            Level::Int8 => "int8",
+            Level::Fp16 => "fp16",
+            Level::F32 => "f32",
+        })
+    }
+}
+
+impl fmt::Display for Products {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Products::Int8 => "int8",
+            Products::Float => "float",
+        })
+    }
+}
+
+/// One line: `layers 40 int7, 4 int8, 4 fp16; attention 12 int8; patch embedding fp16`.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (counts, int8) = self.counts();
+        let levels = [Level::Int7, Level::Int8, Level::Fp16, Level::F32];
+        let layers: Vec<String> = levels
+            .into_iter()
+            .filter(|&level| counts[level as usize] > 0)
+            .map(|level| format!("{} {level}", counts[level as usize]))
+            .collect();
+        let attention: Vec<String> = [(int8, "int8"), (self.blocks.len() - int8, "float")]
+            .into_iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, name)| format!("{n} {name}"))
+            .collect();
+        write!(
+            f,
+            "layers {}; attention {}; patch embedding {}",
+            layers.join(", "),
+            attention.join(", "),
+            self.patch
+        )
+    }
+}

@@ -1,0 +1,146 @@
+//! Smoothing: channels of an activation that are large are made small, and the weights that read them large, so that 8
+//! bits serve both (SmoothQuant, arXiv 2211.10438).
+
+use rayon::prelude::*;
+
+use super::forward::round_rows;
+use super::gptq::{nearest, scales};
+use crate::kernels::matmul;
+use crate::vit::{Block, MlpWeights, Norm};
+
+/// Exponents that are tried; without smoothing comes first, so that it wins a draw.
+const EXPONENTS: [Option<f32>; 5] = [None, Some(0.3), Some(0.5), Some(0.7), Some(0.85)];
+
+/// Factors further than this from their geometric mean help nobody and cost fp16 its range.
+const MAX_FACTOR: f32 = 1e4;
+
+/// Divides by `factors`, `[inputs]`, what comes out of a norm.
+pub(super) fn fold_norm(norm: &mut Norm, factors: &[f32]) {
+    for ((w, b), s) in norm.weight.iter_mut().zip(&mut norm.bias).zip(factors) {
+        *w /= s;
+        *b /= s;
+    }
+}
+
+/// Divides output channels from `first` on.
+pub(super) fn fold_outputs(layer: &mut crate::vit::Linear, first: usize, factors: &[f32]) {
+    let inputs = layer.weight.len() / layer.bias.len();
+    let rows = layer.weight.chunks_exact_mut(inputs).zip(&mut layer.bias).skip(first);
+    for ((row, bias), s) in rows.zip(factors) {
+        row.iter_mut().for_each(|w| *w /= s);
+        *bias /= s;
+    }
+}
+
+/// Multiplies input channels.
+pub(super) fn fold_inputs(weight: &mut [f32], factors: &[f32]) {
+    for row in weight.chunks_exact_mut(factors.len()) {
+        row.iter_mut().zip(factors).for_each(|(w, s)| *w *= s);
+    }
+}
+
+/// Factors for each input of a block's layers.
+#[derive(Clone, Debug)]
+pub(super) struct Factors {
+    pub qkv: Vec<f32>,
+    pub proj: Vec<f32>,
+    pub up: Vec<f32>,
+    pub down: Vec<f32>,
+}
+
+/// Folds `factors` into `block`, whose LayerScale is folded already; returns the block's hidden scale, empty with
+/// SwiGLU. The block computes what it did before, to rounding.
+pub(super) fn fold(block: &mut Block, factors: &Factors) -> Vec<f32> {
+    let dim = block.proj.bias.len();
+    fold_norm(&mut block.norm1, &factors.qkv);
+    fold_inputs(&mut block.qkv.weight, &factors.qkv);
+    // Attention mixes tokens, not channels: a factor on a value's channel comes out on the same channel.
+    fold_outputs(&mut block.qkv, 2 * dim, &factors.proj);
+    fold_inputs(&mut block.proj.weight, &factors.proj);
+    fold_norm(&mut block.norm2, &factors.up);
+    match &mut block.mlp {
+        MlpWeights::Gelu { up, down } => {
+            fold_inputs(&mut up.weight, &factors.up);
+            fold_inputs(&mut down.weight, &factors.down);
+            factors.down.iter().map(|s| 1.0 / s).collect()
+        }
+        MlpWeights::SwiGlu { gate, up, down } => {
+            fold_inputs(&mut gate.weight, &factors.up);
+            fold_inputs(&mut up.weight, &factors.up);
+            fold_outputs(up, 0, &factors.down);
+            fold_inputs(&mut down.weight, &factors.down);
+            Vec::new()
+        }
+    }
+}
+
+/// The inputs of a layer as calibration saw them.
+pub(super) struct Inputs<'a> {
+    /// `[inputs]`: largest magnitude of each channel.
+    pub largest: &'a [f32],
+    /// `[inputs]`: mean square of each channel.
+    pub mean_square: &'a [f32],
+    /// `[rows, inputs]`: some of the rows.
+    pub sample: &'a [f32],
+}
+
+/// The factors for a layer of `weight`, `[outputs, inputs]`, with which its outputs on the sample err least once both
+/// inputs and weights are rounded, weights to `-limit..=limit`.
+pub(super) fn best(weight: &[f32], inputs: &Inputs, limit: i8) -> Vec<f32> {
+    let k = inputs.largest.len();
+    let largest_weight = weight.chunks_exact(k).fold(vec![0.0_f32; k], |mut max, row| {
+        max.iter_mut().zip(row).for_each(|(m, w)| *m = m.max(w.abs()));
+        max
+    });
+    let outputs = weight.len() / k;
+    let rows = inputs.sample.len() / k;
+    let mut exact = vec![0.0; rows * outputs];
+    matmul::accumulate(inputs.sample, weight, outputs, &mut exact, 1);
+    let tried: Vec<(f64, Vec<f32>)> = EXPONENTS
+        .par_iter()
+        .map(|exponent| {
+            let factors = exponent.map_or(vec![1.0; k], |a| factors(inputs.largest, &largest_weight, a));
+            (rounding_error(weight, inputs, &factors, limit, &exact), factors)
+        })
+        .collect();
+    let best = tried.into_iter().reduce(|best, next| if next.0 < best.0 { next } else { best });
+    best.expect("some exponents").1
+}
+
+/// `largest^a / weight^(1 - a)`, around 1.
+fn factors(largest: &[f32], weight: &[f32], a: f32) -> Vec<f32> {
+    let positive = |v: &[f32]| v.iter().fold(0.0_f32, |m, v| m.max(*v)).max(f32::MIN_POSITIVE.sqrt()) * 1e-6;
+    let (least_input, least_weight) = (positive(largest), positive(weight));
+    let log = |x: f32, w: f32| {
+        f64::from(a) * f64::from(x.max(least_input)).ln()
+            - f64::from(1.0 - a) * f64::from(w.max(least_weight)).ln()
+    };
+    let logs: Vec<f64> = largest.iter().zip(weight).map(|(&x, &w)| log(x, w)).collect();
+    let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+    logs.iter().map(|l| ((l - mean).exp() as f32).clamp(1.0 / MAX_FACTOR, MAX_FACTOR)).collect()
+}
+
+/// Mean over the sample of the squared relative error of a row of outputs.
+fn rounding_error(weight: &[f32], inputs: &Inputs, factors: &[f32], limit: i8, exact: &[f32]) -> f64 {
+    let k = factors.len();
+    let mut x = inputs.sample.to_vec();
+    x.chunks_exact_mut(k).for_each(|row| row.iter_mut().zip(factors).for_each(|(x, s)| *x /= s));
+    round_rows(&mut x, k);
+    let mut w = weight.to_vec();
+    fold_inputs(&mut w, factors);
+    let diagonal: Vec<f32> = inputs.mean_square.iter().zip(factors).map(|(m, s)| m / (s * s)).collect();
+    let scales = scales(&w, &diagonal, limit);
+    let rounded = nearest(&w, &scales, limit);
+    for ((w, q), s) in w.chunks_exact_mut(k).zip(rounded.chunks_exact(k)).zip(&scales) {
+        w.iter_mut().zip(q).for_each(|(w, &q)| *w = f32::from(q) * s);
+    }
+    let outputs = scales.len();
+    let mut out = vec![0.0; exact.len()];
+    matmul::accumulate(&x, &w, outputs, &mut out, 1);
+    let relative = out.chunks_exact(outputs).zip(exact.chunks_exact(outputs)).map(|(out, exact)| {
+        let error: f64 = out.iter().zip(exact).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        let size: f64 = exact.iter().map(|b| f64::from(*b).powi(2)).sum();
+        error / size.max(f64::from(f32::MIN_POSITIVE))
+    });
+    relative.sum::<f64>() / (exact.len() / outputs) as f64
+}

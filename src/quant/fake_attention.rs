@@ -15,7 +15,7 @@ const KEY: f32 = 63.0;
 /// Levels of a value on each side of zero.
 const VALUE: f32 = 127.0;
 /// Levels of a probability, the largest of a row being 1.
-const PROBABILITY: f32 = 255.0;
+const PROBABILITY: f32 = 4095.0;
 
 /// `softmax(q (k - centre)^T / sqrt(head_dim)) v`: queries and keys rounded for each token, values for each channel,
 /// probabilities against the row's largest. `qkv: [tokens, 3 * dim]`; returns `[tokens, dim]`.

@@ -8,8 +8,9 @@ use std::borrow::Cow;
 
 use super::fake_attention::{self, Heads};
 use super::{Block, Layer, Matrix, MlpLayers, Network, QuantError};
-use crate::kernels::{activation, attention, matmul, norm, patches, rope};
-use crate::vit::{Config, Norm, Positions, RopeTable, Size, SizeError, Weights, learned_positions};
+use crate::kernels::attention::FloatHead;
+use crate::kernels::{Isa, activation, attention, matmul, norm, patches, rope};
+use crate::vit::{Config, Norm, Positions, RopeTable, Size, SizeError, learned_positions};
 
 /// A dense layer, dequantised.
 pub(super) struct Dense<'a> {
@@ -133,7 +134,7 @@ impl Forward {
         let (rows, cols) = size.grid(config.patch)?;
         let (rope, positions) = match config.positions {
             Positions::Rope => (Some(RopeTable::new(&network.rope_periods, rows, cols)), Vec::new()),
-            Positions::Learned { .. } => (None, learned_positions(&config, &positions_of(network), size)?),
+            Positions::Learned { .. } => (None, learned_positions(&config, &network.positions, size)?),
         };
         Ok(Forward { config, rows, cols, rope, positions })
     }
@@ -143,7 +144,7 @@ impl Forward {
         let Config { dim, patch, .. } = self.config;
         let count = self.rows * self.cols;
         let mut cut = vec![0.0; count * 3 * patch * patch];
-        patches::cut(pixels, self.rows, self.cols, patch, &mut cut);
+        patches::cut(pixels, self.rows, self.cols, patch, 0, &mut cut);
         let mut x = network.cls.clone();
         x.extend_from_slice(&network.registers);
         x.extend(Dense::of(&network.patch).run(&cut));
@@ -168,12 +169,12 @@ impl Forward {
         let (mut hidden, down) = match &block.mlp {
             DenseMlp::Gelu { up, down } => {
                 let mut hidden = up.run(&normed);
-                activation::gelu(&mut hidden, 1);
+                activation::gelu_row(Isa::best(), &mut hidden, &[]);
                 (hidden, down)
             }
             DenseMlp::SwiGlu { gate, up, down } => {
                 let mut hidden = gate.run(&normed);
-                activation::silu_times(&mut hidden, &up.run(&normed), 1);
+                activation::silu_row(Isa::best(), &mut hidden, &up.run(&normed), &[]);
                 (hidden, down)
             }
         };
@@ -196,23 +197,36 @@ impl Forward {
         let (tokens, head_dim) = (normed.len() / dim, self.config.head_dim());
         let mut qkv = block.qkv.run(normed);
         if let Some(RopeTable { cos, sin, .. }) = &self.rope {
-            rope::rotate(&mut qkv, dim, head_dim, self.config.prefix(), cos, sin, 1);
+            let angles = cos.chunks_exact(head_dim / 2).zip(sin.chunks_exact(head_dim / 2));
+            for (row, (cos, sin)) in qkv.chunks_exact_mut(3 * dim).skip(self.config.prefix()).zip(angles) {
+                rope::rotate_row(Isa::best(), &mut row[..2 * dim], cos, sin);
+            }
         }
         observe(Site::Rotated, &qkv);
         if block.int8_attention {
             return fake_attention::attention(&qkv, Heads { tokens, heads, head_dim }, block.key_centre);
         }
-        let (mut by_head, mut out) = (vec![0.0; tokens * dim], vec![0.0; tokens * dim]);
-        let mut scores = vec![0.0; attention::scores_len(tokens)];
+        let part = |which: usize| -> Vec<f32> {
+            qkv.chunks_exact(3 * dim).flat_map(|row| &row[which * dim..(which + 1) * dim]).copied().collect()
+        };
+        let (queries, keys, values) = (part(0), part(1), part(2));
         let dims = attention::Dims { tokens, heads, head_dim };
-        attention::attention(&qkv, dims, &mut by_head, &mut scores, &mut out, 1);
+        let (mut packed, mut scratch) = (FloatHead::default(), attention::Scratch::default());
+        packed.reserve(dims).and_then(|()| scratch.reserve(tokens)).expect("memory for one head");
+        let mut out = vec![0.0; tokens * dim];
+        for head in 0..heads {
+            attention::pack_float(Isa::best(), dims, head, &keys, &values, &mut packed);
+            attention::float(Isa::best(), dims, head, &queries, &packed, &mut scratch, &mut out);
+        }
         out
     }
 
     /// LayerNorm of every token.
     pub fn norm(&self, norm: &Norm, x: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; x.len()];
-        norm::layer_norm(x, &norm.weight, &norm.bias, self.config.norm_eps, &mut out, 1);
+        for (x, out) in x.chunks_exact(self.config.dim).zip(out.chunks_exact_mut(self.config.dim)) {
+            norm::norm_row(Isa::best(), x, &norm.weight, &norm.bias, self.config.norm_eps, out);
+        }
         out
     }
 }
@@ -231,18 +245,5 @@ pub(super) fn check_finite(
         Ok(())
     } else {
         Err(QuantError::NonFinite { layer: layer(), image })
-    }
-}
-
-/// [`learned_positions`] asks for whole weights and looks at their positions alone.
-fn positions_of(network: &Network) -> Weights {
-    Weights {
-        patch: Default::default(),
-        cls: Vec::new(),
-        registers: Vec::new(),
-        positions: network.positions.clone(),
-        rope_periods: Vec::new(),
-        blocks: Vec::new(),
-        norm: Norm::default(),
     }
 }

@@ -65,7 +65,7 @@ fn head(isa: Isa) {
         for i in 0..tokens {
             let row = i * 64..(i + 1) * 64;
             quants[i] = quantise::row(isa, &x[row.clone()], &mut codes[row.clone()]);
-            scales[i] = quantise::key(isa, &x[row.clone()], &[], &mut keys[row]);
+            scales[i] = quantise::key(isa, &mut x[row.clone()].to_vec(), &[], &mut keys[row]);
         }
         let (mut packed, mut scratch) = (IntHead::default(), Scratch::default());
         packed.reserve(dims).unwrap();

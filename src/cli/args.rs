@@ -15,6 +15,10 @@ use microraptor::vit::Size;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Instruction set to run on: scalar, avx2, avxvnni or avx512vnni [default: MICRORAPTOR_ISA, or the fastest that this
+    /// CPU has]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub isa: Option<String>,
     /// Say more on standard error; twice for more still.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,

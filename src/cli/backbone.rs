@@ -1,31 +1,52 @@
 //! What MODEL means on the command line.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use microraptor::checkpoint::{Card, Model};
 use microraptor::engine::Engine;
 use microraptor::heads::Head;
-use microraptor::kernels::Isa;
+use microraptor::kernels::{Isa, VARIABLE};
 
 use super::progress;
 
 /// Seed of `untrained:NAME`.
 pub const SEED: u64 = 7;
 
+/// The instruction set that `--isa` asked for.
+static ISA: OnceLock<Isa> = OnceLock::new();
+
+/// Takes `--isa`; without it the environment decides, then the CPU.
+pub fn choose_isa(name: Option<&str>) -> anyhow::Result<()> {
+    let isa = match name {
+        Some(name) => Isa::named(name).context("--isa")?,
+        None => Isa::preferred().context(VARIABLE)?,
+    };
+    log::info!("instruction set: {isa}");
+    // Called once, by `main`.
+    let _ = ISA.set(isa);
+    Ok(())
+}
+
+/// The instruction set to run on.
+pub fn isa() -> Isa {
+    *ISA.get_or_init(Isa::best)
+}
+
 /// Loads MODEL: a path, or `untrained:NAME` for a card's architecture with weights from a seed.
 pub fn open(model: &Path) -> anyhow::Result<Engine> {
     let spinner = progress::spinner(format!("reading {}", model.display()));
     let engine = match untrained(model) {
         Some(name) => seeded(name),
-        None => Engine::open(model).map_err(|error| hint(model, error.into())),
+        None => Engine::open_for(model, isa()).map_err(|error| hint(model, error.into())),
     };
     spinner.finish_and_clear();
     engine
 }
 
 fn seeded(name: &str) -> anyhow::Result<Engine> {
-    Ok(Engine::from_model(Model::seeded(name, SEED)?, Isa::preferred()?))
+    Ok(Engine::from_model(Model::seeded(name, SEED)?, isa()))
 }
 
 /// Loads MODEL and refuses it if `head`, from the file `path`, was trained on another.

@@ -27,6 +27,10 @@ const FAILURE: u8 = 2;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(cli.verbose);
+    if let Err(error) = backbone::choose_isa(cli.isa.as_deref()) {
+        report(&error);
+        return ExitCode::from(FAILURE);
+    }
     let command = cli
         .command
         .unwrap_or_else(|| Cli::parse_from(profile::DEFAULT).command.expect("the default names a command"));

@@ -196,13 +196,13 @@ impl Encoder {
         block.keys.apply(rows, codes16, wide, Into::Store);
         self.rotate(plan, first, wide);
         for (x, (codes, scales)) in wide
-            .chunks_exact(dim)
+            .chunks_exact_mut(dim)
             .zip(key_codes.chunks_exact_mut(dim).zip(key_scales.chunks_exact_mut(dim / head_dim)))
         {
             for (h, scale) in scales.iter_mut().enumerate() {
                 let head = h * head_dim..(h + 1) * head_dim;
                 let centre = block.key_centre.get(head.clone()).unwrap_or(&[]);
-                *scale = quantise::key(isa, &x[head.clone()], centre, &mut codes[head]);
+                *scale = quantise::key(isa, &mut x[head.clone()], centre, &mut codes[head]);
             }
         }
     }

@@ -3,11 +3,13 @@
 #[cfg(feature = "onnx")]
 use std::sync::Arc;
 
+use atomic_refcell::AtomicRefCell;
+
 use super::{Backbone, Engine, EngineError, Features, MAX_THREADS};
 use crate::encoder::{Encoder, EncoderError, Plan, Workspace};
 #[cfg(feature = "onnx")]
 use crate::graph::onnx::{OnnxModel, OnnxPlan};
-use crate::kernels::pool::Pool;
+use crate::kernels::pool::{Pool, RowsMut};
 use crate::vit::Size;
 
 /// Plans that a session keeps; a further size drops the one that has not been used for longest.
@@ -35,6 +37,15 @@ struct VitRunner {
     pool: Pool,
     workspace: Workspace,
     plans: Recent<Plan>,
+    /// For batches: plans of one thread, and each thread's own memory.
+    single: Recent<Plan>,
+    lanes: Vec<AtomicRefCell<Lane>>,
+}
+
+/// What a thread needs to run an image by itself.
+struct Lane {
+    pool: Pool,
+    workspace: Workspace,
 }
 
 /// The plans of the last few sizes, most recently used last.
@@ -69,6 +80,8 @@ impl Session {
                 pool: Pool::new(threads).map_err(|e| refuse(e.to_string()))?,
                 workspace: Workspace::default(),
                 plans: Recent(Vec::new()),
+                single: Recent(Vec::new()),
+                lanes: Vec::new(),
             })),
             #[cfg(feature = "onnx")]
             Backbone::Onnx(_) => {
@@ -82,8 +95,7 @@ impl Session {
                 Runner::Onnx { pool, plans: Recent(Vec::new()) }
             }
         };
-        let features = Features { cls: Vec::new(), patch: Vec::new(), rows: 0, cols: 0 };
-        Ok(Session { engine, threads, runner, features })
+        Ok(Session { engine, threads, runner, features: Features::default() })
     }
 
     /// The engine behind it.
@@ -106,11 +118,7 @@ impl Session {
     /// [`EngineError`]: a size that the model cannot take, the wrong number of pixels, or a layer whose output is not
     /// finite.
     pub fn run(&mut self, pixels: &[f32], size: Size) -> Result<&Features, EngineError> {
-        self.engine.check_size(size)?;
-        let expected = 3 * size.area();
-        if pixels.len() != expected {
-            return Err(EngineError::Pixels { found: pixels.len(), expected, size });
-        }
+        self.check(pixels, size)?;
         let Session { engine, threads, runner, features } = self;
         match (runner, &engine.shared.backbone) {
             (Runner::Vit(runner), Backbone::Vit(encoder)) => {
@@ -128,7 +136,87 @@ impl Session {
     }
 }
 
+/// Copies `tokens`, `[tokens, dim]`, to `features`.
+fn fill(features: &mut Features, encoder: &Encoder, tokens: &[f32], size: Size) -> Result<(), EncoderError> {
+    let config = encoder.config();
+    let (cls, rest) = tokens.split_at(config.dim);
+    let patch = &rest[config.registers * config.dim..];
+    features.cls.clear();
+    features.cls.extend_from_slice(cls);
+    features.patch.clear();
+    features.patch.extend_from_slice(patch);
+    (features.rows, features.cols) = size.grid(config.patch)?;
+    Ok(())
+}
+
+impl Session {
+    /// Features of several images of one size, each as [`Session::run`] gives them, to the bit.
+    ///
+    /// For throughput: each thread runs whole images by itself, with working memory of its own, so that threads never wait
+    /// for each other. One image takes as long as on one thread.
+    ///
+    /// # Errors
+    /// As [`Session::run`], of one of the images that fail.
+    pub fn run_batch(&mut self, images: &[&[f32]], size: Size) -> Result<Vec<Features>, EngineError> {
+        images.iter().try_for_each(|pixels| self.check(pixels, size))?;
+        let Session { engine, threads, runner, .. } = self;
+        match (runner, &engine.shared.backbone) {
+            (Runner::Vit(runner), Backbone::Vit(encoder)) => {
+                let mut out = vec![Features::default(); images.len()];
+                runner
+                    .run_batch(encoder, *threads, images, size, &mut out)
+                    .map_err(|e| engine.encoder_error(e))?;
+                Ok(out)
+            }
+            #[cfg(feature = "onnx")]
+            _ => images.iter().map(|pixels| self.run(pixels, size).cloned()).collect(),
+        }
+    }
+
+    fn check(&self, pixels: &[f32], size: Size) -> Result<(), EngineError> {
+        self.engine.check_size(size)?;
+        let expected = 3 * size.area();
+        if pixels.len() != expected {
+            return Err(EngineError::Pixels { found: pixels.len(), expected, size });
+        }
+        Ok(())
+    }
+}
+
 impl VitRunner {
+    /// Every image on one thread, the session's threads side by side.
+    fn run_batch(
+        &mut self,
+        encoder: &Encoder,
+        threads: usize,
+        images: &[&[f32]],
+        size: Size,
+        out: &mut [Features],
+    ) -> Result<(), EncoderError> {
+        let VitRunner { pool, single, lanes, .. } = self;
+        let plan = &*single.get(size, || Plan::new(encoder, size, 1))?;
+        while lanes.len() < threads {
+            // One thread is the caller's own: no thread is started, so nothing can fail.
+            let pool = Pool::new(1).expect("a pool of one thread starts none");
+            lanes.push(AtomicRefCell::new(Lane { pool, workspace: Workspace::default() }));
+        }
+        lanes.iter_mut().try_for_each(|lane| lane.get_mut().workspace.reserve(encoder, plan))?;
+        let lanes = &*lanes;
+        let failed = AtomicRefCell::new(None);
+        let bounds: Vec<usize> = (0..=images.len()).collect();
+        pool.for_parts(&bounds, RowsMut::new(out, 1), |i, worker, out| {
+            let Lane { pool, workspace } = &mut *lanes[worker].borrow_mut();
+            let result = encoder
+                .run(plan, workspace, pool, images[i])
+                .and_then(|tokens| fill(&mut out[0], encoder, tokens, size));
+            // Another thread may be writing its own error: one of them is enough.
+            if let (Err(error), Ok(mut failed)) = (result, failed.try_borrow_mut()) {
+                *failed = Some(error);
+            }
+        });
+        failed.into_inner().map_or(Ok(()), Err)
+    }
+
     fn run(
         &mut self,
         encoder: &Encoder,
@@ -137,21 +225,14 @@ impl VitRunner {
         size: Size,
         features: &mut Features,
     ) -> Result<(), EncoderError> {
-        let VitRunner { pool, workspace, plans } = self;
+        let VitRunner { pool, workspace, plans, .. } = self;
         let plan = plans.get(size, || {
             let plan = Plan::new(encoder, size, threads)?;
             workspace.reserve(encoder, &plan)?;
             Ok::<_, EncoderError>(plan)
         })?;
-        let config = encoder.config();
-        let (cls, rest) = encoder.run(plan, workspace, pool, pixels)?.split_at(config.dim);
-        let patch = &rest[config.registers * config.dim..];
-        features.cls.clear();
-        features.cls.extend_from_slice(cls);
-        features.patch.clear();
-        features.patch.extend_from_slice(patch);
-        (features.rows, features.cols) = size.grid(config.patch)?;
-        Ok(())
+        let tokens = encoder.run(plan, workspace, pool, pixels)?;
+        fill(features, encoder, tokens, size)
     }
 }
 

@@ -3,8 +3,8 @@
 use ndarray::Array2;
 
 use super::{Examples, HeadError, Targets, cls_and_mean};
-use crate::engine::{EngineError, Session};
-use crate::input::{Dataset, Image, Sample};
+use crate::engine::Session;
+use crate::input::Dataset;
 use crate::vit::{Preprocess, Size};
 
 /// Rows of features with their targets, owned.
@@ -63,14 +63,17 @@ pub fn extract(
     }
     let mut features: Vec<f32> = Vec::new();
     let mut dim = 0;
-    for &i in indices {
-        let sample: &Sample = &data.samples[i];
-        let image = sample.source.open()?;
-        let row = probe_row(session, &image, size, preprocess)
-            .map_err(|source| HeadError::Engine { image: sample.name.clone(), source: Box::new(source) })?;
-        dim = row.len();
-        features.extend(row);
-        tick();
+    // Enough images for every thread, few enough that their pixels are no matter of memory.
+    for batch in indices.chunks(2 * session.threads()) {
+        let mut pixels = Vec::with_capacity(batch.len());
+        for &i in batch {
+            pixels.push(data.samples[i].source.open()?.tensor(size, preprocess));
+        }
+        for row in probe_rows(session, data, batch, &pixels, size)? {
+            dim = row.len();
+            features.extend(row);
+            tick();
+        }
     }
     let features = Array2::from_shape_vec((indices.len(), dim), features)
         .expect("one backbone at one size gives rows of one length");
@@ -87,18 +90,27 @@ pub fn extract(
     Ok(Extracted { features, classes, labels })
 }
 
-/// The row of features of one image at `size`.
-///
-/// # Errors
-/// What [`Session::run`] may fail with.
-fn probe_row(
+/// The rows of features of a batch. Where the batch fails its images run one by one, so that the error names one.
+fn probe_rows(
     session: &mut Session,
-    image: &Image,
+    data: &Dataset,
+    batch: &[usize],
+    pixels: &[Vec<f32>],
     size: Size,
-    preprocess: &Preprocess,
-) -> Result<Vec<f32>, EngineError> {
-    let features = session.run(&image.tensor(size, preprocess), size)?;
-    Ok(cls_and_mean(&features.cls, &features.patch))
+) -> Result<Vec<Vec<f32>>, HeadError> {
+    let images: Vec<&[f32]> = pixels.iter().map(Vec::as_slice).collect();
+    if let Ok(all) = session.run_batch(&images, size) {
+        return Ok(all.iter().map(|f| cls_and_mean(&f.cls, &f.patch)).collect());
+    }
+    let mut rows = Vec::with_capacity(batch.len());
+    for (&i, image) in batch.iter().zip(images) {
+        let features = session.run(image, size).map_err(|source| HeadError::Engine {
+            image: data.samples[i].name.clone(),
+            source: Box::new(source),
+        })?;
+        rows.push(cls_and_mean(&features.cls, &features.patch));
+    }
+    Ok(rows)
 }
 
 /// Refuses training images `indices` of `data` from which a class cannot be learned, before the work of embedding them.

@@ -127,27 +127,29 @@ where
     }
 }
 
-/// Quantises one panel's 16 columns of two tokens and stores them in pairs; `None` is a token past the last.
+/// Sixteen channels of a token, padded with zeros; `None` is a token past the last.
 #[inline(always)]
-fn put_pairs(group: &mut [i16], first: Option<&[f32]>, second: Option<&[f32]>, inverse: &[f32; PANEL]) {
-    let codes = |values: Option<&[f32]>| -> [i32; PANEL] {
-        let mut padded = [0.0; PANEL];
-        if let Some(values) = values {
-            match <&[f32; PANEL]>::try_from(values) {
-                Ok(full) => padded = *full,
-                Err(_) => padded[..values.len()].copy_from_slice(values),
-            }
+fn sixteen(values: Option<&[f32]>) -> [f32; PANEL] {
+    let mut padded = [0.0; PANEL];
+    if let Some(values) = values {
+        match <&[f32; PANEL]>::try_from(values) {
+            Ok(full) => padded = *full,
+            Err(_) => padded[..values.len()].copy_from_slice(values),
         }
-        let mut codes = [0; PANEL];
-        for c in 0..PANEL {
-            codes[c] = round_scaled(padded[c], inverse[c], 0.0).clamp(-127, 127);
-        }
-        codes
-    };
-    let (a, b) = (codes(first), codes(second));
-    for c in 0..PANEL {
-        (group[2 * c], group[2 * c + 1]) = (a[c] as i16, b[c] as i16);
     }
+    padded
+}
+
+/// Quantises one panel's 16 columns of two tokens and stores them in pairs.
+#[inline(always)]
+fn put_pairs(group: &mut [i16], first: &[f32; PANEL], second: &[f32; PANEL], inverse: &[f32; PANEL]) {
+    let mut codes = [0; 2 * PANEL];
+    for c in 0..PANEL {
+        let a = round_scaled(first[c], inverse[c], 0.0).clamp(-127, 127);
+        let b = round_scaled(second[c], inverse[c], 0.0).clamp(-127, 127);
+        (codes[2 * c], codes[2 * c + 1]) = (a as i16, b as i16);
+    }
+    group.copy_from_slice(&codes);
 }
 
 per_isa! {
@@ -184,11 +186,12 @@ per_isa! {
             for (i, &l) in inverses.iter_mut().zip(&largest[channels.clone()]) {
                 *i = inverse(l);
             }
-            let row = |token: usize| {
-                (token < tokens).then(|| &values[at(token) + channels.start..at(token) + channels.end])
-            };
             for (g, group) in panel.chunks_exact_mut(I16::GROUP * PANEL).enumerate() {
-                put_pairs(group, row(2 * g), row(2 * g + 1), &inverses);
+                let (first, second) = (at(2 * g), at(2 * g + 1));
+                let (first, second) =
+                    (first + channels.start..first + channels.end, second + channels.start..second + channels.end);
+                let second = if 2 * g + 1 < tokens { values.get(second) } else { None };
+                put_pairs(group, &sixteen(values.get(first)), &sixteen(second), &inverses);
             }
         }
         for scale in largest {

@@ -48,18 +48,16 @@ per_isa! {
 pub const KEY_MAX: f32 = 63.0;
 
 per_isa! {
-    /// Quantises a key of one head symmetrically to -63..63, in place of itself minus `centre` (or minus nothing, if that
-    /// is empty); gives the scale. `x`, `codes`: `[head_dim]`.
-    pub fn key(x: &[f32], centre: &[f32], codes: &mut [i8]) -> f32 {
-        let shift = |i: usize, v: f32| if centre.is_empty() { v } else { v - centre[i] };
-        let mut largest = 0.0;
-        for (i, &v) in x.iter().enumerate() {
-            let v = shift(i, v).abs();
-            largest = if v > largest { v } else { largest };
+    /// Quantises a key of one head symmetrically to -63..63, less `centre` (nothing, if that is empty), which is
+    /// subtracted from `x` in place; gives the scale. `x`, `codes`: `[head_dim]`.
+    pub fn key(x: &mut [f32], centre: &[f32], codes: &mut [i8]) -> f32 {
+        for (v, c) in x.iter_mut().zip(centre) {
+            *v -= c;
         }
+        let largest = lanes::largest_magnitude(x);
         let inverse = if largest > 0.0 { KEY_MAX / largest } else { 0.0 };
-        for (i, (code, &v)) in codes.iter_mut().zip(x).enumerate() {
-            *code = round_scaled(shift(i, v), inverse, 0.0).clamp(-63, 63) as i8;
+        for (code, &v) in codes.iter_mut().zip(&*x) {
+            *code = round_scaled(v, inverse, 0.0).clamp(-63, 63) as i8;
         }
         largest * (1.0 / KEY_MAX)
     }
@@ -114,7 +112,7 @@ mod tests {
             let centre = vec![3.0; n];
             for centre in [&centre[..], &[]] {
                 let mut expected = vec![0; n];
-                let scale = key(Isa::SCALAR, &x, centre, &mut expected);
+                let scale = key(Isa::SCALAR, &mut x.clone(), centre, &mut expected);
                 assert!(expected.iter().any(|c| c.unsigned_abs() == 63));
                 for (i, (&code, v)) in expected.iter().zip(&x).enumerate() {
                     let v = v - centre.get(i).unwrap_or(&0.0);
@@ -122,11 +120,11 @@ mod tests {
                 }
                 for isa in Isa::available() {
                     let mut codes = vec![0; n];
-                    assert_eq!(key(isa, &x, centre, &mut codes), scale);
+                    assert_eq!(key(isa, &mut x.clone(), centre, &mut codes), scale);
                     assert_eq!(codes, expected, "{isa}");
                 }
             }
         }
-        assert_eq!(key(Isa::SCALAR, &[0.0; 8], &[], &mut [1; 8]), 0.0);
+        assert_eq!(key(Isa::SCALAR, &mut [0.0; 8], &[], &mut [1; 8]), 0.0);
     }
 }

@@ -1,7 +1,7 @@
 //! What a backbone says about one image.
 
 /// Frozen features of one image, after the final LayerNorm.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Features {
     /// CLS token: `[dim]`. For a model without one, the mean of its tokens.
     pub cls: Vec<f32>,

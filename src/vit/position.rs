@@ -40,8 +40,9 @@ impl RopeTable {
                 for coordinate in [centre(y, rows), centre(x, cols)] {
                     for period in periods {
                         let angle = std::f32::consts::TAU * coordinate / period;
-                        cos.push(angle.cos());
-                        sin.push(angle.sin());
+                        // Not the platform's: its last bit differs from one C library to the next.
+                        cos.push(libm::cos(f64::from(angle)) as f32);
+                        sin.push(libm::sin(f64::from(angle)) as f32);
                     }
                 }
             }

@@ -218,7 +218,8 @@ mod tests {
                 .fold(f64::INFINITY, f64::min);
             let ours = of(&values[row.clone()]);
             assert!(ours >= best - 1e-12);
-            (ours_sum, best_sum, plain_sum) = (ours_sum + ours, best_sum + best, plain_sum + of(&plain[row]));
+            (ours_sum, best_sum, plain_sum) =
+                (ours_sum + ours, best_sum + best, plain_sum + of(&plain[row.clone()]));
         }
         assert!(ours_sum - best_sum < 0.3 * (plain_sum - best_sum), "{ours_sum} {best_sum} {plain_sum}");
     }

@@ -1,11 +1,13 @@
 //! Microraptor: frozen DINOv3 features and light probe heads on the machine beside the patient.
 //!
-//! The layers, each ignorant of those after it: [`kernels`], [`vit`], [`checkpoint`], [`graph`], [`engine`],
+//! The layers, each ignorant of those after it: [`kernels`], [`vit`], [`checkpoint`], [`quant`], [`encoder`], `graph`, [`engine`],
 //! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary.
 //! `docs/architecture.md` tells how they fit together.
 
 pub mod checkpoint;
+pub mod encoder;
 pub mod engine;
+#[cfg(feature = "onnx")]
 pub mod graph;
 pub mod heads;
 pub mod input;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use microraptor::checkpoint::{Card, Model};
 use microraptor::engine::Engine;
 use microraptor::heads::Head;
+use microraptor::kernels::Isa;
 
 use super::progress;
 
@@ -16,11 +17,15 @@ pub const SEED: u64 = 7;
 pub fn open(model: &Path) -> anyhow::Result<Engine> {
     let spinner = progress::spinner(format!("reading {}", model.display()));
     let engine = match untrained(model) {
-        Some(name) => Model::seeded(name, SEED).map(Engine::from_model).map_err(anyhow::Error::from),
+        Some(name) => seeded(name),
         None => Engine::open(model).map_err(|error| hint(model, error.into())),
     };
     spinner.finish_and_clear();
     engine
+}
+
+fn seeded(name: &str) -> anyhow::Result<Engine> {
+    Ok(Engine::from_model(Model::seeded(name, SEED)?, Isa::preferred()?))
 }
 
 /// Loads MODEL and refuses it if `head`, from the file `path`, was trained on another.

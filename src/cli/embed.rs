@@ -53,8 +53,8 @@ fn extract(session: &mut Session, images: &[PathBuf], args: &EmbedArgs) -> anyho
         let features = session.run(&pixels, args.size).with_context(|| path.display().to_string())?;
         (about.rows, about.cols, dim) = (features.rows, features.cols, features.dim());
         about.names.push(path.display().to_string());
-        cls.extend(features.cls);
-        patch.extend(features.patch);
+        cls.extend_from_slice(&features.cls);
+        patch.extend_from_slice(&features.patch);
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -5,19 +5,21 @@ mod session;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use crate::graph::Features;
+pub use crate::vit::Features;
 pub use session::Session;
 
 #[cfg(feature = "onnx")]
 use crate::checkpoint::onnx::Proof;
 use crate::checkpoint::{self, CheckpointError, Model, Naming};
-use crate::graph::GraphError;
+use crate::encoder::{Encoder, EncoderError};
 #[cfg(feature = "onnx")]
 use crate::graph::{
-    self,
+    self, GraphError,
     onnx::{OnnxFile, OnnxModel},
 };
-use crate::vit::{Config, Preprocess, Size, SizeError, Weights};
+use crate::kernels::{Isa, IsaError};
+use crate::quant::{Float, Network};
+use crate::vit::{Config, Preprocess, Size, SizeError};
 
 /// Why a backbone could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,19 @@ pub enum EngineError {
         /// The size asked for.
         found: Size,
     },
-    /// Building or running the graph failed.
+    /// Running the encoder failed.
+    #[error("{model}: {source}")]
+    Encoder {
+        /// Name of the model.
+        model: String,
+        /// What failed, with the name of the layer.
+        source: EncoderError,
+    },
+    /// The instruction set asked for cannot be used.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+    /// Building or running tract's graph failed.
+    #[cfg(feature = "onnx")]
     #[error("{model}: {source}")]
     Graph {
         /// Name of the model.
@@ -107,37 +121,45 @@ pub struct About {
     pub untrained: bool,
     /// Which code runs it: `microraptor f32`, or `tract f32` for an ONNX model that is not of the family.
     pub backend: &'static str,
+    /// The instruction set that our kernels run on; None where tract runs the model.
+    pub isa: Option<Isa>,
 }
 
 enum Backbone {
-    Vit {
-        config: Config,
-        weights: Arc<Weights>,
-    },
+    Vit(Box<Encoder>),
     #[cfg(feature = "onnx")]
     Onnx(OnnxModel),
 }
 
 impl Engine {
-    /// Loads a checkpoint: a Hugging Face folder, a safetensors file, or (feature `onnx`) an ONNX file.
+    /// Loads a checkpoint: a Hugging Face folder, a safetensors file, or (feature `onnx`) an ONNX file; packs it for the
+    /// instruction set that [`Isa::preferred`] says.
     ///
     /// # Errors
     /// [`EngineError`] names the file and what is wrong with it.
     pub fn open(path: &Path) -> Result<Engine, EngineError> {
+        Engine::open_for(path, Isa::preferred()?)
+    }
+
+    /// [`Engine::open`] for an instruction set of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_for(path: &Path, isa: Isa) -> Result<Engine, EngineError> {
         if is_onnx(path) {
-            return Engine::open_onnx(path);
+            return Engine::open_onnx(path, isa);
         }
-        Ok(Engine::from_model(checkpoint::load(path)?))
+        Ok(Engine::from_model(checkpoint::load(path)?, isa))
     }
 
     #[cfg(feature = "onnx")]
-    fn open_onnx(path: &Path) -> Result<Engine, EngineError> {
+    fn open_onnx(path: &Path, isa: Isa) -> Result<Engine, EngineError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let preprocess = checkpoint::preprocess_beside(path)?;
         let model = match graph::onnx::open(path, Proof::Run)? {
             OnnxFile::Dinov3(imported) => {
                 let model = Model::from_onnx(name, path, *imported, preprocess);
-                return Ok(Engine::from_model(model));
+                return Ok(Engine::from_model(model, isa));
             }
             OnnxFile::Other(model) => model,
         };
@@ -147,27 +169,33 @@ impl Engine {
             preprocess: preprocess.unwrap_or(Preprocess::IMAGENET),
             untrained: false,
             backend: "tract f32",
+            isa: None,
         };
         Ok(Engine { shared: Arc::new(Shared { about, backbone: Backbone::Onnx(model) }) })
     }
 
     #[cfg(not(feature = "onnx"))]
-    fn open_onnx(path: &Path) -> Result<Engine, EngineError> {
+    fn open_onnx(path: &Path, _: Isa) -> Result<Engine, EngineError> {
         Err(EngineError::NoOnnx(path.display().to_string()))
     }
 
-    /// Takes over a loaded checkpoint; LayerScale is folded into the weights.
-    pub fn from_model(mut model: Model) -> Engine {
-        model.weights.fold_layer_scale();
+    /// Takes over a loaded checkpoint, in f32.
+    pub fn from_model(model: Model, isa: Isa) -> Engine {
         let about = About {
             name: model.name,
             sha256: model.sha256,
             preprocess: model.preprocess,
             untrained: model.naming == Naming::Seeded,
             backend: "microraptor f32",
+            isa: Some(isa),
         };
-        let backbone = Backbone::Vit { config: model.config, weights: Arc::new(model.weights) };
-        Engine { shared: Arc::new(Shared { about, backbone }) }
+        let network = Network::from_weights(&model.config, model.weights, Float::F32);
+        Engine {
+            shared: Arc::new(Shared {
+                about,
+                backbone: Backbone::Vit(Box::new(Encoder::new(&network, isa))),
+            }),
+        }
     }
 
     /// What the backbone is.
@@ -178,7 +206,7 @@ impl Engine {
     /// The architecture, if the backbone is a vision transformer of the family.
     pub fn config(&self) -> Option<&Config> {
         match &self.shared.backbone {
-            Backbone::Vit { config, .. } => Some(config),
+            Backbone::Vit(encoder) => Some(encoder.config()),
             #[cfg(feature = "onnx")]
             Backbone::Onnx(_) => None,
         }
@@ -187,7 +215,7 @@ impl Engine {
     /// The only size that the model takes, if it is an ONNX file exported for one.
     pub fn fixed_size(&self) -> Option<Size> {
         match &self.shared.backbone {
-            Backbone::Vit { .. } => None,
+            Backbone::Vit(_) => None,
             #[cfg(feature = "onnx")]
             Backbone::Onnx(model) => model.fixed_size(),
         }
@@ -216,6 +244,14 @@ impl Engine {
         Session::new(self.clone(), threads)
     }
 
+    fn encoder_error(&self, source: EncoderError) -> EngineError {
+        match source {
+            EncoderError::Size(error) => error.into(),
+            source => EngineError::Encoder { model: self.about().name.clone(), source },
+        }
+    }
+
+    #[cfg(feature = "onnx")]
     fn graph_error(&self, source: GraphError) -> EngineError {
         match source {
             GraphError::Size(error) => error.into(),

@@ -1,12 +1,14 @@
-//! One thread of use of an engine: its pool, its scratch, and a plan for each size that it has met.
+//! One thread of use of an engine: its threads, its working memory, and a plan for each size that it has met.
 
+#[cfg(feature = "onnx")]
 use std::sync::Arc;
 
-use rayon::ThreadPool;
-
 use super::{Backbone, Engine, EngineError, Features, MAX_THREADS};
-use crate::graph::{GraphError, Scratch, VitPlan};
-use crate::vit::{Config, Size};
+use crate::encoder::{Encoder, EncoderError, Plan, Workspace};
+#[cfg(feature = "onnx")]
+use crate::graph::onnx::{OnnxModel, OnnxPlan};
+use crate::kernels::pool::Pool;
+use crate::vit::Size;
 
 /// Plans that a session keeps; a further size drops the one that has not been used for longest.
 const MAX_PLANS: usize = 8;
@@ -14,17 +16,46 @@ const MAX_PLANS: usize = 8;
 /// Runs one image at a time. Make one session for each thread that calls.
 pub struct Session {
     engine: Engine,
-    /// None with one thread: everything then runs on the caller's.
-    pool: Option<Arc<ThreadPool>>,
-    scratch: Scratch,
-    /// Most recently used last.
-    plans: Vec<(Size, Plan)>,
+    threads: usize,
+    runner: Runner,
+    features: Features,
 }
 
-enum Plan {
-    Vit(VitPlan),
+enum Runner {
+    Vit(Box<VitRunner>),
     #[cfg(feature = "onnx")]
-    Onnx(crate::graph::onnx::OnnxPlan),
+    Onnx {
+        /// None with one thread: everything then runs on the caller's.
+        pool: Option<Arc<rayon::ThreadPool>>,
+        plans: Recent<OnnxPlan>,
+    },
+}
+
+struct VitRunner {
+    pool: Pool,
+    workspace: Workspace,
+    plans: Recent<Plan>,
+}
+
+/// The plans of the last few sizes, most recently used last.
+struct Recent<P>(Vec<(Size, P)>);
+
+impl<P> Recent<P> {
+    /// The plan for `size`, made by `new` if need be, moved to the end.
+    fn get<E>(&mut self, size: Size, new: impl FnOnce() -> Result<P, E>) -> Result<&mut P, E> {
+        let Recent(plans) = self;
+        match plans.iter().position(|(s, _)| *s == size) {
+            Some(i) => plans[i..].rotate_left(1),
+            None => {
+                let plan = new()?;
+                if plans.len() == MAX_PLANS {
+                    plans.remove(0);
+                }
+                plans.push((size, plan));
+            }
+        }
+        Ok(&mut plans.last_mut().expect("found or pushed above").1)
+    }
 }
 
 impl Session {
@@ -33,15 +64,26 @@ impl Session {
         if threads == 0 || threads > MAX_THREADS {
             return Err(refuse(format!("give 1 to {MAX_THREADS}")));
         }
-        let pool = match threads {
-            1 => None,
-            n => {
-                let name = |i| format!("microraptor-{i}");
-                let builder = rayon::ThreadPoolBuilder::new().num_threads(n).thread_name(name);
-                Some(Arc::new(builder.build().map_err(|e| refuse(e.to_string()))?))
+        let runner = match &engine.shared.backbone {
+            Backbone::Vit(_) => Runner::Vit(Box::new(VitRunner {
+                pool: Pool::new(threads).map_err(|e| refuse(e.to_string()))?,
+                workspace: Workspace::default(),
+                plans: Recent(Vec::new()),
+            })),
+            #[cfg(feature = "onnx")]
+            Backbone::Onnx(_) => {
+                let builder = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .thread_name(|i| format!("microraptor-{i}"));
+                let pool = match threads {
+                    1 => None,
+                    _ => Some(Arc::new(builder.build().map_err(|e| refuse(e.to_string()))?)),
+                };
+                Runner::Onnx { pool, plans: Recent(Vec::new()) }
             }
         };
-        Ok(Session { engine, pool, scratch: Scratch::default(), plans: Vec::new() })
+        let features = Features { cls: Vec::new(), patch: Vec::new(), rows: 0, cols: 0 };
+        Ok(Session { engine, threads, runner, features })
     }
 
     /// The engine behind it.
@@ -51,85 +93,79 @@ impl Session {
 
     /// Threads of the session.
     pub fn threads(&self) -> usize {
-        self.pool.as_ref().map_or(1, |pool| pool.current_num_threads())
+        self.threads
     }
 
-    /// Features of one image: `pixels` are `[3, height, width]`, preprocessed as [`super::About::preprocess`] says.
+    /// Features of one image: `pixels` are `[3, height, width]`, preprocessed as [`super::About::preprocess`] says. They
+    /// live in the session's memory until its next run.
     ///
-    /// The first call at a size builds its plan and grows the scratch; later ones do not.
+    /// The first call at a size builds its plan and grows the working memory; later ones allocate nothing (but where
+    /// tract runs the model).
     ///
     /// # Errors
     /// [`EngineError`]: a size that the model cannot take, the wrong number of pixels, or a layer whose output is not
     /// finite.
-    pub fn run(&mut self, pixels: &[f32], size: Size) -> Result<Features, EngineError> {
+    pub fn run(&mut self, pixels: &[f32], size: Size) -> Result<&Features, EngineError> {
         self.engine.check_size(size)?;
         let expected = 3 * size.area();
         if pixels.len() != expected {
             return Err(EngineError::Pixels { found: pixels.len(), expected, size });
         }
-        let Session { engine, pool, scratch, plans } = self;
-        let plan = plan_for(engine, size, scratch, pool.as_ref(), plans)?;
-        let result = match pool {
-            Some(pool) => pool.install(|| plan.run(engine, pixels, size)),
-            None => plan.run(engine, pixels, size),
-        };
-        result.map_err(|e| engine.graph_error(e))
+        let Session { engine, threads, runner, features } = self;
+        match (runner, &engine.shared.backbone) {
+            (Runner::Vit(runner), Backbone::Vit(encoder)) => {
+                runner.run(encoder, *threads, pixels, size, features).map_err(|e| engine.encoder_error(e))?;
+            }
+            #[cfg(feature = "onnx")]
+            (Runner::Onnx { pool, plans }, Backbone::Onnx(model)) => {
+                *features =
+                    run_onnx(model, pool.as_ref(), plans, pixels, size).map_err(|e| engine.graph_error(e))?;
+            }
+            #[cfg(feature = "onnx")]
+            _ => unreachable!("a session has one engine"),
+        }
+        Ok(features)
     }
 }
 
-/// The plan for `size`, built if need be, moved to the end of `plans`.
-fn plan_for<'a>(
-    engine: &Engine,
-    size: Size,
-    scratch: &Scratch,
-    pool: Option<&Arc<ThreadPool>>,
-    plans: &'a mut Vec<(Size, Plan)>,
-) -> Result<&'a mut Plan, EngineError> {
-    let plan = match plans.iter().position(|(s, _)| *s == size) {
-        Some(i) => plans.remove(i).1,
-        None => {
-            if plans.len() == MAX_PLANS {
-                plans.remove(0);
-            }
-            Plan::new(engine, size, scratch, pool).map_err(|e| engine.graph_error(e))?
-        }
-    };
-    plans.push((size, plan));
-    Ok(&mut plans.last_mut().expect("pushed on the line above").1)
-}
-
-impl Plan {
-    fn new(
-        engine: &Engine,
+impl VitRunner {
+    fn run(
+        &mut self,
+        encoder: &Encoder,
+        threads: usize,
+        pixels: &[f32],
         size: Size,
-        scratch: &Scratch,
-        pool: Option<&Arc<ThreadPool>>,
-    ) -> Result<Plan, GraphError> {
-        Ok(match &engine.shared.backbone {
-            Backbone::Vit { config, weights, .. } => {
-                let threads = pool.map_or(1, |pool| pool.current_num_threads());
-                Plan::Vit(VitPlan::new(config, weights, size, scratch, threads)?)
-            }
-            #[cfg(feature = "onnx")]
-            Backbone::Onnx(model) => Plan::Onnx(model.plan(size, pool)?),
-        })
-    }
-
-    fn run(&mut self, engine: &Engine, pixels: &[f32], size: Size) -> Result<Features, GraphError> {
-        match (self, &engine.shared.backbone) {
-            (Plan::Vit(plan), Backbone::Vit { config, .. }) => run_vit(plan, config, pixels, size),
-            #[cfg(feature = "onnx")]
-            (Plan::Onnx(plan), _) => Ok(plan.run(pixels)?),
-            #[cfg(feature = "onnx")]
-            (Plan::Vit(_), Backbone::Onnx(_)) => unreachable!("a session has one engine"),
-        }
+        features: &mut Features,
+    ) -> Result<(), EncoderError> {
+        let VitRunner { pool, workspace, plans } = self;
+        let plan = plans.get(size, || {
+            let plan = Plan::new(encoder, size, threads)?;
+            workspace.reserve(encoder, &plan)?;
+            Ok::<_, EncoderError>(plan)
+        })?;
+        let config = encoder.config();
+        let (cls, rest) = encoder.run(plan, workspace, pool, pixels)?.split_at(config.dim);
+        let patch = &rest[config.registers * config.dim..];
+        features.cls.clear();
+        features.cls.extend_from_slice(cls);
+        features.patch.clear();
+        features.patch.extend_from_slice(patch);
+        (features.rows, features.cols) = size.grid(config.patch)?;
+        Ok(())
     }
 }
 
-fn run_vit(plan: &mut VitPlan, config: &Config, pixels: &[f32], size: Size) -> Result<Features, GraphError> {
-    let (rows, cols) = size.grid(config.patch)?;
-    let tokens = plan.run(pixels)?;
-    let (cls, rest) = tokens.as_slice().split_at(config.dim);
-    let patch = &rest[config.registers * config.dim..];
-    Ok(Features { cls: cls.to_vec(), patch: patch.to_vec(), rows, cols })
+#[cfg(feature = "onnx")]
+fn run_onnx(
+    model: &OnnxModel,
+    pool: Option<&Arc<rayon::ThreadPool>>,
+    plans: &mut Recent<OnnxPlan>,
+    pixels: &[f32],
+    size: Size,
+) -> Result<Features, crate::graph::GraphError> {
+    let plan = plans.get(size, || model.plan(size, pool))?;
+    Ok(match pool {
+        Some(pool) => pool.install(|| plan.run(pixels)),
+        None => plan.run(pixels),
+    }?)
 }

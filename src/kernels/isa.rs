@@ -1,4 +1,199 @@
-//! Compiles a loop twice on x86-64, for the baseline and for AVX2, and picks one at run time.
+//! Instruction sets: which ones there are, which one this CPU has, and compiling a loop for each.
+
+use std::fmt;
+
+/// An instruction set that this CPU can run: a value exists only if the CPU has it, so that whoever holds one may call
+/// its kernels.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Isa(Kind);
+
+/// The instruction sets that there are kernels for on this architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// Plain Rust: the specification.
+    Scalar,
+    /// AVX2, FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// The above and AVX-VNNI (`vpdpbusd` on 256 bits, VEX encoding).
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// The above without AVX-VNNI, and AVX-512 F, BW, VL and VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+}
+
+/// Environment variable that forces an instruction set.
+pub const VARIABLE: &str = "MICRORAPTOR_ISA";
+
+/// Why an instruction set cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IsaError {
+    /// No kernels of this name.
+    #[error("no instruction set is called '{name}'; this CPU can run {available}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// What this CPU can run.
+        available: String,
+    },
+    /// This CPU lacks it.
+    #[error("this CPU has no {name}; it can run {available}")]
+    Lacking {
+        /// The name asked for.
+        name: String,
+        /// What this CPU can run.
+        available: String,
+    },
+}
+
+impl Kind {
+    /// From the slowest to the fastest.
+    const ALL: &[Kind] = &[
+        Kind::Scalar,
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Kind::AvxVnni,
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512Vnni,
+    ];
+
+    fn detected(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            match self {
+                Kind::Scalar => true,
+                Kind::Avx2 => avx2,
+                Kind::AvxVnni => avx2 && is_x86_feature_detected!("avxvnni"),
+                Kind::Avx512Vnni => {
+                    avx2 && is_x86_feature_detected!("avx512f")
+                        && is_x86_feature_detected!("avx512bw")
+                        && is_x86_feature_detected!("avx512vl")
+                        && is_x86_feature_detected!("avx512vnni")
+                }
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        true
+    }
+}
+
+/// Names of every instruction set that the project has kernels for, on any architecture.
+const NAMES: &[&str] = &["scalar", "avx2", "avxvnni", "avx512vnni"];
+
+impl Isa {
+    /// Plain Rust, on any CPU: the specification that the others are compared with.
+    pub const SCALAR: Isa = Isa(Kind::Scalar);
+
+    /// What this CPU can run, from the slowest to the fastest.
+    pub fn available() -> Vec<Isa> {
+        Kind::ALL.iter().filter(|kind| kind.detected()).map(|&kind| Isa(kind)).collect()
+    }
+
+    /// The fastest that this CPU can run.
+    pub fn best() -> Isa {
+        Isa::available().pop().unwrap_or(Isa::SCALAR)
+    }
+
+    /// The one that [`VARIABLE`] names, else the fastest.
+    ///
+    /// # Errors
+    /// As [`Isa::named`].
+    pub fn preferred() -> Result<Isa, IsaError> {
+        match std::env::var(VARIABLE) {
+            Ok(name) if !name.is_empty() => Isa::named(&name),
+            _ => Ok(Isa::best()),
+        }
+    }
+
+    /// The one called `name`: `scalar`, `avx2`, `avxvnni` or `avx512vnni`.
+    ///
+    /// # Errors
+    /// [`IsaError`] when there is none of that name, or this CPU lacks it.
+    ///
+    /// ```
+    /// use microraptor::kernels::Isa;
+    /// assert_eq!(Isa::named("scalar"), Ok(Isa::SCALAR));
+    /// assert!(Isa::named("mmx").is_err());
+    /// ```
+    pub fn named(name: &str) -> Result<Isa, IsaError> {
+        let available = Isa::available();
+        if let Some(&isa) = available.iter().find(|isa| isa.name() == name) {
+            return Ok(isa);
+        }
+        let available = available.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", ");
+        let name = name.to_owned();
+        if NAMES.contains(&name.as_str()) {
+            Err(IsaError::Lacking { name, available })
+        } else {
+            Err(IsaError::Unknown { name, available })
+        }
+    }
+
+    /// Its name, as the command line takes it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni => "avx512vnni",
+        }
+    }
+
+    pub(super) fn kind(self) -> Kind {
+        self.0
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Isa({})", self.name())
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Defines `fn name(isa, args)` whose body is compiled for the baseline and, on x86-64, for AVX2 with FMA.
+///
+/// The body is IEEE operations in one order, with `f32::mul_add` where a fused multiply-add is meant and nowhere else, so
+/// all versions give the same bits: the compiler neither contracts nor reorders floating-point operations.
+macro_rules! per_isa {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($gen:ident: $bound:path),*>)? ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        $vis fn $name $(<$($gen: $bound),*>)? (isa: $crate::kernels::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn portable $(<$($gen: $bound),*>)? ($($arg: $ty),*) $(-> $ret)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma,f16c")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx2 $(<$($gen: $bound),*>)? ($($arg: $ty),*) $(-> $ret)? {
+                    portable($($arg),*)
+                }
+                if isa != $crate::kernels::Isa::SCALAR {
+                    // SAFETY: every x86-64 `Isa` but SCALAR exists only where AVX2, FMA and F16C were detected.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            let _ = isa;
+            portable($($arg),*)
+        }
+    };
+}
+pub(super) use per_isa;
 
 /// Defines `fn name(args)` whose body is compiled for the target's baseline and, on x86-64, for AVX2.
 ///

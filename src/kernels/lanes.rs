@@ -44,6 +44,16 @@ pub fn max(values: &[f32]) -> f32 {
     reduce(values, f32::NEG_INFINITY, |v| v, |a, b| if b > a { b } else { a })
 }
 
+/// Smallest and largest value, 0 counted in; infinite (or NaN) if a value is not finite.
+#[inline(always)]
+pub fn range(values: &[f32]) -> (f32, f32) {
+    let low = reduce(values, 0.0, |v| v, |a, b| if b < a { b } else { a });
+    let high = max(values);
+    let high = if high > 0.0 { high } else { 0.0 };
+    // v * 0 is NaN for infinities and NaN, which the comparisons above pass over.
+    (low, high + reduce(values, 0.0, |v| v * 0.0, |a, b| a + b))
+}
+
 /// Whether no value is a NaN or an infinity.
 pub fn all_finite(values: &[f32]) -> bool {
     // v * 0 is 0 for finite v and NaN otherwise; a sum keeps a NaN.

@@ -5,14 +5,21 @@
 //! by the same sequence of operations whoever computes it (matrix products excepted: see [`matmul`]).
 
 pub mod activation;
+pub mod aligned;
 pub mod attention;
 mod isa;
 pub mod lanes;
+pub mod linear;
 pub mod matmul;
 pub mod norm;
 pub mod patches;
+pub mod pool;
+pub mod quantise;
 pub mod resample;
 pub mod rope;
+pub mod tile;
+
+pub use isa::{Isa, IsaError, VARIABLE};
 
 use rayon::prelude::*;
 

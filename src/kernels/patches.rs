@@ -1,15 +1,15 @@
 //! Cutting an image into patches.
 
-/// Writes the patches of `pixels` (`[3, rows * patch, cols * patch]`) to `out` (`[rows * cols, 3 * patch * patch]`),
-/// a row in the order channel, y, x: the order of a convolution's weight.
+/// Writes patches of `pixels` (`[3, rows * patch, cols * patch]`) to `out` (`[count, 3 * patch * patch]`), from patch
+/// number `first` on by rows of patches; each in the order channel, y, x: the order of a convolution's weight.
 ///
 /// # Panics
 /// When the lengths do not agree.
-pub fn cut(pixels: &[f32], rows: usize, cols: usize, patch: usize, out: &mut [f32]) {
+pub fn cut(pixels: &[f32], rows: usize, cols: usize, patch: usize, first: usize, out: &mut [f32]) {
     let (area, width, length) = (rows * cols * patch * patch, cols * patch, 3 * patch * patch);
     assert_eq!(pixels.len(), 3 * area);
-    assert_eq!(out.len(), rows * cols * length);
-    for (p, row) in out.chunks_exact_mut(length).enumerate() {
+    assert!(out.len() <= (rows * cols - first) * length);
+    for (p, row) in (first..).zip(out.chunks_exact_mut(length)) {
         let corner = p / cols * patch * width + p % cols * patch;
         for (i, line) in row.chunks_exact_mut(patch).enumerate() {
             let at = i / patch * area + corner + i % patch * width;

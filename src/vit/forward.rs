@@ -36,7 +36,7 @@ pub fn forward(config: &Config, weights: &Weights, pixels: &[f32], size: Size) -
     let rope = match config.positions {
         Positions::Rope => Some(RopeTable::new(&weights.rope_periods, rows, cols)),
         Positions::Learned { .. } => {
-            let positions = learned_positions(config, weights, size)?;
+            let positions = learned_positions(config, &weights.positions, size)?;
             let positions = view(&positions, 1 + rows * cols, config.dim);
             // Registers have no position.
             let mut cls = x.row_mut(0);

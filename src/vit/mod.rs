@@ -4,6 +4,7 @@
 //! DeiT (arXiv 2012.12877). [`forward`] is the reference that every faster path is compared with.
 
 mod config;
+mod features;
 mod forward;
 mod position;
 mod preprocess;
@@ -12,6 +13,7 @@ mod size;
 mod weights;
 
 pub use config::{Config, ConfigError, Mlp, Positions};
+pub use features::Features;
 pub use forward::{Trace, forward};
 pub use position::{RopeTable, default_periods, learned_positions};
 pub use preprocess::{Interpolation, Preprocess};

@@ -1,6 +1,6 @@
 //! Positions: DINOv3's axial rotary embedding, and ViT's learned grid at any size.
 
-use super::{Config, Interpolation, Positions, Size, SizeError, Weights};
+use super::{Config, Interpolation, Positions, Size, SizeError};
 use crate::kernels::resample;
 
 /// The base of DINOv3's rotary periods.
@@ -71,13 +71,15 @@ impl RopeTable {
 /// [`SizeError`] when `size` is not a whole number of patches.
 ///
 /// # Panics
-/// When `weights` do not belong to `config`, or `config` has no learned positions.
-pub fn learned_positions(config: &Config, weights: &Weights, size: Size) -> Result<Vec<f32>, SizeError> {
+/// When `positions` (see [`Weights::positions`]) do not belong to `config`, or `config` has no learned positions.
+///
+/// [`Weights::positions`]: super::Weights::positions
+pub fn learned_positions(config: &Config, positions: &[f32], size: Size) -> Result<Vec<f32>, SizeError> {
     let Positions::Learned { rows, cols } = config.positions else {
         panic!("a model with rotary positions has no learned ones");
     };
     let (new_rows, new_cols) = size.grid(config.patch)?;
-    let (cls, grid) = weights.positions.split_at(config.dim);
+    let (cls, grid) = positions.split_at(config.dim);
     let mut out = cls.to_vec();
     if (rows, cols) == (new_rows, new_cols) {
         out.extend_from_slice(grid);

@@ -3,7 +3,7 @@
 /// Frozen features of one image, after the final LayerNorm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features {
-    /// CLS token: `[dim]`. For a model without one, the mean of its tokens ([`onnx`](super::onnx)).
+    /// CLS token: `[dim]`. For a model without one, the mean of its tokens.
     pub cls: Vec<f32>,
     /// Patch tokens by row: `[rows * cols, dim]`; empty for a model that gives one vector only.
     pub patch: Vec<f32>,

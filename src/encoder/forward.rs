@@ -1,0 +1,302 @@
+//! The forward pass.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::workspace::{Attention, Worker};
+use super::{Block, Encoder, EncoderError, Mlp, Plan, Workspace};
+use crate::kernels::linear::{Into, Linear, Rows, codes_stride};
+use crate::kernels::pool::{Pool, RowsMut};
+use crate::kernels::quantise::{self, Quant};
+use crate::kernels::{activation, attention, lanes, norm, patches, rope};
+use crate::vit::Norm;
+
+/// The parts of one unit: its rows of the stream, of query codes and quants, key codes and scales, and of the float
+/// queries, keys and values. What the network does not use is empty.
+type UnitParts<'a> = (
+    &'a mut [f32],
+    (&'a mut [u8], &'a mut [Quant], &'a mut [i8]),
+    (&'a mut [f32], &'a mut [f32], &'a mut [f32]),
+    &'a mut [f32],
+);
+
+impl Encoder {
+    /// Runs `pixels` (`[3, height, width]`, preprocessed): the tokens after the final LayerNorm, `[tokens, dim]` in the
+    /// order CLS, registers, patches by row, in the workspace's memory.
+    ///
+    /// `workspace` must have been [reserved](Workspace::reserve) for `plan`, and `pool` have the plan's threads.
+    ///
+    /// # Errors
+    /// [`EncoderError::NonFinite`] names the first layer whose output is not finite.
+    ///
+    /// # Panics
+    /// When `pixels` has another length, or the workspace or the pool is not the plan's.
+    pub fn run<'w>(
+        &self,
+        plan: &Plan,
+        workspace: &'w mut Workspace,
+        pool: &mut Pool,
+        pixels: &[f32],
+    ) -> Result<&'w [f32], EncoderError> {
+        assert_eq!(pixels.len(), 3 * plan.size.area());
+        assert_eq!(pool.threads(), plan.threads);
+        // The number of the first layer whose output is not finite: patch_embed, the blocks, the final norm.
+        let bad = AtomicUsize::new(usize::MAX);
+        let depth = self.blocks.len();
+        for layer in 0..=depth {
+            if layer > 0 {
+                self.pack_heads(plan, workspace, pool, &self.blocks[layer - 1]);
+            }
+            self.units(plan, workspace, pool, |rows, worker, packed, parts| {
+                let (stream, codes, floats, scales) = parts;
+                let finite = |stream: &[f32], layer: usize| {
+                    if !lanes::all_finite(stream) {
+                        bad.fetch_min(layer, Ordering::Relaxed);
+                    }
+                };
+                match layer.checked_sub(1).map(|i| &self.blocks[i]) {
+                    None => self.embed(plan, pixels, rows, worker, stream),
+                    Some(block) => {
+                        let queries = (&*codes.0, &*codes.1, &*floats.0);
+                        self.attend(plan, block, packed, worker, queries, stream);
+                        self.mlp(block, worker, stream);
+                    }
+                }
+                finite(stream, layer);
+                if layer < depth {
+                    self.project(plan, &self.blocks[layer], rows, worker, stream, codes, floats, scales);
+                } else {
+                    self.normalise(&self.norm, stream, worker);
+                    stream.copy_from_slice(&worker.normed[..stream.len()]);
+                    finite(stream, depth + 1);
+                }
+            });
+        }
+        match bad.into_inner() {
+            usize::MAX => Ok(&workspace.stream[..plan.tokens * self.config.dim]),
+            0 => Err(EncoderError::NonFinite { layer: "patch_embed".into() }),
+            i if i > depth => Err(EncoderError::NonFinite { layer: "norm".into() }),
+            i => Err(EncoderError::NonFinite { layer: format!("block {}", i - 1) }),
+        }
+    }
+
+    /// Calls `f(first row, worker, packed heads, parts)` for every unit, on the pool's threads.
+    fn units(
+        &self,
+        plan: &Plan,
+        workspace: &mut Workspace,
+        pool: &mut Pool,
+        f: impl Fn(usize, &mut Worker, &Heads, UnitParts) + Sync,
+    ) {
+        let (dim, heads, tokens) = (self.config.dim, self.config.heads, plan.tokens);
+        let Workspace { stream, attention: a, workers } = workspace;
+        let Attention { int_heads, float_heads, .. } = a;
+        let packed = Heads { int: int_heads, float: float_heads };
+        fn rows<T>(data: &mut [T], width: usize, tokens: usize) -> RowsMut<'_, T> {
+            if data.is_empty() {
+                RowsMut::new(data, 0)
+            } else {
+                RowsMut::new(&mut data[..tokens * width], width)
+            }
+        }
+        let split = (
+            rows(stream, dim, tokens),
+            (
+                rows(&mut a.query_codes, dim, tokens),
+                rows(&mut a.query_quants, heads, tokens),
+                rows(&mut a.key_codes, dim, tokens),
+            ),
+            (
+                rows(&mut a.queries, dim, tokens),
+                rows(&mut a.keys, dim, tokens),
+                rows(&mut a.values, dim, tokens),
+            ),
+            rows(&mut a.key_scales, heads, tokens),
+        );
+        let (workers, packed) = (&*workers, &packed);
+        pool.for_parts(&plan.bounds, split, |i, worker, parts| {
+            f(plan.bounds[i], &mut workers[worker].borrow_mut(), packed, parts);
+        });
+    }
+
+    /// Phase 2: packs the keys and values of every head.
+    fn pack_heads(&self, plan: &Plan, workspace: &mut Workspace, pool: &mut Pool, block: &Block) {
+        let (isa, dims) = (self.isa, self.dims(plan.tokens));
+        let a = &mut workspace.attention;
+        if block.int8_attention {
+            let (codes, scales, values) = (&a.key_codes, &a.key_scales, &a.values);
+            pool.for_parts(&plan.heads, RowsMut::new(&mut a.int_heads, 1), |head, _, to| {
+                attention::pack_int(isa, dims, head, codes, scales, values, &mut to[0]);
+            });
+        } else {
+            let (keys, values) = (&a.keys, &a.values);
+            pool.for_parts(&plan.heads, RowsMut::new(&mut a.float_heads, 1), |head, _, to| {
+                attention::pack_float(isa, dims, head, keys, values, &mut to[0]);
+            });
+        }
+    }
+
+    /// Patch embedding of the unit that begins at token `first`.
+    fn embed(&self, plan: &Plan, pixels: &[f32], first: usize, worker: &mut Worker, stream: &mut [f32]) {
+        let (dim, prefix) = (self.config.dim, self.config.prefix());
+        stream.copy_from_slice(&plan.base[first * dim..][..stream.len()]);
+        let skip = prefix.saturating_sub(first).min(stream.len() / dim);
+        let stream = &mut stream[skip * dim..];
+        let count = stream.len() / dim;
+        if count == 0 {
+            return;
+        }
+        let cut = &mut worker.hidden[..count * self.patch.inputs()];
+        let from = first + skip - prefix;
+        patches::cut(pixels, plan.rows, plan.cols, self.config.patch, from, cut);
+        self.patch.apply(Rows::Float(cut), &mut worker.codes16, stream, Into::Add);
+    }
+
+    /// LayerNorm of a unit's rows into `worker.normed`.
+    fn normalise(&self, norm: &Norm, stream: &[f32], worker: &mut Worker) {
+        let dim = self.config.dim;
+        for (x, out) in stream.chunks_exact(dim).zip(worker.normed.chunks_exact_mut(dim)) {
+            norm::norm_row(self.isa, x, &norm.weight, &norm.bias, self.config.norm_eps, out);
+        }
+    }
+
+    /// Phase 1: LayerNorm, then queries, keys and values of the unit that begins at token `first`.
+    #[expect(clippy::too_many_arguments, reason = "the unit's parts")]
+    fn project(
+        &self,
+        plan: &Plan,
+        block: &Block,
+        first: usize,
+        worker: &mut Worker,
+        stream: &[f32],
+        (query_codes, query_quants, key_codes): (&mut [u8], &mut [Quant], &mut [i8]),
+        (queries, keys, values): (&mut [f32], &mut [f32], &mut [f32]),
+        key_scales: &mut [f32],
+    ) {
+        let (isa, dim, head_dim) = (self.isa, self.config.dim, self.config.head_dim());
+        self.normalise(&block.norm1, stream, worker);
+        let len = stream.len();
+        let Worker { normed, wide, codes, codes16, quants, .. } = worker;
+        let rows = rows_for(isa, &block.queries, &normed[..len], codes, quants);
+        block.values.apply(rows, codes16, values, Into::Store);
+        if !block.int8_attention {
+            block.queries.apply(rows, codes16, queries, Into::Store);
+            block.keys.apply(rows, codes16, keys, Into::Store);
+            self.rotate(plan, first, queries);
+            self.rotate(plan, first, keys);
+            return;
+        }
+        let wide = &mut wide[..len];
+        block.queries.apply(rows, codes16, wide, Into::Store);
+        self.rotate(plan, first, wide);
+        for ((x, codes), quant) in
+            wide.chunks_exact(head_dim).zip(query_codes.chunks_exact_mut(head_dim)).zip(query_quants)
+        {
+            *quant = quantise::row(isa, x, codes);
+        }
+        block.keys.apply(rows, codes16, wide, Into::Store);
+        self.rotate(plan, first, wide);
+        for (x, (codes, scales)) in wide
+            .chunks_exact(dim)
+            .zip(key_codes.chunks_exact_mut(dim).zip(key_scales.chunks_exact_mut(dim / head_dim)))
+        {
+            for (h, scale) in scales.iter_mut().enumerate() {
+                let head = h * head_dim..(h + 1) * head_dim;
+                let centre = block.key_centre.get(head.clone()).unwrap_or(&[]);
+                *scale = quantise::key(isa, &x[head.clone()], centre, &mut codes[head]);
+            }
+        }
+    }
+
+    /// RoPE of the rows from token `first` on; CLS and registers are left alone.
+    fn rotate(&self, plan: &Plan, first: usize, rows: &mut [f32]) {
+        let Some(table) = &plan.rope else { return };
+        let prefix = self.config.prefix();
+        let half = self.config.head_dim() / 2;
+        for (i, row) in rows.chunks_exact_mut(self.config.dim).enumerate() {
+            if let Some(patch) = (first + i).checked_sub(prefix) {
+                let angles = patch * half..(patch + 1) * half;
+                rope::rotate_row(self.isa, row, &table.cos[angles.clone()], &table.sin[angles]);
+            }
+        }
+    }
+
+    /// Phase 3, first half: attention of the unit's queries (codes and quants, or floats), projection, residual.
+    fn attend(
+        &self,
+        plan: &Plan,
+        block: &Block,
+        packed: &Heads,
+        worker: &mut Worker,
+        (codes, quants, queries): (&[u8], &[Quant], &[f32]),
+        stream: &mut [f32],
+    ) {
+        let (isa, dims) = (self.isa, self.dims(plan.tokens));
+        let Worker { wide, scratch, .. } = worker;
+        let out = &mut wide[..stream.len()];
+        for head in 0..self.config.heads {
+            if block.int8_attention {
+                attention::int(isa, dims, head, codes, quants, &packed.int[head], scratch, out);
+            } else {
+                attention::float(isa, dims, head, queries, &packed.float[head], scratch, out);
+            }
+        }
+        let Worker { codes, codes16, quants, .. } = worker;
+        let rows = rows_for(isa, &block.proj, out, codes, quants);
+        block.proj.apply(rows, codes16, stream, Into::Add);
+    }
+
+    /// Phase 3, second half: LayerNorm, MLP, residual.
+    fn mlp(&self, block: &Block, worker: &mut Worker, stream: &mut [f32]) {
+        let (isa, hidden_dim) = (self.isa, self.config.hidden);
+        self.normalise(&block.norm2, stream, worker);
+        let count = stream.len() / self.config.dim;
+        let Worker { normed, codes, codes16, quants, hidden, gate, .. } = worker;
+        let normed = &normed[..stream.len()];
+        let hidden = &mut hidden[..count * hidden_dim];
+        let scale = &block.hidden_scale;
+        let (down, hidden) = match &block.mlp {
+            Mlp::Gelu { up, down } => {
+                up.apply(rows_for(isa, up, normed, codes, quants), codes16, hidden, Into::Store);
+                for row in hidden.chunks_exact_mut(hidden_dim) {
+                    activation::gelu_row(isa, row, scale);
+                }
+                (down, hidden)
+            }
+            Mlp::SwiGlu { gate: gated, up, down } => {
+                let gate = &mut gate[..count * hidden_dim];
+                gated.apply(rows_for(isa, gated, normed, codes, quants), codes16, gate, Into::Store);
+                up.apply(rows_for(isa, up, normed, codes, quants), codes16, hidden, Into::Store);
+                for (gate, up) in gate.chunks_exact_mut(hidden_dim).zip(hidden.chunks_exact(hidden_dim)) {
+                    activation::silu_row(isa, gate, up, scale);
+                }
+                (down, gate)
+            }
+        };
+        down.apply(rows_for(isa, down, hidden, codes, quants), codes16, stream, Into::Add);
+    }
+}
+
+/// Packed keys and values of all heads.
+struct Heads<'a> {
+    int: &'a [attention::IntHead],
+    float: &'a [attention::FloatHead],
+}
+
+/// `x: [rows, inputs]` as `layer` wants it: as it is, or as codes.
+fn rows_for<'a>(
+    isa: crate::kernels::Isa,
+    layer: &Linear,
+    x: &'a [f32],
+    codes: &'a mut [u8],
+    quants: &'a mut [Quant],
+) -> Rows<'a> {
+    if !layer.is_int8() {
+        return Rows::Float(x);
+    }
+    let stride = codes_stride(layer.inputs());
+    let rows = x.chunks_exact(layer.inputs()).zip(codes.chunks_exact_mut(stride)).zip(quants.iter_mut());
+    for ((x, codes), quant) in rows {
+        *quant = quantise::row(isa, x, codes);
+    }
+    Rows::Codes(codes, quants)
+}

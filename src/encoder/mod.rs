@@ -1,0 +1,170 @@
+//! A [`Network`] packed for an instruction set, and its forward pass.
+//!
+//! An image is cut into units of rows (tokens). A layer is three phases, each of which a pool's threads share:
+//!
+//! 1. by units: LayerNorm, queries, keys and values, RoPE, and their 8-bit codes;
+//! 2. by heads: keys and values packed for the products, values quantised (their scale needs every token);
+//! 3. by units: attention of the unit's queries, projection, residual, LayerNorm, MLP, residual. It needs nothing of other
+//!    units, so it goes straight on with phase 1 of the next layer: two meetings of the threads for each layer.
+//!
+//! Each row is computed by one sequence of operations whoever computes it: thread count and batch size change no bit.
+//! Nothing is allocated, and no lock taken, between the first and the last line of [`Encoder::run`].
+
+mod forward;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod workspace;
+
+pub use plan::Plan;
+pub use workspace::Workspace;
+
+use crate::kernels::Isa;
+use crate::kernels::attention::Dims;
+use crate::kernels::linear::Linear;
+use crate::quant::{self, Layer, Matrix, MlpLayers, Network};
+use crate::vit::{Config, Norm, SizeError};
+
+/// Why an image could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum EncoderError {
+    /// The input size does not suit the model.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// The system does not give the working memory.
+    #[error(
+        "{tokens} tokens on {threads} threads need more working memory than there is ({source}): take a smaller --size \
+         or fewer --threads"
+    )]
+    Memory {
+        /// Tokens of the image.
+        tokens: usize,
+        /// Threads.
+        threads: usize,
+        /// What the allocator said.
+        source: std::collections::TryReserveError,
+    },
+    /// A layer's output holds a NaN or an infinity.
+    #[error("{layer}: the output holds a NaN or an infinity: check the weights and the input's range")]
+    NonFinite {
+        /// `patch_embed`, `block N` or `norm`.
+        layer: String,
+    },
+}
+
+/// A network ready to run on one instruction set. Immutable; threads share it.
+pub struct Encoder {
+    isa: Isa,
+    config: Config,
+    patch: Linear,
+    cls: Vec<f32>,
+    registers: Vec<f32>,
+    positions: Vec<f32>,
+    rope_periods: Vec<f32>,
+    blocks: Vec<Block>,
+    norm: Norm,
+}
+
+struct Block {
+    norm1: Norm,
+    queries: Linear,
+    keys: Linear,
+    values: Linear,
+    int8_attention: bool,
+    key_centre: Vec<f32>,
+    proj: Linear,
+    norm2: Norm,
+    mlp: Mlp,
+    hidden_scale: Vec<f32>,
+}
+
+enum Mlp {
+    Gelu { up: Linear, down: Linear },
+    SwiGlu { gate: Linear, up: Linear, down: Linear },
+}
+
+/// Rows `first..first + count` of a layer, packed.
+fn pack_rows(isa: Isa, layer: &Layer, first: usize, count: usize) -> Linear {
+    let outputs = layer.bias.len();
+    let rows = |len: usize| first * (len / outputs)..(first + count) * (len / outputs);
+    let bias = &layer.bias[first..first + count];
+    match &layer.weight {
+        Matrix::F32(w) => Linear::f32(isa, &w[rows(w.len())], bias),
+        Matrix::F16(w) => Linear::f16(isa, &w[rows(w.len())], bias),
+        Matrix::Int8 { values, scales } => {
+            Linear::int8(isa, &values[rows(values.len())], &scales[first..first + count], bias)
+        }
+    }
+}
+
+fn pack(isa: Isa, layer: &Layer) -> Linear {
+    pack_rows(isa, layer, 0, layer.bias.len())
+}
+
+impl Block {
+    fn new(isa: Isa, config: &Config, block: &quant::Block) -> Block {
+        let part = |i: usize| pack_rows(isa, &block.qkv, i * config.dim, config.dim);
+        Block {
+            norm1: block.norm1.clone(),
+            queries: part(0),
+            keys: part(1),
+            values: part(2),
+            int8_attention: block.int8_attention,
+            key_centre: block.key_centre.clone(),
+            proj: pack(isa, &block.proj),
+            norm2: block.norm2.clone(),
+            mlp: match &block.mlp {
+                MlpLayers::Gelu { up, down } => Mlp::Gelu { up: pack(isa, up), down: pack(isa, down) },
+                MlpLayers::SwiGlu { gate, up, down } => {
+                    Mlp::SwiGlu { gate: pack(isa, gate), up: pack(isa, up), down: pack(isa, down) }
+                }
+            },
+            hidden_scale: block.hidden_scale.clone(),
+        }
+    }
+
+    fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let mlp = match &self.mlp {
+            Mlp::Gelu { up, down } => [None, Some(up), Some(down)],
+            Mlp::SwiGlu { gate, up, down } => [Some(gate), Some(up), Some(down)],
+        };
+        [&self.queries, &self.keys, &self.values, &self.proj].into_iter().chain(mlp.into_iter().flatten())
+    }
+}
+
+impl Encoder {
+    /// Packs `network` for `isa`. Its shapes must be those of its `config`.
+    pub fn new(network: &Network, isa: Isa) -> Encoder {
+        let config = network.config;
+        Encoder {
+            isa,
+            config,
+            patch: pack(isa, &network.patch),
+            cls: network.cls.clone(),
+            registers: network.registers.clone(),
+            positions: network.positions.clone(),
+            rope_periods: network.rope_periods.clone(),
+            blocks: network.blocks.iter().map(|block| Block::new(isa, &config, block)).collect(),
+            norm: network.norm.clone(),
+        }
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The instruction set that it was packed for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Bytes of packed weights.
+    pub fn weight_bytes(&self) -> usize {
+        self.patch.bytes() + self.blocks.iter().flat_map(Block::linears).map(Linear::bytes).sum::<usize>()
+    }
+
+    fn dims(&self, tokens: usize) -> Dims {
+        Dims { tokens, heads: self.config.heads, head_dim: self.config.head_dim() }
+    }
+}

@@ -1,0 +1,94 @@
+//! What depends on the input's size and the number of threads.
+
+use super::{Encoder, EncoderError};
+use crate::kernels::tile::{Numbers, U8S8};
+use crate::vit::{Positions, RopeTable, Size, learned_positions};
+
+/// Most rows of a unit. Its hidden activations (96 x 1536 f32, 590 KB in ViT-S) leave L2 slowly; smaller units would read
+/// the weights more often.
+const UNIT_ROWS: usize = 96;
+
+/// A size of input on a number of threads.
+pub struct Plan {
+    pub(super) size: Size,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) tokens: usize,
+    pub(super) threads: usize,
+    pub(super) rope: Option<RopeTable>,
+    /// `[tokens, dim]`: CLS, registers, and zeros for patches, with learned positions added.
+    pub(super) base: Vec<f32>,
+    /// Where the units of rows begin, and the end of the last.
+    pub(super) bounds: Vec<usize>,
+    /// The same for heads, one each.
+    pub(super) heads: Vec<usize>,
+}
+
+impl Plan {
+    /// Plans `encoder` for `size` on `threads` threads.
+    ///
+    /// # Errors
+    /// [`EncoderError::Size`] when `size` is not a whole number of patches.
+    pub fn new(encoder: &Encoder, size: Size, threads: usize) -> Result<Plan, EncoderError> {
+        let config = encoder.config();
+        let (rows, cols) = size.grid(config.patch)?;
+        let tokens = config.tokens(size)?;
+        let mut base = encoder.cls.clone();
+        base.extend_from_slice(&encoder.registers);
+        base.resize(tokens * config.dim, 0.0);
+        let rope = match config.positions {
+            Positions::Rope => Some(RopeTable::new(&encoder.rope_periods, rows, cols)),
+            Positions::Learned { .. } => {
+                let positions = learned_positions(config, &encoder.positions, size)?;
+                let (cls, patches) = positions.split_at(config.dim);
+                let (base_cls, rest) = base.split_at_mut(config.dim);
+                let base_patches = &mut rest[config.registers * config.dim..];
+                for (b, p) in base_cls.iter_mut().zip(cls).chain(base_patches.iter_mut().zip(patches)) {
+                    *b += p;
+                }
+                None
+            }
+        };
+        let bounds = units(tokens, threads, U8S8::kernel(encoder.isa).rows);
+        let heads = (0..=config.heads).collect();
+        Ok(Plan { size, rows, cols, tokens, threads, rope, base, bounds, heads })
+    }
+
+    /// The input size.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Rows of the largest unit.
+    pub(super) fn unit_rows(&self) -> usize {
+        self.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
+    }
+}
+
+/// Bounds of units of at most [`UNIT_ROWS`] rows or so: as many units as threads or a multiple, nearly equal, each but the
+/// last a whole number of tiles of `tile` rows.
+fn units(tokens: usize, threads: usize, tile: usize) -> Vec<usize> {
+    let tiles = tokens.div_ceil(tile);
+    let units = tokens.div_ceil(UNIT_ROWS).next_multiple_of(threads.max(1)).min(tiles);
+    (0..=units).map(|i| (tiles * i / units * tile).min(tokens)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_cover_the_tokens_evenly() {
+        for tokens in (1..400).chain([1029, 4101]) {
+            for threads in [1, 2, 3, 8] {
+                for tile in [4, 6, 12] {
+                    let bounds = units(tokens, threads, tile);
+                    assert_eq!((bounds[0], *bounds.last().unwrap()), (0, tokens));
+                    let sizes: Vec<usize> = bounds.windows(2).map(|w| w[1] - w[0]).collect();
+                    let (low, high) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
+                    assert!(*low > 0 && high - low < 2 * tile && *high <= UNIT_ROWS + tile, "{sizes:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Working memory: grown by a plan before it runs, never while it runs.
+
+use std::collections::TryReserveError;
+
+use atomic_refcell::AtomicRefCell;
+
+use super::{Encoder, EncoderError, Mlp, Plan};
+use crate::kernels::attention::{FloatHead, IntHead, Scratch};
+use crate::kernels::linear::codes_stride;
+use crate::kernels::quantise::Quant;
+
+/// The working memory of one image at a time; grown for the largest plan that used it.
+#[derive(Default)]
+pub struct Workspace {
+    /// The residual stream, `[tokens, dim]`; after a run the features.
+    pub(super) stream: Vec<f32>,
+    pub(super) attention: Attention,
+    /// One for each thread. The cell is a flag, not a lock: a worker's memory is its own.
+    pub(super) workers: Vec<AtomicRefCell<Worker>>,
+}
+
+/// Queries, keys and values of every token. Blocks with int8 attention use the codes, others the floats.
+#[derive(Default)]
+pub(super) struct Attention {
+    /// `[tokens, dim]`
+    pub query_codes: Vec<u8>,
+    /// `[tokens, heads]`
+    pub query_quants: Vec<Quant>,
+    /// `[tokens, dim]`
+    pub key_codes: Vec<i8>,
+    /// `[tokens, heads]`
+    pub key_scales: Vec<f32>,
+    /// `[tokens, dim]`; empty if every block's attention is int8.
+    pub queries: Vec<f32>,
+    /// As the queries.
+    pub keys: Vec<f32>,
+    /// `[tokens, dim]`
+    pub values: Vec<f32>,
+    /// One for each head; those of the kind that no block uses stay empty.
+    pub int_heads: Vec<IntHead>,
+    pub float_heads: Vec<FloatHead>,
+}
+
+/// A thread's working memory, for one unit of rows.
+#[derive(Default)]
+pub(super) struct Worker {
+    /// `[unit, dim]`
+    pub normed: Vec<f32>,
+    /// `[unit, dim]`: queries or keys before they are quantised, then attention's output.
+    pub wide: Vec<f32>,
+    /// `[unit, codes_stride(dim or hidden)]`
+    pub codes: Vec<u8>,
+    /// The same, widened to i16.
+    pub codes16: Vec<i16>,
+    /// `[unit]`
+    pub quants: Vec<Quant>,
+    /// `[unit, hidden]`, or the unit's patches.
+    pub hidden: Vec<f32>,
+    /// `[unit, hidden]`, for SwiGLU.
+    pub gate: Vec<f32>,
+    pub scratch: Scratch,
+}
+
+fn grow<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
+    buffer.try_reserve_exact(len.saturating_sub(buffer.len()))?;
+    buffer.resize(len.max(buffer.len()), T::default());
+    Ok(())
+}
+
+impl Workspace {
+    /// Makes room for `plan`.
+    ///
+    /// # Errors
+    /// [`EncoderError::Memory`]
+    pub fn reserve(&mut self, encoder: &Encoder, plan: &Plan) -> Result<(), EncoderError> {
+        let Plan { tokens, threads, .. } = *plan;
+        self.try_reserve(encoder, plan).map_err(|source| EncoderError::Memory { tokens, threads, source })
+    }
+
+    fn try_reserve(&mut self, encoder: &Encoder, plan: &Plan) -> Result<(), TryReserveError> {
+        let config = encoder.config();
+        let tokens = plan.tokens;
+        let (dim, values) = (config.dim, tokens * config.dim);
+        grow(&mut self.stream, values)?;
+        let dims = encoder.dims(tokens);
+        let a = &mut self.attention;
+        grow(&mut a.values, values)?;
+        if encoder.blocks.iter().any(|b| b.int8_attention) {
+            grow(&mut a.query_codes, values)?;
+            grow(&mut a.query_quants, tokens * config.heads)?;
+            grow(&mut a.key_codes, values)?;
+            grow(&mut a.key_scales, tokens * config.heads)?;
+            a.int_heads.resize_with(config.heads, IntHead::default);
+            a.int_heads.iter_mut().try_for_each(|head| head.reserve(dims))?;
+        }
+        if encoder.blocks.iter().any(|b| !b.int8_attention) {
+            grow(&mut a.queries, values)?;
+            grow(&mut a.keys, values)?;
+            a.float_heads.resize_with(config.heads, FloatHead::default);
+            a.float_heads.iter_mut().try_for_each(|head| head.reserve(dims))?;
+        }
+
+        let unit = plan.unit_rows();
+        let stride = codes_stride(dim.max(config.hidden));
+        let gated = encoder.blocks.iter().any(|b| matches!(b.mlp, Mlp::SwiGlu { .. }));
+        if self.workers.len() < plan.threads {
+            self.workers.resize_with(plan.threads, AtomicRefCell::default);
+        }
+        for worker in &mut self.workers {
+            let w = worker.get_mut();
+            grow(&mut w.normed, unit * dim)?;
+            grow(&mut w.wide, unit * dim)?;
+            grow(&mut w.codes, unit * stride)?;
+            grow(&mut w.codes16, unit * stride)?;
+            grow(&mut w.quants, unit)?;
+            grow(&mut w.hidden, unit * config.hidden.max(3 * config.patch * config.patch))?;
+            if gated {
+                grow(&mut w.gate, unit * config.hidden)?;
+            }
+            w.scratch.reserve(tokens)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,331 @@
+//! Dense layers: weights packed once for an instruction set, then rows times weights with a fused epilogue.
+
+use half::f16;
+
+use super::Isa;
+use super::aligned::Aligned;
+use super::isa::per_isa;
+use super::quantise::Quant;
+use super::tile::{self, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, Product, U8S8, for_tiles};
+
+/// `y = x W^T + b`, packed for one instruction set.
+pub struct Linear {
+    isa: Isa,
+    outputs: usize,
+    inputs: usize,
+    weights: Weights,
+    /// `[outputs]`, padded with zeros to whole panels.
+    bias: Vec<f32>,
+}
+
+enum Weights {
+    U8S8(Aligned<i8>, Channels),
+    I16(Aligned<i16>, Channels),
+    F32(Aligned<f32>),
+    F16(Aligned<u16>),
+}
+
+/// What an output channel of an int8 layer needs besides its weights; padded to whole panels.
+struct Channels {
+    scales: Vec<f32>,
+    /// Sum of the channel's weights: the zero point of a row of activations multiplies it.
+    sums: Vec<i32>,
+}
+
+/// Rows that a layer is applied to.
+#[derive(Clone, Copy)]
+pub enum Rows<'a> {
+    /// `[rows, inputs]`, for F32 and F16 weights.
+    Float(&'a [f32]),
+    /// Quantised: codes `[rows, stride]` with [`codes_stride`], and each row's [`Quant`]; for int8 weights.
+    Codes(&'a [u8], &'a [Quant]),
+}
+
+/// What happens to a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Into {
+    /// It is stored.
+    Store,
+    /// It is added to what is there: the residual stream.
+    Add,
+}
+
+/// Distance between rows of codes: `inputs` rounded up to the group of the widest integer product.
+pub const fn codes_stride(inputs: usize) -> usize {
+    inputs.next_multiple_of(4)
+}
+
+/// Packs `n x k` values, `get(column, k)`, into panels of 16 columns.
+pub(super) fn pack<N: Numbers>(n: usize, k: usize, out: &mut [N::B], get: impl Fn(usize, usize) -> N::B) {
+    let panel_len = k.div_ceil(N::GROUP) * N::GROUP * PANEL;
+    for (p, panel) in out.chunks_exact_mut(panel_len).enumerate() {
+        for column in 0..PANEL.min(n - p * PANEL) {
+            for i in 0..k {
+                panel[(i / N::GROUP * PANEL + column) * N::GROUP + i % N::GROUP] = get(p * PANEL + column, i);
+            }
+        }
+    }
+}
+
+/// Elements that `n x k` take when packed.
+pub(super) fn packed_len<N: Numbers>(n: usize, k: usize) -> usize {
+    n.div_ceil(PANEL) * PANEL * k.div_ceil(N::GROUP) * N::GROUP
+}
+
+fn packed<N: Numbers>(n: usize, k: usize, get: impl Fn(usize, usize) -> N::B) -> Aligned<N::B> {
+    let mut panels = Aligned::zeroed(packed_len::<N>(n, k));
+    pack::<N>(n, k, &mut panels, get);
+    panels
+}
+
+fn padded<T: Copy + Default>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.into_iter().collect();
+    values.resize(values.len().next_multiple_of(PANEL), T::default());
+    values
+}
+
+impl Linear {
+    fn new(isa: Isa, inputs: usize, weights: Weights, bias: &[f32]) -> Linear {
+        Linear { isa, outputs: bias.len(), inputs, weights, bias: padded(bias.iter().copied()) }
+    }
+
+    /// Single precision: `weight: [outputs, inputs]`, `bias: [outputs]`.
+    pub fn f32(isa: Isa, weight: &[f32], bias: &[f32]) -> Linear {
+        let (n, k) = (bias.len(), weight.len() / bias.len());
+        assert_eq!(weight.len(), n * k);
+        Linear::new(isa, k, Weights::F32(packed::<F32>(n, k, |c, i| weight[c * k + i])), bias)
+    }
+
+    /// Weights in half precision, products and sums in single.
+    pub fn f16(isa: Isa, weight: &[f16], bias: &[f32]) -> Linear {
+        let (n, k) = (bias.len(), weight.len() / bias.len());
+        assert_eq!(weight.len(), n * k);
+        Linear::new(isa, k, Weights::F16(packed::<F16>(n, k, |c, i| weight[c * k + i].to_bits())), bias)
+    }
+
+    /// int8 weights `[outputs, inputs]`, a scale for each output.
+    ///
+    /// The product is chosen here: [`Product::U8S8`] where it is exact on `isa` for these very weights, else
+    /// [`Product::I16`]. Both give the same sums.
+    pub fn int8(isa: Isa, weight: &[i8], scales: &[f32], bias: &[f32]) -> Linear {
+        let (n, k) = (bias.len(), weight.len() / bias.len());
+        assert!(weight.len() == n * k && scales.len() == n);
+        // The largest sum, 255 * 127 * k, must fit an i32.
+        assert!(k <= 66_000, "{k} inputs would overflow a 32-bit sum");
+        let row_sum = |row: &[i8]| row.iter().map(|&w| i32::from(w)).sum();
+        let channels = Channels {
+            scales: padded(scales.iter().copied()),
+            sums: padded(weight.chunks_exact(k).map(row_sum)),
+        };
+        let narrow = weight.iter().all(|w| w.unsigned_abs() <= NARROW.unsigned_abs());
+        let weights = if narrow || tile::wide_u8s8(isa) {
+            Weights::U8S8(packed::<U8S8>(n, k, |c, i| weight[c * k + i]), channels)
+        } else {
+            Weights::I16(packed::<I16>(n, k, |c, i| i16::from(weight[c * k + i])), channels)
+        };
+        Linear::new(isa, k, weights, bias)
+    }
+
+    /// Output channels.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Input channels.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// The product that it runs.
+    pub fn product(&self) -> Product {
+        match self.weights {
+            Weights::U8S8(..) => Product::U8S8,
+            Weights::I16(..) => Product::I16,
+            Weights::F32(_) => Product::F32,
+            Weights::F16(_) => Product::F16,
+        }
+    }
+
+    /// Whether it takes [`Rows::Codes`].
+    pub fn is_int8(&self) -> bool {
+        matches!(self.weights, Weights::U8S8(..) | Weights::I16(..))
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> usize {
+        match &self.weights {
+            Weights::U8S8(w, _) => w.len(),
+            Weights::I16(w, _) => w.len() * 2,
+            Weights::F32(w) => w.len() * 4,
+            Weights::F16(w) => w.len() * 2,
+        }
+    }
+
+    /// Applies the layer to `rows`, into `out: [rows, outputs]`. `wide: [rows, codes_stride(inputs)]` is scratch, used
+    /// by [`Product::I16`] alone.
+    ///
+    /// # Panics
+    /// When the kind of `rows` is not that of the weights, or a length is wrong.
+    pub fn apply(&self, rows: Rows, wide: &mut [i16], out: &mut [f32], into: Into) {
+        let m = out.len() / self.outputs;
+        let stride = codes_stride(self.inputs);
+        match (&self.weights, rows) {
+            (Weights::F32(w), Rows::Float(x)) => {
+                float(
+                    self.isa,
+                    F32::kernel(self.isa),
+                    x,
+                    self.inputs,
+                    w,
+                    &self.bias,
+                    out,
+                    self.outputs,
+                    into,
+                );
+            }
+            (Weights::F16(w), Rows::Float(x)) => {
+                float(
+                    self.isa,
+                    F16::kernel(self.isa),
+                    x,
+                    self.inputs,
+                    w,
+                    &self.bias,
+                    out,
+                    self.outputs,
+                    into,
+                );
+            }
+            (Weights::U8S8(w, channels), Rows::Codes(codes, quants)) => {
+                let kernel = U8S8::kernel(self.isa);
+                let groups = self.inputs.div_ceil(U8S8::GROUP);
+                int(
+                    self.isa,
+                    kernel,
+                    codes,
+                    stride,
+                    groups,
+                    quants,
+                    w,
+                    channels,
+                    &self.bias,
+                    out,
+                    self.outputs,
+                    into,
+                );
+            }
+            (Weights::I16(w, channels), Rows::Codes(codes, quants)) => {
+                let wide = &mut wide[..m * stride];
+                widen(self.isa, &codes[..m * stride], wide);
+                let kernel = I16::kernel(self.isa);
+                let groups = self.inputs.div_ceil(I16::GROUP);
+                int(
+                    self.isa,
+                    kernel,
+                    wide,
+                    stride,
+                    groups,
+                    quants,
+                    w,
+                    channels,
+                    &self.bias,
+                    out,
+                    self.outputs,
+                    into,
+                );
+            }
+            _ => panic!("int8 weights take codes, float weights take floats"),
+        }
+    }
+}
+
+per_isa! {
+    fn widen(codes: &[u8], wide: &mut [i16]) {
+        for (w, &c) in wide.iter_mut().zip(codes) {
+            *w = i16::from(c);
+        }
+    }
+}
+
+/// Stores or adds a row of a tile, cut to the matrix's width.
+#[inline(always)]
+fn put(y: &[f32; PANEL], out: &mut [f32], into: Into) {
+    match (into, <&mut [f32; PANEL]>::try_from(&mut *out)) {
+        (Into::Store, Ok(full)) => *full = *y,
+        (Into::Add, Ok(full)) => full.iter_mut().zip(y).for_each(|(o, y)| *o += y),
+        (Into::Store, Err(_)) => out.copy_from_slice(&y[..out.len()]),
+        (Into::Add, Err(_)) => out.iter_mut().zip(y).for_each(|(o, y)| *o += y),
+    }
+}
+
+per_isa! {
+    #[allow(clippy::too_many_arguments)]
+    fn float<N: FloatNumbers>(
+        kernel: Kernel<N>,
+        x: &[f32],
+        k: usize,
+        weights: &[N::B],
+        bias: &[f32],
+        out: &mut [f32],
+        n: usize,
+        into: Into,
+    ) {
+        for_tiles::<N>(kernel, out.len() / n, k, x, k, weights, |row, panel, rows, sums| {
+            let first = panel * PANEL;
+            let width = PANEL.min(n - first);
+            let bias: &[f32; PANEL] = bias[first..first + PANEL].try_into().expect("padded");
+            for (r, sums) in sums.iter().enumerate().take(rows) {
+                let mut y = *sums;
+                y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+                let at = (row + r) * n + first;
+                put(&y, &mut out[at..at + width], into);
+            }
+        });
+    }
+}
+
+per_isa! {
+    #[allow(clippy::too_many_arguments)]
+    fn int<N: IntNumbers>(
+        kernel: Kernel<N>,
+        codes: &[N::A],
+        stride: usize,
+        groups: usize,
+        quants: &[Quant],
+        weights: &[N::B],
+        channels: &Channels,
+        bias: &[f32],
+        out: &mut [f32],
+        n: usize,
+        into: Into,
+    ) {
+        for_tiles::<N>(kernel, out.len() / n, groups, codes, stride, weights, |row, panel, rows, acc| {
+            let first = panel * PANEL;
+            let width = PANEL.min(n - first);
+            let padded = first..first + PANEL;
+            let bias: &[f32; PANEL] = bias[padded.clone()].try_into().expect("padded");
+            let scales: &[f32; PANEL] = channels.scales[padded.clone()].try_into().expect("padded");
+            let sums: &[i32; PANEL] = channels.sums[padded].try_into().expect("padded");
+            for (r, acc) in acc.iter().enumerate().take(rows) {
+                let Quant { scale, zero } = quants[row + r];
+                let mut y = [0.0; PANEL];
+                for c in 0..PANEL {
+                    let sum = acc[c] - zero * sums[c];
+                    y[c] = (sum as f32).mul_add(scale * scales[c], bias[c]);
+                }
+                let at = (row + r) * n + first;
+                put(&y, &mut out[at..at + width], into);
+            }
+        });
+    }
+}
+
+/// Products of floats.
+trait FloatNumbers: Numbers<A = f32, Sum = f32> {}
+impl FloatNumbers for F32 {}
+impl FloatNumbers for F16 {}
+
+/// Products of integers.
+trait IntNumbers: Numbers<Sum = i32> {}
+impl IntNumbers for U8S8 {}
+impl IntNumbers for I16 {}

@@ -1,0 +1,351 @@
+//! Threads that are started once, spin briefly for the next piece of work, and then park.
+//!
+//! [`Pool::run`] takes no lock and allocates nothing: work is published through atomics, tasks are claimed from a
+//! counter, and a worker that the system keeps from running is not waited for unless it holds a task.
+
+use std::cell::UnsafeCell;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::thread::{JoinHandle, Thread};
+
+/// Spins before a worker parks: about 50 us, the time between two phases of an image many times over.
+const SPINS: u32 = 20_000;
+
+/// Spins before the caller, waiting for the last task, gives its core away: the worker may need it.
+const WAIT_SPINS: u32 = 2_000;
+
+/// In `Shared::state`: work can be entered. The other bits count the workers inside, in steps of 2.
+const OPEN: usize = 1;
+
+/// A task: `(task, worker)`.
+type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+/// What is published to the workers; its lifetime is that of one [`Pool::run`].
+#[derive(Clone, Copy)]
+struct Job {
+    task: *const Task<'static>,
+    tasks: usize,
+}
+
+struct Shared {
+    job: UnsafeCell<Job>,
+    state: AtomicUsize,
+    /// Changes with every job, so that a worker enters each once.
+    epoch: AtomicU32,
+    next: AtomicUsize,
+    stop: AtomicBool,
+    panicked: AtomicBool,
+    parked: Vec<AtomicBool>,
+}
+
+// SAFETY: `job` is written only by `Pool::run` while `state` is 0 (closed, nobody inside), and read only by workers that
+// entered, which they can only while it is open. The task itself is `Sync`.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; the pointer is not used by whoever drops it.
+unsafe impl Send for Shared {}
+
+/// A pool of threads, the caller's included.
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<(Thread, Option<JoinHandle<()>>)>,
+}
+
+impl Pool {
+    /// A pool of `threads` threads, the caller being one of them.
+    ///
+    /// # Errors
+    /// When the system starts no more threads.
+    pub fn new(threads: usize) -> std::io::Result<Pool> {
+        let workers = threads.max(1) - 1;
+        fn nothing(_: usize, _: usize) {}
+        let nothing: &'static Task<'static> = &nothing;
+        let shared = Arc::new(Shared {
+            job: UnsafeCell::new(Job { task: nothing, tasks: 0 }),
+            state: AtomicUsize::new(0),
+            epoch: AtomicU32::new(0),
+            next: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
+            parked: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+        });
+        let mut pool = Pool { shared, workers: Vec::with_capacity(workers) };
+        for i in 0..workers {
+            let shared = pool.shared.clone();
+            let builder = std::thread::Builder::new().name(format!("microraptor-{}", i + 1));
+            let handle = builder.spawn(move || work(&shared, i))?;
+            pool.workers.push((handle.thread().clone(), Some(handle)));
+        }
+        Ok(pool)
+    }
+
+    /// Threads, the caller's included.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `task(i, worker)` for every `i < tasks`, each once, on whichever thread is free; `worker < threads()`.
+    ///
+    /// # Panics
+    /// When a task panics.
+    pub fn run(&mut self, tasks: usize, task: &Task) {
+        if self.workers.is_empty() || tasks <= 1 {
+            (0..tasks).for_each(|i| task(i, 0));
+            return;
+        }
+        let shared = &*self.shared;
+        // SAFETY: only the lifetime changes. `Close`, which is dropped before this function returns or unwinds, waits until
+        // no worker is inside and lets none in after.
+        let task_static = unsafe { std::mem::transmute::<*const Task, *const Task<'static>>(task) };
+        // SAFETY: the state is 0: the last `run` closed it and waited for everyone, and `&mut self` makes us the only caller.
+        unsafe { *shared.job.get() = Job { task: task_static, tasks } };
+        shared.next.store(0, Ordering::Relaxed);
+        shared.epoch.fetch_add(1, Ordering::Relaxed);
+        let close = Close(shared);
+        // SeqCst: either a worker that is about to park sees the open state, or we see that it is parked.
+        shared.state.store(OPEN, Ordering::SeqCst);
+        for ((thread, _), parked) in self.workers.iter().zip(&shared.parked) {
+            if parked.load(Ordering::SeqCst) {
+                thread.unpark();
+            }
+        }
+        claim(shared, Job { task: task_static, tasks }, 0);
+        drop(close);
+        if shared.panicked.swap(false, Ordering::Relaxed) {
+            panic!("a task panicked on another thread");
+        }
+    }
+
+    /// Cuts `rows` at `bounds` (increasing, from 0 to its rows) and calls `f(i, worker, part)` for each part
+    /// `bounds[i]..bounds[i + 1]`.
+    ///
+    /// # Panics
+    /// When the bounds do not increase or do not fit, or `f` panics.
+    pub fn for_parts<S: Split>(
+        &mut self,
+        bounds: &[usize],
+        rows: S,
+        f: impl Fn(usize, usize, S::Part) + Sync,
+    ) {
+        assert!(bounds.windows(2).all(|w| w[0] <= w[1]), "bounds increase");
+        assert!(bounds.last().is_none_or(|&last| rows.holds(last)), "bounds fit the rows");
+        self.run(bounds.len().saturating_sub(1), &|i, worker| {
+            // SAFETY: `run` gives out each `i` once, so the parts are disjoint; they lie inside the rows (asserted above),
+            // which are borrowed for the whole call.
+            f(i, worker, unsafe { rows.part(bounds[i]..bounds[i + 1]) });
+        });
+    }
+}
+
+/// Closes the work and waits until nobody is inside, also when the caller's own task panics.
+struct Close<'a>(&'a Shared);
+
+impl Drop for Close<'_> {
+    fn drop(&mut self) {
+        // Whatever is not claimed stays so.
+        self.0.next.fetch_add(usize::MAX / 2, Ordering::Relaxed);
+        self.0.state.fetch_and(!OPEN, Ordering::Relaxed);
+        let mut spins = 0;
+        while self.0.state.load(Ordering::Acquire) != 0 {
+            spins += 1;
+            if spins % WAIT_SPINS == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+    }
+}
+
+/// Runs tasks until none is left.
+fn claim(shared: &Shared, job: Job, worker: usize) {
+    loop {
+        let i = shared.next.fetch_add(1, Ordering::Relaxed);
+        if i >= job.tasks {
+            return;
+        }
+        // SAFETY: `run` does not return before everyone who is inside has left, so the task lives.
+        unsafe { (*job.task)(i, worker) };
+    }
+}
+
+/// A worker's life.
+fn work(shared: &Shared, index: usize) {
+    let mut last = 0;
+    loop {
+        let Some(epoch) = enter(shared, index, last) else { return };
+        last = epoch;
+        // SAFETY: we are inside: `job` is not written until we have left.
+        let job = unsafe { *shared.job.get() };
+        if catch_unwind(AssertUnwindSafe(|| claim(shared, job, index + 1))).is_err() {
+            shared.panicked.store(true, Ordering::Relaxed);
+        }
+        shared.state.fetch_sub(2, Ordering::Release);
+    }
+}
+
+/// Waits for work newer than `last` and enters it; its epoch, or None when the pool is dropped.
+fn enter(shared: &Shared, index: usize, last: u32) -> Option<u32> {
+    let mut spins = 0;
+    loop {
+        if shared.stop.load(Ordering::Acquire) {
+            return None;
+        }
+        let state = shared.state.load(Ordering::SeqCst);
+        if state & OPEN != 0 && shared.epoch.load(Ordering::Relaxed) != last {
+            let entered =
+                shared.state.compare_exchange_weak(state, state + 2, Ordering::Acquire, Ordering::Relaxed);
+            if entered.is_ok() {
+                let epoch = shared.epoch.load(Ordering::Relaxed);
+                return Some(epoch);
+            }
+            continue;
+        }
+        spins += 1;
+        if spins < SPINS {
+            std::hint::spin_loop();
+            continue;
+        }
+        shared.parked[index].store(true, Ordering::SeqCst);
+        let state = shared.state.load(Ordering::SeqCst);
+        let nothing_new = state & OPEN == 0 || shared.epoch.load(Ordering::SeqCst) == last;
+        if nothing_new && !shared.stop.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+        shared.parked[index].store(false, Ordering::SeqCst);
+        spins = 0;
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        for (thread, handle) in &mut self.workers {
+            thread.unpark();
+            // A worker catches its tasks' panics.
+            let _ = handle.take().map(JoinHandle::join);
+        }
+    }
+}
+
+/// Rows that can be cut into disjoint parts for several threads.
+///
+/// # Safety
+/// Parts of disjoint ranges must not overlap, and lie inside if [`Split::holds`] their ends.
+pub unsafe trait Split: Sync {
+    /// A part.
+    type Part;
+    /// Whether there are at least `rows` rows.
+    fn holds(&self, rows: usize) -> bool;
+    /// The part of `range`.
+    ///
+    /// # Safety
+    /// `holds(range.end)`; while the part lives no part of an overlapping range is made.
+    unsafe fn part(&self, range: Range<usize>) -> Self::Part;
+}
+
+/// `[rows, width]`, to be cut between rows.
+pub struct RowsMut<'a, T> {
+    first: *mut T,
+    rows: usize,
+    width: usize,
+    borrow: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it hands out disjoint `&mut [T]`, which may go to other threads if `T` may.
+unsafe impl<T: Send> Sync for RowsMut<'_, T> {}
+
+impl<'a, T> RowsMut<'a, T> {
+    /// `data` as rows of `width`; a remainder is left out.
+    pub fn new(data: &'a mut [T], width: usize) -> RowsMut<'a, T> {
+        let rows = data.len().checked_div(width).unwrap_or(usize::MAX);
+        RowsMut { first: data.as_mut_ptr(), rows, width, borrow: std::marker::PhantomData }
+    }
+}
+
+// SAFETY: part `range` is the elements `range.start * width..range.end * width` of one slice.
+unsafe impl<'a, T: Send> Split for RowsMut<'a, T> {
+    type Part = &'a mut [T];
+
+    fn holds(&self, rows: usize) -> bool {
+        rows <= self.rows
+    }
+
+    unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
+        // SAFETY: the rows lie inside the slice that `new` borrowed for 'a, and the caller keeps parts disjoint.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.first.add(range.start * self.width), range.len() * self.width)
+        }
+    }
+}
+
+macro_rules! split_tuple {
+    ($($name:ident $index:tt),*) => {
+        // SAFETY: each element keeps the contract by itself.
+        unsafe impl<$($name: Split),*> Split for ($($name,)*) {
+            type Part = ($($name::Part,)*);
+
+            fn holds(&self, rows: usize) -> bool {
+                $(self.$index.holds(rows))&&*
+            }
+
+            unsafe fn part(&self, range: Range<usize>) -> Self::Part {
+                // SAFETY: the caller's promise holds for each element.
+                unsafe { ($(self.$index.part(range.clone()),)*) }
+            }
+        }
+    };
+}
+
+split_tuple!(A 0, B 1, C 2);
+split_tuple!(A 0, B 1, C 2, D 3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_in_every_round() {
+        for threads in [1, 2, 3, 8] {
+            let mut pool = Pool::new(threads).unwrap();
+            for round in 0..300 {
+                let tasks = round % 17;
+                let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(tasks, &|i, worker| {
+                    assert!(worker < threads);
+                    counts[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1), "{threads} {round}");
+                if round % 100 == 99 {
+                    // Long enough for the workers to park.
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_the_rows_between_the_bounds() {
+        let mut pool = Pool::new(3).unwrap();
+        let (mut a, mut b, mut c) = (vec![0; 20], vec![0; 50], Vec::<u8>::new());
+        let parts = (RowsMut::new(&mut a, 2), RowsMut::new(&mut b, 5), RowsMut::new(&mut c, 0));
+        pool.for_parts(&[0, 3, 3, 10], parts, |i, _, (a, b, c)| {
+            a.fill(i + 1);
+            b.fill(10 * (i + 1));
+            assert!(c.is_empty());
+        });
+        assert_eq!(a, [[1; 6].as_slice(), &[3; 14]].concat());
+        assert_eq!(b, [[10; 15].as_slice(), &[30; 35]].concat());
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_survives() {
+        let mut pool = Pool::new(2).unwrap();
+        for bad in [0, 1, 5] {
+            let run = || pool.run(6, &|i, _| assert!(i != bad, "task {i}"));
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+        }
+        let count = AtomicUsize::new(0);
+        pool.run(6, &|_, _| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(count.into_inner(), 6);
+    }
+}

@@ -1,0 +1,132 @@
+//! From f32 rows to 8-bit codes.
+
+use super::isa::per_isa;
+use super::lanes;
+
+/// Adding it rounds an f32 of magnitude below 2^22 to the nearest integer, ties to even, into the low bits: 1.5 * 2^23.
+const ROUND: f32 = 12_582_912.0;
+
+/// How a row of codes is read: `x = (code - zero) * scale`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Quant {
+    /// Step between codes.
+    pub scale: f32,
+    /// The code of 0.0: 0 to 255.
+    pub zero: i32,
+}
+
+/// `value * inverse + offset` rounded to the nearest integer, ties to even.
+#[inline(always)]
+pub(super) fn round_scaled(value: f32, inverse: f32, offset: f32) -> i32 {
+    value.mul_add(inverse, ROUND + offset).to_bits() as i32 - ROUND.to_bits() as i32
+}
+
+per_isa! {
+    /// Quantises `x` to 8 bits over its own range, which is widened to hold 0: `[n]` to `codes: [at least n]`.
+    ///
+    /// `scale = (high - low) / 255`, `zero` the code of 0.0 (the scheme of XNNPACK's qd8 and KleidiAI's qai8dx). One code
+    /// more precise than symmetric quantisation for GELU's one-sided output. If `x` holds a NaN or an infinity the scale
+    /// is NaN, and so is all that is computed from the row.
+    pub fn row(x: &[f32], codes: &mut [u8]) -> Quant {
+        let (low, high) = lanes::range(x);
+        let width = high - low;
+        if width == 0.0 {
+            codes[..x.len()].fill(0);
+            return Quant { scale: 1.0, zero: 0 };
+        }
+        let inverse = 255.0 / width;
+        // The product is not fused with the addition that rounds: `zero` is one value for the row.
+        let zero = round_scaled(-low, inverse, 0.0).clamp(0, 255);
+        for (code, &v) in codes.iter_mut().zip(x) {
+            *code = round_scaled(v, inverse, zero as f32).clamp(0, 255) as u8;
+        }
+        Quant { scale: if width.is_finite() { width * (1.0 / 255.0) } else { f32::NAN }, zero }
+    }
+}
+
+/// Largest magnitude of a key's code: see [`super::tile::NARROW`].
+pub const KEY_MAX: f32 = 63.0;
+
+per_isa! {
+    /// Quantises a key of one head symmetrically to -63..63, in place of itself minus `centre` (or minus nothing, if that
+    /// is empty); gives the scale. `x`, `codes`: `[head_dim]`.
+    pub fn key(x: &[f32], centre: &[f32], codes: &mut [i8]) -> f32 {
+        let shift = |i: usize, v: f32| if centre.is_empty() { v } else { v - centre[i] };
+        let mut largest = 0.0;
+        for (i, &v) in x.iter().enumerate() {
+            let v = shift(i, v).abs();
+            largest = if v > largest { v } else { largest };
+        }
+        let inverse = if largest > 0.0 { KEY_MAX / largest } else { 0.0 };
+        for (i, (code, &v)) in codes.iter_mut().zip(x).enumerate() {
+            *code = round_scaled(shift(i, v), inverse, 0.0).clamp(-63, 63) as i8;
+        }
+        largest * (1.0 / KEY_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Isa;
+
+    #[test]
+    fn codes_are_within_half_a_step_and_zero_is_exact() {
+        for n in 1..70 {
+            for shift in [-3.0, -0.2, 0.0, 0.7, 5.0] {
+                let x: Vec<f32> = (0..n)
+                    .map(|i| if i % 5 == 4 { 0.0 } else { (i as f32 * 1.3).sin() * 2.0 + shift })
+                    .collect();
+                let mut expected = vec![0; n];
+                let quant = row(Isa::SCALAR, &x, &mut expected);
+                for (&code, &v) in expected.iter().zip(&x) {
+                    let back = (i32::from(code) - quant.zero) as f32 * quant.scale;
+                    // Half a step, and another half where the range's ends were rounded to whole codes.
+                    assert!((back - v).abs() <= 1.001 * quant.scale, "{v} became {back}");
+                    assert!(v != 0.0 || back == 0.0);
+                }
+                for isa in Isa::available() {
+                    let mut codes = vec![0; n];
+                    assert_eq!(row(isa, &x, &mut codes), quant);
+                    assert_eq!(codes, expected, "{isa}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_not_finite_says_so() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in [0, 17, 39] {
+                let mut x = vec![1.0; 40];
+                x[at] = bad;
+                for isa in Isa::available() {
+                    assert!(row(isa, &x, &mut [0; 40]).scale.is_nan(), "{isa} {bad} {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keys_keep_their_range_on_every_instruction_set() {
+        for n in [4, 16, 20, 64, 80] {
+            let x: Vec<f32> = (0..n).map(|i| (i as f32 * 0.9).cos() * 7.0 + 3.0).collect();
+            let centre = vec![3.0; n];
+            for centre in [&centre[..], &[]] {
+                let mut expected = vec![0; n];
+                let scale = key(Isa::SCALAR, &x, centre, &mut expected);
+                assert!(expected.iter().any(|c| c.unsigned_abs() == 63));
+                for (i, (&code, v)) in expected.iter().zip(&x).enumerate() {
+                    let v = v - centre.get(i).unwrap_or(&0.0);
+                    assert!((f32::from(code) * scale - v).abs() <= 0.501 * scale);
+                }
+                for isa in Isa::available() {
+                    let mut codes = vec![0; n];
+                    assert_eq!(key(isa, &x, centre, &mut codes), scale);
+                    assert_eq!(codes, expected, "{isa}");
+                }
+            }
+        }
+        assert_eq!(key(Isa::SCALAR, &[0.0; 8], &[], &mut [1; 8]), 0.0);
+    }
+}

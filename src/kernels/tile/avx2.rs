@@ -1,0 +1,156 @@
+//! AVX2, FMA and F16C: 6 rows x 16 columns in 12 registers.
+
+use std::arch::x86_64::*;
+
+use super::Sums;
+
+pub(super) const ROWS: usize = 6;
+
+/// Calls the micro-kernel `$inner` for the number of rows at hand.
+macro_rules! by_rows {
+    ($name:ident, $inner:ident, $features:literal, $a:ty, $b:ty, $sum:ty) => {
+        /// # Safety
+        /// See `Kernel::run`.
+        #[target_feature(enable = $features)]
+        pub(in super::super) unsafe fn $name(
+            rows: usize,
+            groups: usize,
+            a: *const $a,
+            stride: usize,
+            b: *const $b,
+            sums: &mut Sums<$sum>,
+        ) {
+            // SAFETY: the caller's promise is handed on, with `rows` as a constant.
+            unsafe {
+                match rows {
+                    1 => $inner::<1>(groups, a, stride, b, sums),
+                    2 => $inner::<2>(groups, a, stride, b, sums),
+                    3 => $inner::<3>(groups, a, stride, b, sums),
+                    4 => $inner::<4>(groups, a, stride, b, sums),
+                    5 => $inner::<5>(groups, a, stride, b, sums),
+                    _ => $inner::<6>(groups, a, stride, b, sums),
+                }
+            }
+        }
+    };
+}
+pub(super) use by_rows;
+
+by_rows!(u8s8, u8s8_rows, "avx2", u8, i8, i32);
+by_rows!(i16, i16_rows, "avx2", i16, i16, i32);
+by_rows!(f32, f32_rows, "avx2,fma", f32, f32, f32);
+by_rows!(f16, f16_rows, "avx2,fma,f16c", f32, u16, f32);
+
+/// Stores two registers of i32 as a row of sums.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn store_i32(row: &mut [i32; 16], sums: [__m256i; 2]) {
+    // SAFETY: a row holds 16 values, two registers of 8.
+    unsafe {
+        _mm256_storeu_si256(row.as_mut_ptr().cast(), sums[0]);
+        _mm256_storeu_si256(row.as_mut_ptr().add(8).cast(), sums[1]);
+    }
+}
+
+/// Stores two registers of f32 as a row of sums.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_f32(row: &mut [f32; 16], sums: [__m256; 2]) {
+    // SAFETY: a row holds 16 values, two registers of 8.
+    unsafe {
+        _mm256_storeu_ps(row.as_mut_ptr(), sums[0]);
+        _mm256_storeu_ps(row.as_mut_ptr().add(8), sums[1]);
+    }
+}
+
+/// `vpmaddubsw` is exact here only for weights within -64 to 64: whoever packs them sees to it (`panels`).
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn u8s8_rows<const R: usize>(
+    groups: usize,
+    a: *const u8,
+    stride: usize,
+    b: *const i8,
+    out: &mut Sums<i32>,
+) {
+    let ones = _mm256_set1_epi16(1);
+    let mut sums = [[_mm256_setzero_si256(); 2]; R];
+    for g in 0..groups {
+        // SAFETY: group `g` of the panel is 64 bytes, group `g` of row `r` 4: both within what the caller vouches for.
+        unsafe {
+            let b0 = _mm256_load_si256(b.add(g * 64).cast());
+            let b1 = _mm256_load_si256(b.add(g * 64 + 32).cast());
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let x = _mm256_set1_epi32(a.add(r * stride + g * 4).cast::<i32>().read_unaligned());
+                let pairs = [_mm256_maddubs_epi16(x, b0), _mm256_maddubs_epi16(x, b1)];
+                sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(pairs[0], ones));
+                sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(pairs[1], ones));
+            }
+        }
+    }
+    for (row, sums) in out.iter_mut().zip(sums) {
+        store_i32(row, sums);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn i16_rows<const R: usize>(
+    groups: usize,
+    a: *const i16,
+    stride: usize,
+    b: *const i16,
+    out: &mut Sums<i32>,
+) {
+    let mut sums = [[_mm256_setzero_si256(); 2]; R];
+    for g in 0..groups {
+        // SAFETY: group `g` of the panel is 32 values, group `g` of row `r` 2: both within what the caller vouches for.
+        unsafe {
+            let b0 = _mm256_load_si256(b.add(g * 32).cast());
+            let b1 = _mm256_load_si256(b.add(g * 32 + 16).cast());
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let x = _mm256_set1_epi32(a.add(r * stride + g * 2).cast::<i32>().read_unaligned());
+                sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(x, b0));
+                sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(x, b1));
+            }
+        }
+    }
+    for (row, sums) in out.iter_mut().zip(sums) {
+        store_i32(row, sums);
+    }
+}
+
+/// The f32 micro-kernels; `$load` reads 8 columns of the panel.
+macro_rules! float_rows {
+    ($name:ident, $features:literal, $b:ty, $load:expr) => {
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const R: usize>(
+            groups: usize,
+            a: *const f32,
+            stride: usize,
+            b: *const $b,
+            out: &mut Sums<f32>,
+        ) {
+            let mut sums = [[_mm256_setzero_ps(); 2]; R];
+            for k in 0..groups {
+                // SAFETY: column `k` of the panel is 16 values, element `k` of row `r` one: both within what the caller
+                // vouches for.
+                unsafe {
+                    let b = [$load(b.add(k * 16)), $load(b.add(k * 16 + 8))];
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let x = _mm256_set1_ps(*a.add(r * stride + k));
+                        sums[0] = _mm256_fmadd_ps(x, b[0], sums[0]);
+                        sums[1] = _mm256_fmadd_ps(x, b[1], sums[1]);
+                    }
+                }
+            }
+            for (row, sums) in out.iter_mut().zip(sums) {
+                store_f32(row, sums);
+            }
+        }
+    };
+}
+
+float_rows!(f32_rows, "avx2,fma", f32, |p: *const f32| _mm256_load_ps(p));
+float_rows!(f16_rows, "avx2,fma,f16c", u16, |p: *const u16| _mm256_cvtph_ps(_mm_load_si128(p.cast())));

@@ -1,0 +1,104 @@
+//! Every micro-kernel against the plain one, bit for bit, over all tails and extreme values.
+
+use half::f16;
+
+use super::*;
+use crate::kernels::aligned::Aligned;
+
+/// A small generator, so that the values are the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+}
+
+/// `sums` of every tile, by row and panel.
+fn product<N: Numbers>(
+    isa: Isa,
+    m: usize,
+    groups: usize,
+    a: &[N::A],
+    stride: usize,
+    b: &[N::B],
+) -> Vec<N::Sum> {
+    let panels = b.len() / (groups * N::GROUP * PANEL);
+    let mut out = vec![N::Sum::default(); m * panels * PANEL];
+    for_tiles::<N>(N::kernel(isa), m, groups, a, stride, b, |row, panel, rows, sums| {
+        for r in 0..rows {
+            out[((row + r) * panels + panel) * PANEL..][..PANEL].copy_from_slice(&sums[r]);
+        }
+    });
+    out
+}
+
+/// Compares every instruction set with the plain kernel, and that with `exact`, over m past two tiles, k past two groups
+/// of any width, one and two panels, and strides with a gap.
+fn check<N: Numbers>(
+    mut a: impl FnMut(u32) -> N::A,
+    mut b: impl FnMut(u32) -> N::B,
+    exact: impl Fn(&[N::A], &[N::B]) -> N::Sum,
+) where
+    N::Sum: PartialEq + std::fmt::Debug,
+{
+    let mut random = Random(7);
+    for m in 1..=2 * MAX_ROWS + 1 {
+        for (groups, panels, gap) in
+            [(1, 1, 0), (2, 1, 3), (3, 2, 1), (5, 1, 0), (8, 2, 8), (17, 1, 2), (33, 3, 0)]
+        {
+            let k = groups * N::GROUP;
+            let stride = k + gap;
+            let left: Vec<N::A> = (0..m * stride).map(|_| a(random.next())).collect();
+            let mut right = Aligned::<N::B>::zeroed(panels * k * PANEL);
+            right.iter_mut().for_each(|v| *v = b(random.next()));
+            let expected = product::<N>(Isa::SCALAR, m, groups, &left, stride, &right);
+            for (i, sum) in expected.iter().enumerate() {
+                let (row, panel, column) = (i / (panels * PANEL), i / PANEL % panels, i % PANEL);
+                let panel = &right[panel * k * PANEL..][..k * PANEL];
+                let column: Vec<N::B> = (0..k)
+                    .map(|i| panel[(i / N::GROUP * PANEL + column) * N::GROUP + i % N::GROUP])
+                    .collect();
+                assert_eq!(*sum, exact(&left[row * stride..][..k], &column));
+            }
+            for isa in Isa::available() {
+                let found = product::<N>(isa, m, groups, &left, stride, &right);
+                assert_eq!(found, expected, "{isa}: m {m}, {groups} groups, {panels} panels, gap {gap}");
+            }
+        }
+    }
+}
+
+fn int_sum<A: Copy + Into<i64>, B: Copy + Into<i64>>(a: &[A], b: &[B]) -> i32 {
+    let sum: i64 = a.iter().zip(b).map(|(&a, &b)| a.into() * b.into()).sum();
+    i32::try_from(sum).expect("the test's values do not overflow")
+}
+
+#[test]
+fn u8_by_narrow_i8_is_exact() {
+    let narrow = |r: u32| ((r % 129) as i32 - 64) as i8;
+    check::<U8S8>(|r| r as u8, narrow, int_sum);
+    // Nothing but extremes: each pair sums to 2 * 255 * 64, the most that an i16 has to hold.
+    for sign in [-64, 64] {
+        check::<U8S8>(|_| 255, |_| sign, int_sum);
+    }
+    check::<U8S8>(|r| if r % 2 == 0 { 255 } else { 0 }, |r| if r % 3 == 0 { 64 } else { -64 }, int_sum);
+}
+
+#[test]
+fn i16_is_exact() {
+    check::<I16>(|r| (r % 511) as i16 - 255, |r| (r % 255) as i16 - 127, int_sum);
+    check::<I16>(|_| 255, |_| -127, int_sum);
+    check::<I16>(|_| 4095, |r| if r % 2 == 0 { 127 } else { -127 }, int_sum);
+}
+
+#[test]
+fn floats_are_a_chain_of_fused_multiply_adds() {
+    let value = |r: u32| (r as f32 / 2f32.powi(30) - 1.0) * 2f32.powi((r % 9) as i32);
+    check::<F32>(value, value, |a, b| a.iter().zip(b).fold(0.0, |sum, (a, b)| a.mul_add(*b, sum)));
+    let half = |r: u32| f16::from_f32(value(r)).to_bits();
+    check::<F16>(value, half, |a, b| {
+        a.iter().zip(b).fold(0.0, |sum, (a, b)| a.mul_add(f16::from_bits(*b).to_f32(), sum))
+    });
+}

@@ -6,10 +6,10 @@
 
 use std::borrow::Cow;
 
-use super::fake_attention::{self, Heads};
-use super::{Block, Layer, Matrix, MlpLayers, Network, QuantError};
-use crate::kernels::{activation, attention, matmul, norm, patches, rope};
-use crate::vit::{Config, Norm, Positions, RopeTable, Size, SizeError, Weights, learned_positions};
+use super::{Block, Layer, Matrix, MlpLayers, Network, QuantError, attention};
+use crate::kernels::attention::Dims;
+use crate::kernels::{Isa, activation, matmul, norm, patches, rope};
+use crate::vit::{Config, Norm, Positions, RopeTable, Size, SizeError, learned_positions};
 
 /// A dense layer, dequantised.
 pub(super) struct Dense<'a> {
@@ -19,7 +19,7 @@ pub(super) struct Dense<'a> {
     pub round_input: bool,
 }
 
-/// The feed-forward half of a [`Blockwise`].
+/// The feed-forward half of a [`DenseBlock`].
 pub(super) enum DenseMlp<'a> {
     Gelu { up: Dense<'a>, down: Dense<'a> },
     SwiGlu { gate: Dense<'a>, up: Dense<'a>, down: Dense<'a> },
@@ -120,6 +120,7 @@ pub(super) fn round_rows(x: &mut [f32], width: usize) {
 
 /// What one input size fixes.
 pub(super) struct Forward {
+    isa: Isa,
     config: Config,
     rows: usize,
     cols: usize,
@@ -133,9 +134,9 @@ impl Forward {
         let (rows, cols) = size.grid(config.patch)?;
         let (rope, positions) = match config.positions {
             Positions::Rope => (Some(RopeTable::new(&network.rope_periods, rows, cols)), Vec::new()),
-            Positions::Learned { .. } => (None, learned_positions(&config, &positions_of(network), size)?),
+            Positions::Learned { .. } => (None, learned_positions(&config, &network.positions, size)?),
         };
-        Ok(Forward { config, rows, cols, rope, positions })
+        Ok(Forward { isa: Isa::best(), config, rows, cols, rope, positions })
     }
 
     /// Pixels `[3, height, width]` to the residual stream `[tokens, dim]`.
@@ -143,7 +144,7 @@ impl Forward {
         let Config { dim, patch, .. } = self.config;
         let count = self.rows * self.cols;
         let mut cut = vec![0.0; count * 3 * patch * patch];
-        patches::cut(pixels, self.rows, self.cols, patch, &mut cut);
+        patches::cut(pixels, self.rows, self.cols, patch, 0, &mut cut);
         let mut x = network.cls.clone();
         x.extend_from_slice(&network.registers);
         x.extend(Dense::of(&network.patch).run(&cut));
@@ -165,23 +166,21 @@ impl Forward {
 
         let normed = self.norm(block.norm2, x);
         observe(Site::Up, &normed);
-        let (mut hidden, down) = match &block.mlp {
+        let (scale, width) = (block.hidden_scale, self.config.hidden);
+        let (hidden, down) = match &block.mlp {
             DenseMlp::Gelu { up, down } => {
                 let mut hidden = up.run(&normed);
-                activation::gelu(&mut hidden, 1);
+                hidden.chunks_exact_mut(width).for_each(|row| activation::gelu_row(self.isa, row, scale));
                 (hidden, down)
             }
             DenseMlp::SwiGlu { gate, up, down } => {
-                let mut hidden = gate.run(&normed);
-                activation::silu_times(&mut hidden, &up.run(&normed), 1);
-                (hidden, down)
+                let (mut gate, up) = (gate.run(&normed), up.run(&normed));
+                for (gate, up) in gate.chunks_exact_mut(width).zip(up.chunks_exact(width)) {
+                    activation::silu_row(self.isa, gate, up, scale);
+                }
+                (gate, down)
             }
         };
-        if !block.hidden_scale.is_empty() {
-            for row in hidden.chunks_exact_mut(self.config.hidden) {
-                row.iter_mut().zip(block.hidden_scale).for_each(|(v, s)| *v *= s);
-            }
-        }
         observe(Site::Down, &hidden);
         add(x, &down.run(&hidden));
     }
@@ -193,26 +192,29 @@ impl Forward {
         observe: &mut dyn FnMut(Site, &[f32]),
     ) -> Vec<f32> {
         let Config { dim, heads, .. } = self.config;
-        let (tokens, head_dim) = (normed.len() / dim, self.config.head_dim());
         let mut qkv = block.qkv.run(normed);
-        if let Some(RopeTable { cos, sin, .. }) = &self.rope {
-            rope::rotate(&mut qkv, dim, head_dim, self.config.prefix(), cos, sin, 1);
+        if let Some(RopeTable { cos, sin, half }) = &self.rope {
+            let patches = qkv.chunks_exact_mut(3 * dim).skip(self.config.prefix());
+            for ((row, cos), sin) in patches.zip(cos.chunks_exact(*half)).zip(sin.chunks_exact(*half)) {
+                // Queries and keys: each head alike.
+                rope::rotate_row(self.isa, &mut row[..2 * dim], cos, sin);
+            }
         }
         observe(Site::Rotated, &qkv);
+        let dims = Dims { tokens: normed.len() / dim, heads, head_dim: self.config.head_dim() };
         if block.int8_attention {
-            return fake_attention::attention(&qkv, Heads { tokens, heads, head_dim }, block.key_centre);
+            attention::rounded(&qkv, dims, block.key_centre)
+        } else {
+            attention::exact(&qkv, dims)
         }
-        let (mut by_head, mut out) = (vec![0.0; tokens * dim], vec![0.0; tokens * dim]);
-        let mut scores = vec![0.0; attention::scores_len(tokens)];
-        let dims = attention::Dims { tokens, heads, head_dim };
-        attention::attention(&qkv, dims, &mut by_head, &mut scores, &mut out, 1);
-        out
     }
 
     /// LayerNorm of every token.
     pub fn norm(&self, norm: &Norm, x: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; x.len()];
-        norm::layer_norm(x, &norm.weight, &norm.bias, self.config.norm_eps, &mut out, 1);
+        for (x, out) in x.chunks_exact(self.config.dim).zip(out.chunks_exact_mut(self.config.dim)) {
+            norm::norm_row(self.isa, x, &norm.weight, &norm.bias, self.config.norm_eps, out);
+        }
         out
     }
 }
@@ -231,18 +233,5 @@ pub(super) fn check_finite(
         Ok(())
     } else {
         Err(QuantError::NonFinite { layer: layer(), image })
-    }
-}
-
-/// [`learned_positions`] asks for whole weights and looks at their positions alone.
-fn positions_of(network: &Network) -> Weights {
-    Weights {
-        patch: Default::default(),
-        cls: Vec::new(),
-        registers: Vec::new(),
-        positions: network.positions.clone(),
-        rope_periods: Vec::new(),
-        blocks: Vec::new(),
-        norm: Norm::default(),
     }
 }

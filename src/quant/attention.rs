@@ -1,6 +1,8 @@
 //! Attention in f32, with the roundings of [`kernels::attention`](crate::kernels::attention) put in or left out.
 
 use super::forward::round_rows;
+use super::gptq::integer;
+use crate::kernels::activation::exp;
 use crate::kernels::attention::{Dims, probability_max};
 use crate::kernels::matmul::{Rhs, Shape, matmul};
 use crate::kernels::quantise::KEY_MAX;
@@ -39,7 +41,7 @@ pub(super) fn rounded(qkv: &[f32], dims: Dims, key_centre: &[f32]) -> Vec<f32> {
 
 /// The multiple of `size` nearest to `v`.
 fn step(v: f32, size: f32) -> f32 {
-    if size > 0.0 { (v / size).round_ties_even() * size } else { 0.0 }
+    if size > 0.0 { integer(v / size) * size } else { 0.0 }
 }
 
 /// One head after the other: `prepare(head, q, k, v)` changes what it is made of, `[tokens, head_dim]` each;
@@ -66,9 +68,9 @@ fn heads(
         matmul(&q, narrow, &k, narrow, Rhs::Transposed, &mut scores, square, false, scale, 1);
         for row in scores.chunks_exact_mut(tokens) {
             let largest = row.iter().fold(f32::NEG_INFINITY, |m, &s| m.max(s));
-            row.iter_mut().for_each(|s| *s = (*s - largest).exp());
+            row.iter_mut().for_each(|s| *s = exp(*s - largest));
             if let Some(steps) = steps {
-                row.iter_mut().for_each(|p| *p = (*p * steps).round_ties_even());
+                row.iter_mut().for_each(|p| *p = integer(*p * steps));
             }
             let inverse = 1.0 / row.iter().sum::<f32>();
             row.iter_mut().for_each(|p| *p *= inverse);

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::{Block, Layer, Matrix, MlpLayers, Network, QuantError, attention};
 use crate::kernels::attention::Dims;
+use crate::kernels::quantise::{self, Quant};
 use crate::kernels::{Isa, activation, matmul, norm, patches, rope};
 use crate::vit::{Config, Norm, Positions, RopeTable, Size, SizeError, learned_positions};
 
@@ -103,18 +104,13 @@ impl<'a> DenseBlock<'a> {
     }
 }
 
-/// Rounds each row of `x`, `[rows, width]`, to 256 levels from the smallest value (or 0) to the largest (or 0).
+/// Rounds each row of `x`, `[rows, width]`, to 8 bits as the kernels do.
 pub(super) fn round_rows(x: &mut [f32], width: usize) {
+    let isa = Isa::best();
+    let mut codes = vec![0; width];
     for row in x.chunks_exact_mut(width) {
-        let (low, high) = row.iter().fold((0.0_f32, 0.0_f32), |(low, high), &v| (low.min(v), high.max(v)));
-        let scale = (high - low) / 255.0;
-        if scale == 0.0 {
-            continue;
-        }
-        let (inverse, zero) = (1.0 / scale, (-low / scale).round_ties_even());
-        for v in row {
-            *v = (((*v * inverse).round_ties_even() + zero).clamp(0.0, 255.0) - zero) * scale;
-        }
+        let Quant { scale, zero } = quantise::row(isa, row, &mut codes);
+        row.iter_mut().zip(&codes).for_each(|(v, &code)| *v = (i32::from(code) - zero) as f32 * scale);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::graph::{
     onnx::{OnnxFile, OnnxModel},
 };
 use crate::kernels::{Isa, IsaError};
-use crate::quant::{Float, Network};
+use crate::quant::{self, Float, Network, Precision, QuantError, file::QuantModel};
 use crate::vit::{Config, Preprocess, Size, SizeError};
 
 /// Why a backbone could not be loaded or run.
@@ -27,6 +27,9 @@ pub enum EngineError {
     /// The checkpoint is not usable.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The converted model is not usable.
+    #[error(transparent)]
+    Model(#[from] QuantError),
     /// The ONNX file is not usable.
     #[cfg(feature = "onnx")]
     #[error(transparent)]
@@ -119,7 +122,7 @@ pub struct About {
     pub preprocess: Preprocess,
     /// Whether its weights are drawn from a seed and so mean nothing.
     pub untrained: bool,
-    /// Which code runs it: `microraptor f32`, or `tract f32` for an ONNX model that is not of the family.
+    /// Which code runs it, and in which precision: `microraptor int8`, or `tract f32` for an ONNX model that is not of the family.
     pub backend: &'static str,
     /// The instruction set that our kernels run on; None where tract runs the model.
     pub isa: Option<Isa>,
@@ -132,7 +135,8 @@ enum Backbone {
 }
 
 impl Engine {
-    /// Loads a checkpoint: a Hugging Face folder, a safetensors file, or (feature `onnx`) an ONNX file; packs it for the
+    /// Loads a converted model, a checkpoint (a Hugging Face folder or a safetensors file), or (feature `onnx`) an ONNX
+    /// file; packs it for the
     /// instruction set that [`Isa::preferred`] says.
     ///
     /// # Errors
@@ -149,7 +153,28 @@ impl Engine {
         if is_onnx(path) {
             return Engine::open_onnx(path, isa);
         }
+        if quant::file::is_ours(path) {
+            return Ok(Engine::from_converted(quant::file::read(path)?, isa));
+        }
         Ok(Engine::from_model(checkpoint::load(path)?, isa))
+    }
+
+    /// Takes over a converted model.
+    pub fn from_converted(model: QuantModel, isa: Isa) -> Engine {
+        let about = About {
+            name: model.name,
+            sha256: model.sha256,
+            preprocess: model.preprocess,
+            untrained: model.source.untrained,
+            backend: match model.precision {
+                Precision::Int8 => "microraptor int8",
+                Precision::Fp16 => "microraptor fp16",
+                Precision::F32 => "microraptor f32",
+            },
+            isa: Some(isa),
+        };
+        let encoder = Box::new(Encoder::new(&model.network, isa));
+        Engine { shared: Arc::new(Shared { about, backbone: Backbone::Vit(encoder) }) }
     }
 
     #[cfg(feature = "onnx")]

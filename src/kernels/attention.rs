@@ -15,9 +15,9 @@ use super::activation::exp2;
 use super::aligned::Aligned;
 use super::isa::per_isa;
 use super::lanes;
-use super::linear::packed_len;
+use super::linear::{columns, packed_len};
 use super::quantise::{Quant, round_scaled};
-use super::tile::{F32, I16, Kernel, Numbers, PANEL, U8S8, for_tiles};
+use super::tile::{Epilogue, F32, I16, Kernel, Numbers, PANEL, Sums, U8S8, for_tiles};
 
 /// Queries whose scores are in memory at once: two to four tiles, so that a panel of keys is read from L2 once for them.
 pub const QUERIES: usize = 24;
@@ -127,23 +127,26 @@ where
     }
 }
 
-/// Puts `value(token, channel)` into panels of 16 channels.
+/// Quantises one panel's 16 columns of two tokens and stores them in pairs; `None` is a token past the last.
 #[inline(always)]
-fn pack_values<N: Numbers>(dims: Dims, panels: &mut [N::B], value: impl Fn(usize, usize) -> N::B) {
-    let Dims { tokens, head_dim, .. } = dims;
-    let groups = tokens.div_ceil(N::GROUP);
-    for (p, panel) in panels.chunks_exact_mut(groups * N::GROUP * PANEL).enumerate() {
-        let width = PANEL.min(head_dim - p * PANEL);
-        for (g, group) in panel.chunks_exact_mut(N::GROUP * PANEL).enumerate() {
-            for i in 0..N::GROUP {
-                let token = g * N::GROUP + i;
-                for column in 0..PANEL {
-                    let inside = token < tokens && column < width;
-                    group[column * N::GROUP + i] =
-                        if inside { value(token, p * PANEL + column) } else { N::B::zeroed() };
-                }
+fn put_pairs(group: &mut [i16], first: Option<&[f32]>, second: Option<&[f32]>, inverse: &[f32; PANEL]) {
+    let codes = |values: Option<&[f32]>| -> [i32; PANEL] {
+        let mut padded = [0.0; PANEL];
+        if let Some(values) = values {
+            match <&[f32; PANEL]>::try_from(values) {
+                Ok(full) => padded = *full,
+                Err(_) => padded[..values.len()].copy_from_slice(values),
             }
         }
+        let mut codes = [0; PANEL];
+        for c in 0..PANEL {
+            codes[c] = round_scaled(padded[c], inverse[c], 0.0).clamp(-127, 127);
+        }
+        codes
+    };
+    let (a, b) = (codes(first), codes(second));
+    for c in 0..PANEL {
+        (group[2 * c], group[2 * c + 1]) = (a[c] as i16, b[c] as i16);
     }
 }
 
@@ -171,12 +174,23 @@ per_isa! {
                 *l = if v.abs() > *l { v.abs() } else { *l };
             }
         }
-        // The inverse is at most 127 / the smallest f32 that is not flushed here.
+        // Below 1e-30 a channel is 0: the inverse of less could be infinite.
         let inverse = |l: f32| if l > 1e-30 { 127.0 / l } else { 0.0 };
+        let groups = tokens.div_ceil(I16::GROUP);
         let panels = &mut to.values[..packed_len::<I16>(head_dim, tokens)];
-        pack_values::<I16>(dims, panels, |token, channel| {
-            round_scaled(values[at(token) + channel], inverse(largest[channel]), 0.0).clamp(-127, 127) as i16
-        });
+        for (p, panel) in panels.chunks_exact_mut(groups * I16::GROUP * PANEL).enumerate() {
+            let channels = p * PANEL..head_dim.min((p + 1) * PANEL);
+            let mut inverses = [0.0; PANEL];
+            for (i, &l) in inverses.iter_mut().zip(&largest[channels.clone()]) {
+                *i = inverse(l);
+            }
+            let row = |token: usize| {
+                (token < tokens).then(|| &values[at(token) + channels.start..at(token) + channels.end])
+            };
+            for (g, group) in panel.chunks_exact_mut(I16::GROUP * PANEL).enumerate() {
+                put_pairs(group, row(2 * g), row(2 * g + 1), &inverses);
+            }
+        }
         for scale in largest {
             *scale *= 1.0 / 127.0;
         }
@@ -191,7 +205,14 @@ per_isa! {
         let panels = &mut to.keys[..packed_len::<F32>(tokens, head_dim)];
         pack_keys::<F32>(dims, panels, |token| &keys[at(token)..at(token) + head_dim]);
         let panels = &mut to.values[..packed_len::<F32>(head_dim, tokens)];
-        pack_values::<F32>(dims, panels, |token, channel| values[at(token) + channel]);
+        for (p, panel) in panels.chunks_exact_mut(tokens * PANEL).enumerate() {
+            let channels = p * PANEL..head_dim.min((p + 1) * PANEL);
+            for (token, column) in panel.chunks_exact_mut(PANEL).enumerate() {
+                let (inside, padding) = column.split_at_mut(channels.len());
+                inside.copy_from_slice(&values[at(token) + channels.start..at(token) + channels.end]);
+                padding.fill(0.0);
+            }
+        }
     }
 }
 
@@ -213,6 +234,102 @@ impl Scratch {
         let len = QUERIES * tokens.next_multiple_of(PANEL);
         self.scores.grow(len)?;
         self.probabilities.grow(len)
+    }
+}
+
+/// Scores of integer queries and keys, as exponents of 2.
+struct IntScores<'a> {
+    scores: &'a mut [f32],
+    padded: usize,
+    head: usize,
+    heads: usize,
+    quants: &'a [Quant],
+    packed: &'a IntHead,
+    scale: f32,
+}
+
+impl Epilogue<i32> for IntScores<'_> {
+    #[inline(always)]
+    fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
+        let scales = columns(&self.packed.key_scales, panel);
+        let sums = columns(&self.packed.key_sums, panel);
+        for (r, acc) in acc.iter().enumerate().take(rows) {
+            let Quant { scale, zero } = self.quants[(row + r) * self.heads + self.head];
+            let scale = scale * self.scale;
+            let mut y = [0.0; PANEL];
+            for c in 0..PANEL {
+                y[c] = (acc[c] - zero * sums[c]) as f32 * (scale * scales[c]);
+            }
+            self.scores[(row + r) * self.padded + panel * PANEL..][..PANEL].copy_from_slice(&y);
+        }
+    }
+}
+
+/// Scores of float queries and keys, as exponents of 2.
+struct FloatScores<'a> {
+    scores: &'a mut [f32],
+    padded: usize,
+    scale: f32,
+}
+
+impl Epilogue<f32> for FloatScores<'_> {
+    #[inline(always)]
+    fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<f32>) {
+        for (r, acc) in acc.iter().enumerate().take(rows) {
+            let y = acc.map(|y| y * self.scale);
+            self.scores[(row + r) * self.padded + panel * PANEL..][..PANEL].copy_from_slice(&y);
+        }
+    }
+}
+
+/// A head's channels of some rows of `[rows, dim]`, and what each row is multiplied by.
+struct Heads<'a> {
+    out: &'a mut [f32],
+    dim: usize,
+    head_dim: usize,
+    inverse: &'a [f32; QUERIES],
+}
+
+impl Heads<'_> {
+    #[inline(always)]
+    fn put(&mut self, row: usize, panel: usize, y: &[f32; PANEL]) {
+        let out = &mut self.out[row * self.dim + panel * PANEL..];
+        match self.head_dim - panel * PANEL {
+            PANEL.. => out[..PANEL].copy_from_slice(y),
+            width => out[..width].copy_from_slice(&y[..width]),
+        }
+    }
+}
+
+impl Epilogue<f32> for Heads<'_> {
+    #[inline(always)]
+    fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<f32>) {
+        for (r, acc) in acc.iter().enumerate().take(rows) {
+            let inverse = self.inverse[row + r];
+            self.put(row + r, panel, &acc.map(|y| y * inverse));
+        }
+    }
+}
+
+/// Means of integer values, weighted by integer probabilities.
+struct IntMeans<'a> {
+    out: Heads<'a>,
+    /// Of the values' channels.
+    scales: &'a [f32],
+}
+
+impl Epilogue<i32> for IntMeans<'_> {
+    #[inline(always)]
+    fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
+        let scales = columns(self.scales, panel);
+        for (r, acc) in acc.iter().enumerate().take(rows) {
+            let inverse = self.out.inverse[row + r];
+            let mut y = [0.0; PANEL];
+            for c in 0..PANEL {
+                y[c] = acc[c] as f32 * (scales[c] * inverse);
+            }
+            self.out.put(row + r, panel, &y);
+        }
     }
 }
 
@@ -258,19 +375,9 @@ per_isa! {
             let m = QUERIES.min(rows - first);
             let scores = &mut scratch.scores[..m * padded];
             let codes = &codes[first * dim + head * head_dim..];
-            for_tiles::<U8S8>(kernels.0, m, groups, codes, dim, keys, |row, panel, rows, acc| {
-                let at = panel * PANEL;
-                let scales: &[f32; PANEL] = packed.key_scales[at..at + PANEL].try_into().expect("padded");
-                let sums: &[i32; PANEL] = packed.key_sums[at..at + PANEL].try_into().expect("padded");
-                for (r, acc) in acc.iter().enumerate().take(rows) {
-                    let Quant { scale, zero } = quants[(first + row + r) * heads + head];
-                    let scale = scale * dims.log2_scale();
-                    let to = &mut scores[(row + r) * padded + at..][..PANEL];
-                    for c in 0..PANEL {
-                        to[c] = (acc[c] - zero * sums[c]) as f32 * (scale * scales[c]);
-                    }
-                }
-            });
+            let quants = &quants[first * heads..];
+            let mut to = IntScores { scores, padded, head, heads, quants, packed, scale: dims.log2_scale() };
+            for_tiles::<U8S8>(kernels.0, m, groups, codes, dim, keys, &mut to);
             let probabilities = &mut scratch.probabilities[..m * padded];
             let mut inverse = [0.0; QUERIES];
             for r in 0..m {
@@ -280,19 +387,9 @@ per_isa! {
                 inverse[r] = 1.0 / sum as f32;
             }
             let groups = tokens.div_ceil(I16::GROUP);
-            for_tiles::<I16>(kernels.1, m, groups, probabilities, padded, values, |row, panel, rows, acc| {
-                let at = panel * PANEL;
-                let width = PANEL.min(head_dim - at);
-                let scales: &[f32; PANEL] = packed.value_scales[at..at + PANEL].try_into().expect("padded");
-                for (r, acc) in acc.iter().enumerate().take(rows) {
-                    let mut y = [0.0; PANEL];
-                    for c in 0..PANEL {
-                        y[c] = acc[c] as f32 * (scales[c] * inverse[row + r]);
-                    }
-                    let to = (first + row + r) * dim + head * head_dim + at;
-                    out[to..to + width].copy_from_slice(&y[..width]);
-                }
-            });
+            let out = Heads { out: &mut out[first * dim + head * head_dim..], dim, head_dim, inverse: &inverse };
+            let mut to = IntMeans { out, scales: &packed.value_scales };
+            for_tiles::<I16>(kernels.1, m, groups, probabilities, padded, values, &mut to);
         }
     }
 }
@@ -345,14 +442,8 @@ per_isa! {
             let m = QUERIES.min(rows - first);
             let scores = &mut scratch.scores[..m * padded];
             let queries = &queries[first * dim + head * head_dim..];
-            for_tiles::<F32>(kernel, m, head_dim, queries, dim, keys, |row, panel, rows, acc| {
-                for (r, acc) in acc.iter().enumerate().take(rows) {
-                    let to = &mut scores[(row + r) * padded + panel * PANEL..][..PANEL];
-                    for c in 0..PANEL {
-                        to[c] = acc[c] * dims.log2_scale();
-                    }
-                }
-            });
+            let mut to = FloatScores { scores, padded, scale: dims.log2_scale() };
+            for_tiles::<F32>(kernel, m, head_dim, queries, dim, keys, &mut to);
             let mut inverse = [0.0; QUERIES];
             for r in 0..m {
                 let row = &mut scores[r * padded..][..tokens];
@@ -363,16 +454,9 @@ per_isa! {
                 // `exp2` knows no NaN: a score that is not finite spoils its row here.
                 inverse[r] = if largest.is_finite() { 1.0 / lanes::sum(row) } else { f32::NAN };
             }
-            for_tiles::<F32>(kernel, m, tokens, scores, padded, values, |row, panel, rows, acc| {
-                let at = panel * PANEL;
-                let width = PANEL.min(head_dim - at);
-                for (r, acc) in acc.iter().enumerate().take(rows) {
-                    let mut y = *acc;
-                    y.iter_mut().for_each(|y| *y *= inverse[row + r]);
-                    let to = (first + row + r) * dim + head * head_dim + at;
-                    out[to..to + width].copy_from_slice(&y[..width]);
-                }
-            });
+            let mut to =
+                Heads { out: &mut out[first * dim + head * head_dim..], dim, head_dim, inverse: &inverse };
+            for_tiles::<F32>(kernel, m, tokens, scores, padded, values, &mut to);
         }
     }
 }

@@ -6,7 +6,9 @@ use super::Isa;
 use super::aligned::Aligned;
 use super::isa::per_isa;
 use super::quantise::Quant;
-use super::tile::{self, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, Product, U8S8, for_tiles};
+use super::tile::{
+    self, Epilogue, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, Product, Sums, U8S8, for_tiles,
+};
 
 /// `y = x W^T + b`, packed for one instruction set.
 pub struct Linear {
@@ -169,70 +171,24 @@ impl Linear {
     pub fn apply(&self, rows: Rows, wide: &mut [i16], out: &mut [f32], into: Into) {
         let m = out.len() / self.outputs;
         let stride = codes_stride(self.inputs);
+        let output = Output { out, n: self.outputs, bias: &self.bias, into };
+        let isa = self.isa;
         match (&self.weights, rows) {
             (Weights::F32(w), Rows::Float(x)) => {
-                float(
-                    self.isa,
-                    F32::kernel(self.isa),
-                    x,
-                    self.inputs,
-                    w,
-                    &self.bias,
-                    out,
-                    self.outputs,
-                    into,
-                );
+                float(isa, F32::kernel(isa), x, self.inputs, w, output);
             }
             (Weights::F16(w), Rows::Float(x)) => {
-                float(
-                    self.isa,
-                    F16::kernel(self.isa),
-                    x,
-                    self.inputs,
-                    w,
-                    &self.bias,
-                    out,
-                    self.outputs,
-                    into,
-                );
+                float(isa, F16::kernel(isa), x, self.inputs, w, output);
             }
             (Weights::U8S8(w, channels), Rows::Codes(codes, quants)) => {
-                let kernel = U8S8::kernel(self.isa);
                 let groups = self.inputs.div_ceil(U8S8::GROUP);
-                int(
-                    self.isa,
-                    kernel,
-                    codes,
-                    stride,
-                    groups,
-                    quants,
-                    w,
-                    channels,
-                    &self.bias,
-                    out,
-                    self.outputs,
-                    into,
-                );
+                int(isa, U8S8::kernel(isa), codes, stride, groups, quants, w, channels, output);
             }
             (Weights::I16(w, channels), Rows::Codes(codes, quants)) => {
                 let wide = &mut wide[..m * stride];
-                widen(self.isa, &codes[..m * stride], wide);
-                let kernel = I16::kernel(self.isa);
+                widen(isa, &codes[..m * stride], wide);
                 let groups = self.inputs.div_ceil(I16::GROUP);
-                int(
-                    self.isa,
-                    kernel,
-                    wide,
-                    stride,
-                    groups,
-                    quants,
-                    w,
-                    channels,
-                    &self.bias,
-                    out,
-                    self.outputs,
-                    into,
-                );
+                int(isa, I16::kernel(isa), wide, stride, groups, quants, w, channels, output);
             }
             _ => panic!("int8 weights take codes, float weights take floats"),
         }
@@ -247,40 +203,80 @@ per_isa! {
     }
 }
 
-/// Stores or adds a row of a tile, cut to the matrix's width.
+/// Where results go: `out: [rows, n]`, with the bias of each column (padded) added.
+struct Output<'a> {
+    out: &'a mut [f32],
+    n: usize,
+    bias: &'a [f32],
+    into: Into,
+}
+
+impl Output<'_> {
+    /// Stores or adds columns `panel * PANEL..` of a row, cut to the matrix's width.
+    #[inline(always)]
+    fn put(&mut self, row: usize, panel: usize, y: &[f32; PANEL]) {
+        let first = panel * PANEL;
+        let width = PANEL.min(self.n - first);
+        let out = &mut self.out[row * self.n + first..][..width];
+        match (self.into, <&mut [f32; PANEL]>::try_from(&mut *out)) {
+            (Into::Store, Ok(full)) => *full = *y,
+            (Into::Add, Ok(full)) => full.iter_mut().zip(y).for_each(|(o, y)| *o += y),
+            (Into::Store, Err(_)) => out.copy_from_slice(&y[..width]),
+            (Into::Add, Err(_)) => out.iter_mut().zip(y).for_each(|(o, y)| *o += y),
+        }
+    }
+}
+
+/// Sixteen values of a padded vector.
 #[inline(always)]
-fn put(y: &[f32; PANEL], out: &mut [f32], into: Into) {
-    match (into, <&mut [f32; PANEL]>::try_from(&mut *out)) {
-        (Into::Store, Ok(full)) => *full = *y,
-        (Into::Add, Ok(full)) => full.iter_mut().zip(y).for_each(|(o, y)| *o += y),
-        (Into::Store, Err(_)) => out.copy_from_slice(&y[..out.len()]),
-        (Into::Add, Err(_)) => out.iter_mut().zip(y).for_each(|(o, y)| *o += y),
+pub(super) fn columns<T>(padded: &[T], panel: usize) -> &[T; PANEL] {
+    padded[panel * PANEL..][..PANEL].try_into().expect("padded to whole panels")
+}
+
+struct FloatOutput<'a>(Output<'a>);
+
+impl Epilogue<f32> for FloatOutput<'_> {
+    #[inline(always)]
+    fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<f32>) {
+        let bias = columns(self.0.bias, panel);
+        for (r, sums) in sums.iter().enumerate().take(rows) {
+            let mut y = *sums;
+            for c in 0..PANEL {
+                y[c] += bias[c];
+            }
+            self.0.put(row + r, panel, &y);
+        }
+    }
+}
+
+struct IntOutput<'a> {
+    output: Output<'a>,
+    quants: &'a [Quant],
+    channels: &'a Channels,
+}
+
+impl Epilogue<i32> for IntOutput<'_> {
+    #[inline(always)]
+    fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
+        let bias = columns(self.output.bias, panel);
+        let scales = columns(&self.channels.scales, panel);
+        let sums = columns(&self.channels.sums, panel);
+        for (r, acc) in acc.iter().enumerate().take(rows) {
+            let Quant { scale, zero } = self.quants[row + r];
+            let mut y = [0.0; PANEL];
+            for c in 0..PANEL {
+                let sum = acc[c] - zero * sums[c];
+                y[c] = (sum as f32).mul_add(scale * scales[c], bias[c]);
+            }
+            self.output.put(row + r, panel, &y);
+        }
     }
 }
 
 per_isa! {
-    #[allow(clippy::too_many_arguments)]
-    fn float<N: FloatNumbers>(
-        kernel: Kernel<N>,
-        x: &[f32],
-        k: usize,
-        weights: &[N::B],
-        bias: &[f32],
-        out: &mut [f32],
-        n: usize,
-        into: Into,
-    ) {
-        for_tiles::<N>(kernel, out.len() / n, k, x, k, weights, |row, panel, rows, sums| {
-            let first = panel * PANEL;
-            let width = PANEL.min(n - first);
-            let bias: &[f32; PANEL] = bias[first..first + PANEL].try_into().expect("padded");
-            for (r, sums) in sums.iter().enumerate().take(rows) {
-                let mut y = *sums;
-                y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                let at = (row + r) * n + first;
-                put(&y, &mut out[at..at + width], into);
-            }
-        });
+    fn float<N: FloatNumbers>(kernel: Kernel<N>, x: &[f32], k: usize, weights: &[N::B], output: Output) {
+        let m = output.out.len() / output.n;
+        for_tiles::<N>(kernel, m, k, x, k, weights, &mut FloatOutput(output));
     }
 }
 
@@ -294,29 +290,10 @@ per_isa! {
         quants: &[Quant],
         weights: &[N::B],
         channels: &Channels,
-        bias: &[f32],
-        out: &mut [f32],
-        n: usize,
-        into: Into,
+        output: Output,
     ) {
-        for_tiles::<N>(kernel, out.len() / n, groups, codes, stride, weights, |row, panel, rows, acc| {
-            let first = panel * PANEL;
-            let width = PANEL.min(n - first);
-            let padded = first..first + PANEL;
-            let bias: &[f32; PANEL] = bias[padded.clone()].try_into().expect("padded");
-            let scales: &[f32; PANEL] = channels.scales[padded.clone()].try_into().expect("padded");
-            let sums: &[i32; PANEL] = channels.sums[padded].try_into().expect("padded");
-            for (r, acc) in acc.iter().enumerate().take(rows) {
-                let Quant { scale, zero } = quants[row + r];
-                let mut y = [0.0; PANEL];
-                for c in 0..PANEL {
-                    let sum = acc[c] - zero * sums[c];
-                    y[c] = (sum as f32).mul_add(scale * scales[c], bias[c]);
-                }
-                let at = (row + r) * n + first;
-                put(&y, &mut out[at..at + width], into);
-            }
-        });
+        let m = output.out.len() / output.n;
+        for_tiles::<N>(kernel, m, groups, codes, stride, weights, &mut IntOutput { output, quants, channels });
     }
 }
 

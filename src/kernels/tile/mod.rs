@@ -144,7 +144,14 @@ pub fn wide_u8s8(isa: Isa) -> bool {
     }
 }
 
-/// Calls `f(first_row, panel, rows, sums)` for every tile of `a: [m, k]` times the panels in `b`.
+/// What becomes of a tile's sums. A trait, not a closure: `#[inline(always)]` makes it part of a function that is
+/// compiled for an instruction set, and a closure cannot ask for that.
+pub(super) trait Epilogue<S> {
+    /// Takes the sums of rows `row..row + rows` and the columns of panel `panel`.
+    fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<S>);
+}
+
+/// Calls `epilogue.take(first_row, panel, rows, sums)` for every tile of `a: [m, k]` times the panels in `b`.
 ///
 /// `b` holds whole panels of `groups` groups each. Panels are outermost: one stays in L1 while all rows pass by.
 ///
@@ -158,7 +165,7 @@ pub(super) fn for_tiles<N: Numbers>(
     a: &[N::A],
     stride: usize,
     b: &[N::B],
-    mut f: impl FnMut(usize, usize, usize, &Sums<N::Sum>),
+    epilogue: &mut impl Epilogue<N::Sum>,
 ) {
     if m == 0 || groups == 0 {
         return;
@@ -176,7 +183,7 @@ pub(super) fn for_tiles<N: Numbers>(
             unsafe {
                 (kernel.run)(rows, groups, a.as_ptr().add(row * stride), stride, b.as_ptr(), &mut sums)
             };
-            f(row, panel, rows, &sums);
+            epilogue.take(row, panel, rows, &sums);
             row += rows;
         }
     }

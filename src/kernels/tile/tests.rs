@@ -15,6 +15,20 @@ impl Random {
     }
 }
 
+/// Puts the sums of every tile where they belong.
+struct Collect<'a, S> {
+    out: &'a mut [S],
+    panels: usize,
+}
+
+impl<S: Copy> Epilogue<S> for Collect<'_, S> {
+    fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<S>) {
+        for (r, sums) in sums.iter().enumerate().take(rows) {
+            self.out[((row + r) * self.panels + panel) * PANEL..][..PANEL].copy_from_slice(sums);
+        }
+    }
+}
+
 /// `sums` of every tile, by row and panel.
 fn product<N: Numbers>(
     isa: Isa,
@@ -26,11 +40,8 @@ fn product<N: Numbers>(
 ) -> Vec<N::Sum> {
     let panels = b.len() / (groups * N::GROUP * PANEL);
     let mut out = vec![N::Sum::default(); m * panels * PANEL];
-    for_tiles::<N>(N::kernel(isa), m, groups, a, stride, b, |row, panel, rows, sums| {
-        for r in 0..rows {
-            out[((row + r) * panels + panel) * PANEL..][..PANEL].copy_from_slice(&sums[r]);
-        }
-    });
+    let mut collect = Collect { out: &mut out, panels };
+    for_tiles::<N>(N::kernel(isa), m, groups, a, stride, b, &mut collect);
     out
 }
 

@@ -1,0 +1,113 @@
+//! Kernels alone, one thread: `cargo bench --bench kernels`. Prints G multiply-adds a second, the best of many slices.
+
+use std::time::Instant;
+
+use microraptor::kernels::attention::{self, Dims, IntHead, Scratch};
+use microraptor::kernels::linear::{Into, Linear, Rows, codes_stride};
+use microraptor::kernels::quantise::{self, Quant};
+use microraptor::kernels::{Isa, activation};
+
+/// Seconds that each case is timed for.
+const SECONDS: f64 = 0.4;
+
+/// The shortest run of `f`.
+fn best(mut f: impl FnMut()) -> f64 {
+    let (start, mut best) = (Instant::now(), f64::INFINITY);
+    while start.elapsed().as_secs_f64() < SECONDS {
+        let run = Instant::now();
+        f();
+        best = best.min(run.elapsed().as_secs_f64());
+    }
+    best
+}
+
+fn wave(n: usize) -> Vec<f32> {
+    (0..n).map(|i| (i as f32 * 0.37).sin()).collect()
+}
+
+/// The layers of ViT-S and ViT-B on 96 rows.
+fn linear(isa: Isa) {
+    for (n, k) in [(384, 384), (1536, 384), (384, 1536), (768, 768), (3072, 768), (768, 3072)] {
+        let m = 96;
+        let x = wave(m * k);
+        let (weight, bias) = (wave(n * k), wave(n));
+        let stride = codes_stride(k);
+        let (mut codes, mut quants) = (vec![0; m * stride], vec![Quant::default(); m]);
+        for (i, quant) in quants.iter_mut().enumerate() {
+            *quant = quantise::row(isa, &x[i * k..][..k], &mut codes[i * stride..]);
+        }
+        let (mut wide, mut out) = (vec![0; m * stride], vec![0.0; m * n]);
+        let int = |most: f32| {
+            let values: Vec<i8> = weight.iter().map(|w| (w * most).round() as i8).collect();
+            Linear::int8(isa, &values, &vec![1.0 / most; n], &bias)
+        };
+        let half: Vec<half::f16> = weight.iter().map(|&w| half::f16::from_f32(w)).collect();
+        for (name, layer) in [
+            ("int7", int(63.0)),
+            ("int8", int(127.0)),
+            ("fp16", Linear::f16(isa, &half, &bias)),
+            ("f32", Linear::f32(isa, &weight, &bias)),
+        ] {
+            let rows = if layer.is_int8() { Rows::Codes(&codes, &quants) } else { Rows::Float(&x) };
+            let seconds = best(|| layer.apply(rows, &mut wide, &mut out, Into::Store));
+            println!("{isa:>10}  {name}  {m} x {n} x {k}  {:6.1} GMAC/s", (m * n * k) as f64 / seconds / 1e9);
+        }
+    }
+}
+
+/// One head of 64 channels, 96 queries.
+fn head(isa: Isa) {
+    for tokens in [201, 581, 1029] {
+        let dims = Dims { tokens, heads: 1, head_dim: 64 };
+        let x = wave(tokens * 64);
+        let (mut codes, mut keys) = (vec![0; tokens * 64], vec![0; tokens * 64]);
+        let (mut quants, mut scales) = (vec![Quant::default(); tokens], vec![0.0; tokens]);
+        for i in 0..tokens {
+            let row = i * 64..(i + 1) * 64;
+            quants[i] = quantise::row(isa, &x[row.clone()], &mut codes[row.clone()]);
+            scales[i] = quantise::key(isa, &x[row.clone()], &[], &mut keys[row]);
+        }
+        let (mut packed, mut scratch) = (IntHead::default(), Scratch::default());
+        packed.reserve(dims).unwrap();
+        scratch.reserve(tokens).unwrap();
+        let mut out = vec![0.0; 96 * 64];
+        let pack = best(|| attention::pack_int(isa, dims, 0, &keys, &scales, &x, &mut packed));
+        let seconds = best(|| attention::int(isa, dims, 0, &codes, &quants, &packed, &mut scratch, &mut out));
+        let macs = (2 * 96 * tokens * 64) as f64;
+        println!(
+            "{isa:>10}  attention  96 of {tokens}  {:6.1} GMAC/s, packing {:.1} us",
+            macs / seconds / 1e9,
+            pack * 1e6
+        );
+    }
+}
+
+/// Row operations, in cycles of nothing: nanoseconds an element.
+fn rows(isa: Isa) {
+    let n = 1536;
+    let x = wave(n);
+    let mut y = x.clone();
+    let mut codes = vec![0; n];
+    let each = |seconds: f64| seconds * 1e9 / n as f64;
+    let gelu = best(|| {
+        y.copy_from_slice(&x);
+        activation::gelu_row(isa, &mut y, &[]);
+    });
+    let quantised = best(|| _ = std::hint::black_box(quantise::row(isa, &x, &mut codes)));
+    println!("{isa:>10}  gelu {:.2} ns, quantise {:.2} ns an element", each(gelu), each(quantised));
+}
+
+fn main() {
+    // `cargo test --benches` and clippy's `--all-targets` build this; only `cargo bench` runs it.
+    if !std::env::args().any(|a| a == "--bench") {
+        return;
+    }
+    for isa in Isa::available() {
+        if isa == Isa::SCALAR {
+            continue;
+        }
+        linear(isa);
+        head(isa);
+        rows(isa);
+    }
+}

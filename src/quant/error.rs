@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::checkpoint::CheckpointError;
+use crate::encoder::EncoderError;
 use crate::output::OutputError;
 use crate::vit::{SizeError, WeightsError};
 
@@ -48,6 +49,9 @@ pub enum QuantError {
     /// Nothing to calibrate on.
     #[error("no images to calibrate on; give at least one")]
     NoImages,
+    /// The converted network could not be run.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
     /// The network gives a NaN or an infinity on a calibration image.
     #[error(
         "{layer}: the output on calibration image {image} holds a NaN or an infinity; these weights are unusable"

@@ -6,10 +6,10 @@
 
 use std::borrow::Cow;
 
-use super::fake_attention::{self, Heads};
-use super::{Block, Layer, Matrix, MlpLayers, Network, QuantError};
-use crate::kernels::attention::FloatHead;
-use crate::kernels::{Isa, activation, attention, matmul, norm, patches, rope};
+use super::{Block, Layer, Matrix, MlpLayers, Network, QuantError, attention};
+use crate::kernels::attention::Dims;
+use crate::kernels::quantise::{self, Quant};
+use crate::kernels::{Isa, activation, matmul, norm, patches, rope};
 use crate::vit::{Config, Norm, Positions, RopeTable, Size, SizeError, learned_positions};
 
 /// A dense layer, dequantised.
@@ -20,7 +20,7 @@ pub(super) struct Dense<'a> {
     pub round_input: bool,
 }
 
-/// The feed-forward half of a [`Blockwise`].
+/// The feed-forward half of a [`DenseBlock`].
 pub(super) enum DenseMlp<'a> {
     Gelu { up: Dense<'a>, down: Dense<'a> },
     SwiGlu { gate: Dense<'a>, up: Dense<'a>, down: Dense<'a> },
@@ -104,23 +104,19 @@ impl<'a> DenseBlock<'a> {
     }
 }
 
-/// Rounds each row of `x`, `[rows, width]`, to 256 levels from the smallest value (or 0) to the largest (or 0).
+/// Rounds each row of `x`, `[rows, width]`, to 8 bits as the kernels do.
 pub(super) fn round_rows(x: &mut [f32], width: usize) {
+    let isa = Isa::best();
+    let mut codes = vec![0; width];
     for row in x.chunks_exact_mut(width) {
-        let (low, high) = row.iter().fold((0.0_f32, 0.0_f32), |(low, high), &v| (low.min(v), high.max(v)));
-        let scale = (high - low) / 255.0;
-        if scale == 0.0 {
-            continue;
-        }
-        let (inverse, zero) = (1.0 / scale, (-low / scale).round_ties_even());
-        for v in row {
-            *v = (((*v * inverse).round_ties_even() + zero).clamp(0.0, 255.0) - zero) * scale;
-        }
+        let Quant { scale, zero } = quantise::row(isa, row, &mut codes);
+        row.iter_mut().zip(&codes).for_each(|(v, &code)| *v = (i32::from(code) - zero) as f32 * scale);
     }
 }
 
 /// What one input size fixes.
 pub(super) struct Forward {
+    isa: Isa,
     config: Config,
     rows: usize,
     cols: usize,
@@ -136,7 +132,7 @@ impl Forward {
             Positions::Rope => (Some(RopeTable::new(&network.rope_periods, rows, cols)), Vec::new()),
             Positions::Learned { .. } => (None, learned_positions(&config, &network.positions, size)?),
         };
-        Ok(Forward { config, rows, cols, rope, positions })
+        Ok(Forward { isa: Isa::best(), config, rows, cols, rope, positions })
     }
 
     /// Pixels `[3, height, width]` to the residual stream `[tokens, dim]`.
@@ -166,23 +162,21 @@ impl Forward {
 
         let normed = self.norm(block.norm2, x);
         observe(Site::Up, &normed);
-        let (mut hidden, down) = match &block.mlp {
+        let (scale, width) = (block.hidden_scale, self.config.hidden);
+        let (hidden, down) = match &block.mlp {
             DenseMlp::Gelu { up, down } => {
                 let mut hidden = up.run(&normed);
-                activation::gelu_row(Isa::best(), &mut hidden, &[]);
+                hidden.chunks_exact_mut(width).for_each(|row| activation::gelu_row(self.isa, row, scale));
                 (hidden, down)
             }
             DenseMlp::SwiGlu { gate, up, down } => {
-                let mut hidden = gate.run(&normed);
-                activation::silu_row(Isa::best(), &mut hidden, &up.run(&normed), &[]);
-                (hidden, down)
+                let (mut gate, up) = (gate.run(&normed), up.run(&normed));
+                for (gate, up) in gate.chunks_exact_mut(width).zip(up.chunks_exact(width)) {
+                    activation::silu_row(self.isa, gate, up, scale);
+                }
+                (gate, down)
             }
         };
-        if !block.hidden_scale.is_empty() {
-            for row in hidden.chunks_exact_mut(self.config.hidden) {
-                row.iter_mut().zip(block.hidden_scale).for_each(|(v, s)| *v *= s);
-            }
-        }
         observe(Site::Down, &hidden);
         add(x, &down.run(&hidden));
     }
@@ -194,38 +188,28 @@ impl Forward {
         observe: &mut dyn FnMut(Site, &[f32]),
     ) -> Vec<f32> {
         let Config { dim, heads, .. } = self.config;
-        let (tokens, head_dim) = (normed.len() / dim, self.config.head_dim());
         let mut qkv = block.qkv.run(normed);
-        if let Some(RopeTable { cos, sin, .. }) = &self.rope {
-            let angles = cos.chunks_exact(head_dim / 2).zip(sin.chunks_exact(head_dim / 2));
-            for (row, (cos, sin)) in qkv.chunks_exact_mut(3 * dim).skip(self.config.prefix()).zip(angles) {
-                rope::rotate_row(Isa::best(), &mut row[..2 * dim], cos, sin);
+        if let Some(RopeTable { cos, sin, half }) = &self.rope {
+            let patches = qkv.chunks_exact_mut(3 * dim).skip(self.config.prefix());
+            for ((row, cos), sin) in patches.zip(cos.chunks_exact(*half)).zip(sin.chunks_exact(*half)) {
+                // Queries and keys: each head alike.
+                rope::rotate_row(self.isa, &mut row[..2 * dim], cos, sin);
             }
         }
         observe(Site::Rotated, &qkv);
+        let dims = Dims { tokens: normed.len() / dim, heads, head_dim: self.config.head_dim() };
         if block.int8_attention {
-            return fake_attention::attention(&qkv, Heads { tokens, heads, head_dim }, block.key_centre);
+            attention::rounded(&qkv, dims, block.key_centre)
+        } else {
+            attention::exact(&qkv, dims)
         }
-        let part = |which: usize| -> Vec<f32> {
-            qkv.chunks_exact(3 * dim).flat_map(|row| &row[which * dim..(which + 1) * dim]).copied().collect()
-        };
-        let (queries, keys, values) = (part(0), part(1), part(2));
-        let dims = attention::Dims { tokens, heads, head_dim };
-        let (mut packed, mut scratch) = (FloatHead::default(), attention::Scratch::default());
-        packed.reserve(dims).and_then(|()| scratch.reserve(tokens)).expect("memory for one head");
-        let mut out = vec![0.0; tokens * dim];
-        for head in 0..heads {
-            attention::pack_float(Isa::best(), dims, head, &keys, &values, &mut packed);
-            attention::float(Isa::best(), dims, head, &queries, &packed, &mut scratch, &mut out);
-        }
-        out
     }
 
     /// LayerNorm of every token.
     pub fn norm(&self, norm: &Norm, x: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; x.len()];
         for (x, out) in x.chunks_exact(self.config.dim).zip(out.chunks_exact_mut(self.config.dim)) {
-            norm::norm_row(Isa::best(), x, &norm.weight, &norm.bias, self.config.norm_eps, out);
+            norm::norm_row(self.isa, x, &norm.weight, &norm.bias, self.config.norm_eps, out);
         }
         out
     }

@@ -124,12 +124,17 @@ pub(super) mod tests {
 
     /// `[rows, cols]`, its columns correlated.
     pub fn correlated(rows: usize, cols: usize) -> Vec<f32> {
-        let noise = |i: usize| ((i * 7919 % 1009) as f32 * 0.37).sin();
+        // Uniform in -1..1, by the mixing function of splitmix64.
+        let noise = |i: usize| {
+            let z = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            ((z ^ (z >> 27)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
         let mut x = vec![0.0; rows * cols];
         for r in 0..rows {
             for c in 0..cols {
                 let before = if c > 0 { x[r * cols + c - 1] } else { 0.0 };
-                x[r * cols + c] = 0.8 * before + noise(r * cols + c + r * r);
+                x[r * cols + c] = 0.8 * before + noise(r * cols + c);
             }
         }
         x

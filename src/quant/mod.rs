@@ -3,10 +3,10 @@
 //! A [`Network`] is what the kernels run: LayerScale folded in, every matrix in f32, fp16 or int8, each block with its
 //! own choice. [`Network::from_weights`] holds everything in one floating-point type.
 
+mod attention;
 mod calibrate;
 mod convert;
 mod error;
-mod fake_attention;
 pub mod file;
 mod forward;
 mod gptq;

@@ -93,63 +93,86 @@ pub(super) struct Traces {
     pub features: Vec<Vec<f32>>,
 }
 
-/// Measures every unit by itself.
+/// Measures units by themselves: each at its cheapest, and those of them at Int8 too for which that may matter to
+/// `budget`.
 pub(super) fn units(
     forward: &Forward,
     reference: &Network,
     candidates: &[Candidates],
     traces: &Traces,
+    budget: &Errors,
     progress: &dyn Progress,
 ) -> Vec<Unit> {
     let config = &reference.config;
-    let dense: Vec<DenseBlock> = reference.blocks.iter().map(DenseBlock::of).collect();
-    let mut tasks = Vec::new();
-    for block in 0..config.depth {
-        for part in PARTS {
-            tasks.push((block, part, Level::Int7));
-            if part != Part::Attention {
-                tasks.push((block, part, Level::Int8));
-            }
-        }
+    let bench = Bench { forward, reference, candidates, traces };
+    let tokens = traces.features[0].len() / config.dim;
+    let all: Vec<Task> =
+        (0..config.depth).flat_map(|block| PARTS.map(|part| (block, part, Level::Int7))).collect();
+    progress.stage("measuring parts", all.len());
+    let unit = |((block, part, _), error): (Task, Errors)| {
+        let macs = part.macs(config, tokens);
+        let time = if part == Part::Attention { INT8_TIME } else { INT7_TIME };
+        let cheapest = Choice { level: Level::Int7, error, time: time * macs };
+        // Rounding to fp16 errs a thousandth of what int8 does.
+        let float = Choice { level: Level::Fp16, error: Errors::default(), time: FLOAT_TIME * macs };
+        Unit { block, part, choices: vec![cheapest, float], chosen: 0 }
+    };
+    let mut units: Vec<Unit> = all.iter().copied().zip(bench.errors(&all, progress)).map(unit).collect();
+
+    let total = units.iter().fold(Errors::default(), |sum, unit| sum.plus(&unit.error(), 1.0));
+    if total.within(budget) {
+        return units;
     }
-    progress.stage("searching the plan", tasks.len());
-    let errors: Vec<Errors> = tasks
-        .par_iter()
-        .map(|&(block, part, level)| {
+    // What is below a quarter of an equal share stays where it is.
+    let share = Errors::default().plus(budget, 0.25 / units.len() as f64);
+    let which = |unit: &Unit| unit.part != Part::Attention && !unit.error().within(&share);
+    let chosen: Vec<usize> = (0..units.len()).filter(|&u| which(&units[u])).collect();
+    let wider: Vec<Task> = chosen.iter().map(|&u| (units[u].block, units[u].part, Level::Int8)).collect();
+    progress.stage("measuring int8", wider.len());
+    for (u, error) in chosen.into_iter().zip(bench.errors(&wider, progress)) {
+        let time = INT8_TIME * units[u].part.macs(config, tokens);
+        units[u].choices.insert(1, Choice { level: Level::Int8, error, time });
+    }
+    units
+}
+
+/// A part of a block at a level.
+type Task = (usize, Part, Level);
+
+/// What units are measured with.
+struct Bench<'a> {
+    forward: &'a Forward,
+    reference: &'a Network,
+    candidates: &'a [Candidates],
+    traces: &'a Traces,
+}
+
+impl Bench<'_> {
+    fn errors(&self, tasks: &[Task], progress: &dyn Progress) -> Vec<Errors> {
+        let Bench { forward, reference, candidates, traces } = *self;
+        let dense: Vec<DenseBlock> = reference.blocks.iter().map(DenseBlock::of).collect();
+        let measure = |&(block, part, level): &Task| {
             let mut plan = EXACT;
             set_level(&mut plan, part, level);
             let changed = candidates[block].at(&plan);
             let changed = DenseBlock::of(&changed);
-            let mut sum = Errors::default();
+            let mut mean = Errors::default();
             for (stream, features) in traces.streams[block].iter().zip(&traces.features) {
                 let mut x = stream.clone();
                 forward.block(&changed, &mut x, &mut |_, _| {});
                 dense[block + 1..].iter().for_each(|block| forward.block(block, &mut x, &mut |_, _| {}));
-                let e = errors_of(&forward.norm(&reference.norm, &x), features, config);
-                sum = sum.plus(&e, 1.0 / traces.features.len() as f64);
+                let e = errors_of(&forward.norm(&reference.norm, &x), features, &reference.config);
+                mean = mean.plus(&e, 1.0 / traces.features.len() as f64);
             }
             progress.step();
-            sum
-        })
-        .collect();
-    let tokens = traces.features[0].len() / config.dim;
-    let mut units: Vec<Unit> = Vec::new();
-    for ((block, part, level), error) in tasks.into_iter().zip(errors) {
-        let macs = part.macs(config, tokens);
-        let time = match (part, level) {
-            (Part::Attention, _) | (_, Level::Int8) => INT8_TIME,
-            _ => INT7_TIME,
+            let Errors { cls, patches } = mean;
+            log::debug!(
+                "block {block} {part:?} at {level}: 1 - cosine {cls:.2e} of CLS, {patches:.2e} of patches"
+            );
+            mean
         };
-        let choice = Choice { level, error, time: time * macs };
-        if level == Level::Int7 {
-            // Rounding to fp16 errs a thousandth of what int8 does.
-            let float = Choice { level: Level::Fp16, error: Errors::default(), time: FLOAT_TIME * macs };
-            units.push(Unit { block, part, choices: vec![choice, float], chosen: 0 });
-        } else {
-            units.last_mut().expect("Int7 comes first").choices.insert(1, choice);
-        }
+        tasks.par_iter().map(measure).collect()
     }
-    units
 }
 
 /// Raises levels until the units' errors add up to no more than `budget`, the cheapest gain first; false when nothing is
@@ -158,7 +181,7 @@ pub(super) fn spend(units: &mut [Unit], budget: &Errors) -> bool {
     loop {
         let total = units.iter().fold(Errors::default(), |sum, unit| sum.plus(&unit.error(), 1.0));
         // Only what is over its budget counts.
-        let weight = |total: f64, budget: f64| if total > budget { 1.0 / budget } else { 0.0 };
+        let weight = |total: f64, budget: f64| if total > budget { 1.0 / budget.max(1e-12) } else { 0.0 };
         let (cls, patches) = (weight(total.cls, budget.cls), weight(total.patches, budget.patches));
         if cls == 0.0 && patches == 0.0 {
             return true;
@@ -198,6 +221,10 @@ impl Unit {
 }
 
 impl Errors {
+    fn within(&self, budget: &Errors) -> bool {
+        self.cls <= budget.cls && self.patches <= budget.patches
+    }
+
     fn plus(&self, other: &Errors, factor: f64) -> Errors {
         Errors { cls: self.cls + factor * other.cls, patches: self.patches + factor * other.patches }
     }
@@ -225,4 +252,47 @@ fn errors_of(x: &[f32], features: &[f32], config: &Config) -> Errors {
     let patches = rows.len() as f64;
     let sum: f64 = rows.map(|(a, b)| 1.0 - cosine(a, b)).sum();
     Errors { cls: 1.0 - cosine(&x[..dim], &features[..dim]), patches: sum / patches }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(part: Part, errors: [f64; 2], macs: f64) -> Unit {
+        let choice = |level, error: f64, time| Choice {
+            level,
+            error: Errors { cls: error / 2.0, patches: error },
+            time: time * macs,
+        };
+        let choices = vec![
+            choice(Level::Int7, errors[0], INT7_TIME),
+            choice(Level::Int8, errors[1], INT8_TIME),
+            choice(Level::Fp16, 0.0, FLOAT_TIME),
+        ];
+        Unit { block: 0, part, choices, chosen: 0 }
+    }
+
+    #[test]
+    fn time_is_spent_where_it_buys_most() {
+        let units = || {
+            vec![
+                unit(Part::Qkv, [4e-4, 1e-4], 3.0),
+                unit(Part::Proj, [4e-4, 1e-4], 1.0),
+                unit(Part::Down, [1e-5, 9e-6], 4.0),
+            ]
+        };
+        let levels = |budget: f64| {
+            let mut units = units();
+            let reached = spend(&mut units, &Errors { cls: budget, patches: budget });
+            let BlockPlan { qkv, proj, down, .. } = plan(&units, 1).blocks[0];
+            (reached, [qkv, proj, down])
+        };
+        use Level::{Fp16, Int7, Int8};
+        assert_eq!(levels(1e-3), (true, [Int7, Int7, Int7]), "cheap enough as it is");
+        assert_eq!(levels(6e-4), (true, [Int7, Int8, Int7]), "proj is a third of qkv's time");
+        assert_eq!(levels(3e-4), (true, [Int8, Int8, Int7]));
+        assert_eq!(levels(1e-5), (true, [Fp16, Fp16, Int7]));
+        assert_eq!(levels(0.0), (true, [Fp16, Fp16, Fp16]));
+        assert_eq!(levels(-1.0), (false, [Fp16, Fp16, Fp16]), "nothing is left to raise");
+    }
 }

@@ -243,7 +243,7 @@ fn profile_writes_a_table_and_files() {
 
 #[test]
 fn every_command_has_help() {
-    for command in ["info", "models", "embed", "train", "predict", "evaluate", "profile"] {
+    for command in ["info", "models", "convert", "embed", "train", "predict", "evaluate", "profile"] {
         let text = success(&[&command, &"--help"]);
         assert!(text.contains("--threads") && text.contains("--json"), "{command}: {text}");
     }

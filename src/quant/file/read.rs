@@ -92,12 +92,11 @@ impl Values {
     }
 }
 
+/// Shape and values by name.
+type Tensors = BTreeMap<String, (Vec<usize>, Values)>;
+
 /// All tensors, and the SHA-256 of the file, after a comparison with the digest inside.
-fn contents(
-    path: &Path,
-    file: TensorFile,
-    digest: Option<String>,
-) -> Result<(BTreeMap<String, (Vec<usize>, Values)>, String), QuantError> {
+fn contents(path: &Path, file: TensorFile, digest: Option<String>) -> Result<(Tensors, String), QuantError> {
     let damaged = || QuantError::Digest { path: path.to_owned() };
     let stored = text(path, "digest", digest)?;
     let mut zeroed = file.head().to_vec();
@@ -123,7 +122,7 @@ fn contents(
 /// Tensors that have not yet found their place.
 struct Parts<'a> {
     path: &'a Path,
-    tensors: BTreeMap<String, (Vec<usize>, Values)>,
+    tensors: Tensors,
 }
 
 impl Parts<'_> {

@@ -114,8 +114,9 @@ fn every_flipped_byte_is_noticed() {
     let mut model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
     let (_folder, path, bytes) = written(&mut model);
     for i in 0..bytes.len() {
-        // A bit that keeps JSON readable more often than not, and one that does not.
-        for flip in [0x01, 0x80] {
+        // The lowest bit keeps a header readable more often than not; the highest is no ASCII.
+        let flips: &[u8] = if i % 16 == 0 { &[0x01, 0x80] } else { &[0x01] };
+        for flip in flips {
             let mut damaged = bytes.clone();
             damaged[i] ^= flip;
             std::fs::write(&path, &damaged).unwrap();

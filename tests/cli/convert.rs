@@ -1,0 +1,119 @@
+//! `convert`: from a checkpoint to a model file.
+
+use std::fs;
+use std::path::Path;
+
+use super::common::{failure, golden, listing, success, tiny_model, write_dataset};
+use microraptor::quant::{Level, Matrix, Precision, file};
+use serde_json::Value;
+use tempfile::tempdir;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+fn convert(model: &Path, output: &Path, precision: &str, threads: &str) -> Value {
+    json(&success(&[
+        &"convert",
+        &model,
+        &"-o",
+        &output,
+        &"--precision",
+        &precision,
+        &"--size",
+        &"32",
+        &"--threads",
+        &threads,
+        &"--json",
+    ]))
+}
+
+#[test]
+fn every_precision_is_written_measured_and_read() {
+    let folder = tempdir().unwrap();
+    for (precision, expected, least) in [
+        ("f32", Precision::F32, 0.9999999),
+        ("fp16", Precision::Fp16, 0.99999),
+        ("int8", Precision::Int8, 0.999),
+    ] {
+        let path = folder.path().join(format!("{precision}.safetensors"));
+        for source in [tiny_model(), golden("vit/hf_splus"), golden("vit/timm_vit")] {
+            let about = convert(&source, &path, precision, "2");
+            let model = file::read(&path).unwrap();
+            assert_eq!((model.precision, about["precision"].as_str()), (expected, Some(precision)));
+            assert_eq!(about["sha256"], model.sha256);
+            assert_eq!(about["file_bytes"], fs::metadata(&path).unwrap().len());
+            let total = &about["report"]["total"];
+            for tokens in ["cls", "patches"] {
+                assert!(total[tokens]["mean"].as_f64().unwrap() >= least, "{precision} {source:?}: {total}");
+            }
+            assert_eq!(about["report"]["blocks"].as_array().unwrap().len(), model.network.blocks.len());
+            if precision == "int8" {
+                assert!(model.plan.blocks.iter().any(|b| b.qkv == Level::Int7), "{:?}", model.plan);
+            }
+        }
+        assert!(matches!(
+            (precision, &file::read(&path).unwrap().network.patch.weight),
+            ("f32", Matrix::F32(_)) | ("fp16" | "int8", Matrix::F16(_))
+        ));
+    }
+    assert_eq!(listing(folder.path()), ["f32.safetensors", "fp16.safetensors", "int8.safetensors"]);
+}
+
+#[test]
+fn the_bytes_depend_on_nothing_but_the_input() {
+    let folder = tempdir().unwrap();
+    let (one, two) = (folder.path().join("one.safetensors"), folder.path().join("two.safetensors"));
+    convert(&tiny_model(), &one, "int8", "1");
+    convert(&tiny_model(), &two, "int8", "3");
+    assert!(fs::read(&one).unwrap() == fs::read(&two).unwrap());
+}
+
+#[test]
+fn calibrates_on_images_and_prints_a_table() {
+    let folder = tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), folder.path().join("m.safetensors"));
+    write_dataset(&data, &["columns", "rows"], 3);
+    let text = success(&[&"convert", &tiny_model(), &"-o", &file, &"--calibrate", &data, &"--size", &"32"]);
+    assert!(text.contains("on 6 images at 32 px"), "{text}");
+    for word in ["block", "qkv", "int7", "features", "plan", "licence", "MB"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+/// Tries to convert: the message, after a look that nothing was written.
+fn error(model: &Path, more: &[&str]) -> String {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("m.safetensors");
+    let mut args: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"convert", &model, &"-o", &file, &"--size", &"32"];
+    args.extend(more.iter().map(|a| a as &dyn AsRef<std::ffi::OsStr>));
+    let message = failure(&args);
+    assert!(listing(folder.path()).is_empty());
+    message
+}
+
+#[test]
+fn refuses_what_is_no_checkpoint() {
+    let folder = tempdir().unwrap();
+    let converted = folder.path().join("f16.safetensors");
+    convert(&tiny_model(), &converted, "fp16", "1");
+    let message = error(&converted, &[]);
+    assert!(message.contains("f16.safetensors") && message.contains("converted"), "{message}");
+    assert!(error(&folder.path().join("nowhere"), &[]).contains("nowhere"));
+    assert!(error(Path::new("dinov3-vits16"), &[]).contains("microraptor models"));
+    let message = error(&folder.path().join("no.onnx"), &[]);
+    assert!(message.contains("no.onnx"), "{message}");
+}
+
+#[test]
+fn refuses_bad_options_before_any_work() {
+    let folder = tempdir().unwrap();
+    let empty = folder.path().to_str().unwrap();
+    assert!(error(&tiny_model(), &["--calibrate", empty]).contains("no images"));
+    assert!(error(&tiny_model(), &["--calibrate", "nowhere"]).contains("nowhere"));
+    let message =
+        failure(&[&"convert", &tiny_model(), &"-o", &folder.path().join("a.safetensors"), &"--size", &"33"]);
+    assert!(message.contains("multiple"), "{message}");
+    let message = failure(&[&"convert", &tiny_model(), &"-o", &folder.path().join("no/a.safetensors")]);
+    assert!(message.contains("does not exist"), "{message}");
+}

@@ -31,8 +31,7 @@ class Worker:
 
     def __init__(self, runtime, command, threads, cpus, folder):
         self.log = folder / f"{runtime}-{threads}.log"
-        # Idle threads must sleep, not spin, while the other runtimes have their turn.
-        env = dict(os.environ, OMP_NUM_THREADS=str(threads), OMP_WAIT_POLICY="PASSIVE")
+        env = dict(os.environ, OMP_NUM_THREADS=str(threads))
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("w"))
         self.process = subprocess.Popen(command, text=True, env=env, preexec_fn=pinned(cpus), **pipes)
         try:

@@ -18,9 +18,11 @@ use serde_json::{Value, json};
 use tract_linalg::multithread::Executor;
 use tract_onnx::prelude::*;
 
-/// Versions are pinned in Cargo.toml; keep these equal to it.
-const RTEN: &str = "0.27.0";
-const TRACT: &str = "0.23.9";
+/// The version of crate `name` that this program was built with.
+fn locked(name: &str) -> &'static str {
+    let entry = include_str!("../Cargo.lock").split_once(&format!("name = \"{name}\"\nversion = \""));
+    entry.and_then(|(_, rest)| rest.split('"').next()).unwrap_or("unknown")
+}
 
 /// One forward pass: pixels in, first output out.
 trait Runtime {
@@ -66,7 +68,8 @@ struct Tract {
 impl Tract {
     fn load(path: &str, threads: usize, size: usize) -> Result<Tract> {
         let shape = f32::fact([1, 3, size, size]);
-        let model = tract_onnx::onnx().model_for_path(path)?.with_input_fact(0, shape.into())?.into_optimized()?;
+        let model =
+            tract_onnx::onnx().model_for_path(path)?.with_input_fact(0, shape.into())?.into_optimized()?;
         // `Executor::multithread(1)` would run on rayon's global pool (tract issue 2894).
         let executor = match threads {
             1 => Executor::SingleThread,
@@ -117,10 +120,11 @@ fn main() -> Result<()> {
     };
     let (threads, size) = (threads.parse()?, size.parse()?);
     let bytes = std::fs::read(pixels).with_context(|| pixels.clone())?;
-    let pixels: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let pixels: Vec<f32> =
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     let (runtime, version): (Box<dyn Runtime>, _) = match &kind[..] {
-        "rten" => (Box::new(Rten::load(path, threads, size)?), RTEN),
-        "tract" => (Box::new(Tract::load(path, threads, size)?), TRACT),
+        "rten" => (Box::new(Rten::load(path, threads, size)?), locked("rten")),
+        "tract" => (Box::new(Tract::load(path, threads, size)?), locked("tract-onnx")),
         other => bail!("{other} is neither rten nor tract"),
     };
     let mut stdout = std::io::stdout();

@@ -153,7 +153,8 @@ def arguments():
     parser.add_argument("--cpus", type=numbers, help="cores to use, the first for one thread; default all allowed ones")
     parser.add_argument("--image", type=Path, help="image to run on; default a photograph of scikit-image")
     parser.add_argument("--microraptor", type=Path, default=ROOT / "target/release/microraptor", help="our program")
-    parser.add_argument("--work", type=Path, default=ROOT / "target/peers", help="where models go (10 GB for everything)")
+    work = ROOT / "target/peers"
+    parser.add_argument("--work", type=Path, default=work, help="where models go (10 GB for everything)")
     parser.add_argument("--output", type=Path, help="folder for report.md and results.json; default --work")
     args = parser.parse_args()
     unknown = set(args.runtimes) - set(OURS + PEERS)

@@ -50,10 +50,10 @@ def onnx_f32(bench):
     import torch
 
     def write(out):
-        names = dict(input_names=["pixel_values"], output_names=["last_hidden_state"])
+        options = dict(input_names=["pixel_values"], output_names=["last_hidden_state"], verbose=False)
         example = (torch.from_numpy(bench.pixels),)
         with torch.no_grad():
-            torch.onnx.export(bench.network, example, str(out), dynamo=True, external_data=False, verbose=False, **names)
+            torch.onnx.export(bench.network, example, str(out), dynamo=True, external_data=False, **options)
 
     path = bench.folder / "f32.onnx"
     return path if path.exists() else atomically(path, write)

@@ -250,3 +250,29 @@ fn run_onnx(
         None => plan.run(pixels),
     }?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Model;
+    use crate::kernels::Isa;
+
+    #[test]
+    fn a_batch_gives_what_single_runs_give() {
+        let engine = Engine::from_model(Model::seeded("deit-tiny", 5).unwrap(), Isa::best());
+        let size = Size::square(32);
+        let images: Vec<Vec<f32>> = (0..5)
+            .map(|i| (0..3 * size.area()).map(|p| ((p * (i + 1)) as f32 * 0.01).sin()).collect())
+            .collect();
+        let images: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+        let mut single = engine.session(1).unwrap();
+        let expected: Vec<Features> = images.iter().map(|i| single.run(i, size).unwrap().clone()).collect();
+        for threads in [1, 2, 3, 8] {
+            let mut session = engine.session(threads).unwrap();
+            for n in [5, 1, 0] {
+                assert!(session.run_batch(&images[..n], size).unwrap() == expected[..n], "{threads} {n}");
+            }
+            assert!(session.run_batch(&[&[0.0; 5]], size).is_err());
+        }
+    }
+}

@@ -38,6 +38,8 @@ struct Shared {
     stop: AtomicBool,
     panicked: AtomicBool,
     parked: Vec<AtomicBool>,
+    /// Workers that have started.
+    started: AtomicUsize,
 }
 
 // SAFETY: `job` is written only by `Pool::run` while `state` is 0 (closed, nobody inside), and read only by workers that
@@ -69,6 +71,7 @@ impl Pool {
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             parked: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            started: AtomicUsize::new(0),
         });
         let mut pool = Pool { shared, workers: Vec::with_capacity(workers) };
         for i in 0..workers {
@@ -76,6 +79,10 @@ impl Pool {
             let builder = std::thread::Builder::new().name(format!("microraptor-{}", i + 1));
             let handle = builder.spawn(move || work(&shared, i))?;
             pool.workers.push((handle.thread().clone(), Some(handle)));
+        }
+        // A thread allocates while it starts: not during somebody's `run`.
+        while pool.shared.started.load(Ordering::Acquire) < workers {
+            std::thread::yield_now();
         }
         Ok(pool)
     }
@@ -168,6 +175,7 @@ fn claim(shared: &Shared, job: Job, worker: usize) {
 
 /// A worker's life.
 fn work(shared: &Shared, index: usize) {
+    shared.started.fetch_add(1, Ordering::Release);
     let mut last = 0;
     loop {
         let Some(epoch) = enter(shared, index, last) else { return };

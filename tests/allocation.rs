@@ -1,0 +1,69 @@
+//! After the first run at a size, a session allocates nothing: counted, not believed.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use microraptor::checkpoint::Card;
+use microraptor::encoder::{Encoder, Plan, Workspace};
+use microraptor::kernels::Isa;
+use microraptor::kernels::pool::Pool;
+use microraptor::quant::{Float, Matrix, MlpLayers, Network};
+use microraptor::vit::{Config, Size, seeded_weights};
+
+/// The system's allocator, counting.
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is handed to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Blocks with int8 layers and attention, and blocks in f32.
+fn network() -> Network {
+    let config = Config { depth: 4, ..Card::by_name("dinov3-vits16").unwrap().architecture };
+    let mut network = Network::from_weights(&config, seeded_weights(&config, 3), Float::F32);
+    for block in &mut network.blocks[..2] {
+        block.int8_attention = true;
+        let MlpLayers::Gelu { up, down } = &mut block.mlp else { panic!("ViT-S has a GELU") };
+        for layer in [&mut block.qkv, &mut block.proj, up, down] {
+            let Matrix::F32(w) = &layer.weight else { panic!("an f32 network") };
+            let values = w.iter().map(|v| (v * 500.0).round().clamp(-127.0, 127.0) as i8).collect();
+            layer.weight = Matrix::Int8 { values, scales: vec![1.0 / 500.0; layer.bias.len()] };
+        }
+    }
+    network
+}
+
+#[test]
+fn a_run_allocates_nothing() {
+    let encoder = Encoder::new(&network(), Isa::best());
+    for threads in [1, 3] {
+        let mut pool = Pool::new(threads).unwrap();
+        let mut workspace = Workspace::default();
+        for size in [Size::square(64), Size { height: 96, width: 48 }] {
+            let plan = Plan::new(&encoder, size, threads).unwrap();
+            workspace.reserve(&encoder, &plan).unwrap();
+            let pixels = vec![0.3; 3 * size.area()];
+            for run in 0..5 {
+                let before = COUNT.load(Ordering::Relaxed);
+                encoder.run(&plan, &mut workspace, &mut pool, &pixels).unwrap();
+                let after = COUNT.load(Ordering::Relaxed);
+                assert_eq!(after - before, 0, "{threads} threads, {size}, run {run}");
+            }
+        }
+    }
+}

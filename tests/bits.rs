@@ -1,0 +1,98 @@
+//! int8 gives the same bits on every instruction set, with any number of threads, run after run.
+//!
+//! The digests below are of features that plain Rust computes. Every instruction set that this machine has must give the
+//! same; so must every other machine. If a change of the arithmetic alters them, its commit says why.
+
+use half::f16;
+use microraptor::checkpoint::Card;
+use microraptor::encoder::{Encoder, Plan, Workspace};
+use microraptor::input::{PhantomKind, phantom};
+use microraptor::kernels::Isa;
+use microraptor::kernels::pool::Pool;
+use microraptor::quant::{Float, Layer, Matrix, MlpLayers, Network};
+use microraptor::vit::{Config, Size, seeded_weights};
+use sha2::{Digest, Sha256};
+
+/// Blocks that are left of a published architecture: enough to meet every kind of layer.
+const DEPTH: usize = 3;
+
+/// Cards, and the digest of their features; the first three blocks, weights from seed 7, rounded by [`mixed`].
+const DIGESTS: [(&str, &str); 3] = [
+    ("dinov3-vits16", "156110e8efc3404d3c128fbbc467626209636d0cfa50b80a019e48b8fd10a723"),
+    ("dinov3-vits16plus", "bfa134e7942d8ef8595bd759b57330b8bd05bd5d9a9732b917fc83681411781b"),
+    ("deit-tiny", "4572ed26cbbc388b3298c183e074b332f54c1703d6dd27d8ddcf52eaf774e31a"),
+];
+
+/// Symmetric int8 with the largest weight of each row at `most`.
+fn int8(layer: &mut Layer, most: f32) {
+    let Matrix::F32(w) = &layer.weight else { panic!("an f32 network") };
+    let inputs = w.len() / layer.bias.len();
+    let scales: Vec<f32> =
+        w.chunks_exact(inputs).map(|r| r.iter().fold(0f32, |m, v| m.max(v.abs())) / most).collect();
+    let values = w.iter().enumerate().map(|(i, v)| (v / scales[i / inputs]).round() as i8).collect();
+    layer.weight = Matrix::Int8 { values, scales };
+}
+
+fn fp16(layer: &mut Layer) {
+    let Matrix::F32(w) = &layer.weight else { panic!("an f32 network") };
+    layer.weight = Matrix::F16(w.iter().map(|&w| f16::from_f32(w)).collect());
+}
+
+/// Every kind of matrix and of attention: 7-bit, 8-bit and fp16 layers by block; float attention in the second.
+fn mixed(config: &Config) -> Network {
+    let config = Config { depth: DEPTH, ..*config };
+    let mut network = Network::from_weights(&config, seeded_weights(&config, 7), Float::F32);
+    for (i, block) in network.blocks.iter_mut().enumerate() {
+        block.int8_attention = i != 1;
+        block.key_centre = (0..config.dim).map(|c| (c % 7) as f32 * 0.01).collect();
+        block.hidden_scale = (0..config.hidden).map(|c| 1.0 + (c % 5) as f32 * 0.1).collect();
+        let most = if i == 1 { 127.0 } else { 63.0 };
+        int8(&mut block.qkv, most);
+        int8(&mut block.proj, 127.0);
+        let (up, down) = match &mut block.mlp {
+            MlpLayers::Gelu { up, down } => (up, down),
+            MlpLayers::SwiGlu { gate, up, down } => {
+                int8(gate, most);
+                (up, down)
+            }
+        };
+        int8(up, most);
+        if i == 2 { fp16(down) } else { int8(down, most) }
+    }
+    network
+}
+
+/// SHA-256 of the features' bits over two images and two sizes.
+fn digest(network: &Network, isa: Isa, threads: usize) -> String {
+    let encoder = Encoder::new(network, isa);
+    let mut workspace = Workspace::default();
+    let mut pool = Pool::new(threads).unwrap();
+    let mut hash = Sha256::new();
+    for size in [Size::square(96), Size { height: 48, width: 80 }] {
+        let plan = Plan::new(&encoder, size, threads).unwrap();
+        workspace.reserve(&encoder, &plan).unwrap();
+        for (seed, kind) in [(0, PhantomKind::Mass), (1, PhantomKind::Mass)] {
+            let pixels = phantom(seed, kind, 128).image.tensor(size, &microraptor::vit::Preprocess::IMAGENET);
+            let tokens = encoder.run(&plan, &mut workspace, &mut pool, &pixels).unwrap();
+            tokens.iter().for_each(|v| hash.update(v.to_le_bytes()));
+        }
+    }
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[test]
+fn features_have_the_same_bits_everywhere() {
+    for (name, expected) in DIGESTS {
+        let card = Card::by_name(name).unwrap();
+        let network = mixed(&card.architecture);
+        for isa in Isa::available() {
+            for threads in [1, 2, 5] {
+                assert_eq!(digest(&network, isa, threads), expected, "{name} on {isa}, {threads} threads");
+            }
+        }
+        println!(
+            "{name}: {} agree",
+            Isa::available().iter().map(|i| i.name()).collect::<Vec<_>>().join(", ")
+        );
+    }
+}

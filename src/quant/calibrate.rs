@@ -12,6 +12,10 @@ use crate::vit::{self, Config, MlpWeights};
 /// Rows of a layer's input on which smoothing is chosen.
 const SAMPLE: usize = 256;
 
+/// What the CLS token counts for in a layer's Hessian, a patch counting 1. It is one token of two hundred, and half of
+/// what heads read.
+const CLS_WEIGHT: f32 = 16.0;
+
 /// A block at every level.
 pub(super) struct Candidates {
     /// In f32, smoothing folded in.
@@ -75,10 +79,11 @@ pub(super) fn candidates(
     let seen = observe(forward, config, index, reference, streams)?;
     let mut weights = weights.clone();
     let (dim, hidden) = (config.dim, config.hidden);
-    let qkv = Layers { seen: seen.qkv, inputs: dim };
-    let proj = Layers { seen: seen.proj, inputs: dim };
-    let up = Layers { seen: seen.up, inputs: dim };
-    let down = Layers { seen: seen.down, inputs: hidden };
+    let images = streams.len();
+    let qkv = Layers { seen: seen.qkv, inputs: dim, images };
+    let proj = Layers { seen: seen.proj, inputs: dim, images };
+    let up = Layers { seen: seen.up, inputs: dim, images };
+    let down = Layers { seen: seen.down, inputs: hidden, images };
     let (up_weights, down_weight) = match &weights.mlp {
         MlpWeights::Gelu { up, down } => (up.weight.clone(), &down.weight),
         MlpWeights::SwiGlu { gate, up, down } => ([&gate.weight[..], &up.weight[..]].concat(), &down.weight),
@@ -170,6 +175,8 @@ struct Layers {
     /// `[rows, inputs]`
     seen: Vec<f32>,
     inputs: usize,
+    /// How many images the rows are of.
+    images: usize,
 }
 
 impl Layers {
@@ -193,8 +200,12 @@ impl Layers {
     }
 
     /// `layers`, into which `factors` are folded already, at Int7 and at Int8.
-    fn rounded(&self, factors: &[f32], layers: &[&vit::Linear]) -> [Vec<Layer>; 2] {
+    fn rounded(mut self, factors: &[f32], layers: &[&vit::Linear]) -> [Vec<Layer>; 2] {
         let k = self.inputs;
+        let image = self.seen.len() / self.images;
+        for cls in self.seen.chunks_exact_mut(image).map(|image| &mut image[..k]) {
+            cls.iter_mut().for_each(|v| *v *= CLS_WEIGHT.sqrt());
+        }
         let mut hessian = gram(&self.seen, k);
         for (row, a) in hessian.chunks_exact_mut(k).zip(factors) {
             row.iter_mut().zip(factors).for_each(|(h, b)| *h /= a * b);

@@ -20,15 +20,17 @@ use crate::vit::{Config, Size, Weights};
 /// Images on which each unit is measured by itself.
 const SEARCH_IMAGES: usize = 4;
 
-/// What the mean of 1 - cosine may come to in the search, of CLS and of patch tokens.
-const BUDGET: f64 = 0.0008;
+/// What the mean of 1 - cosine may come to in the search. Tighter for CLS: nearest neighbours are found by it, and on
+/// BUSI, whose images are alike, 2% of the votes of 20 neighbours change at 0.0004.
+const BUDGET: Errors = Errors { cls: 0.0004, patches: 0.0008 };
 
 /// How a budget shrinks when the plan that it gave is not accurate enough.
 const TIGHTEN: f64 = 0.75;
 
 /// The accuracy aimed at on the calibration images: the product's bars (means above 0.999, CLS never below 0.997, one
 /// patch in a hundred below 0.99) with a margin for images that calibration did not see.
-const TARGET_MEAN: f64 = 0.99915;
+const TARGET_CLS_MEAN: f64 = 0.9996;
+const TARGET_PATCH_MEAN: f64 = 0.99915;
 const TARGET_CLS_MIN: f64 = 0.998;
 const TARGET_PATCH_P1: f64 = 0.993;
 
@@ -73,7 +75,8 @@ pub fn convert(
         return Err(QuantError::NoImages);
     }
     calibration.size.grid(model.config.patch)?;
-    let licence = model.card.map(|card| Licence {
+    // Weights from a seed have the architecture of a card, and nothing of its weights.
+    let licence = model.card.filter(|_| model.naming != Naming::Seeded).map(|card| Licence {
         name: card.licence.name.clone(),
         url: card.licence.url.clone(),
         text: licence_text,
@@ -132,7 +135,7 @@ fn int8(yardstick: &Yardstick, weights: &Weights, progress: &dyn Progress) -> Re
 
     log::info!("rounded {} blocks in {:.1} s", config.depth, start.elapsed().as_secs_f64());
     let start = Instant::now();
-    let mut budget = Errors { cls: BUDGET, patches: BUDGET };
+    let mut budget = BUDGET;
     let mut units = search::units(forward, reference, &candidates, &traces, &budget, progress);
     log::info!("measured {} parts in {:.1} s", units.len(), start.elapsed().as_secs_f64());
     loop {
@@ -145,10 +148,10 @@ fn int8(yardstick: &Yardstick, weights: &Weights, progress: &dyn Progress) -> Re
         }
         // Whichever is missed is tightened.
         let Agreement { cls, patches } = total;
-        if cls.mean < TARGET_MEAN || cls.min < TARGET_CLS_MIN {
+        if cls.mean < TARGET_CLS_MEAN || cls.min < TARGET_CLS_MIN {
             budget.cls *= TIGHTEN;
         }
-        if patches.mean < TARGET_MEAN || patches.p1 < TARGET_PATCH_P1 {
+        if patches.mean < TARGET_PATCH_MEAN || patches.p1 < TARGET_PATCH_P1 {
             budget.patches *= TIGHTEN;
         }
     }
@@ -156,9 +159,9 @@ fn int8(yardstick: &Yardstick, weights: &Weights, progress: &dyn Progress) -> Re
 
 fn meets_target(total: &Agreement) -> bool {
     let Agreement { cls, patches } = total;
-    cls.mean >= TARGET_MEAN
+    cls.mean >= TARGET_CLS_MEAN
         && cls.min >= TARGET_CLS_MIN
-        && patches.mean >= TARGET_MEAN
+        && patches.mean >= TARGET_PATCH_MEAN
         && patches.p1 >= TARGET_PATCH_P1
 }
 

@@ -207,11 +207,16 @@ mod tests {
                 assert!(values.iter().all(|v| (-limit..=limit).contains(v)));
                 let ours = error(&w, &values, &scales, &h, inputs);
                 let plain = error(&w, &nearest(&w, &scales, limit), &scales, &h, inputs);
-                // Neighbouring inputs correlate by 0.8. A row of five columns may have nothing to gain.
-                assert!(
-                    ours <= if inputs < 10 { plain } else { 0.8 * plain },
-                    "{outputs} {inputs} {limit}: {ours} {plain}"
-                );
+                // Neighbouring inputs correlate by 0.8: half the error goes, less where a clip is what errs (three
+                // bits), nothing perhaps of three rows of five.
+                let share = if inputs < 10 {
+                    1.0
+                } else if limit < 63 {
+                    0.9
+                } else {
+                    0.8
+                };
+                assert!(ours <= share * plain, "{outputs} {inputs} {limit}: {ours} {plain}");
             }
         }
     }

@@ -76,7 +76,7 @@ fn calibrates_on_images_and_prints_a_table() {
     write_dataset(&data, &["columns", "rows"], 3);
     let text = success(&[&"convert", &tiny_model(), &"-o", &file, &"--calibrate", &data, &"--size", &"32"]);
     assert!(text.contains("on 6 images at 32 px"), "{text}");
-    for word in ["block", "qkv", "int7", "features", "plan", "licence", "MB"] {
+    for word in ["block", "qkv", "int7", "features", "plan", "made from", "MB"] {
         assert!(text.contains(word), "{word}: {text}");
     }
 }

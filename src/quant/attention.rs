@@ -2,7 +2,7 @@
 
 use super::forward::round_rows;
 use super::gptq::integer;
-use crate::kernels::activation::exp;
+use crate::kernels::activation::exp2;
 use crate::kernels::attention::{Dims, probability_max};
 use crate::kernels::matmul::{Rhs, Shape, matmul};
 use crate::kernels::quantise::KEY_MAX;
@@ -68,7 +68,7 @@ fn heads(
         matmul(&q, narrow, &k, narrow, Rhs::Transposed, &mut scores, square, false, scale, 1);
         for row in scores.chunks_exact_mut(tokens) {
             let largest = row.iter().fold(f32::NEG_INFINITY, |m, &s| m.max(s));
-            row.iter_mut().for_each(|s| *s = exp(*s - largest));
+            row.iter_mut().for_each(|s| *s = exp2((*s - largest) * std::f32::consts::LOG2_E));
             if let Some(steps) = steps {
                 row.iter_mut().for_each(|p| *p = integer(*p * steps));
             }

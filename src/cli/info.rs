@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use microraptor::checkpoint::{self, Model};
+use microraptor::checkpoint::{self, Model, TensorInfo};
 use microraptor::engine::is_onnx;
+use microraptor::quant::{QuantModel, file};
 use microraptor::vit::{Config, Mlp, Positions, Preprocess, Size};
 use serde::Serialize;
 
@@ -17,12 +18,13 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let model = match backbone::untrained(&args.model) {
         Some(name) => Some(Model::seeded(name, SEED)?),
-        None if is_onnx(&args.model) => None,
+        None if is_onnx(&args.model) || file::is_ours(&args.model) => None,
         None => Some(checkpoint::load(&args.model)?),
     };
     let about = match model {
         Some(model) => describe(&model, args)?,
-        None => describe_onnx(args)?,
+        None if is_onnx(&args.model) => describe_onnx(args)?,
+        None => describe_converted(&file::read(&args.model)?, args)?,
     };
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&about)?)?;
@@ -49,16 +51,39 @@ fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
         naming: Some(model.naming.to_string()),
         dtypes: Some(model.dtypes.to_string()),
         tensor_count: (model.tensors > 0).then_some(model.tensors),
-        backend: "microraptor f32".to_owned(),
+        backend: format!("microraptor f32 on {}", backbone::isa()),
+        converted: Vec::new(),
         architecture: Some(model.config),
         parameters: Some(model.config.parameters()),
         preprocess: model.preprocess,
         fixed_size: None,
         cost: costs(&model.config, &args.sizes)?,
-        tensors: tensors
-            .into_iter()
-            .map(|t| Tensor { name: t.name, dtype: t.dtype, shape: t.shape })
-            .collect(),
+        tensors: tensors.into_iter().map(Tensor::from).collect(),
+    })
+}
+
+/// What a converted model is.
+fn describe_converted(model: &QuantModel, args: &InfoArgs) -> anyhow::Result<About> {
+    let tensors = if args.tensors { checkpoint::list_tensors(&args.model)? } else { Vec::new() };
+    let config = model.network.config;
+    Ok(About {
+        name: model.name.clone(),
+        title: None,
+        licence: None,
+        file: Some(args.model.display().to_string()),
+        file_bytes: Some(model.file_bytes),
+        sha256: model.sha256.clone(),
+        naming: None,
+        dtypes: None,
+        tensor_count: None,
+        backend: format!("microraptor {} on {}", model.precision, backbone::isa()),
+        converted: model.summary(),
+        architecture: Some(config),
+        parameters: Some(config.parameters()),
+        preprocess: model.preprocess,
+        fixed_size: None,
+        cost: costs(&config, &args.sizes)?,
+        tensors: tensors.into_iter().map(Tensor::from).collect(),
     })
 }
 
@@ -76,7 +101,11 @@ fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
         naming: Some("onnx".to_owned()),
         dtypes: None,
         tensor_count: None,
-        backend: about.backend.to_owned(),
+        backend: match about.isa {
+            Some(isa) => format!("{} on {isa}", about.backend),
+            None => about.backend.to_owned(),
+        },
+        converted: Vec::new(),
         architecture: config.copied(),
         parameters: config.map(Config::parameters),
         preprocess: about.preprocess,
@@ -106,6 +135,8 @@ struct About {
     dtypes: Option<String>,
     tensor_count: Option<usize>,
     backend: String,
+    #[serde(serialize_with = "as_map", skip_serializing_if = "Vec::is_empty")]
+    converted: Vec<(&'static str, String)>,
     architecture: Option<Config>,
     parameters: Option<usize>,
     preprocess: Preprocess,
@@ -129,6 +160,16 @@ struct Tensor {
     shape: Vec<usize>,
 }
 
+impl From<TensorInfo> for Tensor {
+    fn from(t: TensorInfo) -> Tensor {
+        Tensor { name: t.name, dtype: t.dtype, shape: t.shape }
+    }
+}
+
+fn as_map<S: serde::Serializer>(lines: &[(&'static str, String)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(lines.iter().map(|(key, value)| (key.trim(), value)))
+}
+
 fn print(about: &About, out: &mut impl Write) -> io::Result<()> {
     let mut line = |key: &str, value: &dyn Display| writeln!(out, "{key:<14}{value}");
     line("model", &about.name)?;
@@ -148,6 +189,9 @@ fn print(about: &About, out: &mut impl Write) -> io::Result<()> {
         _ => {}
     }
     line("runs on", &about.backend)?;
+    for (key, value) in &about.converted {
+        line(key, value)?;
+    }
     if let Some(c) = &about.architecture {
         print_architecture(c, &mut line)?;
     }

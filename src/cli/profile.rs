@@ -108,16 +108,17 @@ fn print(results: &Results, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}, {} cores, {} {}, microraptor {}\n", e.cpu, e.cores, e.os, e.arch, e.version)?;
     let metric = results.rows.iter().find_map(|r| r.accuracy.as_ref()).map(|a| a.metric);
     let accuracy = metric.map(|m| format!("{m} [95%]"));
-    let mut header = vec!["model", "size", "threads", "GMAC", "min ms", "median", "p90", "p99", "runs"];
+    let mut header =
+        vec!["model", "runs on", "size", "threads", "GMAC", "min ms", "median", "p90", "p99", "runs"];
     header.extend(accuracy.as_deref());
-    let mut table = table(&header, 1);
+    let mut table = table(&header, 2);
     for row in &results.rows {
         table.add_row(cells(row, metric.is_some()));
     }
     writeln!(out, "{}\n", render(&table))?;
     writeln!(
         out,
-        "Latency is one image through the backbone, in f32, pixels to features; decoding and resizing are not in it."
+        "Latency is one image through the backbone, pixels to features; decoding and resizing are not in it."
     )?;
     if let Some(data) = &results.data {
         let images = results.rows.iter().find_map(|r| r.accuracy.as_ref()).map_or(0, |a| a.images);
@@ -136,11 +137,20 @@ fn print(results: &Results, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// `int8 avx2`; `tract f32` where tract runs the model.
+fn runs_on(backend: &str, isa: Option<&str>) -> String {
+    match isa {
+        Some(isa) => format!("{} {isa}", backend.trim_start_matches("microraptor ")),
+        None => backend.to_owned(),
+    }
+}
+
 fn cells(row: &Row, with_accuracy: bool) -> Vec<String> {
     let l = &row.latency;
     let ms = |v: f64| if v < 100.0 { format!("{v:.2}") } else { format!("{v:.1}") };
     let mut cells = vec![
         row.model.clone(),
+        runs_on(row.backend, row.isa),
         row.size().to_string(),
         row.threads.to_string(),
         row.macs.map_or("-".into(), giga),

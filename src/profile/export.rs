@@ -44,6 +44,7 @@ fn write_csv(rows: &[Row], file: &mut impl Write) -> io::Result<()> {
     csv.write_record([
         "model",
         "backend",
+        "isa",
         "untrained",
         "height",
         "width",
@@ -68,6 +69,7 @@ fn write_csv(rows: &[Row], file: &mut impl Write) -> io::Result<()> {
         csv.write_record([
             row.model.clone(),
             row.backend.to_owned(),
+            row.isa.unwrap_or_default().to_owned(),
             row.untrained.to_string(),
             row.height.to_string(),
             row.width.to_string(),

@@ -62,6 +62,8 @@ pub struct Row {
     pub sha256: String,
     /// Which code ran it, and in which precision.
     pub backend: &'static str,
+    /// The instruction set of our kernels; None where tract ran it.
+    pub isa: Option<&'static str>,
     /// Whether its weights come from a seed; its accuracy then says nothing about the architecture.
     pub untrained: bool,
     /// Input height in pixels.
@@ -98,8 +100,8 @@ pub struct Results {
     pub rows: Vec<Row>,
 }
 
-/// Version of the layout of [`Results`].
-pub const SCHEMA: u32 = 1;
+/// Version of the layout of [`Results`]; 2 added a row's `isa`.
+pub const SCHEMA: u32 = 2;
 
 /// Steps that [`sweep`] reports for one engine: one a latency row and round, one an image and size.
 pub fn steps(options: &Options, images: usize) -> usize {
@@ -139,6 +141,7 @@ pub fn sweep(
                 model: about.name.clone(),
                 sha256: about.sha256.clone(),
                 backend: about.backend,
+                isa: about.isa.map(|isa| isa.name()),
                 untrained: about.untrained,
                 height: size.height,
                 width: size.width,

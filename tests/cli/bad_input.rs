@@ -242,3 +242,69 @@ fn bad_thread_counts() {
         assert!(message.contains("1 to 256"), "{message}");
     }
 }
+
+#[test]
+fn instruction_set_that_is_unknown_or_lacking() {
+    use microraptor::kernels::{Isa, VARIABLE};
+
+    let message = failure(&[&"--isa", &"mmx", &"info", &tiny_model()]);
+    assert!(message.contains("'mmx'") && message.contains("scalar"), "{message}");
+    let run = |isa: &str| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_microraptor"))
+            .args(["info".as_ref(), tiny_model().as_os_str()])
+            .env(VARIABLE, isa)
+            .output()
+            .unwrap()
+    };
+    let here = Isa::available();
+    for name in ["scalar", "avx2", "avxvnni", "avx512vnni"] {
+        if here.iter().any(|isa| isa.name() == name) {
+            let text = String::from_utf8(run(name).stdout).unwrap();
+            assert!(text.contains(&format!("f32 on {name}")), "{text}");
+        } else {
+            let message = failure(&[&"--isa", &name, &"info", &tiny_model()]);
+            assert!(message.contains(&format!("no {name}")) && message.contains("scalar"), "{message}");
+            assert_eq!(run(name).status.code(), Some(2));
+        }
+    }
+    assert_eq!(run("mmx").status.code(), Some(2));
+}
+
+/// int8, the whole way through the program: forced to plain Rust and on the fastest, one thread and three.
+#[test]
+fn features_of_a_converted_model_do_not_depend_on_the_instruction_set() {
+    let folder = tempdir().unwrap();
+    let model = folder.path().join("int8.safetensors");
+    super::common::success(&[
+        &"convert",
+        &tiny_model(),
+        &"-o",
+        &model,
+        &"--precision",
+        &"int8",
+        &"--size",
+        &"32",
+    ]);
+    let mut files = Vec::new();
+    for isa in microraptor::kernels::Isa::available() {
+        for threads in ["1", "3"] {
+            let file = folder.path().join(format!("{isa}-{threads}.safetensors"));
+            let images: [&dyn AsRef<std::ffi::OsStr>; 11] = [
+                &"--isa",
+                &isa.name(),
+                &"embed",
+                &model,
+                &golden("pixels_rgb8.png"),
+                &"--size",
+                &"32",
+                &"--threads",
+                &threads,
+                &"-o",
+                &file,
+            ];
+            super::common::success(&images);
+            files.push(fs::read(file).unwrap());
+        }
+    }
+    assert!(files.windows(2).all(|pair| pair[0] == pair[1]));
+}

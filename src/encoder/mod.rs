@@ -19,6 +19,8 @@ mod workspace;
 pub use plan::Plan;
 pub use workspace::Workspace;
 
+use rayon::prelude::*;
+
 use crate::kernels::Isa;
 use crate::kernels::attention::Dims;
 use crate::kernels::linear::Linear;
@@ -133,7 +135,7 @@ impl Block {
 }
 
 impl Encoder {
-    /// Packs `network` for `isa`. Its shapes must be those of its `config`.
+    /// Packs `network` for `isa`, on the current rayon pool. Its shapes must be those of its `config`.
     pub fn new(network: &Network, isa: Isa) -> Encoder {
         let config = network.config;
         Encoder {
@@ -144,7 +146,7 @@ impl Encoder {
             registers: network.registers.clone(),
             positions: network.positions.clone(),
             rope_periods: network.rope_periods.clone(),
-            blocks: network.blocks.iter().map(|block| Block::new(isa, &config, block)).collect(),
+            blocks: network.blocks.par_iter().map(|block| Block::new(isa, &config, block)).collect(),
             norm: network.norm.clone(),
         }
     }

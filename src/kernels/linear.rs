@@ -57,27 +57,24 @@ pub const fn codes_stride(inputs: usize) -> usize {
     inputs.next_multiple_of(4)
 }
 
-/// Packs `n x k` values, `get(column, k)`, into panels of 16 columns.
-pub(super) fn pack<N: Numbers>(n: usize, k: usize, out: &mut [N::B], get: impl Fn(usize, usize) -> N::B) {
+/// Packs `matrix: [n, k]`, row-major, into panels of 16 columns (its rows), each value through `convert`.
+fn pack<S: Copy, N: Numbers>(n: usize, k: usize, matrix: &[S], convert: impl Fn(S) -> N::B) -> Aligned<N::B> {
+    let mut panels = Aligned::zeroed(packed_len::<N>(n, k));
     let panel_len = k.div_ceil(N::GROUP) * N::GROUP * PANEL;
-    for (p, panel) in out.chunks_exact_mut(panel_len).enumerate() {
-        for column in 0..PANEL.min(n - p * PANEL) {
-            for i in 0..k {
-                panel[(i / N::GROUP * PANEL + column) * N::GROUP + i % N::GROUP] = get(p * PANEL + column, i);
+    for (panel, rows) in panels.chunks_exact_mut(panel_len).zip(matrix.chunks(PANEL * k)) {
+        for (column, row) in rows.chunks_exact(k).enumerate() {
+            for (g, group) in row.chunks(N::GROUP).enumerate() {
+                let to = &mut panel[(g * PANEL + column) * N::GROUP..][..group.len()];
+                to.iter_mut().zip(group).for_each(|(to, &v)| *to = convert(v));
             }
         }
     }
+    panels
 }
 
 /// Elements that `n x k` take when packed.
 pub(super) fn packed_len<N: Numbers>(n: usize, k: usize) -> usize {
     n.div_ceil(PANEL) * PANEL * k.div_ceil(N::GROUP) * N::GROUP
-}
-
-fn packed<N: Numbers>(n: usize, k: usize, get: impl Fn(usize, usize) -> N::B) -> Aligned<N::B> {
-    let mut panels = Aligned::zeroed(packed_len::<N>(n, k));
-    pack::<N>(n, k, &mut panels, get);
-    panels
 }
 
 fn padded<T: Copy + Default>(values: impl IntoIterator<Item = T>) -> Vec<T> {
@@ -95,14 +92,14 @@ impl Linear {
     pub fn f32(isa: Isa, weight: &[f32], bias: &[f32]) -> Linear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert_eq!(weight.len(), n * k);
-        Linear::new(isa, k, Weights::F32(packed::<F32>(n, k, |c, i| weight[c * k + i])), bias)
+        Linear::new(isa, k, Weights::F32(pack::<_, F32>(n, k, weight, |w| w)), bias)
     }
 
     /// Weights in half precision, products and sums in single.
     pub fn f16(isa: Isa, weight: &[f16], bias: &[f32]) -> Linear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert_eq!(weight.len(), n * k);
-        Linear::new(isa, k, Weights::F16(packed::<F16>(n, k, |c, i| weight[c * k + i].to_bits())), bias)
+        Linear::new(isa, k, Weights::F16(pack::<_, F16>(n, k, weight, f16::to_bits)), bias)
     }
 
     /// int8 weights `[outputs, inputs]`, a scale for each output.
@@ -121,9 +118,9 @@ impl Linear {
         };
         let narrow = weight.iter().all(|w| w.unsigned_abs() <= NARROW.unsigned_abs());
         let weights = if narrow || tile::wide_u8s8(isa) {
-            Weights::U8S8(packed::<U8S8>(n, k, |c, i| weight[c * k + i]), channels)
+            Weights::U8S8(pack::<_, U8S8>(n, k, weight, |w| w), channels)
         } else {
-            Weights::I16(packed::<I16>(n, k, |c, i| i16::from(weight[c * k + i])), channels)
+            Weights::I16(pack::<_, I16>(n, k, weight, i16::from), channels)
         };
         Linear::new(isa, k, weights, bias)
     }

@@ -1,6 +1,6 @@
 //! Multi-head attention (arXiv 1706.03762), a tile of queries at a time; the n x n matrix is never in memory.
 //!
-//! In integers: `q` 8 bits for each token, `k` 7 bits for each token ([`quantise::key`]), their product exact; softmax in
+//! In integers: `q` 8 bits for each token, `k` 7 bits for each token ([`super::quantise::key`]), their product exact; softmax in
 //! f32; probabilities are rounded to [`probability_max`] steps of the row's largest, `v` to 8 bits for each channel, and
 //! the second product is exact again, as is the sum that it is divided by. A row's true maximum is found before the first
 //! exponential is taken, so a result does not depend on how the keys were cut into tiles.

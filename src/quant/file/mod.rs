@@ -1,6 +1,6 @@
 //! The model file: a safetensors file that says of itself what it holds, and from what it was made.
 //!
-//! Tensors are those of a [`Network`](super::Network), named by their place in it: a matrix is `NAME.weight` (F32, F16,
+//! Tensors are those of a [`Network`], named by their place in it: a matrix is `NAME.weight` (F32, F16,
 //! or I8 with `NAME.scales`) and `NAME.bias`. The metadata hold, in this order, each a string: the version of the
 //! format, a digest, and as JSON the architecture, the plan, preprocessing, the source with its SHA-256 and licence, and
 //! the accuracy that was measured.

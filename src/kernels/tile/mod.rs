@@ -172,7 +172,7 @@ pub(super) fn for_tiles<N: Numbers>(
     }
     let panel_len = groups * N::GROUP * PANEL;
     assert!(a.len() >= (m - 1) * stride + groups * N::GROUP, "{} {m} {stride} {groups}", a.len());
-    assert!(b.len().is_multiple_of(panel_len) && b.as_ptr().addr().is_multiple_of(32));
+    assert!(b.len().is_multiple_of(panel_len) && b.as_ptr().addr().is_multiple_of(64));
     let mut sums: Sums<N::Sum> = [[N::Sum::default(); PANEL]; MAX_ROWS];
     for (panel, b) in b.chunks_exact(panel_len).enumerate() {
         let mut row = 0;

@@ -7,7 +7,7 @@ use microraptor::checkpoint::Card;
 use microraptor::encoder::{Encoder, Plan, Workspace};
 use microraptor::kernels::Isa;
 use microraptor::kernels::pool::Pool;
-use microraptor::quant::{Float, Matrix, MlpLayers, Network};
+use microraptor::quant::{Matrix, MlpLayers, Network};
 use microraptor::vit::{Config, Size, seeded_weights};
 
 /// The system's allocator, counting.
@@ -35,7 +35,7 @@ static ALLOCATOR: Counting = Counting;
 /// Blocks with int8 layers and attention, and blocks in f32.
 fn network() -> Network {
     let config = Config { depth: 4, ..Card::by_name("dinov3-vits16").unwrap().architecture };
-    let mut network = Network::from_weights(&config, seeded_weights(&config, 3), Float::F32);
+    let mut network = Network::from_weights(&config, seeded_weights(&config, 3));
     for block in &mut network.blocks[..2] {
         block.int8_attention = true;
         let MlpLayers::Gelu { up, down } = &mut block.mlp else { panic!("ViT-S has a GELU") };

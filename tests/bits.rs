@@ -9,7 +9,7 @@ use microraptor::encoder::{Encoder, Plan, Workspace};
 use microraptor::input::{PhantomKind, phantom};
 use microraptor::kernels::pool::Pool;
 use microraptor::kernels::{Isa, VARIABLE};
-use microraptor::quant::{Float, Layer, Matrix, MlpLayers, Network};
+use microraptor::quant::{Layer, Matrix, MlpLayers, Network};
 use microraptor::vit::{Config, Size, seeded_weights};
 use sha2::{Digest, Sha256};
 
@@ -41,7 +41,7 @@ fn fp16(layer: &mut Layer) {
 /// Every kind of matrix and of attention: 7-bit, 8-bit and fp16 layers by block; float attention in the second.
 fn mixed(config: &Config) -> Network {
     let config = Config { depth: DEPTH, ..*config };
-    let mut network = Network::from_weights(&config, seeded_weights(&config, 7), Float::F32);
+    let mut network = Network::from_weights(&config, seeded_weights(&config, 7));
     for (i, block) in network.blocks.iter_mut().enumerate() {
         block.int8_attention = i != 1;
         block.key_centre = (0..config.dim).map(|c| (c % 7) as f32 * 0.01).collect();

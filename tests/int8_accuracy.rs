@@ -12,7 +12,7 @@ use microraptor::heads::{Bootstrap, Examples, FitOptions, LinearProbe, Report, T
 use microraptor::input::Dataset;
 use microraptor::kernels::Isa;
 use microraptor::kernels::pool::Pool;
-use microraptor::quant::{Calibration, Float, Network, Precision, QuantModel, convert};
+use microraptor::quant::{Calibration, Network, Precision, QuantModel, convert};
 use microraptor::vit::{MlpWeights, Size};
 use ndarray::{Array2, Axis, s};
 use rayon::prelude::*;
@@ -105,7 +105,7 @@ fn check_int8(name: &str, model: &Model, data: &Dataset, count: usize) -> QuantM
     let calibration = pixels(data, model, 3, data.samples.len() / CALIBRATION, CALIBRATION);
     let images = pixels(data, model, 1, data.samples.len() / count, count);
     let int8 = converted(model, Precision::Int8, calibration);
-    let exact = Network::from_weights(&model.config, model.weights.clone(), Float::F32);
+    let exact = Network::from_weights(&model.config, model.weights.clone());
     let (cls, patches) = cosines(&exact, &features(&exact, &images), &features(&int8.network, &images));
     let p1 = patches[patches.len() / 100];
     println!(
@@ -151,7 +151,7 @@ fn fp16_keeps_the_features_of_deit() {
     let Some((model, data)) = fixtures() else { return };
     let images = pixels(&data, &model, 1, data.samples.len() / 16, 16);
     let half = converted(&model, Precision::Fp16, images[..1].to_vec());
-    let exact = Network::from_weights(&model.config, model.weights.clone(), Float::F32);
+    let exact = Network::from_weights(&model.config, model.weights.clone());
     let (cls, patches) = cosines(&exact, &features(&exact, &images), &features(&half.network, &images));
     println!("fp16: CLS min {:.8}, patches mean {:.8} min {:.8}", cls[0], mean(&patches), patches[0]);
     assert!(cls[0] > 0.99999 && mean(&patches) > 0.99999 && patches[0] > 0.9999);
@@ -198,7 +198,7 @@ fn int8_keeps_the_features_of_deit_and_what_heads_make_of_them() {
     let Some((model, data)) = fixtures() else { return };
     let int8 = check_int8("as published", &model, &data, 48);
     let images = pixels(&data, &model, 0, 1, usize::MAX);
-    let exact = Network::from_weights(&model.config, model.weights.clone(), Float::F32);
+    let exact = Network::from_weights(&model.config, model.weights.clone());
     let targets: Vec<usize> = data.samples.iter().map(|sample| sample.labels[0]).collect();
     let held_out = |i: &usize| i % 2 == 1;
     let (judged, trained): (Vec<usize>, Vec<usize>) = (0..targets.len()).partition(held_out);

@@ -124,14 +124,6 @@ impl Block {
             hidden_scale: block.hidden_scale.clone(),
         }
     }
-
-    fn linears(&self) -> impl Iterator<Item = &Linear> {
-        let mlp = match &self.mlp {
-            Mlp::Gelu { up, down } => [None, Some(up), Some(down)],
-            Mlp::SwiGlu { gate, up, down } => [Some(gate), Some(up), Some(down)],
-        };
-        [&self.queries, &self.keys, &self.values, &self.proj].into_iter().chain(mlp.into_iter().flatten())
-    }
 }
 
 impl Encoder {
@@ -159,11 +151,6 @@ impl Encoder {
     /// The instruction set that it was packed for.
     pub fn isa(&self) -> Isa {
         self.isa
-    }
-
-    /// Bytes of packed weights.
-    pub fn weight_bytes(&self) -> usize {
-        self.patch.bytes() + self.blocks.iter().flat_map(Block::linears).map(Linear::bytes).sum::<usize>()
     }
 
     fn dims(&self, tokens: usize) -> Dims {

@@ -1,6 +1,5 @@
 use super::*;
 use crate::kernels::pool::Pool;
-use crate::quant::Float;
 use crate::vit::{Mlp, Positions, Size, Weights, forward, seeded_weights};
 
 fn config(mlp: Mlp, positions: Positions, registers: usize) -> Config {
@@ -86,7 +85,7 @@ fn f32_agrees_with_the_reference_and_is_the_same_bits_everywhere() {
         let config = config(mlp, positions, registers);
         let weights = uneven_weights(&config);
         let expected = forward(&config, &weights, &pixels, SIZE).unwrap().output;
-        let network = Network::from_weights(&config, weights, Float::F32);
+        let network = Network::from_weights(&config, weights);
         let scalar = tokens(&network, Isa::SCALAR, 1, &pixels, SIZE).unwrap();
         let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
         for (a, b) in scalar.iter().zip(&expected) {
@@ -127,7 +126,7 @@ fn int8_is_the_same_bits_everywhere_and_near_f32() {
     let pixels = pixels(SIZE);
     for (mlp, positions, registers) in SHAPES {
         let config = config(mlp, positions, registers);
-        let exact = Network::from_weights(&config, uneven_weights(&config), Float::F32);
+        let exact = Network::from_weights(&config, uneven_weights(&config));
         let reference = tokens(&exact, Isa::SCALAR, 1, &pixels, SIZE).unwrap();
         for (most, attention) in [(63.0, true), (127.0, true), (127.0, false)] {
             let mut network = exact.clone();
@@ -154,7 +153,7 @@ fn error_of(spoil: impl FnOnce(&mut Weights), int: bool) -> String {
     let config = config(Mlp::Gelu, Positions::Rope, 4);
     let mut weights = seeded_weights(&config, 1);
     spoil(&mut weights);
-    let mut network = Network::from_weights(&config, weights, Float::F32);
+    let mut network = Network::from_weights(&config, weights);
     if int {
         int8(&mut network, 63.0, true);
     }

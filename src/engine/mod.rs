@@ -18,7 +18,7 @@ use crate::graph::{
     onnx::{OnnxFile, OnnxModel},
 };
 use crate::kernels::{Isa, IsaError};
-use crate::quant::{self, Float, Network, Precision, QuantError, file::QuantModel};
+use crate::quant::{self, Network, Precision, QuantError, file::QuantModel};
 use crate::vit::{Config, Preprocess, Size, SizeError};
 
 /// Why a backbone could not be loaded or run.
@@ -214,7 +214,7 @@ impl Engine {
             backend: "microraptor f32",
             isa: Some(isa),
         };
-        let network = Network::from_weights(&model.config, model.weights, Float::F32);
+        let network = Network::from_weights(&model.config, model.weights);
         Engine {
             shared: Arc::new(Shared {
                 about,

@@ -134,22 +134,7 @@ impl Session {
         }
         Ok(features)
     }
-}
 
-/// Copies `tokens`, `[tokens, dim]`, to `features`.
-fn fill(features: &mut Features, encoder: &Encoder, tokens: &[f32], size: Size) -> Result<(), EncoderError> {
-    let config = encoder.config();
-    let (cls, rest) = tokens.split_at(config.dim);
-    let patch = &rest[config.registers * config.dim..];
-    features.cls.clear();
-    features.cls.extend_from_slice(cls);
-    features.patch.clear();
-    features.patch.extend_from_slice(patch);
-    (features.rows, features.cols) = size.grid(config.patch)?;
-    Ok(())
-}
-
-impl Session {
     /// Features of several images of one size, each as [`Session::run`] gives them, to the bit.
     ///
     /// For throughput: each thread runs whole images by itself, with working memory of its own, so that threads never wait
@@ -181,6 +166,19 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Copies `tokens`, `[tokens, dim]`, to `features`.
+fn fill(features: &mut Features, encoder: &Encoder, tokens: &[f32], size: Size) -> Result<(), EncoderError> {
+    let config = encoder.config();
+    let (cls, rest) = tokens.split_at(config.dim);
+    let patch = &rest[config.registers * config.dim..];
+    features.cls.clear();
+    features.cls.extend_from_slice(cls);
+    features.patch.clear();
+    features.patch.extend_from_slice(patch);
+    (features.rows, features.cols) = size.grid(config.patch)?;
+    Ok(())
 }
 
 impl VitRunner {

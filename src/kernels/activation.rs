@@ -1,6 +1,7 @@
 //! `2^x`, erf, GELU and SiLU by polynomials that are the same on every machine, without the platform's libm.
 
 use super::isa::per_isa;
+use super::quantise::ROUND;
 
 /// `2^x` for `x <= 0`, within 3e-7 relative; below -126 and for NaN it is `2^-126`.
 ///
@@ -11,7 +12,6 @@ pub fn exp2(x: f32) -> f32 {
     // (ln 2)^k / k!
     const C: [f32; 6] =
         [0.001_333_355_8, 0.009_618_129, 0.055_504_11, 0.240_226_5, std::f32::consts::LN_2, 1.0];
-    const ROUND: f32 = 12_582_912.0;
     let x = x.max(-126.0);
     let shifted = x + ROUND;
     let f = x - (shifted - ROUND);

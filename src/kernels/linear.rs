@@ -6,9 +6,7 @@ use super::Isa;
 use super::aligned::Aligned;
 use super::isa::per_isa;
 use super::quantise::Quant;
-use super::tile::{
-    self, Epilogue, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, Product, Sums, U8S8, for_tiles,
-};
+use super::tile::{self, Epilogue, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, Sums, U8S8, for_tiles};
 
 /// `y = x W^T + b`, packed for one instruction set.
 pub struct Linear {
@@ -104,8 +102,8 @@ impl Linear {
 
     /// int8 weights `[outputs, inputs]`, a scale for each output.
     ///
-    /// The product is chosen here: [`Product::U8S8`] where it is exact on `isa` for these very weights, else
-    /// [`Product::I16`]. Both give the same sums.
+    /// The product is chosen here: [`U8S8`] where it is exact on `isa` for these very weights, else
+    /// [`I16`]. Both give the same sums.
     pub fn int8(isa: Isa, weight: &[i8], scales: &[f32], bias: &[f32]) -> Linear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert!(weight.len() == n * k && scales.len() == n);
@@ -125,24 +123,9 @@ impl Linear {
         Linear::new(isa, k, weights, bias)
     }
 
-    /// Output channels.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
     /// Input channels.
     pub fn inputs(&self) -> usize {
         self.inputs
-    }
-
-    /// The product that it runs.
-    pub fn product(&self) -> Product {
-        match self.weights {
-            Weights::U8S8(..) => Product::U8S8,
-            Weights::I16(..) => Product::I16,
-            Weights::F32(_) => Product::F32,
-            Weights::F16(_) => Product::F16,
-        }
     }
 
     /// Whether it takes [`Rows::Codes`].
@@ -150,18 +133,8 @@ impl Linear {
         matches!(self.weights, Weights::U8S8(..) | Weights::I16(..))
     }
 
-    /// Bytes of packed weights.
-    pub fn bytes(&self) -> usize {
-        match &self.weights {
-            Weights::U8S8(w, _) => w.len(),
-            Weights::I16(w, _) => w.len() * 2,
-            Weights::F32(w) => w.len() * 4,
-            Weights::F16(w) => w.len() * 2,
-        }
-    }
-
     /// Applies the layer to `rows`, into `out: [rows, outputs]`. `wide: [rows, codes_stride(inputs)]` is scratch, used
-    /// by [`Product::I16`] alone.
+    /// by [`I16`] alone.
     ///
     /// # Panics
     /// When the kind of `rows` is not that of the weights, or a length is wrong.

@@ -1,7 +1,7 @@
 //! Matrix products in f32, by the `gemm` crate.
 //!
-//! Its blocking, and with it the rounding of a sum, may depend on the machine and on the number of threads: f32 mode
-//! promises agreement to rounding, not bits (docs/architecture.md).
+//! For the converter, whose threads share whole products: each runs on the caller's thread. The crate's blocking, and
+//! with it the rounding of a sum, depends on the CPU. What a device runs is [`super::linear`].
 
 use gemm_common::Parallelism;
 
@@ -57,7 +57,6 @@ pub fn matmul(
     out_shape: Shape,
     accumulate: bool,
     alpha: f32,
-    threads: usize,
 ) {
     let (k, n) = match layout {
         Rhs::Plain => (rhs_shape.rows, rhs_shape.cols),
@@ -69,7 +68,6 @@ pub fn matmul(
         Rhs::Plain => (1, rhs_shape.stride as isize),
         Rhs::Transposed => (rhs_shape.stride as isize, 1),
     };
-    let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
     let product = gemm_f32::gemm::f32::get_gemm_fn();
     // The crate's kernels store columns. Our rows are next to each other, so it is asked for the transposed product,
     // out^T = rhs^T lhs^T: with row-major stores it takes an element-wise path, 9% slower over ViT-S at 224 px.
@@ -95,7 +93,7 @@ pub fn matmul(
             false,
             false,
             false,
-            parallelism,
+            Parallelism::None,
         );
     }
 }
@@ -104,31 +102,18 @@ pub fn matmul(
 ///
 /// # Panics
 /// When the lengths do not agree.
-pub fn linear(x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32], threads: usize) {
+pub fn linear(x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
     for row in out.chunks_exact_mut(bias.len()) {
         row.copy_from_slice(bias);
     }
-    accumulate(x, weight, bias.len(), out, threads);
-}
-
-/// `out += x W^T + bias`, the residual form of [`linear`].
-///
-/// # Panics
-/// When the lengths do not agree.
-pub fn linear_residual(x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32], threads: usize) {
-    for row in out.chunks_exact_mut(bias.len()) {
-        for (o, b) in row.iter_mut().zip(bias) {
-            *o += b;
-        }
-    }
-    accumulate(x, weight, bias.len(), out, threads);
+    accumulate(x, weight, bias.len(), out);
 }
 
 /// `out += x W^T`: `x: [m, k]`, `weight: [n, k]`, `out: [m, n]`.
 ///
 /// # Panics
 /// When the lengths do not agree.
-pub fn accumulate(x: &[f32], weight: &[f32], n: usize, out: &mut [f32], threads: usize) {
+pub fn accumulate(x: &[f32], weight: &[f32], n: usize, out: &mut [f32]) {
     let (k, m) = (weight.len() / n, out.len() / n);
     assert!(weight.len() == n * k && x.len() == m * k && out.len() == m * n);
     matmul(
@@ -141,7 +126,6 @@ pub fn accumulate(x: &[f32], weight: &[f32], n: usize, out: &mut [f32], threads:
         Shape::dense(m, n),
         true,
         1.0,
-        threads,
     );
 }
 
@@ -160,14 +144,14 @@ mod tests {
             let (x, w, bias) = (integers(m * k, 1), integers(n * k, 2), integers(n, 3));
             let before = integers(m * n, 4);
             let mut plain = vec![f32::NAN; m * n];
-            linear(&x, &w, &bias, &mut plain, 1);
+            linear(&x, &w, &bias, &mut plain);
             let mut residual = before.clone();
-            linear_residual(&x, &w, &bias, &mut residual, 1);
+            accumulate(&x, &w, n, &mut residual);
             for i in 0..m {
                 for j in 0..n {
                     let dot: f32 = (0..k).map(|l| x[i * k + l] * w[j * k + l]).sum();
                     assert_eq!(plain[i * n + j], dot + bias[j], "{m} {n} {k}");
-                    assert_eq!(residual[i * n + j], before[i * n + j] + dot + bias[j]);
+                    assert_eq!(residual[i * n + j], before[i * n + j] + dot);
                 }
             }
         }

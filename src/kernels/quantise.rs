@@ -4,7 +4,7 @@ use super::isa::per_isa;
 use super::lanes;
 
 /// Adding it rounds an f32 of magnitude below 2^22 to the nearest integer, ties to even, into the low bits: 1.5 * 2^23.
-const ROUND: f32 = 12_582_912.0;
+pub const ROUND: f32 = 12_582_912.0;
 
 /// How a row of codes is read: `x = (code - zero) * scale`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -65,7 +65,7 @@ fn heads(
         };
         let (mut q, mut k, mut v) = (part(0), part(1), part(2));
         prepare(head, &mut q, &mut k, &mut v);
-        matmul(&q, narrow, &k, narrow, Rhs::Transposed, &mut scores, square, false, scale, 1);
+        matmul(&q, narrow, &k, narrow, Rhs::Transposed, &mut scores, square, false, scale);
         for row in scores.chunks_exact_mut(tokens) {
             let largest = row.iter().fold(f32::NEG_INFINITY, |m, &s| m.max(s));
             row.iter_mut().for_each(|s| *s = exp2((*s - largest) * std::f32::consts::LOG2_E));
@@ -76,7 +76,7 @@ fn heads(
             row.iter_mut().for_each(|p| *p *= inverse);
         }
         let to = Shape { rows: tokens, cols: head_dim, stride: dim };
-        matmul(&scores, square, &v, narrow, Rhs::Plain, &mut out[head * head_dim..], to, false, 1.0, 1);
+        matmul(&scores, square, &v, narrow, Rhs::Plain, &mut out[head * head_dim..], to, false, 1.0);
     }
     out
 }

@@ -6,7 +6,7 @@ use super::forward::{DenseBlock, Forward, Site, check_finite};
 use super::gptq::{self, Factor};
 use super::linalg::gram;
 use super::smooth::{self, Factors, Inputs, fold};
-use super::{Block, BlockPlan, Float, INT7, INT8, Layer, Level, MlpLayers, Products, QuantError};
+use super::{Block, BlockPlan, INT7, INT8, Layer, Level, MlpLayers, Products, QuantError};
 use crate::vit::{self, Config, MlpWeights};
 
 /// Rows of a layer's input on which smoothing is chosen.
@@ -108,22 +108,8 @@ pub(super) fn candidates(
             }
         },
     ];
-    let float = |layer: vit::Linear| Float::F32.layer(layer);
-    let smooth = Block {
-        norm1: weights.norm1,
-        qkv: float(weights.qkv),
-        int8_attention: false,
-        key_centre: key_centre(&seen.keys, dim, config.head_dim()),
-        proj: float(weights.proj),
-        norm2: weights.norm2,
-        mlp: match weights.mlp {
-            MlpWeights::Gelu { up, down } => MlpLayers::Gelu { up: float(up), down: float(down) },
-            MlpWeights::SwiGlu { gate, up, down } => {
-                MlpLayers::SwiGlu { gate: float(gate), up: float(up), down: float(down) }
-            }
-        },
-        hidden_scale,
-    };
+    let key_centre = key_centre(&seen.keys, dim, config.head_dim());
+    let smooth = Block { key_centre, hidden_scale, ..weights.into() };
     Ok(Candidates { smooth, rounded })
 }
 

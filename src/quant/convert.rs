@@ -10,7 +10,7 @@ use super::file::{Licence, QuantModel, Source, TOOL};
 use super::forward::{DenseBlock, Forward, check_finite};
 use super::report::Cosines;
 use super::search::{self, Errors, Traces};
-use super::{Agreement, Float, Layer, Matrix, MlpLayers, Network, Plan, Precision, QuantError, Report};
+use super::{Agreement, Layer, Matrix, MlpLayers, Network, Plan, Precision, QuantError, Report};
 use crate::checkpoint::{Model, Naming};
 use crate::encoder::{self, Encoder, Workspace};
 use crate::kernels::Isa;
@@ -89,7 +89,7 @@ pub fn convert(
     };
     let mut weights = model.weights;
     weights.fold_layer_scale();
-    let reference = Network::from_weights(&model.config, weights.clone(), Float::F32);
+    let reference = Network::from_weights(&model.config, weights.clone());
     let yardstick = Yardstick::new(&reference, calibration)?;
     let network = match precision {
         Precision::F32 => reference.clone(),
@@ -182,7 +182,7 @@ fn assemble(reference: &Network, candidates: &[Candidates], plan: &Plan) -> Netw
 }
 
 /// `reference` with its matrices in half precision; one that exceeds its range (65504) stays in f32.
-fn half(reference: &Network) -> Network {
+pub(super) fn half(reference: &Network) -> Network {
     let mut network = reference.clone();
     half_layer(&mut network.patch);
     for block in &mut network.blocks {

@@ -76,9 +76,9 @@ impl<'a> Dense<'a> {
         if self.round_input {
             let mut rounded = x.to_vec();
             round_rows(&mut rounded, inputs);
-            matmul::linear(&rounded, &self.weight, self.bias, &mut out, 1);
+            matmul::linear(&rounded, &self.weight, self.bias, &mut out);
         } else {
-            matmul::linear(x, &self.weight, self.bias, &mut out, 1);
+            matmul::linear(x, &self.weight, self.bias, &mut out);
         }
         out
     }

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::Matrix;
 use super::linalg::cholesky;
 use crate::kernels::matmul::{Rhs, Shape, matmul};
+use crate::kernels::quantise::ROUND;
 
 /// Clips that are tried, as shares of a row's largest magnitude.
 const CLIPS: [f32; 9] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6];
@@ -92,10 +93,9 @@ fn rounding_error(row: &[f32], diagonal: &[f32], scale: f32, limit: f32) -> f32 
     sums.iter().sum::<f32>() + rest
 }
 
-/// The nearest integer, ties to even, of a magnitude below 2^22: 1.5 * 2^23 leaves no bits for a fraction. Without
+/// The nearest integer, ties to even, of a magnitude below 2^22. Without
 /// SSE4.1, which not every x86-64 has, `round_ties_even` is a call for each value.
 pub(super) fn integer(v: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0;
     (v + ROUND) - ROUND
 }
 
@@ -152,7 +152,6 @@ fn round_rows(weight: &[f32], factor: &Factor, limit: i8, scales: &[f32], values
                 Shape::dense(rows, width),
                 false,
                 1.0,
-                1,
             );
         }
         for row in 0..rows {

@@ -43,7 +43,6 @@ pub(super) fn gram(x: &[f32], cols: usize) -> Vec<f32> {
             Shape { rows: height, cols: width, stride: cols },
             false,
             1.0 / rows as f32,
-            1,
         );
     });
     for i in 0..cols {
@@ -81,7 +80,6 @@ pub(super) fn cholesky(a: &mut [f32], n: usize) -> bool {
                 Shape { rows: height, cols: to, stride: n },
                 true,
                 -1.0,
-                1,
             );
         });
     }

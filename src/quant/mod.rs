@@ -1,7 +1,7 @@
 //! Precision: what a network's weights are held in, and the recipe that chooses it.
 //!
 //! A [`Network`] is what the kernels run: LayerScale folded in, every matrix in f32, fp16 or int8, each block with its
-//! own choice. [`Network::from_weights`] holds everything in one floating-point type.
+//! own choice. [`Network::from_weights`] holds everything in f32.
 
 mod attention;
 mod calibrate;
@@ -118,59 +118,47 @@ pub struct Network {
     pub norm: Norm,
 }
 
-/// A floating-point precision for a whole network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Float {
-    /// Single.
-    F32,
-    /// Half: weights only; activations and sums stay f32.
-    F16,
+impl From<vit::Linear> for Layer {
+    fn from(layer: vit::Linear) -> Layer {
+        Layer { weight: Matrix::F32(layer.weight), bias: layer.bias }
+    }
 }
 
-impl Float {
-    /// `layer` in this precision.
-    pub fn layer(self, layer: vit::Linear) -> Layer {
-        let weight = match self {
-            Float::F32 => Matrix::F32(layer.weight),
-            Float::F16 => Matrix::F16(layer.weight.iter().map(|&w| f16::from_f32(w)).collect()),
-        };
-        Layer { weight, bias: layer.bias }
+impl From<vit::Block> for Block {
+    /// In f32. LayerScale must have been folded in: there is no place for it.
+    fn from(block: vit::Block) -> Block {
+        Block {
+            norm1: block.norm1,
+            qkv: block.qkv.into(),
+            int8_attention: false,
+            key_centre: Vec::new(),
+            proj: block.proj.into(),
+            norm2: block.norm2,
+            mlp: match block.mlp {
+                MlpWeights::Gelu { up, down } => MlpLayers::Gelu { up: up.into(), down: down.into() },
+                MlpWeights::SwiGlu { gate, up, down } => {
+                    MlpLayers::SwiGlu { gate: gate.into(), up: up.into(), down: down.into() }
+                }
+            },
+            hidden_scale: Vec::new(),
+        }
     }
 }
 
 impl Network {
-    /// All of `weights` in one floating-point precision; LayerScale is folded in.
+    /// All of `weights` in f32; LayerScale is folded in.
     ///
     /// `weights` must have passed [`Weights::validate`] for `config`.
-    pub fn from_weights(config: &Config, mut weights: Weights, float: Float) -> Network {
+    pub fn from_weights(config: &Config, mut weights: Weights) -> Network {
         weights.fold_layer_scale();
-        let block = |block: vit::Block| Block {
-            norm1: block.norm1,
-            qkv: float.layer(block.qkv),
-            int8_attention: false,
-            key_centre: Vec::new(),
-            proj: float.layer(block.proj),
-            norm2: block.norm2,
-            mlp: match block.mlp {
-                MlpWeights::Gelu { up, down } => {
-                    MlpLayers::Gelu { up: float.layer(up), down: float.layer(down) }
-                }
-                MlpWeights::SwiGlu { gate, up, down } => MlpLayers::SwiGlu {
-                    gate: float.layer(gate),
-                    up: float.layer(up),
-                    down: float.layer(down),
-                },
-            },
-            hidden_scale: Vec::new(),
-        };
         Network {
             config: Config { layer_scale: false, ..*config },
-            patch: float.layer(weights.patch),
+            patch: weights.patch.into(),
             cls: weights.cls,
             registers: weights.registers,
             positions: weights.positions,
             rope_periods: weights.rope_periods,
-            blocks: weights.blocks.into_iter().map(block).collect(),
+            blocks: weights.blocks.into_iter().map(Block::from).collect(),
             norm: weights.norm,
         }
     }

@@ -95,7 +95,7 @@ pub(super) fn best(weight: &[f32], inputs: &Inputs, limit: i8) -> Vec<f32> {
     let outputs = weight.len() / k;
     let rows = inputs.sample.len() / k;
     let mut exact = vec![0.0; rows * outputs];
-    matmul::accumulate(inputs.sample, weight, outputs, &mut exact, 1);
+    matmul::accumulate(inputs.sample, weight, outputs, &mut exact);
     let tried: Vec<(f64, Vec<f32>)> = EXPONENTS
         .par_iter()
         .map(|exponent| {
@@ -136,7 +136,7 @@ fn rounding_error(weight: &[f32], inputs: &Inputs, factors: &[f32], limit: i8, e
     }
     let outputs = scales.len();
     let mut out = vec![0.0; exact.len()];
-    matmul::accumulate(&x, &w, outputs, &mut out, 1);
+    matmul::accumulate(&x, &w, outputs, &mut out);
     let relative = out.chunks_exact(outputs).zip(exact.chunks_exact(outputs)).map(|(out, exact)| {
         let error: f64 = out.iter().zip(exact).map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let size: f64 = exact.iter().map(|b| f64::from(*b).powi(2)).sum();
@@ -148,7 +148,7 @@ fn rounding_error(weight: &[f32], inputs: &Inputs, factors: &[f32], limit: i8, e
 #[cfg(test)]
 mod tests {
     use super::super::forward::{DenseBlock, Forward};
-    use super::super::{Block as Rounded, Float, MlpLayers, Network};
+    use super::super::{Block as Rounded, MlpLayers, Network};
     use super::*;
     use crate::vit::{Config, Mlp, Positions, Size, forward, seeded_weights};
 
@@ -201,8 +201,7 @@ mod tests {
                 };
                 scales.push(fold(block, &factors));
             }
-            let mut network =
-                Network::from_weights(&Config { layer_scale: false, ..config }, weights, Float::F32);
+            let mut network = Network::from_weights(&Config { layer_scale: false, ..config }, weights);
             for (block, scale) in network.blocks.iter_mut().zip(scales) {
                 assert_eq!(scale.is_empty(), matches!(block.mlp, MlpLayers::SwiGlu { .. }));
                 block.hidden_scale = scale;
@@ -233,7 +232,7 @@ mod tests {
             }
             let seen = Inputs { largest: &largest, mean_square: &mean_square, sample: x };
             let mut exact = vec![0.0; rows * outputs];
-            matmul::accumulate(x, w, outputs, &mut exact, 1);
+            matmul::accumulate(x, w, outputs, &mut exact);
             let error = |factors: &[f32]| rounding_error(w, &seen, factors, 63, &exact);
             (error(&best(w, &seen, 63)), error(&vec![1.0; inputs]))
         };

@@ -7,40 +7,10 @@ use super::Sums;
 
 pub(super) const ROWS: usize = 6;
 
-/// Calls the micro-kernel `$inner` for the number of rows at hand.
-macro_rules! by_rows {
-    ($name:ident, $inner:ident, $features:literal, $a:ty, $b:ty, $sum:ty) => {
-        /// # Safety
-        /// See `Kernel::run`.
-        #[target_feature(enable = $features)]
-        pub(in super::super) unsafe fn $name(
-            rows: usize,
-            groups: usize,
-            a: *const $a,
-            stride: usize,
-            b: *const $b,
-            sums: &mut Sums<$sum>,
-        ) {
-            // SAFETY: the caller's promise is handed on, with `rows` as a constant.
-            unsafe {
-                match rows {
-                    1 => $inner::<1>(groups, a, stride, b, sums),
-                    2 => $inner::<2>(groups, a, stride, b, sums),
-                    3 => $inner::<3>(groups, a, stride, b, sums),
-                    4 => $inner::<4>(groups, a, stride, b, sums),
-                    5 => $inner::<5>(groups, a, stride, b, sums),
-                    _ => $inner::<6>(groups, a, stride, b, sums),
-                }
-            }
-        }
-    };
-}
-pub(super) use by_rows;
-
-by_rows!(u8s8, u8s8_rows, "avx2", u8, i8, i32);
-by_rows!(i16, i16_rows, "avx2", i16, i16, i32);
-by_rows!(f32, f32_rows, "avx2,fma", f32, f32, f32);
-by_rows!(f16, f16_rows, "avx2,fma,f16c", f32, u16, f32);
+by_rows!(u8s8, u8s8_rows, "avx2", u8, i8, i32, 1 2 3 4 5 6);
+by_rows!(i16, i16_rows, "avx2", i16, i16, i32, 1 2 3 4 5 6);
+by_rows!(f32, f32_rows, "avx2,fma", f32, f32, f32, 1 2 3 4 5 6);
+by_rows!(f16, f16_rows, "avx2,fma,f16c", f32, u16, f32, 1 2 3 4 5 6);
 
 /// Stores two registers of i32 as a row of sums.
 #[inline]

@@ -6,45 +6,10 @@ use super::Sums;
 
 pub(super) const ROWS: usize = 12;
 
-/// Calls the micro-kernel `$inner` for the number of rows at hand.
-macro_rules! by_rows {
-    ($name:ident, $inner:ident, $a:ty, $b:ty, $sum:ty) => {
-        /// # Safety
-        /// See `Kernel::run`.
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-        pub(in super::super) unsafe fn $name(
-            rows: usize,
-            groups: usize,
-            a: *const $a,
-            stride: usize,
-            b: *const $b,
-            sums: &mut Sums<$sum>,
-        ) {
-            // SAFETY: the caller's promise is handed on, with `rows` as a constant.
-            unsafe {
-                match rows {
-                    1 => $inner::<1>(groups, a, stride, b, sums),
-                    2 => $inner::<2>(groups, a, stride, b, sums),
-                    3 => $inner::<3>(groups, a, stride, b, sums),
-                    4 => $inner::<4>(groups, a, stride, b, sums),
-                    5 => $inner::<5>(groups, a, stride, b, sums),
-                    6 => $inner::<6>(groups, a, stride, b, sums),
-                    7 => $inner::<7>(groups, a, stride, b, sums),
-                    8 => $inner::<8>(groups, a, stride, b, sums),
-                    9 => $inner::<9>(groups, a, stride, b, sums),
-                    10 => $inner::<10>(groups, a, stride, b, sums),
-                    11 => $inner::<11>(groups, a, stride, b, sums),
-                    _ => $inner::<12>(groups, a, stride, b, sums),
-                }
-            }
-        }
-    };
-}
-
-by_rows!(u8s8, u8s8_rows, u8, i8, i32);
-by_rows!(i16, i16_rows, i16, i16, i32);
-by_rows!(f32, f32_rows, f32, f32, f32);
-by_rows!(f16, f16_rows, f32, u16, f32);
+by_rows!(u8s8, u8s8_rows, "avx512f,avx512bw,avx512vl,avx512vnni", u8, i8, i32, 1 2 3 4 5 6 7 8 9 10 11 12);
+by_rows!(i16, i16_rows, "avx512f,avx512bw,avx512vl,avx512vnni", i16, i16, i32, 1 2 3 4 5 6 7 8 9 10 11 12);
+by_rows!(f32, f32_rows, "avx512f,avx512bw,avx512vl,avx512vnni", f32, f32, f32, 1 2 3 4 5 6 7 8 9 10 11 12);
+by_rows!(f16, f16_rows, "avx512f,avx512bw,avx512vl,avx512vnni", f32, u16, f32, 1 2 3 4 5 6 7 8 9 10 11 12);
 
 /// The integer micro-kernels: `$dot` adds the products of one group to the sums.
 macro_rules! dot_rows {

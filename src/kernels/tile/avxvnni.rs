@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Sums;
-use super::avx2::{by_rows, store_i32};
+use super::avx2::store_i32;
 
 pub(super) use super::avx2::{ROWS, f16, f32};
 
@@ -43,5 +43,5 @@ macro_rules! dot_rows {
 
 dot_rows!(u8s8_rows, "avx2,avxvnni", u8, i8, 4, _mm256_dpbusd_avx_epi32);
 dot_rows!(i16_rows, "avx2,avxvnni", i16, i16, 2, _mm256_dpwssd_avx_epi32);
-by_rows!(u8s8, u8s8_rows, "avx2,avxvnni", u8, i8, i32);
-by_rows!(i16, i16_rows, "avx2,avxvnni", i16, i16, i32);
+by_rows!(u8s8, u8s8_rows, "avx2,avxvnni", u8, i8, i32, 1 2 3 4 5 6);
+by_rows!(i16, i16_rows, "avx2,avxvnni", i16, i16, i32, 1 2 3 4 5 6);

@@ -2,10 +2,10 @@
 //!
 //! | product          | left             | right, packed in panels                     | sums |
 //! |------------------|------------------|---------------------------------------------|------|
-//! | [`Product::U8S8`]  | u8 `[m, k]`      | i8 `[n / 16][k / 4][16][4]`                   | i32  |
-//! | [`Product::I16`]   | i16 `[m, k]`     | i16 `[n / 16][k / 2][16][2]`                  | i32  |
-//! | [`Product::F32`]   | f32 `[m, k]`     | f32 `[n / 16][k][16]`                         | f32  |
-//! | [`Product::F16`]   | f32 `[m, k]`     | fp16 `[n / 16][k][16]`, widened as it is read | f32  |
+//! | [`U8S8`]  | u8 `[m, k]`      | i8 `[n / 16][k / 4][16][4]`                   | i32  |
+//! | [`I16`]   | i16 `[m, k]`     | i16 `[n / 16][k / 2][16][2]`                  | i32  |
+//! | [`F32`]   | f32 `[m, k]`     | f32 `[n / 16][k][16]`                         | f32  |
+//! | [`F16`]   | f32 `[m, k]`     | fp16 `[n / 16][k][16]`, widened as it is read | f32  |
 //!
 //! Integer sums are exact. A float sum is a chain of fused multiply-adds in the order of k, starting from 0, on every
 //! instruction set: the same bits. The columns and k are padded with zeros to whole panels and groups.
@@ -15,6 +15,31 @@
 //! do 32 multiply-adds. For other weights activations and weights are widened to i16 and `vpmaddwd` does 16 in two.
 //! Measured on Zen 3, panel in L1: 94 and 71 G multiply-adds a second. With VNNI both are one `vpdpbusd`.
 
+/// Defines the micro-kernel `$name`, which calls `$inner` with the number of rows at hand (one of `$rows`) as a constant.
+#[cfg(target_arch = "x86_64")]
+macro_rules! by_rows {
+    ($name:ident, $inner:ident, $features:literal, $a:ty, $b:ty, $sum:ty, $($rows:literal)*) => {
+        /// # Safety
+        /// See `Kernel::run`.
+        #[target_feature(enable = $features)]
+        pub(in super::super) unsafe fn $name(
+            rows: usize,
+            groups: usize,
+            a: *const $a,
+            stride: usize,
+            b: *const $b,
+            sums: &mut Sums<$sum>,
+        ) {
+            // SAFETY: the caller's promise is handed on, with `rows` as a constant.
+            unsafe {
+                match rows {
+                    $($rows => $inner::<$rows>(groups, a, stride, b, sums),)*
+                    _ => unreachable!("a kernel takes 1 to `Kernel::rows` rows"),
+                }
+            }
+        }
+    };
+}
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -33,23 +58,10 @@ pub const PANEL: usize = 16;
 /// Most rows that a micro-kernel takes at once on any instruction set.
 pub const MAX_ROWS: usize = 12;
 
-/// Largest magnitude of an i8 weight for which [`Product::U8S8`] is exact on AVX2: see the module.
+/// Largest magnitude of an i8 weight for which [`U8S8`] is exact on AVX2: see the module.
 pub const NARROW: i8 = 64;
 
 /// Which numbers are multiplied; the table is in the module's documentation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Product {
-    /// u8 x i8
-    U8S8,
-    /// i16 x i16
-    I16,
-    /// f32 x f32
-    F32,
-    /// f32 x fp16
-    F16,
-}
-
-/// A product as a type.
 pub trait Numbers {
     /// Left elements.
     type A: bytemuck::Pod;
@@ -96,13 +108,13 @@ impl<N: Numbers + ?Sized> Clone for Kernel<N> {
 
 impl<N: Numbers + ?Sized> Copy for Kernel<N> {}
 
-/// [`Product::U8S8`]
+/// u8 x i8
 pub struct U8S8;
-/// [`Product::I16`]
+/// i16 x i16
 pub struct I16;
-/// [`Product::F32`]
+/// f32 x f32
 pub struct F32;
-/// [`Product::F16`]
+/// f32 x fp16
 pub struct F16;
 
 macro_rules! numbers {
@@ -133,7 +145,7 @@ numbers!(I16, i16, i16, i32, 2, i16);
 numbers!(F32, f32, f32, f32, 1, f32);
 numbers!(F16, f32, u16, f32, 1, f16);
 
-/// Whether i8 weights of any size may go through [`Product::U8S8`]: CPUs with dot-product instructions, and plain Rust.
+/// Whether i8 weights of any size may go through [`U8S8`]: CPUs with dot-product instructions, and plain Rust.
 pub fn wide_u8s8(isa: Isa) -> bool {
     #[cfg(target_arch = "x86_64")]
     return isa.kind() != Kind::Avx2;

@@ -30,7 +30,7 @@ fn cosine() -> Agreement {
 
 /// A model of `config` with a matrix of each kind.
 fn model(config: &Config) -> QuantModel {
-    let mut network = Network::from_weights(config, seeded_weights(config, 3), Float::F16);
+    let mut network = convert::half(&Network::from_weights(config, seeded_weights(config, 3)));
     let int8 = |layer: &mut Layer, limit: i8| {
         let Matrix::F16(values) = &layer.weight else { unreachable!() };
         let (outputs, n) = (layer.bias.len(), values.len());

@@ -95,7 +95,8 @@ impl Values {
 /// Shape and values by name.
 type Tensors = BTreeMap<String, (Vec<usize>, Values)>;
 
-/// All tensors, and the SHA-256 of the file, after a comparison with the digest inside.
+/// All tensors, and the SHA-256 of the file, after a comparison with the digest inside. The two differ from the header on,
+/// so that neither can be had from the other: one pass over the bytes feeds both, side by side.
 fn contents(path: &Path, file: TensorFile, digest: Option<String>) -> Result<(Tensors, String), QuantError> {
     let damaged = || QuantError::Digest { path: path.to_owned() };
     let stored = text(path, "digest", digest)?;
@@ -207,7 +208,10 @@ impl Parts<'_> {
                 None => Matrix::F16(values),
             },
             (Values::I8(values), _, Some(limit)) => {
-                if let Some(index) = values.iter().position(|v| !(-limit..=limit).contains(v)) {
+                let past = |v: &i8| v.unsigned_abs() > limit.unsigned_abs();
+                // A search that may stop anywhere is not vectorised, and took a quarter of the time of reading a file.
+                if values.iter().fold(false, |any, v| any | past(v)) {
+                    let index = values.iter().position(past).expect("one of them is");
                     let problem = format!("holds {} at index {index}, past {limit}", values[index]);
                     return Err(self.wrong(&weight, problem));
                 }

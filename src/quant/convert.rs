@@ -10,10 +10,13 @@ use super::file::{Licence, QuantModel, Source, TOOL};
 use super::forward::{DenseBlock, Forward, check_finite};
 use super::report::Cosines;
 use super::search::{self, Errors, Traces};
-use super::{Agreement, Layer, Matrix, MlpLayers, Network, Plan, Precision, QuantError, Report};
+use super::{
+    Agreement, BlockPlan, Layer, Matrix, MlpLayers, Network, Plan, Precision, Products, QuantError, Report,
+};
 use crate::checkpoint::{Model, Naming};
 use crate::encoder::{self, Encoder, Workspace};
 use crate::kernels::Isa;
+use crate::kernels::linear::MAX_INPUTS;
 use crate::kernels::pool::Pool;
 use crate::vit::{Config, Size, Weights};
 
@@ -63,7 +66,7 @@ impl Progress for () {
 /// the result does not depend on its size.
 ///
 /// # Errors
-/// [`QuantError`]: no images, a size that does not suit the model, or a layer whose output is not finite.
+/// [`QuantError`]: no images, a layer too wide for integers, a size that does not suit the model, or a layer whose output is not finite.
 pub fn convert(
     model: Model,
     precision: Precision,
@@ -75,6 +78,10 @@ pub fn convert(
         return Err(QuantError::NoImages);
     }
     calibration.size.grid(model.config.patch)?;
+    let Config { hidden, .. } = model.config;
+    if precision == Precision::Int8 && hidden > MAX_INPUTS {
+        return Err(QuantError::TooWide { layer: "mlp.down", inputs: hidden });
+    }
     // Weights from a seed have the architecture of a card, and nothing of its weights.
     let licence = model.card.filter(|_| model.naming != Naming::Seeded).map(|card| Licence {
         name: card.licence.name.clone(),
@@ -136,11 +143,18 @@ fn int8(yardstick: &Yardstick, weights: &Weights, progress: &dyn Progress) -> Re
     log::info!("rounded {} blocks in {:.1} s", config.depth, start.elapsed().as_secs_f64());
     let start = Instant::now();
     let mut budget = BUDGET;
-    let mut units = search::units(forward, reference, &candidates, &traces, &budget, progress);
+    let cheapest = BlockPlan { attention: Products::cheapest(config.head_dim()), ..search::CHEAPEST };
+    if cheapest.attention == Products::Float {
+        log::warn!(
+            "attention stays in float: a head has {} channels, and integers take a multiple of 4",
+            config.head_dim()
+        );
+    }
+    let mut units = search::units(forward, reference, &candidates, &traces, &cheapest, &budget, progress);
     log::info!("measured {} parts in {:.1} s", units.len(), start.elapsed().as_secs_f64());
     loop {
         let more = search::spend(&mut units, &budget);
-        let network = assemble(reference, &candidates, &search::plan(&units, config.depth));
+        let network = assemble(reference, &candidates, &search::plan(&units, config.depth, cheapest));
         let total = yardstick.total(&network)?;
         log::info!("budget {budget:?}: {total:?}");
         if meets_target(&total) || !more {
@@ -298,4 +312,20 @@ fn joined<'a>(cosines: impl IntoIterator<Item = &'a Cosines>) -> Cosines {
         all.append(one);
         all
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_layers_that_integers_cannot_sum() {
+        let mut model = Model::seeded("deit-tiny", 1).unwrap();
+        model.config.hidden = MAX_INPUTS + 1;
+        let size = Size::square(32);
+        let calibration =
+            Calibration { from: "images".into(), images: vec![vec![0.0; 3 * size.area()]], size };
+        let error = convert(model, Precision::Int8, &calibration, None, &()).unwrap_err().to_string();
+        assert!(error.contains("66001 inputs") && error.contains("--precision fp16"), "{error}");
+    }
 }

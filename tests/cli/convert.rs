@@ -81,6 +81,28 @@ fn calibrates_on_images_and_prints_a_table() {
     }
 }
 
+/// Heads of two channels, which the integer kernels do not take.
+#[test]
+fn attention_of_odd_heads_stays_in_float() {
+    let folder = tempdir().unwrap();
+    let (model, file) = (folder.path().join("odd"), folder.path().join("m.safetensors"));
+    fs::create_dir(&model).unwrap();
+    let source = golden("vit/timm_vit");
+    fs::copy(source.join("model.safetensors"), model.join("model.safetensors")).unwrap();
+    let config = fs::read_to_string(source.join("config.json")).unwrap();
+    let odd = config.replace("\"num_heads\": 2", "\"num_heads\": 16");
+    assert_ne!(odd, config);
+    fs::write(model.join("config.json"), odd).unwrap();
+
+    let about = convert(&model, &file, "int8", "2");
+    for block in about["plan"]["blocks"].as_array().unwrap() {
+        assert_eq!(block["attention"], "float");
+        assert!(block["qkv"].as_str().unwrap().starts_with("int"), "{block}");
+    }
+    let features = folder.path().join("f.npz");
+    success(&[&"embed", &file, &golden("pixels_rgb8.png"), &"-o", &features, &"--size", &"32"]);
+}
+
 /// Tries to convert: the message, after a look that nothing was written.
 fn error(model: &Path, more: &[&str]) -> String {
     let folder = tempdir().unwrap();

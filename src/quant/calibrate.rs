@@ -7,6 +7,7 @@ use super::gptq::{self, Factor};
 use super::linalg::gram;
 use super::smooth::{self, Factors, Inputs, fold};
 use super::{Block, BlockPlan, INT7, INT8, Layer, Level, MlpLayers, Products, QuantError};
+use crate::kernels::Isa;
 use crate::vit::{self, Config, MlpWeights};
 
 /// Rows of a layer's input on which smoothing is chosen.
@@ -79,7 +80,7 @@ pub(super) fn candidates(
     let seen = observe(forward, config, index, reference, streams)?;
     let mut weights = weights.clone();
     let (dim, hidden) = (config.dim, config.hidden);
-    let images = streams.len();
+    let (images, isa) = (streams.len(), forward.isa);
     let qkv = Layers { seen: seen.qkv, inputs: dim, images };
     let proj = Layers { seen: seen.proj, inputs: dim, images };
     let up = Layers { seen: seen.up, inputs: dim, images };
@@ -89,10 +90,10 @@ pub(super) fn candidates(
         MlpWeights::SwiGlu { gate, up, down } => ([&gate.weight[..], &up.weight[..]].concat(), &down.weight),
     };
     let factors = Factors {
-        qkv: qkv.smoothing(&weights.qkv.weight),
-        proj: proj.smoothing(&weights.proj.weight),
-        up: up.smoothing(&up_weights),
-        down: down.smoothing(down_weight),
+        qkv: qkv.smoothing(isa, &weights.qkv.weight),
+        proj: proj.smoothing(isa, &weights.proj.weight),
+        up: up.smoothing(isa, &up_weights),
+        down: down.smoothing(isa, down_weight),
     };
     let hidden_scale = fold(&mut weights, &factors);
     let rounded = [
@@ -167,7 +168,7 @@ struct Layers {
 
 impl Layers {
     /// The smoothing of their input; `weight` is all their rows.
-    fn smoothing(&self, weight: &[f32]) -> Vec<f32> {
+    fn smoothing(&self, isa: Isa, weight: &[f32]) -> Vec<f32> {
         let k = self.inputs;
         let (mut largest, mut mean_square) = (vec![0.0_f32; k], vec![0.0_f32; k]);
         for row in self.seen.chunks_exact(k) {
@@ -182,7 +183,7 @@ impl Layers {
         let row = |i: usize| &self.seen[i * rows / count * k..][..k];
         let sample: Vec<f32> = (0..count).flat_map(|i| row(i).iter().copied()).collect();
         let inputs = Inputs { largest: &largest, mean_square: &mean_square, sample: &sample };
-        smooth::best(weight, &inputs, INT7)
+        smooth::best(isa, weight, &inputs, INT7)
     }
 
     /// `layers`, into which `factors` are folded already, at Int7 and at Int8.

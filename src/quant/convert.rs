@@ -62,8 +62,8 @@ impl Progress for () {
     fn step(&self) {}
 }
 
-/// Converts `model` to `precision`, and measures on `calibration` what that cost. Work runs on the current rayon pool;
-/// the result does not depend on its size.
+/// Converts `model` to `precision`, and measures on `calibration` what that cost, with the kernels of `isa`. Work runs on
+/// the current rayon pool; the result depends neither on its size nor on `isa`.
 ///
 /// # Errors
 /// [`QuantError`]: no images, a layer too wide for integers, a size that does not suit the model, or a layer whose output is not finite.
@@ -72,6 +72,7 @@ pub fn convert(
     precision: Precision,
     calibration: &Calibration,
     licence_text: Option<String>,
+    isa: Isa,
     progress: &dyn Progress,
 ) -> Result<QuantModel, QuantError> {
     if calibration.images.is_empty() {
@@ -97,7 +98,7 @@ pub fn convert(
     let mut weights = model.weights;
     weights.fold_layer_scale();
     let reference = Network::from_weights(&model.config, weights.clone());
-    let yardstick = Yardstick::new(&reference, calibration)?;
+    let yardstick = Yardstick::new(&reference, calibration, isa)?;
     let network = match precision {
         Precision::F32 => reference.clone(),
         Precision::Fp16 => half(&reference),
@@ -154,9 +155,9 @@ fn int8(yardstick: &Yardstick, weights: &Weights, progress: &dyn Progress) -> Re
     log::info!("measured {} parts in {:.1} s", units.len(), start.elapsed().as_secs_f64());
     loop {
         let more = search::spend(&mut units, &budget);
+        log::info!("planned within {budget:?}");
         let network = assemble(reference, &candidates, &search::plan(&units, config.depth, cheapest));
         let total = yardstick.total(&network)?;
-        log::info!("budget {budget:?}: {total:?}");
         if meets_target(&total) || !more {
             return Ok(network);
         }
@@ -230,8 +231,12 @@ struct Yardstick<'a> {
 }
 
 impl<'a> Yardstick<'a> {
-    fn new(reference: &'a Network, calibration: &'a Calibration) -> Result<Yardstick<'a>, QuantError> {
-        let forward = Forward::new(reference, calibration.size)?;
+    fn new(
+        reference: &'a Network,
+        calibration: &'a Calibration,
+        isa: Isa,
+    ) -> Result<Yardstick<'a>, QuantError> {
+        let forward = Forward::new(reference, calibration.size, isa)?;
         let blocks: Vec<DenseBlock> = reference.blocks.iter().map(DenseBlock::of).collect();
         let features = |(image, pixels): (usize, &Vec<f32>)| {
             let mut x = forward.embed(reference, pixels);
@@ -249,7 +254,7 @@ impl<'a> Yardstick<'a> {
     /// The features of `network`, by the kernels that a device runs, against f32.
     fn total(&self, network: &Network) -> Result<Agreement, QuantError> {
         let Config { dim, .. } = network.config;
-        let encoder = Encoder::new(network, Isa::best());
+        let encoder = Encoder::new(network, self.forward.isa);
         let plan = encoder::Plan::new(&encoder, self.calibration.size, 1)?;
         let session = || {
             let pool = Pool::new(1).expect("a pool of the calling thread alone starts none");
@@ -265,7 +270,9 @@ impl<'a> Yardstick<'a> {
         };
         let images = self.calibration.images.par_iter().zip(&self.features).map(compare);
         let images = images.collect::<Result<Vec<_>, QuantError>>()?;
-        Ok(joined(&images).agreement())
+        let agreement = joined(&images).agreement();
+        log::info!("measured on {}: {agreement:?}", encoder.isa());
+        Ok(agreement)
     }
 
     /// The residual stream of `network` after each block, through the final LayerNorm, against f32.
@@ -325,7 +332,8 @@ mod tests {
         let size = Size::square(32);
         let calibration =
             Calibration { from: "images".into(), images: vec![vec![0.0; 3 * size.area()]], size };
-        let error = convert(model, Precision::Int8, &calibration, None, &()).unwrap_err().to_string();
+        let error =
+            convert(model, Precision::Int8, &calibration, None, Isa::best(), &()).unwrap_err().to_string();
         assert!(error.contains("66001 inputs") && error.contains("--precision fp16"), "{error}");
     }
 }

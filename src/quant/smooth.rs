@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::forward::round_rows;
 use super::gptq::{nearest, scales};
-use crate::kernels::matmul;
+use crate::kernels::{Isa, matmul};
 use crate::vit::{Block, MlpWeights, Norm};
 
 /// Exponents that are tried; without smoothing comes first, so that it wins a draw.
@@ -86,7 +86,7 @@ pub(super) struct Inputs<'a> {
 
 /// The factors for a layer of `weight`, `[outputs, inputs]`, with which its outputs on the sample err least once both
 /// inputs and weights are rounded, weights to `-limit..=limit`.
-pub(super) fn best(weight: &[f32], inputs: &Inputs, limit: i8) -> Vec<f32> {
+pub(super) fn best(isa: Isa, weight: &[f32], inputs: &Inputs, limit: i8) -> Vec<f32> {
     let k = inputs.largest.len();
     let largest_weight = weight.chunks_exact(k).fold(vec![0.0_f32; k], |mut max, row| {
         max.iter_mut().zip(row).for_each(|(m, w)| *m = m.max(w.abs()));
@@ -100,7 +100,7 @@ pub(super) fn best(weight: &[f32], inputs: &Inputs, limit: i8) -> Vec<f32> {
         .par_iter()
         .map(|exponent| {
             let factors = exponent.map_or(vec![1.0; k], |a| factors(inputs.largest, &largest_weight, a));
-            (rounding_error(weight, inputs, &factors, limit, &exact), factors)
+            (rounding_error(isa, weight, inputs, &factors, limit, &exact), factors)
         })
         .collect();
     let best = tried.into_iter().reduce(|best, next| if next.0 < best.0 { next } else { best });
@@ -121,11 +121,18 @@ fn factors(largest: &[f32], weight: &[f32], a: f32) -> Vec<f32> {
 }
 
 /// Mean over the sample of the squared relative error of a row of outputs.
-fn rounding_error(weight: &[f32], inputs: &Inputs, factors: &[f32], limit: i8, exact: &[f32]) -> f64 {
+fn rounding_error(
+    isa: Isa,
+    weight: &[f32],
+    inputs: &Inputs,
+    factors: &[f32],
+    limit: i8,
+    exact: &[f32],
+) -> f64 {
     let k = factors.len();
     let mut x = inputs.sample.to_vec();
     x.chunks_exact_mut(k).for_each(|row| row.iter_mut().zip(factors).for_each(|(x, s)| *x /= s));
-    round_rows(&mut x, k);
+    round_rows(isa, &mut x, k);
     let mut w = weight.to_vec();
     fold_inputs(&mut w, factors);
     let diagonal: Vec<f32> = inputs.mean_square.iter().zip(factors).map(|(m, s)| m / (s * s)).collect();
@@ -206,7 +213,7 @@ mod tests {
                 assert_eq!(scale.is_empty(), matches!(block.mlp, MlpLayers::SwiGlu { .. }));
                 block.hidden_scale = scale;
             }
-            let ours = Forward::new(&network, size).unwrap();
+            let ours = Forward::new(&network, size, Isa::best()).unwrap();
             let mut x = ours.embed(&network, &pixels);
             let run = |block: &Rounded, x: &mut [f32]| ours.block(&DenseBlock::of(block), x, &mut |_, _| {});
             network.blocks.iter().for_each(|block| run(block, &mut x));
@@ -233,8 +240,8 @@ mod tests {
             let seen = Inputs { largest: &largest, mean_square: &mean_square, sample: x };
             let mut exact = vec![0.0; rows * outputs];
             matmul::accumulate(x, w, outputs, &mut exact);
-            let error = |factors: &[f32]| rounding_error(w, &seen, factors, 63, &exact);
-            (error(&best(w, &seen, 63)), error(&vec![1.0; inputs]))
+            let error = |factors: &[f32]| rounding_error(Isa::best(), w, &seen, factors, 63, &exact);
+            (error(&best(Isa::best(), w, &seen, 63)), error(&vec![1.0; inputs]))
         };
         let (before, _) = rounded(&x, &w);
         for (c, factor) in [(3, 50.0), (17, 20.0)] {

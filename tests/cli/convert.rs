@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::common::{failure, golden, listing, success, tiny_model, write_dataset};
+use super::common::{failure, golden, listing, microraptor, success, tiny_model, write_dataset};
 use microraptor::quant::{Level, Matrix, Precision, file};
 use serde_json::Value;
 use tempfile::tempdir;
@@ -67,6 +67,28 @@ fn the_bytes_depend_on_nothing_but_the_input() {
     convert(&tiny_model(), &one, "int8", "1");
     convert(&tiny_model(), &two, "int8", "3");
     assert!(fs::read(&one).unwrap() == fs::read(&two).unwrap());
+}
+
+#[test]
+fn measures_on_the_instruction_set_asked_for() {
+    let folder = tempdir().unwrap();
+    let (best, scalar) = (folder.path().join("best.safetensors"), folder.path().join("scalar.safetensors"));
+    convert(&tiny_model(), &best, "int8", "2");
+    let output = microraptor(&[
+        &"--isa",
+        &"scalar",
+        &"-v",
+        &"convert",
+        &tiny_model(),
+        &"-o",
+        &scalar,
+        &"--size",
+        &"32",
+    ]);
+    let log = String::from_utf8(output.stderr).unwrap();
+    let measured: Vec<&str> = log.lines().filter(|line| line.contains("measured on")).collect();
+    assert!(!measured.is_empty() && measured.iter().all(|line| line.contains("on scalar:")), "{log}");
+    assert!(fs::read(&best).unwrap() == fs::read(&scalar).unwrap());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::encoder::{self, Encoder, Workspace};
 use crate::kernels::Isa;
 use crate::kernels::linear::MAX_INPUTS;
 use crate::kernels::pool::Pool;
-use crate::vit::{Config, Size, Weights};
+use crate::vit::{Config, Size};
 
 /// Images on which each unit is measured by itself.
 const SEARCH_IMAGES: usize = 4;
@@ -95,14 +95,12 @@ pub fn convert(
         naming: model.naming.to_string(),
         untrained: model.naming == Naming::Seeded,
     };
-    let mut weights = model.weights;
-    weights.fold_layer_scale();
-    let reference = Network::from_weights(&model.config, weights.clone());
+    let reference = Network::from_weights(&model.config, model.weights);
     let yardstick = Yardstick::new(&reference, calibration, isa)?;
     let network = match precision {
         Precision::F32 => reference.clone(),
         Precision::Fp16 => half(&reference),
-        Precision::Int8 => int8(&yardstick, &weights, progress)?,
+        Precision::Int8 => int8(&yardstick, progress)?,
     };
     let report = yardstick.report(&network, progress)?;
     Ok(QuantModel {
@@ -121,7 +119,7 @@ pub fn convert(
 }
 
 /// The cheapest plan that keeps the accuracy aimed at, or, where none does, the one without integers.
-fn int8(yardstick: &Yardstick, weights: &Weights, progress: &dyn Progress) -> Result<Network, QuantError> {
+fn int8(yardstick: &Yardstick, progress: &dyn Progress) -> Result<Network, QuantError> {
     let Yardstick { reference, calibration, forward, .. } = yardstick;
     let config = &reference.config;
     let mut streams: Vec<Vec<f32>> =
@@ -134,9 +132,9 @@ fn int8(yardstick: &Yardstick, weights: &Weights, progress: &dyn Progress) -> Re
     let mut candidates = Vec::with_capacity(config.depth);
     progress.stage("rounding blocks", config.depth);
     let start = Instant::now();
-    for (i, (block, weights)) in reference.blocks.iter().zip(&weights.blocks).enumerate() {
+    for (i, block) in reference.blocks.iter().enumerate() {
         traces.streams.push(some(&streams));
-        candidates.push(calibrate::candidates(forward, config, i, block, weights, &mut streams)?);
+        candidates.push(calibrate::candidates(forward, config, i, block, &mut streams)?);
         progress.step();
     }
     traces.features = some(&streams).iter().map(|x| forward.norm(&reference.norm, x)).collect();
@@ -184,6 +182,7 @@ fn meets_target(total: &Agreement) -> bool {
 fn assemble(reference: &Network, candidates: &[Candidates], plan: &Plan) -> Network {
     let mut patch = reference.patch.clone();
     half_layer(&mut patch);
+    let blocks = reference.blocks.iter().zip(candidates).zip(&plan.blocks);
     Network {
         config: reference.config,
         patch,
@@ -191,7 +190,7 @@ fn assemble(reference: &Network, candidates: &[Candidates], plan: &Plan) -> Netw
         registers: reference.registers.clone(),
         positions: reference.positions.clone(),
         rope_periods: reference.rope_periods.clone(),
-        blocks: candidates.iter().zip(&plan.blocks).map(|(block, plan)| block.at(plan)).collect(),
+        blocks: blocks.map(|((block, candidates), plan)| candidates.at(block, plan)).collect(),
         norm: reference.norm.clone(),
     }
 }
@@ -275,29 +274,31 @@ impl<'a> Yardstick<'a> {
         Ok(agreement)
     }
 
-    /// The residual stream of `network` after each block, through the final LayerNorm, against f32.
+    /// The residual stream of `network` after each block, through the final LayerNorm, against f32. One block of all
+    /// images after the other, so that only one is dequantised at a time.
     fn blocks(&self, network: &Network, progress: &dyn Progress) -> Vec<Agreement> {
         let Config { dim, depth, .. } = network.config;
         let (reference, forward) = (self.reference, &self.forward);
-        progress.stage("measuring", self.calibration.images.len());
-        let exact: Vec<DenseBlock> = reference.blocks.iter().map(DenseBlock::of).collect();
-        let rounded: Vec<DenseBlock> = network.blocks.iter().map(DenseBlock::of).collect();
-        let compare = |pixels: &Vec<f32>| {
-            let (mut a, mut b) = (forward.embed(reference, pixels), forward.embed(network, pixels));
-            let each = exact.iter().zip(&rounded).map(|(exact, rounded)| {
-                forward.block(exact, &mut a, &mut |_, _| {});
-                forward.block(rounded, &mut b, &mut |_, _| {});
-                let (a, b) = (forward.norm(&reference.norm, &a), forward.norm(&network.norm, &b));
+        progress.stage("measuring", depth);
+        let embed = |network: &Network| -> Vec<Vec<f32>> {
+            self.calibration.images.par_iter().map(|pixels| forward.embed(network, pixels)).collect()
+        };
+        let (mut exact, mut rounded) = (embed(reference), embed(network));
+        let compare = |(exact_block, rounded_block)| {
+            let (exact_block, rounded_block) = (DenseBlock::of(exact_block), DenseBlock::of(rounded_block));
+            let compare = |(a, b): (&mut Vec<f32>, &mut Vec<f32>)| {
+                forward.block(&exact_block, a, &mut |_, _| {});
+                forward.block(&rounded_block, b, &mut |_, _| {});
+                let (a, b) = (forward.norm(&reference.norm, a), forward.norm(&network.norm, b));
                 let mut cosines = Cosines::default();
                 cosines.add(&a, &b, dim, network.config.prefix());
                 cosines
-            });
-            let each: Vec<Cosines> = each.collect();
+            };
+            let images: Vec<Cosines> = exact.par_iter_mut().zip(&mut rounded).map(compare).collect();
             progress.step();
-            each
+            joined(&images).agreement()
         };
-        let images: Vec<Vec<Cosines>> = self.calibration.images.par_iter().map(compare).collect();
-        (0..depth).map(|i| joined(images.iter().map(|blocks| &blocks[i])).agreement()).collect()
+        reference.blocks.iter().zip(&network.blocks).map(compare).collect()
     }
 
     fn report(&self, network: &Network, progress: &dyn Progress) -> Result<Report, QuantError> {

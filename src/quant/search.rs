@@ -157,7 +157,7 @@ impl Bench<'_> {
         let measure = |&(block, part, level): &Task| {
             let mut plan = EXACT;
             set_level(&mut plan, part, level);
-            let changed = candidates[block].at(&plan);
+            let changed = candidates[block].at(&reference.blocks[block], &plan);
             let changed = DenseBlock::of(&changed);
             let mut mean = Errors::default();
             for (stream, features) in traces.streams[block].iter().zip(&traces.features) {

@@ -5,8 +5,9 @@ use rayon::prelude::*;
 
 use super::forward::round_rows;
 use super::gptq::{nearest, scales};
+use super::{Block, Layer, Matrix, MlpLayers, NOT_F32};
 use crate::kernels::{Isa, matmul};
-use crate::vit::{Block, MlpWeights, Norm};
+use crate::vit::Norm;
 
 /// Exponents that are tried; without smoothing comes first, so that it wins a draw.
 const EXPONENTS: [Option<f32>; 5] = [None, Some(0.3), Some(0.5), Some(0.7), Some(0.85)];
@@ -23,9 +24,10 @@ pub(super) fn fold_norm(norm: &mut Norm, factors: &[f32]) {
 }
 
 /// Divides output channels from `first` on.
-pub(super) fn fold_outputs(layer: &mut crate::vit::Linear, first: usize, factors: &[f32]) {
-    let inputs = layer.weight.len() / layer.bias.len();
-    let rows = layer.weight.chunks_exact_mut(inputs).zip(&mut layer.bias).skip(first);
+pub(super) fn fold_outputs(layer: &mut Layer, first: usize, factors: &[f32]) {
+    let Layer { weight: Matrix::F32(weight), bias } = layer else { panic!("{NOT_F32}") };
+    let inputs = weight.len() / bias.len();
+    let rows = weight.chunks_exact_mut(inputs).zip(bias).skip(first);
     for ((row, bias), s) in rows.zip(factors) {
         row.iter_mut().for_each(|w| *w /= s);
         *bias /= s;
@@ -48,28 +50,26 @@ pub(super) struct Factors {
     pub down: Vec<f32>,
 }
 
-/// Folds `factors` into `block`, whose LayerScale is folded already; returns the block's hidden scale, empty with
-/// SwiGLU. The block computes what it did before, to rounding.
-pub(super) fn fold(block: &mut Block, factors: &Factors) -> Vec<f32> {
+/// Folds `factors` into `block`, in f32, which computes what it did before, to rounding.
+pub(super) fn fold(block: &mut Block, factors: &Factors) {
     let dim = block.proj.bias.len();
     fold_norm(&mut block.norm1, &factors.qkv);
-    fold_inputs(&mut block.qkv.weight, &factors.qkv);
+    fold_inputs(block.qkv.exact_mut(), &factors.qkv);
     // Attention mixes tokens, not channels: a factor on a value's channel comes out on the same channel.
     fold_outputs(&mut block.qkv, 2 * dim, &factors.proj);
-    fold_inputs(&mut block.proj.weight, &factors.proj);
+    fold_inputs(block.proj.exact_mut(), &factors.proj);
     fold_norm(&mut block.norm2, &factors.up);
     match &mut block.mlp {
-        MlpWeights::Gelu { up, down } => {
-            fold_inputs(&mut up.weight, &factors.up);
-            fold_inputs(&mut down.weight, &factors.down);
-            factors.down.iter().map(|s| 1.0 / s).collect()
+        MlpLayers::Gelu { up, down } => {
+            fold_inputs(up.exact_mut(), &factors.up);
+            fold_inputs(down.exact_mut(), &factors.down);
+            block.hidden_scale = factors.down.iter().map(|s| 1.0 / s).collect();
         }
-        MlpWeights::SwiGlu { gate, up, down } => {
-            fold_inputs(&mut gate.weight, &factors.up);
-            fold_inputs(&mut up.weight, &factors.up);
+        MlpLayers::SwiGlu { gate, up, down } => {
+            fold_inputs(gate.exact_mut(), &factors.up);
+            fold_inputs(up.exact_mut(), &factors.up);
             fold_outputs(up, 0, &factors.down);
-            fold_inputs(&mut down.weight, &factors.down);
-            Vec::new()
+            fold_inputs(down.exact_mut(), &factors.down);
         }
     }
 }
@@ -154,8 +154,8 @@ fn rounding_error(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Network;
     use super::super::forward::{DenseBlock, Forward};
-    use super::super::{Block as Rounded, MlpLayers, Network};
     use super::*;
     use crate::vit::{Config, Mlp, Positions, Size, forward, seeded_weights};
 
@@ -197,25 +197,20 @@ mod tests {
                 block.scale1 = uneven(config.dim, i + 6);
             }
             let expected = forward(&config, &weights, &pixels, size).unwrap().output;
-            weights.fold_layer_scale();
-            let mut scales = Vec::new();
-            for (i, block) in weights.blocks.iter_mut().enumerate() {
+            let mut network = Network::from_weights(&config, weights);
+            for (i, block) in network.blocks.iter_mut().enumerate() {
                 let factors = Factors {
                     qkv: uneven(config.dim, 10 * i),
                     proj: uneven(config.dim, 10 * i + 1),
                     up: uneven(config.dim, 10 * i + 2),
                     down: uneven(config.hidden, 10 * i + 3),
                 };
-                scales.push(fold(block, &factors));
-            }
-            let mut network = Network::from_weights(&Config { layer_scale: false, ..config }, weights);
-            for (block, scale) in network.blocks.iter_mut().zip(scales) {
-                assert_eq!(scale.is_empty(), matches!(block.mlp, MlpLayers::SwiGlu { .. }));
-                block.hidden_scale = scale;
+                fold(block, &factors);
+                assert_eq!(block.hidden_scale.is_empty(), mlp == Mlp::SwiGlu);
             }
             let ours = Forward::new(&network, size, Isa::best()).unwrap();
             let mut x = ours.embed(&network, &pixels);
-            let run = |block: &Rounded, x: &mut [f32]| ours.block(&DenseBlock::of(block), x, &mut |_, _| {});
+            let run = |block: &Block, x: &mut [f32]| ours.block(&DenseBlock::of(block), x, &mut |_, _| {});
             network.blocks.iter().for_each(|block| run(block, &mut x));
             for (a, b) in ours.norm(&network.norm, &x).iter().zip(&expected) {
                 // Three blocks of sums of 24 terms, features around 1: a few hundred roundings of 6e-8.

@@ -8,6 +8,7 @@ use super::quantise::ROUND;
 /// `x = n + f` with `|f| <= 1/2`; the polynomial is the minimax one of degree 5 for the relative error of `2^f` with
 /// `2^0 = 1` (9.2e-8, less than the Taylor polynomial of degree 6), and `n` is added to the exponent's bits.
 #[inline(always)]
+#[allow(clippy::approx_constant, reason = "the fit's coefficient, not ln 2")]
 pub fn exp2(x: f32) -> f32 {
     const C: [f32; 5] = [0.009_671_513, 0.055_507_336, 0.240_222_42, 0.693_147, 1.0];
     let x = x.max(-126.0);

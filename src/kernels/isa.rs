@@ -21,6 +21,15 @@ pub(super) enum Kind {
     /// The above without AVX-VNNI, and AVX-512 F, BW, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// Advanced SIMD, which every 64-bit ARM CPU has (Cortex-A53, A72).
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// The above and `sdot` (Armv8.2 FEAT_DotProd: Cortex-A55, A76, A78AE).
+    #[cfg(target_arch = "aarch64")]
+    Dotprod,
+    /// The above and `smmla` (Armv8.6 FEAT_I8MM: Cortex-A510, A710, Neoverse V1).
+    #[cfg(target_arch = "aarch64")]
+    I8mm,
 }
 
 /// Environment variable that forces an instruction set.
@@ -57,6 +66,12 @@ impl Kind {
         Kind::AvxVnni,
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512Vnni,
+        #[cfg(target_arch = "aarch64")]
+        Kind::Neon,
+        #[cfg(target_arch = "aarch64")]
+        Kind::Dotprod,
+        #[cfg(target_arch = "aarch64")]
+        Kind::I8mm,
     ];
 
     fn detected(self) -> bool {
@@ -77,13 +92,24 @@ impl Kind {
                 }
             }
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        {
+            use std::arch::is_aarch64_feature_detected;
+            let dotprod = is_aarch64_feature_detected!("dotprod");
+            match self {
+                Kind::Scalar => true,
+                Kind::Neon => is_aarch64_feature_detected!("neon"),
+                Kind::Dotprod => dotprod,
+                Kind::I8mm => dotprod && is_aarch64_feature_detected!("i8mm"),
+            }
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         true
     }
 }
 
 /// Names of every instruction set that the project has kernels for, on any architecture.
-const NAMES: &[&str] = &["scalar", "avx2", "avxvnni", "avx512vnni"];
+const NAMES: &[&str] = &["scalar", "avx2", "avxvnni", "avx512vnni", "neon", "dotprod", "i8mm"];
 
 impl Isa {
     /// Plain Rust, on any CPU: the specification that the others are compared with.
@@ -110,7 +136,7 @@ impl Isa {
         }
     }
 
-    /// The one called `name`: `scalar`, `avx2`, `avxvnni` or `avx512vnni`.
+    /// The one called `name`: `scalar`; `avx2`, `avxvnni` or `avx512vnni`; `neon`, `dotprod` or `i8mm`.
     ///
     /// # Errors
     /// [`IsaError`] when there is none of that name, or this CPU lacks it.
@@ -144,7 +170,22 @@ impl Isa {
             Kind::AvxVnni => "avxvnni",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Vnni => "avx512vnni",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Dotprod => "dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Kind::I8mm => "i8mm",
         }
+    }
+
+    /// What the 8-bit codes of activations are stored less: 128 where the products take signed bytes on both sides, as
+    /// ARM's do. A zero point is stored less the same, so that nothing else needs to know.
+    pub fn code_offset(self) -> i32 {
+        #[cfg(target_arch = "aarch64")]
+        return if self == Isa::SCALAR { 0 } else { 128 };
+        #[cfg(not(target_arch = "aarch64"))]
+        0
     }
 
     pub(super) fn kind(self) -> Kind {
@@ -164,7 +205,8 @@ impl fmt::Display for Isa {
     }
 }
 
-/// Defines `fn name(isa, args)` whose body is compiled for the baseline and, on x86-64, for AVX2 with FMA.
+/// Defines `fn name(isa, args)` whose body is compiled for the baseline and, on x86-64, for AVX2 with FMA. (On 64-bit ARM
+/// the baseline has SIMD and fused multiply-adds.)
 ///
 /// The body is IEEE operations in one order, with `f32::mul_add` where a fused multiply-add is meant and nowhere else, so
 /// all versions give the same bits: the compiler neither contracts nor reorders floating-point operations.

@@ -118,7 +118,9 @@ impl Linear {
         };
         let narrow = weight.iter().all(|w| w.unsigned_abs() <= NARROW.unsigned_abs());
         let weights = if narrow || tile::wide_u8s8(isa) {
-            Weights::U8S8(pack::<_, U8S8>(n, k, weight, |w| w), channels)
+            let mut panels = pack::<_, U8S8>(n, k, weight, |w| w);
+            U8S8::arrange(isa, k.div_ceil(U8S8::GROUP), &mut panels);
+            Weights::U8S8(panels, channels)
         } else {
             Weights::I16(pack::<_, I16>(n, k, weight, i16::from), channels)
         };

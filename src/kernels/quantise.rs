@@ -1,17 +1,17 @@
 //! From f32 rows to 8-bit codes.
 
-use super::isa::per_isa;
+use super::isa::{Isa, per_isa};
 use super::lanes;
 
 /// Adding it rounds an f32 of magnitude below 2^22 to the nearest integer, ties to even, into the low bits: 1.5 * 2^23.
 pub const ROUND: f32 = 12_582_912.0;
 
-/// How a row of codes is read: `x = (code - zero) * scale`.
+/// How a row of codes is read: `x = (code - zero) * scale`, code and zero both less [`Isa::code_offset`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Quant {
     /// Step between codes.
     pub scale: f32,
-    /// The code of 0.0: 0 to 255.
+    /// The code of 0.0: 0 to 255, less the offset.
     pub zero: i32,
 }
 
@@ -21,26 +21,40 @@ pub(super) fn round_scaled(value: f32, inverse: f32, offset: f32) -> i32 {
     value.mul_add(inverse, ROUND + offset).to_bits() as i32 - ROUND.to_bits() as i32
 }
 
+/// Quantises `x` to 8 bits over its own range, which is widened to hold 0: `[n]` to `codes: [at least n]`.
+///
+/// `scale = (high - low) / 255`, `zero` the code of 0.0 (the scheme of XNNPACK's qd8 and KleidiAI's qai8dx). One code
+/// more precise than symmetric quantisation for GELU's one-sided output. If `x` holds a NaN or an infinity the scale
+/// is NaN, and so is all that is computed from the row. Where [`Isa::code_offset`] is 128 the codes are signed bytes.
+pub fn row(isa: Isa, x: &[f32], codes: &mut [u8]) -> Quant {
+    row_less(isa, x, codes, isa.code_offset())
+}
+
 per_isa! {
-    /// Quantises `x` to 8 bits over its own range, which is widened to hold 0: `[n]` to `codes: [at least n]`.
-    ///
-    /// `scale = (high - low) / 255`, `zero` the code of 0.0 (the scheme of XNNPACK's qd8 and KleidiAI's qai8dx). One code
-    /// more precise than symmetric quantisation for GELU's one-sided output. If `x` holds a NaN or an infinity the scale
-    /// is NaN, and so is all that is computed from the row.
-    pub fn row(x: &[f32], codes: &mut [u8]) -> Quant {
+    fn row_less(x: &[f32], codes: &mut [u8], offset: i32) -> Quant {
         let (low, high) = lanes::range(x);
         let width = high - low;
         if width == 0.0 {
-            codes[..x.len()].fill(0);
-            return Quant { scale: 1.0, zero: 0 };
+            codes[..x.len()].fill(-offset as u8);
+            return Quant { scale: 1.0, zero: -offset };
         }
         let inverse = 255.0 / width;
         // The product is not fused with the addition that rounds: `zero` is one value for the row.
-        let zero = round_scaled(-low, inverse, 0.0).clamp(0, 255);
+        let zero = round_scaled(-low, inverse, 0.0).clamp(0, 255) - offset;
+        // An even offset leaves ties where they were: the rounded codes differ by it exactly.
         for (code, &v) in codes.iter_mut().zip(x) {
-            *code = round_scaled(v, inverse, zero as f32).clamp(0, 255) as u8;
+            *code = round_scaled(v, inverse, zero as f32).clamp(-offset, 255 - offset) as u8;
         }
         Quant { scale: if width.is_finite() { width * (1.0 / 255.0) } else { f32::NAN }, zero }
+    }
+}
+
+/// What `codes` stand for, as [`row`] wrote them on `isa`; both `[n]`.
+pub fn decode(isa: Isa, codes: &[u8], quant: Quant, x: &mut [f32]) {
+    let signed = isa.code_offset() != 0;
+    for (v, &code) in x.iter_mut().zip(codes) {
+        let code = if signed { i32::from(code as i8) } else { i32::from(code) };
+        *v = (code - quant.zero) as f32 * quant.scale;
     }
 }
 
@@ -66,7 +80,6 @@ per_isa! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::Isa;
 
     #[test]
     fn codes_are_within_half_a_step_and_zero_is_exact() {
@@ -77,16 +90,21 @@ mod tests {
                     .collect();
                 let mut expected = vec![0; n];
                 let quant = row(Isa::SCALAR, &x, &mut expected);
-                for (&code, &v) in expected.iter().zip(&x) {
-                    let back = (i32::from(code) - quant.zero) as f32 * quant.scale;
+                let mut values = vec![0.0; n];
+                decode(Isa::SCALAR, &expected, quant, &mut values);
+                for (&back, &v) in values.iter().zip(&x) {
                     // Half a step, and another half where the range's ends were rounded to whole codes.
                     assert!((back - v).abs() <= 1.001 * quant.scale, "{v} became {back}");
                     assert!(v != 0.0 || back == 0.0);
                 }
                 for isa in Isa::available() {
-                    let mut codes = vec![0; n];
-                    assert_eq!(row(isa, &x, &mut codes), quant);
-                    assert_eq!(codes, expected, "{isa}");
+                    let (mut codes, mut decoded) = (vec![0; n], vec![0.0; n]);
+                    let found = row(isa, &x, &mut codes);
+                    decode(isa, &codes, found, &mut decoded);
+                    assert_eq!((found.scale, found.zero + isa.code_offset()), (quant.scale, quant.zero));
+                    assert_eq!(decoded, values, "{isa}");
+                    let plain = codes.iter().map(|c| c.wrapping_add(isa.code_offset() as u8));
+                    assert!(plain.eq(expected.iter().copied()), "{isa}");
                 }
             }
         }

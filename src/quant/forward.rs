@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::{Block, Layer, Matrix, MlpLayers, Network, QuantError, attention};
 use crate::kernels::attention::Dims;
-use crate::kernels::quantise::{self, Quant};
+use crate::kernels::quantise;
 use crate::kernels::{Isa, activation, matmul, norm, patches, rope};
 use crate::vit::{Config, Norm, Positions, RopeTable, Size, SizeError, learned_positions};
 
@@ -108,8 +108,8 @@ impl<'a> DenseBlock<'a> {
 pub(super) fn round_rows(isa: Isa, x: &mut [f32], width: usize) {
     let mut codes = vec![0; width];
     for row in x.chunks_exact_mut(width) {
-        let Quant { scale, zero } = quantise::row(isa, row, &mut codes);
-        row.iter_mut().zip(&codes).for_each(|(v, &code)| *v = (i32::from(code) - zero) as f32 * scale);
+        let quant = quantise::row(isa, row, &mut codes);
+        quantise::decode(isa, &codes, quant, row);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | product          | left             | right, packed in panels                     | sums |
 //! |------------------|------------------|---------------------------------------------|------|
-//! | [`U8S8`]  | u8 `[m, k]`      | i8 `[n / 16][k / 4][16][4]`                   | i32  |
+//! | [`U8S8`]  | bytes `[m, k]`   | i8 `[n / 16][k / 4][16][4]`                   | i32  |
 //! | [`I16`]   | i16 `[m, k]`     | i16 `[n / 16][k / 2][16][2]`                  | i32  |
 //! | [`F32`]   | f32 `[m, k]`     | f32 `[n / 16][k][16]`                         | f32  |
 //! | [`F16`]   | f32 `[m, k]`     | fp16 `[n / 16][k][16]`, widened as it is read | f32  |
@@ -14,9 +14,15 @@
 //! full-range bytes; for weights within -64 to 64 it cannot (2 x 255 x 64 = 32640 < 32767), and three instructions then
 //! do 32 multiply-adds. For other weights activations and weights are widened to i16 and `vpmaddwd` does 16 in two.
 //! Measured on Zen 3, panel in L1: 94 and 71 G multiply-adds a second. With VNNI both are one `vpdpbusd`.
+//!
+//! ARM's products take signed bytes on both sides (`usmmla` and `usdot` came with Armv8.6), so there the codes on the left
+//! are stored less 128 ([`Isa::code_offset`]). Plain NEON multiplies bytes into i16 (`smull`, `smlal`: two products of a
+//! signed byte and a weight within -127 to 127 fit) and adds pairs into i32 (`sadalp`). `sdot` takes four of them at once,
+//! `smmla` eight for two rows and two columns, for which pairs of groups are [arranged](Numbers::arrange) as
+//! `[16][8]`. [`I16`] is plain there: nothing uses it (`attention::means`).
 
 /// Defines the micro-kernel `$name`, which calls `$inner` with the number of rows at hand (one of `$rows`) as a constant.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! by_rows {
     ($name:ident, $inner:ident, $features:literal, $a:ty, $b:ty, $sum:ty, $($rows:literal)*) => {
         /// # Safety
@@ -46,6 +52,12 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod i8mm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -73,6 +85,11 @@ pub trait Numbers {
     const GROUP: usize;
     /// Its micro-kernel on `isa`.
     fn kernel(isa: Isa) -> Kernel<Self>;
+
+    /// Puts packed panels of `groups` groups each into the order that `isa`'s micro-kernel reads.
+    fn arrange(isa: Isa, groups: usize, panels: &mut [Self::B]) {
+        let _ = (isa, groups, panels);
+    }
 }
 
 /// A block of sums: one row of a panel each.
@@ -108,7 +125,7 @@ impl<N: Numbers + ?Sized> Clone for Kernel<N> {
 
 impl<N: Numbers + ?Sized> Copy for Kernel<N> {}
 
-/// u8 x i8
+/// bytes x i8; the bytes are codes of [`super::quantise::row`], or 0 to 127.
 pub struct U8S8;
 /// i16 x i16
 pub struct I16;
@@ -118,7 +135,7 @@ pub struct F32;
 pub struct F16;
 
 macro_rules! numbers {
-    ($type:ident, $a:ty, $b:ty, $sum:ty, $group:literal, $name:ident) => {
+    ($type:ident, $a:ty, $b:ty, $sum:ty, $group:literal, $name:ident $(, $arrange:item)?) => {
         impl Numbers for $type {
             type A = $a;
             type B = $b;
@@ -134,13 +151,34 @@ macro_rules! numbers {
                     Kind::AvxVnni => Kernel { rows: avxvnni::ROWS, run: avxvnni::$name },
                     #[cfg(target_arch = "x86_64")]
                     Kind::Avx512Vnni => Kernel { rows: avx512::ROWS, run: avx512::$name },
+                    #[cfg(target_arch = "aarch64")]
+                    Kind::Neon => Kernel { rows: neon::rows::$name, run: neon::$name },
+                    #[cfg(target_arch = "aarch64")]
+                    Kind::Dotprod => Kernel { rows: dotprod::rows::$name, run: dotprod::$name },
+                    #[cfg(target_arch = "aarch64")]
+                    Kind::I8mm => Kernel { rows: i8mm::rows::$name, run: i8mm::$name },
                 }
             }
+
+            $($arrange)?
         }
     };
 }
 
-numbers!(U8S8, u8, i8, i32, 4, u8s8);
+numbers!(
+    U8S8,
+    u8,
+    i8,
+    i32,
+    4,
+    u8s8,
+    #[cfg(target_arch = "aarch64")]
+    fn arrange(isa: Isa, groups: usize, panels: &mut [i8]) {
+        if isa.kind() == Kind::I8mm {
+            i8mm::arrange(groups, panels);
+        }
+    }
+);
 numbers!(I16, i16, i16, i32, 2, i16);
 numbers!(F32, f32, f32, f32, 1, f32);
 numbers!(F16, f32, u16, f32, 1, f16);

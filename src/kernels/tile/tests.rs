@@ -39,15 +39,42 @@ fn product<N: Numbers>(
     b: &[N::B],
 ) -> Vec<N::Sum> {
     let panels = b.len() / (groups * N::GROUP * PANEL);
+    let mut arranged = Aligned::<N::B>::zeroed(b.len());
+    arranged.copy_from_slice(b);
+    N::arrange(isa, groups, &mut arranged);
     let mut out = vec![N::Sum::default(); m * panels * PANEL];
     let mut collect = Collect { out: &mut out, panels };
-    for_tiles::<N>(N::kernel(isa), m, groups, a, stride, b, &mut collect);
+    for_tiles::<N>(N::kernel(isa), m, groups, a, stride, &arranged, &mut collect);
     out
+}
+
+/// How the left numbers of a product are stored on an instruction set, and what that does to its sums.
+trait Stored: Numbers {
+    fn stored(_isa: Isa, a: Self::A) -> Self::A {
+        a
+    }
+
+    fn plain(_isa: Isa, sum: Self::Sum, _right: &[Self::B]) -> Self::Sum {
+        sum
+    }
+}
+
+impl Stored for I16 {}
+impl Stored for F32 {}
+impl Stored for F16 {}
+impl Stored for U8S8 {
+    fn stored(isa: Isa, a: u8) -> u8 {
+        a.wrapping_sub(isa.code_offset() as u8)
+    }
+
+    fn plain(isa: Isa, sum: i32, right: &[i8]) -> i32 {
+        sum + isa.code_offset() * right.iter().map(|&b| i32::from(b)).sum::<i32>()
+    }
 }
 
 /// Compares every instruction set with the plain kernel, and that with `exact`, over m past two tiles, k past two groups
 /// of any width, one and two panels, and strides with a gap.
-fn check<N: Numbers>(
+fn check<N: Stored>(
     mut a: impl FnMut(u32) -> N::A,
     mut b: impl FnMut(u32) -> N::B,
     exact: impl Fn(&[N::A], &[N::B]) -> N::Sum,
@@ -65,20 +92,29 @@ fn check<N: Numbers>(
             let mut right = Aligned::<N::B>::zeroed(panels * k * PANEL);
             right.iter_mut().for_each(|v| *v = b(random.next()));
             let expected = product::<N>(Isa::SCALAR, m, groups, &left, stride, &right);
+            let columns: Vec<Vec<N::B>> =
+                (0..panels * PANEL).map(|column| column_of::<N>(&right, k, column)).collect();
             for (i, sum) in expected.iter().enumerate() {
-                let (row, panel, column) = (i / (panels * PANEL), i / PANEL % panels, i % PANEL);
-                let panel = &right[panel * k * PANEL..][..k * PANEL];
-                let column: Vec<N::B> = (0..k)
-                    .map(|i| panel[(i / N::GROUP * PANEL + column) * N::GROUP + i % N::GROUP])
-                    .collect();
-                assert_eq!(*sum, exact(&left[row * stride..][..k], &column));
+                let (row, column) = (i / (panels * PANEL), i % (panels * PANEL));
+                assert_eq!(*sum, exact(&left[row * stride..][..k], &columns[column]));
             }
             for isa in Isa::available() {
-                let found = product::<N>(isa, m, groups, &left, stride, &right);
+                let left: Vec<N::A> = left.iter().map(|&a| N::stored(isa, a)).collect();
+                let mut found = product::<N>(isa, m, groups, &left, stride, &right);
+                for (sum, column) in found.iter_mut().zip(columns.iter().cycle()) {
+                    *sum = N::plain(isa, *sum, column);
+                }
                 assert_eq!(found, expected, "{isa}: m {m}, {groups} groups, {panels} panels, gap {gap}");
             }
         }
     }
+}
+
+/// Column `column` of packed panels of `k` elements each.
+fn column_of<N: Numbers>(panels: &[N::B], k: usize, column: usize) -> Vec<N::B> {
+    let panel = &panels[column / PANEL * k * PANEL..][..k * PANEL];
+    let at = |i: usize| (i / N::GROUP * PANEL + column % PANEL) * N::GROUP + i % N::GROUP;
+    (0..k).map(|i| panel[at(i)]).collect()
 }
 
 fn int_sum<A: Copy + Into<i64>, B: Copy + Into<i64>>(a: &[A], b: &[B]) -> i32 {

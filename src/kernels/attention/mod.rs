@@ -8,7 +8,8 @@
 //! 12 bits for probabilities, not 8: at 1029 tokens a thousand keys of 1/1000 each are lost or doubled by rounding to
 //! 1/255. On DeiT-Ti (BUSI, 224 px) 8 bits cost 1 - cosine = 2.4e-3 in the patch tokens, 12 bits 1.7e-4.
 
-use bytemuck::Zeroable as _;
+mod means;
+mod pack;
 
 use super::Isa;
 use super::activation::exp2;
@@ -17,7 +18,10 @@ use super::isa::per_isa;
 use super::lanes;
 use super::linear::{columns, packed_len};
 use super::quantise::{Quant, round_scaled};
-use super::tile::{Epilogue, F32, I16, Kernel, Numbers, PANEL, Sums, U8S8, for_tiles};
+use super::tile::{Epilogue, F32, Kernel, Numbers, PANEL, Sums, U8S8, for_tiles};
+
+use means::{IntProduct, Means, OfInts};
+pub use pack::{FloatHead, IntHead, Packed, pack_float, pack_int};
 
 /// Queries whose scores are in memory at once: two to four tiles, so that a panel of keys is read from L2 once for them.
 pub const QUERIES: usize = 24;
@@ -50,35 +54,6 @@ pub fn probability_max(tokens: usize) -> i32 {
     (i32::MAX / (127 * tokens.max(1) as i32)).min(4095)
 }
 
-/// Keys and values of one head, packed for the two products. `K` and `V` are the products' types.
-pub struct Packed<K: Numbers, V: Numbers> {
-    /// `[tokens / 16][head_dim / GROUP][16][GROUP]`
-    keys: Aligned<K::B>,
-    /// `[head_dim / 16][tokens / GROUP][16][GROUP]`
-    values: Aligned<V::B>,
-    /// Scale of each key and of each channel of the values; integers only.
-    key_scales: Vec<f32>,
-    key_sums: Vec<i32>,
-    value_scales: Vec<f32>,
-}
-
-/// One head in integers.
-pub type IntHead = Packed<U8S8, I16>;
-/// One head in f32.
-pub type FloatHead = Packed<F32, F32>;
-
-impl<K: Numbers, V: Numbers> Default for Packed<K, V> {
-    fn default() -> Self {
-        Packed {
-            keys: Aligned::default(),
-            values: Aligned::default(),
-            key_scales: Vec::new(),
-            key_sums: Vec::new(),
-            value_scales: Vec::new(),
-        }
-    }
-}
-
 /// Grows a vector and says so when there is no memory.
 fn grow<T: Copy + Default>(v: &mut Vec<T>, len: usize) -> Result<(), std::collections::TryReserveError> {
     v.try_reserve_exact(len.saturating_sub(v.len()))?;
@@ -86,146 +61,13 @@ fn grow<T: Copy + Default>(v: &mut Vec<T>, len: usize) -> Result<(), std::collec
     Ok(())
 }
 
-impl<K: Numbers, V: Numbers> Packed<K, V> {
-    /// Makes room for a head of `dims`.
-    ///
-    /// # Errors
-    /// When the system does not give that much memory.
-    pub fn reserve(&mut self, dims: Dims) -> Result<(), std::collections::TryReserveError> {
-        let Dims { tokens, head_dim, .. } = dims;
-        self.keys.grow(packed_len::<K>(tokens, head_dim))?;
-        self.values.grow(packed_len::<V>(head_dim, tokens))?;
-        grow(&mut self.key_scales, tokens.next_multiple_of(PANEL))?;
-        grow(&mut self.key_sums, tokens.next_multiple_of(PANEL))?;
-        grow(&mut self.value_scales, head_dim.next_multiple_of(PANEL))
-    }
-}
-
-/// Copies `from(token)`, `[head_dim]`, into panels of 16 tokens.
-#[inline(always)]
-fn pack_keys<'a, N: Numbers>(dims: Dims, panels: &mut [N::B], from: impl Fn(usize) -> &'a [N::B])
-where
-    N::B: 'a,
-{
-    let groups = dims.head_dim.div_ceil(N::GROUP);
-    for (p, panel) in panels.chunks_exact_mut(groups * N::GROUP * PANEL).enumerate() {
-        for column in 0..PANEL {
-            let token = p * PANEL + column;
-            let key = if token < dims.tokens { from(token) } else { &[] };
-            for g in 0..groups {
-                let to = &mut panel[(g * PANEL + column) * N::GROUP..][..N::GROUP];
-                match key.get(g * N::GROUP..(g + 1) * N::GROUP) {
-                    Some(part) => to.copy_from_slice(part),
-                    None => {
-                        let part = key.get(g * N::GROUP..).unwrap_or(&[]);
-                        to[..part.len()].copy_from_slice(part);
-                        to[part.len()..].fill(N::B::zeroed());
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Sixteen channels of a token, padded with zeros; `None` is a token past the last.
-#[inline(always)]
-fn sixteen(values: Option<&[f32]>) -> [f32; PANEL] {
-    let mut padded = [0.0; PANEL];
-    if let Some(values) = values {
-        match <&[f32; PANEL]>::try_from(values) {
-            Ok(full) => padded = *full,
-            Err(_) => padded[..values.len()].copy_from_slice(values),
-        }
-    }
-    padded
-}
-
-/// Quantises one panel's 16 columns of two tokens and stores them in pairs.
-#[inline(always)]
-fn put_pairs(group: &mut [i16], first: &[f32; PANEL], second: &[f32; PANEL], inverse: &[f32; PANEL]) {
-    let mut codes = [0; 2 * PANEL];
-    for c in 0..PANEL {
-        let a = round_scaled(first[c], inverse[c], 0.0).clamp(-127, 127);
-        let b = round_scaled(second[c], inverse[c], 0.0).clamp(-127, 127);
-        (codes[2 * c], codes[2 * c + 1]) = (a as i16, b as i16);
-    }
-    group.copy_from_slice(&codes);
-}
-
-per_isa! {
-    /// Packs head `head`: keys `codes: [tokens, dim]` with `scales: [tokens, heads]` (see [`super::quantise::key`]), and
-    /// values `[tokens, dim]`, which are quantised here, each channel symmetrically to 8 bits.
-    pub fn pack_int(dims: Dims, head: usize, codes: &[i8], scales: &[f32], values: &[f32], to: &mut IntHead) {
-        let Dims { tokens, heads, head_dim } = dims;
-        let dim = dims.dim();
-        let at = |token: usize| token * dim + head * head_dim;
-        let panels = &mut to.keys[..packed_len::<U8S8>(tokens, head_dim)];
-        pack_keys::<U8S8>(dims, panels, |token| &codes[at(token)..at(token) + head_dim]);
-        let padded = tokens.next_multiple_of(PANEL);
-        to.key_scales[tokens..padded].fill(0.0);
-        to.key_sums[tokens..padded].fill(0);
-        for token in 0..tokens {
-            to.key_scales[token] = scales[token * heads + head];
-            to.key_sums[token] = codes[at(token)..at(token) + head_dim].iter().map(|&c| i32::from(c)).sum();
-        }
-
-        let largest = &mut to.value_scales[..head_dim];
-        largest.fill(0.0);
-        for token in 0..tokens {
-            for (l, v) in largest.iter_mut().zip(&values[at(token)..at(token) + head_dim]) {
-                *l = if v.abs() > *l { v.abs() } else { *l };
-            }
-        }
-        // Below 1e-30 a channel is 0: the inverse of less could be infinite.
-        let inverse = |l: f32| if l > 1e-30 { 127.0 / l } else { 0.0 };
-        let groups = tokens.div_ceil(I16::GROUP);
-        let panels = &mut to.values[..packed_len::<I16>(head_dim, tokens)];
-        for (p, panel) in panels.chunks_exact_mut(groups * I16::GROUP * PANEL).enumerate() {
-            let channels = p * PANEL..head_dim.min((p + 1) * PANEL);
-            let mut inverses = [0.0; PANEL];
-            for (i, &l) in inverses.iter_mut().zip(&largest[channels.clone()]) {
-                *i = inverse(l);
-            }
-            for (g, group) in panel.chunks_exact_mut(I16::GROUP * PANEL).enumerate() {
-                let (first, second) = (at(2 * g), at(2 * g + 1));
-                let (first, second) =
-                    (first + channels.start..first + channels.end, second + channels.start..second + channels.end);
-                let second = if 2 * g + 1 < tokens { values.get(second) } else { None };
-                put_pairs(group, &sixteen(values.get(first)), &sixteen(second), &inverses);
-            }
-        }
-        for scale in largest {
-            *scale *= 1.0 / 127.0;
-        }
-    }
-}
-
-per_isa! {
-    /// Packs head `head` of `qkv: [tokens, 3 * dim]`.
-    pub fn pack_float(dims: Dims, head: usize, keys: &[f32], values: &[f32], to: &mut FloatHead) {
-        let Dims { tokens, head_dim, .. } = dims;
-        let at = |token: usize| token * dims.dim() + head * head_dim;
-        let panels = &mut to.keys[..packed_len::<F32>(tokens, head_dim)];
-        pack_keys::<F32>(dims, panels, |token| &keys[at(token)..at(token) + head_dim]);
-        let panels = &mut to.values[..packed_len::<F32>(head_dim, tokens)];
-        for (p, panel) in panels.chunks_exact_mut(tokens * PANEL).enumerate() {
-            let channels = p * PANEL..head_dim.min((p + 1) * PANEL);
-            for (token, column) in panel.chunks_exact_mut(PANEL).enumerate() {
-                let (inside, padding) = column.split_at_mut(channels.len());
-                inside.copy_from_slice(&values[at(token) + channels.start..at(token) + channels.end]);
-                padding.fill(0.0);
-            }
-        }
-    }
-}
-
 /// One thread's working memory.
 #[derive(Default)]
 pub struct Scratch {
     /// `[QUERIES, tokens rounded up to a panel]`
     scores: Aligned<f32>,
-    /// As the scores.
-    probabilities: Aligned<i16>,
+    /// `[QUERIES, parts, tokens rounded up to a panel]`
+    probabilities: Aligned<<IntProduct as Numbers>::A>,
 }
 
 impl Scratch {
@@ -236,7 +78,7 @@ impl Scratch {
     pub fn reserve(&mut self, tokens: usize) -> Result<(), std::collections::TryReserveError> {
         let len = QUERIES * tokens.next_multiple_of(PANEL);
         self.scores.grow(len)?;
-        self.probabilities.grow(len)
+        self.probabilities.grow(len * OfInts::PARTS)
     }
 }
 
@@ -325,13 +167,15 @@ impl Epilogue<i32> for IntMeans<'_> {
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
         let scales = columns(self.scales, panel);
-        for (r, acc) in acc.iter().enumerate().take(rows) {
-            let inverse = self.out.inverse[row + r];
+        let first = row / OfInts::PARTS;
+        for (r, parts) in acc[..rows].chunks_exact(OfInts::PARTS).enumerate() {
+            let inverse = self.out.inverse[first + r];
+            let acc = OfInts::sum(parts);
             let mut y = [0.0; PANEL];
             for c in 0..PANEL {
                 y[c] = acc[c] as f32 * (scales[c] * inverse);
             }
-            self.out.put(row + r, panel, &y);
+            self.out.put(first + r, panel, &y);
         }
     }
 }
@@ -350,7 +194,7 @@ pub fn int(
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
-    let kernels = (U8S8::kernel(isa), I16::kernel(isa));
+    let kernels = (U8S8::kernel(isa), IntProduct::kernel(isa));
     int_rows(isa, dims, head, codes, quants, packed, kernels, scratch, out);
 }
 
@@ -362,7 +206,7 @@ per_isa! {
         codes: &[u8],
         quants: &[Quant],
         packed: &IntHead,
-        kernels: (Kernel<U8S8>, Kernel<I16>),
+        kernels: (Kernel<U8S8>, Kernel<IntProduct>),
         scratch: &mut Scratch,
         out: &mut [f32],
     ) {
@@ -371,7 +215,8 @@ per_isa! {
         let padded = tokens.next_multiple_of(PANEL);
         let groups = head_dim.div_ceil(U8S8::GROUP);
         let keys = &packed.keys[..packed_len::<U8S8>(tokens, head_dim)];
-        let values = &packed.values[..packed_len::<I16>(head_dim, tokens)];
+        let values = &packed.values[..packed_len::<IntProduct>(head_dim, tokens)];
+        debug_assert!(kernels.1.rows.is_multiple_of(OfInts::PARTS));
         let most = probability_max(tokens);
         let rows = out.len() / dim;
         for first in (0..rows).step_by(QUERIES) {
@@ -381,34 +226,32 @@ per_isa! {
             let quants = &quants[first * heads..];
             let mut to = IntScores { scores, padded, head, heads, quants, packed, scale: dims.log2_scale() };
             for_tiles::<U8S8>(kernels.0, m, groups, codes, dim, keys, &mut to);
-            let probabilities = &mut scratch.probabilities[..m * padded];
+            let parts = OfInts::PARTS;
+            let probabilities = &mut scratch.probabilities[..m * parts * padded];
             let mut inverse = [0.0; QUERIES];
             for r in 0..m {
-                let to = &mut probabilities[r * padded..][..padded];
-                let sum = probabilities_of(&scores[r * padded..][..tokens], most as f32, &mut to[..tokens]);
-                to[tokens..].fill(0);
+                let to = &mut probabilities[r * parts * padded..][..parts * padded];
+                let sum = probabilities_of(&scores[r * padded..][..tokens], most as f32, to);
                 inverse[r] = 1.0 / sum as f32;
             }
-            let groups = tokens.div_ceil(I16::GROUP);
+            let groups = tokens.div_ceil(IntProduct::GROUP);
             let out = Heads { out: &mut out[first * dim + head * head_dim..], dim, head_dim, inverse: &inverse };
             let mut to = IntMeans { out, scales: &packed.value_scales };
-            for_tiles::<I16>(kernels.1, m, groups, probabilities, padded, values, &mut to);
+            for_tiles::<IntProduct>(kernels.1, m * parts, groups, probabilities, padded, values, &mut to);
         }
     }
 }
 
-/// `codes = round(2^(score - largest score) * most)`, `scores` and `codes: [n]`; gives the sum of the codes. Scores that
-/// are not finite give 0.
+/// `codes = round(2^(score - largest score) * most)`, `scores: [n]` and each part of `codes: [parts, padded n]`; gives the
+/// sum of the codes. Scores that are not finite give 0.
 #[inline(always)]
-fn probabilities_of(scores: &[f32], most: f32, codes: &mut [i16]) -> i32 {
+fn probabilities_of(scores: &[f32], most: f32, codes: &mut [<IntProduct as Numbers>::A]) -> i32 {
     let largest = lanes::max(scores);
-    let mut sum = 0;
-    for (code, &score) in codes.iter_mut().zip(scores) {
-        let q = round_scaled(exp2(score - largest), most, 0.0);
-        sum += q;
-        *code = q as i16;
+    let padded = codes.len() / OfInts::PARTS;
+    for part in codes.chunks_exact_mut(padded) {
+        part[scores.len()..].fill(0);
     }
-    sum
+    OfInts::store(codes, scores, |score| round_scaled(exp2(score - largest), most, 0.0))
 }
 
 /// Attention of some queries of head `head` in f32, into their rows of `out: [rows, dim]`; `queries: [rows, dim]`.

@@ -1,0 +1,196 @@
+//! Keys and values of a head, packed for the two products of attention.
+
+use bytemuck::Zeroable as _;
+
+use super::means::{IntProduct, Means, OfInts};
+use super::{Dims, grow};
+use crate::kernels::Isa;
+use crate::kernels::aligned::Aligned;
+use crate::kernels::isa::per_isa;
+use crate::kernels::linear::packed_len;
+use crate::kernels::quantise::round_scaled;
+use crate::kernels::tile::{F32, Numbers, PANEL, U8S8};
+
+/// Keys and values of one head, packed for the two products. `K` and `V` are the products' types.
+pub struct Packed<K: Numbers, V: Numbers> {
+    /// `[tokens / 16][head_dim / GROUP][16][GROUP]`
+    pub(super) keys: Aligned<K::B>,
+    /// `[head_dim / 16][tokens / GROUP][16][GROUP]`
+    pub(super) values: Aligned<V::B>,
+    /// Scale of each key and of each channel of the values; integers only.
+    pub(super) key_scales: Vec<f32>,
+    pub(super) key_sums: Vec<i32>,
+    pub(super) value_scales: Vec<f32>,
+}
+
+/// One head in integers.
+pub type IntHead = Packed<U8S8, IntProduct>;
+/// One head in f32.
+pub type FloatHead = Packed<F32, F32>;
+
+impl<K: Numbers, V: Numbers> Default for Packed<K, V> {
+    fn default() -> Self {
+        Packed {
+            keys: Aligned::default(),
+            values: Aligned::default(),
+            key_scales: Vec::new(),
+            key_sums: Vec::new(),
+            value_scales: Vec::new(),
+        }
+    }
+}
+
+impl<K: Numbers, V: Numbers> Packed<K, V> {
+    /// Makes room for a head of `dims`.
+    ///
+    /// # Errors
+    /// When the system does not give that much memory.
+    pub fn reserve(&mut self, dims: Dims) -> Result<(), std::collections::TryReserveError> {
+        let Dims { tokens, head_dim, .. } = dims;
+        self.keys.grow(packed_len::<K>(tokens, head_dim))?;
+        self.values.grow(packed_len::<V>(head_dim, tokens))?;
+        grow(&mut self.key_scales, tokens.next_multiple_of(PANEL))?;
+        grow(&mut self.key_sums, tokens.next_multiple_of(PANEL))?;
+        grow(&mut self.value_scales, head_dim.next_multiple_of(PANEL))
+    }
+}
+
+/// Copies `from(token)`, `[head_dim]`, into panels of 16 tokens.
+#[inline(always)]
+fn pack_keys<'a, N: Numbers>(dims: Dims, panels: &mut [N::B], from: impl Fn(usize) -> &'a [N::B])
+where
+    N::B: 'a,
+{
+    let groups = dims.head_dim.div_ceil(N::GROUP);
+    for (p, panel) in panels.chunks_exact_mut(groups * N::GROUP * PANEL).enumerate() {
+        for column in 0..PANEL {
+            let token = p * PANEL + column;
+            let key = if token < dims.tokens { from(token) } else { &[] };
+            for g in 0..groups {
+                let to = &mut panel[(g * PANEL + column) * N::GROUP..][..N::GROUP];
+                match key.get(g * N::GROUP..(g + 1) * N::GROUP) {
+                    Some(part) => to.copy_from_slice(part),
+                    None => {
+                        let part = key.get(g * N::GROUP..).unwrap_or(&[]);
+                        to[..part.len()].copy_from_slice(part);
+                        to[part.len()..].fill(N::B::zeroed());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sixteen channels of a token, padded with zeros; `None` is a token past the last.
+#[inline(always)]
+fn sixteen(values: Option<&[f32]>) -> [f32; PANEL] {
+    let mut padded = [0.0; PANEL];
+    if let Some(values) = values {
+        match <&[f32; PANEL]>::try_from(values) {
+            Ok(full) => padded = *full,
+            Err(_) => padded[..values.len()].copy_from_slice(values),
+        }
+    }
+    padded
+}
+
+/// Quantises one panel's 16 columns of a group of tokens, from `first` on, and stores them as the product wants them.
+#[inline(always)]
+fn put_group<N: Numbers>(
+    group: &mut [N::B],
+    values: impl Fn(usize) -> [f32; PANEL],
+    inverse: &[f32; PANEL],
+    code: impl Fn(i32) -> N::B,
+) {
+    for t in 0..N::GROUP {
+        let values = values(t);
+        for c in 0..PANEL {
+            group[c * N::GROUP + t] = code(round_scaled(values[c], inverse[c], 0.0).clamp(-127, 127));
+        }
+    }
+}
+
+/// Packs head `head`: keys `codes: [tokens, dim]` with `scales: [tokens, heads]` (see [`crate::kernels::quantise::key`]),
+/// and values `[tokens, dim]`, which are quantised here, each channel symmetrically to 8 bits.
+pub fn pack_int(
+    isa: Isa,
+    dims: Dims,
+    head: usize,
+    codes: &[i8],
+    scales: &[f32],
+    values: &[f32],
+    to: &mut IntHead,
+) {
+    pack_ints(isa, dims, head, codes, scales, values, to);
+    let Dims { tokens, head_dim, .. } = dims;
+    let keys = &mut to.keys[..packed_len::<U8S8>(tokens, head_dim)];
+    U8S8::arrange(isa, head_dim.div_ceil(U8S8::GROUP), keys);
+    let values = &mut to.values[..packed_len::<IntProduct>(head_dim, tokens)];
+    IntProduct::arrange(isa, tokens.div_ceil(IntProduct::GROUP), values);
+}
+
+per_isa! {
+    fn pack_ints(dims: Dims, head: usize, codes: &[i8], scales: &[f32], values: &[f32], to: &mut IntHead) {
+        let Dims { tokens, heads, head_dim } = dims;
+        let dim = dims.dim();
+        let at = |token: usize| token * dim + head * head_dim;
+        let panels = &mut to.keys[..packed_len::<U8S8>(tokens, head_dim)];
+        pack_keys::<U8S8>(dims, panels, |token| &codes[at(token)..at(token) + head_dim]);
+        let padded = tokens.next_multiple_of(PANEL);
+        to.key_scales[tokens..padded].fill(0.0);
+        to.key_sums[tokens..padded].fill(0);
+        for token in 0..tokens {
+            to.key_scales[token] = scales[token * heads + head];
+            to.key_sums[token] = codes[at(token)..at(token) + head_dim].iter().map(|&c| i32::from(c)).sum();
+        }
+
+        let largest = &mut to.value_scales[..head_dim];
+        largest.fill(0.0);
+        for token in 0..tokens {
+            for (l, v) in largest.iter_mut().zip(&values[at(token)..at(token) + head_dim]) {
+                *l = if v.abs() > *l { v.abs() } else { *l };
+            }
+        }
+        // Below 1e-30 a channel is 0: the inverse of less could be infinite.
+        let inverse = |l: f32| if l > 1e-30 { 127.0 / l } else { 0.0 };
+            let groups = tokens.div_ceil(IntProduct::GROUP);
+        let panels = &mut to.values[..packed_len::<IntProduct>(head_dim, tokens)];
+        for (p, panel) in panels.chunks_exact_mut(groups * IntProduct::GROUP * PANEL).enumerate() {
+            let channels = p * PANEL..head_dim.min((p + 1) * PANEL);
+            let mut inverses = [0.0; PANEL];
+            for (i, &l) in inverses.iter_mut().zip(&largest[channels.clone()]) {
+                *i = inverse(l);
+            }
+            for (g, group) in panel.chunks_exact_mut(IntProduct::GROUP * PANEL).enumerate() {
+                let token = |t: usize| {
+                    let token = g * IntProduct::GROUP + t;
+                    let channels = at(token) + channels.start..at(token) + channels.end;
+                    sixteen(if token < tokens { values.get(channels) } else { None })
+                };
+                put_group::<IntProduct>(group, token, &inverses, OfInts::value);
+            }
+        }
+        for scale in largest {
+            *scale *= 1.0 / 127.0;
+        }
+    }
+}
+
+per_isa! {
+    /// Packs head `head` of `qkv: [tokens, 3 * dim]`.
+    pub fn pack_float(dims: Dims, head: usize, keys: &[f32], values: &[f32], to: &mut FloatHead) {
+        let Dims { tokens, head_dim, .. } = dims;
+        let at = |token: usize| token * dims.dim() + head * head_dim;
+        let panels = &mut to.keys[..packed_len::<F32>(tokens, head_dim)];
+        pack_keys::<F32>(dims, panels, |token| &keys[at(token)..at(token) + head_dim]);
+        let panels = &mut to.values[..packed_len::<F32>(head_dim, tokens)];
+        for (p, panel) in panels.chunks_exact_mut(tokens * PANEL).enumerate() {
+            let channels = p * PANEL..head_dim.min((p + 1) * PANEL);
+            for (token, column) in panel.chunks_exact_mut(PANEL).enumerate() {
+                let (inside, padding) = column.split_at_mut(channels.len());
+                inside.copy_from_slice(&values[at(token) + channels.start..at(token) + channels.end]);
+                padding.fill(0.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `sdot`: four products of signed bytes in each of four lanes. The float kernels are NEON's.
+//!
+//! Its intrinsic is unstable in Rust 1.95, hence `asm!`, an instruction at a time: the compiler finds the registers.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::Sums;
+use super::neon::store_i32;
+
+pub(super) use super::neon::{f16, f32, i16};
+
+/// Rows of each micro-kernel.
+#[allow(non_upper_case_globals, reason = "named as the micro-kernels")]
+pub(super) mod rows {
+    /// 24 registers of sums, 6 of codes, 2 of weights: all 32.
+    pub const u8s8: usize = 6;
+    pub use super::super::neon::rows::{f16, f32, i16};
+}
+
+by_rows!(u8s8, u8s8_rows, "neon,dotprod", u8, i8, i32, 1 2 3 4 5 6);
+
+/// Adds the products of four columns' groups in `b` with group `LANE` of `a`.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot<const LANE: usize>(sum: int32x4_t, b: int8x16_t, a: int8x16_t) -> int32x4_t {
+    let mut sum = sum;
+    // SAFETY: it computes on registers alone, and the function is compiled for CPUs that have it.
+    unsafe {
+        asm!(
+            "sdot {s:v}.4s, {b:v}.16b, {a:v}.4b[{lane}]",
+            s = inout(vreg) sum,
+            b = in(vreg) b,
+            a = in(vreg) a,
+            lane = const LANE,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+/// Adds group `LANE` of the rows' codes times a group of the panel at `b`.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn step<const R: usize, const LANE: usize>(
+    sums: &mut [[int32x4_t; 4]; R],
+    x: &[int8x16_t; R],
+    b: *const i8,
+) {
+    for c in 0..4 {
+        // SAFETY: the caller vouches for a group of the panel, 64 bytes.
+        let b = unsafe { vld1q_s8(b.add(c * 16)) };
+        for (sums, &x) in sums.iter_mut().zip(x) {
+            sums[c] = sdot::<LANE>(sums[c], b, x);
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn u8s8_rows<const R: usize>(
+    groups: usize,
+    a: *const u8,
+    stride: usize,
+    b: *const i8,
+    out: &mut Sums<i32>,
+) {
+    let mut sums = [[vdupq_n_s32(0); 4]; R];
+    let whole = groups / 4 * 4;
+    for g in (0..whole).step_by(4) {
+        // SAFETY: groups `g..g + 4` of the panel are 256 bytes, those of row `r` 16: both within what the caller vouches
+        // for.
+        unsafe {
+            let mut x = [vdupq_n_s8(0); R];
+            for (r, x) in x.iter_mut().enumerate() {
+                *x = vld1q_s8(a.add(r * stride + g * 4).cast());
+            }
+            let b = b.add(g * 64);
+            step::<R, 0>(&mut sums, &x, b);
+            step::<R, 1>(&mut sums, &x, b.add(64));
+            step::<R, 2>(&mut sums, &x, b.add(128));
+            step::<R, 3>(&mut sums, &x, b.add(192));
+        }
+    }
+    for g in whole..groups {
+        // SAFETY: as above, one group.
+        unsafe {
+            let mut x = [vdupq_n_s8(0); R];
+            for (r, x) in x.iter_mut().enumerate() {
+                let group = a.add(r * stride + g * 4).cast::<i32>().read_unaligned();
+                *x = vreinterpretq_s8_s32(vdupq_n_s32(group));
+            }
+            step::<R, 0>(&mut sums, &x, b.add(g * 64));
+        }
+    }
+    for (row, sums) in out.iter_mut().zip(sums) {
+        store_i32(row, sums);
+    }
+}

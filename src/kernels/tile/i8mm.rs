@@ -1,0 +1,137 @@
+//! `smmla`: a 2 x 8 matrix of signed bytes times an 8 x 2 one. The float kernels are NEON's.
+//!
+//! Its intrinsic is unstable in Rust 1.95, hence `asm!`, an instruction at a time: the compiler finds the registers.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::neon::store_i32;
+use super::{PANEL, Sums};
+
+pub(super) use super::neon::{f16, f32, i16};
+
+/// Rows of each micro-kernel.
+#[allow(non_upper_case_globals, reason = "named as the micro-kernels")]
+pub(super) mod rows {
+    /// Three pairs of rows times eight pairs of columns: 24 registers of sums.
+    pub const u8s8: usize = 6;
+    pub use super::super::neon::rows::{f16, f32, i16};
+}
+
+by_rows!(u8s8, u8s8_rows, "neon,i8mm", u8, i8, i32, 1 2 3 4 5 6);
+
+/// Turns two groups, `[2][16][4]`, into one of eight, `[16][8]`; a last odd group stays.
+pub(super) fn arrange(groups: usize, panels: &mut [i8]) {
+    for panel in panels.chunks_exact_mut(groups * 4 * PANEL) {
+        for pair in panel.chunks_exact_mut(2 * 4 * PANEL) {
+            let pair: &mut [i8; 2 * 4 * PANEL] = pair.try_into().expect("two groups");
+            let from = *pair;
+            for (column, to) in pair.chunks_exact_mut(8).enumerate() {
+                to[..4].copy_from_slice(&from[column * 4..][..4]);
+                to[4..].copy_from_slice(&from[(PANEL + column) * 4..][..4]);
+            }
+        }
+    }
+}
+
+/// Adds rows times columns: the lanes of `sum` are `[row 0: column 0, 1; row 1: column 0, 1]`.
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+fn smmla(sum: int32x4_t, rows: int8x16_t, columns: int8x16_t) -> int32x4_t {
+    let mut sum = sum;
+    // SAFETY: it computes on registers alone, and the function is compiled for CPUs that have it.
+    unsafe {
+        asm!(
+            "smmla {s:v}.4s, {a:v}.16b, {b:v}.16b",
+            s = inout(vreg) sum,
+            a = in(vreg) rows,
+            b = in(vreg) columns,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+/// Sums of up to three pairs of rows and eight pairs of columns.
+type PairSums = [[int32x4_t; 8]; 3];
+
+/// Adds eight elements of k, `x` of each pair of rows, and 16 columns at `b`.
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+unsafe fn step<const R: usize>(sums: &mut PairSums, x: &[int8x16_t; 3], b: *const i8) {
+    for c in 0..8 {
+        // SAFETY: the caller vouches for two groups of the panel, 128 bytes.
+        let b = unsafe { vld1q_s8(b.add(c * 16)) };
+        for (sums, &x) in sums.iter_mut().zip(x).take(R.div_ceil(2)) {
+            sums[c] = smmla(sums[c], x, b);
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+unsafe fn u8s8_rows<const R: usize>(
+    groups: usize,
+    a: *const u8,
+    stride: usize,
+    b: *const i8,
+    out: &mut Sums<i32>,
+) {
+    let mut sums = [[vdupq_n_s32(0); 8]; 3];
+    // An odd last row is its own partner: its second sums are not read.
+    let row = |r: usize| a.wrapping_add(r.min(R - 1) * stride);
+    let whole = groups / 4 * 4;
+    for g in (0..whole).step_by(4) {
+        // SAFETY: groups `g..g + 4` of the panel are 256 bytes, those of a row 16: both within what the caller vouches for.
+        unsafe {
+            let (mut low, mut high) = ([vdupq_n_s8(0); 3], [vdupq_n_s8(0); 3]);
+            for p in 0..R.div_ceil(2) {
+                let one = vreinterpretq_s64_s8(vld1q_s8(row(2 * p).add(g * 4).cast()));
+                let two = vreinterpretq_s64_s8(vld1q_s8(row(2 * p + 1).add(g * 4).cast()));
+                low[p] = vreinterpretq_s8_s64(vtrn1q_s64(one, two));
+                high[p] = vreinterpretq_s8_s64(vtrn2q_s64(one, two));
+            }
+            step::<R>(&mut sums, &low, b.add(g * 64));
+            step::<R>(&mut sums, &high, b.add(g * 64 + 128));
+        }
+    }
+    let mut g = whole;
+    while g < groups {
+        let pair = g + 1 < groups;
+        // SAFETY: as above, one or two groups; a single one is in the packed order and widened here with zeros.
+        unsafe {
+            let mut x = [vdupq_n_s8(0); 3];
+            for (p, x) in x.iter_mut().enumerate().take(R.div_ceil(2)) {
+                let load = |r: usize| {
+                    let at = row(r).add(g * 4);
+                    if pair {
+                        at.cast::<u64>().read_unaligned()
+                    } else {
+                        u64::from(at.cast::<u32>().read_unaligned())
+                    }
+                };
+                let rows = vcombine_u64(vcreate_u64(load(2 * p)), vcreate_u64(load(2 * p + 1)));
+                *x = vreinterpretq_s8_u64(rows);
+            }
+            if pair {
+                step::<R>(&mut sums, &x, b.add(g * 64));
+            } else {
+                let mut wide = [0; 8 * PANEL];
+                for (column, to) in wide.chunks_exact_mut(8).enumerate() {
+                    b.add(g * 64 + column * 4).copy_to_nonoverlapping(to.as_mut_ptr(), 4);
+                }
+                step::<R>(&mut sums, &x, wide.as_ptr());
+            }
+        }
+        g += 2;
+    }
+    for p in 0..R.div_ceil(2) {
+        let pairs = sums[p].map(|sum| vreinterpretq_s64_s32(sum));
+        let first = [0, 2, 4, 6].map(|c| vreinterpretq_s32_s64(vtrn1q_s64(pairs[c], pairs[c + 1])));
+        let second = [0, 2, 4, 6].map(|c| vreinterpretq_s32_s64(vtrn2q_s64(pairs[c], pairs[c + 1])));
+        store_i32(&mut out[2 * p], first);
+        if 2 * p + 1 < R {
+            store_i32(&mut out[2 * p + 1], second);
+        }
+    }
+}

@@ -48,3 +48,36 @@ pub fn pin(cpus: &CpuList) -> std::io::Result<()> {
 pub fn pin(_: &CpuList) -> std::io::Result<()> {
     Ok(())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::board::{Cores, MAX_CPUS};
+
+    #[test]
+    fn a_thread_and_those_that_it_starts_keep_to_the_cores() {
+        // On a thread of its own: the others of this process stay where they are.
+        let test = || {
+            let before = current().unwrap();
+            let last = before.iter().last().unwrap();
+            let one: CpuList = [last].into_iter().collect();
+            let on_one = Cores::new(2, one.clone());
+            on_one.pin().unwrap();
+            assert_eq!(current().unwrap(), one);
+            assert_eq!(std::thread::spawn(|| current().unwrap()).join().unwrap(), one);
+            // Two sessions in turn on one thread, and one that does not care.
+            Cores::new(1, before.clone()).pin().unwrap();
+            assert_eq!(current().unwrap(), before);
+            on_one.pin().unwrap();
+            Cores::from(3).pin().unwrap();
+            assert_eq!(current().unwrap(), one);
+        };
+        std::thread::spawn(test).join().unwrap();
+    }
+
+    #[test]
+    fn cores_that_are_not_there_are_an_error() {
+        let refused = || Cores::new(1, [MAX_CPUS - 1].into_iter().collect()).pin();
+        assert!(std::thread::spawn(refused).join().unwrap().is_err());
+    }
+}

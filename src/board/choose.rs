@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Board, BoardError, Cluster, Cores, Cpu, CpuList, Group, Machine};
+use super::{Board, BoardError, Cluster, Cores, Cpu, CpuList, Group, MAX_CPUS, Machine};
 
 /// What the user asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +47,9 @@ pub fn choose(
     request: &Request,
     quota: usize,
 ) -> Result<Choice, BoardError> {
+    // Where the system says nothing of its cores, `quota` alone counts.
+    let usable = Some(machine.usable.len()).filter(|&n| n > 0).unwrap_or(quota);
+    let quota = quota.min(usable).min(MAX_CPUS);
     if let Some(cpus) = &request.cpus {
         if cpus.is_empty() || !cpus.without(&machine.usable).is_empty() {
             return Err(BoardError::Cores { asked: cpus.to_string(), usable: machine.usable.to_string() });
@@ -148,3 +151,7 @@ fn nearest(clusters: &[Cluster], cpu: &Cpu) -> Option<usize> {
         .min_by_key(|(_, cluster)| distance(cluster))
         .map(|(i, _)| i)
 }
+
+#[cfg(test)]
+#[path = "choose_tests.rs"]
+mod tests;

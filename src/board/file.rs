@@ -115,7 +115,8 @@ pub struct Memory {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SensorNames {
-    /// Types of the thermal zones of the cores (`/sys/class/thermal/thermal_zone*/type`).
+    /// Types of the thermal zones of the cores (`/sys/class/thermal/thermal_zone*/type`), under every name that some kernel
+    /// has for them.
     #[serde(default)]
     pub thermal: Vec<String>,
     /// Power rails in hwmon.
@@ -238,7 +239,13 @@ impl Board {
     /// [`BoardError::File`] names the line and the key.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Board, BoardError> {
         let at = |offset: Option<usize>, reason: &str| {
-            let (line, key) = locate(text, offset.unwrap_or(0));
+            let (line, table, key) = locate(text, offset.unwrap_or(0));
+            // The place of a missing field is that of its table, and so of whatever key comes first there.
+            let key = key.filter(|_| !reason.starts_with("missing field"));
+            let path = table.into_iter().chain(key).collect::<Vec<_>>().join(".");
+            let key = if path.is_empty() { path } else { format!("{path}: ") };
+            let reason = reason.replace("a nonzero usize", "a whole number above 0");
+            let reason = reason.replace("a nonzero u32", "a whole number above 0");
             BoardError::File { file: file.to_owned(), line, key, reason: reason.replace(['\n', '\r'], " ") }
         };
         let mut board: Board =
@@ -322,33 +329,25 @@ impl ThreadSpans {
     }
 }
 
-/// Line of an offset, from 1, and the key that is set there with its table: `clusters.count: `.
-fn locate(text: &str, offset: usize) -> (usize, String) {
+/// Line of an offset, from 1, and the table and the key that are set there.
+fn locate(text: &str, offset: usize) -> (usize, Option<String>, Option<String>) {
     let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
+    let number = before.matches('\n').count() + 1;
     let header = |line: &str| {
-        let name = line.trim_start().strip_prefix('[')?.trim_start_matches('[');
+        let name = line.strip_prefix('[')?.trim_start_matches('[');
         Some(name.split(']').next()?.trim().to_owned())
     };
-    let (mut key, mut table) = (None, None);
+    let mut key = None;
     // Upwards: a value may stand lines below its key, in a list.
-    for line in text.lines().take(line).collect::<Vec<_>>().into_iter().rev() {
-        if line.trim_start().starts_with('[')
-            && key.is_none()
-            && header(line).is_some_and(|h| h.contains('"'))
-        {
-            continue;
-        }
-        if let Some(name) = header(line) {
-            table = Some(name);
-            break;
+    for line in text.lines().take(number).collect::<Vec<_>>().into_iter().rev() {
+        if let Some(table) = header(line) {
+            return (number, Some(table), key);
         }
         if key.is_none() && !line.trim_start().starts_with('#') {
-            key = line.split_once('=').map(|(key, _)| key.trim().trim_start_matches('{').trim().to_owned());
+            key = line.split_once('=').map(|(key, _)| key.trim().to_owned());
         }
     }
-    let path: Vec<String> = table.into_iter().chain(key).collect();
-    (line, if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) })
+    (number, None, key)
 }
 
 #[cfg(test)]

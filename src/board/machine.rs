@@ -28,7 +28,7 @@ pub struct Cpu {
     pub number: usize,
     /// MIDR_EL1.Implementer and PartNum (ARM).
     pub midr: Option<(u32, u32)>,
-    /// `core` or `atom` where an x86 has both.
+    /// `P-core` or `E-core` where an x86 has both.
     pub kind: Option<&'static str>,
     /// Capacity relative to the machine's fastest core, which has 1024 (ARM and x86 of several clusters).
     pub capacity: Option<u32>,
@@ -96,7 +96,7 @@ impl Machine {
             if listed.is_empty() { folders.into_iter().map(|(n, _)| n).collect() } else { listed }
         });
         let present = root.value::<CpuList>("sys/devices/system/cpu/present").unwrap_or_default();
-        let kinds = [("core", "cpu_core"), ("atom", "cpu_atom")].map(|(kind, device)| {
+        let kinds = [("P-core", "cpu_core"), ("E-core", "cpu_atom")].map(|(kind, device)| {
             (kind, root.value::<CpuList>(&format!("sys/devices/{device}/cpus")).unwrap_or_default())
         });
         Machine {

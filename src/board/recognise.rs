@@ -9,7 +9,7 @@ use super::{Board, Machine, boards};
 pub struct Recognised {
     /// The board.
     pub board: Board,
-    /// By what: `model "Raspberry Pi 5 Model B Rev 1.0"`.
+    /// By what: `its model name`, `compatible "brcm,bcm2711"`.
     pub by: String,
 }
 
@@ -38,7 +38,7 @@ fn rank(board: &Board, machine: &Machine) -> Option<(Rank, String)> {
         let found =
             recognise.model.iter().filter(|part| model.contains(part.as_str())).max_by_key(|p| p.len());
         if let Some(part) = found {
-            return Some((Rank::Model(std::cmp::Reverse(part.len())), format!("its model, \"{model}\"")));
+            return Some((Rank::Model(std::cmp::Reverse(part.len())), "its model name".to_owned()));
         }
     }
     let place = machine.compatible.iter().position(|name| recognise.compatible.contains(name));

@@ -127,11 +127,16 @@ impl Report {
             let on = found.map_or(0, |group| group.group.cpus.len());
             if on < cluster.count.get() {
                 let (name, core, count) = (&cluster.name, &cluster.core, cluster.count);
-                texts.push(format!("{name}: {on} of the file's {count} {core} cores are on"));
+                texts.push(format!("cluster {name}: {on} of the file's {count} {core} cores are on"));
             }
         }
-        if !self.machine.offline.is_empty() {
-            texts.push(format!("cores {} are switched off", self.machine.offline));
+        let offline = &self.machine.offline;
+        if !offline.is_empty() {
+            let off = format!("{offline} are switched off");
+            match texts.last_mut() {
+                Some(text) => text.push_str(&format!("; cores {off}")),
+                None => texts.push(format!("cores {off}")),
+            }
         }
         let foreign = self.clusters.iter().filter(|group| group.cluster.is_none() && !clusters.is_empty());
         texts.extend(foreign.map(|group| format!("the file knows no cores like {}", group.group.cpus)));
@@ -143,7 +148,8 @@ impl Report {
             let file = &group.cluster.as_ref()?.features;
             let lacking: Vec<&str> =
                 file.iter().map(String::as_str).filter(|f| !group.group.features.contains(*f)).collect();
-            let text = || format!("{}: the kernel does not report {}", group.name, lacking.join(", "));
+            let text =
+                || format!("cluster {}: the kernel does not report {}", group.name, lacking.join(", "));
             (!lacking.is_empty() && !group.group.features.is_empty()).then(text)
         };
         self.clusters.iter().filter_map(missing).collect()

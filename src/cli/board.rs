@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use microraptor::board::sensors::{State, Temperature};
-use microraptor::board::{Board, NamedGroup, Pin, Report, Request, Root, boards};
+use microraptor::board::sensors::{State, Temperature, Throttle};
+use microraptor::board::{Board, MAX_CPUS, NamedGroup, Pin, Report, Request, Root, boards};
 
 use super::args::{BoardArgs, available_threads};
 use super::coloured;
@@ -47,7 +47,7 @@ pub fn run(args: &BoardArgs) -> anyhow::Result<()> {
     let placement = &args.threads.placement;
     let request = Request { threads: args.threads.threads, cpus: placement.cores.clone() };
     // A recorded machine is not this one: it has as many threads as it has cores.
-    let quota = if root.is_live() { available_threads() } else { usize::MAX };
+    let quota = if root.is_live() { available_threads() } else { MAX_CPUS };
     let report = Report::read(&root, placement.board()?, &request, quota)?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
@@ -80,10 +80,11 @@ fn print(report: &Report, colour: bool, out: &mut impl Write) -> io::Result<()> 
     print_clusters(report, out)?;
     let mut line = |key: &str, value: &dyn Display| writeln!(out, "{key:<14}{value}");
     let cores = &report.choice.cores;
-    let on = if cores.cpus().is_empty() { &report.machine.usable } else { cores.cpus() };
+    let on = report.cores();
+    let on = if on.is_empty() { String::new() } else { format!("cores {on}, ") };
     let threads =
         if cores.threads() == 1 { "1 thread".to_owned() } else { format!("{} threads", cores.threads()) };
-    line("runs on", &format_args!("cores {on}, {threads} ({})", report.choice.reason))?;
+    line("runs on", &format_args!("{on}{threads} ({})", report.choice.reason))?;
     for (key, value) in memory(&report.state, board).into_iter().chain(temperatures(&report.state, board)) {
         line(key, &value)?;
     }
@@ -126,8 +127,8 @@ fn beside<T: PartialEq + Display>(found: Option<T>, file: Option<T>) -> String {
 
 fn print_clusters(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let mut table = table(
-        &["cluster", "cores", "type", "MHz now", "MHz max", "governor", "L1d/L2/L3 KiB", "features"],
-        3,
+        &["cluster", "cores", "type", "governor", "features", "MHz now", "MHz max", "L1d / L2 / L3 KiB"],
+        5,
     );
     for group in &report.clusters {
         let NamedGroup { name, group: found, cluster } = group;
@@ -149,11 +150,11 @@ fn print_clusters(report: &Report, out: &mut impl Write) -> io::Result<()> {
             name.clone(),
             found.cpus.to_string(),
             core,
+            governors,
+            features(group),
             now,
             max,
-            governors,
             caches(group),
-            features(group),
         ]);
     }
     if report.clusters.is_empty() {
@@ -170,10 +171,14 @@ fn caches(group: &NamedGroup) -> String {
         _ => file.and_then(|c| c.l3_kib).map(|kib| kib.get()),
     };
     let found = |level: u8| group.group.cache_kib.get(&level).copied();
+    if group.group.cache_kib.is_empty() {
+        let levels: Vec<String> = (1..=3).filter_map(of_file).map(|kib| kib.to_string()).collect();
+        return if levels.is_empty() { "?".to_owned() } else { format!("? (file: {})", levels.join(" / ")) };
+    }
     let known = |&level: &u8| found(level).or(of_file(level)).is_some();
     let levels: Vec<String> =
         (1..=3).filter(known).map(|level| beside(found(level), of_file(level))).collect();
-    if levels.is_empty() { "?".to_owned() } else { levels.join(" / ") }
+    levels.join(" / ")
 }
 
 fn features(group: &NamedGroup) -> String {
@@ -219,19 +224,26 @@ fn memory(state: &State, board: Option<&Board>) -> Lines {
     )]
 }
 
+/// The hottest zone of the cores, and between what the others are: a chip may have thirty (`--json` lists them).
 fn temperatures(state: &State, board: Option<&Board>) -> Lines {
-    let text = |t: &Temperature| {
-        let passive = t.passive_celsius.map(|c| format!(" (slows down from {c:.0})"));
-        format!("{} {:.1} °C{}", t.zone, t.celsius, passive.unwrap_or_default())
-    };
-    let mut all: Vec<String> = state.temperatures.iter().map(text).collect();
     let named = board.map(|b| b.sensors.thermal.as_slice()).unwrap_or_default();
-    let missing = named.iter().filter(|zone| state.temperatures.iter().all(|t| t.zone != **zone));
-    all.extend(missing.map(|zone| format!("{zone} ? (in the file, not found)")));
-    if all.is_empty() {
-        all.push("no thermal zone".to_owned());
+    let of_cores = |t: &&Temperature| named.contains(&t.zone);
+    let none = !state.temperatures.iter().any(|t| of_cores(&t));
+    let candidates = state.temperatures.iter().filter(|t| none || of_cores(t));
+    let Some(hottest) = candidates.max_by(|a, b| a.celsius.total_cmp(&b.celsius)) else {
+        let named = if named.is_empty() { String::new() } else { format!(" (file: {})", named.join(", ")) };
+        return vec![("temperature", format!("no thermal zone{named}"))];
+    };
+    let passive = hottest.passive_celsius.map(|c| format!(" (slows down from {c:.0})"));
+    let mut text = format!("{} {:.1} °C{}", hottest.zone, hottest.celsius, passive.unwrap_or_default());
+    let others = state.temperatures.iter().filter(|t| !std::ptr::eq(*t, hottest)).map(|t| t.celsius);
+    let (low, high) = others.clone().fold((f64::MAX, f64::MIN), |(low, high), c| (low.min(c), high.max(c)));
+    match others.count() {
+        0 => {}
+        1 => text.push_str(&format!(", another zone {low:.1} °C")),
+        n => text.push_str(&format!(", {n} other zones {low:.1} to {high:.1} °C")),
     }
-    keyed("temperature", all)
+    vec![("temperature", text)]
 }
 
 /// The key once, then lines below it.
@@ -243,13 +255,14 @@ fn throttling(state: &State) -> String {
     if state.throttles.is_empty() {
         return "not known: the kernel reports nothing of the kind".to_owned();
     }
-    let mut sources: Vec<&str> = state.throttles.iter().map(|t| t.source.as_str()).collect();
-    sources.dedup();
     let now = state.throttles.iter().any(|t| t.now == Some(true));
-    let ever = state.throttles.iter().any(|t| t.ever());
+    let ever = state.throttles.iter().any(Throttle::ever);
+    let shown = state.throttles.iter().filter(|t| !ever || if now { t.now == Some(true) } else { t.ever() });
+    let mut sources: Vec<&str> = shown.map(|t| t.source.as_str()).collect();
+    sources.dedup();
     let found = match (now, ever) {
         (true, _) => "NOW",
-        (false, true) => "since boot",
+        (false, true) => "not now, but since boot",
         (false, false) => "none",
     };
     format!("{found} ({})", sources.join(", "))
@@ -287,6 +300,5 @@ fn pins(board: Option<&Board>) -> Lines {
         Some(format!("{name} on header pin {header} ({chip} line {line})"))
     };
     let named = [("trigger", &pins.trigger), ("status", &pins.status), ("busy", &pins.busy)];
-    let all: Vec<String> = named.into_iter().filter_map(text).collect();
-    if all.is_empty() { Vec::new() } else { vec![("pins", all.join(", "))] }
+    keyed("pins", named.into_iter().filter_map(text).collect())
 }

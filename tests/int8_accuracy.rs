@@ -51,7 +51,7 @@ fn pixels(data: &Dataset, model: &Model, first: usize, step: usize, count: usize
 
 fn converted(model: &Model, precision: Precision, images: Vec<Vec<f32>>) -> QuantModel {
     let calibration = Calibration { from: "images".into(), images, size: SIZE };
-    convert(model.clone(), precision, &calibration, None, &()).expect("converts")
+    convert(model.clone(), precision, &calibration, None, Isa::best(), &()).expect("converts")
 }
 
 /// Tokens of each image.

@@ -66,7 +66,12 @@ pub fn choose(
     if groups.len() < 2 {
         let (threads, reason) = match request.threads {
             Some(threads) => (threads, "as --threads says; all cores are alike"),
-            None => (quota, "all cores are alike: one thread for each that this process may use"),
+            None => match board.and_then(|board| board.threads.as_ref()) {
+                Some(file) if file.count.get() < quota => {
+                    (file.count.get(), "as many as the board file says")
+                }
+                _ => (quota, "all cores are alike: one thread for each that this process may use"),
+            },
         };
         return Ok(Choice { cores: threads.into(), reason: reason.to_owned(), spilled: false });
     }

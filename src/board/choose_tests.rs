@@ -53,6 +53,16 @@ fn equal_cores_are_left_to_the_system() {
 }
 
 #[test]
+fn a_file_can_leave_equal_cores_to_others() {
+    let machine = machine(&[(A76, 2400, None); 4]);
+    let mut board = board("raspberry-pi-5").unwrap().clone();
+    board.threads.as_mut().unwrap().count = 3.try_into().unwrap();
+    assert_eq!(chosen(&machine, Some(&board), None, None), (3, String::new()));
+    assert_eq!(chosen(&machine, Some(&board), Some(4), None), (4, String::new()));
+    assert_eq!(choose(&machine, Some(&board), &Request::default(), 2).unwrap().cores.threads(), 2);
+}
+
+#[test]
 fn big_cores_come_first_and_clusters_are_mixed_only_when_asked() {
     for board in [None, board("rock-5b"), board("generic-aarch64")] {
         let machine = rk3588();

@@ -86,8 +86,8 @@ impl Report {
         let first = odd.iter().next()?;
         let governor = self.state.clocks.iter().find(|c| c.cpu == first)?.governor.clone()?;
         Some(format!(
-            "cores {odd} have the governor {governor}, so their clock follows the load: for steady times, `echo performance \
-             | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor`"
+            "cores {odd} follow the load (governor {governor}); for steady times: echo performance | sudo tee \
+             /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         ))
     }
 

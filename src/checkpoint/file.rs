@@ -77,13 +77,21 @@ impl TensorFile {
         &self.head
     }
 
-    /// Hands over each tensor's bytes, in the order of the data.
-    pub fn for_each(mut self, mut f: impl FnMut(Entry, Vec<u8>)) -> Result<(), CheckpointError> {
-        for entry in std::mem::take(&mut self.entries) {
-            let mut bytes = vec![0; entry.bytes as usize];
-            let io = |source| CheckpointError::Io { path: self.path.clone(), source };
-            self.file.read_exact(&mut bytes).map_err(io)?;
-            f(entry, bytes);
+    /// Hands over each tensor's bytes, in the order of the data; the next are read while `f` runs.
+    pub fn for_each(mut self, mut f: impl FnMut(Entry, Vec<u8>) + Send) -> Result<(), CheckpointError> {
+        let mut entries = std::mem::take(&mut self.entries).into_iter();
+        let mut read_next = || match entries.next() {
+            None => Ok(None),
+            Some(entry) => {
+                let mut bytes = vec![0; entry.bytes as usize];
+                let io = |source| CheckpointError::Io { path: self.path.clone(), source };
+                self.file.read_exact(&mut bytes).map_err(io)?;
+                Ok(Some((entry, bytes)))
+            }
+        };
+        let mut next = read_next()?;
+        while let Some((entry, bytes)) = next {
+            next = rayon::join(|| f(entry, bytes), &mut read_next).1?;
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let calibration = calibration(args.calibrate.as_deref(), args.size, &model.preprocess)?;
     let licence = licence_text(&model.source);
     let bars = Bars::default();
-    let mut model = quant::convert(model, precision, &calibration, licence, &bars)?;
+    let mut model = quant::convert(model, precision, &calibration, licence, backbone::isa(), &bars)?;
     bars.finish();
     file::write(&args.output, &mut model)?;
     if !model.report.meets_target {

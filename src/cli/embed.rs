@@ -4,14 +4,20 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use microraptor::engine::Session;
-use microraptor::input::{Image, expand};
+use microraptor::engine::{Features, Session};
+use microraptor::input::{Image, InputError, expand};
 use microraptor::output::check_writable;
-use microraptor::output::features::{About, FeatureSet, check_extension};
+use microraptor::output::features::{About, FeatureWriter, check_extension};
+use microraptor::vit::Size;
+use rayon::prelude::*;
 use serde_json::json;
 
 use super::args::EmbedArgs;
 use super::{backbone, progress};
+
+/// Images that a thread runs between two writes. More would keep more features in memory, fewer would let threads wait for
+/// each other more often.
+const PER_THREAD: usize = 2;
 
 /// Writes the features of images to a file.
 pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
@@ -22,41 +28,66 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let engine = backbone::open(&args.model)?;
     engine.check_size(args.size)?;
     let mut session = engine.session(cores)?;
-    let set = extract(&mut session, &images, args)?;
-    set.save(&args.output)?;
+    let (about, dim) = extract(&mut session, &images, args)?;
 
     let mut out = io::stdout().lock();
-    let About { rows, cols, .. } = set.about;
-    let (n, dim, output) = (images.len(), set.dim, args.output.display().to_string());
+    let About { rows, cols, .. } = about;
+    let (n, output) = (images.len(), args.output.display().to_string());
     if args.json {
-        let about = json!({"output": output, "images": n, "dim": dim, "rows": rows, "cols": cols,
-            "model": set.about.model, "sha256": set.about.sha256, "size": args.size.to_string()});
-        writeln!(out, "{about}")?;
+        let summary = json!({"output": output, "images": n, "dim": dim, "rows": rows, "cols": cols,
+            "model": about.model, "sha256": about.sha256, "size": args.size.to_string()});
+        writeln!(out, "{summary}")?;
     } else {
-        writeln!(
-            out,
-            "{output}: cls [{n}, {dim}], patch [{n}, {}, {dim}] of {}",
-            rows * cols,
-            set.about.model
-        )?;
+        writeln!(out, "{output}: cls [{n}, {dim}], patch [{n}, {}, {dim}] of {}", rows * cols, about.model)?;
     }
     Ok(())
 }
 
-fn extract(session: &mut Session, images: &[PathBuf], args: &EmbedArgs) -> anyhow::Result<FeatureSet> {
+/// Writes the features of `images`, and returns what the file says of itself and the width of a token.
+fn extract(session: &mut Session, images: &[PathBuf], args: &EmbedArgs) -> anyhow::Result<(About, usize)> {
     let mut about = About::new(session.engine().about(), args.size);
+    about.names = images.iter().map(|path| path.display().to_string()).collect();
     let preprocess = session.engine().about().preprocess;
-    let (mut cls, mut patch, mut dim) = (Vec::new(), Vec::new(), 0);
+    let (mut writer, mut dim) = (None, 0);
     let bar = progress::bar(images.len(), "embedding");
-    for path in images {
-        let pixels = Image::open(path)?.tensor(args.size, &preprocess);
-        let features = session.run(&pixels, args.size).with_context(|| path.display().to_string())?;
-        (about.rows, about.cols, dim) = (features.rows, features.cols, features.dim());
-        about.names.push(path.display().to_string());
-        cls.extend_from_slice(&features.cls);
-        patch.extend_from_slice(&features.patch);
-        bar.inc(1);
+    for paths in images.chunks(PER_THREAD * session.threads()) {
+        let open = |path: &PathBuf| Ok(Image::open(path)?.tensor(args.size, &preprocess));
+        let pixels: Vec<Result<Vec<f32>, InputError>> = paths.par_iter().map(open).collect();
+        let pixels = pixels.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for features in run_all(session, paths, &pixels, args.size)? {
+            if writer.is_none() {
+                (about.rows, about.cols, dim) = (features.rows, features.cols, features.dim());
+                writer = Some(FeatureWriter::create(&args.output, about.clone(), dim)?);
+            }
+            if let Some(writer) = &mut writer {
+                writer.push(&features)?;
+            }
+            bar.inc(1);
+        }
+    }
+    if let Some(writer) = writer {
+        writer.finish()?;
     }
     bar.finish_and_clear();
-    Ok(FeatureSet { about, cls, patch, dim })
+    Ok((about, dim))
+}
+
+/// The features of a few images: each on a thread of its own, unless that would leave threads idle.
+fn run_all(
+    session: &mut Session,
+    paths: &[PathBuf],
+    pixels: &[Vec<f32>],
+    size: Size,
+) -> anyhow::Result<Vec<Features>> {
+    if pixels.len() >= session.threads() {
+        let pixels: Vec<&[f32]> = pixels.iter().map(Vec::as_slice).collect();
+        // An error does not say of which image it is: one by one, below, it does.
+        if let Ok(features) = session.run_batch(&pixels, size) {
+            return Ok(features);
+        }
+    }
+    let one = |(path, pixels): (&PathBuf, &Vec<f32>)| {
+        session.run(pixels, size).cloned().with_context(|| path.display().to_string())
+    };
+    paths.iter().zip(pixels).map(one).collect()
 }

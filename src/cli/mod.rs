@@ -13,6 +13,7 @@ mod profile;
 mod progress;
 mod table;
 mod train;
+mod usage;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -26,7 +27,15 @@ const FAILURE: u8 = 2;
 
 /// Parses the arguments, runs the command, and turns an error into one line on standard error.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            report(&anyhow::anyhow!(usage::one_line(&error)));
+            return ExitCode::from(FAILURE);
+        }
+        // Help, or the version: on standard output, with success.
+        Err(error) => error.exit(),
+    };
     start_log(cli.verbose);
     if let Err(error) = backbone::choose_isa(cli.isa.as_deref()) {
         report(&error);

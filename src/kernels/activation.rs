@@ -1,48 +1,48 @@
-//! `2^x`, erf, GELU and SiLU by polynomials that are the same on every machine, without the platform's libm.
+//! `2^x`, GELU and SiLU by polynomials that are the same on every machine, without the platform's libm.
 
 use super::isa::per_isa;
 use super::quantise::ROUND;
 
 /// `2^x` for `x <= 0`, within 3e-7 relative; below -126 and for NaN it is `2^-126`.
 ///
-/// `x = n + f` with `|f| <= 1/2`; the degree-6 Taylor polynomial of `2^f` is off by at most
-/// `(ln 2 / 2)^7 / 7! = 1.2e-7`, and `n` is added to the exponent's bits.
+/// `x = n + f` with `|f| <= 1/2`; the polynomial is the minimax one of degree 5 for the relative error of `2^f` with
+/// `2^0 = 1` (9.2e-8, less than the Taylor polynomial of degree 6), and `n` is added to the exponent's bits.
 #[inline(always)]
 pub fn exp2(x: f32) -> f32 {
-    // (ln 2)^k / k!
-    const C: [f32; 6] =
-        [0.001_333_355_8, 0.009_618_129, 0.055_504_11, 0.240_226_5, std::f32::consts::LN_2, 1.0];
+    const C: [f32; 5] = [0.009_671_513, 0.055_507_336, 0.240_222_42, 0.693_147, 1.0];
     let x = x.max(-126.0);
     let shifted = x + ROUND;
     let f = x - (shifted - ROUND);
-    let mut p: f32 = 0.000_154_035_3;
+    let mut p: f32 = 0.001_326_472_7;
     for c in C {
         p = p.mul_add(f, c);
     }
     f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
-/// `erf(x)` with an absolute error below 5e-7: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26
-/// (1.5e-7) and f32 rounding.
+/// The normal distribution's `Phi(-|x|)`, with an absolute error below 4e-7.
+///
+/// `log2 Phi(-t)` is smooth, and an error in it counts little where `Phi` is small: the polynomial of degree 6 with
+/// `Phi(0) = 1/2`, fitted for the least absolute error of `Phi` on [0, 6], errs by 1.2e-7, and no division is needed.
+/// Past 6 it stays at `Phi(-6) = 1e-9`, within the same error.
 #[inline(always)]
-pub fn erf(x: f32) -> f32 {
-    const A: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6];
-    let a = x.abs();
-    let t = 1.0 / a.mul_add(0.327_591_1, 1.0);
-    let mut p = A[0];
-    for c in &A[1..] {
-        p = p.mul_add(t, *c);
+fn phi_of_minus(x: f32) -> f32 {
+    const C: [f32; 6] = [-0.000_647_757_26, 0.007_724_042, -0.052_926_738, -0.459_082_72, -1.151_116_8, -1.0];
+    let t = if x.abs() < 6.0 { x.abs() } else { 6.0 };
+    let mut p: f32 = 0.000_017_755_116;
+    for c in C {
+        p = p.mul_add(t, c);
     }
-    let y = (-p * t).mul_add(exp2(-(a * a) * std::f32::consts::LOG2_E), 1.0);
-    y.copysign(x)
+    exp2(p)
 }
 
 per_isa! {
-    /// Exact GELU of a row in place, `x / 2 (1 + erf(x / sqrt 2))` (arXiv 1606.08415), times `scale` (`[n]`, or empty for
-    /// ones). Absolute error below `5e-7 |x|` before the scale.
+    /// Exact GELU of a row in place, `x Phi(x)` (arXiv 1606.08415), times `scale` (`[n]`, or empty for ones). Absolute
+    /// error below `5e-7 |x|` before the scale.
     pub fn gelu_row(row: &mut [f32], scale: &[f32]) {
         for v in row.iter_mut() {
-            *v = 0.5 * *v * (1.0 + erf(*v * std::f32::consts::FRAC_1_SQRT_2));
+            let tail = phi_of_minus(*v);
+            *v *= if *v < 0.0 { tail } else { 1.0 - tail };
         }
         for (v, s) in row.iter_mut().zip(scale) {
             *v *= s;
@@ -104,13 +104,5 @@ mod tests {
 
     fn sweep() -> impl Iterator<Item = f32> {
         (-300_000..=300_000).map(|i| i as f32 * 3e-4)
-    }
-
-    #[test]
-    fn erf_keeps_its_bound() {
-        for x in sweep() {
-            let error = (f64::from(erf(x)) - libm::erf(f64::from(x))).abs();
-            assert!(error < 5e-7, "erf({x}): {error:e}");
-        }
     }
 }

@@ -8,6 +8,9 @@ use super::isa::per_isa;
 use super::quantise::Quant;
 use super::tile::{self, Epilogue, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, Sums, U8S8, for_tiles};
 
+/// Most inputs of an int8 layer: the largest sum, 255 * 127 * inputs, must fit an i32.
+pub const MAX_INPUTS: usize = 66_000;
+
 /// `y = x W^T + b`, packed for one instruction set.
 pub struct Linear {
     isa: Isa,
@@ -107,8 +110,7 @@ impl Linear {
     pub fn int8(isa: Isa, weight: &[i8], scales: &[f32], bias: &[f32]) -> Linear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert!(weight.len() == n * k && scales.len() == n);
-        // The largest sum, 255 * 127 * k, must fit an i32.
-        assert!(k <= 66_000, "{k} inputs would overflow a 32-bit sum");
+        assert!(k <= MAX_INPUTS, "{k} inputs would overflow a 32-bit sum");
         let row_sum = |row: &[i8]| row.iter().map(|&w| i32::from(w)).sum();
         let channels = Channels {
             scales: padded(scales.iter().copied()),

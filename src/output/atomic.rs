@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,16 @@ pub enum OutputError {
     /// A file name with an unknown ending.
     #[error("cannot write {0}: give a name that ends in .safetensors or .npz")]
     Extension(PathBuf),
+    /// More than the format holds.
+    #[error(
+        "cannot write {path}: {bytes} bytes of patch tokens, and .npz holds 4 GiB; give a name in .safetensors"
+    )]
+    TooLarge {
+        /// The file asked for.
+        path: PathBuf,
+        /// Bytes of its largest array.
+        bytes: u64,
+    },
     /// Permissions, or a read-only file system.
     #[error(
         "cannot write {path}: the folder {folder} is not writable ({source}); choose another place or change its permissions"
@@ -45,12 +55,54 @@ pub enum OutputError {
     },
 }
 
-/// Writes `path` through `write`, so that a reader, an error or a power cut never meets half a file.
+/// A file that takes its name when it is complete: a reader, an error or a power cut never meets half of it.
 ///
-/// The bytes go to a temporary file beside `path`, are synchronised to the disk, and are then renamed over `path`
-/// (replacing what was there). On any error the temporary file is removed and an older `path` stays as it was. The
-/// new file has the permissions of any new file (0666 less the umask on Unix); a symbolic link at `path` is replaced,
-/// not followed.
+/// The bytes go to a temporary file beside the path, are synchronised to the disk, and are then renamed over the path
+/// (replacing what was there). Dropped before [`AtomicFile::commit`], or on any error, the temporary file is removed and
+/// an older file stays as it was. The new file has the permissions of any new file (0666 less the umask on Unix); a
+/// symbolic link in its place is replaced, not followed.
+pub struct AtomicFile {
+    path: PathBuf,
+    writer: BufWriter<File>,
+    name: TempPath,
+}
+
+impl AtomicFile {
+    /// Begins a file that will be called `path`.
+    ///
+    /// # Errors
+    /// [`OutputError`] names the path and says what to do.
+    pub fn create(path: &Path) -> Result<AtomicFile, OutputError> {
+        let (file, name) = temporary_beside(path)?.into_parts();
+        Ok(AtomicFile { path: path.to_owned(), writer: BufWriter::new(file), name })
+    }
+
+    /// Writes through `write`, which may seek too.
+    ///
+    /// # Errors
+    /// An error from `write` arrives as [`OutputError::Io`].
+    pub fn write(
+        &mut self,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> Result<(), OutputError> {
+        write(&mut self.writer).map_err(|source| OutputError::new(&self.path, source))
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// [`OutputError`] names the path.
+    pub fn commit(self) -> Result<(), OutputError> {
+        let AtomicFile { path, writer, name } = self;
+        let failed = |source| OutputError::new(&path, source);
+        let file = writer.into_inner().map_err(|e| failed(e.into_error()))?;
+        file.sync_all().map_err(failed)?;
+        drop(file);
+        name.persist(&path).map_err(|e| failed(e.error))
+    }
+}
+
+/// Writes `path` through `write`, whole or not at all: an [`AtomicFile`] in one go.
 ///
 /// # Errors
 /// [`OutputError`] names the path and says what to do; an error from `write` arrives as [`OutputError::Io`].
@@ -58,15 +110,9 @@ pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), OutputError> {
-    let (file, name) = temporary_beside(path)?.into_parts();
-    let failed = |source| OutputError::new(path, source);
-    let mut writer = BufWriter::new(file);
-    let file = write(&mut writer)
-        .and_then(|()| writer.into_inner().map_err(io::IntoInnerError::into_error))
-        .map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    drop(file);
-    name.persist(path).map_err(|e| failed(e.error))
+    let mut file = AtomicFile::create(path)?;
+    file.write(write)?;
+    file.commit()
 }
 
 /// Finds out whether [`write_atomically`] could write `path`, before the work whose result is to go there.
@@ -75,6 +121,11 @@ pub fn write_atomically(
 /// As [`write_atomically`].
 pub fn check_writable(path: &Path) -> Result<(), OutputError> {
     temporary_beside(path).map(drop)
+}
+
+/// A file without a name on the disk of `path`, for what is to be in `path` later; it is gone when it is closed.
+pub(super) fn spool_beside(path: &Path) -> Result<File, OutputError> {
+    tempfile::tempfile_in(folder_of(path)).map_err(|source| OutputError::new(path, source))
 }
 
 /// A temporary file in the folder of `path`, which is removed when it is dropped.

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use ndarray::{ArrayView2, ArrayView3, aview1};
-use ndarray_npy::NpzWriter;
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
+use ndarray::{ArrayView2, aview1};
+use ndarray_npy::{NpzWriter, WriteNpyError, WriteNpyExt, WriteNpzError};
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensorError};
 use serde::Serialize;
 
-use super::{OutputError, write_atomically};
-use crate::vit::Size;
+use super::atomic::spool_beside;
+use super::{AtomicFile, OutputError};
+use crate::vit::{Features, Size};
 
 /// What a feature file says about itself: the JSON text under the metadata key `microraptor` of a safetensors file,
 /// and the bytes of the array `about` of an npz file.
@@ -53,62 +54,165 @@ impl About {
     }
 }
 
-/// Features of several images: row-major, `n = about.names.len()`.
-#[derive(Clone, Debug)]
-pub struct FeatureSet {
-    /// What they are of.
-    pub about: About,
-    /// `[n, dim]`
-    pub cls: Vec<f32>,
-    /// `[n, rows * cols, dim]`
-    pub patch: Vec<f32>,
-    /// Width of a token.
-    pub dim: usize,
+/// A feature file in the making: `cls [n, dim]`, `patch [n, rows * cols, dim]`, and what [`About`] says. Features go to the
+/// disk as they come; the bytes depend on the contents alone.
+pub struct FeatureWriter {
+    about: About,
+    dim: usize,
+    /// Images that have come so far.
+    count: usize,
+    file: AtomicFile,
+    form: Form,
 }
 
-impl FeatureSet {
-    /// Writes `path`: npz if its name ends in `.npz`, safetensors otherwise. The bytes depend on the contents alone.
+enum Form {
+    /// Where the two tensors begin.
+    Safetensors { cls: u64, patch: u64 },
+    /// An archive is written from front to back, and CLS comes first: patch tokens wait in a file of their own.
+    Npz { cls: Vec<f32>, patch: File },
+}
+
+impl FeatureWriter {
+    /// Begins `path`: npz if its name ends in `.npz`, safetensors otherwise. `about` is complete: `n = about.names.len()`
+    /// images will come, of tokens `dim` wide.
     ///
     /// # Errors
-    /// [`OutputError`] names the path; nothing is left behind.
-    pub fn save(&self, path: &Path) -> Result<(), OutputError> {
+    /// [`OutputError`] names the path.
+    pub fn create(path: &Path, about: About, dim: usize) -> Result<FeatureWriter, OutputError> {
         let npz = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
-        write_atomically(path, |file| if npz { self.write_npz(file) } else { self.write_safetensors(file) })
-    }
-
-    fn shapes(&self) -> ([usize; 2], [usize; 3]) {
-        let n = self.about.names.len();
-        ([n, self.dim], [n, self.about.rows * self.about.cols, self.dim])
-    }
-
-    fn about_json(&self) -> String {
-        serde_json::to_string(&self.about).expect("plain strings and numbers")
-    }
-
-    fn write_safetensors(&self, file: &mut BufWriter<File>) -> io::Result<()> {
-        let (cls_shape, patch_shape) = self.shapes();
-        let view = |shape: &[usize], data| {
-            TensorView::new(Dtype::F32, shape.to_vec(), data).map_err(io::Error::other)
+        let mut file = AtomicFile::create(path)?;
+        let (cls_bytes, patch_bytes) = sizes(&about, dim);
+        let form = if npz {
+            if patch_bytes > u64::from(u32::MAX) {
+                return Err(OutputError::TooLarge { path: path.to_owned(), bytes: patch_bytes });
+            }
+            Form::Npz { cls: Vec::new(), patch: spool_beside(path)? }
+        } else {
+            let mut cls = 0;
+            file.write(|file| {
+                let header = safetensors_header(&about, dim).map_err(io::Error::other)?;
+                cls = header.len() as u64;
+                file.write_all(&header)
+            })?;
+            Form::Safetensors { cls, patch: cls + cls_bytes }
         };
-        let tensors = [
-            ("cls", view(&cls_shape, bytes(&self.cls))?),
-            ("patch", view(&patch_shape, bytes(&self.patch))?),
-        ];
-        // One key: the crate writes the metadata in the order of a HashMap, which differs from run to run.
-        let metadata = HashMap::from([("microraptor".to_owned(), self.about_json())]);
-        let data = safetensors::serialize(tensors, Some(metadata)).map_err(io::Error::other)?;
-        file.write_all(&data)
+        Ok(FeatureWriter { about, dim, count: 0, file, form })
     }
 
-    fn write_npz(&self, file: &mut BufWriter<File>) -> io::Result<()> {
-        let (cls_shape, patch_shape) = self.shapes();
-        let cls = ArrayView2::from_shape(cls_shape, &self.cls).map_err(io::Error::other)?;
-        let patch = ArrayView3::from_shape(patch_shape, &self.patch).map_err(io::Error::other)?;
-        let mut npz = NpzWriter::new(file);
-        npz.add_array("cls", &cls).map_err(io::Error::other)?;
-        npz.add_array("patch", &patch).map_err(io::Error::other)?;
-        npz.add_array("about", &aview1(self.about_json().as_bytes())).map_err(io::Error::other)?;
-        npz.finish().map(|_| ()).map_err(io::Error::other)
+    /// Adds the next image's.
+    ///
+    /// # Errors
+    /// [`OutputError`] names the path.
+    ///
+    /// # Panics
+    /// When the features are not of the shape that was said, or more than that.
+    pub fn push(&mut self, features: &Features) -> Result<(), OutputError> {
+        let FeatureWriter { about, dim, count, file, form } = self;
+        let patches = about.rows * about.cols * *dim;
+        assert!(*count < about.names.len() && (features.cls.len(), features.patch.len()) == (*dim, patches));
+        let at =
+            |start: u64, length: usize| SeekFrom::Start(start + (*count * length * size_of::<f32>()) as u64);
+        file.write(|file| match form {
+            Form::Safetensors { cls, patch } => {
+                file.seek(at(*cls, *dim))?;
+                file.write_all(bytes(&features.cls))?;
+                file.seek(at(*patch, patches))?;
+                file.write_all(bytes(&features.patch))
+            }
+            Form::Npz { cls, patch } => {
+                cls.extend_from_slice(&features.cls);
+                patch.write_all(bytes(&features.patch))
+            }
+        })?;
+        *count += 1;
+        Ok(())
+    }
+
+    /// Completes the file and gives it its name; dropped without, nothing is left behind.
+    ///
+    /// # Errors
+    /// [`OutputError`] names the path.
+    ///
+    /// # Panics
+    /// When images are missing.
+    pub fn finish(self) -> Result<(), OutputError> {
+        let FeatureWriter { about, dim, count, mut file, form } = self;
+        assert_eq!(count, about.names.len());
+        if let Form::Npz { cls, mut patch } = form {
+            file.write(|file| {
+                patch.rewind()?;
+                let patch = Spooled { shape: [count, about.rows * about.cols, dim], file: patch };
+                write_npz(file, &about, dim, &cls, &patch).map_err(io::Error::other)
+            })?;
+        }
+        file.commit()
+    }
+}
+
+/// Bytes of `cls` and of `patch`.
+fn sizes(about: &About, dim: usize) -> (u64, u64) {
+    let cls = (about.names.len() * dim * size_of::<f32>()) as u64;
+    (cls, cls * (about.rows * about.cols) as u64)
+}
+
+fn about_json(about: &About) -> String {
+    serde_json::to_string(about).expect("plain strings and numbers")
+}
+
+/// All that comes before the data, as `safetensors::serialize` writes it.
+fn safetensors_header(about: &About, dim: usize) -> Result<Vec<u8>, SafeTensorError> {
+    let n = about.names.len();
+    let (cls, patch) = sizes(about, dim);
+    let (cls, end) = (cls as usize, (cls + patch) as usize);
+    let info = |shape, data_offsets| TensorInfo { dtype: Dtype::F32, shape, data_offsets };
+    let tensors = vec![
+        ("cls".to_owned(), info(vec![n, dim], (0, cls))),
+        ("patch".to_owned(), info(vec![n, about.rows * about.cols, dim], (cls, end))),
+    ];
+    // One key: the crate writes the metadata in the order of a HashMap, which differs from run to run.
+    let metadata = HashMap::from([("microraptor".to_owned(), about_json(about))]);
+    let metadata = Metadata::new(Some(metadata), tensors)?;
+    let mut header = vec![0; 8];
+    serde_json::to_writer(&mut header, &metadata)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let length = (header.len() - 8) as u64;
+    header[..8].copy_from_slice(&length.to_le_bytes());
+    Ok(header)
+}
+
+fn write_npz(
+    file: &mut BufWriter<File>,
+    about: &About,
+    dim: usize,
+    cls: &[f32],
+    patch: &Spooled,
+) -> Result<(), WriteNpzError> {
+    let cls = ArrayView2::from_shape((about.names.len(), dim), cls).expect("counted as they came");
+    let mut npz = NpzWriter::new(file);
+    npz.add_array("cls", &cls)?;
+    npz.add_array("patch", patch)?;
+    npz.add_array("about", &aview1(about_json(about).as_bytes()))?;
+    npz.finish().map(|_| ())
+}
+
+/// An array of f32 whose values are in a file.
+struct Spooled {
+    shape: [usize; 3],
+    file: File,
+}
+
+impl WriteNpyExt for Spooled {
+    /// Version 1.0 of the format (numpy.lib.format): the magic, the length of the header, the header, padded with spaces to
+    /// a multiple of 64 bytes.
+    fn write_npy<W: Write>(&self, mut writer: W) -> Result<(), WriteNpyError> {
+        let [n, patches, dim] = self.shape;
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {patches}, {dim})}}");
+        let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
+        writer.write_all(b"\x93NUMPY\x01\x00")?;
+        writer.write_all(&(length as u16).to_le_bytes())?;
+        writeln!(writer, "{header:<width$}", width = length - 1)?;
+        io::copy(&mut &self.file, &mut writer)?;
+        Ok(writer.flush()?)
     }
 }
 
@@ -118,11 +222,86 @@ fn bytes(values: &[f32]) -> &[u8] {
     bytemuck::cast_slice(values)
 }
 
-/// Refuses a file name that [`FeatureSet::save`] would not know what to do with.
+/// Refuses a file name that [`FeatureWriter`] would not know what to do with.
 ///
 /// # Errors
 /// [`OutputError::Extension`] names the path and the two endings.
 pub fn check_extension(path: &Path) -> Result<(), OutputError> {
     let known = |e: &OsStr| ["npz", "safetensors"].iter().any(|k| e.eq_ignore_ascii_case(k));
     if path.extension().is_some_and(known) { Ok(()) } else { Err(OutputError::Extension(path.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::ArrayView3;
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    const DIM: usize = 3;
+
+    fn about(n: usize) -> About {
+        About {
+            names: (0..n).map(|i| format!("{i}.png")).collect(),
+            model: "m".into(),
+            sha256: "ab".into(),
+            height: 4,
+            width: 6,
+            rows: 2,
+            cols: 3,
+            version: "0".into(),
+        }
+    }
+
+    fn features(i: usize) -> Features {
+        let values = |n: usize| (0..n).map(|j| (i * 100 + j) as f32).collect();
+        Features { cls: values(DIM), patch: values(6 * DIM), rows: 2, cols: 3 }
+    }
+
+    fn written(name: &str, n: usize) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let mut writer = FeatureWriter::create(&path, about(n), DIM).unwrap();
+        (0..n).for_each(|i| writer.push(&features(i)).unwrap());
+        writer.finish().unwrap();
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+        std::fs::read(path).unwrap()
+    }
+
+    /// Streamed or at once, the bytes are those of the formats' own libraries.
+    #[test]
+    fn the_bytes_are_those_of_the_libraries() {
+        // Eleven: the header's length then differs from one image's.
+        for n in [1, 11] {
+            let all: Vec<Features> = (0..n).map(features).collect();
+            let cls: Vec<f32> = all.iter().flat_map(|f| f.cls.clone()).collect();
+            let patch: Vec<f32> = all.iter().flat_map(|f| f.patch.clone()).collect();
+
+            let view = |shape, values| TensorView::new(Dtype::F32, shape, bytes(values)).unwrap();
+            let tensors = [("cls", view(vec![n, DIM], &cls)), ("patch", view(vec![n, 6, DIM], &patch))];
+            let metadata = HashMap::from([("microraptor".to_owned(), about_json(&about(n)))]);
+            assert!(written("f.safetensors", n) == safetensors::serialize(tensors, Some(metadata)).unwrap());
+
+            let mut file = io::Cursor::new(Vec::new());
+            let mut npz = NpzWriter::new(&mut file);
+            npz.add_array("cls", &ArrayView2::from_shape((n, DIM), &cls).unwrap()).unwrap();
+            npz.add_array("patch", &ArrayView3::from_shape((n, 6, DIM), &patch).unwrap()).unwrap();
+            npz.add_array("about", &aview1(about_json(&about(n)).as_bytes())).unwrap();
+            npz.finish().unwrap();
+            assert!(written("f.npz", n) == file.into_inner());
+        }
+    }
+
+    #[test]
+    fn half_a_file_is_no_file_and_too_much_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["f.safetensors", "f.npz"] {
+            let mut writer = FeatureWriter::create(&folder.path().join(name), about(2), DIM).unwrap();
+            writer.push(&features(0)).unwrap();
+        }
+        let wide = About { rows: 4096, cols: 4096, ..about(1) };
+        let error = FeatureWriter::create(&folder.path().join("f.npz"), wide, 1024).err().unwrap();
+        assert!(error.to_string().contains("f.npz: 68719476736 bytes"), "{error}");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    }
 }

@@ -3,4 +3,4 @@
 mod atomic;
 pub mod features;
 
-pub use atomic::{OutputError, check_writable, write_atomically};
+pub use atomic::{AtomicFile, OutputError, check_writable, write_atomically};

@@ -2,6 +2,7 @@
 
 use super::forward::round_rows;
 use super::gptq::integer;
+use crate::kernels::Isa;
 use crate::kernels::activation::exp2;
 use crate::kernels::attention::{Dims, probability_max};
 use crate::kernels::matmul::{Rhs, Shape, matmul};
@@ -17,13 +18,13 @@ pub(super) fn exact(qkv: &[f32], dims: Dims) -> Vec<f32> {
 
 /// The same in integers: queries and keys (less `key_centre`, `[dim]` or empty) rounded for each token, values for each
 /// channel, probabilities to steps of the row's largest.
-pub(super) fn rounded(qkv: &[f32], dims: Dims, key_centre: &[f32]) -> Vec<f32> {
+pub(super) fn rounded(isa: Isa, qkv: &[f32], dims: Dims, key_centre: &[f32]) -> Vec<f32> {
     let Dims { tokens, head_dim, .. } = dims;
     let round_head = |head: usize, q: &mut [f32], k: &mut [f32], v: &mut [f32]| {
         if let Some(centre) = key_centre.get(head * head_dim..(head + 1) * head_dim) {
             k.chunks_exact_mut(head_dim).for_each(|k| k.iter_mut().zip(centre).for_each(|(k, c)| *k -= c));
         }
-        round_rows(q, head_dim);
+        round_rows(isa, q, head_dim);
         k.chunks_exact_mut(head_dim).for_each(|row| {
             let largest = row.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
             row.iter_mut().for_each(|v| *v = step(*v, largest / KEY_MAX));

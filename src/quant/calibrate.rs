@@ -1,5 +1,7 @@
 //! What each block becomes in int8: its smoothing, its rounded weights at both integer levels, its mean key.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::forward::{DenseBlock, Forward, Site, check_finite};
@@ -7,7 +9,8 @@ use super::gptq::{self, Factor};
 use super::linalg::gram;
 use super::smooth::{self, Factors, Inputs, fold};
 use super::{Block, BlockPlan, INT7, INT8, Layer, Level, MlpLayers, Products, QuantError};
-use crate::vit::{self, Config, MlpWeights};
+use crate::kernels::Isa;
+use crate::vit::Config;
 
 /// Rows of a layer's input on which smoothing is chosen.
 const SAMPLE: usize = 256;
@@ -16,18 +19,21 @@ const SAMPLE: usize = 256;
 /// what heads read.
 const CLS_WEIGHT: f32 = 16.0;
 
-/// A block at every level.
+/// What makes of a block in f32 one at any level. The block itself is not in it: a second copy of every f32 weight would
+/// be a third of the converter's memory.
 pub(super) struct Candidates {
-    /// In f32, smoothing folded in.
-    pub smooth: Block,
+    factors: Factors,
+    key_centre: Vec<f32>,
     /// Rounded: qkv, proj, up and down, each at Int7 and at Int8; with SwiGLU `up` holds gate and up.
     rounded: [[Vec<Layer>; 2]; 4],
 }
 
 impl Candidates {
-    /// The block that `plan` describes.
-    pub fn at(&self, plan: &BlockPlan) -> Block {
-        let mut block = self.smooth.clone();
+    /// The block that `plan` describes, of the f32 block `reference`.
+    pub fn at(&self, reference: &Block, plan: &BlockPlan) -> Block {
+        let mut block = reference.clone();
+        fold(&mut block, &self.factors);
+        block.key_centre = self.key_centre.clone();
         let levels = plan.layers();
         let put = |layers: &mut [&mut Layer], which: usize| {
             for (i, layer) in layers.iter_mut().enumerate() {
@@ -67,50 +73,50 @@ struct Seen {
 }
 
 /// Runs the f32 block `reference` on the streams, which move on to its output, and works out its candidates.
-/// `weights` is the same block, LayerScale folded in.
 pub(super) fn candidates(
     forward: &Forward,
     config: &Config,
     index: usize,
     reference: &Block,
-    weights: &vit::Block,
     streams: &mut [Vec<f32>],
 ) -> Result<Candidates, QuantError> {
     let seen = observe(forward, config, index, reference, streams)?;
-    let mut weights = weights.clone();
     let (dim, hidden) = (config.dim, config.hidden);
-    let images = streams.len();
+    let (images, isa) = (streams.len(), forward.isa);
     let qkv = Layers { seen: seen.qkv, inputs: dim, images };
     let proj = Layers { seen: seen.proj, inputs: dim, images };
     let up = Layers { seen: seen.up, inputs: dim, images };
     let down = Layers { seen: seen.down, inputs: hidden, images };
-    let (up_weights, down_weight) = match &weights.mlp {
-        MlpWeights::Gelu { up, down } => (up.weight.clone(), &down.weight),
-        MlpWeights::SwiGlu { gate, up, down } => ([&gate.weight[..], &up.weight[..]].concat(), &down.weight),
+    let (up_weights, down_weight) = match &reference.mlp {
+        MlpLayers::Gelu { up, down } => (Cow::Borrowed(up.exact()), down.exact()),
+        MlpLayers::SwiGlu { gate, up, down } => {
+            (Cow::Owned([gate.exact(), up.exact()].concat()), down.exact())
+        }
     };
     let factors = Factors {
-        qkv: qkv.smoothing(&weights.qkv.weight),
-        proj: proj.smoothing(&weights.proj.weight),
-        up: up.smoothing(&up_weights),
-        down: down.smoothing(down_weight),
+        qkv: qkv.smoothing(isa, reference.qkv.exact()),
+        proj: proj.smoothing(isa, reference.proj.exact()),
+        up: up.smoothing(isa, &up_weights),
+        down: down.smoothing(isa, down_weight),
     };
-    let hidden_scale = fold(&mut weights, &factors);
+    drop(up_weights);
+    let mut smooth = reference.clone();
+    fold(&mut smooth, &factors);
     let rounded = [
-        qkv.rounded(&factors.qkv, &[&weights.qkv]),
-        proj.rounded(&factors.proj, &[&weights.proj]),
-        match &weights.mlp {
-            MlpWeights::Gelu { up: layer, .. } => up.rounded(&factors.up, &[layer]),
-            MlpWeights::SwiGlu { gate, up: layer, .. } => up.rounded(&factors.up, &[gate, layer]),
+        qkv.rounded(&factors.qkv, &[&smooth.qkv]),
+        proj.rounded(&factors.proj, &[&smooth.proj]),
+        match &smooth.mlp {
+            MlpLayers::Gelu { up: layer, .. } => up.rounded(&factors.up, &[layer]),
+            MlpLayers::SwiGlu { gate, up: layer, .. } => up.rounded(&factors.up, &[gate, layer]),
         },
-        match &weights.mlp {
-            MlpWeights::Gelu { down: layer, .. } | MlpWeights::SwiGlu { down: layer, .. } => {
+        match &smooth.mlp {
+            MlpLayers::Gelu { down: layer, .. } | MlpLayers::SwiGlu { down: layer, .. } => {
                 down.rounded(&factors.down, &[layer])
             }
         },
     ];
     let key_centre = key_centre(&seen.keys, dim, config.head_dim());
-    let smooth = Block { key_centre, hidden_scale, ..weights.into() };
-    Ok(Candidates { smooth, rounded })
+    Ok(Candidates { factors, key_centre, rounded })
 }
 
 /// Runs `reference` on each stream and gathers what its layers see, in the order of the images.
@@ -123,7 +129,7 @@ fn observe(
 ) -> Result<Seen, QuantError> {
     let dense = DenseBlock::of(reference);
     let dim = config.dim;
-    let each = streams
+    let mut each = streams
         .par_iter_mut()
         .enumerate()
         .map(|(image, x)| {
@@ -142,10 +148,10 @@ fn observe(
             Ok(seen)
         })
         .collect::<Result<Vec<_>, QuantError>>()?;
-    let gather = |site: Site| -> Vec<f32> {
-        let mut all = Vec::with_capacity(each.iter().map(|seen| seen[&site].len()).sum());
-        each.iter().for_each(|seen| all.extend_from_slice(&seen[&site]));
-        all
+    // What has been gathered of one site is freed before the next.
+    let mut gather = |site: Site| -> Vec<f32> {
+        let parts: Vec<Vec<f32>> = each.iter_mut().filter_map(|seen| seen.remove(&site)).collect();
+        parts.concat()
     };
     Ok(Seen {
         qkv: gather(Site::Qkv),
@@ -167,7 +173,7 @@ struct Layers {
 
 impl Layers {
     /// The smoothing of their input; `weight` is all their rows.
-    fn smoothing(&self, weight: &[f32]) -> Vec<f32> {
+    fn smoothing(&self, isa: Isa, weight: &[f32]) -> Vec<f32> {
         let k = self.inputs;
         let (mut largest, mut mean_square) = (vec![0.0_f32; k], vec![0.0_f32; k]);
         for row in self.seen.chunks_exact(k) {
@@ -182,11 +188,11 @@ impl Layers {
         let row = |i: usize| &self.seen[i * rows / count * k..][..k];
         let sample: Vec<f32> = (0..count).flat_map(|i| row(i).iter().copied()).collect();
         let inputs = Inputs { largest: &largest, mean_square: &mean_square, sample: &sample };
-        smooth::best(weight, &inputs, INT7)
+        smooth::best(isa, weight, &inputs, INT7)
     }
 
     /// `layers`, into which `factors` are folded already, at Int7 and at Int8.
-    fn rounded(mut self, factors: &[f32], layers: &[&vit::Linear]) -> [Vec<Layer>; 2] {
+    fn rounded(mut self, factors: &[f32], layers: &[&Layer]) -> [Vec<Layer>; 2] {
         let k = self.inputs;
         let image = self.seen.len() / self.images;
         for cls in self.seen.chunks_exact_mut(image).map(|image| &mut image[..k]) {
@@ -198,8 +204,8 @@ impl Layers {
         }
         let factor = Factor::new(&hessian, k);
         [INT7, INT8].map(|limit| {
-            let round = |layer: &&vit::Linear| Layer {
-                weight: gptq::round(&layer.weight, &factor, limit),
+            let round = |layer: &&Layer| Layer {
+                weight: gptq::round(layer.exact(), &factor, limit),
                 bias: layer.bias.clone(),
             };
             layers.iter().map(round).collect()

@@ -10,12 +10,15 @@ use super::file::{Licence, QuantModel, Source, TOOL};
 use super::forward::{DenseBlock, Forward, check_finite};
 use super::report::Cosines;
 use super::search::{self, Errors, Traces};
-use super::{Agreement, Layer, Matrix, MlpLayers, Network, Plan, Precision, QuantError, Report};
+use super::{
+    Agreement, BlockPlan, Layer, Matrix, MlpLayers, Network, Plan, Precision, Products, QuantError, Report,
+};
 use crate::checkpoint::{Model, Naming};
 use crate::encoder::{self, Encoder, Workspace};
 use crate::kernels::Isa;
+use crate::kernels::linear::MAX_INPUTS;
 use crate::kernels::pool::Pool;
-use crate::vit::{Config, Size, Weights};
+use crate::vit::{Config, Size};
 
 /// Images on which each unit is measured by itself.
 const SEARCH_IMAGES: usize = 4;
@@ -59,22 +62,27 @@ impl Progress for () {
     fn step(&self) {}
 }
 
-/// Converts `model` to `precision`, and measures on `calibration` what that cost. Work runs on the current rayon pool;
-/// the result does not depend on its size.
+/// Converts `model` to `precision`, and measures on `calibration` what that cost, with the kernels of `isa`. Work runs on
+/// the current rayon pool; the result depends neither on its size nor on `isa`.
 ///
 /// # Errors
-/// [`QuantError`]: no images, a size that does not suit the model, or a layer whose output is not finite.
+/// [`QuantError`]: no images, a layer too wide for integers, a size that does not suit the model, or a layer whose output is not finite.
 pub fn convert(
     model: Model,
     precision: Precision,
     calibration: &Calibration,
     licence_text: Option<String>,
+    isa: Isa,
     progress: &dyn Progress,
 ) -> Result<QuantModel, QuantError> {
     if calibration.images.is_empty() {
         return Err(QuantError::NoImages);
     }
     calibration.size.grid(model.config.patch)?;
+    let Config { hidden, .. } = model.config;
+    if precision == Precision::Int8 && hidden > MAX_INPUTS {
+        return Err(QuantError::TooWide { layer: "mlp.down", inputs: hidden });
+    }
     // Weights from a seed have the architecture of a card, and nothing of its weights.
     let licence = model.card.filter(|_| model.naming != Naming::Seeded).map(|card| Licence {
         name: card.licence.name.clone(),
@@ -87,14 +95,12 @@ pub fn convert(
         naming: model.naming.to_string(),
         untrained: model.naming == Naming::Seeded,
     };
-    let mut weights = model.weights;
-    weights.fold_layer_scale();
-    let reference = Network::from_weights(&model.config, weights.clone());
-    let yardstick = Yardstick::new(&reference, calibration)?;
+    let reference = Network::from_weights(&model.config, model.weights);
+    let yardstick = Yardstick::new(&reference, calibration, isa)?;
     let network = match precision {
         Precision::F32 => reference.clone(),
         Precision::Fp16 => half(&reference),
-        Precision::Int8 => int8(&yardstick, &weights, progress)?,
+        Precision::Int8 => int8(&yardstick, progress)?,
     };
     let report = yardstick.report(&network, progress)?;
     Ok(QuantModel {
@@ -113,7 +119,7 @@ pub fn convert(
 }
 
 /// The cheapest plan that keeps the accuracy aimed at, or, where none does, the one without integers.
-fn int8(yardstick: &Yardstick, weights: &Weights, progress: &dyn Progress) -> Result<Network, QuantError> {
+fn int8(yardstick: &Yardstick, progress: &dyn Progress) -> Result<Network, QuantError> {
     let Yardstick { reference, calibration, forward, .. } = yardstick;
     let config = &reference.config;
     let mut streams: Vec<Vec<f32>> =
@@ -126,9 +132,9 @@ fn int8(yardstick: &Yardstick, weights: &Weights, progress: &dyn Progress) -> Re
     let mut candidates = Vec::with_capacity(config.depth);
     progress.stage("rounding blocks", config.depth);
     let start = Instant::now();
-    for (i, (block, weights)) in reference.blocks.iter().zip(&weights.blocks).enumerate() {
+    for (i, block) in reference.blocks.iter().enumerate() {
         traces.streams.push(some(&streams));
-        candidates.push(calibrate::candidates(forward, config, i, block, weights, &mut streams)?);
+        candidates.push(calibrate::candidates(forward, config, i, block, &mut streams)?);
         progress.step();
     }
     traces.features = some(&streams).iter().map(|x| forward.norm(&reference.norm, x)).collect();
@@ -136,13 +142,20 @@ fn int8(yardstick: &Yardstick, weights: &Weights, progress: &dyn Progress) -> Re
     log::info!("rounded {} blocks in {:.1} s", config.depth, start.elapsed().as_secs_f64());
     let start = Instant::now();
     let mut budget = BUDGET;
-    let mut units = search::units(forward, reference, &candidates, &traces, &budget, progress);
+    let cheapest = BlockPlan { attention: Products::cheapest(config.head_dim()), ..search::CHEAPEST };
+    if cheapest.attention == Products::Float {
+        log::warn!(
+            "attention stays in float: a head has {} channels, and integers take a multiple of 4",
+            config.head_dim()
+        );
+    }
+    let mut units = search::units(forward, reference, &candidates, &traces, &cheapest, &budget, progress);
     log::info!("measured {} parts in {:.1} s", units.len(), start.elapsed().as_secs_f64());
     loop {
         let more = search::spend(&mut units, &budget);
-        let network = assemble(reference, &candidates, &search::plan(&units, config.depth));
+        log::info!("planned within {budget:?}");
+        let network = assemble(reference, &candidates, &search::plan(&units, config.depth, cheapest));
         let total = yardstick.total(&network)?;
-        log::info!("budget {budget:?}: {total:?}");
         if meets_target(&total) || !more {
             return Ok(network);
         }
@@ -169,6 +182,7 @@ fn meets_target(total: &Agreement) -> bool {
 fn assemble(reference: &Network, candidates: &[Candidates], plan: &Plan) -> Network {
     let mut patch = reference.patch.clone();
     half_layer(&mut patch);
+    let blocks = reference.blocks.iter().zip(candidates).zip(&plan.blocks);
     Network {
         config: reference.config,
         patch,
@@ -176,7 +190,7 @@ fn assemble(reference: &Network, candidates: &[Candidates], plan: &Plan) -> Netw
         registers: reference.registers.clone(),
         positions: reference.positions.clone(),
         rope_periods: reference.rope_periods.clone(),
-        blocks: candidates.iter().zip(&plan.blocks).map(|(block, plan)| block.at(plan)).collect(),
+        blocks: blocks.map(|((block, candidates), plan)| candidates.at(block, plan)).collect(),
         norm: reference.norm.clone(),
     }
 }
@@ -216,8 +230,12 @@ struct Yardstick<'a> {
 }
 
 impl<'a> Yardstick<'a> {
-    fn new(reference: &'a Network, calibration: &'a Calibration) -> Result<Yardstick<'a>, QuantError> {
-        let forward = Forward::new(reference, calibration.size)?;
+    fn new(
+        reference: &'a Network,
+        calibration: &'a Calibration,
+        isa: Isa,
+    ) -> Result<Yardstick<'a>, QuantError> {
+        let forward = Forward::new(reference, calibration.size, isa)?;
         let blocks: Vec<DenseBlock> = reference.blocks.iter().map(DenseBlock::of).collect();
         let features = |(image, pixels): (usize, &Vec<f32>)| {
             let mut x = forward.embed(reference, pixels);
@@ -235,7 +253,7 @@ impl<'a> Yardstick<'a> {
     /// The features of `network`, by the kernels that a device runs, against f32.
     fn total(&self, network: &Network) -> Result<Agreement, QuantError> {
         let Config { dim, .. } = network.config;
-        let encoder = Encoder::new(network, Isa::best());
+        let encoder = Encoder::new(network, self.forward.isa);
         let plan = encoder::Plan::new(&encoder, self.calibration.size, 1)?;
         let session = || {
             let pool = Pool::new(1).expect("a pool of the calling thread alone starts none");
@@ -251,32 +269,36 @@ impl<'a> Yardstick<'a> {
         };
         let images = self.calibration.images.par_iter().zip(&self.features).map(compare);
         let images = images.collect::<Result<Vec<_>, QuantError>>()?;
-        Ok(joined(&images).agreement())
+        let agreement = joined(&images).agreement();
+        log::info!("measured on {}: {agreement:?}", encoder.isa());
+        Ok(agreement)
     }
 
-    /// The residual stream of `network` after each block, through the final LayerNorm, against f32.
+    /// The residual stream of `network` after each block, through the final LayerNorm, against f32. One block of all
+    /// images after the other, so that only one is dequantised at a time.
     fn blocks(&self, network: &Network, progress: &dyn Progress) -> Vec<Agreement> {
         let Config { dim, depth, .. } = network.config;
         let (reference, forward) = (self.reference, &self.forward);
-        progress.stage("measuring", self.calibration.images.len());
-        let exact: Vec<DenseBlock> = reference.blocks.iter().map(DenseBlock::of).collect();
-        let rounded: Vec<DenseBlock> = network.blocks.iter().map(DenseBlock::of).collect();
-        let compare = |pixels: &Vec<f32>| {
-            let (mut a, mut b) = (forward.embed(reference, pixels), forward.embed(network, pixels));
-            let each = exact.iter().zip(&rounded).map(|(exact, rounded)| {
-                forward.block(exact, &mut a, &mut |_, _| {});
-                forward.block(rounded, &mut b, &mut |_, _| {});
-                let (a, b) = (forward.norm(&reference.norm, &a), forward.norm(&network.norm, &b));
+        progress.stage("measuring", depth);
+        let embed = |network: &Network| -> Vec<Vec<f32>> {
+            self.calibration.images.par_iter().map(|pixels| forward.embed(network, pixels)).collect()
+        };
+        let (mut exact, mut rounded) = (embed(reference), embed(network));
+        let compare = |(exact_block, rounded_block)| {
+            let (exact_block, rounded_block) = (DenseBlock::of(exact_block), DenseBlock::of(rounded_block));
+            let compare = |(a, b): (&mut Vec<f32>, &mut Vec<f32>)| {
+                forward.block(&exact_block, a, &mut |_, _| {});
+                forward.block(&rounded_block, b, &mut |_, _| {});
+                let (a, b) = (forward.norm(&reference.norm, a), forward.norm(&network.norm, b));
                 let mut cosines = Cosines::default();
                 cosines.add(&a, &b, dim, network.config.prefix());
                 cosines
-            });
-            let each: Vec<Cosines> = each.collect();
+            };
+            let images: Vec<Cosines> = exact.par_iter_mut().zip(&mut rounded).map(compare).collect();
             progress.step();
-            each
+            joined(&images).agreement()
         };
-        let images: Vec<Vec<Cosines>> = self.calibration.images.par_iter().map(compare).collect();
-        (0..depth).map(|i| joined(images.iter().map(|blocks| &blocks[i])).agreement()).collect()
+        reference.blocks.iter().zip(&network.blocks).map(compare).collect()
     }
 
     fn report(&self, network: &Network, progress: &dyn Progress) -> Result<Report, QuantError> {
@@ -298,4 +320,21 @@ fn joined<'a>(cosines: impl IntoIterator<Item = &'a Cosines>) -> Cosines {
         all.append(one);
         all
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_layers_that_integers_cannot_sum() {
+        let mut model = Model::seeded("deit-tiny", 1).unwrap();
+        model.config.hidden = MAX_INPUTS + 1;
+        let size = Size::square(32);
+        let calibration =
+            Calibration { from: "images".into(), images: vec![vec![0.0; 3 * size.area()]], size };
+        let error =
+            convert(model, Precision::Int8, &calibration, None, Isa::best(), &()).unwrap_err().to_string();
+        assert!(error.contains("66001 inputs") && error.contains("--precision fp16"), "{error}");
+    }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::checkpoint::CheckpointError;
 use crate::encoder::EncoderError;
+use crate::kernels::linear::MAX_INPUTS;
 use crate::output::OutputError;
 use crate::vit::{SizeError, WeightsError};
 
@@ -46,6 +47,11 @@ pub enum QuantError {
     /// The weights contradict their architecture.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// A layer has more inputs than the integer kernels can sum.
+    #[error(
+        "{layer} has {inputs} inputs, and in int8 a layer may have at most {MAX_INPUTS}; convert with --precision fp16"
+    )]
+    TooWide { layer: &'static str, inputs: usize },
     /// Nothing to calibrate on.
     #[error("no images to calibrate on; give at least one")]
     NoImages,

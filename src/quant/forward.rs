@@ -69,13 +69,13 @@ impl<'a> Dense<'a> {
     }
 
     /// `x W^T + b`, `x: [tokens, inputs]`.
-    fn run(&self, x: &[f32]) -> Vec<f32> {
+    fn run(&self, isa: Isa, x: &[f32]) -> Vec<f32> {
         let outputs = self.bias.len();
         let inputs = self.weight.len() / outputs;
         let mut out = vec![0.0; x.len() / inputs * outputs];
         if self.round_input {
             let mut rounded = x.to_vec();
-            round_rows(&mut rounded, inputs);
+            round_rows(isa, &mut rounded, inputs);
             matmul::linear(&rounded, &self.weight, self.bias, &mut out);
         } else {
             matmul::linear(x, &self.weight, self.bias, &mut out);
@@ -105,8 +105,7 @@ impl<'a> DenseBlock<'a> {
 }
 
 /// Rounds each row of `x`, `[rows, width]`, to 8 bits as the kernels do.
-pub(super) fn round_rows(x: &mut [f32], width: usize) {
-    let isa = Isa::best();
+pub(super) fn round_rows(isa: Isa, x: &mut [f32], width: usize) {
     let mut codes = vec![0; width];
     for row in x.chunks_exact_mut(width) {
         let Quant { scale, zero } = quantise::row(isa, row, &mut codes);
@@ -116,7 +115,7 @@ pub(super) fn round_rows(x: &mut [f32], width: usize) {
 
 /// What one input size fixes.
 pub(super) struct Forward {
-    isa: Isa,
+    pub isa: Isa,
     config: Config,
     rows: usize,
     cols: usize,
@@ -125,14 +124,14 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    pub fn new(network: &Network, size: Size) -> Result<Forward, SizeError> {
+    pub fn new(network: &Network, size: Size, isa: Isa) -> Result<Forward, SizeError> {
         let config = network.config;
         let (rows, cols) = size.grid(config.patch)?;
         let (rope, positions) = match config.positions {
             Positions::Rope => (Some(RopeTable::new(&network.rope_periods, rows, cols)), Vec::new()),
             Positions::Learned { .. } => (None, learned_positions(&config, &network.positions, size)?),
         };
-        Ok(Forward { isa: Isa::best(), config, rows, cols, rope, positions })
+        Ok(Forward { isa, config, rows, cols, rope, positions })
     }
 
     /// Pixels `[3, height, width]` to the residual stream `[tokens, dim]`.
@@ -143,7 +142,7 @@ impl Forward {
         patches::cut(pixels, self.rows, self.cols, patch, 0, &mut cut);
         let mut x = network.cls.clone();
         x.extend_from_slice(&network.registers);
-        x.extend(Dense::of(&network.patch).run(&cut));
+        x.extend(Dense::of(&network.patch).run(self.isa, &cut));
         if !self.positions.is_empty() {
             let (cls, grid) = self.positions.split_at(dim);
             add(&mut x[..dim], cls);
@@ -158,19 +157,19 @@ impl Forward {
         observe(Site::Qkv, &normed);
         let heads = self.attention(block, &normed, observe);
         observe(Site::Proj, &heads);
-        add(x, &block.proj.run(&heads));
+        add(x, &block.proj.run(self.isa, &heads));
 
         let normed = self.norm(block.norm2, x);
         observe(Site::Up, &normed);
         let (scale, width) = (block.hidden_scale, self.config.hidden);
         let (hidden, down) = match &block.mlp {
             DenseMlp::Gelu { up, down } => {
-                let mut hidden = up.run(&normed);
+                let mut hidden = up.run(self.isa, &normed);
                 hidden.chunks_exact_mut(width).for_each(|row| activation::gelu_row(self.isa, row, scale));
                 (hidden, down)
             }
             DenseMlp::SwiGlu { gate, up, down } => {
-                let (mut gate, up) = (gate.run(&normed), up.run(&normed));
+                let (mut gate, up) = (gate.run(self.isa, &normed), up.run(self.isa, &normed));
                 for (gate, up) in gate.chunks_exact_mut(width).zip(up.chunks_exact(width)) {
                     activation::silu_row(self.isa, gate, up, scale);
                 }
@@ -178,7 +177,7 @@ impl Forward {
             }
         };
         observe(Site::Down, &hidden);
-        add(x, &down.run(&hidden));
+        add(x, &down.run(self.isa, &hidden));
     }
 
     fn attention(
@@ -188,7 +187,7 @@ impl Forward {
         observe: &mut dyn FnMut(Site, &[f32]),
     ) -> Vec<f32> {
         let Config { dim, heads, .. } = self.config;
-        let mut qkv = block.qkv.run(normed);
+        let mut qkv = block.qkv.run(self.isa, normed);
         if let Some(RopeTable { cos, sin, half }) = &self.rope {
             let patches = qkv.chunks_exact_mut(3 * dim).skip(self.config.prefix());
             for ((row, cos), sin) in patches.zip(cos.chunks_exact(*half)).zip(sin.chunks_exact(*half)) {
@@ -199,7 +198,7 @@ impl Forward {
         observe(Site::Rotated, &qkv);
         let dims = Dims { tokens: normed.len() / dim, heads, head_dim: self.config.head_dim() };
         if block.int8_attention {
-            attention::rounded(&qkv, dims, block.key_centre)
+            attention::rounded(self.isa, &qkv, dims, block.key_centre)
         } else {
             attention::exact(&qkv, dims)
         }

@@ -118,6 +118,21 @@ pub struct Network {
     pub norm: Norm,
 }
 
+impl Layer {
+    /// The matrix of a layer of which nothing is rounded yet.
+    fn exact(&self) -> &[f32] {
+        let Matrix::F32(values) = &self.weight else { panic!("{NOT_F32}") };
+        values
+    }
+
+    fn exact_mut(&mut self) -> &mut Vec<f32> {
+        let Matrix::F32(values) = &mut self.weight else { panic!("{NOT_F32}") };
+        values
+    }
+}
+
+const NOT_F32: &str = "what is smoothed and rounded is in f32";
+
 impl From<vit::Linear> for Layer {
     fn from(layer: vit::Linear) -> Layer {
         Layer { weight: Matrix::F32(layer.weight), bias: layer.bias }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Block, Layer, Matrix, MlpLayers, Network};
+use crate::kernels::tile::{Numbers, U8S8};
 
 /// The largest magnitude of a weight at [`Level::Int7`]: the sum of two products with bytes, 2 * 255 * 63, fits i16.
 pub const INT7: i8 = 63;
@@ -92,6 +93,13 @@ impl Level {
             Level::Int8 => Some(INT8),
             Level::Fp16 | Level::F32 => None,
         }
+    }
+}
+
+impl Products {
+    /// The cheapest for heads of `head_dim` channels: in integers only whole groups of channels are multiplied.
+    pub fn cheapest(head_dim: usize) -> Products {
+        if head_dim.is_multiple_of(U8S8::GROUP) { Products::Int8 } else { Products::Float }
     }
 }
 

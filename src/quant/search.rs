@@ -93,21 +93,24 @@ pub(super) struct Traces {
     pub features: Vec<Vec<f32>>,
 }
 
-/// Measures units by themselves: each at its cheapest, and those of them at Int8 too for which that may matter to
-/// `budget`.
+/// Measures units by themselves: each at its `cheapest`, and those of them at Int8 too for which that may matter to
+/// `budget`. Where attention cannot be in integers it is no unit.
 pub(super) fn units(
     forward: &Forward,
     reference: &Network,
     candidates: &[Candidates],
     traces: &Traces,
+    cheapest: &BlockPlan,
     budget: &Errors,
     progress: &dyn Progress,
 ) -> Vec<Unit> {
     let config = &reference.config;
     let bench = Bench { forward, reference, candidates, traces };
     let tokens = traces.features[0].len() / config.dim;
-    let all: Vec<Task> =
-        (0..config.depth).flat_map(|block| PARTS.map(|part| (block, part, Level::Int7))).collect();
+    let fixed = |part: &Part| *part == Part::Attention && cheapest.attention == Products::Float;
+    let parts: Vec<Part> = PARTS.into_iter().filter(|part| !fixed(part)).collect();
+    let of_block = |block| parts.iter().map(move |&part| (block, part, Level::Int7));
+    let all: Vec<Task> = (0..config.depth).flat_map(of_block).collect();
     progress.stage("measuring parts", all.len());
     let unit = |((block, part, _), error): (Task, Errors)| {
         let macs = part.macs(config, tokens);
@@ -154,7 +157,7 @@ impl Bench<'_> {
         let measure = |&(block, part, level): &Task| {
             let mut plan = EXACT;
             set_level(&mut plan, part, level);
-            let changed = candidates[block].at(&plan);
+            let changed = candidates[block].at(&reference.blocks[block], &plan);
             let changed = DenseBlock::of(&changed);
             let mut mean = Errors::default();
             for (stream, features) in traces.streams[block].iter().zip(&traces.features) {
@@ -205,9 +208,9 @@ pub(super) fn spend(units: &mut [Unit], budget: &Errors) -> bool {
     }
 }
 
-/// The plan that the units have come to.
-pub(super) fn plan(units: &[Unit], depth: usize) -> Plan {
-    let mut blocks = vec![CHEAPEST; depth];
+/// The plan that the units have come to; what is no unit is as in `cheapest`.
+pub(super) fn plan(units: &[Unit], depth: usize, cheapest: BlockPlan) -> Plan {
+    let mut blocks = vec![cheapest; depth];
     for unit in units {
         set_level(&mut blocks[unit.block], unit.part, unit.choices[unit.chosen].level);
     }
@@ -284,7 +287,7 @@ mod tests {
         let levels = |budget: f64| {
             let mut units = units();
             let reached = spend(&mut units, &Errors { cls: budget, patches: budget });
-            let BlockPlan { qkv, proj, down, .. } = plan(&units, 1).blocks[0];
+            let BlockPlan { qkv, proj, down, .. } = plan(&units, 1, CHEAPEST).blocks[0];
             (reached, [qkv, proj, down])
         };
         use Level::{Fp16, Int7, Int8};

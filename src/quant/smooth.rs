@@ -5,8 +5,9 @@ use rayon::prelude::*;
 
 use super::forward::round_rows;
 use super::gptq::{nearest, scales};
-use crate::kernels::matmul;
-use crate::vit::{Block, MlpWeights, Norm};
+use super::{Block, Layer, Matrix, MlpLayers, NOT_F32};
+use crate::kernels::{Isa, matmul};
+use crate::vit::Norm;
 
 /// Exponents that are tried; without smoothing comes first, so that it wins a draw.
 const EXPONENTS: [Option<f32>; 5] = [None, Some(0.3), Some(0.5), Some(0.7), Some(0.85)];
@@ -23,9 +24,10 @@ pub(super) fn fold_norm(norm: &mut Norm, factors: &[f32]) {
 }
 
 /// Divides output channels from `first` on.
-pub(super) fn fold_outputs(layer: &mut crate::vit::Linear, first: usize, factors: &[f32]) {
-    let inputs = layer.weight.len() / layer.bias.len();
-    let rows = layer.weight.chunks_exact_mut(inputs).zip(&mut layer.bias).skip(first);
+pub(super) fn fold_outputs(layer: &mut Layer, first: usize, factors: &[f32]) {
+    let Layer { weight: Matrix::F32(weight), bias } = layer else { panic!("{NOT_F32}") };
+    let inputs = weight.len() / bias.len();
+    let rows = weight.chunks_exact_mut(inputs).zip(bias).skip(first);
     for ((row, bias), s) in rows.zip(factors) {
         row.iter_mut().for_each(|w| *w /= s);
         *bias /= s;
@@ -48,28 +50,26 @@ pub(super) struct Factors {
     pub down: Vec<f32>,
 }
 
-/// Folds `factors` into `block`, whose LayerScale is folded already; returns the block's hidden scale, empty with
-/// SwiGLU. The block computes what it did before, to rounding.
-pub(super) fn fold(block: &mut Block, factors: &Factors) -> Vec<f32> {
+/// Folds `factors` into `block`, in f32, which computes what it did before, to rounding.
+pub(super) fn fold(block: &mut Block, factors: &Factors) {
     let dim = block.proj.bias.len();
     fold_norm(&mut block.norm1, &factors.qkv);
-    fold_inputs(&mut block.qkv.weight, &factors.qkv);
+    fold_inputs(block.qkv.exact_mut(), &factors.qkv);
     // Attention mixes tokens, not channels: a factor on a value's channel comes out on the same channel.
     fold_outputs(&mut block.qkv, 2 * dim, &factors.proj);
-    fold_inputs(&mut block.proj.weight, &factors.proj);
+    fold_inputs(block.proj.exact_mut(), &factors.proj);
     fold_norm(&mut block.norm2, &factors.up);
     match &mut block.mlp {
-        MlpWeights::Gelu { up, down } => {
-            fold_inputs(&mut up.weight, &factors.up);
-            fold_inputs(&mut down.weight, &factors.down);
-            factors.down.iter().map(|s| 1.0 / s).collect()
+        MlpLayers::Gelu { up, down } => {
+            fold_inputs(up.exact_mut(), &factors.up);
+            fold_inputs(down.exact_mut(), &factors.down);
+            block.hidden_scale = factors.down.iter().map(|s| 1.0 / s).collect();
         }
-        MlpWeights::SwiGlu { gate, up, down } => {
-            fold_inputs(&mut gate.weight, &factors.up);
-            fold_inputs(&mut up.weight, &factors.up);
+        MlpLayers::SwiGlu { gate, up, down } => {
+            fold_inputs(gate.exact_mut(), &factors.up);
+            fold_inputs(up.exact_mut(), &factors.up);
             fold_outputs(up, 0, &factors.down);
-            fold_inputs(&mut down.weight, &factors.down);
-            Vec::new()
+            fold_inputs(down.exact_mut(), &factors.down);
         }
     }
 }
@@ -86,7 +86,7 @@ pub(super) struct Inputs<'a> {
 
 /// The factors for a layer of `weight`, `[outputs, inputs]`, with which its outputs on the sample err least once both
 /// inputs and weights are rounded, weights to `-limit..=limit`.
-pub(super) fn best(weight: &[f32], inputs: &Inputs, limit: i8) -> Vec<f32> {
+pub(super) fn best(isa: Isa, weight: &[f32], inputs: &Inputs, limit: i8) -> Vec<f32> {
     let k = inputs.largest.len();
     let largest_weight = weight.chunks_exact(k).fold(vec![0.0_f32; k], |mut max, row| {
         max.iter_mut().zip(row).for_each(|(m, w)| *m = m.max(w.abs()));
@@ -100,7 +100,7 @@ pub(super) fn best(weight: &[f32], inputs: &Inputs, limit: i8) -> Vec<f32> {
         .par_iter()
         .map(|exponent| {
             let factors = exponent.map_or(vec![1.0; k], |a| factors(inputs.largest, &largest_weight, a));
-            (rounding_error(weight, inputs, &factors, limit, &exact), factors)
+            (rounding_error(isa, weight, inputs, &factors, limit, &exact), factors)
         })
         .collect();
     let best = tried.into_iter().reduce(|best, next| if next.0 < best.0 { next } else { best });
@@ -121,11 +121,18 @@ fn factors(largest: &[f32], weight: &[f32], a: f32) -> Vec<f32> {
 }
 
 /// Mean over the sample of the squared relative error of a row of outputs.
-fn rounding_error(weight: &[f32], inputs: &Inputs, factors: &[f32], limit: i8, exact: &[f32]) -> f64 {
+fn rounding_error(
+    isa: Isa,
+    weight: &[f32],
+    inputs: &Inputs,
+    factors: &[f32],
+    limit: i8,
+    exact: &[f32],
+) -> f64 {
     let k = factors.len();
     let mut x = inputs.sample.to_vec();
     x.chunks_exact_mut(k).for_each(|row| row.iter_mut().zip(factors).for_each(|(x, s)| *x /= s));
-    round_rows(&mut x, k);
+    round_rows(isa, &mut x, k);
     let mut w = weight.to_vec();
     fold_inputs(&mut w, factors);
     let diagonal: Vec<f32> = inputs.mean_square.iter().zip(factors).map(|(m, s)| m / (s * s)).collect();
@@ -147,8 +154,8 @@ fn rounding_error(weight: &[f32], inputs: &Inputs, factors: &[f32], limit: i8, e
 
 #[cfg(test)]
 mod tests {
+    use super::super::Network;
     use super::super::forward::{DenseBlock, Forward};
-    use super::super::{Block as Rounded, MlpLayers, Network};
     use super::*;
     use crate::vit::{Config, Mlp, Positions, Size, forward, seeded_weights};
 
@@ -190,25 +197,20 @@ mod tests {
                 block.scale1 = uneven(config.dim, i + 6);
             }
             let expected = forward(&config, &weights, &pixels, size).unwrap().output;
-            weights.fold_layer_scale();
-            let mut scales = Vec::new();
-            for (i, block) in weights.blocks.iter_mut().enumerate() {
+            let mut network = Network::from_weights(&config, weights);
+            for (i, block) in network.blocks.iter_mut().enumerate() {
                 let factors = Factors {
                     qkv: uneven(config.dim, 10 * i),
                     proj: uneven(config.dim, 10 * i + 1),
                     up: uneven(config.dim, 10 * i + 2),
                     down: uneven(config.hidden, 10 * i + 3),
                 };
-                scales.push(fold(block, &factors));
+                fold(block, &factors);
+                assert_eq!(block.hidden_scale.is_empty(), mlp == Mlp::SwiGlu);
             }
-            let mut network = Network::from_weights(&Config { layer_scale: false, ..config }, weights);
-            for (block, scale) in network.blocks.iter_mut().zip(scales) {
-                assert_eq!(scale.is_empty(), matches!(block.mlp, MlpLayers::SwiGlu { .. }));
-                block.hidden_scale = scale;
-            }
-            let ours = Forward::new(&network, size).unwrap();
+            let ours = Forward::new(&network, size, Isa::best()).unwrap();
             let mut x = ours.embed(&network, &pixels);
-            let run = |block: &Rounded, x: &mut [f32]| ours.block(&DenseBlock::of(block), x, &mut |_, _| {});
+            let run = |block: &Block, x: &mut [f32]| ours.block(&DenseBlock::of(block), x, &mut |_, _| {});
             network.blocks.iter().for_each(|block| run(block, &mut x));
             for (a, b) in ours.norm(&network.norm, &x).iter().zip(&expected) {
                 // Three blocks of sums of 24 terms, features around 1: a few hundred roundings of 6e-8.
@@ -233,8 +235,8 @@ mod tests {
             let seen = Inputs { largest: &largest, mean_square: &mean_square, sample: x };
             let mut exact = vec![0.0; rows * outputs];
             matmul::accumulate(x, w, outputs, &mut exact);
-            let error = |factors: &[f32]| rounding_error(w, &seen, factors, 63, &exact);
-            (error(&best(w, &seen, 63)), error(&vec![1.0; inputs]))
+            let error = |factors: &[f32]| rounding_error(Isa::best(), w, &seen, factors, 63, &exact);
+            (error(&best(Isa::best(), w, &seen, 63)), error(&vec![1.0; inputs]))
         };
         let (before, _) = rounded(&x, &w);
         for (c, factor) in [(3, 50.0), (17, 20.0)] {

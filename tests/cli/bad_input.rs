@@ -120,6 +120,37 @@ fn bad_images() {
 }
 
 #[test]
+fn arguments_that_do_not_parse() {
+    let help = "; see 'microraptor embed --help'";
+    let message = failure(&[&"embed", &tiny_model(), &"--foo"]);
+    assert_eq!(
+        message,
+        format!("unexpected argument '--foo' found; tip: to pass '--foo' as a value, use '-- --foo'{help}")
+    );
+    let message =
+        failure(&[&"embed", &"--isa", &"scalar", &tiny_model(), &"a.png", &"-o", &"f.npz", &"--size", &"0"]);
+    assert!(message.starts_with("invalid value '0' for '--size <R>': size 0 is out of range"), "{message}");
+    assert!(message.ends_with(help), "{message}");
+    assert_eq!(
+        failure(&[&"embed"]),
+        format!(
+            "the following required arguments were not provided: --output <FILE>, <MODEL>, <IMAGES>...{help}"
+        )
+    );
+    let message = failure(&[&"convert", &tiny_model(), &"-o", &"m", &"--precision", &"int9"]);
+    for part in ["'int9'", "[possible values: int8, fp16, f32]; tip: ", "; see 'microraptor convert --help'"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+    let message = failure(&[&"embedd"]);
+    assert!(message.contains("'embedd'") && message.contains("'embed'"), "{message}");
+    assert!(message.ends_with("; see 'microraptor --help'"), "{message}");
+    for (flag, text) in [("--help", "Usage: microraptor"), ("--version", "microraptor 0.")] {
+        assert!(super::common::success(&[&flag]).contains(text));
+    }
+}
+
+#[test]
 fn size_that_is_not_a_multiple_of_the_patch() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("f.safetensors");

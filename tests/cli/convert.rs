@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::common::{failure, golden, listing, success, tiny_model, write_dataset};
+use super::common::{failure, golden, listing, microraptor, success, tiny_model, write_dataset};
 use microraptor::quant::{Level, Matrix, Precision, file};
 use serde_json::Value;
 use tempfile::tempdir;
@@ -70,6 +70,28 @@ fn the_bytes_depend_on_nothing_but_the_input() {
 }
 
 #[test]
+fn measures_on_the_instruction_set_asked_for() {
+    let folder = tempdir().unwrap();
+    let (best, scalar) = (folder.path().join("best.safetensors"), folder.path().join("scalar.safetensors"));
+    convert(&tiny_model(), &best, "int8", "2");
+    let output = microraptor(&[
+        &"--isa",
+        &"scalar",
+        &"-v",
+        &"convert",
+        &tiny_model(),
+        &"-o",
+        &scalar,
+        &"--size",
+        &"32",
+    ]);
+    let log = String::from_utf8(output.stderr).unwrap();
+    let measured: Vec<&str> = log.lines().filter(|line| line.contains("measured on")).collect();
+    assert!(!measured.is_empty() && measured.iter().all(|line| line.contains("on scalar:")), "{log}");
+    assert!(fs::read(&best).unwrap() == fs::read(&scalar).unwrap());
+}
+
+#[test]
 fn calibrates_on_images_and_prints_a_table() {
     let folder = tempdir().unwrap();
     let (data, file) = (folder.path().join("data"), folder.path().join("m.safetensors"));
@@ -79,6 +101,28 @@ fn calibrates_on_images_and_prints_a_table() {
     for word in ["block", "qkv", "int7", "features", "plan", "made from", "MB"] {
         assert!(text.contains(word), "{word}: {text}");
     }
+}
+
+/// Heads of two channels, which the integer kernels do not take.
+#[test]
+fn attention_of_odd_heads_stays_in_float() {
+    let folder = tempdir().unwrap();
+    let (model, file) = (folder.path().join("odd"), folder.path().join("m.safetensors"));
+    fs::create_dir(&model).unwrap();
+    let source = golden("vit/timm_vit");
+    fs::copy(source.join("model.safetensors"), model.join("model.safetensors")).unwrap();
+    let config = fs::read_to_string(source.join("config.json")).unwrap();
+    let odd = config.replace("\"num_heads\": 2", "\"num_heads\": 16");
+    assert_ne!(odd, config);
+    fs::write(model.join("config.json"), odd).unwrap();
+
+    let about = convert(&model, &file, "int8", "2");
+    for block in about["plan"]["blocks"].as_array().unwrap() {
+        assert_eq!(block["attention"], "float");
+        assert!(block["qkv"].as_str().unwrap().starts_with("int"), "{block}");
+    }
+    let features = folder.path().join("f.npz");
+    success(&[&"embed", &file, &golden("pixels_rgb8.png"), &"-o", &features, &"--size", &"32"]);
 }
 
 /// Tries to convert: the message, after a look that nothing was written.

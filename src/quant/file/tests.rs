@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::kernels::linear::MAX_INPUTS;
 use crate::quant::*;
 use crate::vit::{Config, Mlp, Positions, Size, seeded_weights};
 
@@ -28,15 +29,17 @@ fn cosine() -> Agreement {
     Agreement { cls: cosine, patches: cosine }
 }
 
+/// Puts integers that mean nothing in the place of fp16 weights.
+fn int8(layer: &mut Layer, limit: i8) {
+    let Matrix::F16(values) = &layer.weight else { unreachable!() };
+    let (outputs, n) = (layer.bias.len(), values.len());
+    let values = (0..n).map(|i| (i % (2 * limit as usize + 1)) as i8 - limit).map(|v| v.max(-limit));
+    layer.weight = Matrix::Int8 { values: values.collect(), scales: vec![0.01; outputs] };
+}
+
 /// A model of `config` with a matrix of each kind.
 fn model(config: &Config) -> QuantModel {
     let mut network = convert::half(&Network::from_weights(config, seeded_weights(config, 3)));
-    let int8 = |layer: &mut Layer, limit: i8| {
-        let Matrix::F16(values) = &layer.weight else { unreachable!() };
-        let (outputs, n) = (layer.bias.len(), values.len());
-        let values = (0..n).map(|i| (i % (2 * limit as usize + 1)) as i8 - limit).map(|v| v.max(-limit));
-        layer.weight = Matrix::Int8 { values: values.collect(), scales: vec![0.01; outputs] };
-    };
     let block = &mut network.blocks[1];
     int8(&mut block.qkv, INT7);
     block.int8_attention = true;
@@ -165,6 +168,31 @@ fn names_the_tensor_that_is_wrong() {
     assert!(message.contains("plan") && message.contains("1 blocks"), "{message}");
     let message = refusal(|m| m.network.config.heads = 3);
     assert!(message.contains("architecture"), "{message}");
+}
+
+#[test]
+fn refuses_what_the_integer_kernels_cannot_run() {
+    let learned = Positions::Learned { rows: 2, cols: 3 };
+    let narrow_heads = Config { dim: 12, ..tiny(Mlp::Gelu, 0, learned) };
+    let wide = Config { hidden: MAX_INPUTS + 1, ..tiny(Mlp::Gelu, 0, learned) };
+    let message = |config: &Config, change: &dyn Fn(&mut QuantModel)| {
+        let mut model = model(config);
+        change(&mut model);
+        let (_folder, path, _) = written(&mut model);
+        read(&path).err().map(|e| e.to_string())
+    };
+    let refused = message(&narrow_heads, &|_| {}).expect("heads of 6 channels in integers");
+    assert!(refused.contains("m.safetensors: the plan") && refused.contains("not 6"), "{refused}");
+    assert_eq!(message(&narrow_heads, &|m| m.plan.blocks[1].attention = Products::Float), None);
+
+    assert_eq!(message(&wide, &|_| {}), None, "down is in fp16");
+    let refused = message(&wide, &|m| {
+        let MlpLayers::Gelu { down, .. } = &mut m.network.blocks[1].mlp else { unreachable!() };
+        int8(down, INT7);
+        m.plan = Plan::of(&m.network);
+    });
+    let refused = refused.expect("too many inputs for a sum of 32 bits");
+    assert!(refused.contains("blocks.1.mlp.down.weight has 66001 inputs"), "{refused}");
 }
 
 #[test]

@@ -114,16 +114,20 @@ impl Threads {
     /// The threads and cores asked for, or the machine's best. Work outside a session (digests, fits) gets the same.
     pub fn cores(&self) -> anyhow::Result<Cores> {
         let cores = self.placement.choose(&[self.threads])?.remove(0);
-        let count = cores.threads().clamp(1, MAX_THREADS);
-        let kept = cores.clone();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(count).start_handler(move |_| {
-            // The session reports cores that cannot be had.
-            let _ = kept.pin();
-        });
-        // An error means that the pool runs already; 0 or too many is refused where the session is made.
-        let _ = pool.build_global();
+        start_pool(&cores);
         Ok(cores)
     }
+}
+
+/// Starts the threads for work outside a session: digests, packing, fits.
+pub fn start_pool(cores: &Cores) {
+    let (count, kept) = (cores.threads().clamp(1, MAX_THREADS), cores.clone());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count).start_handler(move |_| {
+        // The session reports cores that cannot be had.
+        let _ = kept.pin();
+    });
+    // An error means that the pool runs already; 0 or too many is refused where the session is made.
+    let _ = pool.build_global();
 }
 
 /// Cores that this process may use.

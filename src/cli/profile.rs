@@ -8,7 +8,7 @@ use anyhow::bail;
 use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::profile::{self, Budget, Environment, Options, Results, Row, SCHEMA};
 
-use super::args::ProfileArgs;
+use super::args::{ProfileArgs, start_pool};
 use super::models::giga;
 use super::table::{render, table};
 use super::{backbone, progress};
@@ -76,6 +76,7 @@ fn options(args: &ProfileArgs) -> anyhow::Result<Options> {
         bail!("--seconds {}: give 0 to 3600", args.seconds);
     }
     let best = args.placement.choose(&[None])?.remove(0);
+    start_pool(&best);
     let mut threads: Vec<Option<usize>> = args.threads.iter().copied().map(Some).collect();
     if threads.is_empty() {
         threads = vec![Some(1), Some(best.threads())];

@@ -1,5 +1,6 @@
-//! Cards are embedded from `models/`: a new one must rebuild the crate.
+//! Cards and boards are embedded from `models/` and `boards/`: a new one must rebuild the crate.
 
 fn main() {
     println!("cargo:rerun-if-changed=models");
+    println!("cargo:rerun-if-changed=boards");
 }

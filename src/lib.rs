@@ -1,9 +1,10 @@
 //! Microraptor: frozen DINOv3 features and light probe heads on the machine beside the patient.
 //!
 //! The layers, each ignorant of those after it: [`kernels`], [`vit`], [`checkpoint`], [`quant`], [`encoder`], `graph`, [`engine`],
-//! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary.
+//! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary. [`board`] stands beside them.
 //! `docs/architecture.md` tells how they fit together.
 
+pub mod board;
 pub mod checkpoint;
 pub mod encoder;
 pub mod engine;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use microraptor::board::{Board, Choice, Cores, CpuList, Machine, Request, Root, choose, recognise};
 use microraptor::engine::MAX_THREADS;
 use microraptor::vit::Size;
 
@@ -52,26 +53,81 @@ pub enum Command {
     Predict(PredictArgs),
     /// Measure a head on labelled images.
     Evaluate(EvaluateArgs),
+    /// Say what this board is beside what its file says: cores, clocks, throttling, temperatures, power.
+    Board(BoardArgs),
     /// Measure latency, and accuracy beside it, across input sizes and thread counts.
     Profile(ProfileArgs),
 }
 
-/// Threads to run on.
-#[derive(Clone, Copy, Debug, Args)]
+/// Cores to run on.
+#[derive(Clone, Debug, Args)]
+pub struct Placement {
+    /// Keep to these cores: 4-7, or 0,2 [default: the board's fast ones, where not all are alike]
+    #[arg(long, value_name = "LIST")]
+    pub cores: Option<CpuList>,
+    /// Take this machine for a board: a name from `microraptor board --list`, or a file of your own
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    pub board: Option<String>,
+}
+
+impl Placement {
+    /// The board asked for.
+    pub fn board(&self) -> anyhow::Result<Option<Board>> {
+        Ok(self.board.as_deref().map(Board::named).transpose()?)
+    }
+
+    /// Threads and cores of this machine for each number of threads; None is the default number.
+    pub fn choose(&self, threads: &[Option<usize>]) -> anyhow::Result<Vec<Cores>> {
+        let machine = Machine::read(&Root::live());
+        let board = match self.board()? {
+            Some(board) => Some(board),
+            None => recognise(&machine).map(|recognised| recognised.board),
+        };
+        let cores = |&threads: &Option<usize>| {
+            let request = Request { threads, cpus: self.cores.clone() };
+            let Choice { cores, reason, spilled } =
+                choose(&machine, board.as_ref(), &request, available_threads())?;
+            let level = if spilled { log::Level::Warn } else { log::Level::Info };
+            let on = if cores.cpus().is_empty() {
+                "any core".to_owned()
+            } else {
+                format!("cores {}", cores.cpus())
+            };
+            log::log!(level, "threads: {} on {on}: {reason}", cores.threads());
+            Ok(cores)
+        };
+        threads.iter().map(cores).collect()
+    }
+}
+
+/// Threads and cores to run on.
+#[derive(Clone, Debug, Args)]
 pub struct Threads {
-    /// Threads [default: one for each core that this process may use]
+    /// Threads [default: one for each core that this process may use; of clusters, those of the fast one]
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub placement: Placement,
 }
 
 impl Threads {
-    /// The number asked for, or that of the machine. Work outside a session (digests, fits) gets as many.
-    pub fn count(self) -> usize {
-        let count = self.threads.unwrap_or_else(available_threads);
-        // An error means that the pool runs already; 0 or too many is refused where the session is made.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(count.clamp(1, MAX_THREADS)).build_global();
-        count
+    /// The threads and cores asked for, or the machine's best. Work outside a session (digests, fits) gets the same.
+    pub fn cores(&self) -> anyhow::Result<Cores> {
+        let cores = self.placement.choose(&[self.threads])?.remove(0);
+        start_pool(&cores);
+        Ok(cores)
     }
+}
+
+/// Starts the threads for work outside a session: digests, packing, fits.
+pub fn start_pool(cores: &Cores) {
+    let (count, kept) = (cores.threads().clamp(1, MAX_THREADS), cores.clone());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count).start_handler(move |_| {
+        // The session reports cores that cannot be had.
+        let _ = kept.pin();
+    });
+    // An error means that the pool runs already; 0 or too many is refused where the session is made.
+    let _ = pool.build_global();
 }
 
 /// Cores that this process may use.
@@ -309,6 +365,21 @@ pub struct EvaluateArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct BoardArgs {
+    /// List the boards that the program knows
+    #[arg(long)]
+    pub list: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Read proc and sys below this folder, not this machine's
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    #[command(flatten)]
+    pub threads: Threads,
+}
+
+#[derive(Debug, Args)]
 pub struct ProfileArgs {
     /// Models to compare [default: untrained:dinov3-vits16]
     #[arg(value_name = "MODEL")]
@@ -322,9 +393,11 @@ pub struct ProfileArgs {
         default_value = "128,224,384,512"
     )]
     pub sizes: Vec<Size>,
-    /// Thread counts [default: 1, and one for each core]
+    /// Thread counts [default: 1, and one for each core; of clusters, those of the fast one]
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     pub threads: Vec<usize>,
+    #[command(flatten)]
+    pub placement: Placement,
     /// Labelled images to measure accuracy on: a CSV with columns image and label (and split), or a folder with one
     /// subfolder a class; `phantoms` for images that the program makes
     #[arg(long, value_name = "CSV|DIR|phantoms")]

@@ -35,7 +35,7 @@ const MAX_LICENCE: u64 = 256 << 10;
 /// Makes a model file.
 pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     check_writable(&args.output)?;
-    args.threads.count();
+    args.threads.cores()?;
     let precision = match args.precision {
         PrecisionArg::Int8 => Precision::Int8,
         PrecisionArg::Fp16 => Precision::Fp16,

@@ -24,10 +24,10 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let images = expand(&args.images)?;
     check_writable(&args.output)?;
     check_extension(&args.output)?;
-    let threads = args.threads.count();
+    let cores = args.threads.cores()?;
     let engine = backbone::open(&args.model)?;
     engine.check_size(args.size)?;
-    let mut session = engine.session(threads)?;
+    let mut session = engine.session(cores)?;
     let (about, dim) = extract(&mut session, &images, args)?;
 
     let mut out = io::stdout().lock();

@@ -26,10 +26,10 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     if indices.is_empty() {
         bail!("{}: no image is in the split '{}': give --split all", args.data.display(), part.name());
     }
-    let threads = args.threads.count();
+    let cores = args.threads.cores()?;
     let engine = backbone::open_for(&head, &args.head, &args.model)?;
 
-    let mut session = engine.session(threads)?;
+    let mut session = engine.session(cores)?;
     let bar = progress::bar(indices.len(), "features");
     let found = extract(
         &mut session,

@@ -2,6 +2,7 @@
 
 mod args;
 mod backbone;
+mod board;
 mod convert;
 mod embed;
 mod evaluate;
@@ -51,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Board(args) => board::run(&args),
         Command::Profile(args) => profile::run(&args),
     };
     match result {
@@ -73,13 +75,21 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// One line: `error: what: where: why`.
 fn report(error: &anyhow::Error) {
     let text = one_line(error);
-    let label = if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        "\u{1b}[1;31merror:\u{1b}[0m"
-    } else {
-        "error:"
-    };
+    let label = coloured("error:", RED, io::stderr().is_terminal());
     // Nothing is left to do if standard error itself is gone.
     let _ = writeln!(io::stderr(), "{label} {text}");
+}
+
+/// Bold red, as ANSI terminals know it.
+const RED: &str = "1;31";
+
+/// `text` in a colour, on a terminal whose user has not said NO_COLOR.
+fn coloured(text: &str, colour: &str, terminal: bool) -> String {
+    if terminal && std::env::var_os("NO_COLOR").is_none() {
+        format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// The error and its causes, each said once: many messages hold their cause's already.

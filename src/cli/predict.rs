@@ -18,9 +18,9 @@ use super::backbone;
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let images = expand(&args.images)?;
     let head = Head::load(&args.head)?;
-    let threads = args.threads.count();
+    let cores = args.threads.cores()?;
     let engine = backbone::open_for(&head, &args.head, &args.model)?;
-    let mut session = engine.session(threads)?;
+    let mut session = engine.session(cores)?;
     let mut out = io::stdout().lock();
     for path in &images {
         let line = predict(&mut session, &head, path)?;

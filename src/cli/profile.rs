@@ -8,7 +8,7 @@ use anyhow::bail;
 use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::profile::{self, Budget, Environment, Options, Results, Row, SCHEMA};
 
-use super::args::{ProfileArgs, available_threads};
+use super::args::{ProfileArgs, start_pool};
 use super::models::giga;
 use super::table::{render, table};
 use super::{backbone, progress};
@@ -75,17 +75,18 @@ fn options(args: &ProfileArgs) -> anyhow::Result<Options> {
     if !(args.seconds >= 0.0 && args.seconds <= 3600.0) {
         bail!("--seconds {}: give 0 to 3600", args.seconds);
     }
-    let cores = available_threads();
-    let mut threads = args.threads.clone();
+    let best = args.placement.choose(&[None])?.remove(0);
+    start_pool(&best);
+    let mut threads: Vec<Option<usize>> = args.threads.iter().copied().map(Some).collect();
     if threads.is_empty() {
-        threads = vec![1, cores];
+        threads = vec![Some(1), Some(best.threads())];
         threads.dedup();
     }
     Ok(Options {
         sizes: args.sizes.clone(),
-        threads,
+        threads: args.placement.choose(&threads)?,
         budget: Budget { runs: args.runs as usize, time: Duration::from_secs_f64(args.seconds) },
-        accuracy_threads: cores,
+        accuracy_threads: best,
         seed: args.split.seed,
         val_share: args.split.val_share,
     })

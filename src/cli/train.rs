@@ -25,11 +25,11 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         bail!("--c {c}: give a positive number");
     }
     check_writable(&args.output)?;
-    let threads = args.threads.count();
+    let cores = args.threads.cores()?;
     let engine = backbone::open(&args.model)?;
     engine.check_size(args.size)?;
 
-    let mut session = engine.session(threads)?;
+    let mut session = engine.session(cores)?;
     let bar = progress::bar(parts.train.len() + parts.val.len(), "features");
     let (preprocess, several) = (&engine.about().preprocess, data.is_multi_label());
     let train = extract(&mut session, &data, &parts.train, args.size, preprocess, several, &|| bar.inc(1))?;

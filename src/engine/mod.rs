@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub use crate::vit::Features;
 pub use session::Session;
 
+use crate::board::Cores;
 #[cfg(feature = "onnx")]
 use crate::checkpoint::onnx::Proof;
 use crate::checkpoint::{self, CheckpointError, Model, Naming};
@@ -261,12 +262,15 @@ impl Engine {
         Ok(())
     }
 
-    /// A session with `threads` threads of its own (1 runs on the caller's).
+    /// A session with so many threads of its own (1 runs on the caller's), anywhere or kept to some [`Cores`].
+    ///
+    /// Where cores are named, every thread that calls [`Session::run`] is kept to them from then on.
     ///
     /// # Errors
-    /// [`EngineError::Threads`] when `threads` is 0 or past [`MAX_THREADS`], or the pool cannot be started.
-    pub fn session(&self, threads: usize) -> Result<Session, EngineError> {
-        Session::new(self.clone(), threads)
+    /// [`EngineError::Threads`] when there are 0 threads or more than [`MAX_THREADS`], the pool cannot be started, or none
+    /// of the cores may be used.
+    pub fn session(&self, cores: impl Into<Cores>) -> Result<Session, EngineError> {
+        Session::new(self.clone(), cores.into())
     }
 
     fn encoder_error(&self, source: EncoderError) -> EngineError {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atomic_refcell::AtomicRefCell;
 
 use super::{Backbone, Engine, EngineError, Features, MAX_THREADS};
+use crate::board::Cores;
 use crate::encoder::{Encoder, EncoderError, Plan, Workspace};
 #[cfg(feature = "onnx")]
 use crate::graph::onnx::{OnnxModel, OnnxPlan};
@@ -18,7 +19,7 @@ const MAX_PLANS: usize = 8;
 /// Runs one image at a time. Make one session for each thread that calls.
 pub struct Session {
     engine: Engine,
-    threads: usize,
+    cores: Cores,
     runner: Runner,
     features: Features,
 }
@@ -70,11 +71,14 @@ impl<P> Recent<P> {
 }
 
 impl Session {
-    pub(super) fn new(engine: Engine, threads: usize) -> Result<Session, EngineError> {
+    pub(super) fn new(engine: Engine, cores: Cores) -> Result<Session, EngineError> {
+        let threads = cores.threads();
         let refuse = |reason: String| EngineError::Threads { threads, reason };
         if threads == 0 || threads > MAX_THREADS {
             return Err(refuse(format!("give 1 to {MAX_THREADS}")));
         }
+        // Before any thread is started: they inherit it.
+        pin(&cores)?;
         let runner = match &engine.shared.backbone {
             Backbone::Vit(_) => Runner::Vit(Box::new(VitRunner {
                 pool: Pool::new(threads).map_err(|e| refuse(e.to_string()))?,
@@ -95,7 +99,7 @@ impl Session {
                 Runner::Onnx { pool, plans: Recent(Vec::new()) }
             }
         };
-        Ok(Session { engine, threads, runner, features: Features::default() })
+        Ok(Session { engine, cores, runner, features: Features::default() })
     }
 
     /// The engine behind it.
@@ -105,7 +109,7 @@ impl Session {
 
     /// Threads of the session.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.cores.threads()
     }
 
     /// Features of one image: `pixels` are `[3, height, width]`, preprocessed as [`super::About::preprocess`] says. They
@@ -119,10 +123,13 @@ impl Session {
     /// finite.
     pub fn run(&mut self, pixels: &[f32], size: Size) -> Result<&Features, EngineError> {
         self.check(pixels, size)?;
-        let Session { engine, threads, runner, features } = self;
+        pin(&self.cores)?;
+        let Session { engine, cores, runner, features } = self;
         match (runner, &engine.shared.backbone) {
             (Runner::Vit(runner), Backbone::Vit(encoder)) => {
-                runner.run(encoder, *threads, pixels, size, features).map_err(|e| engine.encoder_error(e))?;
+                runner
+                    .run(encoder, cores.threads(), pixels, size, features)
+                    .map_err(|e| engine.encoder_error(e))?;
             }
             #[cfg(feature = "onnx")]
             (Runner::Onnx { pool, plans }, Backbone::Onnx(model)) => {
@@ -144,12 +151,13 @@ impl Session {
     /// As [`Session::run`], of one of the images that fail.
     pub fn run_batch(&mut self, images: &[&[f32]], size: Size) -> Result<Vec<Features>, EngineError> {
         images.iter().try_for_each(|pixels| self.check(pixels, size))?;
-        let Session { engine, threads, runner, .. } = self;
+        pin(&self.cores)?;
+        let Session { engine, cores, runner, .. } = self;
         match (runner, &engine.shared.backbone) {
             (Runner::Vit(runner), Backbone::Vit(encoder)) => {
                 let mut out = vec![Features::default(); images.len()];
                 runner
-                    .run_batch(encoder, *threads, images, size, &mut out)
+                    .run_batch(encoder, cores.threads(), images, size, &mut out)
                     .map_err(|e| engine.encoder_error(e))?;
                 Ok(out)
             }
@@ -166,6 +174,15 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Keeps the calling thread to the session's cores.
+fn pin(cores: &Cores) -> Result<(), EngineError> {
+    let refuse = |e: std::io::Error| EngineError::Threads {
+        threads: cores.threads(),
+        reason: format!("cores {}: {e}", cores.cpus()),
+    };
+    cores.pin().map_err(refuse)
 }
 
 /// Copies `tokens`, `[tokens, dim]`, to `features`.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Options, ProfileError};
+use crate::board::Cores;
 use crate::engine::Engine;
 use crate::heads::{
     Bootstrap, Extracted, FitOptions, LinearHead, LinearProbe, Report, Search, check_counts, extract,
@@ -62,7 +63,7 @@ impl<'a> Parts<'a> {
         &self,
         engine: &Engine,
         size: Size,
-        threads: usize,
+        threads: &Cores,
         tick: &dyn Fn(),
     ) -> Result<Accuracy, ProfileError> {
         let mut session = engine.session(threads)?;

@@ -17,6 +17,7 @@ pub use export::{check_folder, save};
 pub use latency::Budget;
 pub use stats::Latency;
 
+use crate::board::Cores;
 use crate::engine::{Engine, EngineError};
 use crate::heads::HeadError;
 use crate::input::{Dataset, InputError};
@@ -41,12 +42,12 @@ pub enum ProfileError {
 pub struct Options {
     /// Input sizes.
     pub sizes: Vec<Size>,
-    /// Thread counts.
-    pub threads: Vec<usize>,
+    /// Thread counts, and the cores for each.
+    pub threads: Vec<Cores>,
     /// How long to time each row.
     pub budget: Budget,
     /// Threads for the features that accuracy needs.
-    pub accuracy_threads: usize,
+    pub accuracy_threads: Cores,
     /// Seed of the validation split.
     pub seed: u64,
     /// Share of the images that is held out where the data has no split.
@@ -124,10 +125,11 @@ pub fn sweep(
     for &size in &options.sizes {
         engine.check_size(size)?;
     }
-    let sessions = options.threads.iter().map(|&n| engine.session(n)).collect::<Result<Vec<_>, _>>()?;
+    let sessions =
+        options.threads.iter().map(|cores| engine.session(cores)).collect::<Result<Vec<_>, _>>()?;
     let parts = data.map(|data| accuracy::Parts::new(data, options)).transpose()?;
     let accuracy = |&size: &Size| {
-        parts.as_ref().map(|parts| parts.measure(engine, size, options.accuracy_threads, tick)).transpose()
+        parts.as_ref().map(|parts| parts.measure(engine, size, &options.accuracy_threads, tick)).transpose()
     };
     let accuracies = options.sizes.iter().map(accuracy).collect::<Result<Vec<_>, _>>()?;
     let latencies = latency::sweep(engine, sessions, options, tick)?;
@@ -135,7 +137,7 @@ pub fn sweep(
     let about = engine.about();
     let mut rows = Vec::with_capacity(latencies.len());
     for (&size, accuracy) in options.sizes.iter().zip(&accuracies) {
-        for &threads in &options.threads {
+        for cores in &options.threads {
             let macs = engine.config().and_then(|c| c.macs(size).ok());
             rows.push(Row {
                 model: about.name.clone(),
@@ -145,7 +147,7 @@ pub fn sweep(
                 untrained: about.untrained,
                 height: size.height,
                 width: size.width,
-                threads,
+                threads: cores.threads(),
                 macs,
                 latency: latencies[rows.len()].clone(),
                 accuracy: accuracy.clone(),

@@ -1,6 +1,7 @@
 //! The program as its users meet it.
 
 mod bad_input;
+mod board;
 mod commands;
 mod common;
 mod convert;

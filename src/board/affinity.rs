@@ -1,0 +1,83 @@
+//! The cores that a thread may run on.
+
+use super::{CpuList, Root};
+
+/// The cores that this process may use, by taskset and by its container's cpuset; None where that is not known.
+pub fn usable(root: &Root) -> Option<CpuList> {
+    let recorded = || {
+        let status = root.text("proc/self/status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        line.trim().parse().ok()
+    };
+    if root.is_live() { current().or_else(recorded) } else { recorded() }
+}
+
+#[cfg(target_os = "linux")]
+fn current() -> Option<CpuList> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let set = sched_getaffinity(None).ok()?;
+    Some((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn current() -> Option<CpuList> {
+    None
+}
+
+/// Keeps the calling thread to `cpus`. Threads that it starts later inherit that (pthread_create(3)).
+#[cfg(target_os = "linux")]
+pub fn pin(cpus: &CpuList) -> std::io::Result<()> {
+    use std::cell::Cell;
+
+    use rustix::thread::{CpuSet, sched_setaffinity};
+
+    thread_local! {
+        /// Where this thread was kept last: two sessions may take turns on it.
+        static KEPT: Cell<Option<CpuSet>> = const { Cell::new(None) };
+    }
+    let mut set = CpuSet::new();
+    cpus.iter().for_each(|cpu| set.set(cpu));
+    if KEPT.get() != Some(set) {
+        sched_setaffinity(None, &set)?;
+        KEPT.set(Some(set));
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn pin(_: &CpuList) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::board::{Cores, MAX_CPUS};
+
+    #[test]
+    fn a_thread_and_those_that_it_starts_keep_to_the_cores() {
+        // On a thread of its own: the others of this process stay where they are.
+        let test = || {
+            let before = current().unwrap();
+            let last = before.iter().last().unwrap();
+            let one: CpuList = [last].into_iter().collect();
+            let on_one = Cores::new(2, one.clone());
+            on_one.pin().unwrap();
+            assert_eq!(current().unwrap(), one);
+            assert_eq!(std::thread::spawn(|| current().unwrap()).join().unwrap(), one);
+            // Two sessions in turn on one thread, and one that does not care.
+            Cores::new(1, before.clone()).pin().unwrap();
+            assert_eq!(current().unwrap(), before);
+            on_one.pin().unwrap();
+            Cores::from(3).pin().unwrap();
+            assert_eq!(current().unwrap(), one);
+        };
+        std::thread::spawn(test).join().unwrap();
+    }
+
+    #[test]
+    fn cores_that_are_not_there_are_an_error() {
+        let refused = || Cores::new(1, [MAX_CPUS - 1].into_iter().collect()).pin();
+        assert!(std::thread::spawn(refused).join().unwrap().is_err());
+    }
+}

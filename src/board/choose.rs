@@ -1,0 +1,162 @@
+//! Which cores to run on: big cores first, clusters not mixed unless asked.
+
+use serde::Serialize;
+
+use super::{Board, BoardError, Cluster, Cores, Cpu, CpuList, Group, MAX_CPUS, Machine};
+
+/// What the user asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Number of threads.
+    pub threads: Option<usize>,
+    /// The cores to keep to.
+    pub cpus: Option<CpuList>,
+}
+
+/// Cores of a machine under the name that the board file has for them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NamedGroup {
+    /// Name of the cluster: `big`.
+    pub name: String,
+    /// Its cores that are on.
+    pub group: Group,
+    /// The file's cluster; None where the file has none like it.
+    #[serde(skip)]
+    pub cluster: Option<Cluster>,
+}
+
+/// The cores chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Choice {
+    /// Threads and cores.
+    pub cores: Cores,
+    /// Why so, for people.
+    pub reason: String,
+    /// Whether slower cores were taken because more threads were asked for than there are fast ones.
+    pub spilled: bool,
+}
+
+/// Chooses threads and cores. `quota` is the most threads that are worth starting (a container may be given less time
+/// than it sees cores).
+///
+/// # Errors
+/// [`BoardError::Cores`] when a core is asked for that this process may not use.
+pub fn choose(
+    machine: &Machine,
+    board: Option<&Board>,
+    request: &Request,
+    quota: usize,
+) -> Result<Choice, BoardError> {
+    // Where the system says nothing of its cores, `quota` alone counts.
+    let usable = Some(machine.usable.len()).filter(|&n| n > 0).unwrap_or(quota);
+    let quota = quota.min(usable).min(MAX_CPUS);
+    if let Some(cpus) = &request.cpus {
+        if cpus.is_empty() || !cpus.without(&machine.usable).is_empty() {
+            return Err(BoardError::Cores { asked: cpus.to_string(), usable: machine.usable.to_string() });
+        }
+        let threads = request.threads.unwrap_or(cpus.len());
+        let cores = Cores::new(threads, cpus.clone());
+        return Ok(Choice { cores, reason: "as --cores says".to_owned(), spilled: false });
+    }
+    let groups: Vec<(String, CpuList)> = named_groups(machine, board)
+        .into_iter()
+        .map(|g| (g.name, g.group.cpus.and(&machine.usable)))
+        .filter(|(_, cpus)| !cpus.is_empty())
+        .collect();
+    if groups.len() < 2 {
+        let (threads, reason) = match request.threads {
+            Some(threads) => (threads, "as --threads says; all cores are alike"),
+            None => match board.and_then(|board| board.threads.as_ref()) {
+                Some(file) if file.count.get() < quota => {
+                    (file.count.get(), "as many as the board file says")
+                }
+                _ => (quota, "all cores are alike: one thread for each that this process may use"),
+            },
+        };
+        return Ok(Choice { cores: threads.into(), reason: reason.to_owned(), spilled: false });
+    }
+    Ok(among(&groups, board, request.threads, quota))
+}
+
+/// The choice among several clusters, the preferred first.
+fn among(groups: &[(String, CpuList)], board: Option<&Board>, asked: Option<usize>, quota: usize) -> Choice {
+    let default = board.and_then(|board| board.threads.as_ref());
+    let preferred = |name: &String| match default {
+        Some(default) => default.clusters.contains(name),
+        None => *name == groups[0].0,
+    };
+    // A container may hold none of the preferred cores: then the best that it has.
+    let any = groups.iter().any(|(name, _)| preferred(name));
+    let (first, rest): (Vec<_>, Vec<_>) =
+        groups.iter().enumerate().partition(|(i, (name, _))| if any { preferred(name) } else { *i == 0 });
+    let mut cpus = first.iter().fold(CpuList::default(), |all, (_, (_, cpus))| all.or(cpus));
+    let mut names: Vec<&str> = first.iter().map(|(_, (name, _))| name.as_str()).collect();
+    let count = default.filter(|_| any).map_or(cpus.len(), |d| d.count.get()).min(cpus.len());
+    let threads = asked.unwrap_or(count.min(quota));
+    let fast = cpus.len();
+    for (_, (name, more)) in rest {
+        if cpus.len() < threads {
+            cpus = cpus.or(&more.first(threads - cpus.len()));
+            names.push(name);
+        }
+    }
+    let names = names.join(" + ");
+    let spilled = threads > fast && cpus.len() > fast;
+    let reason = if spilled {
+        format!("{names}: {threads} threads were asked for and there are {fast} fast cores")
+    } else {
+        format!("{names}: the fast cores, not mixed with slower ones unless --threads or --cores asks")
+    };
+    Choice { cores: Cores::new(threads, cpus), reason, spilled }
+}
+
+/// The machine's clusters under the file's names and in its order, then those that the file does not know.
+pub fn named_groups(machine: &Machine, board: Option<&Board>) -> Vec<NamedGroup> {
+    let clusters = board.map(|board| board.clusters.as_slice()).unwrap_or_default();
+    let mut of_file: Vec<Vec<&Cpu>> = vec![Vec::new(); clusters.len()];
+    let mut others = machine.clone();
+    others.cpus.retain(|cpu| nearest(clusters, cpu).is_none());
+    for cpu in &machine.cpus {
+        if let Some(i) = nearest(clusters, cpu) {
+            of_file[i].push(cpu);
+        }
+    }
+    let mut groups: Vec<NamedGroup> = clusters
+        .iter()
+        .zip(&of_file)
+        .filter(|(_, cpus)| !cpus.is_empty())
+        .map(|(cluster, cpus)| {
+            let mut group = Group::of(cpus);
+            group.core = Some(cluster.core.clone());
+            NamedGroup { name: cluster.name.clone(), group, cluster: Some(cluster.clone()) }
+        })
+        .collect();
+    let found = others.groups();
+    let names: &[&str] = match found.len() {
+        1 => &["all"],
+        2 => &["big", "little"],
+        3 => &["prime", "big", "little"],
+        _ => &[],
+    };
+    groups.extend(found.into_iter().enumerate().map(|(i, group)| {
+        let name = if clusters.is_empty() { names.get(i).copied() } else { None };
+        let name = name.map_or_else(|| format!("cluster{i}"), str::to_owned);
+        NamedGroup { name, group, cluster: None }
+    }));
+    groups
+}
+
+/// The file's cluster that a core belongs to: of its type, and of those the nearest in clock.
+fn nearest(clusters: &[Cluster], cpu: &Cpu) -> Option<usize> {
+    let distance = |cluster: &Cluster| cpu.max_mhz.map_or(0, |mhz| cluster.max_mhz.get().abs_diff(mhz));
+    clusters
+        .iter()
+        .enumerate()
+        .filter(|(_, cluster)| cpu.midr == Some((cluster.implementer, cluster.part)))
+        .min_by_key(|(_, cluster)| distance(cluster))
+        .map(|(i, _)| i)
+}
+
+#[cfg(test)]
+#[path = "choose_tests.rs"]
+mod tests;

@@ -1,0 +1,355 @@
+//! Board files: what is known of one board, as data. A new board is a new file and no code.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use include_dir::{Dir, include_dir};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
+use toml::Spanned;
+
+use super::{Architecture, BoardError, MAX_CPUS};
+
+static BOARDS: Dir = include_dir!("$CARGO_MANIFEST_DIR/boards");
+
+/// Most bytes of a board file; those that we ship have some 5 kB.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// What is known of one board.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    /// The name by which commands know it: that of its file, without `.toml`.
+    #[serde(skip_deserializing)]
+    pub name: String,
+    /// The name by which people know it.
+    pub title: String,
+    /// System on a chip.
+    pub soc: String,
+    /// How to tell that a machine is this board.
+    pub recognise: Recognise,
+    /// Cores that are alike, the fastest first. Empty in a generic file: they are then taken as found.
+    #[serde(default)]
+    pub clusters: Vec<Cluster>,
+    /// Main memory.
+    pub memory: Option<Memory>,
+    /// Where its sensors are.
+    #[serde(default)]
+    pub sensors: SensorNames,
+    /// Pins that are free for use, on its header.
+    #[serde(default)]
+    pub pins: Pins,
+    /// Where to run, unless the user says otherwise.
+    pub threads: Option<DefaultThreads>,
+}
+
+/// How to tell that a machine is a board: any one is enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recognise {
+    /// Parts of `/proc/device-tree/model`.
+    #[serde(default)]
+    pub model: Vec<String>,
+    /// Whole strings of `/proc/device-tree/compatible`; those that the tree names first are the most specific.
+    #[serde(default)]
+    pub compatible: Vec<String>,
+    /// Parts of the lines `model name`, `Model` and `Hardware` of `/proc/cpuinfo`, and of the product's name in DMI.
+    #[serde(default)]
+    pub cpuinfo: Vec<String>,
+    /// Any machine of this architecture that no other file recognises.
+    pub architecture: Option<Architecture>,
+}
+
+/// Cores that are alike in type and clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Its name within the board.
+    pub name: String,
+    /// Core type: `Cortex-A76`.
+    pub core: String,
+    /// MIDR_EL1.Implementer: 0x41 is Arm.
+    pub implementer: u32,
+    /// MIDR_EL1.PartNum.
+    pub part: u32,
+    /// Cores.
+    pub count: NonZeroUsize,
+    /// Highest clock, MHz.
+    pub max_mhz: NonZeroU32,
+    /// Instruction set extensions that matter here, named as in `/proc/cpuinfo`.
+    pub features: Vec<String>,
+    /// Caches.
+    pub caches: Caches,
+}
+
+/// Caches in KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caches {
+    /// Data, of each core.
+    pub l1d_kib: NonZeroU32,
+    /// Second level, of each core (of the whole cluster where [`Caches::l2_shared`]).
+    pub l2_kib: Option<NonZeroU32>,
+    /// Whether all cores of the cluster share the second level.
+    #[serde(default)]
+    pub l2_shared: bool,
+    /// Third level, shared.
+    pub l3_kib: Option<NonZeroU32>,
+}
+
+/// Main memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Sizes in which the board is sold, GiB.
+    pub sizes_gib: Vec<NonZeroU32>,
+    /// Type and data rate: `LPDDR4X-4267`.
+    pub kind: String,
+    /// Peak, 10^9 bytes a second.
+    #[serde(deserialize_with = "positive")]
+    pub bandwidth_gbs: f64,
+}
+
+/// Where the sensors are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorNames {
+    /// Types of the thermal zones of the cores (`/sys/class/thermal/thermal_zone*/type`), under every name that some kernel
+    /// has for them.
+    #[serde(default)]
+    pub thermal: Vec<String>,
+    /// Power rails in hwmon.
+    #[serde(default)]
+    pub power: Vec<Rail>,
+}
+
+/// A power rail in `/sys/class/hwmon`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rail {
+    /// Name of the hwmon device: `ina3221`.
+    pub chip: String,
+    /// Label of the channel: `VDD_IN`.
+    pub label: String,
+    /// What it feeds.
+    pub feeds: String,
+}
+
+/// Pins that are free for use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pins {
+    /// Input: a foot pedal or freeze button.
+    pub trigger: Option<Pin>,
+    /// Output: an LED.
+    pub status: Option<Pin>,
+    /// Output: high during inference, for a logic analyser.
+    pub busy: Option<Pin>,
+}
+
+/// A pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// Label of its gpiochip, which `gpiodetect` prints in brackets: the chips' numbers change with the kernel.
+    pub chip: String,
+    /// Line within the chip.
+    pub line: u32,
+    /// Pin of the header, from 1.
+    pub header: NonZeroU32,
+}
+
+/// Where to run, unless the user says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DefaultThreads {
+    /// Names of clusters.
+    pub clusters: Vec<String>,
+    /// Threads.
+    pub count: NonZeroUsize,
+}
+
+fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let value = f64::deserialize(from)?;
+    if value > 0.0 && value.is_finite() {
+        return Ok(value);
+    }
+    Err(serde::de::Error::custom(format!("invalid value: {value}, expected a number above 0")))
+}
+
+/// All boards that the program knows, by name.
+///
+/// ```
+/// let names: Vec<&str> = microraptor::board::boards().iter().map(|board| board.name.as_str()).collect();
+/// assert!(names.contains(&"raspberry-pi-5"));
+/// ```
+pub fn boards() -> &'static [Board] {
+    static ALL: OnceLock<Vec<Board>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut boards: Vec<Board> = BOARDS
+            .files()
+            .filter_map(|file| {
+                let name = file.path().to_str()?.strip_suffix(".toml")?;
+                // They are part of the program, and a test parses each of them.
+                let text = file.contents_utf8().expect("a board file is UTF-8");
+                let file = format!("boards/{name}.toml");
+                Some(Board::parse(name, &file, text).unwrap_or_else(|e| panic!("{e}")))
+            })
+            .collect();
+        boards.sort_by(|a, b| a.name.cmp(&b.name));
+        boards
+    })
+}
+
+impl Board {
+    /// The board called `name`, or that of the file `name` if it ends in `.toml`.
+    ///
+    /// # Errors
+    /// [`BoardError::Unknown`] lists the names that there are; otherwise as [`Board::open`].
+    pub fn named(name: &str) -> Result<Board, BoardError> {
+        if Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("toml")) {
+            return Board::open(Path::new(name));
+        }
+        boards().iter().find(|board| board.name == name).cloned().ok_or_else(|| {
+            let known = boards().iter().map(|board| board.name.as_str()).collect::<Vec<_>>().join(", ");
+            BoardError::Unknown { name: name.to_owned(), known }
+        })
+    }
+
+    /// Reads a board file.
+    ///
+    /// # Errors
+    /// [`BoardError`] names the file, the line and the key.
+    pub fn open(path: &Path) -> Result<Board, BoardError> {
+        let file = path.display().to_string();
+        let refuse = |reason: String| BoardError::Read { file: file.clone(), reason };
+        let about = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?;
+        if !about.is_file() || about.len() > MAX_BYTES {
+            return Err(refuse(format!("a board is a file of at most {} KiB", MAX_BYTES >> 10)));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        Board::parse(&name, &file, &text)
+    }
+
+    /// Takes a board from the text of a file called `file`.
+    ///
+    /// # Errors
+    /// [`BoardError::File`] names the line and the key.
+    pub fn parse(name: &str, file: &str, text: &str) -> Result<Board, BoardError> {
+        let at = |offset: Option<usize>, reason: &str| {
+            let (line, table, key) = locate(text, offset.unwrap_or(0));
+            // The place of a missing field is that of its table, and so of whatever key comes first there.
+            let key = key.filter(|_| !reason.starts_with("missing field"));
+            let path = table.into_iter().chain(key).collect::<Vec<_>>().join(".");
+            let key = if path.is_empty() { path } else { format!("{path}: ") };
+            let reason = reason.replace("a nonzero usize", "a whole number above 0");
+            let reason = reason.replace("a nonzero u32", "a whole number above 0");
+            BoardError::File { file: file.to_owned(), line, key, reason: reason.replace(['\n', '\r'], " ") }
+        };
+        let mut board: Board =
+            toml::from_str(text).map_err(|e| at(e.span().map(|span| span.start), e.message()))?;
+        board.name = name.to_owned();
+        let spans: Spans =
+            toml::from_str(text).map_err(|e| at(e.span().map(|span| span.start), e.message()))?;
+        spans.check(&board).map_err(|(offset, reason)| at(Some(offset), &reason))?;
+        Ok(board)
+    }
+}
+
+/// Where in the text those values are that are checked against others.
+#[derive(Deserialize)]
+struct Spans {
+    recognise: Spanned<IgnoredAny>,
+    #[serde(default)]
+    clusters: Vec<ClusterSpans>,
+    threads: Option<ThreadSpans>,
+}
+
+#[derive(Deserialize)]
+struct ClusterSpans {
+    name: Spanned<String>,
+    count: Spanned<usize>,
+}
+
+#[derive(Deserialize)]
+struct ThreadSpans {
+    clusters: Vec<Spanned<String>>,
+    count: Spanned<usize>,
+}
+
+impl Spans {
+    /// What one value alone cannot tell; the offset and the reason of the first contradiction.
+    fn check(&self, board: &Board) -> Result<(), (usize, String)> {
+        let recognise = &board.recognise;
+        let known_by = [&recognise.model, &recognise.compatible, &recognise.cpuinfo];
+        let start = self.recognise.span().start;
+        if known_by.iter().any(|list| list.iter().any(String::is_empty)) {
+            return Err((start, "an empty text would recognise every machine".to_owned()));
+        }
+        if recognise.architecture.is_none() {
+            if known_by.iter().all(|list| list.is_empty()) {
+                return Err((start, "give model, compatible, cpuinfo or architecture".to_owned()));
+            }
+            if self.clusters.is_empty() {
+                return Err((
+                    0,
+                    "a board has [[clusters]]; only one recognised by architecture has none".to_owned(),
+                ));
+            }
+        }
+        for (i, cluster) in self.clusters.iter().enumerate() {
+            if self.clusters[..i].iter().any(|other| other.name.get_ref() == cluster.name.get_ref()) {
+                let reason = format!("two clusters are called '{}'", cluster.name.get_ref());
+                return Err((cluster.name.span().start, reason));
+            }
+            if *cluster.count.get_ref() > MAX_CPUS {
+                return Err((cluster.count.span().start, format!("at most {MAX_CPUS} cores")));
+            }
+        }
+        self.threads.as_ref().map_or(Ok(()), |threads| threads.check(&self.clusters))
+    }
+}
+
+impl ThreadSpans {
+    fn check(&self, clusters: &[ClusterSpans]) -> Result<(), (usize, String)> {
+        let mut cores = 0;
+        for name in &self.clusters {
+            let cluster = clusters.iter().find(|cluster| cluster.name.get_ref() == name.get_ref());
+            let Some(cluster) = cluster else {
+                return Err((name.span().start, format!("no cluster is called '{}'", name.get_ref())));
+            };
+            cores += cluster.count.get_ref();
+        }
+        if *self.count.get_ref() > cores {
+            return Err((self.count.span().start, format!("these clusters have {cores} cores")));
+        }
+        Ok(())
+    }
+}
+
+/// Line of an offset, from 1, and the table and the key that are set there.
+fn locate(text: &str, offset: usize) -> (usize, Option<String>, Option<String>) {
+    let before = text.get(..offset).unwrap_or(text);
+    let number = before.matches('\n').count() + 1;
+    let header = |line: &str| {
+        let name = line.strip_prefix('[')?.trim_start_matches('[');
+        Some(name.split(']').next()?.trim().to_owned())
+    };
+    let mut key = None;
+    // Upwards: a value may stand lines below its key, in a list.
+    for line in text.lines().take(number).collect::<Vec<_>>().into_iter().rev() {
+        if let Some(table) = header(line) {
+            return (number, Some(table), key);
+        }
+        if key.is_none() && !line.trim_start().starts_with('#') {
+            key = line.split_once('=').map(|(key, _)| key.trim().to_owned());
+        }
+    }
+    (number, None, key)
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

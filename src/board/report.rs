@@ -1,0 +1,157 @@
+//! What a machine is beside what its board file says, and what stands in the way of steady times.
+
+use serde::Serialize;
+
+use super::choose::{Choice, NamedGroup, Request, choose, named_groups};
+use super::sensors::State;
+use super::{Board, BoardError, CpuList, Machine, Recognised, Root, recognise};
+
+/// A machine and its board file side by side.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The board file, and by what it was chosen; None where not even the architecture is known.
+    pub recognised: Option<Recognised>,
+    /// What the machine is.
+    pub machine: Machine,
+    /// Its clusters under the file's names, the preferred first.
+    pub clusters: Vec<NamedGroup>,
+    /// Where a session would run.
+    pub choice: Choice,
+    /// Its sensors.
+    pub state: State,
+    /// What stands in the way of steady times, and where the machine is not what the file says.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that the user should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// What it is about, for programs: `governor`, `clock`, `throttled`, `hot`, `cores` or `features`.
+    pub about: &'static str,
+    /// The same for people, in one line.
+    pub text: String,
+}
+
+impl Report {
+    /// Reads a machine and its sensors. `board` is the user's choice of a board, which is else recognised; `quota` is as
+    /// in [`choose`].
+    ///
+    /// # Errors
+    /// [`BoardError::Cores`] as [`choose`].
+    pub fn read(
+        root: &Root,
+        board: Option<Board>,
+        request: &Request,
+        quota: usize,
+    ) -> Result<Report, BoardError> {
+        let machine = Machine::read(root);
+        let recognised = match board {
+            Some(board) => Some(Recognised { board, by: "--board".to_owned() }),
+            None => recognise(&machine),
+        };
+        let board = recognised.as_ref().map(|r| &r.board);
+        let choice = choose(&machine, board, request, quota)?;
+        let clusters = named_groups(&machine, board);
+        let mut report =
+            Report { clusters, choice, state: State::read(root), warnings: Vec::new(), recognised, machine };
+        report.warnings = report.look();
+        Ok(report)
+    }
+
+    /// The cores that a session would run on: those that it is kept to, or any that it may use.
+    pub fn cores(&self) -> &CpuList {
+        let kept = self.choice.cores.cpus();
+        if kept.is_empty() { &self.machine.usable } else { kept }
+    }
+
+    fn look(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let mut warn = |about, text| warnings.push(Warning { about, text });
+        self.governor().into_iter().for_each(|text| warn("governor", text));
+        self.limits().into_iter().for_each(|text| warn("clock", text));
+        self.throttled().into_iter().for_each(|text| warn("throttled", text));
+        self.hot().into_iter().for_each(|text| warn("hot", text));
+        self.missing_cores().into_iter().for_each(|text| warn("cores", text));
+        self.missing_features().into_iter().for_each(|text| warn("features", text));
+        warnings
+    }
+
+    /// Those of the cores that a session would run on for which `odd` holds.
+    fn used(&self, odd: impl Fn(&super::sensors::Clock) -> bool) -> CpuList {
+        self.state.clocks.iter().filter(|c| odd(c)).map(|c| c.cpu).collect::<CpuList>().and(self.cores())
+    }
+
+    fn governor(&self) -> Option<String> {
+        let odd = self.used(|c| c.governor.as_deref().is_some_and(|g| g != "performance"));
+        let first = odd.iter().next()?;
+        let governor = self.state.clocks.iter().find(|c| c.cpu == first)?.governor.clone()?;
+        Some(format!(
+            "cores {odd} follow the load (governor {governor}); for steady times: echo performance | sudo tee \
+             /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+        ))
+    }
+
+    fn limits(&self) -> Option<String> {
+        let odd = self.used(|c| c.limit_mhz.zip(c.max_mhz).is_some_and(|(limit, max)| limit < max));
+        let first = odd.iter().next()?;
+        let clock = self.state.clocks.iter().find(|c| c.cpu == first)?;
+        let (limit, max) = clock.limit_mhz.zip(clock.max_mhz)?;
+        Some(format!(
+            "cores {odd} are held to {limit} of {max} MHz (scaling_max_freq: a power mode, or heat)"
+        ))
+    }
+
+    fn throttled(&self) -> Vec<String> {
+        let text = |t: &super::sensors::Throttle| {
+            let when = if t.now == Some(true) { "now" } else { "since boot" };
+            let count = t.count.filter(|_| t.since_boot == Some(true)).map(|n| format!(", {n} times"));
+            format!("{} {when}{} ({})", t.what, count.unwrap_or_default(), t.source)
+        };
+        self.state.throttles.iter().filter(|t| t.ever()).map(text).collect()
+    }
+
+    fn hot(&self) -> Vec<String> {
+        let over = |t: &&super::sensors::Temperature| t.passive_celsius.is_some_and(|p| t.celsius >= p);
+        let text = |t: &super::sensors::Temperature| {
+            let from = t.passive_celsius.unwrap_or_default();
+            format!("{} is at {:.1} °C, and the kernel slows down from {from:.0} °C on", t.zone, t.celsius)
+        };
+        self.state.temperatures.iter().filter(over).map(text).collect()
+    }
+
+    fn missing_cores(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        let clusters = self.recognised.as_ref().map(|r| r.board.clusters.as_slice()).unwrap_or_default();
+        for cluster in clusters {
+            let found = self.clusters.iter().find(|group| group.name == cluster.name);
+            let on = found.map_or(0, |group| group.group.cpus.len());
+            if on < cluster.count.get() {
+                let (name, core, count) = (&cluster.name, &cluster.core, cluster.count);
+                texts.push(format!("cluster {name}: {on} of the file's {count} {core} cores are on"));
+            }
+        }
+        let offline = &self.machine.offline;
+        if !offline.is_empty() {
+            let off = format!("{offline} are switched off");
+            match texts.last_mut() {
+                Some(text) => text.push_str(&format!("; cores {off}")),
+                None => texts.push(format!("cores {off}")),
+            }
+        }
+        let foreign = self.clusters.iter().filter(|group| group.cluster.is_none() && !clusters.is_empty());
+        texts.extend(foreign.map(|group| format!("the file knows no cores like {}", group.group.cpus)));
+        texts
+    }
+
+    fn missing_features(&self) -> Vec<String> {
+        let missing = |group: &NamedGroup| {
+            let file = &group.cluster.as_ref()?.features;
+            let lacking: Vec<&str> =
+                file.iter().map(String::as_str).filter(|f| !group.group.features.contains(*f)).collect();
+            let text =
+                || format!("cluster {}: the kernel does not report {}", group.name, lacking.join(", "));
+            (!lacking.is_empty() && !group.group.features.is_empty()).then(text)
+        };
+        self.clusters.iter().filter_map(missing).collect()
+    }
+}

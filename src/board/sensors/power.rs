@@ -1,0 +1,72 @@
+//! Power: rails with an INA3221, INA219 or like sensor (hwmon), and RAPL's energy counters (powercap).
+
+use serde::Serialize;
+
+use crate::board::Root;
+
+/// Power of one rail.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RailPower {
+    /// Name of the hwmon device: `ina3221`.
+    pub chip: String,
+    /// Label of the channel, or its number where it has none: `VDD_IN`, `1`.
+    pub label: String,
+    /// Milliwatts.
+    pub milliwatts: f64,
+    /// Volts at the rail, if they are measured.
+    pub volts: Option<f64>,
+}
+
+/// Channels of a sensor that are looked at; an INA3221 has 3.
+const CHANNELS: std::ops::RangeInclusive<usize> = 1..=16;
+
+/// Power of all rails. A channel has its power (`power1_input`, microwatts), or a voltage and a current of the same
+/// number (`in1_input`, mV; `curr1_input`, mA) whose product it is: INA3221 (Documentation/hwmon/ina3221.rst).
+pub fn rails(root: &Root) -> Vec<RailPower> {
+    let mut all = Vec::new();
+    for (_, name) in root.numbered("sys/class/hwmon", "hwmon") {
+        let folder = format!("sys/class/hwmon/{name}");
+        let Some(chip) = root.line(&format!("{folder}/name")) else { continue };
+        let value = |file: String| root.value::<i64>(&format!("{folder}/{file}")).map(|v| v as f64);
+        for i in CHANNELS {
+            let volts = value(format!("in{i}_input")).map(|mv| mv / 1000.0);
+            let direct = value(format!("power{i}_input")).or_else(|| value(format!("power{i}_average")));
+            let product = || Some(volts? * value(format!("curr{i}_input"))?);
+            let Some(milliwatts) = direct.map(|uw| uw / 1000.0).or_else(product) else { continue };
+            let label = ["power", "in", "curr"]
+                .iter()
+                .find_map(|kind| root.line(&format!("{folder}/{kind}{i}_label")));
+            let label = label.unwrap_or_else(|| i.to_string());
+            all.push(RailPower { chip: chip.clone(), label, milliwatts, volts });
+        }
+    }
+    all
+}
+
+/// An energy counter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Energy {
+    /// Its path below `/sys/class/powercap`: `intel-rapl:0`.
+    pub zone: String,
+    /// What it counts: `package-0`, `core`, `dram`, `psys`.
+    pub name: String,
+    /// Microjoules; None where it takes root to read them, as it does since Linux 5.10 (CVE-2020-8694).
+    pub microjoules: Option<u64>,
+    /// Where the counter wraps round to 0.
+    pub wraps_at: Option<u64>,
+}
+
+/// All energy counters (Documentation/power/powercap/powercap.rst).
+pub fn energies(root: &Root) -> Vec<Energy> {
+    let zones = root.names("sys/class/powercap").into_iter().filter(|zone| zone.contains(':'));
+    let read = |zone: String| {
+        let folder = format!("sys/class/powercap/{zone}");
+        Some(Energy {
+            name: root.line(&format!("{folder}/name"))?,
+            microjoules: root.value(&format!("{folder}/energy_uj")),
+            wraps_at: root.value(&format!("{folder}/max_energy_range_uj")),
+            zone,
+        })
+    };
+    zones.filter_map(read).collect()
+}

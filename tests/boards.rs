@@ -1,0 +1,268 @@
+//! Boards on recorded trees: `tests/boards/NAME/{proc,sys}` (see the README there).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use microraptor::board::sensors::State;
+use microraptor::board::{Report, Request, Root};
+use tempfile::{TempDir, tempdir};
+
+const TREES: [&str; 6] =
+    ["jetson-orin-nano", "raspberry-pi-4", "raspberry-pi-5", "rb3-gen2", "rock-5b", "x86-laptop"];
+
+fn tree(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boards").join(name)
+}
+
+fn report(root: &Path) -> Report {
+    Report::read(&Root::recorded(root), None, &Request::default(), 64).unwrap()
+}
+
+/// Files of a folder and those below.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() { all.extend(files(&entry)) } else { all.push(entry) }
+    }
+    all.sort();
+    all
+}
+
+/// A copy of a tree with further files. Names with a colon, which Windows cannot check out, come in only so.
+fn copy(name: &str, more: &[(&str, &str)]) -> TempDir {
+    let copy = tempdir().unwrap();
+    let from = tree(name);
+    let put = |path: &Path, bytes: &[u8]| {
+        let path = copy.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    for file in files(&from) {
+        put(file.strip_prefix(&from).unwrap(), &fs::read(&file).unwrap());
+    }
+    more.iter().for_each(|(path, text)| put(Path::new(path), text.as_bytes()));
+    copy
+}
+
+/// `name cores MHz` of each cluster.
+fn clusters(report: &Report) -> String {
+    let line = |g: &microraptor::board::NamedGroup| {
+        format!("{} {} {}", g.name, g.group.cpus, g.group.max_mhz.unwrap_or(0))
+    };
+    report.clusters.iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+/// What the warnings are about.
+fn warnings(report: &Report) -> Vec<&str> {
+    report.warnings.iter().map(|w| w.about).collect()
+}
+
+#[test]
+fn each_tree_is_recognised_with_its_clusters_and_cores() {
+    let by_name = "its model name";
+    // Tree, board file, by what, clusters, cores to keep to; each chooses four threads.
+    for (name, board, by, groups, cpus) in [
+        ("raspberry-pi-4", "raspberry-pi-4", by_name, "all 0-3 1800", ""),
+        ("raspberry-pi-5", "raspberry-pi-5", by_name, "all 0-3 2400", ""),
+        ("rock-5b", "rock-5b", by_name, "big 4-7 2400; little 0-3 1800", "4-7"),
+        ("jetson-orin-nano", "jetson-orin-nano", by_name, "all 0-3 1510", ""),
+        ("rb3-gen2", "rb3-gen2", by_name, "prime 7 2707; gold 4-6 2400; silver 0-3 1958", "4-7"),
+        ("x86-laptop", "generic-x86-64", "its architecture alone", "big 0-3 4400; little 4-7 3300", "0-3"),
+    ] {
+        let report = report(&tree(name));
+        let recognised = report.recognised.as_ref().unwrap();
+        assert_eq!((recognised.board.name.as_str(), recognised.by.as_str()), (board, by), "{name}");
+        assert_eq!(clusters(&report), groups, "{name}");
+        let cores = &report.choice.cores;
+        assert_eq!((cores.threads(), cores.cpus().to_string().as_str()), (4, cpus), "{name}");
+        // What the file says of its cores is what the tree has.
+        assert!(!warnings(&report).contains(&"features"), "{name}: {:?}", report.warnings);
+    }
+}
+
+#[test]
+fn a_board_is_known_by_its_chip_and_a_name_is_worth_more() {
+    let model = "proc/device-tree/model";
+    let other = copy("raspberry-pi-4", &[(model, "Some Carrier\0")]);
+    let found = report(other.path()).recognised.unwrap();
+    assert_eq!(
+        (found.board.name.as_str(), found.by.as_str()),
+        ("raspberry-pi-4", "compatible \"raspberrypi,4-model-b\"")
+    );
+
+    let chip =
+        [(model, "Some Carrier\0"), ("proc/device-tree/compatible", "acme,carrier\0rockchip,rk3588\0")];
+    let found = report(copy("rock-5b", &chip).path()).recognised.unwrap();
+    assert_eq!((found.board.name.as_str(), found.by.as_str()), ("rock-5b", "compatible \"rockchip,rk3588\""));
+
+    let unknown = [(model, "Some Carrier\0"), ("proc/device-tree/compatible", "acme,carrier\0acme,chip\0")];
+    let report = report(copy("rock-5b", &unknown).path());
+    assert_eq!(report.recognised.as_ref().unwrap().board.name, "generic-aarch64");
+    assert_eq!(clusters(&report), "big 4-7 2400; little 0-3 1800");
+    assert_eq!(report.clusters[0].group.core.as_deref(), Some("Cortex-A76"));
+}
+
+#[test]
+fn warnings_are_about_what_the_trees_have() {
+    for (name, expected) in [
+        ("raspberry-pi-4", &["governor", "throttled"][..]),
+        ("raspberry-pi-5", &[]),
+        ("rock-5b", &["governor"]),
+        ("jetson-orin-nano", &["governor", "clock", "throttled", "cores"]),
+        ("rb3-gen2", &["throttled"]),
+        ("x86-laptop", &["governor", "throttled", "throttled"]),
+    ] {
+        assert_eq!(warnings(&report(&tree(name))), expected, "{name}");
+    }
+    let orin = report(&tree("jetson-orin-nano"));
+    let text: Vec<&str> = orin.warnings.iter().map(|w| w.text.as_str()).collect();
+    assert!(text[1].contains("held to 960 of 1510 MHz"), "{text:?}");
+    assert_eq!(text[2], "over-current since boot, 3 times (soctherm_oc)");
+    assert_eq!(
+        text[3],
+        "cluster all: 4 of the file's 6 Cortex-A78AE cores are on; cores 4,5 are switched off"
+    );
+
+    let hot = copy("rock-5b", &[("sys/class/thermal/thermal_zone1/temp", "85000")]);
+    assert!(warnings(&report(hot.path())).contains(&"hot"));
+    // A kernel that hides the dot product.
+    let cpuinfo = fs::read_to_string(tree("raspberry-pi-5").join("proc/cpuinfo")).unwrap();
+    let plain = copy("raspberry-pi-5", &[("proc/cpuinfo", &cpuinfo.replace(" asimddp", ""))]);
+    assert_eq!(report(plain.path()).warnings[0].text, "cluster all: the kernel does not report asimddp");
+}
+
+#[test]
+fn a_container_that_holds_little_cores_only_gets_those() {
+    let status = [("proc/self/status", "Name:\tcat\nCpus_allowed_list:\t1-3\n")];
+    let report = report(copy("rock-5b", &status).path());
+    assert_eq!(report.machine.usable.to_string(), "1-3");
+    assert_eq!((report.choice.cores.threads(), report.choice.cores.cpus().len()), (3, 0));
+}
+
+#[test]
+fn sensors_are_read_with_their_units() {
+    let orin = State::read(&Root::recorded(tree("jetson-orin-nano")));
+    let rails: Vec<String> =
+        orin.rails.iter().map(|r| format!("{} {} {:.1}", r.chip, r.label, r.milliwatts)).collect();
+    // 5024 mV x 928 mA; the sum of currents (curr4) has no voltage of its own and is no rail.
+    assert_eq!(rails, ["ina3221 VDD_IN 4662.3", "ina3221 VDD_CPU_GPU_CV 682.2", "ina3221 VDD_SOC 1364.4"]);
+    let clock = &orin.clocks[3];
+    assert_eq!(
+        (clock.cpu, clock.now_mhz, clock.limit_mhz, clock.max_mhz),
+        (3, Some(729), Some(960), Some(1510))
+    );
+    // cv0 to cv2 are switched off and cannot be read.
+    assert_eq!(orin.temperatures.len(), 6);
+    assert_eq!((orin.temperatures[0].celsius, orin.temperatures[0].passive_celsius), (47.312, Some(99.0)));
+    let memory = orin.memory.unwrap();
+    assert_eq!(
+        (memory.total_kib, memory.available_kib, memory.swapped_kib),
+        (7801096, Some(6180244), Some(0))
+    );
+
+    // A battery's voltage and current (in0, curr1) are no rail either; an INA219 gives its power itself.
+    let ina219 = [
+        ("sys/class/hwmon/hwmon9/name", "ina219"),
+        ("sys/class/hwmon/hwmon9/in1_input", "12040"),
+        ("sys/class/hwmon/hwmon9/power1_input", "7500000"),
+    ];
+    let laptop = State::read(&Root::recorded(copy("x86-laptop", &ina219).path()));
+    assert_eq!(laptop.rails.len(), 1);
+    assert_eq!((laptop.rails[0].milliwatts, laptop.rails[0].volts), (7500.0, Some(12.04)));
+}
+
+#[test]
+fn energy_counters_are_listed_even_where_only_root_may_read_them() {
+    let rapl = [
+        ("sys/class/powercap/intel-rapl:0/name", "package-0\n"),
+        ("sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n"),
+        ("sys/class/powercap/intel-rapl:0:0/name", "core\n"),
+        ("sys/class/powercap/intel-rapl:0:0/energy_uj", "123456789\n"),
+        ("sys/class/powercap/intel-rapl/enabled", "1\n"),
+    ];
+    let state = State::read(&Root::recorded(copy("x86-laptop", &rapl).path()));
+    let found: Vec<_> = state.energies.iter().map(|e| (e.name.as_str(), e.microjoules)).collect();
+    assert_eq!(found, [("package-0", None), ("core", Some(123456789))]);
+    assert_eq!(state.energies[0].wraps_at, Some(262143328850));
+}
+
+#[test]
+fn flags_of_the_raspberry_pi_firmware() {
+    let at = |path: &str, flags: &str| {
+        let report = report(copy("raspberry-pi-5", &[(path, flags)]).path());
+        report.warnings.into_iter().map(|w| w.text).collect::<Vec<_>>()
+    };
+    let paths = [
+        "sys/devices/platform/soc/soc:firmware/get_throttled",
+        "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled",
+        "sys/bus/platform/drivers/raspberrypi-firmware/soc:firmware/get_throttled",
+    ];
+    for path in paths {
+        assert_eq!(
+            at(path, "50005\n"),
+            ["under-voltage now (firmware)", "throttled now (firmware)"],
+            "{path}"
+        );
+        assert_eq!(at(path, "80000\n"), ["soft temperature limit since boot (firmware)"]);
+        assert_eq!(at(path, "0x0\n"), [""; 0]);
+        assert_eq!(at(path, "never\n"), [""; 0]);
+    }
+}
+
+/// Every file of every tree, one after the other and all at once, holds nonsense: there may be less to tell, and nothing
+/// else happens.
+#[test]
+fn hostile_trees_never_panic() {
+    let junk: [&[u8]; 6] = [
+        b"",
+        b"99999999999999999999999999",
+        b"-9223372036854775808",
+        b"0-4294967295,7-3,,\n",
+        &[0xff, 0xfe, 0, 0x1b, b'[', b'2', b'J', 0x80],
+        b"processor : 4294967295\nCPU part : 0xfffffffffffff\nFeatures\nMemTotal: -1 kB\n",
+    ];
+    let asked = Request { threads: Some(usize::MAX), cpus: None };
+    for name in TREES {
+        let copy = copy(name, &[]);
+        let root = Root::recorded(copy.path());
+        let all = files(copy.path());
+        // Every third: the cores of a cluster have the same files.
+        for (i, file) in all.iter().enumerate().step_by(3) {
+            let good = fs::read(file).unwrap();
+            fs::write(file, junk[i / 3 % junk.len()]).unwrap();
+            Report::read(&root, None, &asked, usize::MAX).unwrap();
+            fs::write(file, good).unwrap();
+        }
+        for bytes in junk {
+            all.iter().for_each(|file| fs::write(file, bytes).unwrap());
+            let report = Report::read(&root, None, &asked, 4).unwrap();
+            let text = serde_json::to_string(&report).unwrap();
+            assert!(!text.contains("\\u001b"), "{name}");
+        }
+        // Folders in place of files.
+        for file in &all {
+            fs::remove_file(file).unwrap();
+            fs::create_dir(file).unwrap();
+        }
+        let report = Report::read(&root, None, &Request::default(), 4).unwrap();
+        assert!(report.recognised.is_none() && report.state == State::default() || name == "x86-laptop");
+    }
+    let nothing = report(Path::new("/nonexistent"));
+    assert!(nothing.recognised.is_none() && nothing.clusters.is_empty() && nothing.warnings.is_empty());
+    assert_eq!(nothing.state, State::default());
+}
+
+/// A file that is a pipe would block whoever opens it.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_a_file_is_not_opened() {
+    let copy = copy("raspberry-pi-4", &[]);
+    let path = copy.path().join("proc/meminfo");
+    fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: no mkfifo");
+        return;
+    }
+    assert_eq!(report(copy.path()).state.memory, None);
+}

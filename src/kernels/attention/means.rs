@@ -24,7 +24,7 @@ pub(super) trait Means {
 }
 
 /// In 16 bits. One `vpmaddwd` takes 16 pairs.
-#[cfg_attr(target_arch = "aarch64", expect(dead_code))]
+#[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "tests compare it with the other"))]
 pub(super) struct Whole;
 
 /// In halves of six bits, `p = 64 high + low`, each times the value in 8 bits. On ARM `smlal` takes four pairs of 16 bits, on

@@ -9,20 +9,20 @@ from pathlib import Path
 
 BOARDS = Path(__file__).parents[2] / "boards"
 
-# For each core: multiply-adds a cycle of the 8-bit and of the widened fp16 product (llvm-mca 23), instructions a cycle of
+# For each core: multiply-adds a cycle of the 8-bit and of the f32 product, in which fp16 layers run (llvm-mca 23), instructions a cycle of
 # what lies between them (llvm-mca on the softmax and quantising loops; A53 and Carmel: assumed), and whose counts it takes.
 CORES = {
-    "Cortex-A53": (3.66, 1.6, 0.8, "neon"),
-    "Cortex-A57": (7.97, 3.07, 1.3, "neon"),
-    "Cortex-A72": (7.97, 3.07, 1.3, "neon"),
-    "Carmel": (7.98, 5.51, 2.2, "neon"),
-    "Cortex-A76": (31.95, 5.51, 2.2, "dotprod"),
-    "Cortex-A78": (31.96, 5.51, 2.3, "dotprod"),
-    "Cortex-A78AE": (31.96, 5.51, 2.3, "dotprod"),
-    "Neoverse-V3AE": (56.6, 5.51, 2.3, "i8mm"),
+    "Cortex-A53": (3.66, 2.1, 0.8, "neon"),
+    "Cortex-A57": (7.97, 4.0, 1.3, "neon"),
+    "Cortex-A72": (7.97, 4.0, 1.3, "neon"),
+    "Carmel": (7.98, 8.0, 2.2, "neon"),
+    "Cortex-A76": (31.95, 8.0, 2.2, "dotprod"),
+    "Cortex-A78": (31.96, 8.0, 2.3, "dotprod"),
+    "Cortex-A78AE": (31.96, 8.0, 2.3, "dotprod"),
+    "Neoverse-V3AE": (56.6, 8.0, 2.3, "i8mm"),
 }
 
-# One forward pass in int8: tokens, millions of multiply-adds in the 8-bit and in the fp16 product (probabilities count twice, in
+# One forward pass in int8: tokens, millions of multiply-adds in the 8-bit and in the f32 product (probabilities count twice, in
 # their two halves), millions of executed instructions in all the rest, megabytes of weights.
 MODELS = {
     "S 224": (201, (4970, 58), {"neon": 228, "dotprod": 189, "i8mm": 189}, 22.4),
@@ -38,9 +38,9 @@ REACHED = 0.6
 
 def cycles(core: str, model: str) -> float:
     """Millions of cycles of one pass on one thread."""
-    products, half, ipc, counted = CORES[core]
-    _, (int8, fp16), rest, _ = MODELS[model]
-    return int8 / products + fp16 / half + rest[counted] / ipc
+    products, floats, ipc, counted = CORES[core]
+    _, (int8, f32), rest, _ = MODELS[model]
+    return int8 / products + f32 / floats + rest[counted] / ipc
 
 
 def speedup(threads: int, tokens: int) -> float:

@@ -97,10 +97,18 @@ impl Linear {
     }
 
     /// Weights in half precision, products and sums in single.
+    ///
+    /// Where widening them on the way costs more than it saves ([`tile::keeps_fp16`]) they are widened here: the same bits,
+    /// twice the memory.
     pub fn f16(isa: Isa, weight: &[f16], bias: &[f32]) -> Linear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert_eq!(weight.len(), n * k);
-        Linear::new(isa, k, Weights::F16(pack::<_, F16>(n, k, weight, f16::to_bits)), bias)
+        let weights = if tile::keeps_fp16(isa) {
+            Weights::F16(pack::<_, F16>(n, k, weight, f16::to_bits))
+        } else {
+            Weights::F32(pack::<_, F32>(n, k, weight, f16::to_f32))
+        };
+        Linear::new(isa, k, weights, bias)
     }
 
     /// int8 weights `[outputs, inputs]`, a scale for each output.

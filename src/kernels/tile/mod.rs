@@ -19,7 +19,7 @@
 //! are stored less 128 ([`Isa::code_offset`]). Plain NEON multiplies bytes into i16 (`smull`, `smlal`: two products of a
 //! signed byte and a weight within -127 to 127 fit) and adds pairs into i32 (`sadalp`). `sdot` takes four of them at once,
 //! `smmla` eight for two rows and two columns, for which pairs of groups are [arranged](Numbers::arrange) as
-//! `[16][8]`. [`I16`] is plain there: nothing uses it (`attention::means`).
+//! `[16][8]`. [`I16`] and [`F16`] are plain there: nothing uses them (`attention::means`, [`keeps_fp16`]).
 
 /// Defines the micro-kernel `$name`, which calls `$inner` with the number of rows at hand (one of `$rows`) as a constant.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -192,6 +192,12 @@ pub fn wide_u8s8(isa: Isa) -> bool {
         let _ = isa;
         true
     }
+}
+
+/// Whether weights stay fp16 in memory: NEON widens 4 of them in an instruction that takes the place of a multiplication, so
+/// that a Cortex-A76 would do 5.5 multiply-adds a cycle instead of 8 (llvm-mca), while x86-64 converts as it loads.
+pub fn keeps_fp16(isa: Isa) -> bool {
+    cfg!(not(target_arch = "aarch64")) || isa == Isa::SCALAR
 }
 
 /// What becomes of a tile's sums. A trait, not a closure: `#[inline(always)]` makes it part of a function that is

@@ -5,7 +5,7 @@ use std::arch::asm;
 
 use super::Sums;
 
-pub(super) use super::scalar::i16;
+pub(super) use super::scalar::{f16, i16};
 
 /// Rows of each micro-kernel: as many as 32 registers hold, with what is multiplied.
 #[allow(non_upper_case_globals, reason = "named as the micro-kernels")]
@@ -13,14 +13,12 @@ pub(super) mod rows {
     /// Eight sums for each row: the halves of a group are added up at the end.
     pub const u8s8: usize = 2;
     pub const i16: usize = super::super::scalar::ROWS;
+    pub const f16: usize = super::super::scalar::ROWS;
     pub const f32: usize = 6;
-    /// Widened columns take a register more.
-    pub const f16: usize = 5;
 }
 
 by_rows!(u8s8, u8s8_rows, "neon", u8, i8, i32, 1 2);
 by_rows!(f32, f32_rows, "neon", f32, f32, f32, 1 2 3 4 5 6);
-by_rows!(f16, f16_rows, "neon", f32, u16, f32, 1 2 3 4 5);
 
 /// Two groups go into i16 (2 x 128 x 127 = 32512 fits), then into i32. On a Cortex-A72, whose one multiplier takes 16 bytes
 /// in two cycles, additions run beside it: 8 multiply-adds a cycle.
@@ -100,74 +98,64 @@ pub(super) fn store_i32(row: &mut [i32; 16], sums: [int32x4_t; 4]) {
     }
 }
 
-/// Adds one element of k, lane `$lane` of the rows' registers. Columns are outermost: a register of them is in use at a time.
-macro_rules! float_step {
-    ($sums:ident, $x:ident, $lane:literal, $load:ident, $b:expr) => {
-        for c in 0..4 {
-            let b = $load($b.add(4 * c));
-            for (sums, &x) in $sums.iter_mut().zip(&$x) {
-                sums[c] = vfmaq_laneq_f32::<$lane>(sums[c], b, x);
-            }
-        }
-    };
-}
-
-/// The f32 micro-kernels; `$load` reads four columns.
-macro_rules! float_rows {
-    ($name:ident, $b:ty, $load:ident) => {
-        #[inline]
-        #[target_feature(enable = "neon")]
-        unsafe fn $name<const R: usize>(
-            groups: usize,
-            a: *const f32,
-            stride: usize,
-            b: *const $b,
-            out: &mut Sums<f32>,
-        ) {
-            let mut sums = [[vdupq_n_f32(0.0); 4]; R];
-            let whole = groups / 4 * 4;
-            for k in (0..whole).step_by(4) {
-                // SAFETY: columns `k..k + 4` of the panel are 64 values, elements `k..k + 4` of row `r` four: both within
-                // what the caller vouches for.
-                unsafe {
-                    let mut x = [vdupq_n_f32(0.0); R];
-                    for (r, x) in x.iter_mut().enumerate() {
-                        *x = vld1q_f32(a.add(r * stride + k));
-                    }
-                    let b = b.add(k * 16);
-                    float_step!(sums, x, 0, $load, b);
-                    float_step!(sums, x, 1, $load, b.add(16));
-                    float_step!(sums, x, 2, $load, b.add(32));
-                    float_step!(sums, x, 3, $load, b.add(48));
-                }
-            }
-            for k in whole..groups {
-                // SAFETY: as above, one element of k.
-                unsafe {
-                    let mut x = [vdupq_n_f32(0.0); R];
-                    for (r, x) in x.iter_mut().enumerate() {
-                        *x = vdupq_n_f32(*a.add(r * stride + k));
-                    }
-                    float_step!(sums, x, 0, $load, b.add(k * 16));
-                }
-            }
-            for (row, sums) in out.iter_mut().zip(sums) {
-                for (part, sums) in row.chunks_exact_mut(4).zip(sums) {
-                    // SAFETY: a part holds 4 values, a register.
-                    unsafe { vst1q_f32(part.as_mut_ptr(), sums) };
-                }
-            }
-        }
-    };
-}
-
-/// Four fp16 values at `b`, widened.
+/// Adds element `LANE` of the rows' registers times the 16 columns at `b`. Columns are outermost: a register of them is in use
+/// at a time.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn load_f16(b: *const u16) -> float32x4_t {
-    // SAFETY: the caller vouches for 4 values.
-    vcvt_f32_f16(vreinterpret_f16_u16(unsafe { vld1_u16(b) }))
+unsafe fn step<const R: usize, const LANE: i32>(
+    sums: &mut [[float32x4_t; 4]; R],
+    x: &[float32x4_t; R],
+    b: *const f32,
+) {
+    for c in 0..4 {
+        // SAFETY: the caller vouches for 16 values.
+        let b = unsafe { vld1q_f32(b.add(4 * c)) };
+        for (sums, &x) in sums.iter_mut().zip(x) {
+            sums[c] = vfmaq_laneq_f32::<LANE>(sums[c], b, x);
+        }
+    }
 }
 
-float_rows!(f32_rows, f32, vld1q_f32);
-float_rows!(f16_rows, u16, load_f16);
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn f32_rows<const R: usize>(
+    groups: usize,
+    a: *const f32,
+    stride: usize,
+    b: *const f32,
+    out: &mut Sums<f32>,
+) {
+    let mut sums = [[vdupq_n_f32(0.0); 4]; R];
+    let whole = groups / 4 * 4;
+    for k in (0..whole).step_by(4) {
+        // SAFETY: columns `k..k + 4` of the panel are 64 values, elements `k..k + 4` of row `r` four: both within what the
+        // caller vouches for.
+        unsafe {
+            let mut x = [vdupq_n_f32(0.0); R];
+            for (r, x) in x.iter_mut().enumerate() {
+                *x = vld1q_f32(a.add(r * stride + k));
+            }
+            let b = b.add(k * 16);
+            step::<R, 0>(&mut sums, &x, b);
+            step::<R, 1>(&mut sums, &x, b.add(16));
+            step::<R, 2>(&mut sums, &x, b.add(32));
+            step::<R, 3>(&mut sums, &x, b.add(48));
+        }
+    }
+    for k in whole..groups {
+        // SAFETY: as above, one element of k.
+        unsafe {
+            let mut x = [vdupq_n_f32(0.0); R];
+            for (r, x) in x.iter_mut().enumerate() {
+                *x = vdupq_n_f32(*a.add(r * stride + k));
+            }
+            step::<R, 0>(&mut sums, &x, b.add(k * 16));
+        }
+    }
+    for (row, sums) in out.iter_mut().zip(sums) {
+        for (part, sums) in row.chunks_exact_mut(4).zip(sums) {
+            // SAFETY: a part holds 4 values, a register.
+            unsafe { vst1q_f32(part.as_mut_ptr(), sums) };
+        }
+    }
+}

@@ -46,7 +46,7 @@ pub fn run(args: &ProfileArgs) -> anyhow::Result<()> {
         options.sizes.iter().try_for_each(|&size| engine.check_size(size))?;
     }
 
-    let environment = Environment::here();
+    let mut environment = Environment::here();
     let mut rows = Vec::new();
     for engine in &engines {
         let steps = profile::steps(&options, data.as_ref().map_or(0, |d| d.samples.len()));
@@ -54,6 +54,7 @@ pub fn run(args: &ProfileArgs) -> anyhow::Result<()> {
         rows.extend(profile::sweep(engine, &options, data.as_ref(), &|| bar.inc(1))?);
         bar.finish_and_clear();
     }
+    environment.finish();
     let data = args.data.as_ref().map(|data| data.display().to_string());
     let results = Results { schema: SCHEMA, environment, data, rows };
     if let Some(folder) = &args.output {

@@ -13,17 +13,14 @@ fn reduce(values: &[f32], start: f32, map: impl Fn(f32) -> f32, f: impl Fn(f32, 
             *lane = f(*lane, map(v));
         }
     }
+    // Or the compiler cuts the loop above into pairs, as the tree below ends, and it takes twice as long.
+    let mut lanes = std::hint::black_box(lanes);
     for (lane, &v) in lanes.iter_mut().zip(chunks.remainder()) {
         *lane = f(*lane, map(v));
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] = f(lanes[i], lanes[i + width]);
-        }
-        width /= 2;
-    }
-    lanes[0]
+    let half: [f32; 8] = std::array::from_fn(|i| f(lanes[i], lanes[i + 8]));
+    let quad: [f32; 4] = std::array::from_fn(|i| f(half[i], half[i + 4]));
+    f(f(quad[0], quad[2]), f(quad[1], quad[3]))
 }
 
 /// Sum.

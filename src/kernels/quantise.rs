@@ -41,9 +41,10 @@ per_isa! {
         let inverse = 255.0 / width;
         // The product is not fused with the addition that rounds: `zero` is one value for the row.
         let zero = round_scaled(-low, inverse, 0.0).clamp(0, 255) - offset;
-        // An even offset leaves ties where they were: the rounded codes differ by it exactly.
+        // An even offset leaves ties where they were: the rounded codes differ by it exactly. (Not `clamp`: the compiler
+        // would have to allow for bounds in the wrong order.)
         for (code, &v) in codes.iter_mut().zip(x) {
-            *code = round_scaled(v, inverse, zero as f32).clamp(-offset, 255 - offset) as u8;
+            *code = round_scaled(v, inverse, zero as f32).max(-offset).min(255 - offset) as u8;
         }
         Quant { scale: if width.is_finite() { width * (1.0 / 255.0) } else { f32::NAN }, zero }
     }

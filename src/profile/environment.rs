@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::board::{Machine, Root};
+use crate::board::{Machine, Root, sensors::State};
 
 /// The machine and the program.
 #[derive(Clone, Debug, Serialize)]
@@ -21,18 +21,33 @@ pub struct Environment {
     pub version: &'static str,
     /// Start of the measurement, seconds since 1970.
     pub unix_time: u64,
+    /// The board's cores: types, clusters, features, caches.
+    pub machine: Machine,
+    /// Clocks, temperatures, throttling, power and memory before the first run.
+    pub before: State,
+    /// The same after the last run.
+    pub after: Option<State>,
 }
 
 impl Environment {
     /// Asks this machine.
     pub fn here() -> Environment {
+        let machine = Machine::read(&Root::live());
         Environment {
-            cpu: Machine::read(&Root::live()).title().to_owned(),
+            cpu: machine.title().to_owned(),
             cores: std::thread::available_parallelism().map_or(1, |n| n.get()),
             os: std::env::consts::OS,
             arch: std::env::consts::ARCH,
             version: env!("CARGO_PKG_VERSION"),
             unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+            machine,
+            before: State::read(&Root::live()),
+            after: None,
         }
+    }
+
+    /// Reads the sensors again, when all is measured.
+    pub fn finish(&mut self) {
+        self.after = Some(State::read(&Root::live()));
     }
 }

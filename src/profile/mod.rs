@@ -17,7 +17,7 @@ pub use export::{check_folder, save};
 pub use latency::Budget;
 pub use stats::Latency;
 
-use crate::board::Cores;
+use crate::board::{Cores, CpuList};
 use crate::engine::{Engine, EngineError};
 use crate::heads::HeadError;
 use crate::input::{Dataset, InputError};
@@ -73,6 +73,8 @@ pub struct Row {
     pub width: usize,
     /// Threads.
     pub threads: usize,
+    /// The cores that they were kept to; none where the system chose.
+    pub cores: CpuList,
     /// Multiply-accumulates of one image, where they are known.
     pub macs: Option<u64>,
     /// Latency of one image.
@@ -101,8 +103,9 @@ pub struct Results {
     pub rows: Vec<Row>,
 }
 
-/// Version of the layout of [`Results`]; 2 added a row's `isa`.
-pub const SCHEMA: u32 = 2;
+/// Version of the layout of [`Results`]; 2 added a row's `isa`, 3 its `cores`, and the environment's `machine`, `before` and
+/// `after`.
+pub const SCHEMA: u32 = 3;
 
 /// Steps that [`sweep`] reports for one engine: one a latency row and round, one an image and size.
 pub fn steps(options: &Options, images: usize) -> usize {
@@ -148,6 +151,7 @@ pub fn sweep(
                 height: size.height,
                 width: size.width,
                 threads: cores.threads(),
+                cores: cores.cpus().clone(),
                 macs,
                 latency: latencies[rows.len()].clone(),
                 accuracy: accuracy.clone(),

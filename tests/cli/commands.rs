@@ -215,6 +215,9 @@ fn profile_writes_a_table_and_files() {
     assert!(text.contains("48x80") && !text.contains("UNTRAINED"), "{text}");
     assert_eq!(listing(&out), ["results.csv", "results.json"]);
     let results = json(&std::fs::read_to_string(out.join("results.json")).unwrap());
+    let environment = &results["environment"];
+    assert!(!environment["machine"]["cpus"].as_array().unwrap().is_empty());
+    assert!(environment["before"].is_object() && environment["after"].is_object());
     let rows = results["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 4);
     for row in rows {

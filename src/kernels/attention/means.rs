@@ -12,19 +12,15 @@ pub(super) trait Means {
     /// A value's code as the product takes it: -127 to 127.
     fn value(code: i32) -> <Self::Product as Numbers>::B;
 
-    /// Stores the probability of each score, 0 to 4095, into every part of `codes: [parts, len]`; gives their sum.
-    fn store(
-        codes: &mut [<Self::Product as Numbers>::A],
-        scores: &[f32],
-        probability: impl Fn(f32) -> i32,
-    ) -> i32;
+    /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`.
+    fn store(codes: &mut [<Self::Product as Numbers>::A], at: usize, probabilities: &[i32; PANEL]);
 
     /// The sums of a query from those of its parts.
     fn sum(parts: &[[i32; PANEL]]) -> [i32; PANEL];
 }
 
 /// In 16 bits. One `vpmaddwd` takes 16 pairs.
-#[cfg_attr(target_arch = "aarch64", expect(dead_code))]
+#[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "tests compare it with the other"))]
 pub(super) struct Whole;
 
 /// In halves of six bits, `p = 64 high + low`, each times the value in 8 bits. On ARM `smlal` takes four pairs of 16 bits, on
@@ -56,14 +52,8 @@ impl Means for Whole {
     }
 
     #[inline(always)]
-    fn store(codes: &mut [i16], scores: &[f32], probability: impl Fn(f32) -> i32) -> i32 {
-        let mut sum = 0;
-        for (code, &score) in codes.iter_mut().zip(scores) {
-            let q = probability(score);
-            sum += q;
-            *code = q as i16;
-        }
-        sum
+    fn store(codes: &mut [i16], at: usize, probabilities: &[i32; PANEL]) {
+        codes[at..at + PANEL].copy_from_slice(&probabilities.map(|q| q as i16));
     }
 
     #[inline(always)]
@@ -82,15 +72,10 @@ impl Means for Split {
     }
 
     #[inline(always)]
-    fn store(codes: &mut [u8], scores: &[f32], probability: impl Fn(f32) -> i32) -> i32 {
+    fn store(codes: &mut [u8], at: usize, probabilities: &[i32; PANEL]) {
         let (high, low) = codes.split_at_mut(codes.len() / 2);
-        let mut sum = 0;
-        for ((high, low), &score) in high.iter_mut().zip(low).zip(scores) {
-            let q = probability(score);
-            sum += q;
-            (*high, *low) = ((q >> 6) as u8, (q & 63) as u8);
-        }
-        sum
+        high[at..at + PANEL].copy_from_slice(&probabilities.map(|q| (q >> 6) as u8));
+        low[at..at + PANEL].copy_from_slice(&probabilities.map(|q| (q & 63) as u8));
     }
 
     #[inline(always)]
@@ -119,7 +104,7 @@ mod tests {
     }
 
     /// Means of `values: [tokens, 16]` for each row of `probabilities`.
-    fn means<M: Means>(isa: Isa, probabilities: &[Vec<f32>], values: &[[i32; PANEL]]) -> Vec<i32>
+    fn means<M: Means>(isa: Isa, probabilities: &[Vec<i32>], values: &[[i32; PANEL]]) -> Vec<i32>
     where
         <M::Product as Numbers>::A: Default + Clone,
     {
@@ -133,9 +118,10 @@ mod tests {
         }
         M::Product::arrange(isa, tokens.div_ceil(group), &mut panel);
         let mut codes = vec![Default::default(); probabilities.len() * M::PARTS * padded];
-        for (codes, scores) in codes.chunks_exact_mut(M::PARTS * padded).zip(probabilities) {
-            let sum = M::store(codes, scores, |p| p as i32);
-            assert_eq!(sum, scores.iter().sum::<f32>() as i32);
+        for (codes, row) in codes.chunks_exact_mut(M::PARTS * padded).zip(probabilities) {
+            for (i, part) in row.chunks(PANEL).enumerate() {
+                M::store(codes, i * PANEL, &std::array::from_fn(|c| part.get(c).copied().unwrap_or(0)));
+            }
         }
         let mut out = Vec::new();
         let to = &mut Collect::<M>(&mut out, std::marker::PhantomData);
@@ -150,8 +136,8 @@ mod tests {
             for extreme in [false, true] {
                 let p = |r: usize, t: usize| if extreme { 4095 } else { (r * 977 + t * 331) % 4096 };
                 let v = |t: usize, c: usize| if extreme { 127 } else { (t * 53 + c * 17) as i32 % 255 - 127 };
-                let probabilities: Vec<Vec<f32>> =
-                    (0..7).map(|r| (0..tokens).map(|t| p(r, t) as f32).collect()).collect();
+                let probabilities: Vec<Vec<i32>> =
+                    (0..7).map(|r| (0..tokens).map(|t| p(r, t) as i32).collect()).collect();
                 let values: Vec<[i32; PANEL]> =
                     (0..tokens).map(|t| std::array::from_fn(|c| v(t, c))).collect();
                 let exact: Vec<i32> = (0..7)

@@ -231,7 +231,9 @@ per_isa! {
             let mut inverse = [0.0; QUERIES];
             for r in 0..m {
                 let to = &mut probabilities[r * parts * padded..][..parts * padded];
-                let sum = probabilities_of(&scores[r * padded..][..tokens], most as f32, to);
+                let scores = &mut scores[r * padded..][..padded];
+                scores[tokens..].fill(f32::NEG_INFINITY);
+                let sum = probabilities_of(scores, most as f32, to);
                 inverse[r] = 1.0 / sum as f32;
             }
             let groups = tokens.div_ceil(IntProduct::GROUP);
@@ -242,16 +244,21 @@ per_isa! {
     }
 }
 
-/// `codes = round(2^(score - largest score) * most)`, `scores: [n]` and each part of `codes: [parts, padded n]`; gives the
-/// sum of the codes. Scores that are not finite give 0.
+/// `codes = round(2^(score - largest score) * most)`, `scores: [n]` and each part of `codes: [parts, n]`, n whole panels;
+/// gives the sum of the codes. Scores that are not finite give 0.
 #[inline(always)]
 fn probabilities_of(scores: &[f32], most: f32, codes: &mut [<IntProduct as Numbers>::A]) -> i32 {
     let largest = lanes::max(scores);
-    let padded = codes.len() / OfInts::PARTS;
-    for part in codes.chunks_exact_mut(padded) {
-        part[scores.len()..].fill(0);
+    let mut sums = [0; PANEL];
+    for (i, scores) in scores.as_chunks::<PANEL>().0.iter().enumerate() {
+        let mut q = [0; PANEL];
+        for c in 0..PANEL {
+            q[c] = round_scaled(exp2(scores[c] - largest), most, 0.0);
+            sums[c] += q[c];
+        }
+        OfInts::store(codes, i * PANEL, &q);
     }
-    OfInts::store(codes, scores, |score| round_scaled(exp2(score - largest), most, 0.0))
+    sums.iter().sum()
 }
 
 /// Attention of some queries of head `head` in f32, into their rows of `out: [rows, dim]`; `queries: [rows, dim]`.

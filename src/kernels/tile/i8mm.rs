@@ -80,50 +80,32 @@ unsafe fn u8s8_rows<const R: usize>(
     let mut sums = [[vdupq_n_s32(0); 8]; 3];
     // An odd last row is its own partner: its second sums are not read.
     let row = |r: usize| a.wrapping_add(r.min(R - 1) * stride);
-    let whole = groups / 4 * 4;
-    for g in (0..whole).step_by(4) {
-        // SAFETY: groups `g..g + 4` of the panel are 256 bytes, those of a row 16: both within what the caller vouches for.
-        unsafe {
-            let (mut low, mut high) = ([vdupq_n_s8(0); 3], [vdupq_n_s8(0); 3]);
-            for p in 0..R.div_ceil(2) {
-                let one = vreinterpretq_s64_s8(vld1q_s8(row(2 * p).add(g * 4).cast()));
-                let two = vreinterpretq_s64_s8(vld1q_s8(row(2 * p + 1).add(g * 4).cast()));
-                low[p] = vreinterpretq_s8_s64(vtrn1q_s64(one, two));
-                high[p] = vreinterpretq_s8_s64(vtrn2q_s64(one, two));
-            }
-            step::<R>(&mut sums, &low, b.add(g * 64));
-            step::<R>(&mut sums, &high, b.add(g * 64 + 128));
-        }
-    }
-    let mut g = whole;
-    while g < groups {
-        let pair = g + 1 < groups;
-        // SAFETY: as above, one or two groups; a single one is in the packed order and widened here with zeros.
+    let whole = groups / 2 * 2;
+    for g in (0..whole).step_by(2) {
+        // SAFETY: groups `g..g + 2` of the panel are 128 bytes, those of a row 8: both within what the caller vouches for.
         unsafe {
             let mut x = [vdupq_n_s8(0); 3];
             for (p, x) in x.iter_mut().enumerate().take(R.div_ceil(2)) {
-                let load = |r: usize| {
-                    let at = row(r).add(g * 4);
-                    if pair {
-                        at.cast::<u64>().read_unaligned()
-                    } else {
-                        u64::from(at.cast::<u32>().read_unaligned())
-                    }
-                };
-                let rows = vcombine_u64(vcreate_u64(load(2 * p)), vcreate_u64(load(2 * p + 1)));
-                *x = vreinterpretq_s8_u64(rows);
+                let (one, two) = (row(2 * p).add(g * 4), row(2 * p + 1).add(g * 4));
+                *x = vcombine_s8(vld1_s8(one.cast()), vld1_s8(two.cast()));
             }
-            if pair {
-                step::<R>(&mut sums, &x, b.add(g * 64));
-            } else {
-                let mut wide = [0; 8 * PANEL];
-                for (column, to) in wide.chunks_exact_mut(8).enumerate() {
-                    b.add(g * 64 + column * 4).copy_to_nonoverlapping(to.as_mut_ptr(), 4);
-                }
-                step::<R>(&mut sums, &x, wide.as_ptr());
-            }
+            step::<R>(&mut sums, &x, b.add(g * 64));
         }
-        g += 2;
+    }
+    if whole < groups {
+        // SAFETY: as above, the last group, which is in the packed order: it is widened here with zeros.
+        unsafe {
+            let mut x = [vdupq_n_s8(0); 3];
+            for (p, x) in x.iter_mut().enumerate().take(R.div_ceil(2)) {
+                let load = |r: usize| u64::from(row(r).add(whole * 4).cast::<u32>().read_unaligned());
+                *x = vcombine_s8(vcreate_s8(load(2 * p)), vcreate_s8(load(2 * p + 1)));
+            }
+            let mut wide = [0; 8 * PANEL];
+            for (column, to) in wide.chunks_exact_mut(8).enumerate() {
+                b.add(whole * 64 + column * 4).copy_to_nonoverlapping(to.as_mut_ptr(), 4);
+            }
+            step::<R>(&mut sums, &x, wide.as_ptr());
+        }
     }
     for p in 0..R.div_ceil(2) {
         let pairs = sums[p].map(|sum| vreinterpretq_s64_s32(sum));

@@ -281,14 +281,14 @@ fn instruction_set_that_is_unknown_or_lacking() {
     let message = failure(&[&"--isa", &"mmx", &"info", &tiny_model()]);
     assert!(message.contains("'mmx'") && message.contains("scalar"), "{message}");
     let run = |isa: &str| {
-        std::process::Command::new(env!("CARGO_BIN_EXE_microraptor"))
+        super::common::program()
             .args(["info".as_ref(), tiny_model().as_os_str()])
             .env(VARIABLE, isa)
             .output()
             .unwrap()
     };
     let here = Isa::available();
-    for name in ["scalar", "avx2", "avxvnni", "avx512vnni"] {
+    for name in ["scalar", "avx2", "avxvnni", "avx512vnni", "neon", "dotprod", "i8mm"] {
         if here.iter().any(|isa| isa.name() == name) {
             let text = String::from_utf8(run(name).stdout).unwrap();
             assert!(text.contains(&format!("f32 on {name}")), "{text}");

@@ -13,12 +13,26 @@ pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
+/// The program, under the runner that Cargo was told to use for this target (an emulator, when the tests are emulated).
+///
+/// Cargo starts the tests under it, but not what they start. Only the environment variable is seen, not a `runner` in a
+/// configuration file.
+pub fn program() -> Command {
+    let program = env!("CARGO_BIN_EXE_microraptor");
+    let libc = if cfg!(target_env = "musl") { "MUSL" } else { "GNU" };
+    let variable =
+        format!("CARGO_TARGET_{}_UNKNOWN_LINUX_{libc}_RUNNER", std::env::consts::ARCH.to_uppercase());
+    let runner = std::env::var(variable).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(first) = words.next() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(words).arg(program);
+    command
+}
+
 /// Runs the program.
 pub fn microraptor(args: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_microraptor"))
-        .args(args.iter().map(|a| a.as_ref()))
-        .output()
-        .expect("the binary was built for this test")
+    program().args(args.iter().map(|a| a.as_ref())).output().expect("the binary was built for this test")
 }
 
 /// Standard output of a run that must succeed.

@@ -25,7 +25,7 @@ CORES = {
 # One forward pass in int8: tokens, millions of multiply-adds in the 8-bit and in the f32 product (probabilities count twice, in
 # their two halves), millions of executed instructions in all the rest, megabytes of weights.
 MODELS = {
-    "S 224": (201, (4970, 58), {"neon": 228, "dotprod": 189, "i8mm": 189}, 22.4),
+    "S 224": (201, (4970, 58), {"neon": 223, "dotprod": 184, "i8mm": 184}, 22.4),
     "S 512": (1029, (37780, 302), {"neon": 1980, "dotprod": 1640, "i8mm": 1640}, 22.4),
     "B 224": (201, (18490, 116), {"neon": 449, "dotprod": 372, "i8mm": 372}, 87.4),
 }

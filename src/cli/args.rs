@@ -16,8 +16,8 @@ use microraptor::vit::Size;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Instruction set to run on: scalar, avx2, avxvnni or avx512vnni [default: MICRORAPTOR_ISA, or the fastest that this
-    /// CPU has]
+    /// Instruction set to run on: scalar; avx2, avxvnni, avx512vnni; neon, dotprod, i8mm [default: MICRORAPTOR_ISA, or the
+    /// fastest that this CPU has]
     #[arg(long, global = true, value_name = "NAME")]
     pub isa: Option<String>,
     /// Say more on standard error; twice for more still.

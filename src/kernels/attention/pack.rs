@@ -102,12 +102,21 @@ fn put_group<N: Numbers>(
     inverse: &[f32; PANEL],
     code: impl Fn(i32) -> N::B,
 ) {
-    for t in 0..N::GROUP {
+    // Rounded token by token, then interleaved: in one loop with a stride of GROUP it takes twice as long.
+    let mut codes = [[0; PANEL]; 4];
+    for (t, codes) in codes.iter_mut().enumerate().take(N::GROUP) {
         let values = values(t);
         for c in 0..PANEL {
-            group[c * N::GROUP + t] = code(round_scaled(values[c], inverse[c], 0.0).clamp(-127, 127));
+            codes[c] = round_scaled(values[c], inverse[c], 0.0).clamp(-127, 127);
         }
     }
+    let mut packed = [N::B::zeroed(); 4 * PANEL];
+    for c in 0..PANEL {
+        for t in 0..N::GROUP {
+            packed[c * N::GROUP + t] = code(codes[t][c]);
+        }
+    }
+    group.copy_from_slice(&packed[..N::GROUP * PANEL]);
 }
 
 /// Packs head `head`: keys `codes: [tokens, dim]` with `scales: [tokens, heads]` (see [`crate::kernels::quantise::key`]),

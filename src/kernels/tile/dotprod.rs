@@ -6,7 +6,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::Sums;
-use super::neon::store_i32;
+use super::neon::{spread, store_i32};
 
 pub(super) use super::neon::{f16, f32, i16};
 
@@ -87,8 +87,7 @@ unsafe fn u8s8_rows<const R: usize>(
         unsafe {
             let mut x = [vdupq_n_s8(0); R];
             for (r, x) in x.iter_mut().enumerate() {
-                let group = a.add(r * stride + g * 4).cast::<i32>().read_unaligned();
-                *x = vreinterpretq_s8_s32(vdupq_n_s32(group));
+                *x = spread(a.add(r * stride + g * 4));
             }
             step::<R, 0>(&mut sums, &x, b.add(g * 64));
         }

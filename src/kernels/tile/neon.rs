@@ -74,7 +74,7 @@ unsafe fn u8s8_rows<const R: usize>(
 /// the low one alone, and moves the weights' high halves down for it.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn spread(a: *const u8) -> int8x16_t {
+pub(super) unsafe fn spread(a: *const u8) -> int8x16_t {
     let x;
     // SAFETY: it reads the 4 bytes that the caller vouches for.
     unsafe {

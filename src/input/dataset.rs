@@ -7,7 +7,7 @@ use std::sync::Arc;
 use csv::{ReaderBuilder, StringRecord, Trim};
 use sha2::{Digest, Sha256};
 
-use super::{Image, InputError, Split, files};
+use super::{Image, InputError, ReadOptions, Scan, Split, content_digest, files};
 
 /// Parts a label cell into its classes.
 const SEPARATOR: char = '|';
@@ -22,7 +22,36 @@ pub enum Source {
 }
 
 impl Source {
-    /// The pixels.
+    /// The frames: a file or folder as [`Scan::open`] reads it.
+    ///
+    /// # Errors
+    /// Those of [`Scan::open`].
+    pub fn scan(&self, options: &ReadOptions) -> Result<Scan, InputError> {
+        match self {
+            Source::File(path) => Scan::open(path, options),
+            Source::Memory(image) => Ok(Scan::from_image("an image in memory", Arc::clone(image))),
+        }
+    }
+
+    /// SHA-256, in lower-case hex, of all that [`Source::scan`] depends on: [`content_digest`] of a file, the pixels of an
+    /// image in memory.
+    ///
+    /// # Errors
+    /// Those of [`content_digest`].
+    pub fn digest(&self, options: &ReadOptions) -> Result<String, InputError> {
+        match self {
+            Source::File(path) => content_digest(path, options),
+            Source::Memory(image) => {
+                let pixels = image.pixels();
+                let mut hash = Sha256::new();
+                hash.update(format!("{:?} {}x{}\n", pixels.color(), pixels.width(), pixels.height()));
+                hash.update(pixels.as_bytes());
+                Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+            }
+        }
+    }
+
+    /// The pixels of a picture.
     ///
     /// # Errors
     /// Those of [`Image::open`].

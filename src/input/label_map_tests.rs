@@ -1,1 +1,49 @@
+use super::*;
 
+fn save(image: impl Into<DynamicImage>, path: &Path) {
+    image.into().save(path).unwrap();
+}
+
+#[test]
+fn black_and_white_is_one_class_and_greys_are_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.png");
+    let open = || {
+        LabelMap::open(&path, None).map(|map| (map.depth, map.height, map.width, map.labels[..3].to_vec()))
+    };
+    let mut grey = image::GrayImage::new(10, 8);
+    grey.put_pixel(1, 0, image::Luma([255]));
+    save(grey.clone(), &path);
+    assert_eq!(open(), Ok((1, 8, 10, vec![0, 1, 0])));
+    grey.put_pixel(2, 0, image::Luma([7]));
+    save(grey.clone(), &path);
+    assert_eq!(open(), Ok((1, 8, 10, vec![0, 255, 7])));
+    let rgb = DynamicImage::ImageLuma8(grey).to_rgb8();
+    save(rgb, &path);
+    assert_eq!(open(), Ok((1, 8, 10, vec![0, 255, 7])));
+}
+
+#[test]
+fn a_palette_gives_its_indices() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.png");
+    // Ten columns of 2 bits take three bytes a row, the last half empty.
+    for (depth, row, expected) in [
+        (
+            png::BitDepth::Two,
+            vec![0b00_01_10_11, 0b11_00_00_00, 0b10_01_00_00],
+            [0, 1, 2, 3, 3, 0, 0, 0, 2, 1],
+        ),
+        (png::BitDepth::Four, vec![0x01, 0x23, 0x00, 0x00, 0x12], [0, 1, 2, 3, 0, 0, 0, 0, 1, 2]),
+        (png::BitDepth::Eight, vec![0, 1, 2, 3, 0, 0, 0, 0, 0, 3], [0, 1, 2, 3, 0, 0, 0, 0, 0, 3]),
+    ] {
+        let mut encoder = png::Encoder::new(File::create(&path).unwrap(), 10, 8);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(depth);
+        encoder.set_palette(vec![0, 0, 0, 200, 0, 0, 0, 200, 0, 0, 0, 200]);
+        encoder.write_header().unwrap().write_image_data(&row.repeat(8)).unwrap();
+        let map = LabelMap::open(&path, None).unwrap();
+        assert_eq!((map.height, map.width), (8, 10));
+        assert_eq!(map.slice(0)[70..], expected);
+    }
+}

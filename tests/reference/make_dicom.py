@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""DICOM as pydicom reads it: what `tests/input.rs` compares with.
+"""DICOM as pydicom reads it: what `tests/input` compares with.
 
     python make_dicom.py --data ../../../shared/data/dicom
 

@@ -216,7 +216,7 @@ fn describe(path: &Path, source: &Source, options: &ReadOptions) -> Result<ScanI
     Image::check_sides(&info.name, layout.columns, layout.rows)?;
     info.size = Some((layout.rows, layout.columns));
     info.caution = caution;
-    info.spacing = Plane::of(object, 0).spacing.or_else(|| regions::spacing(object));
+    info.spacing = Plane::of(object, 0).spacing.or_else(|| regions::spacing(object, layout));
     if options.crop_us {
         let region =
             regions::largest(object, layout).map_err(|problem| InputError::unreadable(path, problem))?;

@@ -41,21 +41,34 @@ fn largest_item(object: &InMemDicomObject) -> Option<(&InMemDicomObject, [u32; 4
     best.map(|(item, bounds, _)| (item, bounds))
 }
 
-/// Where to cut to. A region that runs over the edge is cut off there: some devices give the column after the last.
+/// Where to cut to. A region may end one past the edge, as some devices count; more than that, and it is of another picture
+/// than this one, which was scaled or cut after the scan.
+fn within(bounds: [u32; 4], layout: &Layout) -> Option<Region> {
+    let [left, top, right, bottom] = bounds.map(|v| v as usize);
+    if left >= layout.columns || top >= layout.rows || right > layout.columns || bottom > layout.rows {
+        return None;
+    }
+    let (right, bottom) = (right.min(layout.columns - 1), bottom.min(layout.rows - 1));
+    Some(Region { top, left, height: bottom - top + 1, width: right - left + 1 })
+}
+
+/// The largest two-dimensional region.
 pub(super) fn largest(object: &InMemDicomObject, layout: &Layout) -> Result<Region, String> {
     let (_, bounds) = largest_item(object)
         .ok_or("has no two-dimensional ultrasound region to crop to (0018,6011): leave --crop-us out")?;
-    let [left, top, right, bottom] = bounds.map(|v| v as usize);
-    if left >= layout.columns || top >= layout.rows {
-        return Err("has an ultrasound region outside of its picture: leave --crop-us out".into());
-    }
-    let (right, bottom) = (right.min(layout.columns - 1), bottom.min(layout.rows - 1));
-    Ok(Region { top, left, height: bottom - top + 1, width: right - left + 1 })
+    within(bounds, layout).ok_or_else(|| {
+        let [left, top, right, bottom] = bounds;
+        format!(
+            "has an ultrasound region (columns {left} to {right}, rows {top} to {bottom}) that is not within its {}x{} px: leave --crop-us out",
+            layout.columns, layout.rows
+        )
+    })
 }
 
 /// Millimetres between pixels of the largest two-dimensional region, where it is measured in centimetres.
-pub(super) fn spacing(object: &InMemDicomObject) -> Option<Spacing> {
-    let (item, _) = largest_item(object)?;
+pub(super) fn spacing(object: &InMemDicomObject, layout: &Layout) -> Option<Spacing> {
+    let (item, bounds) = largest_item(object)?;
+    within(bounds, layout)?;
     let along = |unit, delta| {
         let in_centimetres = whole(item, unit, "").ok()?? == CENTIMETRES;
         let [delta] = exactly(item, delta)?;

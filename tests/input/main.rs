@@ -1,0 +1,10 @@
+//! Pixels in: DICOM, NIfTI and clips as other programs write them, compared with what other programs read; and files that
+//! are wrong.
+
+#![cfg(all(feature = "dicom", feature = "nifti"))]
+
+mod common;
+mod damaged;
+mod dicom;
+mod nifti;
+mod series;

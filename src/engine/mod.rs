@@ -62,7 +62,9 @@ pub enum EngineError {
         source: EncoderError,
     },
     /// Features of earlier layers, of a model that tract runs.
-    #[error("{0}: features of several layers need a model of the family (this one is run by tract): use the last layer")]
+    #[error(
+        "{0}: features of several layers need a model of the family (this one is run by tract): use the last layer"
+    )]
     NoLayers(String),
     /// The instruction set asked for cannot be used.
     #[error(transparent)]

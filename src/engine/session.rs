@@ -256,8 +256,9 @@ impl VitRunner {
         let bounds: Vec<usize> = (0..=images.len()).collect();
         pool.for_parts(&bounds, RowsMut::new(out, 1), |i, worker, out| {
             let Lane { pool, workspace } = &mut *lanes[worker].borrow_mut();
-            let result =
-                encoder.run(plan, workspace, pool, images[i]).map(|tokens| fill(&mut out[0], encoder, tokens));
+            let result = encoder
+                .run(plan, workspace, pool, images[i])
+                .map(|tokens| fill(&mut out[0], encoder, tokens));
             fill_layers(&mut out[0], encoder, plan, workspace);
             // Another thread may be writing its own error: one of them is enough.
             if let (Err(error), Ok(mut failed)) = (result, failed.try_borrow_mut()) {

@@ -3,26 +3,35 @@
 //! A head sees one row of features an image, [`cls_and_mean`]; who makes the features is not its concern. Everything
 //! here is f64 inside and deterministic: the same rows and options give the same head on the same machine.
 
+mod abmil;
 mod bootstrap;
 mod error;
 mod examples;
 mod extract;
 mod file;
+mod knn;
 mod linear;
 mod logistic;
 mod metrics;
+mod nn;
+mod ood;
 mod probe;
 mod report;
+mod segment;
 
+pub use abmil::{AbmilHead, AbmilOptions, BagPrediction, Bags};
 pub use bootstrap::{Bootstrap, Estimate, Interval};
 pub use error::HeadError;
 pub use examples::{Examples, Targets};
 pub use extract::{Extracted, check_counts, extract};
 pub use file::{Backbone, DrawnSplit, FeatureKind, Head, TrainingSummary, ValidationSummary};
+pub use knn::{Bank, KnnHead, TEMPERATURE};
 pub use linear::{LinearHead, Prediction};
 pub use metrics::{AucScores, ConfusionMatrix, Rates, auc, log_loss, youden_threshold};
+pub use ood::{OodScore, OutOfDistribution};
 pub use probe::{ClassWeights, Criterion, FitOptions, GridPoint, LinearProbe, Search, SearchResult};
 pub use report::{ClassReport, Report};
+pub use segment::{Grid, Masked, SegmentHead, SegmentOptions, Tokens};
 
 /// The row of features of one image: CLS followed by the mean of its patch tokens (DINOv3's linear probe, arXiv
 /// 2508.10104), `[2 * dim]`.

@@ -163,6 +163,7 @@ mod tests {
 
     fn dataset(labels: &[&[usize]], classes: usize) -> Dataset {
         let sample = |(i, labels): (usize, &&[usize])| Sample {
+ mask: None,
             name: format!("{i}.png"),
             source: Source::File(format!("{i}.png").into()),
             labels: labels.to_vec(),

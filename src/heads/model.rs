@@ -1,0 +1,102 @@
+//! What a head learned, of whichever kind.
+
+use super::{AbmilHead, KnnHead, LinearHead, SegmentHead};
+
+/// The learned part of a head.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HeadModel {
+    /// Logistic regression on CLS and the mean of the patch tokens of an image.
+    Linear(LinearHead),
+    /// The same on the mean of these over the slices of a volume or the frames of a clip.
+    Volume(LinearHead),
+    /// Votes of the nearest training images, by the cosine of CLS.
+    Knn(KnnHead),
+    /// Gated attention over slices or frames.
+    Abmil(AbmilHead),
+    /// A class a pixel or voxel, from patch tokens.
+    Segment(SegmentHead),
+}
+
+impl HeadModel {
+    /// Its name on the command line, in files and in output.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            HeadModel::Linear(_) => "linear",
+            HeadModel::Volume(_) => "volume",
+            HeadModel::Knn(_) => "knn",
+            HeadModel::Abmil(_) => "abmil",
+            HeadModel::Segment(head) if head.volume => "segment3d",
+            HeadModel::Segment(_) => "segment",
+        }
+    }
+
+    /// Names of the classes, or labels; of a dense head the first is the background.
+    pub fn classes(&self) -> &[String] {
+        match self {
+            HeadModel::Linear(head) | HeadModel::Volume(head) => &head.classes,
+            HeadModel::Knn(head) => &head.classes,
+            HeadModel::Abmil(head) => &head.classes,
+            HeadModel::Segment(head) => &head.classes,
+        }
+    }
+
+    /// Whether an image or a bag may have several labels.
+    pub fn multi_label(&self) -> bool {
+        match self {
+            HeadModel::Linear(head) | HeadModel::Volume(head) => head.multi_label,
+            HeadModel::Knn(head) => head.multi_label,
+            HeadModel::Abmil(head) => head.multi_label,
+            HeadModel::Segment(_) => false,
+        }
+    }
+
+    /// Probability from which the second of two classes, or a label, is said to be there; none for a dense head.
+    pub fn threshold(&self) -> Option<f64> {
+        match self {
+            HeadModel::Linear(head) | HeadModel::Volume(head) => Some(head.threshold),
+            HeadModel::Knn(head) => Some(head.threshold),
+            HeadModel::Abmil(head) => Some(head.threshold),
+            HeadModel::Segment(_) => None,
+        }
+    }
+
+    /// What it reads of an image.
+    pub fn features(&self) -> FeatureKind {
+        match self {
+            HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Abmil(_) => FeatureKind::ClsMeanPatch,
+            HeadModel::Knn(_) => FeatureKind::Cls,
+            HeadModel::Segment(_) => FeatureKind::Patch,
+        }
+    }
+
+    /// Blocks whose patch tokens it reads, numbered from 0; empty for the last alone.
+    pub fn layers(&self) -> &[usize] {
+        match self {
+            HeadModel::Segment(head) => &head.layers,
+            _ => &[],
+        }
+    }
+
+    /// Whether it sees the frames of a bag together, and not one by one.
+    pub fn takes_bags(&self) -> bool {
+        match self {
+            HeadModel::Volume(_) | HeadModel::Abmil(_) => true,
+            HeadModel::Segment(head) => head.volume,
+            HeadModel::Linear(_) | HeadModel::Knn(_) => false,
+        }
+    }
+}
+
+/// What a head reads of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum FeatureKind {
+    /// CLS token, then the mean of the patch tokens: `[2 * dim]`.
+    #[serde(rename = "cls+mean_patch")]
+    ClsMeanPatch,
+    /// CLS token: `[dim]`.
+    #[serde(rename = "cls")]
+    Cls,
+    /// Patch tokens, of one or several layers.
+    #[serde(rename = "patch")]
+    Patch,
+}

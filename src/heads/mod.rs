@@ -11,8 +11,10 @@ mod file;
 mod linear;
 mod logistic;
 mod metrics;
+mod overlap;
 mod probe;
 mod report;
+mod surface;
 
 pub use bootstrap::{Bootstrap, Estimate, Interval};
 pub use error::HeadError;
@@ -21,8 +23,10 @@ pub use extract::{Extracted, check_counts, extract};
 pub use file::{Backbone, DrawnSplit, FeatureKind, Head, TrainingSummary, ValidationSummary};
 pub use linear::{LinearHead, Prediction};
 pub use metrics::{AucScores, ConfusionMatrix, Rates, auc, log_loss, youden_threshold};
+pub use overlap::{Overlap, overlaps};
 pub use probe::{ClassWeights, Criterion, FitOptions, GridPoint, LinearProbe, Search, SearchResult};
 pub use report::{ClassReport, Report};
+pub use surface::{SurfaceDistances, surface_distances};
 
 /// The row of features of one image: CLS followed by the mean of its patch tokens (DINOv3's linear probe, arXiv
 /// 2508.10104), `[2 * dim]`.

@@ -7,7 +7,7 @@ use super::cache::FeatureCache;
 use super::segment::{Grid, Tokens};
 use super::{Examples, HeadError, Targets, cls_and_mean};
 use crate::engine::Session;
-use crate::input::{Dataset, ReadOptions, Region, Scan, ScanKind, Spacing};
+use crate::input::{Dataset, Image, ReadOptions, Region, Scan, ScanKind, Spacing};
 use crate::vit::{Features, Preprocess, Size};
 
 /// How features are made.
@@ -137,9 +137,10 @@ pub fn gather(
         }
         let mut scan = sample.source.scan(request.read)?;
         collectors[i] = Some(Collector::new(request.tokens.is_some()));
-        geometries[i] = Some(geometry(&scan));
         while let Some(frame) = scan.next() {
-            queue.frames.push((i, frame?.tensor(request.size, request.preprocess)));
+            let frame = frame?;
+            geometries[i].get_or_insert_with(|| geometry(&scan, &frame));
+            queue.frames.push((i, frame.tensor(request.size, request.preprocess)));
             if queue.frames.len() >= queue.limit {
                 queue.run(session, request.size, &mut collectors, &|i| &data.samples[indices[i]].name)?;
             }
@@ -158,10 +159,11 @@ pub fn gather(
     Ok(found.into_iter().map(|features| features.expect("cached or computed")).collect())
 }
 
-/// Where a scan's pixels lie. The size is that of its first frame where the file does not say.
-pub fn geometry(scan: &Scan) -> Geometry {
+/// Where the pixels of a scan lie, of which `frame` is one.
+pub fn geometry(scan: &Scan, frame: &Image) -> Geometry {
     let info = scan.info();
-    Geometry { kind: info.kind, size: info.size, crop: info.crop, spacing: info.spacing }
+    let size = info.size.unwrap_or((frame.height(), frame.width()));
+    Geometry { kind: info.kind, size, crop: info.crop, spacing: info.spacing }
 }
 
 /// Frames that wait for the backbone: several at once keep every thread busy with an image of its own.
@@ -214,12 +216,12 @@ impl Extracted {
     pub fn new(
         data: &Dataset,
         indices: &[usize],
-        features: &[ScanFeatures],
+        features: &[&ScanFeatures],
         multi_label: bool,
     ) -> Result<Extracted, HeadError> {
         check_labels(data, indices, multi_label)?;
         let width = features.first().map_or(0, |f| f.rows.ncols());
-        let rows: Vec<f32> = features.iter().flat_map(ScanFeatures::mean_row).collect();
+        let rows: Vec<f32> = features.iter().flat_map(|f| f.mean_row()).collect();
         let features = Array2::from_shape_vec((indices.len(), width), rows)
             .expect("one backbone at one size gives rows of one length");
         let sets = indices.iter().map(|&i| &data.samples[i].labels);

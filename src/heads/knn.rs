@@ -111,9 +111,7 @@ impl KnnHead {
         check_classes(&classes, multi_label)?;
         let images = labels.len() / classes.len();
         if k == 0 || k > images {
-            return Err(HeadError::Classes(format!(
-                "k is {k}, give 1 to {images}, the number of training images"
-            )));
+            return Err(wrong_k(k, images));
         }
         if !(temperature > 0.0 && temperature.is_finite()) {
             return Err(HeadError::Classes(format!("the temperature is {temperature}, it must be positive")));
@@ -144,17 +142,25 @@ impl KnnHead {
         Search { head: self, isa, linear }
     }
 
-    /// Chooses k, and with two classes the threshold (Youden's J), on validation images: the k with the least cross entropy.
+    /// Chooses k (unless `k` says it) and, with two classes, the threshold (Youden's J) on validation images: the k with the
+    /// least cross entropy.
     ///
     /// # Errors
     /// As [`Search::probabilities`].
-    pub fn choose(&mut self, val: &Examples<'_>, isa: Isa) -> Result<(), HeadError> {
+    pub fn choose(&mut self, val: &Examples<'_>, k: Option<usize>, isa: Isa) -> Result<(), HeadError> {
         val.check(&self.classes)?;
+        let images = self.images();
+        if let Some(k) = k.filter(|k| !(1..=images).contains(k)) {
+            return Err(wrong_k(k, images));
+        }
         let ranked = self.search(isa).ranked(val.features)?;
         let truths: Vec<Vec<bool>> = (0..self.classes.len()).map(|class| val.targets.has(class)).collect();
         let mut best: Option<(f64, usize)> = None;
-        let most = self.images();
-        for k in CANDIDATES.into_iter().filter(|&k| k <= most).chain([self.k]) {
+        let candidates: Vec<usize> = match k {
+            Some(k) => vec![k],
+            None => CANDIDATES.into_iter().filter(|&k| k <= images).chain([self.k]).collect(),
+        };
+        for k in candidates {
             let mut of_truth = Vec::new();
             for (i, ranked) in ranked.iter().enumerate() {
                 let votes = self.votes(&ranked[..k]);
@@ -255,6 +261,10 @@ impl Search<'_> {
     }
 }
 
+fn wrong_k(k: usize, images: usize) -> HeadError {
+    HeadError::Classes(format!("k is {k}, give 1 to {images}, the number of training images"))
+}
+
 fn largest(row: &[f32]) -> f32 {
     row.iter().fold(0f32, |m, v| m.max(v.abs()))
 }
@@ -336,7 +346,7 @@ mod tests {
         let val = Examples { features: val_x.view(), targets: Targets::Classes(&val_of) };
         let mut head = KnnHead::new(&train, &names()[..2], false).unwrap();
         let before = head.clone();
-        head.choose(&val, Isa::best()).unwrap();
+        head.choose(&val, None, Isa::best()).unwrap();
         assert!(CANDIDATES.contains(&head.k) && head.k <= 90);
         let loss = |head: &KnnHead| {
             let search = head.search(Isa::best());

@@ -1,6 +1,10 @@
 //! What a head learned, of whichever kind.
 
-use super::{AbmilHead, KnnHead, LinearHead, SegmentHead};
+use super::features::{Geometry, ScanFeatures};
+use super::linear::decide;
+use super::{AbmilHead, HeadError, KnnHead, LinearHead, Prediction, SegmentHead, knn};
+use crate::input::LabelMap;
+use crate::kernels::Isa;
 
 /// The learned part of a head.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,4 +103,88 @@ pub enum FeatureKind {
     /// Patch tokens, of one or several layers.
     #[serde(rename = "patch")]
     Patch,
+}
+
+/// What a head says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Of an image, a clip or a volume.
+    Classes {
+        /// Probabilities and decision.
+        prediction: Prediction,
+        /// Weight of each frame, of a head with attention.
+        attention: Option<Vec<f64>>,
+    },
+    /// Of each pixel of each frame, at the frames' stored size; what was cropped away is background.
+    Mask(LabelMap),
+}
+
+/// A head ready to run on an instruction set, with the same bits on each.
+pub struct Predictor<'a> {
+    model: &'a HeadModel,
+    isa: Isa,
+    search: Option<knn::Search<'a>>,
+}
+
+impl<'a> Predictor<'a> {
+    /// Packs what is to be packed.
+    pub fn new(model: &'a HeadModel, isa: Isa) -> Predictor<'a> {
+        let search = match model {
+            HeadModel::Knn(head) => Some(head.search(isa)),
+            _ => None,
+        };
+        Predictor { model, isa, search }
+    }
+
+    /// What the head says about an image, a clip or a volume. A head for single images votes with the mean of its
+    /// probabilities over the frames.
+    ///
+    /// # Errors
+    /// [`HeadError`] when the features are not those that the head reads.
+    pub fn predict(&self, features: &ScanFeatures) -> Result<Outcome, HeadError> {
+        let classes = |prediction| Outcome::Classes { prediction, attention: None };
+        match self.model {
+            HeadModel::Linear(head) => {
+                self.vote(features, features.rows.ncols(), |row| head.probabilities(row)).map(classes)
+            }
+            HeadModel::Knn(_) => {
+                let search = self.search.as_ref().expect("made with the head");
+                self.vote(features, features.rows.ncols() / 2, |row| search.probabilities(row)).map(classes)
+            }
+            HeadModel::Volume(head) => head.predict(&features.mean_row()).map(classes),
+            HeadModel::Abmil(head) => {
+                let found = head.predict(&features.rows, self.isa)?;
+                Ok(Outcome::Classes { prediction: found.prediction, attention: Some(found.attention) })
+            }
+            HeadModel::Segment(head) => {
+                let Some(tokens) = &features.tokens else {
+                    return Err(HeadError::Shape { what: "patch tokens", found: 0, expected: 1 });
+                };
+                let Geometry { size, crop, .. } = features.geometry;
+                let Some(region) = crop else { return head.predict(tokens, size, self.isa).map(Outcome::Mask) };
+                let cropped = head.predict(tokens, (region.height, region.width), self.isa)?;
+                Ok(Outcome::Mask(cropped.placed((region.top, region.left), size)))
+            }
+        }
+    }
+
+    /// The mean over frames of the probabilities of the first `width` features of each.
+    fn vote(
+        &self,
+        features: &ScanFeatures,
+        width: usize,
+        probabilities: impl Fn(&[f32]) -> Result<Vec<f64>, HeadError>,
+    ) -> Result<Prediction, HeadError> {
+        let mut sum = vec![0.0; self.model.classes().len()];
+        for row in features.rows.rows() {
+            let row = row.to_vec();
+            let found = probabilities(&row[..width])?;
+            sum.iter_mut().zip(found).for_each(|(sum, p)| *sum += p);
+        }
+        let frames = features.rows.nrows() as f64;
+        let probabilities: Vec<f64> = sum.iter().map(|sum| sum / frames).collect();
+        let threshold = self.model.threshold().unwrap_or(0.5);
+        let classes = decide(&probabilities, self.model.multi_label(), threshold);
+        Ok(Prediction { probabilities, classes })
+    }
 }

@@ -51,4 +51,32 @@ impl LabelMap {
         let area = self.height * self.width;
         &self.labels[z * area..(z + 1) * area]
     }
+
+    /// The same map as a part of larger slices of `(height, width)`, from `(top, left)` on; the rest is background, and what
+    /// does not fit is cut off.
+    pub fn placed(&self, (top, left): (usize, usize), (height, width): (usize, usize)) -> LabelMap {
+        let mut labels = vec![0; self.depth * height * width];
+        let columns = self.width.min(width.saturating_sub(left));
+        for z in 0..self.depth {
+            for row in 0..self.height.min(height.saturating_sub(top)) {
+                let to = (z * height + top + row) * width + left;
+                labels[to..to + columns].copy_from_slice(&self.slice(z)[row * self.width..][..columns]);
+            }
+        }
+        LabelMap { depth: self.depth, height, width, labels }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_placed_where_it_was_cropped() {
+        let map = LabelMap::new(2, 1, 2, vec![1, 2, 3, 4]).unwrap();
+        assert_eq!(map.placed((1, 1), (2, 3)).labels, [0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 3, 4]);
+        assert_eq!(map.placed((0, 2), (1, 3)).labels, [0, 0, 1, 0, 0, 3]);
+        assert_eq!(map.placed((5, 5), (1, 1)).labels, [0, 0]);
+        assert!(LabelMap::new(2, 2, 2, vec![0; 7]).is_err());
+    }
 }

@@ -38,7 +38,8 @@ impl FeatureCache {
 
     /// The user's: `microraptor/features` in `$XDG_CACHE_HOME` or `~/.cache`; none where neither is known.
     pub fn of_user() -> Option<FeatureCache> {
-        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let absolute =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
         Some(FeatureCache::new(base.join("microraptor").join("features")))
     }
@@ -161,7 +162,8 @@ mod tests {
     fn the_key_depends_on_everything() {
         let cache = FeatureCache::new(PathBuf::new());
         let read = ReadOptions::default();
-        let base = Request { size: Size::square(224), preprocess: &Preprocess::IMAGENET, read: &read, tokens: None };
+        let base =
+            Request { size: Size::square(224), preprocess: &Preprocess::IMAGENET, read: &read, tokens: None };
         let cropped = ReadOptions { crop_us: true, ..ReadOptions::default() };
         let plain = Preprocess { mean: [0.5; 3], ..Preprocess::IMAGENET };
         let keys = [

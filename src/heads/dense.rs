@@ -91,7 +91,8 @@ impl Case {
 impl DenseReport {
     /// Measures the `cases` of a head with the classes `classes`, the background first.
     pub fn new(classes: &[String], cases: &[Case], bootstrap: &Bootstrap) -> DenseReport {
-        let estimates = bootstrap.estimates(&vec![0; cases.len()], |weights| statistics(classes, cases, weights));
+        let estimates =
+            bootstrap.estimates(&vec![0; cases.len()], |weights| statistics(classes, cases, weights));
         let per_class = estimates[2..].chunks_exact(PER_CLASS);
         let counts = |class: usize, test: fn(&Overlap) -> bool| {
             cases.iter().filter(|case| test(&case.overlaps[class])).count()

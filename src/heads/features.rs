@@ -19,7 +19,7 @@ pub struct Request<'a> {
     pub preprocess: &'a Preprocess,
     /// How files become pixels.
     pub read: &'a ReadOptions,
-    /// Whether patch tokens are kept too, and of which blocks: an empty list is the last one.
+    /// Whether patch tokens are kept too, and of which blocks (ascending, each once): an empty list is the last one.
     pub tokens: Option<&'a [usize]>,
 }
 
@@ -51,14 +51,18 @@ pub struct Geometry {
 pub struct Collector {
     rows: Vec<f32>,
     width: usize,
-    tokens: Option<(Grid, usize, Vec<f16>)>,
+    /// Which of the kept layers, by place; none of them is the last layer of the network.
+    layers: Option<Vec<usize>>,
+    tokens: Tokens,
 }
 
 impl Collector {
-    /// Nothing yet; with `tokens` patch tokens are kept.
-    pub fn new(tokens: bool) -> Collector {
-        let empty = Grid { depth: 0, height: 0, width: 0 };
-        Collector { rows: Vec::new(), width: 0, tokens: tokens.then(|| (empty, 0, Vec::new())) }
+    /// Nothing yet. With `layers`, the patch tokens of those of [`Features::layers`] (by place; none: of the network's last
+    /// layer) are kept.
+    pub fn new(layers: Option<Vec<usize>>) -> Collector {
+        let grid = Grid { depth: 0, height: 0, width: 0 };
+        let tokens = Tokens { grid, channels: 0, values: Vec::new() };
+        Collector { rows: Vec::new(), width: 0, layers, tokens }
     }
 
     /// Takes the features of the next frame.
@@ -66,17 +70,19 @@ impl Collector {
         let row = cls_and_mean(&features.cls, &features.patch);
         self.width = row.len();
         self.rows.extend(row);
-        if let Some((grid, channels, values)) = &mut self.tokens {
-            let layers: Vec<&[f32]> = match features.layers.as_slice() {
-                [] => vec![&features.patch],
-                layers => layers.iter().map(Vec::as_slice).collect(),
-            };
-            let dim = features.dim();
-            *grid = Grid { depth: grid.depth + 1, height: features.rows, width: features.cols };
-            *channels = layers.len() * dim;
-            for position in 0..features.rows * features.cols {
-                let token = |layer: &&[f32]| layer[position * dim..(position + 1) * dim].to_vec();
-                values.extend(layers.iter().flat_map(token).map(f16::from_f32));
+        let Some(layers) = &self.layers else { return };
+        let layers: Vec<&[f32]> = match layers.as_slice() {
+            [] => vec![&features.patch],
+            places => places.iter().map(|&place| features.layers[place].as_slice()).collect(),
+        };
+        let dim = features.dim();
+        let Tokens { grid, channels, values } = &mut self.tokens;
+        *grid = Grid { depth: grid.depth + 1, height: features.rows, width: features.cols };
+        *channels = layers.len() * dim;
+        values.reserve(features.rows * features.cols * *channels);
+        for token in (0..features.rows * features.cols).map(|position| position * dim..(position + 1) * dim) {
+            for layer in &layers {
+                values.extend(layer[token.clone()].iter().map(|&v| f16::from_f32(v)));
             }
         }
     }
@@ -85,8 +91,7 @@ impl Collector {
     pub fn finish(self, geometry: Geometry) -> ScanFeatures {
         let frames = self.rows.len().checked_div(self.width).unwrap_or(0);
         let rows = Array2::from_shape_vec((frames, self.width), self.rows).expect("rows of one width");
-        let tokens = self.tokens.map(|(grid, channels, values)| Tokens { grid, channels, values });
-        ScanFeatures { rows, tokens, geometry }
+        ScanFeatures { rows, tokens: self.layers.map(|_| self.tokens), geometry }
     }
 }
 
@@ -97,7 +102,8 @@ impl ScanFeatures {
             return self.rows.row(0).to_vec();
         }
         let n = self.rows.nrows() as f64;
-        let mean = |column: ndarray::ArrayView1<f32>| (column.iter().map(|&v| f64::from(v)).sum::<f64>() / n) as f32;
+        let mean =
+            |column: ndarray::ArrayView1<f32>| (column.iter().map(|&v| f64::from(v)).sum::<f64>() / n) as f32;
         self.rows.columns().into_iter().map(mean).collect()
     }
 }
@@ -115,7 +121,8 @@ pub fn gather(
     cache: Option<&FeatureCache>,
     tick: &dyn Fn(),
 ) -> Result<Vec<ScanFeatures>, HeadError> {
-    let engine = |image: &str, source| HeadError::Engine { image: image.to_owned(), source: Box::new(source) };
+    let engine =
+        |image: &str, source| HeadError::Engine { image: image.to_owned(), source: Box::new(source) };
     let layers = request.tokens.unwrap_or_default();
     session.keep_layers(layers).map_err(|source| engine(&session.engine().about().name, source))?;
     let mut found: Vec<Option<ScanFeatures>> = vec![None; indices.len()];
@@ -136,7 +143,7 @@ pub fn gather(
             continue;
         }
         let mut scan = sample.source.scan(request.read)?;
-        collectors[i] = Some(Collector::new(request.tokens.is_some()));
+        collectors[i] = Some(Collector::new(request.tokens.map(|layers| (0..layers.len()).collect())));
         while let Some(frame) = scan.next() {
             let frame = frame?;
             geometries[i].get_or_insert_with(|| geometry(&scan, &frame));

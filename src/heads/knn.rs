@@ -331,7 +331,7 @@ mod tests {
             })
             .collect();
         near.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let mut votes = vec![0.0; 3];
+        let mut votes = [0.0; 3];
         near[..k].iter().for_each(|(cosine, class)| votes[*class] += (cosine / TEMPERATURE).exp());
         let total: f64 = votes.iter().sum();
         votes.iter().map(|v| v / total).collect()

@@ -40,7 +40,7 @@ pub use model::{FeatureKind, HeadModel, Outcome, Predictor};
 pub use ood::{OodScore, OutOfDistribution};
 pub use overlap::{Overlap, overlaps};
 pub use probe::{ClassWeights, Criterion, FitOptions, GridPoint, LinearProbe, Search, SearchResult};
-pub use recipe::{Examined, Fitted, Judgement, Recipe, judge};
+pub use recipe::{Examined, Fitted, Judgement, Recipe, cross_validate, judge};
 pub use report::{ClassReport, Report};
 pub use segment::{Grid, Masked, SegmentHead, SegmentOptions, Tokens};
 pub use surface::{SurfaceDistances, surface_distances};

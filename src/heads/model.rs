@@ -161,7 +161,9 @@ impl<'a> Predictor<'a> {
                     return Err(HeadError::Shape { what: "patch tokens", found: 0, expected: 1 });
                 };
                 let Geometry { size, crop, .. } = features.geometry;
-                let Some(region) = crop else { return head.predict(tokens, size, self.isa).map(Outcome::Mask) };
+                let Some(region) = crop else {
+                    return head.predict(tokens, size, self.isa).map(Outcome::Mask);
+                };
                 let cropped = head.predict(tokens, (region.height, region.width), self.isa)?;
                 Ok(Outcome::Mask(cropped.placed((region.top, region.left), size)))
             }

@@ -1,5 +1,7 @@
 //! How each kind of head is fitted to a data set, and measured on one.
 
+use std::borrow::Cow;
+
 use ndarray::Array2;
 
 use super::features::{Extracted, ScanFeatures};
@@ -141,7 +143,8 @@ impl Recipe {
                 Ok(Fitted { model: HeadModel::Abmil(head), c: None, epoch: Some(epoch) })
             }
             Recipe::Segment(layers, options) => {
-                let (train, val) = (set.masked(train)?, set.masked(val)?);
+                let (train_masks, val_masks) = (set.seen(train), set.seen(val));
+                let (train, val) = (set.masked(train, &train_masks)?, set.masked(val, &val_masks)?);
                 let (head, _, epoch) =
                     SegmentHead::fit(&train, &val, set.mask_classes, layers, options, progress)?;
                 Ok(Fitted { model: HeadModel::Segment(head), c: None, epoch: Some(epoch) })
@@ -168,16 +171,68 @@ impl Examined<'_> {
         indices.iter().map(|&i| self.features[i].rows.clone()).collect()
     }
 
-    fn masked(&self, indices: &[usize]) -> Result<Vec<Masked<'_>>, HeadError> {
-        let masked = |&i: &usize| {
-            let tokens = self.features[i].tokens.as_ref().ok_or(HeadError::Shape {
-                what: "examples with patch tokens",
-                found: 0,
-                expected: 1,
-            })?;
-            Ok(Masked { tokens, mask: &self.masks[i] })
+    /// Refuses examples from which a head of this kind cannot be fitted.
+    ///
+    /// # Errors
+    /// [`HeadError::Example`] names the example.
+    pub fn check(&self, recipe: &Recipe) -> Result<(), HeadError> {
+        let clip = |features: &&ScanFeatures| features.rows.nrows() != 1 && !recipe.takes_bags();
+        match self.features.iter().position(|features| clip(&features)) {
+            Some(i) => self.refuse(
+                i,
+                format!(
+                    "holds {} frames, and this head looks at single images: use --head volume, abmil or segment3d",
+                    self.features[i].rows.nrows()
+                ),
+            ),
+            None => self.check_masks(),
+        }
+    }
+
+    fn refuse(&self, example: usize, problem: String) -> Result<(), HeadError> {
+        Err(HeadError::Example { name: self.data.samples[example].name.clone(), problem })
+    }
+
+    /// Refuses masks of another size than their images.
+    ///
+    /// # Errors
+    /// [`HeadError::Example`] names the example.
+    pub fn check_masks(&self) -> Result<(), HeadError> {
+        for (i, (mask, features)) in self.masks.iter().zip(self.features).enumerate() {
+            let (frames, (height, width)) = (features.rows.nrows(), features.geometry.size);
+            if (mask.depth, mask.height, mask.width) != (frames, height, width) {
+                let found = format!("{} x {} x {}", mask.depth, mask.height, mask.width);
+                let problem = format!(
+                    "has {frames} x {height} x {width} pixels (frames, rows, columns) and its mask {found}: give a mask of \
+                     the image's size"
+                );
+                return self.refuse(i, problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// The part of the masks that the backbone saw.
+    fn seen(&self, indices: &[usize]) -> Vec<Cow<'_, LabelMap>> {
+        let seen = |&i: &usize| match self.features[i].geometry.crop {
+            Some(region) => Cow::Owned(self.masks[i].cropped(region)),
+            None => Cow::Borrowed(&self.masks[i]),
         };
-        indices.iter().map(masked).collect()
+        indices.iter().map(seen).collect()
+    }
+
+    fn masked<'a>(
+        &'a self,
+        indices: &[usize],
+        seen: &'a [Cow<'_, LabelMap>],
+    ) -> Result<Vec<Masked<'a>>, HeadError> {
+        let masked = |(&i, mask): (&usize, &'a Cow<'_, LabelMap>)| {
+            let what = "examples with patch tokens";
+            let tokens =
+                self.features[i].tokens.as_ref().ok_or(HeadError::Shape { what, found: 0, expected: 1 })?;
+            Ok(Masked { tokens, mask })
+        };
+        indices.iter().zip(seen).map(masked).collect()
     }
 }
 
@@ -200,7 +255,12 @@ pub fn judge(
         match predictor.predict(&set.features[i])? {
             Outcome::Classes { prediction, .. } => probabilities.extend(prediction.probabilities),
             Outcome::Mask(found) => {
-                cases.push(Case::new(&set.masks[i], &found, model.classes().len(), &set.features[i].geometry)?);
+                cases.push(Case::new(
+                    &set.masks[i],
+                    &found,
+                    model.classes().len(),
+                    &set.features[i].geometry,
+                )?);
             }
         }
     }
@@ -213,5 +273,49 @@ pub fn judge(
     let threshold = threshold.or(model.threshold()).unwrap_or(0.5);
     let rows = set.rows(indices)?;
     let report = Report::new(model.classes(), &rows.targets(), probabilities.view(), threshold, bootstrap)?;
+    Ok(Judgement::Classes(probabilities, Box::new(report)))
+}
+
+/// Cross-validation: each example is judged by a head that was fitted on the other parts, of which the next one chose. `of`
+/// is the part of each example, `parts` their number. `progress(done, total)` is called after each part.
+///
+/// The probabilities of all parts are pooled; heads of two classes decide at one half, since each part would choose its own
+/// threshold.
+///
+/// # Errors
+/// As [`Recipe::fit`] and [`judge`].
+pub fn cross_validate(
+    recipe: &Recipe,
+    set: &Examined<'_>,
+    (of, parts): (&[usize], usize),
+    isa: Isa,
+    bootstrap: &Bootstrap,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Judgement, HeadError> {
+    let members = |test: &dyn Fn(usize) -> bool| (0..of.len()).filter(|&i| test(of[i])).collect::<Vec<_>>();
+    let (mut order, mut cases, mut probabilities) = (Vec::new(), Vec::new(), Vec::new());
+    let none = Bootstrap { resamples: 0, ..*bootstrap };
+    let mut classes = Vec::new();
+    for part in 0..parts {
+        let next = (part + 1) % parts;
+        let (test, val) = (members(&|p| p == part), members(&|p| p == next));
+        let train = members(&|p| p != part && p != next);
+        let model = recipe.fit(set, &train, &val, isa, &mut |_, _| {})?.model;
+        match judge(&model, set, &test, Some(0.5), isa, &none)? {
+            Judgement::Classes(rows, _) => probabilities.extend(rows),
+            Judgement::Dense(own, _) => cases.extend(own),
+        }
+        order.extend(test);
+        classes = model.classes().to_vec();
+        progress(part + 1, parts);
+    }
+    if recipe.dense() {
+        let report = DenseReport::new(&classes, &cases, bootstrap);
+        return Ok(Judgement::Dense(cases, Box::new(report)));
+    }
+    let probabilities =
+        Array2::from_shape_vec((order.len(), classes.len()), probabilities).expect("one row an example");
+    let rows = set.rows(&order)?;
+    let report = Report::new(&classes, &rows.targets(), probabilities.view(), 0.5, bootstrap)?;
     Ok(Judgement::Classes(probabilities, Box::new(report)))
 }

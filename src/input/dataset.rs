@@ -7,7 +7,7 @@ use std::sync::Arc;
 use csv::{ReaderBuilder, StringRecord, Trim};
 use sha2::{Digest, Sha256};
 
-use super::{Image, InputError, Split, files};
+use super::{Image, InputError, ReadOptions, Scan, Split, content_digest, files};
 
 /// Parts a label cell into its classes.
 const SEPARATOR: char = '|';
@@ -30,6 +30,33 @@ impl Source {
         match self {
             Source::File(path) => Image::open(path).map(Arc::new),
             Source::Memory(image) => Ok(Arc::clone(image)),
+        }
+    }
+
+    /// The frames, one by one.
+    ///
+    /// # Errors
+    /// Those of [`Scan::open`].
+    pub fn scan(&self, options: &ReadOptions) -> Result<Scan, InputError> {
+        match self {
+            Source::File(path) => Scan::open(path, options),
+            Source::Memory(image) => Ok(Scan::from_image("image in memory".into(), Arc::clone(image))),
+        }
+    }
+
+    /// SHA-256, in lower-case hex, of the content: of all bytes that a scan would read.
+    ///
+    /// # Errors
+    /// [`InputError`] when a file cannot be read.
+    pub fn digest(&self, options: &ReadOptions) -> Result<String, InputError> {
+        match self {
+            Source::File(path) => content_digest(path, options),
+            Source::Memory(image) => {
+                let mut hash = Sha256::new();
+                hash.update(format!("{image:?}"));
+                hash.update(image.pixels().as_bytes());
+                Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+            }
         }
     }
 }
@@ -80,7 +107,8 @@ impl Dataset {
         let path = path.as_ref();
         let rows = read_rows(path)?;
         // Masks may be all that is known; then an empty label is no omission.
-        let several = rows.iter().any(|row| row.label.contains(SEPARATOR)) || rows.iter().all(|row| row.label.is_empty() && row.mask.is_some());
+        let several = rows.iter().any(|row| row.label.contains(SEPARATOR))
+            || rows.iter().all(|row| row.label.is_empty() && row.mask.is_some());
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut seen = BTreeMap::new();
         let mut missing = Vec::new();
@@ -151,6 +179,12 @@ impl Dataset {
             }
         }
         Ok(Dataset { classes: names, samples })
+    }
+
+    /// The samples `indices`, in that order, with the same classes.
+    pub fn subset(&self, indices: &[usize]) -> Dataset {
+        let samples = indices.iter().map(|&i| self.samples[i].clone()).collect();
+        Dataset { classes: self.classes.clone(), samples }
     }
 
     /// Whether some image carries several labels or none.

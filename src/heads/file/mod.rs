@@ -15,14 +15,14 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-pub(super) use summary::rounded;
 pub use summary::{Backbone, DrawnSplit, TrainingSummary, ValidationSummary};
 
 use super::{FeatureKind, HeadError, HeadModel, OutOfDistribution};
-use parts::Options;
-use tensors::{Incoming, Outgoing};
+use crate::input::ReadOptions;
 use crate::output::write_atomically;
 use crate::vit::{Preprocess, Size};
+use parts::Options;
+use tensors::{Incoming, Outgoing};
 
 /// Key of the metadata entry.
 const METADATA: &str = "microraptor.head";
@@ -42,6 +42,8 @@ pub struct Head {
     pub ood: Option<OutOfDistribution>,
     /// How pixels become the backbone's input.
     pub preprocess: Preprocess,
+    /// How files become pixels.
+    pub read: ReadOptions,
     /// Input size that the features were made at.
     pub size: Size,
     /// The backbone that makes the features.
@@ -68,6 +70,7 @@ struct Header {
     #[serde(default)]
     options: Options,
     preprocess: Preprocess,
+    read: ReadOptions,
     size: String,
     backbone: Backbone,
     features: FeatureKind,
@@ -141,6 +144,7 @@ impl Head {
             multi_label: self.model.multi_label(),
             options,
             preprocess: self.preprocess,
+            read: self.read.clone(),
             size: self.size.to_string(),
             backbone: self.backbone.clone(),
             features: self.model.features(),
@@ -175,6 +179,7 @@ impl Head {
             model: parts::read(&header.kind, names, header.options, &tensors)?,
             ood: parts::read_ood(&tensors)?,
             preprocess: header.preprocess,
+            read: header.read,
             size,
             backbone: header.backbone,
             training: header.training,

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::tensors::{Incoming, Outgoing};
-use crate::heads::{AbmilHead, Bank, HeadError, HeadModel, KnnHead, LinearHead, OutOfDistribution, SegmentHead};
+use crate::heads::{
+    AbmilHead, Bank, HeadError, HeadModel, KnnHead, LinearHead, OutOfDistribution, SegmentHead,
+};
 
 /// Options of some kinds of head.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -98,14 +100,18 @@ pub(super) fn read(
             let bank = if tensors.has("scales") {
                 let codes: Vec<i8> = tensors.read("bank", &[images, dim])?;
                 if codes.contains(&i8::MIN) {
-                    return Err("tensor 'bank' holds -128, codes are -127 to 127; train the head again".into());
+                    return Err(
+                        "tensor 'bank' holds -128, codes are -127 to 127; train the head again".into()
+                    );
                 }
                 Bank::Int8 { codes, scales: tensors.read("scales", &[images])? }
             } else {
                 Bank::F16(tensors.read("bank", &[images, dim])?)
             };
             let vote = (k, temperature, threshold()?);
-            KnnHead::from_parts((classes, multi_label), vote, bank, labels, dim).map(HeadModel::Knn).map_err(text)
+            KnnHead::from_parts((classes, multi_label), vote, bank, labels, dim)
+                .map(HeadModel::Knn)
+                .map_err(text)
         }
         "abmil" => {
             let dim = tensors.length("mean")?;

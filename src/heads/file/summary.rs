@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::heads::{Estimate, Report};
+use crate::heads::{Estimate, Judgement, Report};
 
 /// Which backbone a head belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +69,21 @@ pub struct ValidationSummary {
 }
 
 /// Six decimals: all that a few hundred images support, and exact through JSON.
-pub(crate) fn rounded(value: f64) -> f64 {
+fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
+}
+
+impl From<&Judgement> for ValidationSummary {
+    fn from(judgement: &Judgement) -> ValidationSummary {
+        match judgement {
+            Judgement::Classes(_, report) => report.as_ref().into(),
+            Judgement::Dense(_, report) => ValidationSummary {
+                images: report.images,
+                dice: report.dice.map(|e| rounded(e.value)),
+                ..ValidationSummary::default()
+            },
+        }
+    }
 }
 
 impl From<&Report> for ValidationSummary {

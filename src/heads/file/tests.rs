@@ -3,7 +3,9 @@
 use ndarray::Array2;
 
 use super::*;
-use crate::heads::{AbmilHead, AbmilOptions, Bags, Examples, KnnHead, LinearHead, SegmentHead, SegmentOptions, Targets};
+use crate::heads::{
+    AbmilHead, AbmilOptions, Bags, Examples, KnnHead, LinearHead, SegmentHead, SegmentOptions, Targets,
+};
 use crate::heads::{Grid, Masked, Tokens};
 use crate::input::LabelMap;
 
@@ -14,6 +16,7 @@ fn head() -> Head {
         model: HeadModel::Linear(LinearHead::new(names, false, 1.0 / 3.0, parts).unwrap()),
         ood: None,
         preprocess: Preprocess::IMAGENET,
+        read: ReadOptions { crop_us: true, ..ReadOptions::default() },
         size: Size { height: 224, width: 352 },
         backbone: Backbone { name: "deit-tiny".into(), sha256: "0123456789abcdef".repeat(4) },
         training: TrainingSummary {
@@ -69,7 +72,7 @@ fn every_kind() -> Vec<Head> {
         let tokens = Tokens { grid, channels: 2, values };
         let mask = LabelMap::new(2, 4, 4, (0..32).map(|i| u8::from(i % 16 > 7)).collect()).unwrap();
         let set = [Masked { tokens: &tokens, mask: &mask }];
-        let options = SegmentOptions { decoder, volume, epochs: 1, ..SegmentOptions::default() };
+        let options = SegmentOptions { decoder, volume, epochs: Some(1), ..SegmentOptions::default() };
         let fit = SegmentHead::fit(&set, &set, &names, &[1, 3], &options, &mut |_, _| {});
         models.push(HeadModel::Segment(fit.unwrap().0));
     }

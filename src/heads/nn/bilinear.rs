@@ -40,11 +40,6 @@ impl Bilinear {
         Bilinear { from, rows: Axis::new(from.0, to.0), columns: Axis::new(from.1, to.1) }
     }
 
-    /// Height and width of what comes out.
-    pub fn to(&self) -> (usize, usize) {
-        (self.rows.0.len(), self.columns.0.len())
-    }
-
     /// Resizes `map`, `[height, width, channels]`.
     pub fn apply(&self, map: &[f32], channels: usize) -> Vec<f32> {
         let mut out = Vec::new();

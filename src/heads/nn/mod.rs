@@ -27,7 +27,7 @@ pub struct Grid {
 
 impl Grid {
     /// Number of positions.
-    pub fn len(self) -> usize {
+    pub fn positions(self) -> usize {
         self.depth * self.height * self.width
     }
 }
@@ -357,7 +357,7 @@ mod tests {
     const GRID: Grid = Grid { depth: 3, height: 2, width: 4 };
 
     fn input() -> Vec<f32> {
-        (0..GRID.len() * 5).map(|i| (i as f32 * 0.37).sin()).collect()
+        (0..GRID.positions() * 5).map(|i| (i as f32 * 0.37).sin()).collect()
     }
 
     #[test]
@@ -377,12 +377,12 @@ mod tests {
             network.parameters[i] = before;
             pass.output().1.iter().zip(&weights).map(|(o, w)| f64::from(*o) * f64::from(*w)).sum()
         };
-        for i in 0..gradient.len() {
+        for (i, &gradient) in gradient.iter().enumerate() {
             // All but ReLU is linear in a single parameter, so h is small enough not to meet a kink; f32 sums of 192 terms
             // round to about 1e-5, divided by 2 h.
             let h = 1e-3;
             let numeric = (loss(i, h) - loss(i, -h)) / (2.0 * f64::from(h));
-            assert!((numeric - f64::from(gradient[i])).abs() < 1e-2, "{i}: {numeric} {}", gradient[i]);
+            assert!((numeric - f64::from(gradient)).abs() < 1e-2, "{i}: {numeric} {gradient}");
         }
     }
 

@@ -143,7 +143,7 @@ impl SegmentHead {
     fn check(&self, tokens: &Tokens) -> Result<(), HeadError> {
         let shapes = [
             ("length of a token", tokens.channels, self.channels()),
-            ("number of token values", tokens.values.len(), tokens.grid.len() * tokens.channels),
+            ("number of token values", tokens.values.len(), tokens.grid.positions() * tokens.channels),
         ];
         for (what, found, expected) in shapes {
             if found != expected {

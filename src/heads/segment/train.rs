@@ -18,6 +18,13 @@ use crate::input::LabelMap;
 const CELLS_IMAGE: usize = 8;
 const CELLS_VOLUME: usize = 4;
 
+/// Steps after which a head of few images has settled (the loss on 22 to 60 examples no longer falls).
+const STEPS_IMAGE: usize = 1500;
+const STEPS_VOLUME: usize = 600;
+
+/// Fewest and most passes that this makes.
+const EPOCHS: (usize, usize) = (40, 400);
+
 /// How a dense head is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SegmentOptions {
@@ -25,10 +32,9 @@ pub struct SegmentOptions {
     pub decoder: bool,
     /// Whether examples are volumes.
     pub volume: bool,
-    /// Most passes over the training images.
-    pub epochs: usize,
-    /// Passes without a better validation Dice after which it stops.
-    pub patience: usize,
+    /// Most passes over the training images; none for as many as make enough steps: 40 at least, more for few images. A
+    /// quarter of them without a better validation Dice ends the training.
+    pub epochs: Option<usize>,
     /// Images of a step; of volumes, a quarter as many, at least one.
     pub batch: usize,
     /// Peak learning rate.
@@ -44,8 +50,7 @@ impl Default for SegmentOptions {
         SegmentOptions {
             decoder: false,
             volume: false,
-            epochs: 40,
-            patience: 10,
+            epochs: None,
             batch: 8,
             rate: 2e-3,
             weight_decay: 1e-2,
@@ -103,13 +108,16 @@ impl SegmentHead {
         };
         let (train_truth, val_truth) = (truth(train), truth(val));
         let batch = if options.volume { (options.batch / 4).max(1) } else { options.batch.max(1) };
-        let steps = options.epochs * train.len().div_ceil(batch);
+        let per_epoch = train.len().div_ceil(batch);
+        let enough = if options.volume { STEPS_VOLUME } else { STEPS_IMAGE };
+        let epochs = options.epochs.unwrap_or(enough.div_ceil(per_epoch).clamp(EPOCHS.0, EPOCHS.1));
+        let steps = epochs * per_epoch;
         let mut order: Vec<usize> = (0..train.len()).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         let mut optimiser = AdamW::new(head.network.parameters.len(), options.weight_decay);
-        let mut stopping = EarlyStopping::new(options.patience);
+        let mut stopping = EarlyStopping::new((epochs / 4).max(1));
         let mut step = 0;
-        for epoch in 0..options.epochs {
+        for epoch in 0..epochs {
             order.shuffle(&mut rng);
             for chosen in order.chunks(batch) {
                 let gradient = head.batch_gradient(train, &train_truth, chosen);
@@ -117,7 +125,7 @@ impl SegmentHead {
                 optimiser.step(&mut head.network.parameters, &gradient, rate);
                 step += 1;
             }
-            progress(epoch + 1, options.epochs);
+            progress(epoch + 1, epochs);
             let dice = head.validation_dice(val, &val_truth);
             log::debug!("epoch {}: validation Dice {dice:.4}", epoch + 1);
             if stopping.stop(dice, &head.network.parameters) {
@@ -222,7 +230,7 @@ fn check(examples: &[Masked], classes: &[String]) -> Result<(), HeadError> {
     for (row, Masked { tokens, mask }) in examples.iter().enumerate() {
         let shapes = [
             ("length of a token", tokens.channels, first.tokens.channels),
-            ("number of token values", tokens.values.len(), tokens.grid.len() * tokens.channels),
+            ("number of token values", tokens.values.len(), tokens.grid.positions() * tokens.channels),
             ("slices of a mask", mask.depth, tokens.grid.depth),
         ];
         for (what, found, expected) in shapes {
@@ -277,7 +285,7 @@ mod tests {
                 let (top, left) = ((i * 5 + seed) % 4, (i * 3 + seed) % 3);
                 let inside =
                     move |y: usize, x: usize| (top..top + 3).contains(&y) && (left..left + 2).contains(&x);
-                let values = (0..grid.len() * 4).map(|k| {
+                let values = (0..grid.positions() * 4).map(|k| {
                     let (position, channel) = (k / 4, k % 4);
                     let there = inside(position / 5 % 6, position % 5) && channel == 1;
                     f16::from_f32(noise(i * 977 + position, channel) + if there { 1.0 } else { 0.0 })
@@ -310,7 +318,7 @@ mod tests {
             };
             let (train, val): (&'static [_], &'static [_]) = (train.leak(), val.leak());
             let options =
-                SegmentOptions { decoder, volume, epochs: 30, rate: 1e-2, ..SegmentOptions::default() };
+                SegmentOptions { decoder, volume, epochs: Some(30), rate: 1e-2, ..SegmentOptions::default() };
             let fit = || {
                 let (train, val) = (masked(train), masked(val));
                 SegmentHead::fit(&train, &val, &classes, &[], &options, &mut |_, _| {}).unwrap()

@@ -1,5 +1,8 @@
 //! What is written and measured of masks, against other programs and on real data.
 
+#[cfg(feature = "dicom")]
+mod dicom;
+
 use std::path::{Path, PathBuf};
 
 use microraptor::heads::{overlaps, surface_distances};
@@ -17,6 +20,14 @@ fn shared_data() -> Option<PathBuf> {
     }
     println!("skipped: no {} (real data; set MICRORAPTOR_SHARED)", data.display());
     None
+}
+
+/// Where a test writes: a temporary folder, or `MICRORAPTOR_KEEP` for a person or `check_dicom_objects.py` to look at.
+fn output_folder() -> (tempfile::TempDir, PathBuf) {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = std::env::var_os("MICRORAPTOR_KEEP").map_or(temporary.path().to_owned(), PathBuf::from);
+    std::fs::create_dir_all(&folder).unwrap();
+    (temporary, folder)
 }
 
 fn numbers(value: &Value) -> Vec<i64> {
@@ -116,7 +127,7 @@ fn maps(case: &Value, data: Option<&Path>) -> Option<(LabelMap, LabelMap)> {
 fn overlap_and_distances_are_those_of_monai() {
     let data = shared_data();
     let cases: Vec<Value> =
-        serde_json::from_str(include_str!("golden/surface.json")).expect("the golden file is JSON");
+        serde_json::from_str(include_str!("../golden/surface.json")).expect("the golden file is JSON");
     let mut compared = 0;
     for case in &cases {
         let Some((truth, predicted)) = maps(case, data.as_deref()) else { continue };
@@ -144,9 +155,7 @@ fn overlap_and_distances_are_those_of_monai() {
 #[test]
 fn an_overlay_of_a_real_image_shows_its_mask() {
     let Some(data) = shared_data() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    // Kept where a person can look at it, if asked for.
-    let folder = std::env::var_os("MICRORAPTOR_KEEP").map_or(folder.path().to_owned(), PathBuf::from);
+    let (_temporary, folder) = output_folder();
     for name in ["benign/benign_10", "malignant/malignant_100"] {
         let image = Image::open(data.join(format!("busi/images/{name}.png"))).unwrap();
         let mask = busi_mask(&data.join(format!("busi/masks/{name}_mask.png")));

@@ -1,6 +1,6 @@
 //! Segmentations and reports: what is written is read back with dicom-object and compared bit by bit.
 //!
-//! With `MICRORAPTOR_KEEP=FOLDER` the objects stay there, and `tests/reference/check_dicom_objects.py FOLDER` has dciodvfy,
+//! With `MICRORAPTOR_KEEP=FOLDER` the objects stay there, and `tests/reference/check_outputs.py FOLDER` has dciodvfy,
 //! pydicom and highdicom judge them.
 
 use std::path::{Path, PathBuf};

@@ -56,7 +56,7 @@ pub(super) fn object(sources: &Sources, identity: &Identity, when: NaiveDateTime
     );
     let mut object = Item::new();
     for (tag, vr, required) in COPIED {
-        match first.text(tag) {
+        match first.text(tag).and_then(|text| current_form(vr, text)) {
             Some(text) => object = object.with(tag, vr, text),
             None if required => object = object.empty(tag, vr),
             None => {}
@@ -81,6 +81,31 @@ pub(super) fn object(sources: &Sources, identity: &Identity, when: NaiveDateTime
         .with(tags::SERIES_INSTANCE_UID, VR::UI, identity.series)
         .with(tags::SERIES_NUMBER, VR::IS, identity.series_number)
         .with(tags::INSTANCE_NUMBER, VR::IS, number.unwrap_or_else(|| "1".into()))
+}
+
+/// Dates and times of the standard before 1993, 1997.04.24 and 14:04:38 (PS3.5, 6.2), as they are written now; none where
+/// the text is neither. Other text stays as it is.
+fn current_form(vr: VR, text: String) -> Option<String> {
+    let separator = match vr {
+        VR::DA => '.',
+        VR::TM => ':',
+        _ => return Some(text),
+    };
+    let text = text.replace(separator, "");
+    let is_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    let valid = match vr {
+        VR::DA => text.len() == 8 && is_digits(&text),
+        _ => match text.split_once('.') {
+            Some((whole, fraction)) => {
+                whole.len() == 6
+                    && (1..=6).contains(&fraction.len())
+                    && is_digits(whole)
+                    && is_digits(fraction)
+            }
+            None => matches!(text.len(), 2 | 4 | 6) && is_digits(&text),
+        },
+    };
+    valid.then_some(text)
 }
 
 /// A reference to a source instance (PS3.3, 10.8).
@@ -131,4 +156,34 @@ pub(super) fn new_uids(
     parts.extend(sources.instances.iter().map(|instance| instance.uid.as_bytes()));
     parts.push(found);
     [series, super::uid::derive(&parts)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_dates_are_written_anew_and_wrong_ones_left_out() {
+        let form = |vr, text: &str| current_form(vr, text.into());
+        for (text, expected) in [
+            ("19970424", Some("19970424")),
+            ("1997.04.24", Some("19970424")),
+            ("1997", None),
+            ("24.04.1997 ca", None),
+        ] {
+            assert_eq!(form(VR::DA, text).as_deref(), expected);
+        }
+        for (text, expected) in [
+            ("14:04:38", Some("140438")),
+            ("140438.125", Some("140438.125")),
+            ("14", Some("14")),
+            ("14.5", None),
+            ("140438.", None),
+            ("140438x", None),
+            ("noon", None),
+        ] {
+            assert_eq!(form(VR::TM, text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(form(VR::LO, "a.b:c").as_deref(), Some("a.b:c"));
+    }
 }

@@ -50,9 +50,14 @@ impl Sources {
         for path in files {
             let instance = Instance::open(path)?;
             let frames = instance.count(tags::NUMBER_OF_FRAMES)?.unwrap_or(1);
-            let missing = || instance.wrong("has no Rows or Columns; give a DICOM image".into());
-            let rows = instance.count(tags::ROWS)?.ok_or_else(missing)?;
-            let columns = instance.count(tags::COLUMNS)?.ok_or_else(missing)?;
+            let side = |tag| match instance.count(tag)? {
+                // They are 16-bit numbers, whatever the file's VR says.
+                Some(side @ ..=0xFFFF) => Ok(side),
+                _ => {
+                    Err(instance.wrong(format!("has no usable Rows or Columns ({tag}); give a DICOM image")))
+                }
+            };
+            let (rows, columns) = (side(tags::ROWS)?, side(tags::COLUMNS)?);
             if files.len() > 1 && frames != 1 {
                 return Err(
                     instance.wrong(format!("has {frames} frames; give it alone, or files of one frame each"))

@@ -1,6 +1,8 @@
 //! Writing what the program makes: files that are whole or absent.
 
 mod atomic;
+#[cfg(feature = "dicom")]
+pub mod dicom;
 mod error;
 pub mod features;
 #[cfg(feature = "nifti")]

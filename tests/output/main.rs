@@ -1,5 +1,8 @@
 //! What is written and measured of masks, against other programs and on real data.
 
+#[cfg(feature = "dicom")]
+mod dicom;
+
 use std::path::{Path, PathBuf};
 
 use microraptor::heads::{overlaps, surface_distances};
@@ -17,6 +20,14 @@ fn shared_data() -> Option<PathBuf> {
     }
     println!("skipped: no {} (real data; set MICRORAPTOR_SHARED)", data.display());
     None
+}
+
+/// Where a test writes: a temporary folder, or `MICRORAPTOR_KEEP` for a person or `check_outputs.py` to look at.
+fn output_folder() -> (tempfile::TempDir, PathBuf) {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = std::env::var_os("MICRORAPTOR_KEEP").map_or(temporary.path().to_owned(), PathBuf::from);
+    std::fs::create_dir_all(&folder).unwrap();
+    (temporary, folder)
 }
 
 fn numbers(value: &Value) -> Vec<i64> {
@@ -116,7 +127,7 @@ fn maps(case: &Value, data: Option<&Path>) -> Option<(LabelMap, LabelMap)> {
 fn overlap_and_distances_are_those_of_monai() {
     let data = shared_data();
     let cases: Vec<Value> =
-        serde_json::from_str(include_str!("golden/surface.json")).expect("the golden file is JSON");
+        serde_json::from_str(include_str!("../golden/surface.json")).expect("the golden file is JSON");
     let mut compared = 0;
     for case in &cases {
         let Some((truth, predicted)) = maps(case, data.as_deref()) else { continue };
@@ -144,9 +155,7 @@ fn overlap_and_distances_are_those_of_monai() {
 #[test]
 fn an_overlay_of_a_real_image_shows_its_mask() {
     let Some(data) = shared_data() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    // Kept where a person can look at it, if asked for.
-    let folder = std::env::var_os("MICRORAPTOR_KEEP").map_or(folder.path().to_owned(), PathBuf::from);
+    let (_temporary, folder) = output_folder();
     for name in ["benign/benign_10", "malignant/malignant_100"] {
         let image = Image::open(data.join(format!("busi/images/{name}.png"))).unwrap();
         let mask = busi_mask(&data.join(format!("busi/masks/{name}_mask.png")));
@@ -160,5 +169,31 @@ fn an_overlay_of_a_real_image_shows_its_mask() {
         let changed = overlay.pixels().zip(original.pixels()).filter(|(a, b)| a != b).count();
         let area = mask.labels.iter().filter(|&&label| label == 1).count();
         assert!(changed * 100 >= area * 99, "{changed} of {area} pixels are tinted");
+    }
+}
+
+/// With `MICRORAPTOR_KEEP`, `check_outputs.py` compares the affine and the voxels in nibabel.
+#[cfg(feature = "nifti")]
+#[test]
+fn a_label_volume_lies_on_its_source() {
+    use microraptor::output::write_nifti_labels;
+    use nifti::{NiftiObject, NiftiVolume, ReaderOptions};
+    let Some(data) = shared_data() else { return };
+    let (_temporary, folder) = output_folder();
+    let source = data.join("hippocampus/labels/hippocampus_033.nii.gz");
+    let object = ReaderOptions::new().read_file(&source).unwrap();
+    let header = object.header().clone();
+    let affine = [header.srow_x, header.srow_y, header.srow_z].map(|row| row.map(f64::from));
+    let volume = object.into_volume();
+    let dims = [0, 1, 2].map(|axis| usize::from(volume.dim()[axis]));
+    let labels = volume.into_raw_data();
+    for name in ["labels.nii.gz", "labels.nii"] {
+        let path = folder.join(name);
+        write_nifti_labels(&path, dims, &affine, &labels).unwrap();
+        let back = ReaderOptions::new().read_file(&path).unwrap();
+        let found = [back.header().srow_x, back.header().srow_y, back.header().srow_z];
+        assert_eq!(found, [header.srow_x, header.srow_y, header.srow_z]);
+        assert_eq!(back.into_volume().into_raw_data(), labels);
+        std::fs::write(folder.join(format!("{name}.source")), source.to_str().unwrap()).unwrap();
     }
 }

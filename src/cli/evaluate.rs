@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::{Context, bail};
-use microraptor::heads::{Bootstrap, Examined, Head, HeadModel, Request, gather, judge};
+use microraptor::heads::{Bootstrap, Examined, FeatureKind, Head, HeadModel, Request, gather, judge};
 use microraptor::input::{Dataset, LabelMap, ReadOptions, Split};
 use serde_json::json;
 
@@ -34,7 +34,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let bar = progress::bar(indices.len(), "features");
     let read =
         ReadOptions { allow_unsupported_modality: args.allow_unsupported_modality, ..head.read.clone() };
-    let tokens = matches!(head.model, HeadModel::Segment(_)).then(|| head.model.layers());
+    let tokens = (head.model.features() == FeatureKind::Patch).then(|| head.model.layers());
     let request = Request { size: head.size, preprocess: &head.preprocess, read: &read, tokens };
     let all: Vec<usize> = (0..indices.len()).collect();
     let features = gather(&mut session, &data, &all, &request, args.cache.open().as_ref(), &|| bar.inc(1))?;

@@ -17,6 +17,8 @@ mod logistic;
 mod metrics;
 mod model;
 mod nn;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod ood;
 mod overlap;
 mod probe;
@@ -37,6 +39,8 @@ pub use knn::{Bank, KnnHead, TEMPERATURE};
 pub use linear::{LinearHead, Prediction};
 pub use metrics::{AucScores, ConfusionMatrix, Rates, auc, log_loss, youden_threshold};
 pub use model::{FeatureKind, HeadModel, Outcome, Predictor};
+#[cfg(feature = "onnx")]
+pub use onnx::OnnxHead;
 pub use ood::{OodScore, OutOfDistribution};
 pub use overlap::{Overlap, overlaps};
 pub use probe::{ClassWeights, Criterion, FitOptions, GridPoint, LinearProbe, Search, SearchResult};

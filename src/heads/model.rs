@@ -19,6 +19,9 @@ pub enum HeadModel {
     Abmil(AbmilHead),
     /// A class a pixel or voxel, from patch tokens.
     Segment(SegmentHead),
+    /// An ONNX file, run by tract.
+    #[cfg(feature = "onnx")]
+    Onnx(super::OnnxHead),
 }
 
 impl HeadModel {
@@ -31,6 +34,8 @@ impl HeadModel {
             HeadModel::Abmil(_) => "abmil",
             HeadModel::Segment(head) if head.volume => "segment3d",
             HeadModel::Segment(_) => "segment",
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(_) => "onnx",
         }
     }
 
@@ -41,6 +46,8 @@ impl HeadModel {
             HeadModel::Knn(head) => &head.classes,
             HeadModel::Abmil(head) => &head.classes,
             HeadModel::Segment(head) => &head.classes,
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(head) => &head.classes,
         }
     }
 
@@ -51,6 +58,8 @@ impl HeadModel {
             HeadModel::Knn(head) => head.multi_label,
             HeadModel::Abmil(head) => head.multi_label,
             HeadModel::Segment(_) => false,
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(head) => head.multi_label(),
         }
     }
 
@@ -61,6 +70,8 @@ impl HeadModel {
             HeadModel::Knn(head) => Some(head.threshold),
             HeadModel::Abmil(head) => Some(head.threshold),
             HeadModel::Segment(_) => None,
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(head) => Some(head.threshold),
         }
     }
 
@@ -70,6 +81,10 @@ impl HeadModel {
             HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Abmil(_) => FeatureKind::ClsMeanPatch,
             HeadModel::Knn(_) => FeatureKind::Cls,
             HeadModel::Segment(_) => FeatureKind::Patch,
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(head) if head.tokens() => FeatureKind::Patch,
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(_) => FeatureKind::ClsMeanPatch,
         }
     }
 
@@ -87,6 +102,8 @@ impl HeadModel {
             HeadModel::Volume(_) | HeadModel::Abmil(_) => true,
             HeadModel::Segment(head) => head.volume,
             HeadModel::Linear(_) | HeadModel::Knn(_) => false,
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(_) => false,
         }
     }
 }
@@ -160,13 +177,14 @@ impl<'a> Predictor<'a> {
                 let Some(tokens) = &features.tokens else {
                     return Err(HeadError::Shape { what: "patch tokens", found: 0, expected: 1 });
                 };
-                let Geometry { size, crop, .. } = features.geometry;
-                let Some(region) = crop else {
-                    return head.predict(tokens, size, self.isa).map(Outcome::Mask);
-                };
-                let cropped = head.predict(tokens, (region.height, region.width), self.isa)?;
-                Ok(Outcome::Mask(cropped.placed((region.top, region.left), size)))
+                let mask = head.predict(tokens, seen(&features.geometry), self.isa)?;
+                Ok(Outcome::Mask(placed(mask, &features.geometry)))
             }
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(head) => Ok(match head.predict(features, seen(&features.geometry))? {
+                Ok(prediction) => classes(prediction),
+                Err(mask) => Outcome::Mask(placed(mask, &features.geometry)),
+            }),
         }
     }
 
@@ -188,5 +206,18 @@ impl<'a> Predictor<'a> {
         let threshold = self.model.threshold().unwrap_or(0.5);
         let classes = decide(&probabilities, self.model.multi_label(), threshold);
         Ok(Prediction { probabilities, classes })
+    }
+}
+
+/// Rows and columns that the backbone saw.
+fn seen(geometry: &Geometry) -> (usize, usize) {
+    geometry.crop.map_or(geometry.size, |region| (region.height, region.width))
+}
+
+/// A mask of what was seen, as one of the whole frame.
+fn placed(mask: LabelMap, geometry: &Geometry) -> LabelMap {
+    match geometry.crop {
+        Some(region) => mask.placed((region.top, region.left), geometry.size),
+        None => mask,
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use microraptor::engine::About;
-use microraptor::heads::{HeadModel, Outcome};
+use microraptor::heads::{FeatureKind, Outcome};
 use microraptor::input::{LabelMap, ReadOptions, Scan, ScanInfo, ScanKind};
 use microraptor::output::{write_mask, write_overlay};
 use serde_json::json;
@@ -24,7 +24,7 @@ pub struct Files<'a> {
 impl<'a> Files<'a> {
     /// Makes the folders.
     pub fn new(args: &'a PredictArgs, heads: &[Loaded]) -> anyhow::Result<Files<'a>> {
-        let dense = heads.iter().any(|loaded| matches!(loaded.head.model, HeadModel::Segment(_)));
+        let dense = heads.iter().any(|loaded| loaded.head.model.features() == FeatureKind::Patch);
         for (option, folder) in [("--masks", &args.masks), ("--overlays", &args.overlays)] {
             if folder.is_some() && !dense {
                 bail!("{option}: none of the heads makes masks; give one that `train --head segment` wrote");

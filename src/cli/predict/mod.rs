@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use microraptor::engine::Session;
-use microraptor::heads::{Collector, Head, Outcome, Predictor, ScanFeatures, geometry};
+use microraptor::heads::{Collector, FeatureKind, Head, Outcome, Predictor, ScanFeatures, geometry};
 use microraptor::input::{ReadOptions, Scan, ScanInfo, expand};
 use microraptor::vit::{Preprocess, Size};
 use sha2::{Digest, Sha256};
@@ -180,7 +180,7 @@ impl Group {
     /// Takes what a head reads of the layers that the session keeps.
     fn collector(&self, loaded: &Loaded) -> Collector {
         let model = &loaded.head.model;
-        let dense = matches!(model, microraptor::heads::HeadModel::Segment(_));
+        let dense = model.features() == FeatureKind::Patch;
         let place = |layer: &usize| self.layers.binary_search(layer).expect("gathered from the heads");
         Collector::new(dense.then(|| model.layers().iter().map(place).collect()))
     }

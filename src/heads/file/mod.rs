@@ -82,11 +82,18 @@ impl Head {
     /// Name and version of this program, for [`Head::tool`].
     pub const TOOL: &str = concat!("microraptor ", env!("CARGO_PKG_VERSION"));
 
-    /// Refuses a backbone other than the one that the head was trained on.
+    /// Refuses a backbone other than the one that the head was trained on. A head that does not say (an ONNX file) is
+    /// accepted with a warning.
     ///
     /// # Errors
     /// [`HeadError::Backbone`] names both.
     pub fn check_backbone(&self, sha256: &str) -> Result<(), HeadError> {
+        if self.backbone.sha256.is_empty() {
+            log::warn!(
+                "the head does not say which backbone it was trained on: nothing proves that it is this one"
+            );
+            return Ok(());
+        }
         if self.backbone.sha256.eq_ignore_ascii_case(sha256) {
             return Ok(());
         }
@@ -112,12 +119,16 @@ impl Head {
         Ok(write_atomically(path, |file| file.write_all(&bytes))?)
     }
 
-    /// Reads a head and checks all of it.
+    /// Reads a head and checks all of it: a file that [`Head::save`] wrote, or (feature `onnx`, by its ending) an ONNX model
+    /// with its description beside it.
     ///
     /// # Errors
     /// [`HeadError::Read`] when the file cannot be read, [`HeadError::Format`] when it is not a whole and sound head of
     /// this version.
     pub fn load(path: &Path) -> Result<Head, HeadError> {
+        if crate::engine::is_onnx(path) {
+            return Head::load_onnx(path);
+        }
         let read = |source| HeadError::Read { path: path.to_owned(), source };
         let format = |reason: String| HeadError::Format { path: path.to_owned(), reason };
         let file = File::open(path).map_err(read)?;
@@ -129,6 +140,17 @@ impl Head {
         // The limit also holds where the length is a lie, as it is of a pipe.
         file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(read)?;
         Head::from_bytes(&bytes).map_err(format)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn load_onnx(path: &Path) -> Result<Head, HeadError> {
+        super::OnnxHead::load(path)
+    }
+
+    #[cfg(not(feature = "onnx"))]
+    fn load_onnx(path: &Path) -> Result<Head, HeadError> {
+        let reason = "this build cannot read ONNX (it was built without the feature onnx)".into();
+        Err(HeadError::Format { path: path.to_owned(), reason })
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>, String> {

@@ -66,6 +66,9 @@ pub(super) fn write(model: &HeadModel, out: &mut Outgoing) -> Options {
             out.add("std", &[head.std.len()], &head.std);
             out.add("network", &[head.network.parameters.len()], &head.network.parameters);
         }
+        // It is a file of its own; `Head::save` refuses it.
+        #[cfg(feature = "onnx")]
+        HeadModel::Onnx(_) => {}
     }
     options
 }

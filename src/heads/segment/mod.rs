@@ -160,6 +160,6 @@ impl SegmentHead {
 }
 
 /// The number of the largest value; of equal ones the first.
-fn largest(values: &[f32]) -> usize {
+pub(super) fn largest(values: &[f32]) -> usize {
     (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }

@@ -126,7 +126,7 @@ fn squared_distances(targets: &[bool], size: [usize; 3], spacing: [f64; 3]) -> V
     let mut line = Vec::with_capacity(longest);
     let mut envelope = Vec::with_capacity(longest);
     for axis in (0..3).rev() {
-        for first in (0..field.len()).filter(|i| i / strides[axis] % size[axis] == 0) {
+        for first in (0..field.len()).filter(|i| (i / strides[axis]).is_multiple_of(size[axis])) {
             let indices = (0..size[axis]).map(|i| first + i * strides[axis]);
             line.clear();
             line.extend(indices.clone().map(|i| field[i]));

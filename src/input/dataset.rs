@@ -7,7 +7,7 @@ use std::sync::Arc;
 use csv::{ReaderBuilder, StringRecord, Trim};
 use sha2::{Digest, Sha256};
 
-use super::{Image, InputError, Split, files};
+use super::{Image, InputError, ReadOptions, Scan, Split, content_digest, files};
 
 /// Parts a label cell into its classes.
 const SEPARATOR: char = '|';
@@ -32,6 +32,33 @@ impl Source {
             Source::Memory(image) => Ok(Arc::clone(image)),
         }
     }
+
+    /// The frames, one by one.
+    ///
+    /// # Errors
+    /// Those of [`Scan::open`].
+    pub fn scan(&self, options: &ReadOptions) -> Result<Scan, InputError> {
+        match self {
+            Source::File(path) => Scan::open(path, options),
+            Source::Memory(image) => Ok(Scan::from_image("image in memory".into(), Arc::clone(image))),
+        }
+    }
+
+    /// SHA-256, in lower-case hex, of the content: of all bytes that a scan would read.
+    ///
+    /// # Errors
+    /// [`InputError`] when a file cannot be read.
+    pub fn digest(&self, options: &ReadOptions) -> Result<String, InputError> {
+        match self {
+            Source::File(path) => content_digest(path, options),
+            Source::Memory(image) => {
+                let mut hash = Sha256::new();
+                hash.update(format!("{image:?}"));
+                hash.update(image.pixels().as_bytes());
+                Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+            }
+        }
+    }
 }
 
 /// One image with its labels.
@@ -43,6 +70,8 @@ pub struct Sample {
     pub source: Source,
     /// Indices into [`Dataset::classes`], ascending: one class, or with multi-label data any number.
     pub labels: Vec<usize>,
+    /// Which class each of its pixels has, where the data set says so: a picture, or a NIfTI volume.
+    pub mask: Option<PathBuf>,
     /// What the data set says it is for.
     pub split: Option<Split>,
 }
@@ -66,9 +95,10 @@ impl Dataset {
         if path.is_dir() { Dataset::from_dir(path) } else { Dataset::from_csv(path) }
     }
 
-    /// Reads a CSV file with the columns `image` and `label`, and `split` if it is there (`train`, `val`, `test`).
-    /// Header names may be in any case; other columns are ignored; paths are relative to the CSV file. A label cell
-    /// may name several classes, as in `mass|calcification`; an empty one then means none of them.
+    /// Reads a CSV file with the columns `image` and `label` or `mask` or both, and `split` if it is there (`train`, `val`,
+    /// `test`). Header names may be in any case; other columns are ignored; paths are relative to the CSV file. An image may
+    /// be a folder: the slices of a volume, or the frames of a clip. A label cell may name several classes, as in
+    /// `mass|calcification`; an empty one then means none of them.
     ///
     /// # Errors
     /// [`InputError`] names the file and the line: a missing column, an empty table, a missing image file (of all of
@@ -76,7 +106,9 @@ impl Dataset {
     pub fn from_csv(path: impl AsRef<Path>) -> Result<Dataset, InputError> {
         let path = path.as_ref();
         let rows = read_rows(path)?;
-        let several = rows.iter().any(|row| row.label.contains(SEPARATOR));
+        // Masks may be all that is known; then an empty label is no omission.
+        let several = rows.iter().any(|row| row.label.contains(SEPARATOR))
+            || rows.iter().all(|row| row.label.is_empty() && row.mask.is_some());
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut seen = BTreeMap::new();
         let mut missing = Vec::new();
@@ -85,7 +117,8 @@ impl Dataset {
             labels.push(split_label(path, row, several)?);
             // `components` drops "." so that a.png and ./a.png are one.
             let file: PathBuf = folder.join(&row.image).components().collect();
-            if !file.is_file() {
+            let mask = row.mask.as_ref().map(|mask| folder.join(mask));
+            for file in [Some(&file), mask.as_ref()].into_iter().flatten().filter(|file| !file.exists()) {
                 missing.push((row.line, file.clone()));
             }
             if let Some(first) = seen.insert(file, row.line) {
@@ -103,6 +136,7 @@ impl Dataset {
         let sample = |(row, labels): (Row, Vec<String>)| Sample {
             source: Source::File(folder.join(&row.image)),
             labels: labels.iter().filter_map(|name| classes.binary_search(name).ok()).collect(),
+            mask: row.mask.map(|mask| folder.join(mask)),
             split: row.split,
             name: row.image,
         };
@@ -111,7 +145,8 @@ impl Dataset {
     }
 
     /// Reads a folder with one subfolder a class, each with its images. If all subfolders are called `train`, `val`
-    /// or `test`, the classes are one level below. Hidden files and files that are no images are left out.
+    /// or `test`, the classes are one level below. A class without images of its own may have subfolders instead, each a clip or
+    /// a volume. Hidden files and files that are no images are left out.
     ///
     /// # Errors
     /// [`InputError`] names the folder: unreadable, without subfolders, or a class without images.
@@ -137,12 +172,19 @@ impl Dataset {
         let mut samples = Vec::new();
         for (folder, split) in classes {
             let label = names.binary_search(&file_name(&folder)).unwrap_or_default();
-            for image in files::images(&folder)? {
+            for image in files::examples(&folder)? {
                 let name = image.strip_prefix(root).unwrap_or(&image).to_string_lossy().into_owned();
-                samples.push(Sample { name, source: Source::File(image), labels: vec![label], split });
+                let (labels, source) = (vec![label], Source::File(image));
+                samples.push(Sample { name, source, labels, mask: None, split });
             }
         }
         Ok(Dataset { classes: names, samples })
+    }
+
+    /// The samples `indices`, in that order, with the same classes.
+    pub fn subset(&self, indices: &[usize]) -> Dataset {
+        let samples = indices.iter().map(|&i| self.samples[i].clone()).collect();
+        Dataset { classes: self.classes.clone(), samples }
     }
 
     /// Whether some image carries several labels or none.
@@ -203,6 +245,7 @@ struct Row {
     line: u64,
     image: String,
     label: String,
+    mask: Option<String>,
     split: Option<Split>,
 }
 
@@ -218,7 +261,8 @@ fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
             whole(format!("has no column '{name}' (found: {}): name it in the first line", found.join(", ")))
         })
     };
-    let (image, label, split) = (need("image")?, need("label")?, column("split"));
+    let (image, mask, split) = (need("image")?, column("mask"), column("split"));
+    let label = if mask.is_some() { column("label") } else { Some(need("label")?) };
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|e| csv_error(path, &e))?;
@@ -231,11 +275,13 @@ fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
             })?),
             None => None,
         };
-        let (image, label) = (cell(&record, image), cell(&record, label));
+        let image = cell(&record, image);
+        let label = label.map(|label| cell(&record, label)).unwrap_or_default();
+        let mask = mask.map(|mask| cell(&record, mask)).filter(|mask| !mask.is_empty());
         if image.is_empty() {
             return Err(wrong("names no image: fill the cell or remove the line".into()));
         }
-        rows.push(Row { line, image, label, split });
+        rows.push(Row { line, image, label, mask, split });
     }
     if rows.is_empty() {
         return Err(whole("has no rows: add one line an image".into()));

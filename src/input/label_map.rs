@@ -1,9 +1,11 @@
 //! Which class each pixel or voxel belongs to.
 
-use super::InputError;
+use serde::{Deserialize, Serialize};
+
+use super::{InputError, Region};
 
 /// Distance between neighbouring samples in millimetres, where the source tells it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spacing {
     /// Between the centres of neighbouring slices; none for a single image or where it is not known.
     pub slices: Option<f64>,
@@ -50,5 +52,45 @@ impl LabelMap {
     pub fn slice(&self, z: usize) -> &[u8] {
         let area = self.height * self.width;
         &self.labels[z * area..(z + 1) * area]
+    }
+
+    /// The part of each slice that `region` covers; what of it lies outside is left out.
+    pub fn cropped(&self, region: Region) -> LabelMap {
+        let rows = region.top.min(self.height)..(region.top + region.height).min(self.height);
+        let columns = region.left.min(self.width)..(region.left + region.width).min(self.width);
+        let row = |z: usize, y: usize| &self.slice(z)[y * self.width..][columns.clone()];
+        let labels =
+            (0..self.depth).flat_map(|z| rows.clone().flat_map(move |y| row(z, y))).copied().collect();
+        LabelMap { depth: self.depth, height: rows.len(), width: columns.len(), labels }
+    }
+
+    /// The same map as a part of larger slices of `(height, width)`, from `(top, left)` on; the rest is background, and what
+    /// does not fit is cut off.
+    pub fn placed(&self, (top, left): (usize, usize), (height, width): (usize, usize)) -> LabelMap {
+        let mut labels = vec![0; self.depth * height * width];
+        let columns = self.width.min(width.saturating_sub(left));
+        for z in 0..self.depth {
+            for row in 0..self.height.min(height.saturating_sub(top)) {
+                let to = (z * height + top + row) * width + left;
+                labels[to..to + columns].copy_from_slice(&self.slice(z)[row * self.width..][..columns]);
+            }
+        }
+        LabelMap { depth: self.depth, height, width, labels }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_placed_where_it_was_cropped() {
+        let map = LabelMap::new(2, 1, 2, vec![1, 2, 3, 4]).unwrap();
+        assert_eq!(map.placed((1, 1), (2, 3)).labels, [0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 3, 4]);
+        assert_eq!(map.placed((0, 2), (1, 3)).labels, [0, 0, 1, 0, 0, 3]);
+        let region = Region { top: 1, left: 1, height: 1, width: 2 };
+        assert_eq!(map.placed((1, 1), (2, 3)).cropped(region), map);
+        assert_eq!(map.placed((5, 5), (1, 1)).labels, [0, 0]);
+        assert!(LabelMap::new(2, 2, 2, vec![0; 7]).is_err());
     }
 }

@@ -18,6 +18,7 @@ mod files;
 mod image;
 mod label_map;
 mod phantom;
+mod scan;
 mod speckle;
 mod split;
 
@@ -27,4 +28,8 @@ pub use files::{EXTENSIONS, expand};
 pub use image::{Image, MAX_PIXELS, MIN_SIDE};
 pub use label_map::{LabelMap, Spacing};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
+pub use scan::{
+    Axis, DicomInfo, Identifiers, NiftiInfo, ReadOptions, Region, Scan, ScanInfo, ScanKind, StreamFormat,
+    Window, content_digest,
+};
 pub use split::{Parts, Split};

@@ -44,7 +44,7 @@ impl Code {
     /// ```
     /// # use microraptor::output::dicom::Code;
     /// assert_eq!(Code::private("malignant").value, "malignant");
-    /// assert_eq!(Code::private("Nothing to be seen").value, "04e5d12be0ca04a1");
+    /// assert_eq!(Code::private("Nothing to be seen").value, "55bd87f4fedc6cbf");
     /// ```
     pub fn private(name: &str) -> Code {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';

@@ -9,7 +9,7 @@ use dicom_dictionary_std::{tags, uids};
 
 use super::item::{Item, decimal, limited};
 use super::modules::{self, Identity};
-use super::source::{Place, Sources, spacing_between};
+use super::source::{Instance, Place, Sources, spacing_between};
 use super::{Algorithm, Code, uid};
 use crate::input::LabelMap;
 use crate::output::{OutputError, colour};
@@ -112,8 +112,8 @@ fn check(sources: &Sources, map: &LabelMap, segments: &[Segment]) -> Result<(), 
 /// Segment by segment, those that hold a pixel.
 fn frames(map: &LabelMap, segments: usize) -> Vec<Frame> {
     let mut present = vec![vec![false; map.depth]; segments + 1];
-    for source in 0..map.depth {
-        map.slice(source).iter().for_each(|&label| present[usize::from(label)][source] = true);
+    for (source, labels) in map.labels.chunks_exact(map.height * map.width).enumerate() {
+        labels.iter().for_each(|&label| present[usize::from(label)][source] = true);
     }
     let mut frames = Vec::new();
     for (segment, present) in present.iter().enumerate().skip(1) {
@@ -263,6 +263,7 @@ fn functional_groups(object: Item, sources: &Sources, frames: &[Frame], uid: &st
         None => object = object.empty(tags::PATIENT_ORIENTATION, VR::CS),
     }
     let places = places.map(|(_, places)| places);
+    let origins: Vec<_> = sources.each_frame().collect();
     object
         .items(
             tags::DIMENSION_ORGANIZATION_SEQUENCE,
@@ -272,12 +273,11 @@ fn functional_groups(object: Item, sources: &Sources, frames: &[Frame], uid: &st
         .items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, [shared])
         .items(
             tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
-            frames.iter().map(|&frame| of_frame(sources, frame, places.as_deref())),
+            frames.iter().map(|&frame| of_frame(origins[frame.source], frame, places.as_deref())),
         )
 }
 
-fn of_frame(sources: &Sources, frame: Frame, places: Option<&[Place]>) -> Item {
-    let (instance, number) = sources.frame(frame.source);
+fn of_frame((instance, number): (&Instance, Option<usize>), frame: Frame, places: Option<&[Place]>) -> Item {
     let mut source =
         modules::reference(instance).with(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, "YES").code(
             tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE,

@@ -9,8 +9,8 @@ use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions};
 use super::uid;
 use crate::output::OutputError;
 
-/// Source instances of one study: one file with any number of frames, or several of one frame each, in the order of the
-/// slices of what was made of them.
+/// Source instances of one study, in the order of the slices of what was made of them: each file's frames come before
+/// the next file's.
 pub struct Sources {
     pub(super) instances: Vec<Instance>,
     /// Frames of all files.
@@ -28,6 +28,8 @@ pub(super) struct Instance {
     pub uid: String,
     pub series: String,
     pub study: String,
+    /// From 1 on.
+    pub frames: usize,
 }
 
 /// Where a frame lies in the patient: values as they are written in the source.
@@ -40,16 +42,16 @@ pub(super) struct Place {
 }
 
 impl Sources {
-    /// Reads the files up to their pixels.
+    /// Reads the files up to their pixels. They are those that were just read as images: that the lengths in their headers
+    /// are true is not checked again.
     ///
     /// # Errors
     /// [`OutputError::Source`] names the file: not DICOM, an identifier missing or malformed, another study or size than
-    /// the first, several frames in one of several files.
+    /// the first.
     pub fn open(files: &[PathBuf]) -> Result<Sources, OutputError> {
         let mut sources = Sources { instances: Vec::new(), frames: 0, rows: 0, columns: 0 };
         for path in files {
             let instance = Instance::open(path)?;
-            let frames = instance.count(tags::NUMBER_OF_FRAMES)?.unwrap_or(1);
             let side = |tag| match instance.count(tag)? {
                 // They are 16-bit numbers, whatever the file's VR says.
                 Some(side @ ..=0xFFFF) => Ok(side),
@@ -58,11 +60,6 @@ impl Sources {
                 }
             };
             let (rows, columns) = (side(tags::ROWS)?, side(tags::COLUMNS)?);
-            if files.len() > 1 && frames != 1 {
-                return Err(
-                    instance.wrong(format!("has {frames} frames; give it alone, or files of one frame each"))
-                );
-            }
             if let Some(first) = sources.instances.first() {
                 if (rows, columns) != (sources.rows, sources.columns) {
                     return Err(instance.wrong(format!(
@@ -80,7 +77,7 @@ impl Sources {
                 }
             }
             (sources.rows, sources.columns) = (rows, columns);
-            sources.frames += frames;
+            sources.frames = sources.frames.saturating_add(instance.frames);
             sources.instances.push(instance);
         }
         if sources.instances.is_empty() {
@@ -99,21 +96,20 @@ impl Sources {
         &self.instances[0]
     }
 
-    /// The file and the number (from 1, within a file of several) of a frame.
-    pub(super) fn frame(&self, frame: usize) -> (&Instance, Option<usize>) {
-        match &self.instances[..] {
-            [only] => (only, (self.frames > 1).then_some(frame + 1)),
-            several => (&several[frame], None),
-        }
+    /// Every frame: its file, and its number in it (from 1) where the file has several.
+    pub(super) fn each_frame(&self) -> impl Iterator<Item = (&Instance, Option<usize>)> {
+        self.instances.iter().flat_map(|instance| {
+            (1..=instance.frames).map(move |number| (instance, (instance.frames > 1).then_some(number)))
+        })
     }
 
     /// The frame of reference and the place of every frame in it; none where one of them lacks it or they do not share
     /// the frame of reference and the orientation.
     pub(super) fn places(&self) -> Option<(String, Vec<Place>)> {
         let reference = self.first().text(tags::FRAME_OF_REFERENCE_UID).filter(|uid| uid::is_valid(uid))?;
-        let places = (0..self.frames)
-            .map(|frame| {
-                let (instance, number) = self.frame(frame);
+        let places = self
+            .each_frame()
+            .map(|(instance, number)| {
                 let same = instance.text(tags::FRAME_OF_REFERENCE_UID).as_ref() == Some(&reference);
                 instance.place(number).filter(|_| same)
             })
@@ -140,7 +136,9 @@ impl Instance {
         let uid = identifier(tags::SOP_INSTANCE_UID, "SOP Instance UID")?;
         let series = identifier(tags::SERIES_INSTANCE_UID, "Series Instance UID")?;
         let study = identifier(tags::STUDY_INSTANCE_UID, "Study Instance UID")?;
-        Ok(Instance { path: path.to_owned(), object, class, uid, series, study })
+        let mut instance = Instance { path: path.to_owned(), object, class, uid, series, study, frames: 1 };
+        instance.frames = instance.count(tags::NUMBER_OF_FRAMES)?.unwrap_or(1);
+        Ok(instance)
     }
 
     /// An attribute's text without padding; none where it is absent or empty.

@@ -96,8 +96,8 @@ pub fn write_report(
         }
     }
     let algorithms: Vec<&Algorithm> = findings.iter().map(|finding| &finding.algorithm).collect();
-    let found = format!("{findings:?}");
-    let [series, uid] = modules::new_uids("report", sources, &algorithms, found.as_bytes());
+    let found: Vec<u8> = groups.iter().flat_map(Group::identity).collect();
+    let [series, uid] = modules::new_uids("report", sources, &algorithms, &found);
     let identity = Identity {
         class: uids::ENHANCED_SR_STORAGE,
         uid: &uid,
@@ -138,6 +138,17 @@ impl Group<'_> {
             numbers.push(Measurement::plain(Code::private("Out-of-distribution threshold"), ood.threshold));
         }
         Group { finding, numbers }
+    }
+
+    /// Everything that is said, for UIDs.
+    fn identity(&self) -> Vec<u8> {
+        let mut said =
+            format!("{}\n{:?}", self.finding.name, self.finding.out_of_distribution.map(|o| o.outside));
+        let codes = self.finding.finding.iter().chain(self.numbers.iter().flat_map(|n| [&n.name, &n.unit]));
+        codes.for_each(|code| said.extend(["\n", &code.scheme, " ", &code.value]));
+        let mut said = said.into_bytes();
+        self.numbers.iter().for_each(|number| said.extend(number.value.to_bits().to_le_bytes()));
+        said
     }
 
     /// TID 1501 with the algorithm identification of TID 4019.

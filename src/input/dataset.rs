@@ -22,7 +22,36 @@ pub enum Source {
 }
 
 impl Source {
-    /// The pixels.
+    /// The frames: a file or folder as [`Scan::open`] reads it.
+    ///
+    /// # Errors
+    /// Those of [`Scan::open`].
+    pub fn scan(&self, options: &ReadOptions) -> Result<Scan, InputError> {
+        match self {
+            Source::File(path) => Scan::open(path, options),
+            Source::Memory(image) => Ok(Scan::from_image("an image in memory", Arc::clone(image))),
+        }
+    }
+
+    /// SHA-256, in lower-case hex, of all that [`Source::scan`] depends on: [`content_digest`] of a file, the pixels of an
+    /// image in memory.
+    ///
+    /// # Errors
+    /// Those of [`content_digest`].
+    pub fn digest(&self, options: &ReadOptions) -> Result<String, InputError> {
+        match self {
+            Source::File(path) => content_digest(path, options),
+            Source::Memory(image) => {
+                let pixels = image.pixels();
+                let mut hash = Sha256::new();
+                hash.update(format!("{:?} {}x{}\n", pixels.color(), pixels.width(), pixels.height()));
+                hash.update(pixels.as_bytes());
+                Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+            }
+        }
+    }
+
+    /// The pixels of a picture.
     ///
     /// # Errors
     /// Those of [`Image::open`].
@@ -30,33 +59,6 @@ impl Source {
         match self {
             Source::File(path) => Image::open(path).map(Arc::new),
             Source::Memory(image) => Ok(Arc::clone(image)),
-        }
-    }
-
-    /// The frames, one by one.
-    ///
-    /// # Errors
-    /// Those of [`Scan::open`].
-    pub fn scan(&self, options: &ReadOptions) -> Result<Scan, InputError> {
-        match self {
-            Source::File(path) => Scan::open(path, options),
-            Source::Memory(image) => Ok(Scan::from_image("image in memory".into(), Arc::clone(image))),
-        }
-    }
-
-    /// SHA-256, in lower-case hex, of the content: of all bytes that a scan would read.
-    ///
-    /// # Errors
-    /// [`InputError`] when a file cannot be read.
-    pub fn digest(&self, options: &ReadOptions) -> Result<String, InputError> {
-        match self {
-            Source::File(path) => content_digest(path, options),
-            Source::Memory(image) => {
-                let mut hash = Sha256::new();
-                hash.update(format!("{image:?}"));
-                hash.update(image.pixels().as_bytes());
-                Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-            }
         }
     }
 }

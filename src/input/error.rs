@@ -67,7 +67,7 @@ pub enum InputError {
         value: String,
     },
     /// A pixel buffer has another length than its sides say.
-    #[error("{found} grey pixels given for a {width}x{height} image: give width * height")]
+    #[error("{found} values given for a {width}x{height} image: give one for each pixel and channel")]
     Buffer {
         /// Columns.
         width: usize,
@@ -81,6 +81,68 @@ pub enum InputError {
     NoImages {
         /// The folder.
         path: PathBuf,
+    },
+    /// A DICOM or NIfTI file, a clip, a mask or a folder is not what can be read.
+    #[error("{path}: {problem}")]
+    Unreadable {
+        /// File or folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A stream of frames is wrong.
+    #[error("{name}: {problem}")]
+    Stream {
+        /// What the stream is called.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The format is left out of this build.
+    #[error("{path}: this build cannot read {format} (built without the feature {feature}): use one with it")]
+    NotBuilt {
+        /// The file.
+        path: PathBuf,
+        /// Name of the format.
+        format: &'static str,
+        /// The feature of this crate that reads it.
+        feature: &'static str,
+    },
+    /// The kind of picture is one on which DINOv3 is known to fail.
+    #[error("{path}: {reason}; give --allow-unsupported-modality to go on all the same")]
+    Modality {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what was found.
+        reason: String,
+    },
+    /// A frame has another size than the first.
+    #[error(
+        "{name}: frame {frame} has {}x{} px but the first {}x{}: give frames of one size",
+        found.1, found.0, expected.1, expected.0
+    )]
+    FrameSize {
+        /// The scan.
+        name: String,
+        /// Which frame, from 1.
+        frame: usize,
+        /// Rows and columns of the first frame.
+        expected: (usize, usize),
+        /// Rows and columns of this one.
+        found: (usize, usize),
+    },
+    /// A mask does not fit what it was drawn on.
+    #[error(
+        "a mask of {}x{} px and {} slices does not fit {image}, which has {}x{} px and {} slices: give the mask of that image",
+        found[2], found[1], found[0], expected[2], expected[1], expected[0]
+    )]
+    MapSize {
+        /// What it should fit.
+        image: String,
+        /// Slices, rows and columns that it should have.
+        expected: [usize; 3],
+        /// Slices, rows and columns that it has.
+        found: [usize; 3],
     },
     /// A data set's CSV file or folder is wrong as a whole.
     #[error("{path}: {problem}")]
@@ -132,6 +194,10 @@ pub enum InputError {
 }
 
 impl InputError {
+    pub(super) fn unreadable(path: &std::path::Path, problem: impl Into<String>) -> InputError {
+        InputError::Unreadable { path: path.into(), problem: problem.into() }
+    }
+
     pub(super) fn read(path: impl Into<PathBuf>, error: &std::io::Error) -> InputError {
         InputError::Read { path: path.into(), reason: error.to_string() }
     }

@@ -1,16 +1,20 @@
 //! Which files of a folder are images.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::InputError;
 
 /// Endings, in lower case, by which a folder's images are told from its other files.
-pub const EXTENSIONS: [&str; 11] =
-    ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "pnm", "pbm", "pgm", "ppm"];
+pub const EXTENSIONS: [&str; 14] =
+    ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "pnm", "pbm", "pgm", "ppm", "dcm", "nii", "nii.gz"];
 
-/// The images that command-line arguments mean: a file stays, a folder becomes its images, sorted by name (hidden
-/// files and subfolders are left out).
+/// How many of [`EXTENSIONS`] are pictures; after them come DICOM and NIfTI.
+const PICTURES: usize = 11;
+
+/// The images that command-line arguments mean: a file stays, a folder becomes its images, by [`EXTENSIONS`] and sorted by
+/// name (hidden files and subfolders are left out).
 ///
 /// # Errors
 /// [`InputError`] names a path that does not exist, or a folder that holds no image.
@@ -30,7 +34,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
 /// The images directly in a folder, sorted by name; at least one.
 pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     let images: Vec<PathBuf> =
-        entries(folder)?.into_iter().filter(|p| is_image_name(p) && p.is_file()).collect();
+        entries(folder)?.into_iter().filter(|p| ends_in(p, &EXTENSIONS) && p.is_file()).collect();
     if images.is_empty() {
         return Err(InputError::NoImages { path: folder.into() });
     }
@@ -66,10 +70,45 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     Ok(paths)
 }
 
-fn is_image_name(path: &Path) -> bool {
-    path.extension()
-        .and_then(|e| e.to_str())
-        .is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
+/// The files directly in a folder, sorted by name, without hidden ones.
+pub(super) fn plain_files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
+    Ok(entries(folder)?.into_iter().filter(|p| p.is_file()).collect())
+}
+
+/// Whether the name ends as a picture's does.
+pub(super) fn is_picture_name(path: &Path) -> bool {
+    ends_in(path, &EXTENSIONS[..PICTURES])
+}
+
+fn ends_in(path: &Path, endings: &[&str]) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+    endings.iter().any(|ending| name.strip_suffix(ending).is_some_and(|stem| stem.ends_with('.')))
+}
+
+/// Order of names in which runs of digits count by their value, so that `frame2` comes before `frame10`; names that are
+/// equal so are ordered byte by byte.
+pub(super) fn natural(a: &Path, b: &Path) -> Ordering {
+    let [a, b] = [a, b].map(|path| path.file_name().unwrap_or_default().as_encoded_bytes());
+    let (mut left, mut right) = (a, b);
+    while let (Some(l), Some(r)) = (left.first(), right.first()) {
+        let order = if l.is_ascii_digit() && r.is_ascii_digit() {
+            let [l, r] = [&mut left, &mut right].map(|text| {
+                let digits = text.iter().take_while(|c| c.is_ascii_digit()).count();
+                let (number, rest) = text.split_at(digits);
+                *text = rest;
+                let zeros = number.iter().take_while(|c| **c == b'0').count();
+                &number[zeros..]
+            });
+            l.len().cmp(&r.len()).then(l.cmp(r))
+        } else {
+            (left, right) = (&left[1..], &right[1..]);
+            l.cmp(r)
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    left.len().cmp(&right.len()).then(a.cmp(b))
 }
 
 #[cfg(test)]
@@ -80,15 +119,26 @@ mod tests {
     fn files_stay_and_folders_become_their_images() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        for name in ["b.PNG", "a.jpg", ".hidden.png", "notes.txt"] {
+        for name in ["b.PNG", "a.jpg", ".hidden.png", "notes.txt", "c.nii.gz", "png", "d.gz"] {
             fs::write(at(name), "").unwrap();
         }
         fs::create_dir(at("sub.png")).unwrap();
         let given = [at("notes.txt"), folder.path().to_path_buf()];
-        assert_eq!(expand(&given), Ok(vec![at("notes.txt"), at("a.jpg"), at("b.PNG")]));
+        assert_eq!(expand(&given), Ok(vec![at("notes.txt"), at("a.jpg"), at("b.PNG"), at("c.nii.gz")]));
 
         let missing = expand(&[at("absent.png")]).unwrap_err().to_string();
         assert!(missing.contains("absent.png: cannot be read"), "{missing}");
         assert_eq!(expand(&[at("sub.png")]), Err(InputError::NoImages { path: at("sub.png") }));
+    }
+
+    #[test]
+    fn numbers_in_names_count_by_their_value() {
+        let mut names =
+            ["frame10.png", "frame2.png", "frame02.png", "a.png", "frame1.png", "frame1b.png", "frame"];
+        names.sort_by(|a, b| natural(Path::new(a), Path::new(b)));
+        assert_eq!(
+            names,
+            ["a.png", "frame", "frame1.png", "frame1b.png", "frame02.png", "frame2.png", "frame10.png"]
+        );
     }
 }

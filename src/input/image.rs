@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Pixel, Rgb};
 
-use super::InputError;
+use super::{InputError, Region};
 use crate::kernels::resample::Filter;
 use crate::vit::{Preprocess, Size};
 
@@ -22,11 +22,11 @@ pub const MAX_PIXELS: u64 = 1 << 26;
 const MAX_BYTES: u64 = 8 * MAX_PIXELS;
 
 /// Up to this many decoded bytes are taken on the header's word.
-const TRUSTED_BYTES: u64 = 64 << 20;
+pub(super) const TRUSTED_BYTES: u64 = 64 << 20;
 
 /// Past [`TRUSTED_BYTES`] a file must be at least this fraction of its decoded size. Deflate, the densest of the
 /// byte coders here, cannot exceed 1032 : 1 (RFC 1951: 258 bytes from two bits).
-const MAX_RATIO: u64 = 1032;
+pub(super) const MAX_RATIO: u64 = 1032;
 
 /// A decoded picture: grey or RGB, with 8 or 16 bits or f32 a value; at least [`MIN_SIDE`] px a side. An alpha
 /// channel may be there and is not looked at.
@@ -76,17 +76,39 @@ impl Image {
     /// [`InputError::Buffer`] when `pixels` has another length, [`InputError::TooSmall`] when a side is below
     /// [`MIN_SIDE`].
     pub fn from_grey8(width: usize, height: usize, pixels: Vec<u8>) -> Result<Image, InputError> {
-        let found = pixels.len();
-        let wrong = InputError::Buffer { width, height, found };
-        if width.checked_mul(height) != Some(found) {
-            return Err(wrong);
-        }
+        buffer::<Luma<u8>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
+    }
+
+    /// A 16-bit grey image: `pixels` is `[height, width]`.
+    ///
+    /// # Errors
+    /// Those of [`Image::from_grey8`].
+    pub fn from_grey16(width: usize, height: usize, pixels: Vec<u16>) -> Result<Image, InputError> {
+        buffer::<Luma<u16>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
+    }
+
+    /// An 8-bit colour image: `pixels` is `[height, width, 3]`.
+    ///
+    /// # Errors
+    /// Those of [`Image::from_grey8`].
+    pub fn from_rgb8(width: usize, height: usize, pixels: Vec<u8>) -> Result<Image, InputError> {
+        buffer::<Rgb<u8>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
+    }
+
+    /// Refuses sides below [`MIN_SIDE`] of what is called `name`.
+    pub(super) fn check_sides(name: &str, width: usize, height: usize) -> Result<(), InputError> {
         if width < MIN_SIDE || height < MIN_SIDE {
-            return Err(InputError::TooSmall { name: "the pixel buffer".into(), width, height });
+            return Err(InputError::TooSmall { name: name.into(), width, height });
         }
-        let (Ok(columns), Ok(rows)) = (width.try_into(), height.try_into()) else { return Err(wrong) };
-        let pixels = GrayImage::from_raw(columns, rows, pixels).ok_or(wrong)?;
-        Ok(Image { pixels: DynamicImage::ImageLuma8(pixels) })
+        Ok(())
+    }
+
+    /// The part within `region`, which lies inside the image.
+    #[cfg(feature = "dicom")]
+    pub(super) fn crop(&self, region: Region) -> Image {
+        let [left, top, width, height] =
+            [region.left, region.top, region.width, region.height].map(|v| v as u32);
+        Image { pixels: self.pixels.crop_imm(left, top, width, height) }
     }
 
     /// Columns of pixels.
@@ -151,7 +173,7 @@ impl Image {
             DynamicImage::ImageRgba16(p) => scale(&p.as_raw()[span], stride, 65535.0, out),
             DynamicImage::ImageRgb32F(p) => scale(&p.as_raw()[span], stride, 1.0, out),
             DynamicImage::ImageRgba32F(p) => scale(&p.as_raw()[span], stride, 1.0, out),
-            _ => unreachable!("`decode` and `from_grey8` make no other kind"),
+            _ => unreachable!("`decode` and the constructors make no other kind"),
         }
     }
 
@@ -169,6 +191,23 @@ impl Image {
         }
         Ok(())
     }
+}
+
+/// Pixels in `image`'s form: `values` is `[height, width, channels]`.
+fn buffer<P: Pixel>(
+    width: usize,
+    height: usize,
+    values: Vec<P::Subpixel>,
+) -> Result<ImageBuffer<P, Vec<P::Subpixel>>, InputError> {
+    let found = values.len();
+    let wrong = InputError::Buffer { width, height, found };
+    let channels = usize::from(P::CHANNEL_COUNT);
+    if width.checked_mul(height).and_then(|n| n.checked_mul(channels)) != Some(found) {
+        return Err(wrong);
+    }
+    Image::check_sides("the pixel buffer", width, height)?;
+    let (Ok(columns), Ok(rows)) = (width.try_into(), height.try_into()) else { return Err(wrong) };
+    ImageBuffer::from_raw(columns, rows, values).ok_or(wrong)
 }
 
 /// Divides by `max`: `pixels` is `[width, stride]`, `out` is `[width, channels]` with as many channels or fewer.
@@ -201,10 +240,7 @@ fn decode<R: BufRead + Seek>(
     {
         return Err(InputError::TooLarge { path: path.into(), width, height, bytes });
     }
-    if (width as usize) < MIN_SIDE || (height as usize) < MIN_SIDE {
-        let (width, height) = (width as usize, height as usize);
-        return Err(InputError::TooSmall { name: path.display().to_string(), width, height });
-    }
+    Image::check_sides(&path.display().to_string(), width as usize, height as usize)?;
     let orientation = decoder.orientation().map_err(failed)?;
     let mut pixels = DynamicImage::from_decoder(decoder).map_err(failed)?;
     pixels.apply_orientation(orientation);
@@ -213,7 +249,7 @@ fn decode<R: BufRead + Seek>(
 
 /// Whether a JPEG stream runs to its EOI marker (ITU-T T.81, B.1.1): segments are stepped over by their length, so
 /// that a thumbnail's marker does not count, and coded data holds no marker but restarts.
-fn jpeg_has_end(bytes: &[u8]) -> bool {
+pub(super) fn jpeg_has_end(bytes: &[u8]) -> bool {
     let mut at = 0;
     while let Some(rest) = bytes.get(at..)
         && let Some(marker) = rest.windows(2).position(|w| w[0] == 0xFF && !matches!(w[1], 0x00 | 0xFF))
@@ -230,7 +266,7 @@ fn jpeg_has_end(bytes: &[u8]) -> bool {
     false
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -1,8 +1,13 @@
 //! Which class each pixel or voxel belongs to.
 
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use image::DynamicImage;
 use serde::{Deserialize, Serialize};
 
-use super::{InputError, Region};
+use super::{Axis, Image, InputError, Region, nifti, scan};
 
 /// Distance between neighbouring samples in millimetres, where the source tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +50,34 @@ impl LabelMap {
         Ok(LabelMap { depth, height, width, labels })
     }
 
+    /// Reads class numbers: a NIfTI volume, sliced along `axis` as [`Scan::open`](super::Scan::open) slices, or a grey or
+    /// palette picture. A picture of 0 and 255 alone is background and one class; otherwise its values are the classes.
+    ///
+    /// # Errors
+    /// [`InputError`] names the file: unreadable, in colour, or values that are no whole numbers from 0 to 255.
+    pub fn open(path: impl AsRef<Path>, axis: Option<Axis>) -> Result<LabelMap, InputError> {
+        let path = path.as_ref();
+        if scan::is_nifti(path)? { nifti::open_labels(path, axis) } else { picture(path) }
+    }
+
+    /// Whether it has one label for each pixel or voxel of `image`.
+    ///
+    /// # Errors
+    /// [`InputError::MapSize`] names both sizes when it has not.
+    pub fn check_size(
+        &self,
+        image: &str,
+        depth: usize,
+        height: usize,
+        width: usize,
+    ) -> Result<(), InputError> {
+        let (expected, found) = ([depth, height, width], [self.depth, self.height, self.width]);
+        if expected == found {
+            return Ok(());
+        }
+        Err(InputError::MapSize { image: image.into(), expected, found })
+    }
+
     /// The labels of slice `z`, `[height, width]`.
     ///
     /// # Panics
@@ -79,18 +112,62 @@ impl LabelMap {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn is_placed_where_it_was_cropped() {
-        let map = LabelMap::new(2, 1, 2, vec![1, 2, 3, 4]).unwrap();
-        assert_eq!(map.placed((1, 1), (2, 3)).labels, [0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 3, 4]);
-        assert_eq!(map.placed((0, 2), (1, 3)).labels, [0, 0, 1, 0, 0, 3]);
-        let region = Region { top: 1, left: 1, height: 1, width: 2 };
-        assert_eq!(map.placed((1, 1), (2, 3)).cropped(region), map);
-        assert_eq!(map.placed((5, 5), (1, 1)).labels, [0, 0]);
-        assert!(LabelMap::new(2, 2, 2, vec![0; 7]).is_err());
+/// Class numbers from a picture, `depth` 1.
+fn picture(path: &Path) -> Result<LabelMap, InputError> {
+    if let Some(map) = palette_indices(path)? {
+        return Ok(map);
     }
+    let image = Image::open(path)?;
+    let (width, height) = (image.width(), image.height());
+    let colours =
+        || InputError::unreadable(path, "is in colour: give a mask in grey, or with a palette of classes");
+    let values: Vec<u16> = match image.pixels() {
+        DynamicImage::ImageLuma8(p) => p.as_raw().iter().map(|&v| v.into()).collect(),
+        DynamicImage::ImageLumaA8(p) => p.pixels().map(|p| p.0[0].into()).collect(),
+        DynamicImage::ImageLuma16(p) => p.as_raw().clone(),
+        // Many programs save grey as RGB.
+        DynamicImage::ImageRgb8(p) if p.pixels().all(|p| p.0[0] == p.0[1] && p.0[1] == p.0[2]) => {
+            p.pixels().map(|p| p.0[0].into()).collect()
+        }
+        DynamicImage::ImageRgba8(p) if p.pixels().all(|p| p.0[0] == p.0[1] && p.0[1] == p.0[2]) => {
+            p.pixels().map(|p| p.0[0].into()).collect()
+        }
+        _ => return Err(colours()),
+    };
+    let two = values.iter().all(|&v| v == 0 || v == 255);
+    let class = |v: u16| if two { Some(u8::from(v > 0)) } else { u8::try_from(v).ok() };
+    let labels = values.iter().map(|&v| class(v)).collect::<Option<Vec<u8>>>();
+    let labels =
+        labels.ok_or_else(|| InputError::unreadable(path, "has classes above 255: number them from 0 on"))?;
+    LabelMap::new(1, height, width, labels)
 }
+
+/// The indices of a PNG with a palette, which decoders of pictures replace by colours; none of anything else.
+fn palette_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
+    let file = File::open(path).map_err(|e| InputError::read(path, &e))?;
+    let mut decoder = png::Decoder::new(BufReader::new(file));
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let Ok(header) = decoder.read_header_info() else { return Ok(None) };
+    if header.color_type != png::ColorType::Indexed {
+        return Ok(None);
+    }
+    // Refuses what cannot be: sizes, length, damage.
+    Image::open(path)?;
+    let failed = |e: png::DecodingError| InputError::Decode { path: path.into(), reason: e.to_string() };
+    let mut reader = decoder.read_info().map_err(failed)?;
+    let mut packed = vec![0; reader.output_buffer_size().unwrap_or_default()];
+    let frame = reader.next_frame(&mut packed).map_err(failed)?;
+    let bits = frame.bit_depth as usize;
+    let (width, height) = (frame.width as usize, frame.height as usize);
+    let index = |row: &[u8], column: usize| {
+        let at = column * bits;
+        (row[at / 8] >> (8 - bits - at % 8)) & (0xFFu16 >> (8 - bits)) as u8
+    };
+    let rows = packed.chunks_exact(frame.line_size).take(height);
+    let labels = rows.flat_map(|row| (0..width).map(move |column| index(row, column))).collect();
+    LabelMap::new(1, height, width, labels).map(Some)
+}
+
+#[cfg(test)]
+#[path = "label_map_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
-//! Pixels in: image files, labelled data sets, and ultrasound phantoms that need no file at all.
+//! Pixels in: image files, DICOM, NIfTI and clips, labelled data sets, and ultrasound phantoms that need no file at all.
 //!
-//! An [`Image`] is decoded pixels; [`Image::tensor`] makes of it what the network reads. A [`Dataset`] is a list of
-//! images with labels, from a CSV file, from a folder with one subfolder a class, or from [`phantom_dataset`].
+//! An [`Image`] is decoded pixels; [`Image::tensor`] makes of it what the network reads. A [`Scan`] is what a path means:
+//! one image, the frames of a clip or the slices of a volume. A [`Dataset`] is a list of them with labels, from a CSV file, from a folder with one subfolder a class, or from [`phantom_dataset`].
 //!
 //! ```
 //! use microraptor::input::{PhantomKind, phantom};
@@ -13,23 +13,42 @@
 //! ```
 
 mod dataset;
+#[cfg(feature = "dicom")]
+mod dicom;
+#[cfg(not(feature = "dicom"))]
+#[path = "dicom_absent.rs"]
+mod dicom;
 mod error;
 mod files;
 mod image;
 mod label_map;
+#[cfg(feature = "nifti")]
+mod nifti;
+#[cfg(not(feature = "nifti"))]
+#[path = "nifti_absent.rs"]
+mod nifti;
+#[cfg(feature = "nifti")]
+mod nifti_affine;
+mod nifti_info;
+mod options;
 mod phantom;
 mod scan;
+mod scan_info;
 mod speckle;
 mod split;
+mod stream;
 
 pub use dataset::{Dataset, Sample, Source};
+#[cfg(feature = "dicom")]
+pub use dicom::{DicomSamples, dicom_samples};
 pub use error::InputError;
 pub use files::{EXTENSIONS, expand};
 pub use image::{Image, MAX_PIXELS, MIN_SIDE};
 pub use label_map::{LabelMap, Spacing};
+pub use nifti_info::{NIFTI_HEADER_BYTES, NiftiInfo};
+pub use options::{Axis, ReadOptions, Window};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
-pub use scan::{
-    Axis, DicomInfo, Identifiers, NiftiInfo, ReadOptions, Region, Scan, ScanInfo, ScanKind, StreamFormat,
-    Window, content_digest,
-};
+pub use scan::{Scan, content_digest};
+pub use scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind};
 pub use split::{Parts, Split};
+pub use stream::{RawPixel, StreamFormat};

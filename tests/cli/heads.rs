@@ -87,7 +87,6 @@ fn neighbours_vote_and_a_second_run_uses_the_cache() {
 }
 
 #[test]
-#[ignore = "until folders are read as clips"]
 fn clips_are_told_apart_by_attention_and_by_their_mean() {
     let folder = tempdir().unwrap();
     let data = folder.path().join("data");

@@ -130,7 +130,7 @@ impl<'a> Files<'a> {
         let (Some(nifti), ScanKind::Volume) = (&info.nifti, info.kind) else { return Ok(None) };
         let path = PathBuf::from(format!("{}.nii.gz", stem.display()));
         self.claim(&path)?;
-        microraptor::output::write_nifti_labels(&path, nifti.dims, &nifti.affine, &nifti.restore(mask))?;
+        microraptor::output::write_nifti_labels(&path, nifti.dims, &nifti.affine, &nifti.restore(mask)?)?;
         Ok(Some(path))
     }
 
@@ -139,6 +139,64 @@ impl<'a> Files<'a> {
         Ok(None)
     }
 
+    /// A segmentation of a mask, or a structured report of probabilities.
+    #[cfg(feature = "dicom")]
+    fn write_dicom(
+        &mut self,
+        path: &Path,
+        info: &ScanInfo,
+        loaded: &Loaded,
+        outcome: &Outcome,
+        about: &About,
+        line: &mut HeadLine,
+    ) -> anyhow::Result<()> {
+        use microraptor::output::dicom::{
+            Algorithm, Code, Finding, OutOfDistribution, Segment, Sources, write_report, write_segmentation,
+        };
+        let Some(folder) = &self.args.dicom else { return Ok(()) };
+        if info.dicom.is_none() {
+            bail!("{}: --dicom writes objects that refer to a DICOM image, and this is none", path.display());
+        }
+        let kind = if matches!(outcome, Outcome::Mask(_)) { "seg" } else { "sr" };
+        let to = folder.join(format!("{}.{kind}.dcm", self.stem(path, loaded)));
+        self.claim(&to)?;
+        let sources = Sources::open(&info.files)?;
+        let algorithm = Algorithm {
+            name: loaded.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model_sha256: about.sha256.clone(),
+            head_sha256: loaded.sha256.clone(),
+        };
+        let names = loaded.head.model.classes();
+        let now = chrono::Local::now().naive_local();
+        match outcome {
+            Outcome::Mask(mask) => {
+                let segments: Vec<Segment> = names[1..].iter().map(|name| Segment::new(name)).collect();
+                write_segmentation(&to, &sources, mask, &segments, &algorithm, now)?;
+            }
+            Outcome::Classes { prediction, .. } => {
+                let of = |c: usize| (Code::private(&names[c]), prediction.probabilities[c]);
+                let score = line.ood.map(|ood| OutOfDistribution {
+                    score: ood.score,
+                    threshold: ood.threshold,
+                    outside: ood.outside,
+                });
+                let finding = Finding {
+                    name: algorithm.name.clone(),
+                    algorithm,
+                    finding: prediction.classes.first().map(|&c| Code::private(&names[c])),
+                    probabilities: (0..names.len()).map(of).collect(),
+                    measurements: Vec::new(),
+                    out_of_distribution: score,
+                };
+                write_report(&to, &sources, &[finding], now)?;
+            }
+        }
+        line.written.insert(format!("dicom_{kind}"), json!(to.display().to_string()));
+        Ok(())
+    }
+
+    #[cfg(not(feature = "dicom"))]
     fn write_dicom(
         &mut self,
         _: &Path,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use microraptor::engine::About;
 use microraptor::heads::{Geometry, OodScore, Outcome};
-use microraptor::input::{LabelMap, ScanInfo, ScanKind};
+use microraptor::input::{Identifiers, LabelMap, ScanInfo, ScanKind};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -44,10 +44,23 @@ impl Line {
             caution: info.caution.clone(),
             model: json!({"name": about.name, "sha256": about.sha256}),
             heads: Vec::new(),
-            identifiers: info.identifiers.as_ref().filter(|_| with_identifiers).map(|i| json!(i)),
+            identifiers: info.identifiers.as_ref().filter(|_| with_identifiers).map(identified),
             ms: Milliseconds::default(),
         }
     }
+}
+
+/// What the file says of the patient, as far as it does.
+fn identified(of: &Identifiers) -> Value {
+    let known = [
+        ("patient_name", &of.patient_name),
+        ("patient_id", &of.patient_id),
+        ("birth_date", &of.birth_date),
+        ("study_date", &of.study_date),
+        ("accession_number", &of.accession_number),
+    ];
+    let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
+    Value::Object(known.collect())
 }
 
 /// What one head says.

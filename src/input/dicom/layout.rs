@@ -1,0 +1,231 @@
+//! What the header says of the pixels (PS3.3 C.7.6.3), checked against what is there.
+
+use dicom_core::Tag;
+use dicom_core::header::HasLength;
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+
+use super::file::{DicomFile, Pixels};
+use crate::input::image::{MAX_PIXELS, MAX_RATIO, TRUSTED_BYTES};
+
+/// Colours of the samples (0028,0004).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Photometric {
+    /// The lowest value is white.
+    Monochrome1,
+    /// The lowest value is black.
+    Monochrome2,
+    Palette,
+    Rgb,
+    /// Luma and chroma, all samples there (PS3.3 C.7.6.3.1.2).
+    YbrFull,
+    /// Chroma for every second column.
+    YbrFull422,
+    /// As JPEG 2000 transforms colours, reversibly or not; its decoder undoes it.
+    YbrJ2k,
+}
+
+/// The pixel module.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Layout {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) frames: usize,
+    /// 1 or 3.
+    pub(super) samples: usize,
+    /// 8 or 16.
+    pub(super) allocated: u32,
+    pub(super) stored: u32,
+    pub(super) high: u32,
+    pub(super) signed: bool,
+    /// Whether planes follow each other rather than the samples of a pixel.
+    pub(super) planar: bool,
+    pub(super) photometric: Photometric,
+}
+
+impl Layout {
+    pub(super) fn of(file: &DicomFile) -> Result<Layout, String> {
+        let object = &file.object;
+        let [rows, columns] = [(tags::ROWS, "Rows"), (tags::COLUMNS, "Columns")]
+            .map(|(tag, name)| whole(object, tag, name)?.ok_or_else(|| missing(name)));
+        let [rows, columns] = [rows? as usize, columns? as usize];
+        let frames = whole(object, tags::NUMBER_OF_FRAMES, "NumberOfFrames")?.unwrap_or(1) as usize;
+        let text = string(object, tags::PHOTOMETRIC_INTERPRETATION);
+        let text = text.ok_or_else(|| missing("PhotometricInterpretation"))?;
+        let photometric = match text.as_str() {
+            "MONOCHROME1" => Photometric::Monochrome1,
+            "MONOCHROME2" => Photometric::Monochrome2,
+            "PALETTE COLOR" => Photometric::Palette,
+            "RGB" => Photometric::Rgb,
+            "YBR_FULL" => Photometric::YbrFull,
+            "YBR_FULL_422" => Photometric::YbrFull422,
+            "YBR_RCT" | "YBR_ICT" => Photometric::YbrJ2k,
+            other => {
+                return Err(format!(
+                    "has the photometric interpretation '{other}', which is not read: save it as RGB"
+                ));
+            }
+        };
+        let colour = !matches!(
+            photometric,
+            Photometric::Monochrome1 | Photometric::Monochrome2 | Photometric::Palette
+        );
+        let expected = if colour { 3 } else { 1 };
+        let samples = whole(object, tags::SAMPLES_PER_PIXEL, "SamplesPerPixel")?.unwrap_or(expected);
+        if samples != expected {
+            return Err(format!(
+                "has {samples} samples a pixel, but {text} has {expected}: the file is damaged"
+            ));
+        }
+        let allocated =
+            whole(object, tags::BITS_ALLOCATED, "BitsAllocated")?.ok_or_else(|| missing("BitsAllocated"))?;
+        if !(allocated == 8 || allocated == 16 && !colour) {
+            let kind = if colour { "colour" } else { "grey" };
+            return Err(format!(
+                "has {allocated} bits a {kind} sample, which is not read: save it with 8{}",
+                if colour { "" } else { " or 16" }
+            ));
+        }
+        let stored = whole(object, tags::BITS_STORED, "BitsStored")?.unwrap_or(allocated);
+        let high = whole(object, tags::HIGH_BIT, "HighBit")?.unwrap_or(stored.saturating_sub(1));
+        if stored == 0 || high >= allocated || high + 1 < stored {
+            return Err(format!("stores {stored} bits up to bit {high} of {allocated}: the file is damaged"));
+        }
+        let signed = whole(object, tags::PIXEL_REPRESENTATION, "PixelRepresentation")?.unwrap_or(0) == 1;
+        let planar = whole(object, tags::PLANAR_CONFIGURATION, "PlanarConfiguration")?.unwrap_or(0) == 1;
+        let layout = Layout {
+            rows,
+            columns,
+            frames,
+            samples: samples as usize,
+            allocated,
+            stored,
+            high,
+            signed,
+            planar: planar && colour,
+            photometric,
+        };
+        layout.check(file)?;
+        Ok(layout)
+    }
+
+    /// Samples of a frame, decoded.
+    pub(super) fn frame_samples(&self) -> usize {
+        self.rows * self.columns * self.samples
+    }
+
+    /// Bytes of a frame, decoded.
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.frame_samples() * (self.allocated as usize / 8)
+    }
+
+    /// Bytes of a frame in a file that is not compressed; 4:2:2 leaves out half of the chroma.
+    pub(super) fn native_bytes(&self) -> usize {
+        if self.photometric == Photometric::YbrFull422 {
+            self.frame_bytes() / 3 * 2
+        } else {
+            self.frame_bytes()
+        }
+    }
+
+    /// Refuses what the file cannot hold, before anything is allocated for it.
+    fn check(&self, file: &DicomFile) -> Result<(), String> {
+        let Layout { rows, columns, frames, .. } = *self;
+        if (rows * columns) as u64 > MAX_PIXELS {
+            return Err(format!(
+                "has frames of {columns}x{rows} px, which are refused: give at most {} megapixels",
+                MAX_PIXELS >> 20
+            ));
+        }
+        let short = |held: String| {
+            format!(
+                "announces {frames} frames of {columns}x{rows} px but holds {held}: the file is damaged or cut short"
+            )
+        };
+        match &file.pixels {
+            Pixels::Native { length, .. } => {
+                if file.syntax.is_encapsulated_pixel_data() {
+                    return Err(format!(
+                        "says that it is {} but its pixels are not compressed: the file is damaged",
+                        file.syntax.name()
+                    ));
+                }
+                let needed = (self.native_bytes() as u64).checked_mul(frames as u64);
+                if frames == 0 || needed.is_none_or(|needed| needed > *length) {
+                    return Err(short(format!("{length} bytes of pixels")));
+                }
+                if self.photometric == Photometric::YbrFull422 && columns % 2 == 1 {
+                    return Err("has an odd number of columns in YBR_FULL_422: the file is damaged".into());
+                }
+            }
+            Pixels::Encapsulated { fragments, .. } => {
+                if !file.syntax.is_encapsulated_pixel_data() {
+                    return Err(format!(
+                        "says that it is {} but its pixels are compressed: the file is damaged",
+                        file.syntax.name()
+                    ));
+                }
+                if frames == 0 || frames > fragments.len() {
+                    return Err(short(format!("{} fragments", fragments.len())));
+                }
+                let held: u64 = fragments.iter().map(|&(_, bytes)| u64::from(bytes)).sum();
+                let frame = self.frame_bytes() as u64;
+                if frame > TRUSTED_BYTES && frame / MAX_RATIO > held {
+                    return Err(short(format!("{held} compressed bytes")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn missing(name: &str) -> String {
+    format!("lacks {name}: it is no image, or damaged")
+}
+
+/// A whole number that is not negative, if it is there.
+pub(super) fn whole(object: &InMemDicomObject, tag: Tag, name: &str) -> Result<Option<u32>, String> {
+    let Some(element) = object.get(tag).filter(|e| !e.is_empty()) else { return Ok(None) };
+    element
+        .to_int()
+        .map(Some)
+        .map_err(|_| format!("has a {name} that is no whole number from 0 on: the file is damaged"))
+}
+
+/// Text without the padding, if it is there and not empty.
+pub(super) fn string(object: &InMemDicomObject, tag: Tag) -> Option<String> {
+    let text = object.get(tag)?.to_str().ok()?;
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Numbers, if they are there and all are finite.
+pub(super) fn numbers(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
+    let values = object.get(tag)?.to_multi_float64().ok()?;
+    (!values.is_empty() && values.iter().all(|v| v.is_finite())).then_some(values)
+}
+
+/// As many numbers as there should be.
+pub(super) fn exactly<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; N]> {
+    numbers(object, tag)?.try_into().ok()
+}
+
+/// The items of a sequence; none where it is not there.
+pub(super) fn items(object: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
+    object.get(tag).and_then(|e| e.items()).unwrap_or_default()
+}
+
+/// Where an attribute of the frame `frame` may be: the functional groups of that frame, those of all frames, the data set
+/// itself (PS3.3 C.7.6.16). `group` is the sequence within the functional groups that holds it.
+pub(super) fn of_frame<T>(
+    object: &InMemDicomObject,
+    frame: usize,
+    group: Tag,
+    read: impl Fn(&InMemDicomObject) -> Option<T>,
+) -> Option<T> {
+    let per_frame = items(object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).get(frame);
+    let shared = items(object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first();
+    let groups = [per_frame, shared].into_iter().flatten();
+    let found = groups.filter_map(|groups| items(groups, group).first()).find_map(&read);
+    found.or_else(|| read(object))
+}

@@ -1,0 +1,13 @@
+//! In place of the DICOM reader, in a build without it.
+
+use std::path::{Path, PathBuf};
+
+use super::{InputError, ReadOptions, Scan};
+
+pub(super) fn open_file(path: &Path, _: &ReadOptions) -> Result<Scan, InputError> {
+    Err(InputError::NotBuilt { path: path.into(), format: "DICOM", feature: "dicom" })
+}
+
+pub(super) fn open_series(path: &Path, _: Vec<PathBuf>, options: &ReadOptions) -> Result<Scan, InputError> {
+    open_file(path, options)
+}

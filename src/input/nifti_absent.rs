@@ -1,0 +1,25 @@
+//! In place of the NIfTI reader, in a build without it.
+
+use std::path::Path;
+
+use super::{Axis, InputError, LabelMap, ReadOptions, Scan};
+
+/// Up to the magic of `nifti1.h`.
+pub(super) const SNIFF_BYTES: usize = 348;
+
+/// Only what is not gzipped can be told without the reader; the rest is told by its name.
+pub(super) fn is_nifti(start: &[u8]) -> bool {
+    matches!(start.get(344..348), Some(b"n+1\0" | b"ni1\0"))
+}
+
+pub(super) fn open(path: &Path, _: &ReadOptions) -> Result<Scan, InputError> {
+    Err(absent(path))
+}
+
+pub(super) fn open_labels(path: &Path, _: Option<Axis>) -> Result<LabelMap, InputError> {
+    Err(absent(path))
+}
+
+fn absent(path: &Path) -> InputError {
+    InputError::NotBuilt { path: path.into(), format: "NIfTI", feature: "nifti" }
+}

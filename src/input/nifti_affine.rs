@@ -1,0 +1,167 @@
+//! From a NIfTI header to patient axes, as nibabel does it (`nibabel.nifti1`, `nibabel.orientations`).
+
+use nifti::NiftiHeader;
+
+use super::Axis;
+
+type Affine = [[f64; 4]; 3];
+type Matrix = [[f64; 3]; 3];
+
+/// The affine from voxels to the file's length unit and that unit in millimetres: the sform if it has a code, else the
+/// qform, else the voxel sizes with the patient's left first, as nibabel's `get_best_affine`.
+pub(super) fn best_affine(header: &NiftiHeader, dims: [usize; 3]) -> Result<(Affine, f64), String> {
+    // The three lowest bits of xyzt_units: metres, millimetres, micrometres; unknown is taken as millimetres.
+    let unit = match header.xyzt_units & 7 {
+        1 => 1000.0,
+        3 => 0.001,
+        _ => 1.0,
+    };
+    let affine = if header.sform_code > 0 {
+        [header.srow_x, header.srow_y, header.srow_z].map(|row| row.map(f64::from))
+    } else if header.qform_code > 0 {
+        qform(header)?
+    } else {
+        let sizes = [1, 2, 3].map(|n| f64::from(header.pixdim[n]).abs());
+        let origin = |n: usize| -sizes[n] * (dims[n] as f64 - 1.0) / 2.0;
+        [[-sizes[0], 0.0, 0.0, -origin(0)], [0.0, sizes[1], 0.0, origin(1)], [0.0, 0.0, sizes[2], origin(2)]]
+    };
+    let finite = affine.iter().flatten().all(|v| v.is_finite());
+    // Of unit columns; not a number where one of them is zero.
+    let volume = determinant(&directions(&affine)).abs();
+    if !finite || volume < 1e-6 || volume.is_nan() {
+        return Err("has an affine that maps the volume onto less than space: the file is damaged".into());
+    }
+    Ok((affine, unit))
+}
+
+/// Method 2 of `nifti1.h`: a unit quaternion, of which a is not stored.
+fn qform(header: &NiftiHeader) -> Result<Affine, String> {
+    let [b, c, d] = [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from);
+    let rest = 1.0 - (b * b + c * c + d * d);
+    // f32 components of a unit quaternion may exceed its length by a few units in the last place.
+    if rest < -1e-6 || rest.is_nan() {
+        return Err("has a qform that is no rotation: the file is damaged".into());
+    }
+    let a = rest.max(0.0).sqrt();
+    let rotation = [
+        [a * a + b * b - c * c - d * d, 2.0 * (b * c - a * d), 2.0 * (b * d + a * c)],
+        [2.0 * (b * c + a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d - a * b)],
+        [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - b * b - c * c],
+    ];
+    let side = if header.pixdim[0] < 0.0 { -1.0 } else { 1.0 };
+    let sizes = [1, 2, 3].map(|n| f64::from(header.pixdim[n]).abs());
+    let offset = [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from);
+    let row = |n: usize| {
+        let r: [f64; 3] = rotation[n];
+        [r[0] * sizes[0], r[1] * sizes[1], r[2] * sizes[2] * side, offset[n]]
+    };
+    Ok([row(0), row(1), row(2)])
+}
+
+/// Which of the file's axes slices, rows and columns run along, and whether against it (see the table in `nifti.rs`).
+pub(super) fn closest_axes(affine: &Affine, axis: Axis) -> ([usize; 3], [bool; 3]) {
+    let (file_axis, against) = closest(affine);
+    // Right, anterior and superior are 0, 1, 2; rows and columns run to the left, the back and the feet.
+    let ([slices, rows, columns], away) = match axis {
+        Axis::Axial => ([2, 1, 0], [false, true, true]),
+        Axis::Coronal => ([1, 2, 0], [false, true, true]),
+        Axis::Sagittal => ([0, 2, 1], [false, true, true]),
+    };
+    let order = [slices, rows, columns];
+    let mut flips = [false; 3];
+    for n in 0..3 {
+        flips[n] = against[order[n]] != away[n];
+    }
+    (order.map(|patient| file_axis[patient]), flips)
+}
+
+/// For right, anterior and superior: the file's axis that comes closest and whether it runs against it. The rotation part
+/// (polar decomposition) decides, the file's axes with the clearest direction first, as nibabel's `io_orientation`.
+fn closest(affine: &Affine) -> ([usize; 3], [bool; 3]) {
+    let mut rotation = polar(directions(affine));
+    let peak = |n: usize| rotation.iter().map(|row| row[n] * row[n]).fold(0.0, f64::max);
+    let mut columns = [(0, peak(0)), (1, peak(1)), (2, peak(2))];
+    columns.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut axes = [0; 3];
+    let mut against = [false; 3];
+    let mut taken = [false; 3];
+    for (column, _) in columns {
+        let mut best = None;
+        for row in (0..3).filter(|&row| !taken[row]) {
+            if best.is_none_or(|b: usize| rotation[row][column].abs() > rotation[b][column].abs()) {
+                best = Some(row);
+            }
+        }
+        let Some(row) = best else { continue };
+        axes[row] = column;
+        against[row] = rotation[row][column] < 0.0;
+        taken[row] = true;
+        rotation[row] = [0.0; 3];
+    }
+    (axes, against)
+}
+
+/// The orthogonal factor, by Newton's iteration X <- (X + X^-T) / 2 (Higham 1986), which converges quadratically.
+fn polar(mut x: Matrix) -> Matrix {
+    for _ in 0..50 {
+        let cofactors = cofactors(&x);
+        let determinant = determinant(&x);
+        let mut change = 0.0f64;
+        for row in 0..3 {
+            for column in 0..3 {
+                let next = (x[row][column] + cofactors[row][column] / determinant) / 2.0;
+                change = change.max((next - x[row][column]).abs());
+                x[row][column] = next;
+            }
+        }
+        if change < 1e-12 {
+            break;
+        }
+    }
+    x
+}
+
+/// The file's axes as unit columns.
+fn directions(affine: &Affine) -> Matrix {
+    let length = |n: usize| affine.iter().map(|row| row[n] * row[n]).sum::<f64>().sqrt();
+    let lengths = [length(0), length(1), length(2)];
+    affine.map(|row| [row[0] / lengths[0], row[1] / lengths[1], row[2] / lengths[2]])
+}
+
+fn determinant(m: &Matrix) -> f64 {
+    let c = cofactors(m);
+    m[0][0] * c[0][0] + m[0][1] * c[0][1] + m[0][2] * c[0][2]
+}
+
+/// The inverse's transpose times the determinant.
+fn cofactors(m: &Matrix) -> Matrix {
+    let at = |row: usize, column: usize| {
+        let ([r0, r1], [c0, c1]) = ([(row + 1) % 3, (row + 2) % 3], [(column + 1) % 3, (column + 2) % 3]);
+        m[r0][c0] * m[r1][c1] - m[r0][c1] * m[r1][c0]
+    };
+    [0, 1, 2].map(|row| [0, 1, 2].map(|column| at(row, column)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_oblique_volume_goes_to_its_closest_axes() {
+        // Columns: nearly -S, nearly R, nearly A, with different voxel sizes.
+        let affine = [[0.2, 0.9, 0.1, 0.0], [-0.3, 0.1, 2.9, 0.0], [-2.0, 0.1, 0.3, 0.0]];
+        assert_eq!(closest(&affine), ([1, 2, 0], [false, false, true]));
+        assert_eq!(closest_axes(&affine, Axis::Axial), ([0, 2, 1], [true, true, true]));
+    }
+
+    #[test]
+    fn the_polar_factor_is_orthogonal() {
+        let q = polar([[1.0, 0.3, 0.0], [0.1, 1.0, 0.2], [0.0, -0.1, -0.9]]);
+        for i in 0..3 {
+            for j in 0..3 {
+                let dot: f64 = (0..3).map(|k| q[k][i] * q[k][j]).sum();
+                assert!((dot - f64::from(u8::from(i == j))).abs() < 1e-12);
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! How a file becomes frames, where the file leaves a choice.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What [`Scan::open`](super::Scan::open) is told. A head keeps it, so that it reads as it was trained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReadOptions {
+    /// The window of grey DICOM and NIfTI values, instead of the file's own or the one made of its values. Pictures
+    /// such as PNG have none.
+    pub window: Option<Window>,
+    /// Whether a DICOM ultrasound frame is cut to its largest two-dimensional region.
+    pub crop_us: bool,
+    /// Whether modalities on which DINOv3 is known to fail are read all the same.
+    pub allow_unsupported_modality: bool,
+    /// The axis along which a NIfTI volume is sliced; without one [`Axis::Axial`].
+    pub axis: Option<Axis>,
+}
+
+/// Which stored values become black and white: `centre - width / 2` and `centre + width / 2`, but for DICOM's half unit
+/// (PS3.3 C.11.2.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// The value that becomes middle grey, after rescaling (Hounsfield units for CT).
+    pub center: f64,
+    /// From black to white; positive.
+    pub width: f64,
+}
+
+impl FromStr for Window {
+    type Err = String;
+
+    /// Reads `C,W`, as in `40,400`.
+    fn from_str(text: &str) -> Result<Window, String> {
+        let wrong = || format!("'{text}' is no window: give centre and width, as in 40,400");
+        let (center, width) = text.split_once(',').ok_or_else(wrong)?;
+        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(wrong);
+        let window = Window { center: number(center)?, width: number(width)? };
+        if window.width > 0.0 { Ok(window) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.center, self.width)
+    }
+}
+
+/// Along which patient axis a volume is sliced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Axis {
+    /// Slices from feet to head.
+    Axial,
+    /// Slices from back to front.
+    Coronal,
+    /// Slices from left to right.
+    Sagittal,
+}
+
+impl FromStr for Axis {
+    type Err = String;
+
+    /// Reads `axial`, `coronal` or `sagittal`.
+    fn from_str(text: &str) -> Result<Axis, String> {
+        match text {
+            "axial" => Ok(Axis::Axial),
+            "coronal" => Ok(Axis::Coronal),
+            "sagittal" => Ok(Axis::Sagittal),
+            _ => Err(format!("'{text}' is no axis: give axial, coronal or sagittal")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_and_axes_are_read_from_text() {
+        assert_eq!("40,400".parse(), Ok(Window { center: 40.0, width: 400.0 }));
+        assert_eq!(" -600.5 , 1500".parse(), Ok(Window { center: -600.5, width: 1500.0 }));
+        for wrong in ["", "40", "40,0", "40,-1", "nan,1", "40,inf", "40,400,1", "a,b"] {
+            let message = wrong.parse::<Window>().unwrap_err();
+            assert!(message.contains("is no window"), "{message}");
+        }
+        assert_eq!("coronal".parse(), Ok(Axis::Coronal));
+        assert!("Coronal".parse::<Axis>().unwrap_err().contains("give axial"));
+    }
+
+    #[test]
+    fn options_are_kept_as_json() {
+        let options = ReadOptions {
+            window: Some(Window { center: 40.0, width: 400.0 }),
+            axis: Some(Axis::Sagittal),
+            ..ReadOptions::default()
+        };
+        let text = serde_json::to_string(&options).unwrap();
+        assert!(text.contains(r#""axis":"sagittal""#), "{text}");
+        assert_eq!(serde_json::from_str::<ReadOptions>(&text).unwrap(), options);
+        assert_eq!(serde_json::from_str::<ReadOptions>("{}").unwrap(), ReadOptions::default());
+    }
+}

@@ -3,21 +3,20 @@
 use std::io::{self, Write};
 
 use anyhow::{Context, bail};
-use microraptor::heads::{Bootstrap, Estimate, Head, LinearHead, Report, extract};
-use microraptor::input::{Dataset, Split};
+use microraptor::heads::{Bootstrap, Examined, FeatureKind, Head, HeadModel, Request, gather, judge};
+use microraptor::input::{Dataset, LabelMap, ReadOptions, Split};
 use serde_json::json;
 
 use super::args::{EvaluateArgs, Part};
-use super::table::{render, table};
+use super::report::{print_judgement, record};
 use super::{backbone, progress};
 
 /// Measures a head on labelled images.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let head = Head::load(&args.head)?;
-    let data = matching(Dataset::open(&args.data)?, &head.linear)
+    let data = matching(Dataset::open(&args.data)?, &head.model)
         .with_context(|| format!("{} and {}", args.data.display(), args.head.display()))?;
-    let threshold = args.threshold.unwrap_or(head.linear.threshold);
-    if !(0.0..=1.0).contains(&threshold) {
+    if let Some(threshold) = args.threshold.filter(|p| !(0.0..=1.0).contains(p)) {
         bail!("--threshold {threshold}: give a probability, 0 to 1");
     }
     let data = redraw(data, &head)?;
@@ -26,34 +25,41 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     if indices.is_empty() {
         bail!("{}: no image is in the split '{}': give --split all", args.data.display(), part.name());
     }
+    let data = data.subset(&indices);
+    let masks = masks(&data, &head)?;
     let cores = args.threads.cores()?;
     let engine = backbone::open_for(&head, &args.head, &args.model)?;
 
     let mut session = engine.session(cores)?;
     let bar = progress::bar(indices.len(), "features");
-    let found = extract(
-        &mut session,
-        &data,
-        &indices,
-        head.size,
-        &head.preprocess,
-        head.linear.multi_label,
-        &|| bar.inc(1),
-    )?;
+    let read =
+        ReadOptions { allow_unsupported_modality: args.allow_unsupported_modality, ..head.read.clone() };
+    let tokens = (head.model.features() == FeatureKind::Patch).then(|| head.model.layers());
+    let request = Request { size: head.size, preprocess: &head.preprocess, read: &read, tokens };
+    let all: Vec<usize> = (0..indices.len()).collect();
+    let features = gather(&mut session, &data, &all, &request, args.cache.open().as_ref(), &|| bar.inc(1))?;
     bar.finish_and_clear();
-    let report = Report::of(&head.linear, &found.examples(), threshold, &Bootstrap::default())?;
+    let set = Examined {
+        data: &data,
+        mask_classes: head.model.classes(),
+        features: &features,
+        masks: &masks,
+        multi_label: head.model.multi_label(),
+    };
+    set.check_masks()?;
+    let judgement = judge(&head.model, &set, &all, args.threshold, backbone::isa(), &Bootstrap::default())?;
 
     let mut out = io::stdout().lock();
     let caveat = caveat(&data, part);
     if args.json {
         let record = json!({
-            "head": args.head.display().to_string(), "backbone": head.backbone, "size": head.size.to_string(),
-            "split": part.name(), "caveat": caveat, "metrics": report,
+            "head": args.head.display().to_string(), "kind": head.model.kind(), "backbone": head.backbone,
+            "size": head.size.to_string(), "split": part.name(), "caveat": caveat, "metrics": record(&judgement),
         });
         writeln!(out, "{}", serde_json::to_string_pretty(&record)?)?;
     } else {
-        writeln!(out, "on {} images ({}):", report.images, part.name())?;
-        print_report(&report, &mut out)?;
+        writeln!(out, "on {} images ({}):", indices.len(), part.name())?;
+        print_judgement(&judgement, &mut out)?;
         if let Some(caveat) = caveat {
             writeln!(out, "note: {caveat}")?;
         }
@@ -61,17 +67,31 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The masks of a dense head's examples.
+fn masks(data: &Dataset, head: &Head) -> anyhow::Result<Vec<LabelMap>> {
+    let HeadModel::Segment(_) = head.model else { return Ok(Vec::new()) };
+    let mask = |sample: &microraptor::input::Sample| match &sample.mask {
+        Some(mask) => Ok(LabelMap::open(mask, head.read.axis)?),
+        None => bail!("{} has no mask: a CSV with a column 'mask' is needed for this head", sample.name),
+    };
+    data.samples.iter().map(mask).collect()
+}
+
 /// The data with the head's classes: as they are, some of them, or one against the rest if that is what the head tells.
-fn matching(data: Dataset, head: &LinearHead) -> anyhow::Result<Dataset> {
-    if let [rest, target] = head.classes.as_slice()
+fn matching(data: Dataset, head: &HeadModel) -> anyhow::Result<Dataset> {
+    if let HeadModel::Segment(_) = head {
+        return Ok(data);
+    }
+    let classes = head.classes();
+    if let [rest, target] = classes
         && rest == "rest"
         && data.classes.contains(target)
-        && data.classes != head.classes
+        && data.classes != classes
     {
         return Ok(data.target(target)?);
     }
-    data.with_classes(&head.classes).with_context(|| {
-        format!("the head tells {} apart and cannot judge other classes", head.classes.join(", "))
+    data.with_classes(classes).with_context(|| {
+        format!("the head tells {} apart and cannot judge other classes", classes.join(", "))
     })
 }
 
@@ -91,9 +111,9 @@ fn redraw(mut data: Dataset, head: &Head) -> anyhow::Result<Dataset> {
 /// What must be said with the numbers.
 fn caveat(data: &Dataset, part: Part) -> Option<&'static str> {
     match part {
-        Part::Val => {
-            Some("C and the threshold were chosen on validation images: expect a little less on new ones")
-        }
+        Part::Val => Some(
+            "choices (C, k, the epoch, the threshold) were made on validation images: expect a little less on new ones",
+        ),
         Part::Train => Some("the head was trained on these images: the numbers say little about new ones"),
         Part::All if data.samples.iter().any(|s| s.split == Some(Split::Train)) => {
             Some("some of these images were trained on: the numbers say little about new ones")
@@ -119,57 +139,4 @@ fn members(data: &Dataset, part: Part) -> Vec<usize> {
         Part::All => None,
     };
     (0..data.samples.len()).filter(|&i| split.is_none() || data.samples[i].split == split).collect()
-}
-
-/// Prints the metrics: overall, class by class, and the confusion matrix.
-pub fn print_report(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    let overall = [
-        ("AUC", report.auc),
-        ("accuracy", report.accuracy),
-        ("balanced accuracy", report.balanced_accuracy),
-        ("macro F1", report.macro_f1),
-        ("log loss", report.log_loss),
-    ];
-    for (name, estimate) in overall {
-        writeln!(out, "  {name:<18} {}", shown(estimate))?;
-    }
-    if let Some(threshold) = report.threshold {
-        writeln!(out, "  at threshold       {threshold:.3}")?;
-    }
-    let mut classes = table(&["", "class", "images", "AUC", "sensitivity", "specificity"], 2);
-    for c in &report.classes {
-        classes.add_row([
-            String::new(),
-            c.class.clone(),
-            c.images.to_string(),
-            shown(c.auc),
-            shown(c.sensitivity),
-            shown(c.specificity),
-        ]);
-    }
-    writeln!(out, "\n{}", render(&classes))?;
-    if let Some(confusion) = &report.confusion {
-        let names = report.classes.iter().map(|c| c.class.as_str());
-        let header: Vec<&str> = ["", "truth \\ predicted"].into_iter().chain(names).collect();
-        let mut matrix = table(&header, 2);
-        for (class, counts) in report.classes.iter().zip(confusion) {
-            let counts = counts.iter().map(u64::to_string);
-            matrix.add_row([String::new(), class.class.clone()].into_iter().chain(counts));
-        }
-        writeln!(out, "\n{}", render(&matrix))?;
-    }
-    writeln!(
-        out,
-        "\n[low, high]: 95% bootstrap intervals, {} resamples, seed {}",
-        report.bootstrap.resamples, report.bootstrap.seed
-    )
-}
-
-/// `0.912 [0.871, 0.947]`
-fn shown(estimate: Option<Estimate>) -> String {
-    match estimate {
-        Some(Estimate { value, interval: Some(i) }) => format!("{value:.3} [{:.3}, {:.3}]", i.low, i.high),
-        Some(Estimate { value, interval: None }) => format!("{value:.3}"),
-        None => "-".to_owned(),
-    }
 }

@@ -11,6 +11,7 @@ mod models;
 mod predict;
 mod profile;
 mod progress;
+mod report;
 mod table;
 mod train;
 mod usage;

@@ -2,136 +2,305 @@
 
 use std::io::{self, Write};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use microraptor::engine::Session;
 use microraptor::heads::{
-    Backbone, Bootstrap, ClassWeights, DrawnSplit, Extracted, FeatureKind, FitOptions, Head, LinearProbe,
-    Report, Search, SearchResult, TrainingSummary, ValidationSummary, check_counts, extract,
+    AbmilOptions, Backbone, Bootstrap, ClassWeights, DrawnSplit, Examined, FitOptions, Fitted, Head,
+    Judgement, OutOfDistribution, Recipe, Request, ScanFeatures, Search, SegmentOptions, TrainingSummary,
+    ValidationSummary, check_counts, cross_validate, gather, judge,
 };
-use microraptor::input::{Dataset, Parts};
+use microraptor::input::{Dataset, LabelMap, Parts, ReadOptions};
 use microraptor::output::check_writable;
 use serde_json::json;
 
-use super::args::{self, DataArgs, TrainArgs};
-use super::evaluate::print_report;
+use super::args::{self, BankArg, DataArgs, HeadKind, TrainArgs};
+use super::report::{print_judgement, record};
 use super::{backbone, progress};
 
 /// Fits a head on frozen features and writes it.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
-    let args::HeadKind::Linear = args.head;
-    let data = open(&args.data)?;
+    let recipe = recipe(args)?;
+    let data = open(&args.data, recipe.dense())?;
     let parts = data.split(args.data.split.seed, args.data.split.val_share)?;
-    check_counts(&data, &parts.train)?;
-    if let Some(c) = args.c.filter(|c| !(c.is_finite() && *c > 0.0)) {
-        bail!("--c {c}: give a positive number");
+    if !recipe.dense() {
+        check_counts(&data, &parts.train)?;
     }
+    let (masks, mask_classes) = match recipe.dense() {
+        true => masks(&data, args)?,
+        false => (Vec::new(), Vec::new()),
+    };
     check_writable(&args.output)?;
     let cores = args.threads.cores()?;
     let engine = backbone::open(&args.model)?;
     engine.check_size(args.size)?;
 
+    // The test images are left alone.
+    let used: Vec<usize> = (0..data.samples.len()).filter(|i| !parts.test.contains(i)).collect();
     let mut session = engine.session(cores)?;
-    let bar = progress::bar(parts.train.len() + parts.val.len(), "features");
-    let (preprocess, several) = (&engine.about().preprocess, data.is_multi_label());
-    let train = extract(&mut session, &data, &parts.train, args.size, preprocess, several, &|| bar.inc(1))?;
-    let val = extract(&mut session, &data, &parts.val, args.size, preprocess, several, &|| bar.inc(1))?;
-    bar.finish_and_clear();
+    let read = args.read.options();
+    let features = features(&mut session, &data, &used, &recipe, args, &read)?;
+    let place = |indices: &[usize]| -> Vec<usize> {
+        indices.iter().filter_map(|i| used.binary_search(i).ok()).collect()
+    };
+    let (train, val) = (place(&parts.train), place(&parts.val));
+    let chosen = data.subset(&used);
+    let masks: Vec<LabelMap> = masks
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| !parts.test.contains(i))
+        .map(|(_, mask)| mask)
+        .collect();
+    let set = Examined {
+        data: &chosen,
+        mask_classes: &mask_classes,
+        features: &features,
+        masks: &masks,
+        multi_label: data.is_multi_label(),
+    };
+    set.check(&recipe)?;
 
-    let found = fit(args, &data, &train, &val)?;
-    let report = Report::of(&found.head, &val.examples(), found.head.threshold, &Bootstrap::default())?;
+    let folds = args.folds.map(|folds| cross_validation(&recipe, &set, folds as usize, args)).transpose()?;
+    let bar = progress::bar(0, "fitting");
+    let fitted = recipe.fit(&set, &train, &val, backbone::isa(), &mut |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    let judgement = judge(&fitted.model, &set, &val, None, backbone::isa(), &Bootstrap::default())?;
     let about = engine.about();
+    let ood = OutOfDistribution::fit(set.mean_rows(&train).view(), set.mean_rows(&val).view());
     let head = Head {
+        training: summary(args, &set, (&parts, &train), &fitted, &judgement),
+        model: fitted.model,
+        ood: Some(ood.context("the training features")?),
         size: args.size,
         preprocess: about.preprocess,
+        // Whether unsupported modalities are let in is asked each time.
+        read: ReadOptions { allow_unsupported_modality: false, ..read },
         backbone: Backbone { name: about.name.clone(), sha256: about.sha256.clone() },
-        features: FeatureKind::ClsMeanPatch,
-        training: summary(args, &data, &parts, &found, &report),
         tool: Head::TOOL.to_owned(),
-        linear: found.head,
     };
     head.save(&args.output)?;
-    print(args, &parts, &head, &report)
+    print(args, train.len(), &head, &judgement, folds.as_ref())
 }
 
-fn open(args: &DataArgs) -> anyhow::Result<Dataset> {
+fn open(args: &DataArgs, dense: bool) -> anyhow::Result<Dataset> {
     let data = Dataset::open(&args.data)?;
+    if !dense && data.classes.is_empty() {
+        bail!("{}: has no labels, only masks: use --head segment or segment3d", args.data.display());
+    }
     Ok(match &args.target {
         Some(target) => data.target(target)?,
         None => data,
     })
 }
 
-/// Fits with the C asked for, or with the one that does best on the validation images.
-fn fit(args: &TrainArgs, data: &Dataset, train: &Extracted, val: &Extracted) -> anyhow::Result<SearchResult> {
+/// What the options ask for.
+fn recipe(args: &TrainArgs) -> anyhow::Result<Recipe> {
+    if let Some(c) = args.c.filter(|c| !(c.is_finite() && *c > 0.0)) {
+        bail!("--c {c}: give a positive number");
+    }
     let class_weights = match args.class_weights {
         args::ClassWeights::None => ClassWeights::None,
         args::ClassWeights::Balanced => ClassWeights::Balanced,
     };
-    let options = FitOptions { class_weights, ..FitOptions::default() };
-    let mut search = Search::default();
-    if let Some(c) = args.c {
-        search.grid = vec![c];
+    let fit = FitOptions { class_weights, ..FitOptions::default() };
+    let grid = args.c.map(|c| vec![c]).unwrap_or(Search::default().grid);
+    let search = Search { grid, ..Search::default() };
+    let seed = args.data.split.seed;
+    Ok(match args.head {
+        HeadKind::Linear => Recipe::Linear(search, fit),
+        HeadKind::Volume => Recipe::Volume(search, fit),
+        HeadKind::Knn => {
+            let (k, temperature) = (args.k, args.temperature);
+            Recipe::Knn { k, temperature, int8: matches!(args.bank, BankArg::Int8) }
+        }
+        HeadKind::Abmil => {
+            let usual = AbmilOptions::default();
+            let epochs = args.epochs.map_or(usual.epochs, |n| n as usize);
+            Recipe::Abmil(AbmilOptions { seed, epochs, ..usual })
+        }
+        HeadKind::Segment | HeadKind::Segment3d => {
+            let volume = args.head == HeadKind::Segment3d;
+            let usual = SegmentOptions::default();
+            let options = SegmentOptions {
+                decoder: args.decoder || volume,
+                volume,
+                seed,
+                epochs: args.epochs.map(|n| n as usize),
+                ..usual
+            };
+            let mut layers = args.layers.clone();
+            layers.sort_unstable();
+            layers.dedup();
+            Recipe::Segment(layers, options)
+        }
+    })
+}
+
+/// The masks of all images, and the names of their classes.
+fn masks(data: &Dataset, args: &TrainArgs) -> anyhow::Result<(Vec<LabelMap>, Vec<String>)> {
+    let mut masks = Vec::with_capacity(data.samples.len());
+    for sample in &data.samples {
+        let Some(mask) = &sample.mask else {
+            bail!(
+                "{}: {} has no mask: a CSV with a column 'mask' is needed for this head",
+                args.data.data.display(),
+                sample.name
+            );
+        };
+        masks.push(LabelMap::open(mask, args.read.axis)?);
     }
-    let bar = progress::bar(search.grid.len(), "fitting");
-    let found = LinearProbe::fit_best(
-        &train.examples(),
-        &val.examples(),
-        &data.classes,
-        &search,
-        &options,
-        &mut |done, _| bar.set_position(done as u64),
-    )?;
+    let largest = masks.iter().flat_map(|mask| mask.labels.iter()).copied().max().unwrap_or(0);
+    let mut names = args.classes.clone();
+    if names.is_empty() {
+        names = match largest {
+            0 => bail!("{}: every mask is empty, there is nothing to learn", args.data.data.display()),
+            1 => vec!["background".into(), "foreground".into()],
+            n => (0..=n).map(|i| if i == 0 { "background".into() } else { format!("class {i}") }).collect(),
+        };
+    }
+    if names.len() <= usize::from(largest) {
+        bail!(
+            "--classes {}: names {} classes, and the masks hold class number {largest}: give {} names, the background \
+             first (a mask of 0 and 255 alone has the classes 0 and 1)",
+            names.join(","),
+            names.len(),
+            usize::from(largest) + 1
+        );
+    }
+    Ok((masks, names))
+}
+
+fn features(
+    session: &mut Session,
+    data: &Dataset,
+    used: &[usize],
+    recipe: &Recipe,
+    args: &TrainArgs,
+    read: &ReadOptions,
+) -> anyhow::Result<Vec<ScanFeatures>> {
+    let preprocess = session.engine().about().preprocess;
+    let request = Request { size: args.size, preprocess: &preprocess, read, tokens: recipe.tokens() };
+    let bar = progress::bar(used.len(), "features");
+    let found = gather(session, data, used, &request, args.cache.open().as_ref(), &|| bar.inc(1))?;
     bar.finish_and_clear();
-    for point in &found.grid {
-        log::info!("C {:.1e}: validation loss {:.4}, AUC {:?}", point.c, point.log_loss, point.auc);
+    Ok(found)
+}
+
+fn cross_validation(
+    recipe: &Recipe,
+    set: &Examined<'_>,
+    folds: usize,
+    args: &TrainArgs,
+) -> anyhow::Result<Judgement> {
+    if set.data.samples.len() < folds.max(3) || folds < 3 {
+        bail!(
+            "--folds {folds}: give 3 (one part to fit on, one to choose, one to measure) up to the number of images"
+        );
     }
+    let bar = progress::bar(folds, "cross-validation");
+    let of = set.data.folds(folds, args.data.split.seed);
+    let bootstrap = Bootstrap::default();
+    let found = cross_validate(recipe, set, (&of, folds), backbone::isa(), &bootstrap, &mut |done, _| {
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
     Ok(found)
 }
 
 fn summary(
     args: &TrainArgs,
-    data: &Dataset,
-    parts: &Parts,
-    found: &SearchResult,
-    report: &Report,
+    set: &Examined<'_>,
+    (parts, train): (&Parts, &[usize]),
+    fitted: &Fitted,
+    judgement: &Judgement,
 ) -> TrainingSummary {
-    let mut images_per_class = vec![0; data.classes.len()];
-    for &i in &parts.train {
-        data.samples[i].labels.iter().for_each(|&class| images_per_class[class] += 1);
-    }
+    let has = |i: usize, class: usize| match set.masks.get(i) {
+        Some(mask) => mask.labels.contains(&(class as u8)),
+        None => set.data.samples[i].labels.contains(&class),
+    };
+    let classes = fitted.model.classes().len();
+    let count = |class| train.iter().filter(|&&i| has(i, class)).count();
+    let drawn = parts.test.is_empty() && set.data.samples.iter().all(|s| s.split.is_none());
     TrainingSummary {
-        images_per_class,
-        c: found.c,
-        balanced: matches!(args.class_weights, args::ClassWeights::Balanced),
+        images_per_class: (0..classes).map(count).collect(),
+        c: fitted.c,
+        epoch: fitted.epoch,
+        seed: fitted.epoch.map(|_| args.data.split.seed),
+        balanced: fitted.c.is_some() && matches!(args.class_weights, args::ClassWeights::Balanced),
         refit: false,
-        validation: Some(ValidationSummary::from(report)),
-        drawn: data.samples.iter().all(|s| s.split.is_none()).then(|| DrawnSplit {
-            digest: data.digest(),
+        validation: Some(ValidationSummary::from(judgement)),
+        drawn: drawn.then(|| DrawnSplit {
+            digest: set.data.digest(),
             seed: args.data.split.seed,
             val_share: args.data.split.val_share,
         }),
     }
 }
 
-fn print(args: &TrainArgs, parts: &Parts, head: &Head, report: &Report) -> anyhow::Result<()> {
+fn print(
+    args: &TrainArgs,
+    train: usize,
+    head: &Head,
+    judgement: &Judgement,
+    folds: Option<&Judgement>,
+) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let output = args.output.display();
     if args.json {
-        let record = json!({
-            "head": output.to_string(), "backbone": head.backbone, "size": args.size.to_string(),
-            "classes": head.linear.classes, "train_images": parts.train.len(), "c": head.training.c,
-            "validation": report,
+        let mut all = json!({
+            "head": output.to_string(), "kind": head.model.kind(), "backbone": head.backbone,
+            "size": args.size.to_string(), "classes": head.model.classes(), "train_images": train,
+            "c": head.training.c, "epoch": head.training.epoch, "validation": record(judgement),
         });
-        writeln!(out, "{}", serde_json::to_string_pretty(&record)?)?;
+        if let Some(folds) = folds {
+            all["cross_validation"] = record(folds);
+        }
+        writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
         return Ok(());
     }
-    let (n, c) = (parts.train.len(), head.training.c);
     writeln!(
         out,
-        "{output}: linear head on {} at {} px, {n} training images, C {c:.2e}\n",
-        head.backbone.name, args.size
+        "{output}: {} head on {} at {} px, {train} training images{}\n",
+        head.model.kind(),
+        head.backbone.name,
+        args.size,
+        chosen(args, head)
     )?;
-    let chosen = if args.c.is_none() { ", on which C was chosen" } else { "" };
-    writeln!(out, "on {} validation images{chosen}:", report.images)?;
-    print_report(report, &mut out)?;
+    if let Some(folds) = folds {
+        writeln!(out, "by cross-validation in {} parts:", args.folds.unwrap_or_default())?;
+        print_judgement(folds, &mut out)?;
+        writeln!(out)?;
+    }
+    let (images, what) = match judgement {
+        Judgement::Classes(_, report) => (report.images, chosen_on(args)),
+        Judgement::Dense(_, report) => (report.images, chosen_on(args)),
+    };
+    writeln!(out, "on {images} validation images{what}:")?;
+    print_judgement(judgement, &mut out)?;
     Ok(())
+}
+
+/// What the fit chose.
+fn chosen(args: &TrainArgs, head: &Head) -> String {
+    match (head.training.c, head.training.epoch, &head.model) {
+        (Some(c), ..) => format!(", C {c:.2e}"),
+        (_, Some(epoch), _) => format!(", epoch {epoch}"),
+        (.., microraptor::heads::HeadModel::Knn(knn)) => {
+            format!(", k {}, {:?}", knn.k, args.bank).to_lowercase()
+        }
+        _ => String::new(),
+    }
+}
+
+/// What was chosen on the validation images, so that their numbers flatter.
+fn chosen_on(args: &TrainArgs) -> &'static str {
+    match args.head {
+        HeadKind::Linear | HeadKind::Volume if args.c.is_none() => ", on which C was chosen",
+        HeadKind::Linear | HeadKind::Volume => "",
+        HeadKind::Knn if args.k.is_none() => ", on which k was chosen",
+        HeadKind::Knn => "",
+        HeadKind::Abmil | HeadKind::Segment | HeadKind::Segment3d => ", on which the epoch was chosen",
+    }
 }

@@ -10,13 +10,12 @@ use crate::kernels::quantise::{self, Quant};
 use crate::kernels::{activation, attention, lanes, norm, patches, rope};
 use crate::vit::Norm;
 
-/// The parts of one unit: its rows of the stream, of query codes and quants, key codes and scales, and of the float
-/// queries, keys and values. What the network does not use is empty.
+/// The parts of one unit: its rows of the stream, the layer's tap and key scales, of query codes and quants and key codes,
+/// and of the float queries, keys and values. What the network does not use is empty.
 type UnitParts<'a> = (
-    &'a mut [f32],
+    (&'a mut [f32], &'a mut [f32], &'a mut [f32]),
     (&'a mut [u8], &'a mut [Quant], &'a mut [i8]),
     (&'a mut [f32], &'a mut [f32], &'a mut [f32]),
-    &'a mut [f32],
 );
 
 impl Encoder {
@@ -46,8 +45,9 @@ impl Encoder {
             if layer > 0 {
                 self.pack_heads(plan, workspace, pool, &self.blocks[layer - 1]);
             }
-            self.units(plan, workspace, pool, |rows, worker, packed, parts| {
-                let (stream, codes, floats, scales) = parts;
+            let tap = plan.taps.iter().position(|tap| tap + 1 == layer);
+            self.units(plan, workspace, pool, tap, |rows, worker, packed, parts| {
+                let ((stream, tapped, scales), codes, floats) = parts;
                 let finite = |stream: &[f32], layer: usize| {
                     if !lanes::all_finite(stream) {
                         bad.fetch_min(layer, Ordering::Relaxed);
@@ -62,6 +62,10 @@ impl Encoder {
                     }
                 }
                 finite(stream, layer);
+                if !tapped.is_empty() {
+                    self.normalise(&self.norm, stream, worker);
+                    tapped.copy_from_slice(&worker.normed[..stream.len()]);
+                }
                 if layer < depth {
                     self.project(plan, &self.blocks[layer], rows, worker, stream, codes, floats, scales);
                 } else {
@@ -79,16 +83,18 @@ impl Encoder {
         }
     }
 
-    /// Calls `f(first row, worker, packed heads, parts)` for every unit, on the pool's threads.
+    /// Calls `f(first row, worker, packed heads, parts)` for every unit, on the pool's threads. `tap` is the number of the
+    /// tap that the units fill.
     fn units(
         &self,
         plan: &Plan,
         workspace: &mut Workspace,
         pool: &mut Pool,
+        tap: Option<usize>,
         f: impl Fn(usize, &mut Worker, &Heads, UnitParts) + Sync,
     ) {
         let (dim, heads, tokens) = (self.config.dim, self.config.heads, plan.tokens);
-        let Workspace { stream, attention: a, workers } = workspace;
+        let Workspace { stream, taps, attention: a, workers } = workspace;
         let Attention { int_heads, float_heads, .. } = a;
         let packed = Heads { int: int_heads, float: float_heads };
         fn rows<T>(data: &mut [T], width: usize, tokens: usize) -> RowsMut<'_, T> {
@@ -98,8 +104,13 @@ impl Encoder {
                 RowsMut::new(&mut data[..tokens * width], width)
             }
         }
+        let tap = tap.map_or(0..0, |tap| tap * tokens * dim..(tap + 1) * tokens * dim);
         let split = (
-            rows(stream, dim, tokens),
+            (
+                rows(stream, dim, tokens),
+                rows(&mut taps[tap], dim, tokens),
+                rows(&mut a.key_scales, heads, tokens),
+            ),
             (
                 rows(&mut a.query_codes, dim, tokens),
                 rows(&mut a.query_quants, heads, tokens),
@@ -110,7 +121,6 @@ impl Encoder {
                 rows(&mut a.keys, dim, tokens),
                 rows(&mut a.values, dim, tokens),
             ),
-            rows(&mut a.key_scales, heads, tokens),
         );
         let (workers, packed) = (&*workers, &packed);
         pool.for_parts(&plan.bounds, split, |i, worker, parts| {

@@ -46,6 +46,14 @@ pub enum EncoderError {
         /// What the allocator said.
         source: std::collections::TryReserveError,
     },
+    /// A block that the model does not have.
+    #[error("no layer {layer}: the model has {blocks} blocks, 0 to {}", blocks - 1)]
+    Layer {
+        /// Number asked for, from 0.
+        layer: usize,
+        /// Blocks of the model.
+        blocks: usize,
+    },
     /// A layer's output holds a NaN or an infinity.
     #[error("{layer}: the output holds a NaN or an infinity: check the weights and the input's range")]
     NonFinite {

@@ -22,6 +22,8 @@ pub struct Plan {
     pub(super) bounds: Vec<usize>,
     /// The same for heads, one each.
     pub(super) heads: Vec<usize>,
+    /// Blocks whose output is kept too, by number, ascending.
+    pub(super) taps: Vec<usize>,
 }
 
 impl Plan {
@@ -51,12 +53,38 @@ impl Plan {
         };
         let bounds = units(tokens, threads, U8S8::kernel(encoder.isa).rows);
         let heads = (0..=config.heads).collect();
-        Ok(Plan { size, rows, cols, tokens, threads, rope, base, bounds, heads })
+        Ok(Plan { size, rows, cols, tokens, threads, rope, base, bounds, heads, taps: Vec::new() })
+    }
+
+    /// The same plan, which also keeps the output of the blocks `layers` (from 0) after the final LayerNorm, in ascending
+    /// order: what dense heads read of several layers (arXiv 2304.07193, section 7.4).
+    ///
+    /// # Errors
+    /// [`EncoderError::Layer`] when there is no such block.
+    pub fn with_taps(mut self, encoder: &Encoder, layers: &[usize]) -> Result<Plan, EncoderError> {
+        let blocks = encoder.blocks.len();
+        if let Some(&layer) = layers.iter().find(|&&layer| layer >= blocks) {
+            return Err(EncoderError::Layer { layer, blocks });
+        }
+        self.taps = layers.to_vec();
+        self.taps.sort_unstable();
+        self.taps.dedup();
+        Ok(self)
+    }
+
+    /// Blocks whose output is kept.
+    pub fn taps(&self) -> &[usize] {
+        &self.taps
     }
 
     /// The input size.
     pub fn size(&self) -> Size {
         self.size
+    }
+
+    /// Rows and columns of patches.
+    pub fn grid(&self) -> (usize, usize) {
+        (self.rows, self.cols)
     }
 
     /// Rows of the largest unit.

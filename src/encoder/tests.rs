@@ -100,6 +100,34 @@ fn f32_agrees_with_the_reference_and_is_the_same_bits_everywhere() {
     }
 }
 
+#[test]
+fn a_tap_is_what_the_network_cut_there_would_give() {
+    let (mlp, positions, registers) = SHAPES[0];
+    let config = config(mlp, positions, registers);
+    let network = Network::from_weights(&config, uneven_weights(&config));
+    let pixels = pixels(SIZE);
+    for threads in [1, 3] {
+        let encoder = Encoder::new(&network, Isa::best());
+        let last = config.depth - 1;
+        let plan = Plan::new(&encoder, SIZE, threads).unwrap().with_taps(&encoder, &[last, 0, 0]).unwrap();
+        assert_eq!(plan.taps(), [0, last]);
+        let mut workspace = Workspace::default();
+        workspace.reserve(&encoder, &plan).unwrap();
+        let mut pool = Pool::new(threads).unwrap();
+        let output = encoder.run(&plan, &mut workspace, &mut pool, &pixels).unwrap().to_vec();
+        assert!(workspace.tap(&encoder, &plan, 1) == output);
+        let mut cut = network.clone();
+        cut.blocks.truncate(1);
+        assert!(
+            workspace.tap(&encoder, &plan, 0) == tokens(&cut, Isa::best(), threads, &pixels, SIZE).unwrap()
+        );
+        assert!(matches!(
+            Plan::new(&encoder, SIZE, threads).unwrap().with_taps(&encoder, &[last + 1]),
+            Err(EncoderError::Layer { .. })
+        ));
+    }
+}
+
 /// Every matrix rounded to int8 with the largest weight of a row at `most`.
 fn int8(network: &mut Network, most: f32, attention: bool) {
     let quantise = |layer: &mut Layer| {

@@ -14,6 +14,8 @@ use crate::kernels::quantise::Quant;
 pub struct Workspace {
     /// The residual stream, `[tokens, dim]`; after a run the features.
     pub(super) stream: Vec<f32>,
+    /// The plan's taps, `[taps, tokens, dim]`.
+    pub(super) taps: Vec<f32>,
     pub(super) attention: Attention,
     /// One for each thread. The cell is a flag, not a lock: a worker's memory is its own.
     pub(super) workers: Vec<AtomicRefCell<Worker>>,
@@ -68,6 +70,17 @@ fn grow<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> Result<(), TryRe
 }
 
 impl Workspace {
+    /// The tokens that the last run of `plan` kept of its tap number `index`, `[tokens, dim]` in the order of
+    /// [`Encoder::run`]'s.
+    ///
+    /// # Panics
+    /// When the plan has no such tap.
+    pub fn tap(&self, encoder: &Encoder, plan: &Plan, index: usize) -> &[f32] {
+        assert!(index < plan.taps.len());
+        let values = plan.tokens * encoder.config().dim;
+        &self.taps[index * values..(index + 1) * values]
+    }
+
     /// Makes room for `plan`.
     ///
     /// # Errors
@@ -82,6 +95,7 @@ impl Workspace {
         let tokens = plan.tokens;
         let (dim, values) = (config.dim, tokens * config.dim);
         grow(&mut self.stream, values)?;
+        grow(&mut self.taps, plan.taps.len() * values)?;
         let dims = encoder.dims(tokens);
         let a = &mut self.attention;
         grow(&mut a.values, values)?;

@@ -61,6 +61,11 @@ pub enum EngineError {
         /// What failed, with the name of the layer.
         source: EncoderError,
     },
+    /// Features of earlier layers, of a model that tract runs.
+    #[error(
+        "{0}: features of several layers need a model of the family (this one is run by tract): use the last layer"
+    )]
+    NoLayers(String),
     /// The instruction set asked for cannot be used.
     #[error(transparent)]
     Isa(#[from] IsaError),

@@ -38,6 +38,8 @@ struct VitRunner {
     pool: Pool,
     workspace: Workspace,
     plans: Recent<Plan>,
+    /// Blocks whose patch tokens are kept.
+    layers: Vec<usize>,
     /// For batches: plans of one thread, and each thread's own memory.
     single: Recent<Plan>,
     lanes: Vec<AtomicRefCell<Lane>>,
@@ -84,6 +86,7 @@ impl Session {
                 pool: Pool::new(threads).map_err(|e| refuse(e.to_string()))?,
                 workspace: Workspace::default(),
                 plans: Recent(Vec::new()),
+                layers: Vec::new(),
                 single: Recent(Vec::new()),
                 lanes: Vec::new(),
             })),
@@ -110,6 +113,31 @@ impl Session {
     /// Threads of the session.
     pub fn threads(&self) -> usize {
         self.cores.threads()
+    }
+
+    /// From now on features hold the patch tokens of the blocks `layers` too (numbered from 0, in any order).
+    ///
+    /// # Errors
+    /// [`EngineError::Encoder`] when the model has no such block, [`EngineError::NoLayers`] when tract runs it.
+    pub fn keep_layers(&mut self, layers: &[usize]) -> Result<(), EngineError> {
+        match (&mut self.runner, &self.engine.shared.backbone) {
+            (Runner::Vit(runner), Backbone::Vit(encoder)) => {
+                let blocks = encoder.config().depth;
+                if let Some(&layer) = layers.iter().find(|&&layer| layer >= blocks) {
+                    return Err(self.engine.encoder_error(EncoderError::Layer { layer, blocks }));
+                }
+                runner.layers = layers.to_vec();
+                runner.layers.sort_unstable();
+                runner.layers.dedup();
+                runner.plans.0.clear();
+                runner.single.0.clear();
+                Ok(())
+            }
+            #[cfg(feature = "onnx")]
+            _ if layers.is_empty() => Ok(()),
+            #[cfg(feature = "onnx")]
+            _ => Err(EngineError::NoLayers(self.engine.about().name.clone())),
+        }
     }
 
     /// Features of one image: `pixels` are `[3, height, width]`, preprocessed as [`super::About::preprocess`] says. They
@@ -186,16 +214,23 @@ fn pin(cores: &Cores) -> Result<(), EngineError> {
 }
 
 /// Copies `tokens`, `[tokens, dim]`, to `features`.
-fn fill(features: &mut Features, encoder: &Encoder, tokens: &[f32], size: Size) -> Result<(), EncoderError> {
+fn fill(features: &mut Features, encoder: &Encoder, tokens: &[f32]) {
     let config = encoder.config();
-    let (cls, rest) = tokens.split_at(config.dim);
-    let patch = &rest[config.registers * config.dim..];
     features.cls.clear();
-    features.cls.extend_from_slice(cls);
+    features.cls.extend_from_slice(&tokens[..config.dim]);
     features.patch.clear();
-    features.patch.extend_from_slice(patch);
-    (features.rows, features.cols) = size.grid(config.patch)?;
-    Ok(())
+    features.patch.extend_from_slice(&tokens[config.prefix() * config.dim..]);
+}
+
+/// Copies what the plan kept of earlier blocks, and the grid, to `features`.
+fn fill_layers(features: &mut Features, encoder: &Encoder, plan: &Plan, workspace: &Workspace) {
+    (features.rows, features.cols) = plan.grid();
+    features.layers.resize_with(plan.taps().len(), Vec::new);
+    for (i, kept) in features.layers.iter_mut().enumerate() {
+        let prefix = encoder.config().prefix() * encoder.config().dim;
+        kept.clear();
+        kept.extend_from_slice(&workspace.tap(encoder, plan, i)[prefix..]);
+    }
 }
 
 impl VitRunner {
@@ -208,8 +243,8 @@ impl VitRunner {
         size: Size,
         out: &mut [Features],
     ) -> Result<(), EncoderError> {
-        let VitRunner { pool, single, lanes, .. } = self;
-        let plan = &*single.get(size, || Plan::new(encoder, size, 1))?;
+        let VitRunner { pool, layers, single, lanes, .. } = self;
+        let plan = &*single.get(size, || Plan::new(encoder, size, 1)?.with_taps(encoder, layers))?;
         while lanes.len() < threads {
             // One thread is the caller's own: no thread is started, so nothing can fail.
             let pool = Pool::new(1).expect("a pool of one thread starts none");
@@ -223,7 +258,8 @@ impl VitRunner {
             let Lane { pool, workspace } = &mut *lanes[worker].borrow_mut();
             let result = encoder
                 .run(plan, workspace, pool, images[i])
-                .and_then(|tokens| fill(&mut out[0], encoder, tokens, size));
+                .map(|tokens| fill(&mut out[0], encoder, tokens));
+            fill_layers(&mut out[0], encoder, plan, workspace);
             // Another thread may be writing its own error: one of them is enough.
             if let (Err(error), Ok(mut failed)) = (result, failed.try_borrow_mut()) {
                 *failed = Some(error);
@@ -240,14 +276,15 @@ impl VitRunner {
         size: Size,
         features: &mut Features,
     ) -> Result<(), EncoderError> {
-        let VitRunner { pool, workspace, plans, .. } = self;
+        let VitRunner { pool, workspace, layers, plans, .. } = self;
         let plan = plans.get(size, || {
-            let plan = Plan::new(encoder, size, threads)?;
+            let plan = Plan::new(encoder, size, threads)?.with_taps(encoder, layers)?;
             workspace.reserve(encoder, &plan)?;
             Ok::<_, EncoderError>(plan)
         })?;
-        let tokens = encoder.run(plan, workspace, pool, pixels)?;
-        fill(features, encoder, tokens, size)
+        fill(features, encoder, encoder.run(plan, workspace, pool, pixels)?);
+        fill_layers(features, encoder, plan, workspace);
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! tract: ONNX models outside the family run through it as they are.
 
+pub mod head;
 pub mod onnx;
 
 use tract_core::internal::TractError;

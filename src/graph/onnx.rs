@@ -217,7 +217,7 @@ fn features(output: ndarray::ArrayViewD<'_, f32>) -> Features {
         [_, n, dim] => (1, n, dim),
         [_, dim, rows, cols] => (rows, cols, dim),
         _ => {
-            return Features { cls: output.iter().copied().collect(), patch: Vec::new(), rows: 0, cols: 0 };
+            return Features { cls: output.iter().copied().collect(), ..Features::default() };
         }
     };
     let by_token = if output.ndim() == 4 { output.permuted_axes(vec![0, 2, 3, 1]) } else { output };
@@ -227,5 +227,5 @@ fn features(output: ndarray::ArrayViewD<'_, f32>) -> Features {
         cls.iter_mut().zip(token).for_each(|(mean, value)| *mean += value);
     }
     cls.iter_mut().for_each(|value| *value /= (rows * cols) as f32);
-    Features { cls, patch, rows, cols }
+    Features { cls, patch, rows, cols, ..Features::default() }
 }

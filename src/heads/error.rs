@@ -65,6 +65,14 @@ pub enum HeadError {
     /// A regularisation strength that is not positive, or none at all.
     #[error("{0}")]
     Strength(String),
+    /// An example that the head cannot take.
+    #[error("{name}: {problem}")]
+    Example {
+        /// Its name in the data set.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// The optimiser stopped too far from the minimum.
     #[error(
         "the fit did not converge: gradient norm {gradient:.1e} after {evaluations} evaluations, {tolerance:.1e} wanted; use a smaller C"

@@ -3,26 +3,51 @@
 //! A head sees one row of features an image, [`cls_and_mean`]; who makes the features is not its concern. Everything
 //! here is f64 inside and deterministic: the same rows and options give the same head on the same machine.
 
+mod abmil;
 mod bootstrap;
+mod cache;
+mod dense;
 mod error;
 mod examples;
-mod extract;
+mod features;
 mod file;
+mod knn;
 mod linear;
 mod logistic;
 mod metrics;
+mod model;
+mod nn;
+#[cfg(feature = "onnx")]
+mod onnx;
+mod ood;
+mod overlap;
 mod probe;
+mod recipe;
 mod report;
+mod segment;
+mod surface;
 
+pub use abmil::{AbmilHead, AbmilOptions, BagPrediction, Bags};
 pub use bootstrap::{Bootstrap, Estimate, Interval};
+pub use cache::FeatureCache;
+pub use dense::{Case, DenseClass, DenseReport};
 pub use error::HeadError;
 pub use examples::{Examples, Targets};
-pub use extract::{Extracted, check_counts, extract};
-pub use file::{Backbone, DrawnSplit, FeatureKind, Head, TrainingSummary, ValidationSummary};
+pub use features::{Collector, Extracted, Geometry, Request, ScanFeatures, check_counts, gather, geometry};
+pub use file::{Backbone, DrawnSplit, Head, TrainingSummary, ValidationSummary};
+pub use knn::{Bank, KnnHead, TEMPERATURE};
 pub use linear::{LinearHead, Prediction};
 pub use metrics::{AucScores, ConfusionMatrix, Rates, auc, log_loss, youden_threshold};
+pub use model::{FeatureKind, HeadModel, Outcome, Predictor};
+#[cfg(feature = "onnx")]
+pub use onnx::OnnxHead;
+pub use ood::{OodScore, OutOfDistribution};
+pub use overlap::{Overlap, overlaps};
 pub use probe::{ClassWeights, Criterion, FitOptions, GridPoint, LinearProbe, Search, SearchResult};
+pub use recipe::{Examined, Fitted, Judgement, Recipe, cross_validate, judge};
 pub use report::{ClassReport, Report};
+pub use segment::{Grid, Masked, SegmentHead, SegmentOptions, Tokens};
+pub use surface::{SurfaceDistances, surface_distances};
 
 /// The row of features of one image: CLS followed by the mean of its patch tokens (DINOv3's linear probe, arXiv
 /// 2508.10104), `[2 * dim]`.

@@ -382,7 +382,7 @@ fn macro_auc(targets: &Targets<'_>, probabilities: ArrayView2<'_, f64>) -> Optio
 }
 
 /// `(x - mean) / std` with the mean and the population deviation of each column.
-fn standardise(features: ArrayView2<'_, f32>) -> (Array2<f64>, Vec<f64>, Vec<f64>) {
+pub(super) fn standardise(features: ArrayView2<'_, f32>) -> (Array2<f64>, Vec<f64>, Vec<f64>) {
     let n = features.nrows() as f64;
     let mut x = features.mapv(f64::from);
     let mut mean = vec![0.0; x.ncols()];

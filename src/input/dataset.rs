@@ -72,6 +72,8 @@ pub struct Sample {
     pub source: Source,
     /// Indices into [`Dataset::classes`], ascending: one class, or with multi-label data any number.
     pub labels: Vec<usize>,
+    /// Which class each of its pixels has, where the data set says so: a picture, or a NIfTI volume.
+    pub mask: Option<PathBuf>,
     /// What the data set says it is for.
     pub split: Option<Split>,
 }
@@ -95,9 +97,10 @@ impl Dataset {
         if path.is_dir() { Dataset::from_dir(path) } else { Dataset::from_csv(path) }
     }
 
-    /// Reads a CSV file with the columns `image` and `label`, and `split` if it is there (`train`, `val`, `test`).
-    /// Header names may be in any case; other columns are ignored; paths are relative to the CSV file. A label cell
-    /// may name several classes, as in `mass|calcification`; an empty one then means none of them.
+    /// Reads a CSV file with the columns `image` and `label` or `mask` or both, and `split` if it is there (`train`, `val`,
+    /// `test`). Header names may be in any case; other columns are ignored; paths are relative to the CSV file. An image may
+    /// be a folder: the slices of a volume, or the frames of a clip. A label cell may name several classes, as in
+    /// `mass|calcification`; an empty one then means none of them.
     ///
     /// # Errors
     /// [`InputError`] names the file and the line: a missing column, an empty table, a missing image file (of all of
@@ -105,7 +108,9 @@ impl Dataset {
     pub fn from_csv(path: impl AsRef<Path>) -> Result<Dataset, InputError> {
         let path = path.as_ref();
         let rows = read_rows(path)?;
-        let several = rows.iter().any(|row| row.label.contains(SEPARATOR));
+        // Masks may be all that is known; then an empty label is no omission.
+        let several = rows.iter().any(|row| row.label.contains(SEPARATOR))
+            || rows.iter().all(|row| row.label.is_empty() && row.mask.is_some());
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut seen = BTreeMap::new();
         let mut missing = Vec::new();
@@ -114,7 +119,8 @@ impl Dataset {
             labels.push(split_label(path, row, several)?);
             // `components` drops "." so that a.png and ./a.png are one.
             let file: PathBuf = folder.join(&row.image).components().collect();
-            if !file.is_file() {
+            let mask = row.mask.as_ref().map(|mask| folder.join(mask));
+            for file in [Some(&file), mask.as_ref()].into_iter().flatten().filter(|file| !file.exists()) {
                 missing.push((row.line, file.clone()));
             }
             if let Some(first) = seen.insert(file, row.line) {
@@ -132,6 +138,7 @@ impl Dataset {
         let sample = |(row, labels): (Row, Vec<String>)| Sample {
             source: Source::File(folder.join(&row.image)),
             labels: labels.iter().filter_map(|name| classes.binary_search(name).ok()).collect(),
+            mask: row.mask.map(|mask| folder.join(mask)),
             split: row.split,
             name: row.image,
         };
@@ -140,7 +147,8 @@ impl Dataset {
     }
 
     /// Reads a folder with one subfolder a class, each with its images. If all subfolders are called `train`, `val`
-    /// or `test`, the classes are one level below. Hidden files and files that are no images are left out.
+    /// or `test`, the classes are one level below. A class without images of its own may have subfolders instead, each a clip or
+    /// a volume. Hidden files and files that are no images are left out.
     ///
     /// # Errors
     /// [`InputError`] names the folder: unreadable, without subfolders, or a class without images.
@@ -166,12 +174,19 @@ impl Dataset {
         let mut samples = Vec::new();
         for (folder, split) in classes {
             let label = names.binary_search(&file_name(&folder)).unwrap_or_default();
-            for image in files::images(&folder)? {
+            for image in files::examples(&folder)? {
                 let name = image.strip_prefix(root).unwrap_or(&image).to_string_lossy().into_owned();
-                samples.push(Sample { name, source: Source::File(image), labels: vec![label], split });
+                let (labels, source) = (vec![label], Source::File(image));
+                samples.push(Sample { name, source, labels, mask: None, split });
             }
         }
         Ok(Dataset { classes: names, samples })
+    }
+
+    /// The samples `indices`, in that order, with the same classes.
+    pub fn subset(&self, indices: &[usize]) -> Dataset {
+        let samples = indices.iter().map(|&i| self.samples[i].clone()).collect();
+        Dataset { classes: self.classes.clone(), samples }
     }
 
     /// Whether some image carries several labels or none.
@@ -232,6 +247,7 @@ struct Row {
     line: u64,
     image: String,
     label: String,
+    mask: Option<String>,
     split: Option<Split>,
 }
 
@@ -247,7 +263,8 @@ fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
             whole(format!("has no column '{name}' (found: {}): name it in the first line", found.join(", ")))
         })
     };
-    let (image, label, split) = (need("image")?, need("label")?, column("split"));
+    let (image, mask, split) = (need("image")?, column("mask"), column("split"));
+    let label = if mask.is_some() { column("label") } else { Some(need("label")?) };
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|e| csv_error(path, &e))?;
@@ -260,11 +277,13 @@ fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
             })?),
             None => None,
         };
-        let (image, label) = (cell(&record, image), cell(&record, label));
+        let image = cell(&record, image);
+        let label = label.map(|label| cell(&record, label)).unwrap_or_default();
+        let mask = mask.map(|mask| cell(&record, mask)).filter(|mask| !mask.is_empty());
         if image.is_empty() {
             return Err(wrong("names no image: fill the cell or remove the line".into()));
         }
-        rows.push(Row { line, image, label, split });
+        rows.push(Row { line, image, label, mask, split });
     }
     if rows.is_empty() {
         return Err(whole("has no rows: add one line an image".into()));

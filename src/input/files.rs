@@ -41,6 +41,16 @@ pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     Ok(images)
 }
 
+/// The images directly in a folder, or, where there are none, its subfolders: bags of images.
+pub(super) fn examples(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
+    match images(folder) {
+        Err(InputError::NoImages { path }) => {
+            Some(folders(folder)?).filter(|bags| !bags.is_empty()).ok_or(InputError::NoImages { path })
+        }
+        images => images,
+    }
+}
+
 /// The folders directly in a folder, sorted by name.
 pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     Ok(entries(folder)?.into_iter().filter(|p| p.is_dir()).collect())

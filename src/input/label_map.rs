@@ -7,7 +7,7 @@ use std::path::Path;
 use image::DynamicImage;
 use serde::{Deserialize, Serialize};
 
-use super::{Axis, Image, InputError, nifti, scan};
+use super::{Axis, Image, InputError, Region, nifti, scan};
 
 /// Distance between neighbouring samples in millimetres, where the source tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,6 +85,30 @@ impl LabelMap {
     pub fn slice(&self, z: usize) -> &[u8] {
         let area = self.height * self.width;
         &self.labels[z * area..(z + 1) * area]
+    }
+
+    /// The part of each slice that `region` covers; what of it lies outside is left out.
+    pub fn cropped(&self, region: Region) -> LabelMap {
+        let rows = region.top.min(self.height)..(region.top + region.height).min(self.height);
+        let columns = region.left.min(self.width)..(region.left + region.width).min(self.width);
+        let row = |z: usize, y: usize| &self.slice(z)[y * self.width..][columns.clone()];
+        let labels =
+            (0..self.depth).flat_map(|z| rows.clone().flat_map(move |y| row(z, y))).copied().collect();
+        LabelMap { depth: self.depth, height: rows.len(), width: columns.len(), labels }
+    }
+
+    /// The same map as a part of larger slices of `(height, width)`, from `(top, left)` on; the rest is background, and what
+    /// does not fit is cut off.
+    pub fn placed(&self, (top, left): (usize, usize), (height, width): (usize, usize)) -> LabelMap {
+        let mut labels = vec![0; self.depth * height * width];
+        let columns = self.width.min(width.saturating_sub(left));
+        for z in 0..self.depth {
+            for row in 0..self.height.min(height.saturating_sub(top)) {
+                let to = (z * height + top + row) * width + left;
+                labels[to..to + columns].copy_from_slice(&self.slice(z)[row * self.width..][..columns]);
+            }
+        }
+        LabelMap { depth: self.depth, height, width, labels }
     }
 }
 

@@ -83,6 +83,7 @@ pub fn phantom_dataset(seed: u64, per_class: usize, side: usize) -> Dataset {
         for i in 0..per_class {
             let image = Arc::new(phantom(rng.next_u64(), kind, side).image);
             samples.push(Sample {
+                mask: None,
                 name: format!("phantom-{}-{i:03}", kind.name()),
                 source: Source::Memory(image),
                 labels: vec![label],

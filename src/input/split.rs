@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -69,6 +70,26 @@ impl Dataset {
         let parts = Parts { train: side(Split::Train), val: side(Split::Val), test: side(Split::Test) };
         self.check(&parts)?;
         Ok(parts)
+    }
+
+    /// Deals the samples into `parts` parts of nearly equal size, each class by itself (with several labels an image, the
+    /// sets of labels), with ChaCha8 from `seed`: the number of the part of each sample.
+    pub fn folds(&self, parts: usize, seed: u64) -> Vec<usize> {
+        let mut by_labels: BTreeMap<&[usize], Vec<usize>> = BTreeMap::new();
+        for (i, sample) in self.samples.iter().enumerate() {
+            by_labels.entry(&sample.labels).or_default().push(i);
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut of = vec![0; self.samples.len()];
+        let mut next = 0;
+        for mut members in by_labels.into_values() {
+            members.shuffle(&mut rng);
+            for i in members {
+                of[i] = next % parts;
+                next += 1;
+            }
+        }
+        of
     }
 
     /// The number of samples that carry each class.
@@ -163,6 +184,7 @@ mod tests {
 
     fn dataset(labels: &[&[usize]], classes: usize) -> Dataset {
         let sample = |(i, labels): (usize, &&[usize])| Sample {
+            mask: None,
             name: format!("{i}.png"),
             source: Source::File(format!("{i}.png").into()),
             labels: labels.to_vec(),

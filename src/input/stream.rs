@@ -2,6 +2,7 @@
 //! frame grabber gives).
 
 use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,6 +44,32 @@ pub enum RawPixel {
     Rgb8,
     /// A plane of luma, then Cb and Cr at half the size (`yuv420p`), limited range.
     Yuv420p,
+}
+
+impl FromStr for StreamFormat {
+    type Err = String;
+
+    /// Reads `y4m`, or one of ffmpeg's `gray`, `rgb24` and `yuv420p` with the frame's width and height: `gray:640x480`.
+    fn from_str(text: &str) -> Result<StreamFormat, String> {
+        let wrong = || {
+            format!(
+                "'{text}' is no stream: give y4m, or gray, rgb24 or yuv420p with width and height, as in gray:640x480"
+            )
+        };
+        if text == "y4m" {
+            return Ok(StreamFormat::Y4m);
+        }
+        let (pixel, size) = text.split_once(':').ok_or_else(wrong)?;
+        let pixel = match pixel {
+            "gray" => RawPixel::Grey8,
+            "rgb24" => RawPixel::Rgb8,
+            "yuv420p" => RawPixel::Yuv420p,
+            _ => return Err(wrong()),
+        };
+        let (width, height) = size.split_once('x').ok_or_else(wrong)?;
+        let side = |text: &str| text.parse::<usize>().ok().filter(|&side| side > 0).ok_or_else(wrong);
+        Ok(StreamFormat::Raw { width: side(width)?, height: side(height)?, pixel })
+    }
 }
 
 impl Scan {

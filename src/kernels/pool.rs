@@ -303,7 +303,6 @@ macro_rules! split_tuple {
 }
 
 split_tuple!(A 0, B 1, C 2);
-split_tuple!(A 0, B 1, C 2, D 3);
 
 #[cfg(test)]
 mod tests {

@@ -255,7 +255,7 @@ mod tests {
 
     fn features(i: usize) -> Features {
         let values = |n: usize| (0..n).map(|j| (i * 100 + j) as f32).collect();
-        Features { cls: values(DIM), patch: values(6 * DIM), rows: 2, cols: 3 }
+        Features { cls: values(DIM), patch: values(6 * DIM), rows: 2, cols: 3, layers: Vec::new() }
     }
 
     fn written(name: &str, n: usize) -> Vec<u8> {

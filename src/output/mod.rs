@@ -1,6 +1,16 @@
 //! Writing what the program makes: files that are whole or absent.
 
 mod atomic;
+#[cfg(feature = "dicom")]
+pub mod dicom;
+mod error;
 pub mod features;
+#[cfg(feature = "nifti")]
+mod nifti_mask;
+mod picture;
 
-pub use atomic::{AtomicFile, OutputError, check_writable, write_atomically};
+pub use atomic::{AtomicFile, check_writable, write_atomically};
+pub use error::OutputError;
+#[cfg(feature = "nifti")]
+pub use nifti_mask::write_nifti_labels;
+pub use picture::{PALETTE, colour, write_mask, write_overlay};

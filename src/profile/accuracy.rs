@@ -6,9 +6,9 @@ use super::{Options, ProfileError};
 use crate::board::Cores;
 use crate::engine::Engine;
 use crate::heads::{
-    Bootstrap, Extracted, FitOptions, LinearHead, LinearProbe, Report, Search, check_counts, extract,
+    Bootstrap, Extracted, FitOptions, LinearHead, LinearProbe, Report, Request, Search, check_counts, gather,
 };
-use crate::input::{self, Dataset, Sample};
+use crate::input::{self, Dataset, ReadOptions, Sample};
 use crate::vit::Size;
 
 /// What a probe reached on held-out images.
@@ -67,9 +67,13 @@ impl<'a> Parts<'a> {
         tick: &dyn Fn(),
     ) -> Result<Accuracy, ProfileError> {
         let mut session = engine.session(threads)?;
-        let (preprocess, several) = (&engine.about().preprocess, self.data.is_multi_label());
-        let mut features =
-            |indices: &[usize]| extract(&mut session, self.data, indices, size, preprocess, several, tick);
+        let (preprocess, read) = (&engine.about().preprocess, &ReadOptions::default());
+        let request = Request { size, preprocess, read, tokens: None };
+        let mut features = |indices: &[usize]| {
+            // Without a cache: what is measured here is made here.
+            let found = gather(&mut session, self.data, indices, &request, None, tick)?;
+            Extracted::new(self.data, indices, &found.iter().collect::<Vec<_>>(), self.data.is_multi_label())
+        };
         let (train, held_out) = (features(&self.train)?, features(&self.held_out)?);
         let (fit, choose) = (train.select(&self.inner.train), train.select(&self.inner.val));
         let found = LinearProbe::fit_best(

@@ -24,7 +24,7 @@ pub(super) fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
 }
 
 /// `X^T X / rows`: `[cols, cols]`, of `x`: `[rows, cols]`.
-pub(super) fn gram(x: &[f32], cols: usize) -> Vec<f32> {
+pub(crate) fn gram(x: &[f32], cols: usize) -> Vec<f32> {
     let rows = x.len() / cols;
     let columns = transposed(x, cols);
     let mut out = vec![0.0; cols * cols];
@@ -55,7 +55,7 @@ pub(super) fn gram(x: &[f32], cols: usize) -> Vec<f32> {
 
 /// The lower factor of `a`, `[n, n]`, in place (`a = L L^T`; what is above the diagonal is left as it was). False when
 /// `a` is not positive definite.
-pub(super) fn cholesky(a: &mut [f32], n: usize) -> bool {
+pub(crate) fn cholesky(a: &mut [f32], n: usize) -> bool {
     for first in (0..n).step_by(BLOCK) {
         let width = BLOCK.min(n - first);
         if !factor_diagonal(&mut a[first * n..], first, width, n) {

@@ -10,7 +10,7 @@ mod error;
 pub mod file;
 mod forward;
 mod gptq;
-mod linalg;
+pub(crate) mod linalg;
 mod plan;
 mod report;
 mod search;

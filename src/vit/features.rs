@@ -7,6 +7,9 @@ pub struct Features {
     pub cls: Vec<f32>,
     /// Patch tokens by row: `[rows * cols, dim]`; empty for a model that gives one vector only.
     pub patch: Vec<f32>,
+    /// Patch tokens after earlier blocks, each `[rows * cols, dim]` after the final LayerNorm: those that the session was
+    /// asked to keep, in ascending order.
+    pub layers: Vec<Vec<f32>>,
     /// Rows of patches.
     pub rows: usize,
     /// Columns of patches.

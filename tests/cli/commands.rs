@@ -133,9 +133,14 @@ fn a_head_is_trained_evaluated_and_used() {
     ]);
     let lines: Vec<Value> = lines.lines().map(json).collect();
     assert_eq!(lines.len(), 13);
-    let right = lines[..12].iter().filter(|l| l["class"] == "rows").count();
+    let right = lines[..12].iter().filter(|l| l["heads"][0]["class"] == "rows").count();
     assert!(right >= 10, "{lines:?}");
-    let sum: f64 = lines[0]["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+    let sum: f64 = lines[0]["heads"][0]["probabilities"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|p| p.as_f64().unwrap())
+        .sum();
     assert!((sum - 1.0).abs() < 1e-6);
     assert!(lines[0]["ms"]["total"].as_f64().unwrap() > 0.0);
 }
@@ -154,7 +159,7 @@ fn several_labels_an_image() {
     success(&[&"train", &tiny_model(), &"--data", &data, &"-o", &head, &"--size", &"32"]);
     let image = folder.path().join("2.png");
     let line = json(&success(&[&"predict", &tiny_model(), &"--head", &head, &image]));
-    assert!(line["class"].is_array(), "{line}");
+    assert!(line["heads"][0]["class"].is_array(), "{line}");
     // Images that happen to have one label each are still judged label by label.
     std::fs::write(&data, "image,label\n0.png,columns\n1.png,rows\n5.png,rows\n").unwrap();
     let metrics =
@@ -183,8 +188,8 @@ fn a_target_makes_it_binary() {
         &"balanced",
     ]);
     let line = json(&success(&[&"predict", &tiny_model(), &"--head", &head, &data.join("rows/03.png")]));
-    assert_eq!(line["probabilities"].as_object().unwrap().len(), 2);
-    assert_eq!(line["class"], "rows");
+    assert_eq!(line["heads"][0]["probabilities"].as_object().unwrap().len(), 2);
+    assert_eq!(line["heads"][0]["class"], "rows");
     // The data set still has its three classes: the head says which of them is meant.
     let metrics =
         json(&success(&[&"evaluate", &tiny_model(), &"--head", &head, &"--data", &data, &"--json"]));

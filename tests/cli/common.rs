@@ -17,7 +17,15 @@ pub fn golden(name: &str) -> PathBuf {
 ///
 /// Cargo starts the tests under it, but not what they start. Only the environment variable is seen, not a `runner` in a
 /// configuration file.
+///
+/// Features are cached in Cargo's folder for tests, not in the user's.
 pub fn program() -> Command {
+    let mut command = bare_program();
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+fn bare_program() -> Command {
     let program = env!("CARGO_BIN_EXE_microraptor");
     let libc = if cfg!(target_env = "musl") { "MUSL" } else { "GNU" };
     let variable =
@@ -33,6 +41,11 @@ pub fn program() -> Command {
 /// Runs the program.
 pub fn microraptor(args: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
     program().args(args.iter().map(|a| a.as_ref())).output().expect("the binary was built for this test")
+}
+
+/// What a program prints as JSON.
+pub fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
 /// Standard output of a run that must succeed.

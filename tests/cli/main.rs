@@ -5,3 +5,4 @@ mod board;
 mod commands;
 mod common;
 mod convert;
+mod heads;

@@ -72,8 +72,9 @@ fn the_small_dicom_files_decode_to_the_recorded_arrays() {
             continue;
         }
         // pydicom converts YBR_FULL by itself, ours stays as stored until it is a picture.
-        let worst = compare(&path, &expected, !name.contains("ybr"));
-        assert!(worst <= 1.0 / 255.0, "{name}: {worst}");
+        let jpeg = name.starts_with("jpeg_");
+        let worst = compare(&path, &expected, !name.contains("ybr") && !jpeg);
+        assert!(worst <= if jpeg { 4.0 } else { 1.0 } / 255.0, "{name}: {worst}");
     }
 }
 
@@ -86,7 +87,7 @@ fn a_cine_loop_is_a_clip_and_comes_out_the_same_twice() {
     let scan = Scan::open(&path, &options).unwrap();
     let info = scan.info();
     assert_eq!((info.kind, info.frames, info.size), (ScanKind::Clip, Some(30), Some((240, 320))));
-    assert_eq!(info.files, [path.clone()]);
+    assert_eq!(info.files, std::slice::from_ref(&path));
     let dicom = info.dicom.as_ref().unwrap();
     assert_eq!((dicom.modality.as_str(), dicom.frames_per_file.as_slice()), ("US", [30].as_slice()));
     assert!(dicom.sop_instance_uids[0].starts_with("1."));

@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use dicom_core::value::DataSetSequence;
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 use image::DynamicImage;
 use microraptor::input::{ReadOptions, Scan, ScanKind};
 
@@ -88,4 +92,52 @@ fn pictures_beside_slices_are_refused() {
     image::GrayImage::new(16, 16).save(folder.path().join("a.png")).unwrap();
     let message = Scan::open(folder.path(), &ReadOptions::default()).unwrap_err().to_string();
     assert!(message.contains("both DICOM files and pictures"), "{message}");
+}
+
+#[test]
+fn frames_with_positions_are_a_volume_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("enhanced.dcm");
+    let item = |tag, vr, text: &str| {
+        InMemDicomObject::from_element_iter([DataElement::new(tag, vr, PrimitiveValue::from(text))])
+    };
+    let sequence =
+        |tag, items: Vec<InMemDicomObject>| DataElement::new(tag, VR::SQ, DataSetSequence::from(items));
+    let write = |places: [f64; 3]| {
+        Slice::default().write_with(&path, |object| {
+            object.take(tags::IMAGE_POSITION_PATIENT).unwrap();
+            object.take(tags::PIXEL_SPACING).unwrap();
+            let frames = places.map(|z| {
+                let position = item(tags::IMAGE_POSITION_PATIENT, VR::DS, &format!("0\\0\\{z}"));
+                InMemDicomObject::from_element_iter([sequence(tags::PLANE_POSITION_SEQUENCE, vec![position])])
+            });
+            object.put(sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.to_vec()));
+            let measures = item(tags::PIXEL_SPACING, VR::DS, "0.5\\0.25");
+            let shared = InMemDicomObject::from_element_iter([sequence(
+                tags::PIXEL_MEASURES_SEQUENCE,
+                vec![measures],
+            )]);
+            object.put(sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]));
+            object.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from("3")));
+            let pixels: Vec<u16> = [500, 1000, 1500].iter().flat_map(|&v| vec![v; 256]).collect();
+            object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into())));
+        });
+        Scan::open(&path, &ReadOptions::default())
+    };
+    let scan = write([4.0, 0.0, 2.0]).unwrap();
+    let info = scan.info().clone();
+    assert_eq!((info.kind, info.frames), (ScanKind::Volume, Some(3)));
+    let spacing = info.spacing.unwrap();
+    assert_eq!((spacing.slices, spacing.rows, spacing.columns), (Some(2.0), 0.5, 0.25));
+    let grey = |frame: Result<microraptor::input::Image, _>| {
+        frame.unwrap().pixels().as_luma16().unwrap().as_raw()[9]
+    };
+    let values: Vec<u16> = scan.map(grey).collect();
+    assert!(values[0] < values[1] && values[2] < values[0], "{values:?}");
+
+    let message = write([0.0, 2.0, 6.0]).unwrap_err().to_string();
+    assert!(
+        message.contains("between frame 1 and frame 2") || message.contains("between frame 2 and frame 3"),
+        "{message}"
+    );
 }

@@ -9,23 +9,27 @@ each as [frame, row, column, values in 0..1].
 
 Writes `../golden/dicom/*.dcm`: 48 x 40 px of made-up texture, so they are ours, in encodings that the data folder lacks.
 
-Made with pydicom 3.0.2, pylibjpeg 2.1, pylibjpeg-openjpeg 2.6, pyjpegls 1.5.
+Made with pydicom 3.0.2, pillow 13, pylibjpeg 2.1, pylibjpeg-openjpeg 2.6, pyjpegls 1.5.
 """
 import argparse
 import csv
 import hashlib
+import io
 import json
 import pathlib
 
 import numpy as np
 import pydicom
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, convert_color_space
+from pydicom.encaps import encapsulate
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLSLossless,
     RLELossless,
 )
@@ -91,6 +95,25 @@ def small_files():
     ds = dataset(colour, "YBR_FULL_422", ExplicitVRLittleEndian)
     ds.PixelData = packed.tobytes()
     yield "ybr422", ds
+    # JPEG that keeps RGB and says so in its Adobe marker.
+    yield "jpeg_rgb", jpeg(dataset(colour, "RGB", ExplicitVRLittleEndian), [colour], keep_rgb=True)
+    # Three frames in two fragments each, found by the offset table.
+    frames = [(texture(n, 3) * 255).astype(np.uint8) for n in range(3)]
+    ds = dataset(frames[0], "YBR_FULL_422", ExplicitVRLittleEndian, NumberOfFrames=3)
+    yield "jpeg_fragments", jpeg(ds, frames, fragments=2, subsampling="4:2:2")
+
+
+def jpeg(ds, frames, fragments=1, **options):
+    streams = []
+    for frame in frames:
+        out = io.BytesIO()
+        Image.fromarray(frame).save(out, "JPEG", quality=95, **options)
+        streams.append(out.getvalue())
+    ds.PixelData = encapsulate(streams, fragments_per_frame=fragments, has_bot=True)
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+    ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    return ds
 
 
 def picture(ds):

@@ -31,6 +31,8 @@ pub(crate) struct Source {
     /// SHA-256 of the file and of what it keeps outside itself, in hexadecimal.
     pub(crate) sha256: String,
     model: InferenceModel,
+    /// The declared shape of its one input, `None` where a side is free.
+    dims: Result<Vec<Option<usize>>, String>,
     input: Result<ImageInput, String>,
     /// How many tensors the file stores.
     pub(crate) tensors: usize,
@@ -93,11 +95,13 @@ impl Source {
         }
         let sha256 = hex(&hash.finalize());
         let outputs = graph.output.iter().map(|output| output.name.clone()).collect();
+        let dims = declared_input(graph);
         Ok(Source {
             path: path.into(),
             sha256,
             model: parsed.model,
-            input: image_input(graph),
+            input: dims.as_deref().map_err(Clone::clone).and_then(|dims| image_input(graph, dims)),
+            dims,
             tensors: graph.initializer.len(),
             patch: first_kernel(graph),
             outputs,
@@ -135,7 +139,20 @@ impl Source {
     /// (tract 0.23.9, `Split` of a computed size).
     pub(crate) fn typed(&self, size: Size) -> Result<TypedModel, OnnxError> {
         let input = self.input()?;
-        let shape = [1, input.channels, size.height, size.width];
+        self.typed_for(&[1, input.channels, size.height, size.width])
+    }
+
+    /// The declared shape of the one input, whatever it means; `None` where a side is free.
+    ///
+    /// # Errors
+    /// [`OnnxError::Tract`] when there are several inputs, or the one is not of 32-bit floats.
+    pub(crate) fn dims(&self) -> Result<&[Option<usize>], OnnxError> {
+        let path = self.path.clone();
+        self.dims.as_deref().map_err(|reason| OnnxError::Tract { path, reason: reason.clone() })
+    }
+
+    /// tract's typed graph for an input of `shape`, not yet simplified.
+    pub(crate) fn typed_for(&self, shape: &[usize]) -> Result<TypedModel, OnnxError> {
         self.guarded(|| {
             let mut model = self.model.clone();
             model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
@@ -290,14 +307,20 @@ fn external_location(tensor: &TensorProto) -> Option<&str> {
     tensor.external_data.iter().find(|entry| entry.key == "location").map(|entry| entry.value.as_str())
 }
 
-/// Reads the shape of the one image input; the error says what is there instead.
-fn image_input(graph: &GraphProto) -> Result<ImageInput, String> {
-    use tensor_shape_proto::dimension::Value::{DimParam, DimValue};
+/// The one input that is not an initialiser.
+fn sole_input(graph: &GraphProto) -> Result<&ValueInfoProto, String> {
     // Before IR version 4 initialisers were listed among the inputs.
     let initialised: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let inputs: Vec<&ValueInfoProto> =
         graph.input.iter().filter(|input| !initialised.contains(input.name.as_str())).collect();
     let &[input] = &inputs[..] else { return Err(format!("it has {} inputs", inputs.len())) };
+    Ok(input)
+}
+
+/// The shape of the one input, of 32-bit floats; the error says what is there instead.
+fn declared_input(graph: &GraphProto) -> Result<Vec<Option<usize>>, String> {
+    use tensor_shape_proto::dimension::Value::{DimParam, DimValue};
+    let input = sole_input(graph)?;
     let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref())
     else {
         return Err(format!("input '{}' is not a tensor", one_line(&input.name)));
@@ -305,7 +328,7 @@ fn image_input(graph: &GraphProto) -> Result<ImageInput, String> {
     if tensor.elem_type != tensor_proto::DataType::Float as i32 {
         return Err(format!("input '{}' is not of 32-bit floats", one_line(&input.name)));
     }
-    let dims: Vec<Option<usize>> = tensor
+    Ok(tensor
         .shape
         .iter()
         .flat_map(|shape| &shape.dim)
@@ -313,8 +336,12 @@ fn image_input(graph: &GraphProto) -> Result<ImageInput, String> {
             Some(DimValue(value)) => usize::try_from(*value).ok().filter(|&value| value > 0),
             Some(DimParam(_)) | None => None,
         })
-        .collect();
-    match dims[..] {
+        .collect())
+}
+
+/// Reads the declared shape as that of an image; the error says what is there instead.
+fn image_input(graph: &GraphProto, dims: &[Option<usize>]) -> Result<ImageInput, String> {
+    match *dims {
         [None | Some(1), Some(channels @ (1 | 3)), height, width] => {
             Ok(ImageInput { channels, height, width })
         }
@@ -323,7 +350,8 @@ fn image_input(graph: &GraphProto) -> Result<ImageInput, String> {
         _ => {
             let shape: Vec<String> =
                 dims.iter().map(|dim| dim.map_or("?".into(), |value| value.to_string())).collect();
-            Err(format!("input '{}' has the shape [{}]", one_line(&input.name), shape.join(", ")))
+            let name = sole_input(graph).map_or(String::new(), |input| one_line(&input.name));
+            Err(format!("input '{name}' has the shape [{}]", shape.join(", ")))
         }
     }
 }
@@ -360,7 +388,8 @@ mod tests {
     fn tells_images_from_other_inputs() {
         const FLOAT: i32 = tensor_proto::DataType::Float as i32;
         const BYTE: i32 = tensor_proto::DataType::Uint8 as i32;
-        let read = |input: Vec<ValueInfoProto>| image_input(&GraphProto { input, ..GraphProto::default() });
+        let image = |graph: &GraphProto| image_input(graph, &declared_input(graph)?);
+        let read = |input: Vec<ValueInfoProto>| image(&GraphProto { input, ..GraphProto::default() });
         let fixed = ImageInput { channels: 3, height: Some(224), width: Some(352) };
         assert_eq!(read(vec![input("x", &[1, 3, 224, 352], FLOAT)]), Ok(fixed));
         assert_eq!(fixed.fixed_size(), Some(Size { height: 224, width: 352 }));
@@ -381,7 +410,7 @@ mod tests {
         // Files of IR version 3 list their initialisers as inputs.
         let mask = TensorProto { name: "mask".into(), ..TensorProto::default() };
         let graph = GraphProto { input: two, initializer: vec![mask], ..GraphProto::default() };
-        assert!(image_input(&graph).is_ok());
+        assert!(image(&graph).is_ok());
     }
 
     #[test]

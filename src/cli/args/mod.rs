@@ -1,11 +1,15 @@
 //! What the commands take.
 
+mod heads;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use microraptor::board::{Board, Choice, Cores, CpuList, Machine, Request, Root, choose, recognise};
 use microraptor::engine::MAX_THREADS;
 use microraptor::vit::Size;
+
+pub use heads::*;
 
 /// DINOv3 features and light probe heads on small machines.
 ///
@@ -222,142 +226,6 @@ pub struct EmbedArgs {
     #[arg(long, value_name = "R", default_value = "224")]
     pub size: Size,
     /// Print a summary as JSON
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub threads: Threads,
-}
-
-/// How images are held out where the data has no split.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct SplitArgs {
-    /// Share of the images that is held out for validation where the data has no split
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
-    pub val_share: f64,
-    /// Seed of that split
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    pub seed: u64,
-}
-
-/// Labelled images.
-#[derive(Debug, Args)]
-pub struct DataArgs {
-    /// A CSV with columns image and label (and split), or a folder with one subfolder a class
-    #[arg(long, value_name = "CSV|DIR")]
-    pub data: PathBuf,
-    /// Make it binary: this class against the rest
-    #[arg(long, value_name = "CLASS")]
-    pub target: Option<String>,
-    #[command(flatten)]
-    pub split: SplitArgs,
-}
-
-/// Kinds of head that can be trained.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum HeadKind {
-    /// Logistic regression on CLS and the mean of the patch tokens
-    Linear,
-}
-
-/// How classes are weighted in training.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum ClassWeights {
-    /// Every image counts the same
-    None,
-    /// Every class counts the same
-    Balanced,
-}
-
-#[derive(Debug, Args)]
-pub struct TrainArgs {
-    /// Hugging Face folder, safetensors or ONNX file
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
-    #[command(flatten)]
-    pub data: DataArgs,
-    /// Kind of head
-    #[arg(long, value_enum, default_value = "linear")]
-    pub head: HeadKind,
-    /// Head file to write
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
-    /// Input size: 224, or 224x352 for height x width
-    #[arg(long, value_name = "R", default_value = "224")]
-    pub size: Size,
-    /// Inverse strength of the L2 penalty, as scikit-learn's C [default: the best on the validation split]
-    #[arg(long, value_name = "C")]
-    pub c: Option<f64>,
-    /// How classes are weighted
-    #[arg(long, value_enum, default_value = "none")]
-    pub class_weights: ClassWeights,
-    /// Print the validation metrics as JSON
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub threads: Threads,
-}
-
-#[derive(Debug, Args)]
-pub struct PredictArgs {
-    /// The backbone that the head was trained on
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
-    /// Head file, from `train`
-    #[arg(long, value_name = "FILE")]
-    pub head: PathBuf,
-    /// Images, or folders of images
-    #[arg(required = true, value_name = "IMAGES")]
-    pub images: Vec<PathBuf>,
-    /// Accepted for symmetry: the output is JSON lines in any case
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub threads: Threads,
-}
-
-/// Which part of the data to measure on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Part {
-    /// The training images: what the head has seen
-    Train,
-    /// The validation images
-    Val,
-    /// The test images
-    Test,
-    /// Every image, whatever its split
-    All,
-}
-
-impl Part {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Part::Train => "train",
-            Part::Val => "val",
-            Part::Test => "test",
-            Part::All => "all",
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub struct EvaluateArgs {
-    /// The backbone that the head was trained on
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
-    /// Head file, from `train`
-    #[arg(long, value_name = "FILE")]
-    pub head: PathBuf,
-    /// A CSV with columns image and label (and split), or a folder with one subfolder a class
-    #[arg(long, value_name = "CSV|DIR")]
-    pub data: PathBuf,
-    /// Which images [default: test if the data has such a split, else val (drawn as `train` drew it), else all]
-    #[arg(long, value_enum)]
-    pub split: Option<Part>,
-    /// Probability from which an image counts as positive [default: the head's own]
-    #[arg(long, value_name = "P")]
-    pub threshold: Option<f64>,
-    /// Print JSON
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

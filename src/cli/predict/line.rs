@@ -1,0 +1,142 @@
+//! What is said of one image: a line of JSON. Its schema is docs/output-schema.json.
+
+use std::path::Path;
+
+use microraptor::engine::About;
+use microraptor::heads::{Geometry, OodScore, Outcome};
+use microraptor::input::{Identifiers, LabelMap, ScanInfo, ScanKind};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::Loaded;
+
+/// Version of the schema.
+const SCHEMA: u32 = 1;
+
+/// One line.
+#[derive(Serialize)]
+pub struct Line {
+    schema: u32,
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sop_instance_uid: Option<Value>,
+    pub frames: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caution: Option<String>,
+    model: Value,
+    pub heads: Vec<HeadLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identifiers: Option<Value>,
+    pub ms: Milliseconds,
+}
+
+impl Line {
+    pub fn new(path: &Path, info: &ScanInfo, about: &About, with_identifiers: bool) -> Line {
+        let uids = info.dicom.as_ref().map(|dicom| match dicom.sop_instance_uids.as_slice() {
+            [uid] => json!(uid),
+            uids => json!(uids),
+        });
+        Line {
+            schema: SCHEMA,
+            file: path.display().to_string(),
+            sop_instance_uid: uids,
+            frames: 0,
+            caution: info.caution.clone(),
+            model: json!({"name": about.name, "sha256": about.sha256}),
+            heads: Vec::new(),
+            identifiers: info.identifiers.as_ref().filter(|_| with_identifiers).map(identified),
+            ms: Milliseconds::default(),
+        }
+    }
+}
+
+/// What the file says of the patient, as far as it does.
+fn identified(of: &Identifiers) -> Value {
+    let known = [
+        ("patient_name", &of.patient_name),
+        ("patient_id", &of.patient_id),
+        ("birth_date", &of.birth_date),
+        ("study_date", &of.study_date),
+        ("accession_number", &of.accession_number),
+    ];
+    let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
+    Value::Object(known.collect())
+}
+
+/// What one head says.
+#[derive(Serialize)]
+pub struct HeadLine {
+    head: String,
+    sha256: String,
+    kind: &'static str,
+    /// One class, or for a multi-label head the list of those that are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probabilities: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attention: Option<Vec<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    areas: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ood: Option<OodScore>,
+    /// What was written: `mask`, `overlay`, `nifti`, `dicom_seg`, `dicom_sr`.
+    #[serde(flatten)]
+    pub written: Map<String, Value>,
+}
+
+impl HeadLine {
+    pub fn new(loaded: &Loaded, outcome: &Outcome) -> HeadLine {
+        let model = &loaded.head.model;
+        let names = model.classes();
+        let mut line = HeadLine {
+            head: loaded.path.display().to_string(),
+            sha256: loaded.sha256.clone(),
+            kind: model.kind(),
+            class: None,
+            probabilities: None,
+            attention: None,
+            areas: None,
+            ood: None,
+            written: Map::new(),
+        };
+        if let Outcome::Classes { prediction, attention } = outcome {
+            let mut present = prediction.classes.iter().map(|&c| names[c].clone());
+            line.class = Some(if model.multi_label() { present.collect() } else { present.next().into() });
+            let probabilities = prediction.probabilities.iter().map(|&p| p.into());
+            line.probabilities = Some(names.iter().cloned().zip(probabilities).collect());
+            line.attention.clone_from(attention);
+        }
+        line
+    }
+
+    /// Adds the area, or the volume, of each class but the background.
+    pub fn measure(&mut self, loaded: &Loaded, mask: &LabelMap, geometry: &Geometry) {
+        let area = |(class, name): (usize, &String)| {
+            let pixels = mask.labels.iter().filter(|&&label| usize::from(label) == class).count();
+            let mut area = Map::from_iter([("pixels".to_owned(), json!(pixels))]);
+            if let Some(spacing) = geometry.spacing {
+                let plane = pixels as f64 * spacing.rows * spacing.columns;
+                match (geometry.kind, spacing.slices) {
+                    (ScanKind::Image, _) => drop(area.insert("mm2".into(), json!(plane))),
+                    (ScanKind::Volume, Some(slices)) => {
+                        area.insert("mm3".into(), json!(plane * slices));
+                    }
+                    _ => {}
+                }
+            }
+            (name.clone(), Value::Object(area))
+        };
+        self.areas = Some(loaded.head.model.classes().iter().enumerate().skip(1).map(area).collect());
+    }
+}
+
+/// How long each stage took.
+#[derive(Default, Serialize)]
+pub struct Milliseconds {
+    pub decode: f64,
+    pub resize: f64,
+    pub backbone: f64,
+    pub head: f64,
+    pub total: f64,
+}

@@ -1,0 +1,209 @@
+//! `microraptor predict`
+
+mod files;
+mod line;
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use microraptor::engine::Session;
+use microraptor::heads::{Collector, FeatureKind, Head, Outcome, Predictor, ScanFeatures, geometry};
+use microraptor::input::{ReadOptions, Scan, ScanInfo, expand};
+use microraptor::vit::{Preprocess, Size};
+use sha2::{Digest, Sha256};
+
+use super::args::PredictArgs;
+use super::backbone;
+use files::Files;
+use line::{HeadLine, Line, Milliseconds};
+
+/// Prints one JSON line an image, a clip or a volume.
+pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
+    let inputs = inputs(args)?;
+    let heads = args.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut files = Files::new(args, &heads)?;
+    let cores = args.threads.cores()?;
+    let engine = backbone::open_for(&heads[0].head, &heads[0].path, &args.model)?;
+    for loaded in &heads[1..] {
+        loaded
+            .head
+            .check_backbone(&engine.about().sha256)
+            .with_context(|| loaded.path.display().to_string())?;
+    }
+    let mut session = engine.session(cores)?;
+    let predictors: Vec<Predictor> =
+        heads.iter().map(|loaded| Predictor::new(&loaded.head.model, backbone::isa())).collect();
+    let groups = groups(&heads, args.allow_unsupported_modality);
+    if groups.len() > 1 && inputs.contains(&PathBuf::from("-")) {
+        bail!(
+            "standard input is read once, and these heads read it differently (size or window): run them one by one"
+        );
+    }
+    let mut out = io::stdout().lock();
+    for path in &inputs {
+        let start = Instant::now();
+        let mut line: Option<Line> = None;
+        let mut said: Vec<Option<HeadLine>> = heads.iter().map(|_| None).collect();
+        let mut times = Times::default();
+        for group in &groups {
+            let (info, features) = group.run(&mut session, &heads, path, args, &mut times)?;
+            let line =
+                line.get_or_insert_with(|| Line::new(path, &info, engine.about(), args.with_identifiers));
+            for (&i, features) in group.heads.iter().zip(&features) {
+                let started = Instant::now();
+                let outcome = predictors[i].predict(features).with_context(|| at(path, &heads[i]))?;
+                let mut head = HeadLine::new(&heads[i], &outcome);
+                if let Some(ood) = &heads[i].head.ood {
+                    head.ood = Some(ood.score(&features.mean_row()).with_context(|| at(path, &heads[i]))?);
+                }
+                times.head += started.elapsed();
+                line.frames = features.rows.nrows();
+                if let Outcome::Mask(mask) = &outcome {
+                    head.measure(&heads[i], mask, &features.geometry);
+                }
+                files.write(path, &info, &group.read, &heads[i], &outcome, engine.about(), &mut head)?;
+                said[i] = Some(head);
+            }
+        }
+        let mut line = line.expect("at least one head");
+        line.heads = said.into_iter().flatten().collect();
+        line.ms = times.milliseconds(start.elapsed());
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+    }
+    Ok(())
+}
+
+/// Where an error of a head on an image came from.
+fn at(path: &Path, loaded: &Loaded) -> String {
+    format!("{} with {}", path.display(), loaded.path.display())
+}
+
+/// The files, clips, volumes and streams that the arguments mean.
+fn inputs(args: &PredictArgs) -> anyhow::Result<Vec<PathBuf>> {
+    let (streams, paths): (Vec<PathBuf>, Vec<PathBuf>) =
+        args.images.iter().cloned().partition(|path| path == Path::new("-"));
+    if streams.len() > 1 {
+        bail!("standard input ('-') is given twice: give it once");
+    }
+    let mut all = if args.bags { paths } else { expand(&paths)? };
+    all.extend(streams);
+    Ok(all)
+}
+
+/// A head and the file that it came from.
+pub struct Loaded {
+    path: PathBuf,
+    sha256: String,
+    head: Head,
+}
+
+impl Loaded {
+    fn open(path: &Path) -> anyhow::Result<Loaded> {
+        let head = Head::load(path)?;
+        let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Loaded { path: path.to_owned(), sha256, head })
+    }
+}
+
+/// Heads that read the same pixels: the backbone runs once for all of them.
+struct Group {
+    size: Size,
+    preprocess: Preprocess,
+    read: ReadOptions,
+    /// Blocks that some of them read, ascending.
+    layers: Vec<usize>,
+    /// Their numbers.
+    heads: Vec<usize>,
+}
+
+fn groups(heads: &[Loaded], allow_unsupported_modality: bool) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (i, Loaded { head, .. }) in heads.iter().enumerate() {
+        let read = ReadOptions { allow_unsupported_modality, ..head.read.clone() };
+        let same = |g: &&mut Group| g.size == head.size && g.preprocess == head.preprocess && g.read == read;
+        let group = match groups.iter_mut().find(same) {
+            Some(group) => group,
+            None => {
+                let (size, preprocess) = (head.size, head.preprocess);
+                groups.push(Group { size, preprocess, read, layers: Vec::new(), heads: Vec::new() });
+                groups.last_mut().expect("pushed above")
+            }
+        };
+        let layers: BTreeSet<usize> = group.layers.iter().chain(head.model.layers()).copied().collect();
+        group.layers = layers.into_iter().collect();
+        group.heads.push(i);
+    }
+    groups
+}
+
+impl Group {
+    /// Features of the frames of `path`, for each of its heads.
+    fn run(
+        &self,
+        session: &mut Session,
+        heads: &[Loaded],
+        path: &Path,
+        args: &PredictArgs,
+        times: &mut Times,
+    ) -> anyhow::Result<(ScanInfo, Vec<ScanFeatures>)> {
+        session.keep_layers(&self.layers)?;
+        let mut started = Instant::now();
+        let mut scan = match path.to_str() {
+            Some("-") => Scan::from_reader("standard input", io::stdin(), args.stdin)?,
+            _ => Scan::open(path, &self.read)?,
+        };
+        let mut collectors: Vec<Collector> = self.heads.iter().map(|&i| self.collector(&heads[i])).collect();
+        let mut seen = None;
+        while let Some(frame) = scan.next() {
+            let frame = frame?;
+            let decoded = Instant::now();
+            let pixels = frame.tensor(self.size, &self.preprocess);
+            let resized = Instant::now();
+            let features = session.run(&pixels, self.size).with_context(|| path.display().to_string())?;
+            let embedded = Instant::now();
+            collectors.iter_mut().for_each(|collector| collector.add(features));
+            seen.get_or_insert_with(|| geometry(&scan, &frame));
+            times.decode += decoded - started;
+            times.resize += resized - decoded;
+            times.backbone += embedded - resized;
+            started = Instant::now();
+        }
+        let Some(geometry) = seen else { bail!("{}: holds no frames", path.display()) };
+        let features = collectors.into_iter().map(|collector| collector.finish(geometry)).collect();
+        Ok((scan.info().clone(), features))
+    }
+
+    /// Takes what a head reads of the layers that the session keeps.
+    fn collector(&self, loaded: &Loaded) -> Collector {
+        let model = &loaded.head.model;
+        let dense = model.features() == FeatureKind::Patch;
+        let place = |layer: &usize| self.layers.binary_search(layer).expect("gathered from the heads");
+        Collector::new(dense.then(|| model.layers().iter().map(place).collect()))
+    }
+}
+
+/// How long each stage took, over all frames.
+#[derive(Default)]
+struct Times {
+    decode: Duration,
+    resize: Duration,
+    backbone: Duration,
+    head: Duration,
+}
+
+impl Times {
+    fn milliseconds(&self, total: Duration) -> Milliseconds {
+        let ms = |d: Duration| (d.as_secs_f64() * 1e6).round() / 1e3;
+        Milliseconds {
+            decode: ms(self.decode),
+            resize: ms(self.resize),
+            backbone: ms(self.backbone),
+            head: ms(self.head),
+            total: ms(total),
+        }
+    }
+}

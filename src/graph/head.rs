@@ -1,0 +1,65 @@
+//! An ONNX model as a head: from features to class scores, or a map of them, through tract.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tract_core::internal::*;
+
+use crate::checkpoint::onnx::{OnnxError, Source};
+
+/// An ONNX model with one input of 32-bit floats, of any shape.
+#[derive(Clone, Debug)]
+pub struct OnnxFunction {
+    source: Arc<Source>,
+    /// The plan of the last shape.
+    plan: Arc<Mutex<Option<(Vec<usize>, Arc<TypedSimplePlan>)>>>,
+}
+
+impl OnnxFunction {
+    /// Reads the model at `path`.
+    ///
+    /// # Errors
+    /// [`OnnxError`] when the file cannot be read or is damaged, uses operators that tract lacks, or takes anything but one
+    /// tensor of 32-bit floats.
+    pub fn load(path: &Path) -> Result<OnnxFunction, OnnxError> {
+        let source = Source::read(path)?;
+        source.dims()?;
+        Ok(OnnxFunction { source: Arc::new(source), plan: Arc::default() })
+    }
+
+    /// SHA-256 of the file and of the files with weights that it names, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.source.sha256
+    }
+
+    /// The declared shape of its input, `None` where a side is free.
+    pub fn input(&self) -> &[Option<usize>] {
+        self.source.dims().expect("checked when it was loaded")
+    }
+
+    /// Runs the model on `values` of `shape`: the shape and the values of its first output.
+    ///
+    /// # Errors
+    /// [`OnnxError::Tract`] when tract does not accept the shape, or the output is not of 32-bit floats.
+    pub fn run(&self, shape: &[usize], values: &[f32]) -> Result<(Vec<usize>, Vec<f32>), OnnxError> {
+        let mut slot = self.plan.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let plan = match &*slot {
+            Some((planned, plan)) if planned == shape => plan.clone(),
+            _ => {
+                let model = self.source.typed_for(shape)?;
+                let options = RunOptions::default();
+                let plan = self
+                    .source
+                    .guarded(|| TypedSimplePlan::new_with_options(model.into_optimized()?, &options))?;
+                *slot = Some((shape.to_vec(), plan.clone()));
+                plan
+            }
+        };
+        drop(slot);
+        self.source.guarded(|| {
+            let outputs = plan.run(tvec![Tensor::from_shape(shape, values)?.into()])?;
+            let output = outputs[0].to_plain_array_view::<f32>()?;
+            Ok((output.shape().to_vec(), output.iter().copied().collect()))
+        })
+    }
+}

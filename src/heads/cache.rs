@@ -1,0 +1,181 @@
+//! Features on disk, so that a second training on the same images is quick.
+//!
+//! An entry is a safetensors file whose name is the SHA-256 of all that the features depend on: the weights, the input
+//! size, the preprocessing, how files are read, which blocks, and the content of the image. An entry that cannot be read is
+//! computed again; a cache that cannot be written is done without.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use half::f16;
+use ndarray::Array2;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use sha2::{Digest, Sha256};
+
+use super::features::{Geometry, Request, ScanFeatures};
+use super::segment::{Grid, Tokens};
+use crate::output::write_atomically;
+
+/// Of the entries' format and of what the program computes: entries of another version are not found.
+const VERSION: &str = "1";
+
+/// Key of an entry's metadata.
+const METADATA: &str = "microraptor.features";
+
+/// A folder of features.
+#[derive(Clone, Debug)]
+pub struct FeatureCache {
+    folder: PathBuf,
+}
+
+impl FeatureCache {
+    /// A cache in `folder`, which is made when the first entry is written.
+    pub fn new(folder: PathBuf) -> FeatureCache {
+        FeatureCache { folder }
+    }
+
+    /// The user's: `microraptor/features` in `$XDG_CACHE_HOME` or `~/.cache`; none where neither is known.
+    pub fn of_user() -> Option<FeatureCache> {
+        let absolute =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+        Some(FeatureCache::new(base.join("microraptor").join("features")))
+    }
+
+    /// The name of an entry: of the model and the image, both SHA-256, and how features are made.
+    pub(super) fn key(&self, model: &str, content: &str, request: &Request<'_>) -> String {
+        let mut hash = Sha256::new();
+        let Request { size, preprocess, read, tokens } = request;
+        let text = format!("{VERSION}\n{model}\n{content}\n{size:?}\n{preprocess:?}\n{read:?}\n{tokens:?}");
+        hash.update(text);
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.folder.join(&key[..2]).join(format!("{key}.safetensors"))
+    }
+
+    /// An entry that is whole.
+    pub(super) fn get(&self, key: &str) -> Option<ScanFeatures> {
+        let bytes = std::fs::read(self.path(key)).ok()?;
+        let found = parse(&bytes);
+        if found.is_none() {
+            log::warn!("{}: is damaged and is made anew", self.path(key).display());
+        }
+        found
+    }
+
+    /// Writes an entry.
+    pub(super) fn put(&self, key: &str, features: &ScanFeatures) {
+        let path = self.path(key);
+        let folder = path.parent().expect("joined above");
+        let bytes = match serialise(features) {
+            Ok(bytes) => bytes,
+            Err(error) => return log::warn!("features are not cached: {error}"),
+        };
+        let written = std::fs::create_dir_all(folder)
+            .map_err(|e| format!("{}: {e}", folder.display()))
+            .and_then(|()| write_atomically(&path, |file| file.write_all(&bytes)).map_err(|e| e.to_string()));
+        if let Err(error) = written {
+            log::warn!("features are not cached: {error}");
+        }
+    }
+}
+
+fn serialise(features: &ScanFeatures) -> Result<Vec<u8>, String> {
+    let rows: Vec<u8> = features.rows.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let shape = features.rows.shape().to_vec();
+    let text = |e: safetensors::SafeTensorError| e.to_string();
+    let mut views = vec![("rows", TensorView::new(Dtype::F32, shape, &rows).map_err(text)?)];
+    let values: Vec<u8>;
+    if let Some(Tokens { grid: Grid { depth, height, width }, channels, values: tokens }) = &features.tokens {
+        values = tokens.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let shape = vec![*depth, *height, *width, *channels];
+        views.push(("tokens", TensorView::new(Dtype::F16, shape, &values).map_err(text)?));
+    }
+    let geometry = serde_json::to_string(&features.geometry).map_err(|e| e.to_string())?;
+    safetensors::serialize(views, Some(HashMap::from([(METADATA.to_owned(), geometry)]))).map_err(text)
+}
+
+fn parse(bytes: &[u8]) -> Option<ScanFeatures> {
+    let tensors = SafeTensors::deserialize(bytes).ok()?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
+    let geometry: Geometry = serde_json::from_str(metadata.metadata().as_ref()?.get(METADATA)?).ok()?;
+    let rows = tensors.tensor("rows").ok()?;
+    let &[frames, width] = rows.shape() else { return None };
+    if rows.dtype() != Dtype::F32 || frames == 0 {
+        return None;
+    }
+    let values = rows.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes")));
+    let rows = Array2::from_shape_vec((frames, width), values.collect()).ok()?;
+    let tokens = match tensors.tensor("tokens") {
+        Ok(tensor) => {
+            let &[depth, height, width, channels] = tensor.shape() else { return None };
+            let values = tensor.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+            let whole = tensor.dtype() == Dtype::F16 && depth == frames;
+            whole.then_some(Some(Tokens { grid: Grid { depth, height, width }, channels, values }))?
+        }
+        Err(_) => None,
+    };
+    Some(ScanFeatures { rows, tokens, geometry })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::{ReadOptions, ScanKind};
+    use crate::vit::{Preprocess, Size};
+
+    fn features(tokens: bool) -> ScanFeatures {
+        let grid = Grid { depth: 2, height: 1, width: 3 };
+        let values = (0..24).map(|i| f16::from_f32(i as f32 / 3.0)).collect();
+        ScanFeatures {
+            rows: Array2::from_shape_fn((2, 5), |(i, j)| (i * 5 + j) as f32 / 7.0),
+            tokens: tokens.then_some(Tokens { grid, channels: 4, values }),
+            geometry: Geometry { kind: ScanKind::Clip, size: (30, 40), crop: None, spacing: None },
+        }
+    }
+
+    #[test]
+    fn gives_back_what_was_put_unless_it_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::new(folder.path().join("not/yet"));
+        for (key, tokens) in [("abc", true), ("abd", false)] {
+            assert!(cache.get(key).is_none());
+            cache.put(key, &features(tokens));
+            assert!(cache.get(key) == Some(features(tokens)));
+        }
+        let bytes = std::fs::read(cache.path("abc")).unwrap();
+        for length in 0..bytes.len() {
+            assert!(parse(&bytes[..length]).is_none(), "{length}");
+        }
+        // A folder that cannot be made is done without.
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let cache = FeatureCache::new(folder.path().join("file"));
+        cache.put("abc", &features(true));
+        assert!(cache.get("abc").is_none());
+    }
+
+    #[test]
+    fn the_key_depends_on_everything() {
+        let cache = FeatureCache::new(PathBuf::new());
+        let read = ReadOptions::default();
+        let base =
+            Request { size: Size::square(224), preprocess: &Preprocess::IMAGENET, read: &read, tokens: None };
+        let cropped = ReadOptions { crop_us: true, ..ReadOptions::default() };
+        let plain = Preprocess { mean: [0.5; 3], ..Preprocess::IMAGENET };
+        let keys = [
+            cache.key("m", "c", &base),
+            cache.key("n", "c", &base),
+            cache.key("m", "d", &base),
+            cache.key("m", "c", &Request { size: Size::square(448), ..base }),
+            cache.key("m", "c", &Request { preprocess: &plain, ..base }),
+            cache.key("m", "c", &Request { read: &cropped, ..base }),
+            cache.key("m", "c", &Request { tokens: Some(&[]), ..base }),
+            cache.key("m", "c", &Request { tokens: Some(&[1, 2]), ..base }),
+        ];
+        assert_eq!(std::collections::BTreeSet::from(keys).len(), 8);
+    }
+}

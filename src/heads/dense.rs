@@ -1,0 +1,204 @@
+//! What is measured of a dense head over a set of images: each case's overlap and surfaces, then all cases together.
+
+use serde::{Deserialize, Serialize};
+
+use super::features::Geometry;
+use super::metrics::mean;
+use super::{Bootstrap, Estimate, HeadError, Overlap, SurfaceDistances, overlaps, surface_distances};
+use crate::input::LabelMap;
+
+/// One image or volume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// Of each class, the background first.
+    pub overlaps: Vec<Overlap>,
+    /// Of each class but the background; none where truth or prediction lacks the class.
+    pub surfaces: Vec<Option<SurfaceDistances>>,
+    /// Whether distances are millimetres; else pixels.
+    pub millimetres: bool,
+}
+
+/// What a dense head is worth. A number is none where no case defines it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DenseReport {
+    /// Number of images or volumes.
+    pub images: usize,
+    /// Mean over the classes (not the background) of the mean Dice of the cases that have the class.
+    pub dice: Option<Estimate>,
+    /// The same of intersection over union.
+    pub iou: Option<Estimate>,
+    /// Unit of distances: `mm`, or `px` where a case does not tell its spacing.
+    pub unit: String,
+    /// Each class but the background.
+    pub classes: Vec<DenseClass>,
+    /// How the intervals were made: resamples of cases.
+    pub bootstrap: Bootstrap,
+}
+
+/// One class of a dense head. The numbers of a case count where the truth has the class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DenseClass {
+    /// Its name.
+    pub class: String,
+    /// Cases that have it.
+    pub images: usize,
+    /// Mean Dice of these cases; one that is missed altogether counts as 0.
+    pub dice: Option<Estimate>,
+    /// Mean intersection over union of these cases.
+    pub iou: Option<Estimate>,
+    /// Mean 95th percentile of the Hausdorff distance, of the cases in which the class is found at all.
+    pub hd95: Option<Estimate>,
+    /// Mean of the average symmetric surface distance, of the same cases.
+    pub asd: Option<Estimate>,
+    /// Dice of all pixels of all cases together, also those that lack the class.
+    pub pooled_dice: Option<Estimate>,
+    /// Cases that have the class, of which not a pixel was found.
+    pub missed: usize,
+    /// Cases that lack the class, in which a pixel was found.
+    pub false_alarms: usize,
+}
+
+/// Numbers of each class in a vector of statistics.
+const PER_CLASS: usize = 5;
+
+impl Case {
+    /// Compares `found` with `truth`, both of `classes` classes.
+    ///
+    /// # Errors
+    /// [`HeadError`] when their sizes differ, or a label is not below `classes`.
+    pub fn new(
+        truth: &LabelMap,
+        found: &LabelMap,
+        classes: usize,
+        geometry: &Geometry,
+    ) -> Result<Case, HeadError> {
+        let overlaps = overlaps(truth, found, classes)?;
+        // A clip's frames follow each other in time: distances are within a frame, and a volume without a slice distance
+        // has none.
+        let in_slices = truth.depth > 1;
+        let known = geometry.spacing.and_then(|s| match (in_slices, s.slices) {
+            (true, Some(slices)) => Some([slices, s.rows, s.columns]),
+            (true, None) => None,
+            (false, _) => Some([1.0, s.rows, s.columns]),
+        });
+        let spacing = known.unwrap_or([1.0; 3]);
+        let surfaces =
+            (1..classes).map(|class| surface_distances(truth, found, class as u8, spacing)).collect();
+        Ok(Case { overlaps, surfaces, millimetres: known.is_some() })
+    }
+}
+
+impl DenseReport {
+    /// Measures the `cases` of a head with the classes `classes`, the background first.
+    pub fn new(classes: &[String], cases: &[Case], bootstrap: &Bootstrap) -> DenseReport {
+        let estimates =
+            bootstrap.estimates(&vec![0; cases.len()], |weights| statistics(classes, cases, weights));
+        let per_class = estimates[2..].chunks_exact(PER_CLASS);
+        let counts = |class: usize, test: fn(&Overlap) -> bool| {
+            cases.iter().filter(|case| test(&case.overlaps[class])).count()
+        };
+        let millimetres = !cases.is_empty() && cases.iter().all(|case| case.millimetres);
+        DenseReport {
+            images: cases.len(),
+            dice: estimates[0],
+            iou: estimates[1],
+            unit: if millimetres { "mm" } else { "px" }.into(),
+            classes: (1..classes.len())
+                .zip(per_class)
+                .map(|(class, numbers)| DenseClass {
+                    class: classes[class].clone(),
+                    images: counts(class, |o| o.truth > 0),
+                    dice: numbers[0],
+                    iou: numbers[1],
+                    hd95: numbers[2],
+                    asd: numbers[3],
+                    pooled_dice: numbers[4],
+                    missed: counts(class, |o| o.truth > 0 && o.predicted == 0),
+                    false_alarms: counts(class, |o| o.truth == 0 && o.predicted > 0),
+                })
+                .collect(),
+            bootstrap: *bootstrap,
+        }
+    }
+}
+
+/// Mean Dice and IoU, then Dice, IoU, HD95, ASD and pooled Dice of each class.
+fn statistics(classes: &[String], cases: &[Case], weights: &[u32]) -> Vec<Option<f64>> {
+    let weighted = |value: &dyn Fn(&Case) -> Option<f64>| {
+        let (mut sum, mut n) = (0.0, 0u64);
+        for (case, &weight) in cases.iter().zip(weights).filter(|(_, weight)| **weight > 0) {
+            if let Some(value) = value(case) {
+                sum += f64::from(weight) * value;
+                n += u64::from(weight);
+            }
+        }
+        (n > 0).then(|| sum / n as f64)
+    };
+    let mut per_class = Vec::with_capacity((classes.len() - 1) * PER_CLASS);
+    for class in 1..classes.len() {
+        let there = |case: &Case| (case.overlaps[class].truth > 0).then_some(case.overlaps[class]);
+        let surface = |case: &Case| case.surfaces[class - 1];
+        let mut pooled = Overlap::default();
+        for (case, &weight) in cases.iter().zip(weights) {
+            let Overlap { intersection, truth, predicted } = case.overlaps[class];
+            let times = |n: u64| n * u64::from(weight);
+            pooled += Overlap {
+                intersection: times(intersection),
+                truth: times(truth),
+                predicted: times(predicted),
+            };
+        }
+        per_class.extend([
+            weighted(&|case| there(case)?.dice()),
+            weighted(&|case| there(case)?.iou()),
+            weighted(&|case| Some(surface(case)?.hd95)),
+            weighted(&|case| Some(surface(case)?.assd)),
+            pooled.dice(),
+        ]);
+    }
+    let over_classes = |number: usize| {
+        mean(per_class.chunks_exact(PER_CLASS).filter_map(|numbers: &[Option<f64>]| numbers[number]))
+    };
+    let mut all = vec![over_classes(0), over_classes(1)];
+    all.extend(per_class);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::{ScanKind, Spacing};
+
+    fn map(labels: [u8; 6]) -> LabelMap {
+        LabelMap::new(1, 2, 3, labels.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn cases_that_lack_a_class_count_as_false_alarms_only() {
+        let geometry = |spacing| Geometry { kind: ScanKind::Image, size: (2, 3), crop: None, spacing };
+        let half = Some(Spacing { slices: None, rows: 0.5, columns: 0.5 });
+        let cases: Vec<Case> = [
+            ([1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]),
+            ([1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]),
+            ([0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]),
+            ([0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]),
+        ]
+        .into_iter()
+        .map(|(truth, found)| Case::new(&map(truth), &map(found), 2, &geometry(half)).unwrap())
+        .collect();
+        let names = ["background".to_owned(), "lesion".to_owned()];
+        let report = DenseReport::new(&names, &cases, &Bootstrap { resamples: 50, seed: 0 });
+        let class = &report.classes[0];
+        assert_eq!((class.images, class.missed, class.false_alarms), (2, 1, 1));
+        // 2/3 and 0; pooled 2 * 1 / (4 + 2).
+        assert_eq!(class.dice.unwrap().value, 1.0 / 3.0);
+        assert_eq!(class.pooled_dice.unwrap().value, 1.0 / 3.0);
+        assert_eq!(class.iou.unwrap().value, 0.25);
+        assert_eq!(report.dice.unwrap().value, 1.0 / 3.0);
+        // Half a millimetre to the pixel that was not found, which is half of the truth's surface: its 95th percentile.
+        assert_eq!(report.unit, "mm");
+        assert!((class.hd95.unwrap().value - 0.475).abs() < 1e-12);
+        let plain = Case::new(&map([0; 6]), &map([0; 6]), 2, &geometry(None)).unwrap();
+        assert_eq!(DenseReport::new(&names, &[plain], &Bootstrap::default()).unit, "px");
+    }
+}

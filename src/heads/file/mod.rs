@@ -1,0 +1,234 @@
+//! The file of a head: one small safetensors file that knows what it was trained on.
+//!
+//! Which tensors it holds depends on its kind (`parts.rs`). The metadata hold one entry, `microraptor.head`, a JSON object:
+//! safetensors keeps its metadata in a hash map, whose order changes from run to run, and a head's bytes must not.
+
+mod parts;
+mod summary;
+mod tensors;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+
+pub use summary::{Backbone, DrawnSplit, TrainingSummary, ValidationSummary};
+
+use super::{FeatureKind, HeadError, HeadModel, OutOfDistribution};
+use crate::input::ReadOptions;
+use crate::output::write_atomically;
+use crate::vit::{Preprocess, Size};
+use parts::Options;
+use tensors::{Incoming, Outgoing};
+
+/// Key of the metadata entry.
+const METADATA: &str = "microraptor.head";
+
+/// Version of the format; a file of another version is refused.
+const VERSION: u32 = 2;
+
+/// A head's file larger than this is not read: 100,000 neighbours of 768 features in half precision are 147 MiB.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// A head with all that is needed to use it on an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// What was learned: from features to probabilities, or a mask.
+    pub model: HeadModel,
+    /// The training features, to tell images unlike them.
+    pub ood: Option<OutOfDistribution>,
+    /// How pixels become the backbone's input.
+    pub preprocess: Preprocess,
+    /// How files become pixels.
+    pub read: ReadOptions,
+    /// Input size that the features were made at.
+    pub size: Size,
+    /// The backbone that makes the features.
+    pub backbone: Backbone,
+    /// How the head was trained.
+    pub training: TrainingSummary,
+    /// Name and version of the program that wrote the file.
+    pub tool: String,
+}
+
+/// Only the version: read first, so that a file of a later version is refused for that reason.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// The metadata entry.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    kind: String,
+    classes: Vec<String>,
+    multi_label: bool,
+    #[serde(default)]
+    options: Options,
+    preprocess: Preprocess,
+    read: ReadOptions,
+    size: String,
+    backbone: Backbone,
+    features: FeatureKind,
+    training: TrainingSummary,
+    tool: String,
+}
+
+impl Head {
+    /// Name and version of this program, for [`Head::tool`].
+    pub const TOOL: &str = concat!("microraptor ", env!("CARGO_PKG_VERSION"));
+
+    /// Refuses a backbone other than the one that the head was trained on. A head that does not say (an ONNX file) is
+    /// accepted with a warning.
+    ///
+    /// # Errors
+    /// [`HeadError::Backbone`] names both.
+    pub fn check_backbone(&self, sha256: &str) -> Result<(), HeadError> {
+        if self.backbone.sha256.is_empty() {
+            log::warn!(
+                "the head does not say which backbone it was trained on: nothing proves that it is this one"
+            );
+            return Ok(());
+        }
+        if self.backbone.sha256.eq_ignore_ascii_case(sha256) {
+            return Ok(());
+        }
+        Err(HeadError::Backbone {
+            trained: self.backbone.name.clone(),
+            trained_sha256: self.backbone.sha256.clone(),
+            found_sha256: sha256.to_owned(),
+        })
+    }
+
+    /// Writes the head, whole or not at all. The same head gives the same bytes.
+    ///
+    /// # Errors
+    /// [`HeadError::Write`]; [`HeadError::Format`] when the head could not be read back, such as a backbone without a
+    /// SHA-256.
+    pub fn save(&self, path: &Path) -> Result<(), HeadError> {
+        let format = |reason: String| HeadError::Format { path: path.to_owned(), reason };
+        let bytes = self.to_bytes().map_err(format)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(format(too_large(bytes.len() as u64)));
+        }
+        Head::from_bytes(&bytes).map_err(format)?;
+        Ok(write_atomically(path, |file| file.write_all(&bytes))?)
+    }
+
+    /// Reads a head and checks all of it: a file that [`Head::save`] wrote, or (feature `onnx`, by its ending) an ONNX model
+    /// with its description beside it.
+    ///
+    /// # Errors
+    /// [`HeadError::Read`] when the file cannot be read, [`HeadError::Format`] when it is not a whole and sound head of
+    /// this version.
+    pub fn load(path: &Path) -> Result<Head, HeadError> {
+        if crate::engine::is_onnx(path) {
+            return Head::load_onnx(path);
+        }
+        let read = |source| HeadError::Read { path: path.to_owned(), source };
+        let format = |reason: String| HeadError::Format { path: path.to_owned(), reason };
+        let file = File::open(path).map_err(read)?;
+        let length = file.metadata().map_err(read)?.len();
+        if length > MAX_BYTES {
+            return Err(format(too_large(length)));
+        }
+        let mut bytes = Vec::with_capacity(length as usize);
+        // The limit also holds where the length is a lie, as it is of a pipe.
+        file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(read)?;
+        Head::from_bytes(&bytes).map_err(format)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn load_onnx(path: &Path) -> Result<Head, HeadError> {
+        super::OnnxHead::load(path)
+    }
+
+    #[cfg(not(feature = "onnx"))]
+    fn load_onnx(path: &Path) -> Result<Head, HeadError> {
+        let reason = "this build cannot read ONNX (it was built without the feature onnx)".into();
+        Err(HeadError::Format { path: path.to_owned(), reason })
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let mut tensors = Outgoing::default();
+        let options = parts::write(&self.model, &mut tensors);
+        if let Some(ood) = &self.ood {
+            parts::write_ood(ood, &mut tensors);
+        }
+        let header = Header {
+            version: VERSION,
+            kind: self.model.kind().into(),
+            classes: self.model.classes().to_vec(),
+            multi_label: self.model.multi_label(),
+            options,
+            preprocess: self.preprocess,
+            read: self.read.clone(),
+            size: self.size.to_string(),
+            backbone: self.backbone.clone(),
+            features: self.model.features(),
+            training: self.training.clone(),
+            tool: self.tool.clone(),
+        };
+        let json = serde_json::to_string(&header).map_err(|e| e.to_string())?;
+        safetensors::serialize(tensors.views()?, Some(HashMap::from([(METADATA.to_owned(), json)])))
+            .map_err(|e| e.to_string())
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Head, String> {
+        let broken =
+            |e| format!("{e}; the file is cut short or is not a safetensors file, copy or train it again");
+        let tensors = Incoming(SafeTensors::deserialize(bytes).map_err(broken)?);
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+        let header = read_header(metadata.metadata().as_ref().and_then(|m| m.get(METADATA)))?;
+        let size: Size = header.size.parse().map_err(|e| format!("its input size: {e}"))?;
+        let sha256 = &header.backbone.sha256;
+        if sha256.len() != 64 || !sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(format!(
+                "the SHA-256 of its backbone is '{sha256}', not 64 lower-case hexadecimal digits"
+            ));
+        }
+        if !header.preprocess.mean.iter().all(|m| m.is_finite())
+            || !header.preprocess.std.iter().all(|&s| s.is_finite() && s > 0.0)
+        {
+            return Err("its preprocessing has a mean or a deviation that cannot be used".into());
+        }
+        let names = (header.classes, header.multi_label);
+        Ok(Head {
+            model: parts::read(&header.kind, names, header.options, &tensors)?,
+            ood: parts::read_ood(&tensors)?,
+            preprocess: header.preprocess,
+            read: header.read,
+            size,
+            backbone: header.backbone,
+            training: header.training,
+            tool: header.tool,
+        })
+    }
+}
+
+fn read_header(json: Option<&String>) -> Result<Header, String> {
+    let json = json.ok_or_else(|| {
+        format!("its metadata have no '{METADATA}'; give a file that `microraptor train` wrote")
+    })?;
+    let metadata = |e: serde_json::Error| format!("its metadata '{METADATA}' cannot be read: {e}");
+    let Versioned { version } = serde_json::from_str(json).map_err(metadata)?;
+    if version != VERSION {
+        return Err(format!(
+            "it is of format version {version}, this program reads version {VERSION}; train the head again or use the program that wrote it"
+        ));
+    }
+    serde_json::from_str(json).map_err(metadata)
+}
+
+fn too_large(bytes: u64) -> String {
+    format!(
+        "it has {bytes} bytes, and a head has at most {MAX_BYTES}; is this a backbone's checkpoint instead of a head?"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! What each kind of head keeps: its tensors, and a few options beside them.
+
+use serde::{Deserialize, Serialize};
+
+use super::tensors::{Incoming, Outgoing};
+use crate::heads::{
+    AbmilHead, Bank, HeadError, HeadModel, KnnHead, LinearHead, OutOfDistribution, SegmentHead,
+};
+
+/// Options of some kinds of head.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Options {
+    /// Neighbours that vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    k: Option<usize>,
+    /// Blocks that a dense head reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<usize>,
+    /// Whether a dense head has a decoder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    decoder: bool,
+}
+
+/// Adds the tensors of `model` to `out`.
+pub(super) fn write(model: &HeadModel, out: &mut Outgoing) -> Options {
+    let classes = model.classes().len();
+    if let Some(threshold) = model.threshold() {
+        out.add("threshold", &[1], &[threshold]);
+    }
+    let mut options = Options::default();
+    match model {
+        HeadModel::Linear(head) | HeadModel::Volume(head) => {
+            let dim = head.dim();
+            out.add("weight", &[classes, dim], head.weight());
+            out.add("bias", &[classes], head.bias());
+            out.add("mean", &[dim], head.mean());
+            out.add("std", &[dim], head.std());
+        }
+        HeadModel::Knn(head) => {
+            options.k = Some(head.k);
+            let images = head.images();
+            let labels: Vec<u8> = head.labels.iter().map(|&has| u8::from(has)).collect();
+            out.add("temperature", &[1], &[head.temperature]);
+            out.add("labels", &[images, classes], &labels);
+            match &head.bank {
+                Bank::F16(rows) => out.add("bank", &[images, head.dim], rows),
+                Bank::Int8 { codes, scales } => {
+                    out.add("bank", &[images, head.dim], codes);
+                    out.add("scales", &[images], scales);
+                }
+            }
+        }
+        HeadModel::Abmil(head) => {
+            out.add("mean", &[head.mean.len()], &head.mean);
+            out.add("std", &[head.std.len()], &head.std);
+            for (name, network) in
+                [("attention.gates", &head.gates), ("attention.score", &head.score), ("output", &head.output)]
+            {
+                out.add(name, &[network.parameters.len()], &network.parameters);
+            }
+        }
+        HeadModel::Segment(head) => {
+            options.layers.clone_from(&head.layers);
+            options.decoder = head.decoder();
+            out.add("mean", &[head.mean.len()], &head.mean);
+            out.add("std", &[head.std.len()], &head.std);
+            out.add("network", &[head.network.parameters.len()], &head.network.parameters);
+        }
+        // It is a file of its own; `Head::save` refuses it.
+        #[cfg(feature = "onnx")]
+        HeadModel::Onnx(_) => {}
+    }
+    options
+}
+
+/// The model of a file's header and tensors.
+pub(super) fn read(
+    kind: &str,
+    (classes, multi_label): (Vec<String>, bool),
+    options: Options,
+    tensors: &Incoming<'_>,
+) -> Result<HeadModel, String> {
+    let text = |e: HeadError| e.to_string();
+    let threshold = || Ok::<f64, String>(tensors.read("threshold", &[1])?[0]);
+    let n = classes.len();
+    match kind {
+        "linear" | "volume" => {
+            let dim = tensors.length("mean")?;
+            let parts = [
+                tensors.read("mean", &[dim])?,
+                tensors.read("std", &[dim])?,
+                tensors.read("weight", &[n, dim])?,
+                tensors.read("bias", &[n])?,
+            ];
+            let head = LinearHead::new(classes, multi_label, threshold()?, parts).map_err(text)?;
+            Ok(if kind == "linear" { HeadModel::Linear(head) } else { HeadModel::Volume(head) })
+        }
+        "knn" => {
+            let temperature = tensors.read::<f64>("temperature", &[1])?[0];
+            let k = options.k.ok_or("its metadata have no k; train the head again")?;
+            let (images, dim) = tensors.shape2("bank")?;
+            let labels = tensors.read::<u8>("labels", &[images, n])?.iter().map(|&v| v != 0).collect();
+            let bank = if tensors.has("scales") {
+                let codes: Vec<i8> = tensors.read("bank", &[images, dim])?;
+                if codes.contains(&i8::MIN) {
+                    return Err(
+                        "tensor 'bank' holds -128, codes are -127 to 127; train the head again".into()
+                    );
+                }
+                Bank::Int8 { codes, scales: tensors.read("scales", &[images])? }
+            } else {
+                Bank::F16(tensors.read("bank", &[images, dim])?)
+            };
+            let vote = (k, temperature, threshold()?);
+            KnnHead::from_parts((classes, multi_label), vote, bank, labels, dim)
+                .map(HeadModel::Knn)
+                .map_err(text)
+        }
+        "abmil" => {
+            let dim = tensors.length("mean")?;
+            let parameters = |name| tensors.read(name, &[tensors.length(name)?]);
+            let networks =
+                [parameters("attention.gates")?, parameters("attention.score")?, parameters("output")?];
+            let (mean, std) = (tensors.read("mean", &[dim])?, tensors.read("std", &[dim])?);
+            AbmilHead::from_parts((classes, multi_label, threshold()?), mean, std, networks)
+                .map(HeadModel::Abmil)
+                .map_err(text)
+        }
+        "segment" | "segment3d" => {
+            let channels = tensors.length("mean")?;
+            let (mean, std) = (tensors.read("mean", &[channels])?, tensors.read("std", &[channels])?);
+            let parameters = tensors.read("network", &[tensors.length("network")?])?;
+            let shape = (options.decoder, kind == "segment3d");
+            SegmentHead::from_parts(classes, options.layers, shape, mean, std, parameters)
+                .map(HeadModel::Segment)
+                .map_err(text)
+        }
+        _ => Err(format!(
+            "it is a head of kind '{kind}', this program knows linear, volume, knn, abmil, segment and segment3d"
+        )),
+    }
+}
+
+/// Adds the tensors of `ood` to `out`.
+pub(super) fn write_ood(ood: &OutOfDistribution, out: &mut Outgoing) {
+    out.add("ood.mean", &[ood.mean.len()], &ood.mean);
+    out.add("ood.std", &[ood.std.len()], &ood.std);
+    out.add("ood.factor", &[ood.factor.len()], &ood.factor);
+    out.add("ood.threshold", &[1], &[ood.threshold]);
+}
+
+/// What a file says of its training features, if anything.
+pub(super) fn read_ood(tensors: &Incoming<'_>) -> Result<Option<OutOfDistribution>, String> {
+    if !tensors.has("ood.mean") {
+        return Ok(None);
+    }
+    let dim = tensors.length("ood.mean")?;
+    let packed = dim.checked_mul(dim + 1).map_or(usize::MAX, |n| n / 2);
+    let factor: Vec<f32> = tensors.read("ood.factor", &[packed])?;
+    let std: Vec<f64> = tensors.read("ood.std", &[dim])?;
+    let diagonal = (0..dim).map(|i| factor[i * (i + 1) / 2 + i]);
+    if !diagonal.clone().all(|v| v > 0.0) || !std.iter().all(|&s| s > 0.0) {
+        return Err("tensors 'ood.*' are not those of a covariance; train the head again".into());
+    }
+    let threshold = tensors.read("ood.threshold", &[1])?[0];
+    Ok(Some(OutOfDistribution { mean: tensors.read("ood.mean", &[dim])?, std, factor, threshold }))
+}

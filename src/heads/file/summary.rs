@@ -1,0 +1,102 @@
+//! What a head's file says for people: the backbone, and how the head was trained.
+
+use serde::{Deserialize, Serialize};
+
+use crate::heads::{Estimate, Judgement, Report};
+
+/// Which backbone a head belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backbone {
+    /// Its name, for people.
+    pub name: String,
+    /// SHA-256 of its weights, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// How a head was trained. Numbers are informative: their last digit may change when the file is read and written again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainingSummary {
+    /// Training images (or bags) of each class, in the head's order; for dense heads, those in which the class occurs.
+    pub images_per_class: Vec<usize>,
+    /// Inverse strength of the regularisation, of a linear head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub c: Option<f64>,
+    /// The epoch that was kept, from 1, of a head that is trained by AdamW.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<usize>,
+    /// Seed of weights and order, of such a head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Whether classes were weighted to count the same.
+    pub balanced: bool,
+    /// Whether training and validation images were joined for the last fit.
+    pub refit: bool,
+    /// Measured on validation images, before such a last fit.
+    pub validation: Option<ValidationSummary>,
+    /// How the validation images were drawn, where the data named none.
+    pub drawn: Option<DrawnSplit>,
+}
+
+/// A drawn split, so that it can be drawn again on the same data and not be mistaken for unseen images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrawnSplit {
+    /// [`Dataset::digest`](crate::input::Dataset::digest) of the data.
+    pub digest: String,
+    /// Seed of the draw.
+    pub seed: u64,
+    /// Share that was held out.
+    pub val_share: f64,
+}
+
+/// What a head reached on validation images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ValidationSummary {
+    /// Number of images.
+    pub images: usize,
+    /// Area under the ROC curve, macro.
+    pub auc: Option<f64>,
+    /// Share of images predicted right.
+    pub accuracy: Option<f64>,
+    /// Mean sensitivity over the classes.
+    pub balanced_accuracy: Option<f64>,
+    /// Mean F1 over the classes.
+    pub macro_f1: Option<f64>,
+    /// Mean cross entropy in nats.
+    pub log_loss: Option<f64>,
+    /// Mean Dice of the foreground classes, of a dense head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dice: Option<f64>,
+}
+
+/// Six decimals: all that a few hundred images support, and exact through JSON.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+impl From<&Judgement> for ValidationSummary {
+    fn from(judgement: &Judgement) -> ValidationSummary {
+        match judgement {
+            Judgement::Classes(_, report) => report.as_ref().into(),
+            Judgement::Dense(_, report) => ValidationSummary {
+                images: report.images,
+                dice: report.dice.map(|e| rounded(e.value)),
+                ..ValidationSummary::default()
+            },
+        }
+    }
+}
+
+impl From<&Report> for ValidationSummary {
+    fn from(report: &Report) -> ValidationSummary {
+        let value = |e: Option<Estimate>| e.map(|e| rounded(e.value));
+        ValidationSummary {
+            images: report.images,
+            auc: value(report.auc),
+            accuracy: value(report.accuracy),
+            balanced_accuracy: value(report.balanced_accuracy),
+            macro_f1: value(report.macro_f1),
+            log_loss: value(report.log_loss),
+            dice: None,
+        }
+    }
+}

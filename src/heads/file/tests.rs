@@ -1,0 +1,177 @@
+//! Heads survive their file; damaged files are refused.
+
+use ndarray::Array2;
+
+use super::*;
+use crate::heads::{
+    AbmilHead, AbmilOptions, Bags, Examples, KnnHead, LinearHead, SegmentHead, SegmentOptions, Targets,
+};
+use crate::heads::{Grid, Masked, Tokens};
+use crate::input::LabelMap;
+
+fn head() -> Head {
+    let names = vec!["benign".to_owned(), "malignant \"?\"".to_owned()];
+    let parts = [vec![0.1, -3.0], vec![1.0, 0.3], vec![0.25, -1.0 / 3.0, 0.5, 1e-300], vec![0.7, -0.7]];
+    Head {
+        model: HeadModel::Linear(LinearHead::new(names, false, 1.0 / 3.0, parts).unwrap()),
+        ood: None,
+        preprocess: Preprocess::IMAGENET,
+        read: ReadOptions { crop_us: true, ..ReadOptions::default() },
+        size: Size { height: 224, width: 352 },
+        backbone: Backbone { name: "deit-tiny".into(), sha256: "0123456789abcdef".repeat(4) },
+        training: TrainingSummary {
+            images_per_class: vec![3, 4],
+            c: Some(0.01),
+            validation: Some(ValidationSummary { images: 9, auc: Some(0.875), ..Default::default() }),
+            ..Default::default()
+        },
+        tool: Head::TOOL.into(),
+    }
+}
+
+/// The error of a file that holds `bytes`.
+fn refusal(bytes: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("head.safetensors");
+    std::fs::write(&path, bytes).unwrap();
+    let text = Head::load(&path).unwrap_err().to_string();
+    assert!(text.contains("head.safetensors") && !text.contains('\n'), "{text}");
+    text
+}
+
+/// The same file with `from` in its JSON header replaced by `to`, the header's length set right.
+fn edited(from: &str, to: &str) -> Vec<u8> {
+    let bytes = head().to_bytes().unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header = std::str::from_utf8(&bytes[8..8 + length]).unwrap();
+    assert!(header.contains(from), "{header}");
+    let header = header.replacen(from, to, 1);
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[8 + length..]].concat()
+}
+
+/// A head of every kind, trained on next to nothing.
+fn every_kind() -> Vec<Head> {
+    let names = vec!["a".to_owned(), "b".to_owned()];
+    let x = Array2::from_shape_fn((8, 3), |(i, j)| ((i * 5 + j * 3) % 7) as f32 + (i % 2) as f32);
+    let of: Vec<usize> = (0..8).map(|i| i % 2).collect();
+    let examples = Examples { features: x.view(), targets: Targets::Classes(&of) };
+    let rows: Vec<Array2<f32>> = (0..8).map(|i| x.select(ndarray::Axis(0), &[i, (i + 3) % 8])).collect();
+    let bags = Bags { rows: &rows, targets: Targets::Classes(&of) };
+    let options = AbmilOptions { epochs: 2, ..AbmilOptions::default() };
+    let (abmil, _) = AbmilHead::fit(&bags, &bags, &names, &options, &mut |_, _| {}).unwrap();
+    let mut models = vec![
+        HeadModel::Knn(KnnHead::new(&examples, &names, false).unwrap()),
+        HeadModel::Knn(KnnHead::new(&examples, &names, true).unwrap()),
+        HeadModel::Abmil(abmil),
+    ];
+    let HeadModel::Linear(linear) = head().model else { panic!("a linear head") };
+    models.push(HeadModel::Volume(linear));
+    for (decoder, volume) in [(false, false), (true, false), (true, true)] {
+        let grid = Grid { depth: 2, height: 2, width: 2 };
+        let values = (0..16).map(|i| half::f16::from_f32(i as f32)).collect();
+        let tokens = Tokens { grid, channels: 2, values };
+        let mask = LabelMap::new(2, 4, 4, (0..32).map(|i| u8::from(i % 16 > 7)).collect()).unwrap();
+        let set = [Masked { tokens: &tokens, mask: &mask }];
+        let options = SegmentOptions { decoder, volume, epochs: Some(1), ..SegmentOptions::default() };
+        let fit = SegmentHead::fit(&set, &set, &names, &[1, 3], &options, &mut |_, _| {});
+        models.push(HeadModel::Segment(fit.unwrap().0));
+    }
+    let ood = OutOfDistribution::fit(x.view(), x.view()).unwrap();
+    models.into_iter().map(|model| Head { model, ood: Some(ood.clone()), ..head() }).collect()
+}
+
+#[test]
+fn is_read_as_it_was_written_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("head.safetensors");
+    for head in every_kind().into_iter().chain([head()]) {
+        head.save(&path).unwrap();
+        let loaded = Head::load(&path).unwrap();
+        assert!(loaded == head, "{}", head.model.kind());
+        let first = std::fs::read(&path).unwrap();
+        loaded.save(&path).unwrap();
+        assert!(std::fs::read(&path).unwrap() == first);
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_head_of_any_kind_with_a_tensor_cut_or_renamed_is_refused() {
+    for head in every_kind() {
+        let bytes = head.to_bytes().unwrap();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        for name in tensors.names() {
+            let mut renamed = bytes.clone();
+            let key = format!("\"{name}\":");
+            let at = bytes[8..8 + length].windows(key.len()).position(|w| w == key.as_bytes()).unwrap();
+            renamed[8 + at + 1] = b'#';
+            // Without its scales the int8 bank is of the wrong type, without `ood.mean` the rest is not looked at.
+            let result = Head::from_bytes(&renamed);
+            assert!(result.is_err() || name == "ood.mean", "{} without {name}", head.model.kind());
+        }
+    }
+}
+
+#[test]
+fn a_head_that_could_not_be_read_back_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut head = head();
+    head.backbone.sha256 = "unknown".into();
+    assert!(head.save(&folder.path().join("head.safetensors")).is_err());
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn refuses_another_backbone_and_names_both() {
+    assert!(head().check_backbone(&"0123456789ABCDEF".repeat(4)).is_ok());
+    let text = head().check_backbone("ffff").unwrap_err().to_string();
+    assert!(text.contains("deit-tiny") && text.contains("0123456789abcdef0") && text.contains("ffff"));
+}
+
+#[test]
+fn every_cut_is_refused() {
+    let bytes = head().to_bytes().unwrap();
+    for length in 0..bytes.len() {
+        assert!(Head::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+    }
+    refusal(&bytes[..bytes.len() - 1]);
+    refusal(&[]);
+}
+
+#[test]
+fn a_header_that_lies_is_refused() {
+    let bytes = head().to_bytes().unwrap();
+    let mut lying = bytes.clone();
+    lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    refusal(&lying);
+    lying[..8].copy_from_slice(&99_000_000u64.to_le_bytes());
+    refusal(&lying);
+    refusal(&edited("\"shape\":[2,2]", "\"shape\":[2,4611686018427387904]"));
+    refusal(&edited("\"shape\":[2,2]", "\"shape\":[4,1]"));
+    refusal(&edited("\"shape\":[2,2]", "\"shape\":[2,3]"));
+}
+
+#[test]
+fn names_what_is_wrong() {
+    for (from, to, says) in [
+        ("\\\"version\\\":2", "\\\"version\\\":7", "version 7"),
+        ("\\\"kind\\\":\\\"linear\\\"", "\\\"kind\\\":\\\"mlp\\\"", "'mlp'"),
+        (METADATA, "format", "microraptor train"),
+        ("\"bias\"", "\"baas\"", "'bias' is missing"),
+        ("\"mean\"", "\"meen\"", "'mean' is missing"),
+        ("\"F64\",\"shape\":[2,2]", "\"I64\",\"shape\":[2,2]", "'weight' is I64"),
+        ("\\\"224x352\\\"", "\\\"0\\\"", "input size"),
+        ("\\\"benign\\\"", "\\\"\\\"", "empty name"),
+        ("0123456789abcdef", "0123456789ABCDEF", "hexadecimal"),
+        ("\\\"std\\\":[0.229", "\\\"std\\\":[0.0", "preprocessing"),
+    ] {
+        let text = refusal(&edited(from, to));
+        assert!(text.contains(says), "{from} -> {to}: {text}");
+    }
+    let mut nan = head().to_bytes().unwrap();
+    let end = nan.len();
+    nan[end - 8..].copy_from_slice(&f64::NAN.to_le_bytes());
+    assert!(refusal(&nan).contains("NaN"));
+    assert!(Head::load(Path::new("no/such/head")).unwrap_err().to_string().contains("no/such/head"));
+}

@@ -1,0 +1,402 @@
+//! A network small enough to be trained beside the patient: layers on grids of features, forward, backward, AdamW.
+//!
+//! It is what dense heads are made of. Training multiplies by [`matmul`](crate::kernels::matmul), whose rounding depends
+//! on the CPU; a trained network is [packed](Network::pack) for [`Linear`], whose bits do not.
+
+pub mod adamw;
+pub mod bilinear;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::kernels::Isa;
+use crate::kernels::linear::{Into, Linear, Rows};
+use crate::kernels::matmul::{Rhs, Shape, matmul};
+use bilinear::Bilinear;
+
+/// Positions of a map, `[depth, height, width]`; depth is 1 for an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Slices.
+    pub depth: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Grid {
+    /// Number of positions.
+    pub fn positions(self) -> usize {
+        self.depth * self.height * self.width
+    }
+}
+
+/// What a layer does with a map `[positions, channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Each position by itself: a 1x1 convolution.
+    Pointwise,
+    /// A convolution over 3x3 neighbours, of `depth` slices (1 or 3); outside are zeros.
+    Conv {
+        /// Slices that it sees.
+        depth: usize,
+    },
+    /// `max(x, 0)`.
+    Relu,
+    /// Rows and columns twice as many, bilinear.
+    Upsample,
+}
+
+/// A layer and the widths of its input and output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// What it does.
+    pub kind: Kind,
+    /// Channels that come in.
+    pub inputs: usize,
+    /// Channels that go out.
+    pub outputs: usize,
+}
+
+impl Layer {
+    /// Values that each output channel is a weighted sum of; 0 for a layer without weights.
+    fn fan_in(&self) -> usize {
+        match self.kind {
+            Kind::Pointwise => self.inputs,
+            Kind::Conv { depth } => 9 * depth * self.inputs,
+            Kind::Relu | Kind::Upsample => 0,
+        }
+    }
+
+    /// Weights and biases.
+    fn parameters(&self) -> usize {
+        match self.fan_in() {
+            0 => 0,
+            fan_in => self.outputs * (fan_in + 1),
+        }
+    }
+}
+
+/// Layers one after the other, and all their parameters: for each layer its weights `[outputs, fan_in]`, then biases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// The layers.
+    pub layers: Vec<Layer>,
+    /// Their parameters.
+    pub parameters: Vec<f32>,
+}
+
+/// The maps between the layers of one pass: the input first, the output last.
+pub struct Pass {
+    maps: Vec<(Grid, Vec<f32>)>,
+}
+
+impl Pass {
+    /// The output's grid and values `[positions, channels]`.
+    pub fn output(&self) -> (Grid, &[f32]) {
+        let (grid, map) = self.maps.last().expect("the input at least");
+        (*grid, map)
+    }
+}
+
+impl Network {
+    /// The number of parameters that `layers` have.
+    pub fn count(layers: &[Layer]) -> usize {
+        layers.iter().map(Layer::parameters).sum()
+    }
+
+    /// Weights drawn uniformly within `sqrt(3 / fan_in)` from `seed` (variance 1 / fan_in; He et al., arXiv 1502.01852,
+    /// without the factor for ReLU), biases zero.
+    pub fn new(layers: Vec<Layer>, seed: u64) -> Network {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut parameters = Vec::with_capacity(Network::count(&layers));
+        for layer in layers.iter().filter(|layer| layer.fan_in() > 0) {
+            let bound = (3.0 / layer.fan_in() as f32).sqrt();
+            let weights = layer.outputs * layer.fan_in();
+            parameters.extend((0..weights).map(|_| rng.random_range(-bound..bound)));
+            parameters.extend(std::iter::repeat_n(0.0, layer.outputs));
+        }
+        Network { layers, parameters }
+    }
+
+    /// Each layer with its parameters.
+    fn with_parameters(&self) -> impl DoubleEndedIterator<Item = (&Layer, &[f32])> {
+        let mut rest = self.parameters.as_slice();
+        let parts: Vec<&[f32]> = self
+            .layers
+            .iter()
+            .map(|layer| {
+                let (own, after) = rest.split_at(layer.parameters());
+                rest = after;
+                own
+            })
+            .collect();
+        self.layers.iter().zip(parts)
+    }
+
+    /// Runs `input`, `[positions, channels]`, and keeps what [`Network::backward`] needs.
+    pub fn forward(&self, grid: Grid, input: Vec<f32>) -> Pass {
+        let mut maps = vec![(grid, input)];
+        for (layer, parameters) in self.with_parameters() {
+            let (grid, x) = maps.last().expect("the input at least");
+            let next = match layer.kind {
+                Kind::Relu => (*grid, relu(x)),
+                Kind::Upsample => upsample(*grid, x, layer.inputs),
+                Kind::Pointwise => (*grid, dense(layer, parameters, x)),
+                Kind::Conv { depth } => {
+                    let slice = |z| dense(layer, parameters, &neighbours(*grid, z, depth, x, layer.inputs));
+                    (*grid, (0..grid.depth).flat_map(slice).collect())
+                }
+            };
+            maps.push(next);
+        }
+        Pass { maps }
+    }
+
+    /// Gradient of the parameters, from that of the output.
+    pub fn backward(&self, pass: &Pass, output_gradient: Vec<f32>) -> Vec<f32> {
+        let mut all = vec![0.0; self.parameters.len()];
+        let mut end = all.len();
+        let mut gradient = output_gradient;
+        for (i, (layer, parameters)) in
+            self.with_parameters().enumerate().collect::<Vec<_>>().into_iter().rev()
+        {
+            let (grid, x) = &pass.maps[i];
+            let start = end - layer.parameters();
+            let own = &mut all[start..end];
+            end = start;
+            gradient = match layer.kind {
+                Kind::Relu => x.iter().zip(gradient).map(|(x, g)| if *x > 0.0 { g } else { 0.0 }).collect(),
+                Kind::Upsample => downsample_gradient(*grid, &gradient, layer.inputs),
+                Kind::Pointwise => dense_backward(layer, parameters, x, &gradient, own, i > 0),
+                Kind::Conv { depth } => {
+                    let mut input = vec![0.0; x.len()];
+                    let slices = gradient.chunks_exact(grid.height * grid.width * layer.outputs);
+                    for (z, gradient) in slices.enumerate() {
+                        let columns = neighbours(*grid, z, depth, x, layer.inputs);
+                        let columns = dense_backward(layer, parameters, &columns, gradient, own, i > 0);
+                        if i > 0 {
+                            scatter(*grid, z, depth, &columns, &mut input, layer.inputs);
+                        }
+                    }
+                    input
+                }
+            };
+        }
+        all
+    }
+
+    /// The network packed for `isa`: the same sums, in an order that is the same on every instruction set.
+    pub fn pack(&self, isa: Isa) -> Packed {
+        let layers = self
+            .with_parameters()
+            .map(|(layer, parameters)| {
+                let weights = layer.outputs * layer.fan_in();
+                let linear = (layer.fan_in() > 0)
+                    .then(|| Linear::f32(isa, &parameters[..weights], &parameters[weights..]));
+                (*layer, linear)
+            })
+            .collect();
+        Packed { layers }
+    }
+}
+
+/// A trained network, ready to run.
+pub struct Packed {
+    layers: Vec<(Layer, Option<Linear>)>,
+}
+
+impl Packed {
+    /// Runs `input`, `[positions, channels]`; the output and its grid.
+    pub fn run(&self, grid: Grid, input: Vec<f32>) -> (Grid, Vec<f32>) {
+        self.layers.iter().fold((grid, input), |(grid, x), (layer, linear)| {
+            let apply = |x: &[f32]| {
+                let linear = linear.as_ref().expect("a layer with weights");
+                let mut out = vec![0.0; x.len() / linear.inputs() * layer.outputs];
+                linear.apply(Rows::Float(x), &mut [], &mut out, Into::Store);
+                out
+            };
+            match layer.kind {
+                Kind::Relu => (grid, relu(&x)),
+                Kind::Upsample => upsample(grid, &x, layer.inputs),
+                Kind::Pointwise => (grid, apply(&x)),
+                Kind::Conv { depth } => {
+                    let slice = |z| apply(&neighbours(grid, z, depth, &x, layer.inputs));
+                    (grid, (0..grid.depth).flat_map(slice).collect())
+                }
+            }
+        })
+    }
+}
+
+fn relu(x: &[f32]) -> Vec<f32> {
+    x.iter().map(|x| x.max(0.0)).collect()
+}
+
+/// `x W^T + b`
+fn dense(layer: &Layer, parameters: &[f32], x: &[f32]) -> Vec<f32> {
+    let fan_in = layer.fan_in();
+    let positions = x.len() / fan_in;
+    let (weights, bias) = parameters.split_at(layer.outputs * fan_in);
+    let mut out: Vec<f32> = bias.iter().copied().cycle().take(positions * layer.outputs).collect();
+    let (lhs, rhs) = (Shape::dense(positions, fan_in), Shape::dense(layer.outputs, fan_in));
+    let shape = Shape::dense(positions, layer.outputs);
+    matmul(x, lhs, weights, rhs, Rhs::Transposed, &mut out, shape, true, 1.0);
+    out
+}
+
+/// Adds up the gradients of a dense layer's parameters in `own`; gives that of its input, if it is wanted.
+fn dense_backward(
+    layer: &Layer,
+    parameters: &[f32],
+    x: &[f32],
+    gradient: &[f32],
+    own: &mut [f32],
+    wanted: bool,
+) -> Vec<f32> {
+    let (outputs, fan_in) = (layer.outputs, layer.fan_in());
+    let positions = x.len() / fan_in;
+    let (weights, bias) = own.split_at_mut(outputs * fan_in);
+    let mut transposed = vec![0.0; gradient.len()];
+    for (p, row) in gradient.chunks_exact(outputs).enumerate() {
+        for (o, g) in row.iter().enumerate() {
+            transposed[o * positions + p] = *g;
+            bias[o] += g;
+        }
+    }
+    let (lhs, rhs) = (Shape::dense(outputs, positions), Shape::dense(positions, fan_in));
+    matmul(&transposed, lhs, x, rhs, Rhs::Plain, weights, Shape::dense(outputs, fan_in), true, 1.0);
+    let mut input = Vec::new();
+    if wanted {
+        input.resize(x.len(), 0.0);
+        let (lhs, rhs) = (Shape::dense(positions, outputs), Shape::dense(outputs, fan_in));
+        let weights = &parameters[..outputs * fan_in];
+        matmul(
+            gradient,
+            lhs,
+            weights,
+            rhs,
+            Rhs::Plain,
+            &mut input,
+            Shape::dense(positions, fan_in),
+            false,
+            1.0,
+        );
+    }
+    input
+}
+
+/// Calls `f(position in the slice, neighbour, number of the neighbour)` for every neighbour inside the grid of the
+/// positions of slice `z`.
+fn for_neighbours(grid: Grid, z: usize, depth: usize, mut f: impl FnMut(usize, usize, usize)) {
+    let Grid { depth: slices, height, width } = grid;
+    for dz in 0..depth {
+        let Some(nz) = (z + dz).checked_sub(depth / 2).filter(|&nz| nz < slices) else { continue };
+        for (y, dy) in (0..height).flat_map(|y| (0..3).map(move |dy| (y, dy))) {
+            let Some(ny) = (y + dy).checked_sub(1).filter(|&ny| ny < height) else { continue };
+            for (x, dx) in (0..width).flat_map(|x| (0..3).map(move |dx| (x, dx))) {
+                if let Some(nx) = (x + dx).checked_sub(1).filter(|&nx| nx < width) {
+                    f(y * width + x, (nz * height + ny) * width + nx, (dz * 3 + dy) * 3 + dx);
+                }
+            }
+        }
+    }
+}
+
+/// The neighbours of every position of slice `z` side by side, `[height * width, 9 * depth * channels]`. A slice at a
+/// time: those of a whole volume would be 27 times its features.
+fn neighbours(grid: Grid, z: usize, depth: usize, x: &[f32], channels: usize) -> Vec<f32> {
+    let stride = 9 * depth * channels;
+    let mut out = vec![0.0; grid.height * grid.width * stride];
+    for_neighbours(grid, z, depth, |position, neighbour, number| {
+        out[position * stride + number * channels..][..channels]
+            .copy_from_slice(&x[neighbour * channels..][..channels]);
+    });
+    out
+}
+
+/// The adjoint of [`neighbours`], added to `out`.
+fn scatter(grid: Grid, z: usize, depth: usize, columns: &[f32], out: &mut [f32], channels: usize) {
+    let stride = 9 * depth * channels;
+    for_neighbours(grid, z, depth, |position, neighbour, number| {
+        let from = &columns[position * stride + number * channels..][..channels];
+        let to = &mut out[neighbour * channels..][..channels];
+        to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+    });
+}
+
+fn upsample(grid: Grid, x: &[f32], channels: usize) -> (Grid, Vec<f32>) {
+    let to = Grid { height: 2 * grid.height, width: 2 * grid.width, ..grid };
+    let resize = Bilinear::new((grid.height, grid.width), (to.height, to.width));
+    let slices = x.chunks_exact(grid.height * grid.width * channels);
+    (to, slices.flat_map(|slice| resize.apply(slice, channels)).collect())
+}
+
+fn downsample_gradient(grid: Grid, gradient: &[f32], channels: usize) -> Vec<f32> {
+    let resize = Bilinear::new((grid.height, grid.width), (2 * grid.height, 2 * grid.width));
+    let slices = gradient.chunks_exact(4 * grid.height * grid.width * channels);
+    slices.flat_map(|slice| resize.adjoint(slice, channels)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layers() -> Vec<Layer> {
+        let layer = |kind, inputs, outputs| Layer { kind, inputs, outputs };
+        vec![
+            layer(Kind::Pointwise, 5, 4),
+            layer(Kind::Relu, 4, 4),
+            layer(Kind::Conv { depth: 3 }, 4, 3),
+            layer(Kind::Upsample, 3, 3),
+            layer(Kind::Conv { depth: 1 }, 3, 2),
+        ]
+    }
+
+    const GRID: Grid = Grid { depth: 3, height: 2, width: 4 };
+
+    fn input() -> Vec<f32> {
+        (0..GRID.positions() * 5).map(|i| (i as f32 * 0.37).sin()).collect()
+    }
+
+    #[test]
+    fn the_gradient_is_the_derivative() {
+        let mut network = Network::new(layers(), 1);
+        let pass = network.forward(GRID, input());
+        let (grid, output) = pass.output();
+        assert_eq!((grid.depth, grid.height, grid.width), (3, 4, 8));
+        // The loss is a fixed weighted sum of the outputs.
+        let weights: Vec<f32> = (0..output.len()).map(|i| (i as f32 * 1.7).cos()).collect();
+        let gradient = network.backward(&pass, weights.clone());
+        assert_eq!(gradient.len(), network.parameters.len());
+        let mut loss = |i: usize, delta: f32| -> f64 {
+            let before = network.parameters[i];
+            network.parameters[i] = before + delta;
+            let pass = network.forward(GRID, input());
+            network.parameters[i] = before;
+            pass.output().1.iter().zip(&weights).map(|(o, w)| f64::from(*o) * f64::from(*w)).sum()
+        };
+        for (i, &gradient) in gradient.iter().enumerate() {
+            // All but ReLU is linear in a single parameter, so h is small enough not to meet a kink; f32 sums of 192 terms
+            // round to about 1e-5, divided by 2 h.
+            let h = 1e-3;
+            let numeric = (loss(i, h) - loss(i, -h)) / (2.0 * f64::from(h));
+            assert!((numeric - f64::from(gradient)).abs() < 1e-2, "{i}: {numeric} {gradient}");
+        }
+    }
+
+    #[test]
+    fn packed_it_says_the_same_with_the_same_bits_everywhere() {
+        let network = Network::new(layers(), 2);
+        let pass = network.forward(GRID, input());
+        let (grid, scalar) = network.pack(Isa::SCALAR).run(GRID, input());
+        assert_eq!(grid, pass.output().0);
+        for (a, b) in scalar.iter().zip(pass.output().1) {
+            assert!((a - b).abs() < 1e-5);
+        }
+        for isa in Isa::available() {
+            assert!(network.pack(isa).run(GRID, input()).1 == scalar, "{isa}");
+        }
+    }
+}

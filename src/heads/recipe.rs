@@ -1,0 +1,321 @@
+//! How each kind of head is fitted to a data set, and measured on one.
+
+use std::borrow::Cow;
+
+use ndarray::Array2;
+
+use super::features::{Extracted, ScanFeatures};
+use super::{
+    AbmilHead, AbmilOptions, Bags, Bootstrap, Case, DenseReport, FitOptions, HeadError, HeadModel, KnnHead,
+    LinearProbe, Masked, Outcome, Predictor, Report, Search, SegmentHead, SegmentOptions, TEMPERATURE,
+};
+use crate::input::{Dataset, LabelMap};
+use crate::kernels::Isa;
+
+/// How a head is fitted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recipe {
+    /// Logistic regression on images.
+    Linear(Search, FitOptions),
+    /// The same on the mean over slices or frames.
+    Volume(Search, FitOptions),
+    /// Nearest neighbours.
+    Knn {
+        /// Neighbours that vote; none to choose on the validation images.
+        k: Option<usize>,
+        /// Temperature of the vote.
+        temperature: f64,
+        /// Whether the training features are kept in 8 bits instead of half precision.
+        int8: bool,
+    },
+    /// Attention over slices or frames.
+    Abmil(AbmilOptions),
+    /// A class a pixel or voxel, from the patch tokens of some blocks (none: the last).
+    Segment(Vec<usize>, SegmentOptions),
+}
+
+/// A data set whose features are known.
+#[derive(Clone, Copy)]
+pub struct Examined<'a> {
+    /// The examples.
+    pub data: &'a Dataset,
+    /// Names of the classes of the masks, the background first; not looked at by heads that read labels.
+    pub mask_classes: &'a [String],
+    /// Features of every example.
+    pub features: &'a [ScanFeatures],
+    /// The mask of every example; empty for heads that read labels.
+    pub masks: &'a [LabelMap],
+    /// Whether an example may have several labels.
+    pub multi_label: bool,
+}
+
+/// A head that was fitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// What it learned.
+    pub model: HeadModel,
+    /// Inverse strength of the regularisation, of a linear head.
+    pub c: Option<f64>,
+    /// The epoch that was kept, of a head that is trained by AdamW.
+    pub epoch: Option<usize>,
+}
+
+/// What a head is worth on some examples.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judgement {
+    /// Of classes: probabilities `[n, classes]`, and the metrics.
+    Classes(Array2<f64>, Box<Report>),
+    /// Of masks: each example's numbers, and the metrics.
+    Dense(Vec<Case>, Box<DenseReport>),
+}
+
+impl Default for Recipe {
+    fn default() -> Recipe {
+        Recipe::Linear(Search::default(), FitOptions::default())
+    }
+}
+
+impl Recipe {
+    /// Nearest neighbours as the papers have them, k chosen.
+    pub fn knn() -> Recipe {
+        Recipe::Knn { k: None, temperature: TEMPERATURE, int8: false }
+    }
+
+    /// Whether it reads masks instead of labels.
+    pub fn dense(&self) -> bool {
+        matches!(self, Recipe::Segment(..))
+    }
+
+    /// Blocks whose patch tokens it reads, if it reads them.
+    pub fn tokens(&self) -> Option<&[usize]> {
+        match self {
+            Recipe::Segment(layers, _) => Some(layers),
+            _ => None,
+        }
+    }
+
+    /// Whether its examples are clips and volumes; else each must be one image.
+    pub fn takes_bags(&self) -> bool {
+        match self {
+            Recipe::Volume(..) | Recipe::Abmil(_) => true,
+            Recipe::Segment(_, options) => options.volume,
+            Recipe::Linear(..) | Recipe::Knn { .. } => false,
+        }
+    }
+
+    /// Fits on the examples `train`, choosing on the examples `val` what is to be chosen. `progress(done, total)` is called
+    /// on the way.
+    ///
+    /// # Errors
+    /// [`HeadError`] when the examples do not suit the recipe, a class has too few, or the fit fails.
+    pub fn fit(
+        &self,
+        set: &Examined<'_>,
+        train: &[usize],
+        val: &[usize],
+        isa: Isa,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Fitted, HeadError> {
+        let classes = &set.data.classes;
+        match self {
+            Recipe::Linear(search, options) | Recipe::Volume(search, options) => {
+                let (train, val) = (set.rows(train)?, set.rows(val)?);
+                let (train, val) = (train.examples(), val.examples());
+                let found = LinearProbe::fit_best(&train, &val, classes, search, options, progress)?;
+                let model = match self {
+                    Recipe::Linear(..) => HeadModel::Linear(found.head),
+                    _ => HeadModel::Volume(found.head),
+                };
+                Ok(Fitted { model, c: Some(found.c), epoch: None })
+            }
+            Recipe::Knn { k, temperature, int8 } => {
+                let (train, val) = (set.rows(train)?.cls(), set.rows(val)?.cls());
+                let mut head = KnnHead::new(&train.examples(), classes, *int8)?;
+                head.temperature = *temperature;
+                head.choose(&val.examples(), *k, isa)?;
+                Ok(Fitted { model: HeadModel::Knn(head), c: None, epoch: None })
+            }
+            Recipe::Abmil(options) => {
+                let (train_labels, val_labels) = (set.rows(train)?, set.rows(val)?);
+                let train = Bags { rows: &set.bags(train), targets: train_labels.targets() };
+                let val = Bags { rows: &set.bags(val), targets: val_labels.targets() };
+                let (head, epoch) = AbmilHead::fit(&train, &val, classes, options, progress)?;
+                Ok(Fitted { model: HeadModel::Abmil(head), c: None, epoch: Some(epoch) })
+            }
+            Recipe::Segment(layers, options) => {
+                let (train_masks, val_masks) = (set.seen(train), set.seen(val));
+                let (train, val) = (set.masked(train, &train_masks)?, set.masked(val, &val_masks)?);
+                let (head, _, epoch) =
+                    SegmentHead::fit(&train, &val, set.mask_classes, layers, options, progress)?;
+                Ok(Fitted { model: HeadModel::Segment(head), c: None, epoch: Some(epoch) })
+            }
+        }
+    }
+}
+
+impl Examined<'_> {
+    /// The rows of some examples, with their labels.
+    pub fn rows(&self, indices: &[usize]) -> Result<Extracted, HeadError> {
+        let features: Vec<&ScanFeatures> = indices.iter().map(|&i| &self.features[i]).collect();
+        Extracted::new(self.data, indices, &features, self.multi_label)
+    }
+
+    /// The mean row of some examples, `[n, 2 * dim]`.
+    pub fn mean_rows(&self, indices: &[usize]) -> Array2<f32> {
+        let rows: Vec<Vec<f32>> = indices.iter().map(|&i| self.features[i].mean_row()).collect();
+        let width = rows.first().map_or(0, Vec::len);
+        Array2::from_shape_vec((rows.len(), width), rows.concat()).expect("rows of one width")
+    }
+
+    fn bags(&self, indices: &[usize]) -> Vec<Array2<f32>> {
+        indices.iter().map(|&i| self.features[i].rows.clone()).collect()
+    }
+
+    /// Refuses examples from which a head of this kind cannot be fitted.
+    ///
+    /// # Errors
+    /// [`HeadError::Example`] names the example.
+    pub fn check(&self, recipe: &Recipe) -> Result<(), HeadError> {
+        let clip = |features: &&ScanFeatures| features.rows.nrows() != 1 && !recipe.takes_bags();
+        match self.features.iter().position(|features| clip(&features)) {
+            Some(i) => self.refuse(
+                i,
+                format!(
+                    "holds {} frames, and this head looks at single images: use --head volume, abmil or segment3d",
+                    self.features[i].rows.nrows()
+                ),
+            ),
+            None => self.check_masks(),
+        }
+    }
+
+    fn refuse(&self, example: usize, problem: String) -> Result<(), HeadError> {
+        Err(HeadError::Example { name: self.data.samples[example].name.clone(), problem })
+    }
+
+    /// Refuses masks of another size than their images.
+    ///
+    /// # Errors
+    /// [`HeadError::Example`] names the example.
+    pub fn check_masks(&self) -> Result<(), HeadError> {
+        for (i, (mask, features)) in self.masks.iter().zip(self.features).enumerate() {
+            let (frames, (height, width)) = (features.rows.nrows(), features.geometry.size);
+            if (mask.depth, mask.height, mask.width) != (frames, height, width) {
+                let found = format!("{} x {} x {}", mask.depth, mask.height, mask.width);
+                let problem = format!(
+                    "has {frames} x {height} x {width} pixels (frames, rows, columns) and its mask {found}: give a mask of \
+                     the image's size"
+                );
+                return self.refuse(i, problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// The part of the masks that the backbone saw.
+    fn seen(&self, indices: &[usize]) -> Vec<Cow<'_, LabelMap>> {
+        let seen = |&i: &usize| match self.features[i].geometry.crop {
+            Some(region) => Cow::Owned(self.masks[i].cropped(region)),
+            None => Cow::Borrowed(&self.masks[i]),
+        };
+        indices.iter().map(seen).collect()
+    }
+
+    fn masked<'a>(
+        &'a self,
+        indices: &[usize],
+        seen: &'a [Cow<'_, LabelMap>],
+    ) -> Result<Vec<Masked<'a>>, HeadError> {
+        let masked = |(&i, mask): (&usize, &'a Cow<'_, LabelMap>)| {
+            let what = "examples with patch tokens";
+            let tokens =
+                self.features[i].tokens.as_ref().ok_or(HeadError::Shape { what, found: 0, expected: 1 })?;
+            Ok(Masked { tokens, mask })
+        };
+        indices.iter().zip(seen).map(masked).collect()
+    }
+}
+
+/// Measures `model` on the examples `indices`, at `threshold` or the model's own.
+///
+/// # Errors
+/// [`HeadError`] when the examples do not suit the model.
+pub fn judge(
+    model: &HeadModel,
+    set: &Examined<'_>,
+    indices: &[usize],
+    threshold: Option<f64>,
+    isa: Isa,
+    bootstrap: &Bootstrap,
+) -> Result<Judgement, HeadError> {
+    let predictor = Predictor::new(model, isa);
+    let mut cases = Vec::new();
+    let mut probabilities = Vec::new();
+    for &i in indices {
+        match predictor.predict(&set.features[i])? {
+            Outcome::Classes { prediction, .. } => probabilities.extend(prediction.probabilities),
+            Outcome::Mask(found) => {
+                cases.push(Case::new(
+                    &set.masks[i],
+                    &found,
+                    model.classes().len(),
+                    &set.features[i].geometry,
+                )?);
+            }
+        }
+    }
+    if let HeadModel::Segment(_) = model {
+        let report = DenseReport::new(model.classes(), &cases, bootstrap);
+        return Ok(Judgement::Dense(cases, Box::new(report)));
+    }
+    let shape = (indices.len(), model.classes().len());
+    let probabilities = Array2::from_shape_vec(shape, probabilities).expect("one row an example");
+    let threshold = threshold.or(model.threshold()).unwrap_or(0.5);
+    let rows = set.rows(indices)?;
+    let report = Report::new(model.classes(), &rows.targets(), probabilities.view(), threshold, bootstrap)?;
+    Ok(Judgement::Classes(probabilities, Box::new(report)))
+}
+
+/// Cross-validation: each example is judged by a head that was fitted on the other parts, of which the next one chose. `of`
+/// is the part of each example, `parts` their number. `progress(done, total)` is called after each part.
+///
+/// The probabilities of all parts are pooled; heads of two classes decide at one half, since each part would choose its own
+/// threshold.
+///
+/// # Errors
+/// As [`Recipe::fit`] and [`judge`].
+pub fn cross_validate(
+    recipe: &Recipe,
+    set: &Examined<'_>,
+    (of, parts): (&[usize], usize),
+    isa: Isa,
+    bootstrap: &Bootstrap,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Judgement, HeadError> {
+    let members = |test: &dyn Fn(usize) -> bool| (0..of.len()).filter(|&i| test(of[i])).collect::<Vec<_>>();
+    let (mut order, mut cases, mut probabilities) = (Vec::new(), Vec::new(), Vec::new());
+    let none = Bootstrap { resamples: 0, ..*bootstrap };
+    let mut classes = Vec::new();
+    for part in 0..parts {
+        let next = (part + 1) % parts;
+        let (test, val) = (members(&|p| p == part), members(&|p| p == next));
+        let train = members(&|p| p != part && p != next);
+        let model = recipe.fit(set, &train, &val, isa, &mut |_, _| {})?.model;
+        match judge(&model, set, &test, Some(0.5), isa, &none)? {
+            Judgement::Classes(rows, _) => probabilities.extend(rows),
+            Judgement::Dense(own, _) => cases.extend(own),
+        }
+        order.extend(test);
+        classes = model.classes().to_vec();
+        progress(part + 1, parts);
+    }
+    if recipe.dense() {
+        let report = DenseReport::new(&classes, &cases, bootstrap);
+        return Ok(Judgement::Dense(cases, Box::new(report)));
+    }
+    let probabilities =
+        Array2::from_shape_vec((order.len(), classes.len()), probabilities).expect("one row an example");
+    let rows = set.rows(&order)?;
+    let report = Report::new(&classes, &rows.targets(), probabilities.view(), 0.5, bootstrap)?;
+    Ok(Judgement::Classes(probabilities, Box::new(report)))
+}

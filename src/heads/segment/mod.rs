@@ -1,0 +1,165 @@
+//! Dense heads on patch tokens: each patch a class, or a light decoder to a finer grid, then bilinear logits at the size of
+//! the image (DINOv2's linear and multi-layer protocols, arXiv 2304.07193, section 7.4). With volumes the decoder sees
+//! neighbouring slices too.
+
+mod loss;
+mod train;
+
+pub use train::{Masked, SegmentOptions};
+
+use half::f16;
+
+use super::HeadError;
+use super::examples::check_classes;
+use super::nn::bilinear::Bilinear;
+use super::nn::{Kind, Layer, Network};
+use crate::input::LabelMap;
+use crate::kernels::Isa;
+
+pub use super::nn::Grid;
+
+/// Patch tokens of an image, or of the slices of a volume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tokens {
+    /// Slices, rows and columns of patches.
+    pub grid: Grid,
+    /// Length of a token: the model's width, times the number of layers that were kept.
+    pub channels: usize,
+    /// `[positions, channels]`, rounded to half precision: a data set of them is what training holds in memory.
+    pub values: Vec<f16>,
+}
+
+/// From patch tokens to a class a pixel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentHead {
+    /// Names of the classes; the first is the background.
+    pub classes: Vec<String>,
+    /// Blocks whose tokens it reads, side by side, numbered from 0; empty for the last alone.
+    pub layers: Vec<usize>,
+    /// Whether it sees the slices of a volume together.
+    pub volume: bool,
+    pub(super) mean: Vec<f32>,
+    pub(super) std: Vec<f32>,
+    pub(super) network: Network,
+}
+
+impl SegmentHead {
+    /// The layers of a head: one matrix, or a decoder; for volumes always a decoder, over three slices.
+    pub(super) fn architecture(channels: usize, classes: usize, decoder: bool, volume: bool) -> Vec<Layer> {
+        let layer = |kind, inputs, outputs| Layer { kind, inputs, outputs };
+        let conv = |inputs, outputs| layer(Kind::Conv { depth: if volume { 3 } else { 1 } }, inputs, outputs);
+        let relu = |n| layer(Kind::Relu, n, n);
+        let upsample = |n| layer(Kind::Upsample, n, n);
+        let pointwise = |inputs, outputs| layer(Kind::Pointwise, inputs, outputs);
+        match (decoder, volume) {
+            (false, false) => vec![pointwise(channels, classes)],
+            (true, false) => vec![
+                pointwise(channels, 64),
+                relu(64),
+                upsample(64),
+                conv(64, 32),
+                relu(32),
+                upsample(32),
+                conv(32, 16),
+                relu(16),
+                pointwise(16, classes),
+            ],
+            (_, true) => vec![
+                pointwise(channels, 32),
+                relu(32),
+                conv(32, 32),
+                relu(32),
+                upsample(32),
+                conv(32, 16),
+                relu(16),
+                pointwise(16, classes),
+            ],
+        }
+    }
+
+    /// A head from what its file holds: mean and deviation `[channels]`, and the parameters of its layers.
+    pub(super) fn from_parts(
+        classes: Vec<String>,
+        layers: Vec<usize>,
+        (decoder, volume): (bool, bool),
+        mean: Vec<f32>,
+        std: Vec<f32>,
+        parameters: Vec<f32>,
+    ) -> Result<SegmentHead, HeadError> {
+        check_classes(&classes, false)?;
+        let architecture = SegmentHead::architecture(mean.len(), classes.len(), decoder, volume);
+        let expected = Network::count(&architecture);
+        for (what, found, expected) in [
+            ("number of weights", parameters.len(), expected),
+            ("number of standard deviations", std.len(), mean.len()),
+        ] {
+            if found != expected {
+                return Err(HeadError::Shape { what, found, expected });
+            }
+        }
+        if std.iter().any(|&s| s <= 0.0) {
+            return Err(HeadError::Classes("a standard deviation is not positive".into()));
+        }
+        let network = Network { layers: architecture, parameters };
+        Ok(SegmentHead { classes, layers, volume, mean, std, network })
+    }
+
+    /// Length of a token.
+    pub fn channels(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Whether it has a decoder.
+    pub fn decoder(&self) -> bool {
+        self.network.layers.len() > 1
+    }
+
+    /// The class of each pixel of an image, or a volume's slices, of `height` x `width`: the most probable one. The same
+    /// bits on every `isa`.
+    ///
+    /// # Errors
+    /// [`HeadError::Shape`] when the tokens are not of the head's length.
+    pub fn predict(
+        &self,
+        tokens: &Tokens,
+        (height, width): (usize, usize),
+        isa: Isa,
+    ) -> Result<LabelMap, HeadError> {
+        self.check(tokens)?;
+        let (grid, logits) = self.network.pack(isa).run(tokens.grid, self.standardised(tokens));
+        let classes = self.classes.len();
+        let resize = Bilinear::new((grid.height, grid.width), (height, width));
+        let mut labels = Vec::with_capacity(grid.depth * height * width);
+        let mut line = Vec::new();
+        for slice in logits.chunks_exact(grid.height * grid.width * classes) {
+            for row in 0..height {
+                resize.rows_of(slice, classes, row..row + 1, &mut line);
+                labels.extend(line.chunks_exact(classes).map(|logits| largest(logits) as u8));
+            }
+        }
+        Ok(LabelMap { depth: grid.depth, height, width, labels })
+    }
+
+    fn check(&self, tokens: &Tokens) -> Result<(), HeadError> {
+        let shapes = [
+            ("length of a token", tokens.channels, self.channels()),
+            ("number of token values", tokens.values.len(), tokens.grid.positions() * tokens.channels),
+        ];
+        for (what, found, expected) in shapes {
+            if found != expected {
+                return Err(HeadError::Shape { what, found, expected });
+            }
+        }
+        Ok(())
+    }
+
+    fn standardised(&self, tokens: &Tokens) -> Vec<f32> {
+        let scale = self.mean.iter().zip(&self.std).cycle();
+        tokens.values.iter().zip(scale).map(|(v, (mean, std))| (v.to_f32() - mean) / std).collect()
+    }
+}
+
+/// The number of the largest value; of equal ones the first.
+pub(super) fn largest(values: &[f32]) -> usize {
+    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
+}

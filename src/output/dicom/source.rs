@@ -1,0 +1,220 @@
+//! The DICOM files that an output refers to, without their pixels.
+
+use std::path::{Path, PathBuf};
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions};
+
+use super::uid;
+use crate::output::OutputError;
+
+/// Source instances of one study, in the order of the slices of what was made of them: each file's frames come before
+/// the next file's.
+pub struct Sources {
+    pub(super) instances: Vec<Instance>,
+    /// Frames of all files.
+    pub(super) frames: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+/// One source file.
+pub(super) struct Instance {
+    pub path: PathBuf,
+    /// Everything before the pixels.
+    pub object: DefaultDicomObject,
+    pub class: String,
+    pub uid: String,
+    pub series: String,
+    pub study: String,
+    /// From 1 on.
+    pub frames: usize,
+}
+
+/// Where a frame lies in the patient: values as they are written in the source.
+#[derive(Clone, PartialEq)]
+pub(super) struct Place {
+    pub position: String,
+    pub orientation: String,
+    pub spacing: String,
+    pub thickness: Option<String>,
+}
+
+impl Sources {
+    /// Reads the files up to their pixels. They are those that were just read as images: that the lengths in their headers
+    /// are true is not checked again.
+    ///
+    /// # Errors
+    /// [`OutputError::Source`] names the file: not DICOM, an identifier missing or malformed, another study or size than
+    /// the first.
+    pub fn open(files: &[PathBuf]) -> Result<Sources, OutputError> {
+        let mut sources = Sources { instances: Vec::new(), frames: 0, rows: 0, columns: 0 };
+        for path in files {
+            let instance = Instance::open(path)?;
+            let side = |tag| match instance.count(tag)? {
+                // They are 16-bit numbers, whatever the file's VR says.
+                Some(side @ ..=0xFFFF) => Ok(side),
+                _ => {
+                    Err(instance.wrong(format!("has no usable Rows or Columns ({tag}); give a DICOM image")))
+                }
+            };
+            let (rows, columns) = (side(tags::ROWS)?, side(tags::COLUMNS)?);
+            if let Some(first) = sources.instances.first() {
+                if (rows, columns) != (sources.rows, sources.columns) {
+                    return Err(instance.wrong(format!(
+                        "has {columns}x{rows} px and {} {}x{}; give slices of one size",
+                        first.path.display(),
+                        sources.columns,
+                        sources.rows
+                    )));
+                }
+                if instance.study != first.study {
+                    return Err(instance.wrong(format!(
+                        "belongs to another study than {}; give files of one study",
+                        first.path.display()
+                    )));
+                }
+            }
+            (sources.rows, sources.columns) = (rows, columns);
+            sources.frames = sources.frames.saturating_add(instance.frames);
+            sources.instances.push(instance);
+        }
+        if sources.instances.is_empty() {
+            let problem = "no source files; give the DICOM files that were read".into();
+            return Err(OutputError::Source { path: PathBuf::new(), problem });
+        }
+        Ok(sources)
+    }
+
+    /// Frames of all files.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    pub(super) fn first(&self) -> &Instance {
+        &self.instances[0]
+    }
+
+    /// Every frame: its file, and its number in it (from 1) where the file has several.
+    pub(super) fn each_frame(&self) -> impl Iterator<Item = (&Instance, Option<usize>)> {
+        self.instances.iter().flat_map(|instance| {
+            (1..=instance.frames).map(move |number| (instance, (instance.frames > 1).then_some(number)))
+        })
+    }
+
+    /// The frame of reference and the place of every frame in it; none where one of them lacks it or they do not share
+    /// the frame of reference and the orientation.
+    pub(super) fn places(&self) -> Option<(String, Vec<Place>)> {
+        let reference = self.first().text(tags::FRAME_OF_REFERENCE_UID).filter(|uid| uid::is_valid(uid))?;
+        let places = self
+            .each_frame()
+            .map(|(instance, number)| {
+                let same = instance.text(tags::FRAME_OF_REFERENCE_UID).as_ref() == Some(&reference);
+                instance.place(number).filter(|_| same)
+            })
+            .collect::<Option<Vec<Place>>>()?;
+        let one_orientation = places.iter().all(|place| place.orientation == places[0].orientation);
+        one_orientation.then_some((reference, places))
+    }
+}
+
+impl Instance {
+    fn open(path: &Path) -> Result<Instance, OutputError> {
+        let wrong = |problem| OutputError::Source { path: path.to_owned(), problem };
+        let object =
+            OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path).map_err(|error| {
+                let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+                wrong(format!("cannot be read as DICOM ({reason}); give the file that was segmented"))
+            })?;
+        let identifier = |tag, name: &str| {
+            text(&object, tag).filter(|value| uid::is_valid(value)).ok_or_else(|| {
+                wrong(format!("has no valid {name}; a DICOM output cannot refer to it, write JSON instead"))
+            })
+        };
+        let class = identifier(tags::SOP_CLASS_UID, "SOP Class UID")?;
+        let uid = identifier(tags::SOP_INSTANCE_UID, "SOP Instance UID")?;
+        let series = identifier(tags::SERIES_INSTANCE_UID, "Series Instance UID")?;
+        let study = identifier(tags::STUDY_INSTANCE_UID, "Study Instance UID")?;
+        let mut instance = Instance { path: path.to_owned(), object, class, uid, series, study, frames: 1 };
+        instance.frames = instance.count(tags::NUMBER_OF_FRAMES)?.unwrap_or(1);
+        Ok(instance)
+    }
+
+    /// An attribute's text without padding; none where it is absent or empty.
+    pub fn text(&self, tag: Tag) -> Option<String> {
+        text(&self.object, tag)
+    }
+
+    /// A number of things; none where it is absent.
+    fn count(&self, tag: Tag) -> Result<Option<usize>, OutputError> {
+        let Some(text) = self.text(tag) else { return Ok(None) };
+        match text.parse() {
+            Ok(count @ 1..) => Ok(Some(count)),
+            _ => {
+                Err(self.wrong(format!("has '{}' at {tag}, where a count is expected", text.escape_debug())))
+            }
+        }
+    }
+
+    /// Where a frame lies; `number` is from 1 in a file of several.
+    fn place(&self, number: Option<usize>) -> Option<Place> {
+        let groups = |tag, index| item(&self.object, tag, index);
+        let of_frame = number.and_then(|n| groups(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, n - 1));
+        let shared = groups(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0);
+        // Enhanced multi-frame images keep them in functional groups, others in the image itself.
+        let find = |group, tag| {
+            let grouped =
+                [of_frame, shared].into_iter().flatten().find_map(|i| text(item(i, group, 0)?, tag));
+            grouped.or_else(|| self.text(tag))
+        };
+        Some(Place {
+            position: find(tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT)?,
+            orientation: find(tags::PLANE_ORIENTATION_SEQUENCE, tags::IMAGE_ORIENTATION_PATIENT)?,
+            spacing: find(tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING)?,
+            thickness: find(tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS),
+        })
+        .filter(|place| place.numbers().is_some())
+    }
+
+    fn wrong(&self, problem: String) -> OutputError {
+        OutputError::Source { path: self.path.clone(), problem }
+    }
+}
+
+impl Place {
+    /// Position [3], orientation [6] and spacing [2] as numbers; none where they are malformed.
+    fn numbers(&self) -> Option<([f64; 3], [f64; 6], [f64; 2])> {
+        Some((numbers(&self.position)?, numbers(&self.orientation)?, numbers(&self.spacing)?))
+    }
+
+    /// How far the frame lies along the normal of its plane, in mm.
+    fn along_normal(&self) -> Option<f64> {
+        let (at, [a, b, c, d, e, f], _) = self.numbers()?;
+        let normal = [b * f - c * e, c * d - a * f, a * e - b * d];
+        Some(normal.iter().zip(at).map(|(n, p)| n * p).sum())
+    }
+}
+
+/// Distance between the frames in mm where it is one, to a hundredth of it.
+pub(super) fn spacing_between(places: &[Place]) -> Option<f64> {
+    let along: Vec<f64> = places.iter().map(Place::along_normal).collect::<Option<_>>()?;
+    let gaps: Vec<f64> = along.windows(2).map(|w| (w[1] - w[0]).abs()).collect();
+    let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+    gaps.iter().all(|gap| (gap - mean).abs() <= 0.01 * mean).then_some(mean).filter(|mean| *mean > 0.0)
+}
+
+fn numbers<const N: usize>(text: &str) -> Option<[f64; N]> {
+    let values: Vec<f64> = text.split('\\').map(|v| v.trim().parse().ok()).collect::<Option<_>>()?;
+    values.try_into().ok().filter(|values: &[f64; N]| values.iter().all(|v| v.is_finite()))
+}
+
+fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
+    let value = object.get(tag)?.to_str().ok()?;
+    let value = value.trim_matches(['\0', ' ']);
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+fn item(object: &InMemDicomObject, sequence: Tag, index: usize) -> Option<&InMemDicomObject> {
+    object.get(sequence)?.items()?.get(index)
+}

@@ -1,0 +1,154 @@
+//! Label volumes as NIfTI-1 files (Cox et al. 2004; the layout is that of the reference `nifti1.h`).
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::{OutputError, write_atomically};
+
+/// Bytes of the header, and of the four that say that no extension follows.
+const HEADER: usize = 348;
+const VOXELS_AT: usize = HEADER + 4;
+
+/// `NIFTI_INTENT_LABEL`: the voxels are indices of labels.
+const INTENT_LABEL: i16 = 1002;
+/// `DT_UINT8`
+const UINT8: i16 = 2;
+/// `NIFTI_XFORM_ALIGNED_ANAT`: the coordinates are those of another file, here of the volume that was segmented.
+const ALIGNED: i16 = 2;
+/// `NIFTI_UNITS_MM`
+const MILLIMETRES: u8 = 2;
+
+/// Writes class numbers as an unsigned 8-bit NIfTI-1 volume; gzipped if the name ends in `.nii.gz`.
+///
+/// `dims` are the file's axes i, j, k, the first running fastest in `labels`; `affine` takes (i, j, k, 1) to millimetres
+/// (right, anterior, superior) and is written as the sform, with no qform; give the source file's, and both lie on each
+/// other. The same labels give the same bytes.
+///
+/// # Errors
+/// [`OutputError`] names the path: another ending, a side of 0 or above 32,767, a wrong number of labels, an affine
+/// that is not finite, or what the system said.
+pub fn write_nifti_labels(
+    path: &Path,
+    dims: [usize; 3],
+    affine: &[[f64; 4]; 3],
+    labels: &[u8],
+) -> Result<(), OutputError> {
+    let wrong = |problem: String| OutputError::Content { path: path.to_owned(), problem };
+    let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let gzipped = name.ends_with(".nii.gz");
+    if !gzipped && !name.ends_with(".nii") {
+        return Err(wrong("give a name that ends in .nii or .nii.gz".into()));
+    }
+    if dims.iter().any(|&n| n == 0 || n > i16::MAX as usize) {
+        return Err(wrong(format!(
+            "NIfTI holds sides of 1 to 32767 voxels, and these are {}x{}x{}",
+            dims[0], dims[1], dims[2]
+        )));
+    }
+    // Three sides of 15 bits each: the product fits 64.
+    if dims.iter().map(|&n| n as u64).product::<u64>() != labels.len() as u64 {
+        return Err(wrong(format!(
+            "{} labels were given for {}x{}x{} voxels",
+            labels.len(),
+            dims[0],
+            dims[1],
+            dims[2]
+        )));
+    }
+    if !affine.iter().flatten().all(|value| value.is_finite()) {
+        return Err(wrong("the affine holds a NaN or an infinity; correct the source's header".into()));
+    }
+    let header = header(dims, affine);
+    write_atomically(path, |file| {
+        if gzipped {
+            let mut file = GzEncoder::new(file, Compression::default());
+            write(&mut file, &header, labels)?;
+            file.finish().map(drop)
+        } else {
+            write(file, &header, labels)
+        }
+    })
+}
+
+fn write(file: &mut impl Write, header: &[u8], labels: &[u8]) -> io::Result<()> {
+    file.write_all(header)?;
+    file.write_all(labels)
+}
+
+/// Offsets as in `nifti1.h`; what is not set is zero.
+fn header(dims: [usize; 3], affine: &[[f64; 4]; 3]) -> [u8; VOXELS_AT] {
+    let mut bytes = [0; VOXELS_AT];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &(HEADER as i32).to_le_bytes());
+    put(40, &3i16.to_le_bytes());
+    // Axes that are not there have a length of 1.
+    let lengths = dims.into_iter().map(|n| n as i16).chain([1; 4]);
+    for (axis, length) in lengths.enumerate() {
+        put(42 + 2 * axis, &length.to_le_bytes());
+    }
+    put(68, &INTENT_LABEL.to_le_bytes());
+    put(70, &UINT8.to_le_bytes());
+    put(72, &8i16.to_le_bytes());
+    // The first is the handedness of the qform, which there is none of.
+    put(76, &1f32.to_le_bytes());
+    for axis in 0..3 {
+        let spacing = affine.iter().map(|row| row[axis] * row[axis]).sum::<f64>().sqrt();
+        put(80 + 4 * axis, &(spacing as f32).to_le_bytes());
+    }
+    put(108, &(VOXELS_AT as f32).to_le_bytes());
+    put(112, &1f32.to_le_bytes());
+    put(123, &[MILLIMETRES]);
+    put(148, b"microraptor");
+    put(254, &ALIGNED.to_le_bytes());
+    for (i, &value) in affine.iter().flatten().enumerate() {
+        put(280 + 4 * i, &(value as f32).to_le_bytes());
+    }
+    put(344, b"n+1\0");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use nifti::{NiftiObject, NiftiVolume, ReaderOptions};
+
+    use super::*;
+
+    const AFFINE: [[f64; 4]; 3] = [[-0.5, 0.0, 0.25, 90.0], [0.0, 0.75, 0.0, -126.5], [0.0, 0.0, 2.0, -72.0]];
+
+    #[test]
+    fn the_library_reads_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let labels: Vec<u8> = (0..24).map(|i| i % 3).collect();
+        for name in ["mask.nii", "mask.nii.gz"] {
+            let path = folder.path().join(name);
+            write_nifti_labels(&path, [2, 3, 4], &AFFINE, &labels).unwrap();
+            let first = std::fs::read(&path).unwrap();
+            let object = ReaderOptions::new().read_file(&path).unwrap();
+            let header = object.header();
+            assert_eq!(header.srow_x, [-0.5, 0.0, 0.25, 90.0]);
+            assert_eq!(header.srow_z, [0.0, 0.0, 2.0, -72.0]);
+            assert_eq!(header.pixdim[1..3], [0.5, 0.75]);
+            assert_eq!((header.qform_code, header.sform_code, header.intent_code), (0, 2, 1002));
+            let volume = object.into_volume();
+            assert_eq!(volume.dim(), [2, 3, 4]);
+            assert_eq!(volume.into_raw_data(), labels);
+            write_nifti_labels(&path, [2, 3, 4], &AFFINE, &labels).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), first, "the same bytes again");
+        }
+    }
+
+    #[test]
+    fn says_what_does_not_fit() {
+        let write = |name, dims, labels: &[u8]| {
+            write_nifti_labels(Path::new(name), dims, &AFFINE, labels).unwrap_err()
+        };
+        assert!(write("mask.png", [1, 1, 1], &[0]).to_string().contains("ends in .nii or .nii.gz"));
+        assert!(write("m.nii", [2, 1, 1], &[0]).to_string().contains("1 labels were given for 2x1x1"));
+        assert!(write("m.nii", [40_000, 1, 1], &[0]).to_string().contains("sides of 1 to 32767"));
+        let infinite = [[f64::INFINITY; 4]; 3];
+        assert!(write_nifti_labels(Path::new("m.nii"), [1, 1, 1], &infinite, &[0]).is_err());
+    }
+}

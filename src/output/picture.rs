@@ -1,0 +1,198 @@
+//! Masks as pictures: class numbers for programs, and an overlay for eyes.
+
+use std::io;
+use std::path::Path;
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder, RgbImage};
+
+use super::{OutputError, write_atomically};
+use crate::input::{Image, LabelMap};
+
+/// Colours of the classes from 1 on, of Okabe and Ito's set for every kind of colour vision (Color Universal Design,
+/// 2008; its black is left out, and the order begins with those that stand out most from a grey picture).
+pub const PALETTE: [[u8; 3]; 7] = [
+    [230, 159, 0],   // orange
+    [86, 180, 233],  // sky blue
+    [0, 158, 115],   // bluish green
+    [240, 228, 66],  // yellow
+    [204, 121, 167], // reddish purple
+    [213, 94, 0],    // vermilion
+    [0, 114, 178],   // blue
+];
+
+/// Share of the class's colour inside its outline: speckle stays readable through it.
+const TINT: u32 = 25;
+
+/// One pixel of outline for this many of the shorter side, so that it is seen when the picture is fitted to a screen.
+const PIXELS_PER_OUTLINE: usize = 300;
+
+/// The colour of a class; the palette repeats after seven. The background (0) has none.
+pub fn colour(class: u8) -> Option<[u8; 3]> {
+    let index = usize::from(class).checked_sub(1)?;
+    Some(PALETTE[index % PALETTE.len()])
+}
+
+/// Writes slice `z` of a label map as an 8-bit grey PNG.
+///
+/// With two classes (background and one other) it is black and white, 0 and 255, so that people see it; with more,
+/// the grey value is the class number. Whoever reads it back takes a picture of 0 and 255 alone as two classes and
+/// grey values as class numbers otherwise; a label of 255 is refused, for this leaves it free.
+///
+/// # Errors
+/// [`OutputError`] names the path: no such slice, a label that is not below `classes`, or what the system said.
+pub fn write_mask(path: &Path, map: &LabelMap, z: usize, classes: usize) -> Result<(), OutputError> {
+    let labels = slice(path, map, z)?;
+    if let Some(&label) = labels.iter().find(|&&label| usize::from(label) >= classes || label == u8::MAX) {
+        let problem =
+            format!("the mask holds class number {label}, and there are {classes} classes (255 at most)");
+        return Err(OutputError::Content { path: path.to_owned(), problem });
+    }
+    let white = if classes <= 2 { u8::MAX } else { 1 };
+    let grey: Vec<u8> = labels.iter().map(|&label| label * white).collect();
+    write_png(path, &grey, map.width, map.height, ExtendedColorType::L8)
+}
+
+/// Writes the picture with each class of slice `z` tinted and outlined in its [`colour`], as an RGB PNG of the picture's
+/// own size. Nothing else is drawn: no text, no name, no date.
+///
+/// # Errors
+/// [`OutputError`] names the path: no such slice, a map of another size than the picture, or what the system said.
+pub fn write_overlay(path: &Path, image: &Image, map: &LabelMap, z: usize) -> Result<(), OutputError> {
+    let labels = slice(path, map, z)?;
+    if (map.height, map.width) != (image.height(), image.width()) {
+        let problem = format!(
+            "the mask has {}x{} px and the picture {}x{}; give the mask at the picture's size",
+            map.width,
+            map.height,
+            image.width(),
+            image.height()
+        );
+        return Err(OutputError::Content { path: path.to_owned(), problem });
+    }
+    let mut picture = image.pixels().to_rgb8();
+    draw(&mut picture, labels);
+    write_png(path, picture.as_raw(), map.width, map.height, ExtendedColorType::Rgb8)
+}
+
+/// Tints and outlines `labels`, `[height, width]`, on a picture of that size.
+fn draw(picture: &mut RgbImage, labels: &[u8]) {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let reach = 1 + width.min(height) / PIXELS_PER_OUTLINE;
+    for (index, (pixel, &label)) in picture.pixels_mut().zip(labels).enumerate() {
+        let Some(colour) = colour(label) else { continue };
+        if is_outline(labels, width, height, index, reach) {
+            pixel.0 = colour;
+        } else {
+            for (value, colour) in pixel.0.iter_mut().zip(colour) {
+                let mixed = u32::from(*value) * (100 - TINT) + u32::from(colour) * TINT;
+                *value = ((mixed + 50) / 100) as u8;
+            }
+        }
+    }
+}
+
+/// Whether a pixel is within `reach` steps (of the 4-neighbourhood) of another label or of the picture's edge.
+fn is_outline(labels: &[u8], width: usize, height: usize, index: usize, reach: usize) -> bool {
+    let (row, column) = (index / width, index % width);
+    if row < reach || column < reach || row + reach >= height || column + reach >= width {
+        return true;
+    }
+    (0..=2 * reach).any(|i| {
+        let half = reach - i.abs_diff(reach);
+        let start = (row + i - reach) * width + column - half;
+        labels[start..=start + 2 * half].iter().any(|&other| other != labels[index])
+    })
+}
+
+/// The labels of slice `z`.
+fn slice<'a>(path: &Path, map: &'a LabelMap, z: usize) -> Result<&'a [u8], OutputError> {
+    if z >= map.depth || map.height == 0 || map.width == 0 {
+        let problem = format!(
+            "slice {} was asked for of a mask of {} slices of {}x{} px",
+            z + 1,
+            map.depth,
+            map.width,
+            map.height
+        );
+        return Err(OutputError::Content { path: path.to_owned(), problem });
+    }
+    Ok(map.slice(z))
+}
+
+fn write_png(
+    path: &Path,
+    pixels: &[u8],
+    width: usize,
+    height: usize,
+    colour: ExtendedColorType,
+) -> Result<(), OutputError> {
+    write_atomically(path, |writer| {
+        let too_wide = |_| io::Error::other("a side has more pixels than PNG holds");
+        let (width, height) = (width.try_into().map_err(too_wide)?, height.try_into().map_err(too_wide)?);
+        PngEncoder::new(writer).write_image(pixels, width, height, colour).map_err(io::Error::other)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disc of class 1 and a bar of class 2 on 40 x 30 pixels of grey 100.
+    fn scene() -> (Image, LabelMap) {
+        let labels = (0..30 * 40)
+            .map(|i| {
+                let (y, x) = (i / 40, i % 40);
+                match (y, x) {
+                    (20..=26, 5..=35) => 2,
+                    _ if (y - 10) * (y - 10) + (x - 15) * (x - 15) <= 49 => 1,
+                    _ => 0,
+                }
+            })
+            .collect();
+        let image = Image::from_grey8(40, 30, vec![100; 30 * 40]).unwrap();
+        (image, LabelMap::new(1, 30, 40, labels).unwrap())
+    }
+
+    #[test]
+    fn a_mask_holds_class_numbers_or_black_and_white() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mask.png");
+        let (_, map) = scene();
+        write_mask(&path, &map, 0, 3).unwrap();
+        assert_eq!(image::open(&path).unwrap().as_luma8().unwrap().as_raw(), &map.labels);
+        let binary = LabelMap { labels: map.labels.iter().map(|&l| l.min(1)).collect(), ..map.clone() };
+        write_mask(&path, &binary, 0, 2).unwrap();
+        let white: Vec<u8> = binary.labels.iter().map(|&l| 255 * l).collect();
+        assert_eq!(image::open(&path).unwrap().as_luma8().unwrap().as_raw(), &white);
+        let error = write_mask(&path, &map, 0, 2).unwrap_err().to_string();
+        assert!(error.contains("class number 2, and there are 2 classes"), "{error}");
+        assert!(write_mask(&path, &map, 1, 3).is_err());
+    }
+
+    #[test]
+    fn an_overlay_tints_inside_and_outlines_the_edge() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("overlay.png");
+        let (image, map) = scene();
+        write_overlay(&path, &image, &map, 0).unwrap();
+        let overlay = image::open(&path).unwrap().into_rgb8();
+        let pixel = |x, y| overlay.get_pixel(x, y).0;
+        assert_eq!(pixel(0, 0), [100; 3], "background is the picture's");
+        // 0.75 * 100 + 0.25 * (230, 159, 0), rounded half up.
+        assert_eq!(pixel(15, 10), [133, 115, 75]);
+        assert_eq!(pixel(15, 3), PALETTE[0], "top of the disc");
+        assert_eq!(pixel(5, 23), PALETTE[1], "left end of the bar");
+        let wide = LabelMap::new(1, 30, 41, vec![0; 30 * 41]).unwrap();
+        let error = write_overlay(&path, &image, &wide, 0).unwrap_err().to_string();
+        assert!(error.contains("the mask has 41x30 px and the picture 40x30"), "{error}");
+    }
+
+    #[test]
+    fn labels_up_to_the_border_are_outlined_there() {
+        let mut picture = RgbImage::new(8, 8);
+        draw(&mut picture, &[1; 64]);
+        assert_eq!(picture.get_pixel(7, 4).0, PALETTE[0]);
+        assert_ne!(picture.get_pixel(4, 4).0, PALETTE[0]);
+    }
+}

@@ -1,0 +1,246 @@
+//! Heads of every kind, from labelled files to predictions.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::common::*;
+
+/// 30 images with a bright rectangle, and its mask; a CSV with masks and splits.
+fn write_masked(folder: &Path) -> PathBuf {
+    let (width, height) = (48, 40);
+    let mut csv = String::from("image,mask,split\n");
+    for i in 0..30 {
+        let (top, left) = ((i * 7) % 20, (i * 11) % 24);
+        let inside =
+            |p: usize| (top..top + 18).contains(&(p / width)) && (left..left + 20).contains(&(p % width));
+        let save = |name: &str, pixels: Vec<u8>| {
+            let (w, h) = (width as u32, height as u32);
+            image::save_buffer(folder.join(name), &pixels, w, h, image::ColorType::L8).unwrap();
+        };
+        let noise = |p: usize| ((p * 7919 + i * 104_729) % 53) as u8;
+        save(
+            &format!("{i}.png"),
+            (0..width * height).map(|p| noise(p) + if inside(p) { 180 } else { 20 }).collect(),
+        );
+        save(
+            &format!("{i}-mask.png"),
+            (0..width * height).map(|p| if inside(p) { 255 } else { 0 }).collect(),
+        );
+        let split = if i < 22 { "train" } else { "val" };
+        csv += &format!("{i}.png,{i}-mask.png,{split}\n");
+    }
+    let path = folder.join("masks.csv");
+    std::fs::write(&path, csv).unwrap();
+    path
+}
+
+/// Folders of 3 to 5 frames, in one folder a class.
+fn write_clips(folder: &Path) {
+    for (kind, class) in ["columns", "rows"].iter().enumerate() {
+        for clip in 0..8 {
+            let frames = folder.join(class).join(format!("clip{clip}"));
+            std::fs::create_dir_all(&frames).unwrap();
+            for frame in 0..3 + clip % 3 {
+                write_image(&frames.join(format!("{frame}.png")), kind, clip * 10 + frame);
+            }
+        }
+    }
+}
+
+#[test]
+fn neighbours_vote_and_a_second_run_uses_the_cache() {
+    let folder = tempdir().unwrap();
+    let (data, cache) = (folder.path().join("data"), folder.path().join("cache"));
+    write_dataset(&data, &["columns", "rows", "slopes"], 10);
+    let head = folder.path().join("knn.safetensors");
+    let train = |bank: &str| {
+        json(&success(&[
+            &"train",
+            &tiny_model(),
+            &"--data",
+            &data,
+            &"--head",
+            &"knn",
+            &"--bank",
+            &bank,
+            &"-o",
+            &head,
+            &"--size",
+            &"32",
+            &"--cache",
+            &cache,
+            &"--json",
+        ]))
+    };
+    let report = train("fp16");
+    assert!(report["validation"]["accuracy"]["value"].as_f64().unwrap() > 0.9, "{report}");
+    let bytes = std::fs::read(&head).unwrap();
+    let entries = || -> usize { listing(&cache).iter().map(|name| listing(&cache.join(name)).len()).sum() };
+    assert_eq!(entries(), 30);
+    assert_eq!(train("fp16"), report);
+    assert_eq!((std::fs::read(&head).unwrap() == bytes, entries()), (true, 30));
+    assert!(train("int8")["validation"]["accuracy"]["value"].as_f64().unwrap() > 0.9);
+    let line = json(&success(&[&"predict", &tiny_model(), &"--head", &head, &data.join("rows/03.png")]));
+    assert_eq!((&line["heads"][0]["class"], &line["heads"][0]["kind"]), (&"rows".into(), &"knn".into()));
+}
+
+#[test]
+fn clips_are_told_apart_by_attention_and_by_their_mean() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_clips(&data);
+    for kind in ["abmil", "volume"] {
+        let head = folder.path().join(format!("{kind}.safetensors"));
+        let report = json(&success(&[
+            &"train",
+            &tiny_model(),
+            &"--data",
+            &data,
+            &"--head",
+            &kind,
+            &"-o",
+            &head,
+            &"--size",
+            &"32",
+            &"--folds",
+            &"4",
+            &"--json",
+        ]));
+        for part in ["validation", "cross_validation"] {
+            assert!(report[part]["accuracy"]["value"].as_f64().unwrap() > 0.9, "{kind}: {report}");
+        }
+        assert_eq!(report["cross_validation"]["images"], 16);
+        let clip = data.join("rows/clip2");
+        let line = json(&success(&[&"predict", &tiny_model(), &"--head", &head, &"--bags", &clip]));
+        assert_eq!((&line["frames"], &line["heads"][0]["class"]), (&5.into(), &"rows".into()), "{line}");
+        let attention = line["heads"][0]["attention"].as_array().map(Vec::len);
+        assert_eq!(attention, (kind == "abmil").then_some(5));
+    }
+    // A head for single images does not take clips.
+    let out = folder.path().join("x.safetensors");
+    let message = failure(&[&"train", &tiny_model(), &"--data", &data, &"-o", &out, &"--size", &"32"]);
+    assert!(message.contains("clip") && message.contains("--head volume"), "{message}");
+}
+
+#[test]
+fn masks_are_learned_drawn_and_measured() {
+    let folder = tempdir().unwrap();
+    let data = write_masked(folder.path());
+    let mut heads = Vec::new();
+    for (name, options) in [("linear", &[][..]), ("decoder", &["--decoder", "--layers", "1,0"][..])] {
+        let head = folder.path().join(format!("{name}.safetensors"));
+        let mut args: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"train", &"--data", &data, &"--head", &"segment"];
+        let model = tiny_model();
+        args.extend([&model as &dyn AsRef<_>, &"-o", &head, &"--size", &"128", &"--json"]);
+        args.extend([&"--classes" as &dyn AsRef<_>, &"background,lesion"]);
+        args.extend(options.iter().map(|o| o as &dyn AsRef<_>));
+        let report = json(&success(&args));
+        let dice = report["validation"]["dice"]["value"].as_f64().unwrap();
+        assert!(dice > 0.8, "{report}");
+        let metrics = json(&success(&[&"evaluate", &model, &"--head", &head, &"--data", &data, &"--json"]));
+        assert_eq!(metrics["metrics"], report["validation"], "{metrics}");
+        heads.push(head);
+    }
+    let (masks, overlays) = (folder.path().join("masks"), folder.path().join("overlays"));
+    let line = json(&success(&[
+        &"predict",
+        &tiny_model(),
+        &"--head",
+        &heads[0],
+        &"--head",
+        &heads[1],
+        &"--masks",
+        &masks,
+        &"--overlays",
+        &overlays,
+        &folder.path().join("25.png"),
+    ]));
+    assert_eq!(listing(&masks), ["25.decoder.png", "25.linear.png"]);
+    assert_eq!(listing(&overlays), listing(&masks));
+    for head in line["heads"].as_array().unwrap() {
+        let mask = image::open(head["mask"].as_str().unwrap()).unwrap().to_luma8();
+        assert_eq!((mask.width(), mask.height()), (48, 40));
+        let white = mask.pixels().filter(|p| p.0[0] == 255).count();
+        assert_eq!(head["areas"]["lesion"]["pixels"], white);
+
+        assert!((250..500).contains(&white), "{line}");
+    }
+    // Two inputs of one name would overwrite each other.
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    std::fs::copy(folder.path().join("25.png"), folder.path().join("b/25.png")).unwrap();
+    let (a, b) = (folder.path().join("25.png"), folder.path().join("b/25.png"));
+    let output = microraptor(&[&"predict", &tiny_model(), &"--head", &heads[0], &"--masks", &masks, &a, &b]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn several_heads_share_one_pass_and_strangers_are_outside() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_dataset(&data, &["columns", "rows"], 20);
+    let mut heads = Vec::new();
+    for kind in ["linear", "knn"] {
+        let head = folder.path().join(format!("{kind}.safetensors"));
+        success(&[
+            &"train",
+            &tiny_model(),
+            &"--data",
+            &data,
+            &"--head",
+            &kind,
+            &"-o",
+            &head,
+            &"--size",
+            &"32",
+        ]);
+        heads.push(head);
+    }
+    // An image unlike any stripe: half black, half white.
+    let odd = folder.path().join("odd.png");
+    let pixels: Vec<u8> = (0..40 * 36).map(|p| if p % 40 < 20 { 0 } else { 255 }).collect();
+    image::save_buffer(&odd, &pixels, 40, 36, image::ColorType::L8).unwrap();
+    let usual = data.join("rows/05.png");
+    let both = |path: &Path| -> Vec<Value> {
+        let line =
+            json(&success(&[&"predict", &tiny_model(), &"--head", &heads[0], &"--head", &heads[1], &path]));
+        line["heads"].as_array().unwrap().clone()
+    };
+    for (i, head) in both(&usual).iter().enumerate() {
+        assert_eq!((&head["class"], &head["ood"]["outside"]), (&"rows".into(), &false.into()), "{head}");
+        let alone = json(&success(&[&"predict", &tiny_model(), &"--head", &heads[i], &usual]));
+        assert_eq!(&alone["heads"][0], head);
+    }
+    assert!(both(&odd).iter().all(|head| head["ood"]["outside"] == true));
+}
+
+#[test]
+fn what_cannot_be_learned_is_said() {
+    let folder = tempdir().unwrap();
+    let data = write_masked(folder.path());
+    let out = folder.path().join("out.safetensors");
+    let train = |data: &Path, options: &[&str]| {
+        let model = tiny_model();
+        let mut args: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"train", &model, &"--data", &data, &"-o", &out];
+        args.extend([&"--size" as &dyn AsRef<_>, &"32"]);
+        args.extend(options.iter().map(|o| o as &dyn AsRef<_>));
+        failure(&args)
+    };
+    assert!(train(&data, &[]).contains("--head segment"));
+    assert!(train(&data, &["--head", "segment", "--classes", "background"]).contains("give 2 names"));
+    assert!(train(&data, &["--head", "segment", "--layers", "99"]).contains("no layer 99"));
+    let labels = folder.path().join("labels");
+    write_dataset(&labels, &["columns", "rows"], 6);
+    assert!(train(&labels, &["--head", "segment"]).contains("mask"));
+    assert!(train(&labels, &["--head", "knn", "-k", "999"]).contains("k is 999"));
+    assert!(train(&labels, &["--folds", "50"]).contains("--folds 50"));
+    // A mask of another size than its image.
+    let small = image::GrayImage::new(20, 20);
+    small.save(folder.path().join("3-mask.png")).unwrap();
+    let message = train(&data, &["--head", "segment"]);
+    assert!(message.contains("3.png") && message.contains("1 x 20 x 20"), "{message}");
+    assert!(!out.exists());
+}

@@ -1,7 +1,7 @@
 //! Files that are cut short, lie about their size or contradict themselves: one line each, no panic, nothing allocated.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::tags;
@@ -63,7 +63,14 @@ fn compressed_dicom_files_that_are_cut_are_errors() {
 /// What is damaged within must give an error or a picture, never a panic.
 #[test]
 fn dicom_files_with_wrong_bytes_do_not_panic() {
-    let golden = Path::new(GOLDEN).join("dicom");
+    let golden = fs::read_dir(Path::new(GOLDEN).join("dicom")).unwrap();
+    let mut files: Vec<(PathBuf, usize)> = golden.map(|entry| (entry.unwrap().path(), 60)).collect();
+    files.sort();
+    if let Some(data) = shared("data/dicom") {
+        let large =
+            ["examples_ybr_color.dcm", "JPGLosslessP14SV1_1s_1f_8b.dcm", "US1_J2KI.dcm", "OBXXXX1A_rle.dcm"];
+        files.extend(large.map(|name| (data.join(name), 12)));
+    }
     let folder = tempfile::tempdir().unwrap();
     let mut state = 1u64;
     let mut random = |below: usize| {
@@ -72,11 +79,9 @@ fn dicom_files_with_wrong_bytes_do_not_panic() {
         (state >> 33) as usize % below
     };
     let mut errors = 0;
-    for entry in fs::read_dir(&golden).unwrap() {
-        let source = entry.unwrap().path();
+    for (source, rounds) in files {
         let bytes = fs::read(&source).unwrap();
         let path = folder.path().join(source.file_name().unwrap());
-        let rounds = std::env::var("ROUNDS").map_or(60, |r| r.parse().unwrap());
         for _ in 0..rounds {
             let mut changed = bytes.clone();
             for _ in 0..1 + random(4) {
@@ -111,6 +116,12 @@ fn dicom_headers_that_lie_are_refused() {
     assert!(message.contains("1 frames of 16x4000 px but holds 512 bytes"), "{message}");
     let message = with(&[text(tags::NUMBER_OF_FRAMES, VR::IS, "2000000000")]);
     assert!(message.contains("2000000000 frames"), "{message}");
+    let message = with(&[text(tags::NUMBER_OF_FRAMES, VR::IS, "1000")]);
+    assert!(message.contains("1000 frames of 16x16 px but holds 512 bytes"), "{message}");
+    let message = with(&[short(tags::ROWS, 0), text(tags::NUMBER_OF_FRAMES, VR::IS, "200000")]);
+    assert!(message.contains("0 rows"), "{message}");
+    let message = with(&[text(tags::ROWS, VR::IS, "1000000000")]);
+    assert!(message.contains("1000000000 rows"), "{message}");
     let message = with(&[text(tags::NUMBER_OF_FRAMES, VR::IS, "1000000000000")]);
     assert!(message.contains("NumberOfFrames"), "{message}");
     let message = with(&[text(tags::NUMBER_OF_FRAMES, VR::IS, "0")]);

@@ -8,6 +8,9 @@ use dicom_object::InMemDicomObject;
 use super::file::{DicomFile, Pixels};
 use crate::input::image::{MAX_PIXELS, MAX_RATIO, TRUSTED_BYTES};
 
+/// Two and a half hours at 30 frames a second; a little is kept of each.
+const MAX_FRAMES: usize = 1 << 18;
+
 /// Colours of the samples (0028,0004).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Photometric {
@@ -49,6 +52,10 @@ impl Layout {
         let [rows, columns] = [(tags::ROWS, "Rows"), (tags::COLUMNS, "Columns")]
             .map(|(tag, name)| whole(object, tag, name)?.ok_or_else(|| missing(name)));
         let [rows, columns] = [rows? as usize, columns? as usize];
+        // Unsigned 16-bit numbers in the standard; text would be read too.
+        if rows == 0 || columns == 0 || rows.max(columns) > usize::from(u16::MAX) {
+            return Err(format!("has {rows} rows and {columns} columns: the file is damaged"));
+        }
         let frames = whole(object, tags::NUMBER_OF_FRAMES, "NumberOfFrames")?.unwrap_or(1) as usize;
         let text = string(object, tags::PHOTOMETRIC_INTERPRETATION);
         let text = text.ok_or_else(|| missing("PhotometricInterpretation"))?;
@@ -131,11 +138,14 @@ impl Layout {
     /// Refuses what the file cannot hold, before anything is allocated for it.
     fn check(&self, file: &DicomFile) -> Result<(), String> {
         let Layout { rows, columns, frames, .. } = *self;
-        if (rows * columns) as u64 > MAX_PIXELS {
+        if rows as u64 * columns as u64 > MAX_PIXELS {
             return Err(format!(
                 "has frames of {columns}x{rows} px, which are refused: give at most {} megapixels",
                 MAX_PIXELS >> 20
             ));
+        }
+        if frames > MAX_FRAMES {
+            return Err(format!("has {frames} frames, which are refused: give at most {MAX_FRAMES}"));
         }
         let short = |held: String| {
             format!(

@@ -151,7 +151,7 @@ fn refuses_floats_that_are_not_brightnesses() {
 fn grey_buffers_are_checked() {
     assert_eq!(Image::from_grey8(9, 8, vec![3; 72]).unwrap().width(), 9);
     let wrong = Image::from_grey8(9, 8, vec![3; 71]).unwrap_err().to_string();
-    assert_eq!(wrong, "71 grey pixels given for a 9x8 image: give width * height");
+    assert_eq!(wrong, "71 values given for a 9x8 image: give one for each pixel and channel");
     assert!(Image::from_grey8(usize::MAX, usize::MAX, vec![3; 1]).is_err());
     assert!(matches!(Image::from_grey8(9, 7, vec![3; 63]), Err(InputError::TooSmall { .. })));
 }

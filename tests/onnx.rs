@@ -10,6 +10,9 @@ use microraptor::checkpoint::onnx::{Imported, OnnxError, Proof, import, import_w
 use microraptor::checkpoint::{self, Model};
 use microraptor::engine::Features;
 use microraptor::graph::onnx::{OnnxModel, OnnxRunError};
+use microraptor::heads::{Geometry, Grid, Head, Outcome, Predictor, ScanFeatures, Tokens};
+use microraptor::input::ScanKind;
+use microraptor::kernels::Isa;
 use microraptor::vit::{self, Mlp, Size};
 use safetensors::SafeTensors;
 
@@ -249,4 +252,31 @@ fn full_size_exports_agree_with_pytorch() {
             }
         }
     }
+}
+
+/// Two heads that onnxruntime ran as well (`reference/make_onnx_heads.py`).
+#[test]
+fn onnx_heads_say_what_onnxruntime_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/onnx_heads");
+    let expected: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    let grid = Grid { depth: 1, height: 2, width: 3 };
+    let token = |i: usize| half::f16::from_f64((0.2 * i as f64).sin());
+    let features = ScanFeatures {
+        rows: ndarray::Array2::from_shape_fn((1, 64), |(_, i)| (0.1 * i as f64).sin() as f32),
+        tokens: Some(Tokens { grid, channels: 32, values: (0..6 * 32).map(token).collect() }),
+        geometry: Geometry { kind: ScanKind::Image, size: (2, 3), crop: None, spacing: None },
+    };
+    let run = |name: &str| {
+        let head = Head::load(&folder.join(name)).unwrap();
+        assert_eq!((head.model.kind(), head.size), ("onnx", Size { height: 32, width: 48 }));
+        Predictor::new(&head.model, Isa::best()).predict(&features).unwrap()
+    };
+    let Outcome::Classes { prediction, .. } = run("row.onnx") else { panic!("classes") };
+    for (p, expected) in prediction.probabilities.iter().zip(expected["probabilities"].as_array().unwrap()) {
+        // Sums of 64 products of order one in f32.
+        assert!((p - expected.as_f64().unwrap()).abs() < 1e-5, "{prediction:?}");
+    }
+    let Outcome::Mask(mask) = run("map.onnx") else { panic!("a mask") };
+    assert_eq!(serde_json::json!(mask.labels), expected["mask"]);
 }

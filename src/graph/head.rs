@@ -11,9 +11,12 @@ use crate::checkpoint::onnx::{OnnxError, Source};
 #[derive(Clone, Debug)]
 pub struct OnnxFunction {
     source: Arc<Source>,
-    /// The plan of the last shape.
-    plan: Arc<Mutex<Option<(Vec<usize>, Arc<TypedSimplePlan>)>>>,
+    /// That of the last shape.
+    plan: Arc<Mutex<Option<Planned>>>,
 }
+
+/// A plan and the shape that it is for.
+type Planned = (Vec<usize>, Arc<TypedSimplePlan>);
 
 impl OnnxFunction {
     /// Reads the model at `path`.

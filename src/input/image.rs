@@ -111,6 +111,16 @@ impl Image {
         Image { pixels: self.pixels.crop_imm(left, top, width, height) }
     }
 
+    /// The same image, black outside of `region`.
+    pub fn only(&self, region: Region) -> Image {
+        let mut pixels = DynamicImage::new(self.pixels.width(), self.pixels.height(), self.pixels.color());
+        let [left, top, width, height] = [region.left, region.top, region.width, region.height]
+            .map(|v| u32::try_from(v).unwrap_or(u32::MAX));
+        let part = self.pixels.crop_imm(left, top, width, height);
+        image::imageops::replace(&mut pixels, &part, left.into(), top.into());
+        Image { pixels }
+    }
+
     /// Columns of pixels.
     pub fn width(&self) -> usize {
         self.pixels.width() as usize

@@ -168,3 +168,13 @@ fn the_tensor_of_every_machine_has_these_bits() {
     let hex: String = hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
     assert_eq!(hex, "d3787753a0749d51");
 }
+
+#[test]
+fn only_a_region_stays() {
+    let image = Image::from_grey8(9, 8, (1..73).collect()).unwrap();
+    let part = image.only(crate::input::Region { top: 2, left: 7, height: 1, width: 5 });
+    assert_eq!((part.width(), part.height()), (9, 8));
+    let kept: Vec<(usize, u8)> =
+        part.pixels().to_luma8().iter().copied().enumerate().filter(|(_, v)| *v > 0).collect();
+    assert_eq!(kept, [(25, 26), (26, 27)]);
+}

@@ -101,6 +101,11 @@ pub struct DicomInfo {
     pub photometric_interpretation: String,
     /// Frames of each file, in the order of [`ScanInfo::files`].
     pub frames_per_file: Vec<usize>,
+    /// Whether its pixels may show text, such as the patient's name: unless BurnedInAnnotation (0028,0301) is NO, or it is
+    /// a CT or MR image that does not say YES.
+    pub may_show_text: bool,
+    /// The largest two-dimensional ultrasound region (0018,6011): the picture without the frame of text around it.
+    pub tissue: Option<Region>,
     /// Direction cosines of the rows and of the columns (0020,0037).
     pub orientation: Option<[f64; 6]>,
     /// Position of each frame's first pixel in millimetres (0020,0032), where every frame has one.

@@ -244,3 +244,37 @@ fn what_cannot_be_learned_is_said() {
     assert!(message.contains("3.png") && message.contains("1 x 20 x 20"), "{message}");
     assert!(!out.exists());
 }
+
+#[cfg(feature = "onnx")]
+#[test]
+fn an_onnx_file_is_a_head() {
+    let folder = tempdir().unwrap();
+    let image = folder.path().join("a.png");
+    write_image(&image, 0, 0);
+    let (row, map) = (golden("onnx_heads/row.onnx"), golden("onnx_heads/map.onnx"));
+    let masks = folder.path().join("masks");
+    let output = microraptor(&[
+        &"predict",
+        &tiny_model(),
+        &"--head",
+        &row,
+        &"--head",
+        &map,
+        &"--masks",
+        &masks,
+        &image,
+    ]);
+    let line = json(&String::from_utf8(output.stdout).unwrap());
+    let sum: f64 =
+        line["heads"][0]["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-6, "{line}");
+    assert_eq!((&line["heads"][1]["kind"], listing(&masks)), (&"onnx".into(), vec!["a.map.png".to_owned()]));
+    // It does not say which backbone it was trained on.
+    assert!(String::from_utf8(output.stderr).unwrap().contains("does not say which backbone"));
+    let alone = folder.path().join("row.onnx");
+    std::fs::copy(&row, &alone).unwrap();
+    let message = failure(&[&"predict", &tiny_model(), &"--head", &alone, &image]);
+    assert!(message.contains("row.json") && message.contains("classes"), "{message}");
+    std::fs::write(folder.path().join("row.json"), "{\"classes\": [\"a\"], \"size\": \"32\"}").unwrap();
+    assert!(failure(&[&"predict", &tiny_model(), &"--head", &alone, &image]).contains("at least 2"));
+}

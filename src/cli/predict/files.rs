@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use microraptor::engine::About;
 use microraptor::heads::{FeatureKind, Outcome};
-use microraptor::input::{LabelMap, ReadOptions, Scan, ScanInfo, ScanKind};
+use microraptor::input::{LabelMap, ReadOptions, Region, Scan, ScanInfo, ScanKind};
 use microraptor::output::{write_mask, write_overlay};
 use serde_json::json;
 
@@ -68,16 +68,34 @@ impl<'a> Files<'a> {
             if path == Path::new("-") {
                 bail!("--overlays: standard input is read once, and its frames are gone by then; give files");
             }
+            let shown = self.shown(path, info)?;
             let stem = folder.join(self.stem(path, loaded));
             let mut scan = Scan::open(path, read)?;
             let names = self.each_frame(&stem, mask, |path, z| {
                 let frame = scan.next().context("the file changed while it was read")??;
+                let frame = shown.map_or(frame.clone(), |region| frame.only(region));
                 let seen = info.crop.map(|region| mask.cropped(region));
                 Ok(write_overlay(path, &frame, seen.as_ref().unwrap_or(mask), z)?)
             })?;
             line.written.insert("overlay".into(), names);
         }
         self.write_dicom(path, info, loaded, outcome, about, line)
+    }
+
+    /// The part of a frame that an overlay may show, if not all: DICOM's pixels may hold the patient's name.
+    fn shown(&self, path: &Path, info: &ScanInfo) -> anyhow::Result<Option<Region>> {
+        let Some(dicom) = info.dicom.as_ref().filter(|dicom| dicom.may_show_text) else { return Ok(None) };
+        if self.args.with_identifiers || info.crop.is_some() {
+            return Ok(None);
+        }
+        if dicom.tissue.is_none() {
+            bail!(
+                "{}: --overlays: its pixels may show the patient's name (BurnedInAnnotation is not NO), and it marks no \
+                 ultrasound region to show alone: give --with-identifiers, or leave --overlays out",
+                path.display()
+            );
+        }
+        Ok(dicom.tissue)
     }
 
     /// `scan`, or `scan.head` where several heads write.

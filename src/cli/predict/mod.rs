@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use microraptor::engine::Session;
+use indicatif::ProgressBar;
+use microraptor::engine::{Features, Session};
 use microraptor::heads::{Collector, FeatureKind, Head, Outcome, Predictor, ScanFeatures, geometry};
-use microraptor::input::{ReadOptions, Scan, ScanInfo, expand};
+use microraptor::input::{Image, ReadOptions, Scan, ScanInfo, expand};
 use microraptor::vit::{Preprocess, Size};
 use sha2::{Digest, Sha256};
 
 use super::args::PredictArgs;
-use super::backbone;
+use super::{backbone, progress};
 use files::Files;
 use line::{HeadLine, Line, Milliseconds};
 
@@ -151,27 +152,45 @@ impl Group {
         times: &mut Times,
     ) -> anyhow::Result<(ScanInfo, Vec<ScanFeatures>)> {
         session.keep_layers(&self.layers)?;
-        let mut started = Instant::now();
+        let opened = Instant::now();
         let mut scan = match path.to_str() {
             Some("-") => Scan::from_reader("standard input", io::stdin(), args.stdin)?,
             _ => Scan::open(path, &self.read)?,
         };
+        times.decode += opened.elapsed();
         let mut collectors: Vec<Collector> = self.heads.iter().map(|&i| self.collector(&heads[i])).collect();
         let mut seen = None;
-        while let Some(frame) = scan.next() {
-            let frame = frame?;
+        // A single image gets every thread. Of many each thread runs whole ones.
+        let together = if scan.info().frames == Some(1) { 1 } else { 2 * session.threads() };
+        let bar = match scan.info().frames {
+            Some(1) => ProgressBar::hidden(),
+            Some(frames) => progress::bar(frames, "frames"),
+            None => progress::spinner("frames"),
+        };
+        loop {
+            let started = Instant::now();
+            let frames = scan.by_ref().take(together).collect::<Result<Vec<Image>, _>>()?;
+            let Some(first) = frames.first() else { break };
             let decoded = Instant::now();
-            let pixels = frame.tensor(self.size, &self.preprocess);
+            let pixels: Vec<Vec<f32>> =
+                frames.iter().map(|frame| frame.tensor(self.size, &self.preprocess)).collect();
             let resized = Instant::now();
-            let features = session.run(&pixels, self.size).with_context(|| path.display().to_string())?;
-            let embedded = Instant::now();
-            collectors.iter_mut().for_each(|collector| collector.add(features));
-            seen.get_or_insert_with(|| geometry(&scan, &frame));
+            let mut take = |features: &Features| collectors.iter_mut().for_each(|c| c.add(features));
+            let name = || path.display().to_string();
+            match pixels.as_slice() {
+                [one] => take(session.run(one, self.size).with_context(name)?),
+                all => {
+                    let all: Vec<&[f32]> = all.iter().map(Vec::as_slice).collect();
+                    session.run_batch(&all, self.size).with_context(name)?.iter().for_each(take);
+                }
+            }
             times.decode += decoded - started;
             times.resize += resized - decoded;
-            times.backbone += embedded - resized;
-            started = Instant::now();
+            times.backbone += resized.elapsed();
+            seen.get_or_insert_with(|| geometry(&scan, first));
+            bar.inc(frames.len() as u64);
         }
+        bar.finish_and_clear();
         let Some(geometry) = seen else { bail!("{}: holds no frames", path.display()) };
         let features = collectors.into_iter().map(|collector| collector.finish(geometry)).collect();
         Ok((scan.info().clone(), features))

@@ -223,13 +223,18 @@ fn describe(path: &Path, source: &Source, options: &ReadOptions) -> Result<ScanI
         Image::check_sides(&format!("the ultrasound region of {}", info.name), region.width, region.height)?;
         info.crop = Some(region);
     }
+    let burned_in = text(tags::BURNED_IN_ANNOTATION);
+    let modality = text(tags::MODALITY).unwrap_or_default();
+    let computed = matches!(modality.as_str(), "CT" | "MR");
     info.dicom = Some(DicomInfo {
+        may_show_text: burned_in.as_deref().map_or(!computed, |text| text != "NO"),
+        tissue: regions::largest(object, layout).ok(),
         sop_class_uid: text(tags::SOP_CLASS_UID).unwrap_or_default(),
         sop_instance_uids: vec![text(tags::SOP_INSTANCE_UID).unwrap_or_default()],
         study_instance_uid: text(tags::STUDY_INSTANCE_UID).unwrap_or_default(),
         series_instance_uid: text(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
         frame_of_reference_uid: text(tags::FRAME_OF_REFERENCE_UID),
-        modality: text(tags::MODALITY).unwrap_or_default(),
+        modality,
         transfer_syntax_uid: source.file.syntax.uid().into(),
         photometric_interpretation: text(tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_default(),
         frames_per_file: vec![layout.frames],

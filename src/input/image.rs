@@ -7,7 +7,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Pixel, Rgb};
 
-use super::InputError;
+use super::{InputError, Region};
 use crate::kernels::resample::Filter;
 use crate::vit::{Preprocess, Size};
 
@@ -105,7 +105,7 @@ impl Image {
 
     /// The part within `region`, which lies inside the image.
     #[cfg(feature = "dicom")]
-    pub(super) fn crop(&self, region: super::Region) -> Image {
+    pub(super) fn crop(&self, region: Region) -> Image {
         let [left, top, width, height] =
             [region.left, region.top, region.width, region.height].map(|v| v as u32);
         Image { pixels: self.pixels.crop_imm(left, top, width, height) }

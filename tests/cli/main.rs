@@ -5,4 +5,6 @@ mod board;
 mod commands;
 mod common;
 mod convert;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod heads;

@@ -69,7 +69,7 @@ impl<'a> Files<'a> {
                 bail!("--overlays: standard input is read once, and its frames are gone by then; give files");
             }
             let shown = self.shown(path, info)?;
-            let stem = folder.join(self.stem(path, loaded));
+            let stem = folder.join(self.stem(path, loaded) + ".overlay");
             let mut scan = Scan::open(path, read)?;
             let names = self.each_frame(&stem, mask, |path, z| {
                 let frame = scan.next().context("the file changed while it was read")??;

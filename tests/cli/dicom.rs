@@ -1,0 +1,136 @@
+//! DICOM through the program: what is written, what is refused, and what stays private.
+
+use std::path::{Path, PathBuf};
+
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::tags;
+use tempfile::tempdir;
+
+use crate::common::*;
+
+/// Heads for classes and for masks, trained on made images.
+fn heads(folder: &Path) -> [PathBuf; 2] {
+    let data = folder.join("data");
+    write_dataset(&data, &["columns", "rows"], 8);
+    let mut csv = String::from("image,mask,split\n");
+    for i in 0..8 {
+        let mask: Vec<u8> = (0..40 * 36).map(|p| if p % 40 > 10 + i { 255 } else { 0 }).collect();
+        let name = format!("data/rows/{i:02}-mask.pgm");
+        image::save_buffer(folder.join(&name), &mask, 40, 36, image::ColorType::L8).unwrap();
+        csv += &format!("data/rows/{i:02}.png,{name},{}\n", if i < 6 { "train" } else { "val" });
+    }
+    let masks = folder.join("masks.csv");
+    std::fs::write(&masks, csv).unwrap();
+    let classes = folder.join("classes.safetensors");
+    let lesion = folder.join("lesion.safetensors");
+    let size: [&dyn AsRef<std::ffi::OsStr>; 2] = [&"--size", &"32"];
+    let model = tiny_model();
+    let mut train: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"train", &model, &"--data"];
+    train.extend(size);
+    let labels: Vec<&dyn AsRef<std::ffi::OsStr>> =
+        vec![&"-o", &lesion, &"--head", &"segment", &"--epochs", &"2"];
+    let mut segment = train.clone();
+    segment.insert(3, &masks);
+    success(&[segment, labels].concat());
+    for i in 0..8 {
+        std::fs::remove_file(folder.join(format!("data/rows/{i:02}-mask.pgm"))).unwrap();
+    }
+    train.insert(3, &data);
+    train.extend([&"-o" as &dyn AsRef<_>, &classes]);
+    success(&train);
+    [classes, lesion]
+}
+
+/// A golden file with some of its elements set anew.
+fn with(folder: &Path, name: &str, elements: &[(Tag, VR, &str)]) -> PathBuf {
+    let mut object = dicom_object::open_file(golden("dicom/exact.dcm")).unwrap();
+    let uids = [(tags::STUDY_INSTANCE_UID, VR::UI, "2.25.1"), (tags::SERIES_INSTANCE_UID, VR::UI, "2.25.2")];
+    for (tag, vr, value) in uids.iter().chain(elements) {
+        object.put(DataElement::new(*tag, *vr, PrimitiveValue::from(*value)));
+    }
+    let path = folder.join(name);
+    object.write_to_file(&path).unwrap();
+    path
+}
+
+const SECRETS: [(Tag, VR, &str); 4] = [
+    (tags::PATIENT_NAME, VR::PN, "Quetzal^Ann"),
+    (tags::PATIENT_ID, VR::LO, "ID-9071"),
+    (tags::STUDY_DATE, VR::DA, "19870604"),
+    (tags::PATIENT_BIRTH_DATE, VR::DA, "19210302"),
+];
+
+#[test]
+fn objects_are_written_and_the_patient_is_not_named() {
+    let folder = tempdir().unwrap();
+    let [classes, lesion] = heads(folder.path());
+    let mut elements = SECRETS.to_vec();
+    elements.push((tags::BURNED_IN_ANNOTATION, VR::CS, "NO"));
+    let scan = with(folder.path(), "scan.dcm", &elements);
+    let out = folder.path().join("out");
+    let run = |options: &[&str]| {
+        let model = tiny_model();
+        let mut args: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"-vv", &"predict", &model, &"--head", &classes];
+        args.extend([
+            &"--head" as &dyn AsRef<_>,
+            &lesion,
+            &"--dicom",
+            &out,
+            &"--masks",
+            &out,
+            &"--overlays",
+            &out,
+        ]);
+        args.push(&scan);
+        args.extend(options.iter().map(|o| o as &dyn AsRef<_>));
+        let output = microraptor(&args);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (line, log) = run(&[]);
+    for secret in ["Quetzal", "9071", "1987", "1921"] {
+        assert!(!line.contains(secret) && !log.contains(secret), "{secret}: {line} {log}");
+    }
+    let line = json(&line);
+    let uid = line["sop_instance_uid"].as_str().unwrap();
+    for (head, kind) in [(&line["heads"][0], "dicom_sr"), (&line["heads"][1], "dicom_seg")] {
+        let object = dicom_object::open_file(head[kind].as_str().unwrap()).unwrap();
+        // It is filed with the patient, and refers to the source.
+        assert_eq!(object.element(tags::PATIENT_ID).unwrap().to_str().unwrap(), "ID-9071");
+        let bytes = std::fs::read(head[kind].as_str().unwrap()).unwrap();
+        assert!(bytes.windows(uid.len()).any(|w| w == uid.as_bytes()));
+    }
+    assert_eq!(
+        listing(&out),
+        ["scan.classes.sr.dcm", "scan.lesion.overlay.png", "scan.lesion.png", "scan.lesion.seg.dcm"]
+    );
+    let (line, _) = run(&["--with-identifiers"]);
+    assert_eq!(json(&line)["identifiers"]["patient_name"], "Quetzal^Ann");
+}
+
+#[test]
+fn pixels_that_may_show_a_name_are_not_drawn() {
+    let folder = tempdir().unwrap();
+    let [_, lesion] = heads(folder.path());
+    let scan = with(folder.path(), "scan.dcm", &[(tags::BURNED_IN_ANNOTATION, VR::CS, "YES")]);
+    let out = folder.path().join("out");
+    let message = failure(&[&"predict", &tiny_model(), &"--head", &lesion, &"--overlays", &out, &scan]);
+    assert!(message.contains("BurnedInAnnotation") && message.contains("--with-identifiers"), "{message}");
+    let flag = "--with-identifiers";
+    success(&[&"predict", &tiny_model(), &"--head", &lesion, &"--overlays", &out, &scan, &flag]);
+    assert_eq!(listing(&out), ["scan.overlay.png"]);
+}
+
+#[test]
+fn modalities_that_features_fail_on_are_refused_unless_one_insists() {
+    let folder = tempdir().unwrap();
+    let [classes, _] = heads(folder.path());
+    let scan = with(folder.path(), "pet.dcm", &[(tags::MODALITY, VR::CS, "PT")]);
+    let message = failure(&[&"predict", &tiny_model(), &"--head", &classes, &scan]);
+    assert!(message.contains("PET") && message.contains("--allow-unsupported-modality"), "{message}");
+    let flag = "--allow-unsupported-modality";
+    let line = json(&success(&[&"predict", &tiny_model(), &"--head", &classes, &scan, &flag]));
+    assert!(line["caution"].as_str().unwrap().contains("2509.06467"), "{line}");
+}

@@ -15,8 +15,7 @@ use crate::heads::nn::{Network, Pass};
 use crate::input::LabelMap;
 
 /// Cells of the loss along a side of a patch: finer than what a head can draw, far fewer than pixels.
-const CELLS_IMAGE: usize = 8;
-const CELLS_VOLUME: usize = 4;
+const CELLS: usize = 4;
 
 /// Steps after which a head of few images has settled (the loss on 22 to 60 examples no longer falls).
 const STEPS_IMAGE: usize = 1500;
@@ -104,7 +103,7 @@ impl SegmentHead {
             network: Network::new(architecture, options.seed),
         };
         let truth = |examples: &[Masked]| -> Vec<Truth> {
-            examples.par_iter().map(|example| Truth::new(example, classes.len(), options.volume)).collect()
+            examples.par_iter().map(|example| Truth::new(example, classes.len())).collect()
         };
         let (train_truth, val_truth) = (truth(train), truth(val));
         let batch = if options.volume { (options.batch / 4).max(1) } else { options.batch.max(1) };
@@ -214,10 +213,9 @@ impl SegmentHead {
 }
 
 impl Truth {
-    fn new(example: &Masked, classes: usize, volume: bool) -> Truth {
+    fn new(example: &Masked, classes: usize) -> Truth {
         let grid = example.tokens.grid;
-        let side = if volume { CELLS_VOLUME } else { CELLS_IMAGE };
-        let size = (side * grid.height, side * grid.width);
+        let size = (CELLS * grid.height, CELLS * grid.width);
         Truth { size, cells: cells(example.mask, size, classes) }
     }
 }
@@ -311,14 +309,14 @@ mod tests {
     #[test]
     fn learns_to_draw_with_each_architecture_and_repeats_itself() {
         let classes = ["background".to_owned(), "lesion".to_owned()];
-        for (decoder, volume, depth) in [(false, false, 1), (true, false, 1), (true, true, 4)] {
-            let (train, val) = (images(24, 0, depth), images(8, 501, depth));
+        for (decoder, volume, depth) in [(false, false, 1), (true, false, 1), (true, true, 3)] {
+            let (train, val) = (images(20, 0, depth), images(6, 501, depth));
             let masked = |images: &'static [(Tokens, LabelMap)]| -> Vec<Masked<'static>> {
                 images.iter().map(|(tokens, mask)| Masked { tokens, mask }).collect()
             };
             let (train, val): (&'static [_], &'static [_]) = (train.leak(), val.leak());
             let options =
-                SegmentOptions { decoder, volume, epochs: Some(30), rate: 1e-2, ..SegmentOptions::default() };
+                SegmentOptions { decoder, volume, epochs: Some(20), rate: 1e-2, ..SegmentOptions::default() };
             let fit = || {
                 let (train, val) = (masked(train), masked(val));
                 SegmentHead::fit(&train, &val, &classes, &[], &options, &mut |_, _| {}).unwrap()

@@ -19,6 +19,7 @@ use dicom_dictionary_std::tags;
 
 use codec::Samples;
 use file::DicomFile;
+pub(crate) use file::elements;
 use geometry::Plane;
 use layout::{Layout, string};
 use render::Rendering;
@@ -79,9 +80,9 @@ impl Source {
 /// One file: an image, or a clip or volume where it has several frames.
 pub(super) fn open_file(path: &Path, options: &ReadOptions) -> Result<Scan, InputError> {
     let source = Source::open(path, options.window)?;
+    let mut info = describe(path, &source, options)?;
     let planes: Vec<Plane> =
         (0..source.layout.frames).map(|frame| Plane::of(&source.file.object, frame)).collect();
-    let mut info = describe(path, &source, options)?;
     info.frames = Some(source.layout.frames);
     info.files = vec![path.into()];
     let mut order: Vec<usize> = (0..planes.len()).collect();

@@ -40,8 +40,8 @@ pub fn all() -> Vec<Seed> {
     }
     for (name, text) in [
         ("labels", "image,label,split\na,benign,train\nb,malignant,val\nc,benign,test\n"),
-        ("several", "Image;Label\na;mass|calcification\nb;\n"),
-        ("several_commas", "image,label,mask\na,mass|calcification,d\nb,\"\",c\n"),
+        ("several", "Image,Label\na,mass|calcification\nb,\n"),
+        ("several_masks", "image,label,mask\na,mass|calcification,d\nb,\"\",c\n"),
         ("masks", "\u{feff}image,mask\r\n\"a\",b\r\nc,d\r\n"),
     ] {
         seeds.push(Seed::new("csv", name, text.into()));

@@ -109,6 +109,10 @@ impl KnnHead {
         dim: usize,
     ) -> Result<KnnHead, HeadError> {
         check_classes(&classes, multi_label)?;
+        if dim > MAX_INPUTS {
+            let what = "length of a row of features";
+            return Err(HeadError::Shape { what, found: dim, expected: MAX_INPUTS });
+        }
         let images = labels.len() / classes.len();
         if k == 0 || k > images {
             return Err(wrong_k(k, images));
@@ -292,6 +296,14 @@ mod tests {
 
     fn names() -> Vec<String> {
         ["a", "b", "c"].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn refuses_rows_that_no_kernel_multiplies() {
+        let dim = MAX_INPUTS + 1;
+        let bank = Bank::Int8 { codes: vec![0; dim], scales: vec![1.0] };
+        let head = KnnHead::from_parts((names(), false), (1, 1.0, 0.5), bank, vec![true; 3], dim);
+        assert!(matches!(head, Err(HeadError::Shape { found, .. }) if found == dim));
     }
 
     #[test]

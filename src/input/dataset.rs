@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{ReaderBuilder, Trim};
 use sha2::{Digest, Sha256};
 
+use super::image::one_line;
 use super::{Image, InputError, ReadOptions, Scan, Split, content_digest, files};
 
 /// Parts a label cell into its classes.
@@ -259,8 +260,8 @@ fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
     let column = |name: &str| headers.iter().position(|h| h.eq_ignore_ascii_case(name));
     let need = |name: &str| {
         column(name).ok_or_else(|| {
-            let found: Vec<&str> = headers.iter().collect();
-            whole(format!("has no column '{name}' (found: {}): name it in the first line", found.join(", ")))
+            let found = headers.iter().collect::<Vec<_>>().join(", ");
+            whole(format!("has no column '{name}' (found: {}): name it in the first line", one_line(&found)))
         })
     };
     let (image, mask, split) = (need("image")?, column("mask"), column("split"));
@@ -270,16 +271,23 @@ fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
         let record = record.map_err(|e| csv_error(path, &e))?;
         let line = record.position().map_or(0, csv::Position::line);
         let wrong = |problem: String| InputError::Row { path: path.into(), line, problem };
-        let cell = |record: &StringRecord, column: usize| record[column].to_owned();
-        let split = match split.map(|column| cell(&record, column)) {
+        // A quoted cell may hold a line break, and names go into messages and tables of one line each.
+        let cell = |column: usize| match &record[column] {
+            text if text.chars().any(char::is_control) => Err(wrong(format!(
+                "'{}' has a line break or control character: take it out",
+                text.escape_debug()
+            ))),
+            text => Ok(text.to_owned()),
+        };
+        let split = match split.map(cell).transpose()? {
             Some(text) => Some(text.parse().map_err(|()| {
                 wrong(format!("the split is '{text}': write train, val or test, or drop the column"))
             })?),
             None => None,
         };
-        let image = cell(&record, image);
-        let label = label.map(|label| cell(&record, label)).unwrap_or_default();
-        let mask = mask.map(|mask| cell(&record, mask)).filter(|mask| !mask.is_empty());
+        let image = cell(image)?;
+        let label = label.map(cell).transpose()?.unwrap_or_default();
+        let mask = mask.map(cell).transpose()?.filter(|mask| !mask.is_empty());
         if image.is_empty() {
             return Err(wrong("names no image: fill the cell or remove the line".into()));
         }

@@ -40,6 +40,8 @@ mod stream;
 
 pub use dataset::{Dataset, Sample, Source};
 #[cfg(feature = "dicom")]
+pub(crate) use dicom::elements as dicom_elements;
+#[cfg(feature = "dicom")]
 pub use dicom::{DicomSamples, dicom_samples};
 pub use error::InputError;
 pub use files::{EXTENSIONS, expand};

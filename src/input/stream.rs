@@ -19,6 +19,10 @@ pub(super) const Y4M_MAGIC: &[u8] = b"YUV4MPEG2 ";
 /// Bytes within which a YUV4MPEG2 header must end; ffmpeg writes about 100.
 const MAX_HEADER: u64 = 1024;
 
+/// Pixels of a frame for which memory is taken on the header's word: at most 1.5 MB, and 512 x 512 is what a header of
+/// 40 bytes may cost.
+const TRUSTED_PIXELS: usize = 1 << 18;
+
 /// What a stream of frames consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamFormat {
@@ -223,10 +227,19 @@ impl Y4mFrames {
         };
         let (Some(width), Some(height)) = (side(b'W'), side(b'H')) else { return Err(damaged()) };
         check_size(&name, width, height)?;
+        // The decoder takes a frame's memory at once: only where at least the luma of one has come.
+        let mut ahead = Vec::new();
+        if width * height > TRUSTED_PIXELS {
+            let luma = width * height;
+            reader.by_ref().take(luma as u64).read_to_end(&mut ahead).map_err(failed)?;
+            if ahead.len() < luma {
+                return Err(stream("ends within frame 1: check what writes it".into()));
+            }
+        }
         let range = if contains(&header, b"XCOLORRANGE=FULL") { Range::Full } else { Range::Limited };
         let bytes = Arc::new(AtomicU64::new(0));
-        let reader =
-            Counted { reader: Box::new(Cursor::new(header).chain(reader)), bytes: Arc::clone(&bytes) };
+        let whole = Cursor::new(header).chain(Cursor::new(ahead)).chain(reader);
+        let reader = Counted { reader: Box::new(whole), bytes: Arc::clone(&bytes) };
         let unread = "has a colour space that is not read: convert it to 8 bits of mono, 420, 422 or 444 (ffmpeg -pix_fmt yuv420p)";
         let decoder = y4m::decode(reader).map_err(|error| match error {
             y4m::Error::UnknownColorspace => stream(unread.into()),

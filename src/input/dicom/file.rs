@@ -68,41 +68,7 @@ impl DicomFile {
     }
 
     fn read(path: &Path) -> Result<DicomFile, String> {
-        let io = |e: std::io::Error| format!("cannot be read ({e}): check the path and its permissions");
-        let file = File::open(path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
-        let mut reader = BufReader::new(file);
-        reader.seek(SeekFrom::Start(128)).map_err(io)?;
-        let mut magic = [0; 4];
-        if reader.read_exact(&mut magic).is_err() || &magic != b"DICM" {
-            return Err(
-                "is no DICOM file: DICM is missing at byte 128, so it is damaged or another format".into()
-            );
-        }
-        let meta = dicom_object::FileMetaTable::from_reader(checked_meta(&mut reader, length)?.as_slice())
-            .map_err(|e| damaged("has a damaged file meta group", &e))?;
-        let uid = meta.transfer_syntax();
-        let Some(syntax) = TransferSyntaxRegistry.get(uid) else {
-            return Err(format!(
-                "is in the unknown transfer syntax '{uid}': save it as Explicit VR Little Endian"
-            ));
-        };
-        if !syntax.can_decode_dataset() {
-            return Err(format!(
-                "is in the transfer syntax {}, which is not read: save it as Explicit VR Little Endian",
-                syntax.name()
-            ));
-        }
-        let again = reader.get_ref().try_clone().map_err(io)?;
-        let pixels = match find_pixels(reader, syntax, length)? {
-            Place::None => None,
-            Place::Native(pixels) => Some(pixels),
-            Place::Fragments(at) => Some(fragments(BufReader::new(again), at, length)?),
-        };
-        let object = OpenFileOptions::new()
-            .read_until(tags::PIXEL_DATA)
-            .open_file(path)
-            .map_err(|e| damaged("cannot be read as DICOM", &e))?;
+        let Header { object, syntax, pixels } = Header::read(path)?;
         let Some(mut pixels) = pixels else {
             return Err("holds no pixel data: give an image, or the whole file if it is cut short".into());
         };
@@ -146,6 +112,60 @@ impl DicomFile {
 
     pub(super) fn little_endian(&self) -> bool {
         self.syntax.uid() != BIG_ENDIAN
+    }
+}
+
+/// All elements of the file at `path` before its pixels, if it has any; what is wrong with it, in one line, if it cannot be
+/// read. Nothing is allocated that the file is too short for.
+pub(crate) fn elements(path: &Path) -> Result<DefaultDicomObject, String> {
+    guarded(|| Header::read(path)).map(|header| header.object)
+}
+
+/// A file up to its pixels, whose lengths have been checked.
+struct Header {
+    object: DefaultDicomObject,
+    syntax: &'static TransferSyntax,
+    pixels: Option<Pixels>,
+}
+
+impl Header {
+    fn read(path: &Path) -> Result<Header, String> {
+        let io = |e: std::io::Error| format!("cannot be read ({e}): check the path and its permissions");
+        let file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let mut reader = BufReader::new(file);
+        reader.seek(SeekFrom::Start(128)).map_err(io)?;
+        let mut magic = [0; 4];
+        if reader.read_exact(&mut magic).is_err() || &magic != b"DICM" {
+            return Err(
+                "is no DICOM file: DICM is missing at byte 128, so it is damaged or another format".into()
+            );
+        }
+        let meta = dicom_object::FileMetaTable::from_reader(checked_meta(&mut reader, length)?.as_slice())
+            .map_err(|e| damaged("has a damaged file meta group", &e))?;
+        let uid = meta.transfer_syntax();
+        let Some(syntax) = TransferSyntaxRegistry.get(uid) else {
+            return Err(format!(
+                "is in the unknown transfer syntax '{uid}': save it as Explicit VR Little Endian"
+            ));
+        };
+        if !syntax.can_decode_dataset() {
+            return Err(format!(
+                "is in the transfer syntax {}, which is not read: save it as Explicit VR Little Endian",
+                syntax.name()
+            ));
+        }
+        let again = reader.get_ref().try_clone().map_err(io)?;
+        let pixels = match find_pixels(reader, syntax, length)? {
+            Place::None => None,
+            Place::Native(pixels) => Some(pixels),
+            Place::Fragments(at) => Some(fragments(BufReader::new(again), at, length)?),
+        };
+        let object = OpenFileOptions::new()
+            .read_until(tags::PIXEL_DATA)
+            .open_file(path)
+            .map_err(|e| damaged("cannot be read as DICOM", &e))?;
+        Ok(Header { object, syntax, pixels })
     }
 }
 
@@ -256,6 +276,7 @@ fn find_pixels(reader: BufReader<File>, syntax: &TransferSyntax, length: u64) ->
                     break;
                 }
                 check_length(header.tag, header.len.0, length)?;
+                check_whole(header.tag, header.vr, header.len.0)?;
             }
             LazyDataToken::SequenceStart { tag, len } => {
                 depth += 1;
@@ -308,6 +329,23 @@ fn check_length(tag: Tag, bytes: u32, length: u64) -> Result<(), String> {
     }
     Err(format!(
         "announces {bytes} bytes for {tag} but is {length} bytes long: it is cut short, give the whole file"
+    ))
+}
+
+/// Refuses part of a number. dicom-object reads whole numbers and leaves the rest to be taken for the next element
+/// (dicom-parser 0.10), whose length nobody has looked at then.
+fn check_whole(tag: Tag, vr: VR, bytes: u32) -> Result<(), String> {
+    let size = match vr {
+        VR::US | VR::SS | VR::OW => 2,
+        VR::AT | VR::FL | VR::OF | VR::SL | VR::UL | VR::OL => 4,
+        VR::FD | VR::OD | VR::SV | VR::UV | VR::OV => 8,
+        _ => 1,
+    };
+    if bytes.is_multiple_of(size) {
+        return Ok(());
+    }
+    Err(format!(
+        "has {bytes} bytes of {vr} numbers at {tag}, which are {size} bytes each: the file is damaged"
     ))
 }
 

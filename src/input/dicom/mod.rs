@@ -19,6 +19,7 @@ use dicom_dictionary_std::tags;
 
 use codec::Samples;
 use file::DicomFile;
+pub(crate) use file::elements;
 use geometry::Plane;
 use layout::{Layout, string};
 use render::Rendering;

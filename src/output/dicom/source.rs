@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
-use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions};
+use dicom_object::{DefaultDicomObject, InMemDicomObject};
 
 use super::uid;
+use crate::input::dicom_elements;
 use crate::output::OutputError;
 
 /// Source instances of one study, in the order of the slices of what was made of them: each file's frames come before
@@ -42,8 +43,7 @@ pub(super) struct Place {
 }
 
 impl Sources {
-    /// Reads the files up to their pixels. They are those that were just read as images: that the lengths in their headers
-    /// are true is not checked again.
+    /// Reads the files up to their pixels. Nothing is allocated that a file is too short for.
     ///
     /// # Errors
     /// [`OutputError::Source`] names the file: not DICOM, an identifier missing or malformed, another study or size than
@@ -122,11 +122,7 @@ impl Sources {
 impl Instance {
     fn open(path: &Path) -> Result<Instance, OutputError> {
         let wrong = |problem| OutputError::Source { path: path.to_owned(), problem };
-        let object =
-            OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path).map_err(|error| {
-                let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-                wrong(format!("cannot be read as DICOM ({reason}); give the file that was segmented"))
-            })?;
+        let object = dicom_elements(path).map_err(wrong)?;
         let identifier = |tag, name: &str| {
             text(&object, tag).filter(|value| uid::is_valid(value)).ok_or_else(|| {
                 wrong(format!("has no valid {name}; a DICOM output cannot refer to it, write JSON instead"))

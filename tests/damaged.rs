@@ -1,0 +1,324 @@
+//! Damaged files of every format: no reader panics, none allocates what a header merely says, and every error is one line.
+//!
+//! Mutations are few and fixed, for they run with every `cargo test`; `fuzz/` looks for what they miss, and what it found
+//! is in `tests/golden/finds`.
+
+#![cfg(all(feature = "dicom", feature = "nifti"))]
+
+mod seeds;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fmt::Display;
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use microraptor::board::Board;
+use microraptor::checkpoint;
+use microraptor::heads::Head;
+use microraptor::input::{Dataset, Image, InputError, LabelMap, ReadOptions, Scan, StreamFormat};
+use microraptor::output::dicom::Sources;
+use microraptor::quant::file;
+use sha2::{Digest, Sha256};
+
+use seeds::Seed;
+
+/// The system's allocator, which knows how much a thread holds and held at most. Memory that passes from thread to thread is
+/// counted where it was made, and may make the count negative where it ends.
+struct Counting;
+
+thread_local! {
+    static ALIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    // A thread that ends has no counters any more.
+    let _ = ALIVE.try_with(|alive| {
+        alive.set(alive.get() + bytes);
+        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(alive.get())));
+    });
+}
+
+// SAFETY: everything is handed to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller's promise is handed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What any reader may allocate: buffers, tables, and for each byte of the file 64 (a JSON value of two bytes takes 32, and
+/// as much again while its list grows).
+const FIXED: usize = 4 << 20;
+const PER_BYTE: usize = 64;
+
+/// What a compressed picture may take on its header's word: `TRUSTED_BYTES` of `input::image` for the pixels, as much to
+/// turn them upright, and twice as much for what a decoder keeps (the coefficients of a progressive JPEG are i16).
+const PIXELS: usize = 4 * (64 << 20);
+
+/// Deflate's largest ratio (RFC 1951), for a volume's voxels, its labels, a slice, and vectors that double.
+const INFLATED: usize = 4 * 1032;
+
+fn all_frames(scan: Result<Scan, InputError>) -> Result<(), InputError> {
+    scan?.try_for_each(|frame| frame.map(|_| ()))
+}
+
+fn none<T, E: Display>(result: Result<T, E>) -> Result<(), String> {
+    result.map(|_| ()).map_err(|e| e.to_string())
+}
+
+/// Reads `bytes` as `target` does, in `folder`.
+fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    match target {
+        "board" => none(Board::open(&file("board.toml", bytes))),
+        "checkpoint" => {
+            // A config.json may come first, ended by a zero byte.
+            let text = if bytes.starts_with(b"{") { bytes.iter().position(|&b| b == 0) } else { None };
+            match text {
+                Some(end) => drop(file("config.json", &bytes[..end])),
+                None => drop(std::fs::remove_file(folder.join("config.json"))),
+            }
+            let tensors = &bytes[text.map_or(0, |end| end + 1)..];
+            none(checkpoint::load(&file("model.safetensors", tensors)))
+        }
+        "csv" => none(Dataset::from_csv(file("data.csv", bytes))),
+        "dicom" => {
+            let options = ReadOptions { allow_unsupported_modality: true, ..ReadOptions::default() };
+            none(all_frames(Scan::open(file("scan.dcm", bytes), &options)))
+        }
+        "dicom_source" => none(Sources::open(&[file("source.dcm", bytes)])),
+        "head" => none(Head::load(&file("head.safetensors", bytes))),
+        "image" => none(Image::open(file("image", bytes))),
+        "label_map" => none(LabelMap::open(file("mask", bytes), None)),
+        "model" => none(file::read(&file("model", &sealed(bytes)))),
+        "nifti" => {
+            let path = file("volume.nii", bytes);
+            let scan = none(all_frames(Scan::open(&path, &ReadOptions::default())));
+            scan.and(none(LabelMap::open(path, None)))
+        }
+        "y4m" => {
+            none(all_frames(Scan::from_reader("stream", Cursor::new(bytes.to_vec()), StreamFormat::Y4m)))
+        }
+        #[cfg(feature = "onnx")]
+        "onnx" => {
+            let skip = microraptor::checkpoint::onnx::Proof::Skip;
+            none(microraptor::graph::onnx::open(&file("model.onnx", bytes), skip))
+        }
+        #[cfg(feature = "onnx")]
+        "onnx_head" => {
+            file("head.json", br#"{"classes": ["a", "b"], "size": "32"}"#);
+            none(Head::load(&file("head.onnx", bytes)))
+        }
+        _ => Err(format!("{target} is not read by this build")),
+    }
+}
+
+/// The largest allocation that a file of `bytes` bytes excuses.
+fn allowed(target: &str, bytes: usize) -> usize {
+    FIXED
+        + PER_BYTE * bytes
+        + match target {
+            "image" | "label_map" | "dicom" => PIXELS,
+            "nifti" => INFLATED * bytes,
+            "onnx" | "onnx_head" => 64 << 20,
+            _ => 0,
+        }
+}
+
+/// Sets the digest of a model file right, where it has one: behind a wrong one nothing is read.
+fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let (mut file, key) = (bytes.to_vec(), b"\"digest\":\"");
+    if let Some(at) = file.windows(key.len()).position(|w| w == key).map(|at| at + key.len())
+        && file.get(at + 64) == Some(&b'"')
+    {
+        file[at..at + 64].fill(b'0');
+        let digest: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+        file[at..at + 64].copy_from_slice(digest.as_bytes());
+    }
+    file
+}
+
+/// Reads `bytes` and says what is wrong with how that went.
+fn fault(target: &str, bytes: &[u8], folder: &Path) -> Option<String> {
+    PEAK.set(ALIVE.get());
+    let before = ALIVE.get();
+    let result = catch_unwind(AssertUnwindSafe(|| read(target, bytes, folder)));
+    let peak = (PEAK.get() - before) as usize;
+    match result {
+        Err(_) => Some("panics".into()),
+        Ok(_) if peak > allowed(target, bytes.len()) => {
+            Some(format!("allocates {peak} bytes for {} of input", bytes.len()))
+        }
+        Ok(Err(text)) if text.is_empty() || text.contains('\n') => {
+            Some(format!("says {text:?}, which is not one line"))
+        }
+        Ok(_) => None,
+    }
+}
+
+/// The damage that is done to a file: where it is cut, and what is written where.
+fn damaged(bytes: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
+    let n = bytes.len();
+    // Headers are at the start; of what follows, a sample.
+    let places =
+        move |dense: usize, sparse: usize| (0..dense.min(n)).chain((dense..n).step_by((n / sparse).max(1)));
+    let cut = places(64, 100).map(|at| (format!("cut at {at}"), bytes[..at].to_vec()));
+    let flips = places(600, 100).flat_map(move |at| {
+        [0x01, 0x80, 0xFF].map(|mask| {
+            let mut out = bytes.to_vec();
+            out[at] ^= mask;
+            (format!("byte {at} xor {mask:#x}"), out)
+        })
+    });
+    // Numbers of two, four and eight bytes, as lengths and counts are.
+    let numbers = places(400, 60).flat_map(move |at| {
+        let values: [&[u8]; 7] = [
+            &[0; 2],
+            &[0xFF; 2],
+            &[0; 4],
+            &[0xFF; 4],
+            &[0xFF, 0xFF, 0xFF, 0x7F],
+            &[0x7F, 0xFF, 0xFF, 0xFF],
+            &[0xFF; 8],
+        ];
+        values.into_iter().filter(move |value| at + value.len() <= n).map(move |value| {
+            let mut out = bytes.to_vec();
+            out[at..at + value.len()].copy_from_slice(value);
+            (format!("{value:02x?} at {at}"), out)
+        })
+    });
+    cut.chain(flips).chain(numbers)
+}
+
+/// The seeds of `target`.
+fn seeds_of(target: &str) -> Vec<Seed> {
+    let seeds: Vec<Seed> = seeds::all().into_iter().filter(|seed| seed.target == target).collect();
+    assert!(!seeds.is_empty());
+    seeds
+}
+
+/// Damaged files that are read of each format, so that all take seconds: evenly from all ways.
+const AT_MOST: usize = 4000;
+
+/// Damages the seeds of `target`.
+fn check(target: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let mut faults = Vec::new();
+    let mut read = 0;
+    let seeds = seeds_of(target);
+    let ways: usize = seeds.iter().map(|seed| damaged(&seed.bytes).count()).sum();
+    for seed in seeds {
+        for (damage, bytes) in damaged(&seed.bytes).step_by(ways.div_ceil(AT_MOST)) {
+            read += 1;
+            if let Some(fault) = fault(target, &bytes, folder.path()) {
+                faults.push(format!("{target} {} with {damage} {fault}", seed.name));
+            }
+        }
+    }
+    println!("{target}: {read} damaged files");
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults[..faults.len().min(40)].join("\n"));
+}
+
+macro_rules! damaged {
+    ($($(#[$when:meta])? $target:ident,)*) => {
+        $($(#[$when])? #[test] fn $target() { check(stringify!($target)); })*
+    };
+}
+
+damaged! {
+    board,
+    checkpoint,
+    csv,
+    dicom,
+    dicom_source,
+    head,
+    image,
+    label_map,
+    model,
+    nifti,
+    y4m,
+    #[cfg(feature = "onnx")]
+    onnx,
+    #[cfg(feature = "onnx")]
+    onnx_head,
+}
+
+/// Or else a whole format's damage would be refused for one reason.
+#[test]
+fn sound_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    for Seed { target, name, bytes } in seeds::all() {
+        if target.starts_with("onnx") && !cfg!(feature = "onnx") {
+            continue;
+        }
+        let result = read(target, &bytes, folder.path());
+        if name.starts_with("jpegls") && target == "dicom" && !cfg!(feature = "jpeg-ls") {
+            assert!(result.unwrap_err().contains("jpeg-ls"));
+        } else {
+            result.unwrap_or_else(|e| panic!("{target} {name}: {e}"));
+        }
+    }
+}
+
+/// What fuzzing found, mended since: `tests/golden/finds/TARGET-WHAT`.
+#[test]
+fn finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut found = 0;
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/finds")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let (target, _) = name.split_once('-').unwrap();
+        if target.starts_with("onnx") && !cfg!(feature = "onnx") {
+            println!("skipped: {name} needs the feature onnx");
+            continue;
+        }
+        found += 1;
+        let fault = fault(target, &std::fs::read(path).unwrap(), folder.path());
+        assert_eq!(fault, None, "{name}");
+    }
+    assert!(found > 0);
+}
+
+/// Not a test: writes the seeds to `$MICRORAPTOR_SEEDS/TARGET/NAME`, for `fuzz/run`.
+#[test]
+#[ignore = "writes files for fuzz/run"]
+fn write_seeds() {
+    let folder = std::path::PathBuf::from(
+        std::env::var_os("MICRORAPTOR_SEEDS").expect("MICRORAPTOR_SEEDS names a folder"),
+    );
+    for seed in seeds::all() {
+        let folder = folder.join(seed.target);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(seed.name), seed.bytes).unwrap();
+    }
+}

@@ -1,5 +1,6 @@
 //! What can be wrong with images and data sets.
 
+use super::image::one_line;
 use std::path::PathBuf;
 
 use super::{MAX_PIXELS, MIN_SIDE};
@@ -194,8 +195,9 @@ pub enum InputError {
 }
 
 impl InputError {
-    pub(super) fn unreadable(path: &std::path::Path, problem: impl Into<String>) -> InputError {
-        InputError::Unreadable { path: path.into(), problem: problem.into() }
+    /// In one line, also where `problem` quotes the file.
+    pub(super) fn unreadable(path: &std::path::Path, problem: impl AsRef<str>) -> InputError {
+        InputError::Unreadable { path: path.into(), problem: one_line(problem.as_ref()) }
     }
 
     pub(super) fn read(path: impl Into<PathBuf>, error: &std::io::Error) -> InputError {

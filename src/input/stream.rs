@@ -219,9 +219,10 @@ impl Y4mFrames {
         if !header.starts_with(Y4M_MAGIC) || !header.ends_with(b"\n") {
             return Err(damaged());
         }
-        // The decoder multiplies the sides before it looks at its limit (y4m 0.8), which overflows: look here first.
+        // The decoder multiplies the sides before it looks at its limit (y4m 0.8), which overflows: look here first, at the
+        // fields as it parts them.
         let side = |letter: u8| {
-            let mut fields = header.split(|b| b.is_ascii_whitespace());
+            let mut fields = header[..header.len() - 1].split(|&b| b == b' ');
             let field = fields.rfind(|field| field.first() == Some(&letter))?;
             std::str::from_utf8(&field[1..]).ok()?.parse::<usize>().ok()
         };

@@ -118,7 +118,7 @@ impl DicomFile {
 /// All elements of the file at `path` before its pixels, if it has any; what is wrong with it, in one line, if it cannot be
 /// read. Nothing is allocated that the file is too short for.
 pub(crate) fn elements(path: &Path) -> Result<DefaultDicomObject, String> {
-    guarded(|| Header::read(path)).map(|header| header.object)
+    guarded(|| Header::read(path)).map(|header| header.object).map_err(|problem| one_line(&problem))
 }
 
 /// A file up to its pixels, whose lengths have been checked.

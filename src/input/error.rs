@@ -1,8 +1,8 @@
 //! What can be wrong with images and data sets.
 
-use super::image::one_line;
 use std::path::PathBuf;
 
+use super::image::one_line;
 use super::{MAX_PIXELS, MIN_SIDE};
 
 /// Why an image or a data set cannot be used. Each message is one line: where, what, and what to do.

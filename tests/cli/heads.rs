@@ -134,7 +134,7 @@ fn masks_are_learned_drawn_and_measured() {
         let mut args: Vec<&dyn AsRef<std::ffi::OsStr>> =
             vec![&"train", &"--data", &data, &"--head", &"segment"];
         let model = tiny_model();
-        args.extend([&model as &dyn AsRef<_>, &"-o", &head, &"--size", &"96", &"--json", &"--epochs", &"60"]);
+        args.extend([&model as &dyn AsRef<_>, &"-o", &head, &"--size", &"128", &"--json"]);
         args.extend([&"--classes" as &dyn AsRef<_>, &"background,lesion"]);
         args.extend(options.iter().map(|o| o as &dyn AsRef<_>));
         let report = json(&success(&args));

@@ -310,13 +310,13 @@ mod tests {
     fn learns_to_draw_with_each_architecture_and_repeats_itself() {
         let classes = ["background".to_owned(), "lesion".to_owned()];
         for (decoder, volume, depth) in [(false, false, 1), (true, false, 1), (true, true, 3)] {
-            let (train, val) = (images(20, 0, depth), images(6, 501, depth));
+            let (train, val) = (images(24, 0, depth), images(8, 501, depth));
             let masked = |images: &'static [(Tokens, LabelMap)]| -> Vec<Masked<'static>> {
                 images.iter().map(|(tokens, mask)| Masked { tokens, mask }).collect()
             };
             let (train, val): (&'static [_], &'static [_]) = (train.leak(), val.leak());
             let options =
-                SegmentOptions { decoder, volume, epochs: Some(20), rate: 1e-2, ..SegmentOptions::default() };
+                SegmentOptions { decoder, volume, epochs: Some(30), rate: 1e-2, ..SegmentOptions::default() };
             let fit = || {
                 let (train, val) = (masked(train), masked(val));
                 SegmentHead::fit(&train, &val, &classes, &[], &options, &mut |_, _| {}).unwrap()

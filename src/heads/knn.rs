@@ -150,7 +150,7 @@ impl KnnHead {
     /// least cross entropy.
     ///
     /// # Errors
-    /// As [`Search::probabilities`].
+    /// [`HeadError`] when the features do not fit the head, or a row is zero or not finite.
     pub fn choose(&mut self, val: &Examples<'_>, k: Option<usize>, isa: Isa) -> Result<(), HeadError> {
         val.check(&self.classes)?;
         let images = self.images();
@@ -222,7 +222,7 @@ impl Search<'_> {
     /// The votes and the decision for one row of features.
     ///
     /// # Errors
-    /// As [`Search::probabilities`].
+    /// [`HeadError`] when the features do not fit the head, or a row is zero or not finite.
     pub fn predict(&self, features: &[f32]) -> Result<Prediction, HeadError> {
         let probabilities = self.probabilities(features)?;
         let classes = decide(&probabilities, self.head.multi_label, self.head.threshold);

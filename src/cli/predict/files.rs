@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use microraptor::engine::About;
 use microraptor::heads::{FeatureKind, Outcome};
-use microraptor::input::{LabelMap, ReadOptions, Region, Scan, ScanInfo, ScanKind};
+use microraptor::input::{LabelMap, ReadOptions, Region, Scan, ScanInfo};
 use microraptor::output::{write_mask, write_overlay};
 use serde_json::json;
 
@@ -145,7 +145,7 @@ impl<'a> Files<'a> {
         info: &ScanInfo,
         mask: &LabelMap,
     ) -> anyhow::Result<Option<PathBuf>> {
-        let (Some(nifti), ScanKind::Volume) = (&info.nifti, info.kind) else { return Ok(None) };
+        let Some(nifti) = &info.nifti else { return Ok(None) };
         let path = PathBuf::from(format!("{}.nii.gz", stem.display()));
         self.claim(&path)?;
         microraptor::output::write_nifti_labels(&path, nifti.dims, &nifti.affine, &nifti.restore(mask)?)?;

@@ -13,6 +13,7 @@ pub mod linear;
 pub mod matmul;
 pub mod norm;
 pub mod patches;
+pub mod peak;
 pub mod pool;
 pub mod quantise;
 pub mod resample;

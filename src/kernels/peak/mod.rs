@@ -1,0 +1,229 @@
+//! The machine's peak: multiply-accumulates a second when nothing is loaded or stored.
+//!
+//! A loop of the very instructions that the micro-kernels ([`super::tile`]) are made of, on operands that stay in registers,
+//! with enough sums side by side that none waits for its last product. No layer can be faster; how near one comes says
+//! what there is left to gain: the flat part of a roofline (Williams et al., doi:10.1145/1498765.1498785).
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::isa::{Isa, Kind};
+
+/// Which products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PeakOf {
+    /// Bytes x i8 into i32, as [`super::tile::U8S8`]. (AVX2 multiplies i8 weights beyond -64 to 64, and probabilities by
+    /// values, in 16 bits, four instructions instead of three for as many products.)
+    Int8,
+    /// Fused multiply-adds of f32, as [`super::tile::F32`]; fp16 weights go through the same.
+    F32,
+}
+
+impl PeakOf {
+    /// Both.
+    pub const ALL: [PeakOf; 2] = [PeakOf::Int8, PeakOf::F32];
+
+    /// Its name in tables and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PeakOf::Int8 => "int8",
+            PeakOf::F32 => "f32",
+        }
+    }
+}
+
+/// How long a turn lasts: shorter than a scheduler's slice, so that some turns are not interrupted.
+const TURN: Duration = Duration::from_millis(2);
+
+/// Rounds between two looks at the clock: 10 us or more, of which the look is 0.3%.
+const ROUNDS: usize = 8192;
+
+/// The operands of every product, small enough that no sum overflows within [`ROUNDS`] and each is exact.
+const X: i8 = 3;
+const W: i8 = -5;
+
+/// A loop that keeps several chains of sums going.
+struct Chains {
+    /// Multiply-accumulates of a round: one step of every chain.
+    macs: usize,
+    /// The sum of all chains after so many rounds: `rounds * macs * X * W`.
+    ///
+    /// # Safety
+    /// The CPU must have the instruction set.
+    run: unsafe fn(usize) -> f64,
+}
+
+impl Chains {
+    fn of(isa: Isa, of: PeakOf) -> Chains {
+        let (macs, run): (usize, unsafe fn(usize) -> f64) = match (isa.kind(), of) {
+            (Kind::Scalar, PeakOf::Int8) => (scalar::MACS, scalar::int8),
+            (Kind::Scalar, PeakOf::F32) => (scalar::MACS, scalar::f32),
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx2, PeakOf::Int8) => (x86_64::CHAINS * 32, x86_64::avx2_int8),
+            #[cfg(target_arch = "x86_64")]
+            (Kind::AvxVnni, PeakOf::Int8) => (x86_64::CHAINS * 32, x86_64::avxvnni_int8),
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx2 | Kind::AvxVnni, PeakOf::F32) => (x86_64::CHAINS * 8, x86_64::avx2_f32),
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx512Vnni, PeakOf::Int8) => (x86_64::CHAINS * 64, x86_64::avx512_int8),
+            #[cfg(target_arch = "x86_64")]
+            (Kind::Avx512Vnni, PeakOf::F32) => (x86_64::CHAINS * 16, x86_64::avx512_f32),
+            #[cfg(target_arch = "aarch64")]
+            (Kind::Neon, PeakOf::Int8) => (aarch64::WIDENED * 16, aarch64::neon_int8),
+            #[cfg(target_arch = "aarch64")]
+            (Kind::Dotprod, PeakOf::Int8) => (aarch64::CHAINS * 16, aarch64::dotprod_int8),
+            #[cfg(target_arch = "aarch64")]
+            (Kind::I8mm, PeakOf::Int8) => (aarch64::CHAINS * 32, aarch64::i8mm_int8),
+            #[cfg(target_arch = "aarch64")]
+            (Kind::Neon | Kind::Dotprod | Kind::I8mm, PeakOf::F32) => {
+                (aarch64::CHAINS * 4, aarch64::neon_f32)
+            }
+        };
+        Chains { macs, run }
+    }
+
+    /// The sum of all chains after so many rounds.
+    fn run(&self, rounds: usize) -> f64 {
+        // SAFETY: `of` chose the loop for an `Isa`, which proves its instructions.
+        unsafe { (self.run)(rounds) }
+    }
+
+    /// Runs for [`TURN`].
+    fn turn(&self) -> Turn {
+        let start = Instant::now();
+        let mut macs = 0;
+        loop {
+            black_box(self.run(black_box(ROUNDS)));
+            macs += ROUNDS * self.macs;
+            let end = Instant::now();
+            if end - start >= TURN {
+                return Turn { start, end, macs };
+            }
+        }
+    }
+}
+
+/// Where threads meet before each turn. A barrier wakes them one after another, some 50 us apart; those that are awake then
+/// wait for the others, but not for long: one may have no core to run on.
+struct Gate {
+    threads: usize,
+    barrier: Barrier,
+    passed: AtomicUsize,
+}
+
+impl Gate {
+    /// The longest that a thread waits for one that does not wake.
+    const PATIENCE: Duration = Duration::from_micros(200);
+
+    fn new(threads: usize) -> Gate {
+        Gate { threads, barrier: Barrier::new(threads), passed: AtomicUsize::new(0) }
+    }
+
+    /// Waits for the others before turn `turn`.
+    fn pass(&self, turn: usize) {
+        self.barrier.wait();
+        self.passed.fetch_add(1, Ordering::Relaxed);
+        let start = Instant::now();
+        while self.passed.load(Ordering::Relaxed) < (turn + 1) * self.threads
+            && start.elapsed() < Gate::PATIENCE
+        {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// What a thread did in a turn.
+struct Turn {
+    start: Instant,
+    end: Instant,
+    macs: usize,
+}
+
+/// Multiply-accumulates a second of one thread, the caller's: the best of turns of 2 ms within `duration`, at least one.
+pub fn peak(isa: Isa, of: PeakOf, duration: Duration) -> f64 {
+    peak_threads(isa, of, 1, duration)
+}
+
+/// Multiply-accumulates a second of so many threads at once (the caller's is one), summed: the best of turns of 2 ms within
+/// `duration`, at least one. More than one thread's times their number only by chance; less where clocks drop when many cores
+/// work, or where threads share a core.
+///
+/// The threads begin each turn together, and a thread that the system lets begin late counts from the first one's begin. They
+/// may run on the cores that the caller may.
+pub fn peak_threads(isa: Isa, of: PeakOf, threads: usize, duration: Duration) -> f64 {
+    let chains = Chains::of(isa, of);
+    let turns = (duration.as_nanos() / TURN.as_nanos()).max(1) as usize;
+    let gate = Gate::new(threads.max(1));
+    let work = || -> Vec<Turn> {
+        let turn = |i| {
+            gate.pass(i);
+            chains.turn()
+        };
+        (0..turns).map(turn).collect()
+    };
+    let all = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut all = vec![work()];
+        all.extend(others.into_iter().map(|thread| thread.join().expect("a loop does not panic")));
+        all
+    });
+    (0..turns).map(|i| rate(all.iter().map(|turns| &turns[i]))).fold(0.0, f64::max)
+}
+
+/// Multiply-accumulates a second of turns at the same time.
+fn rate<'a>(turns: impl Iterator<Item = &'a Turn> + Clone) -> f64 {
+    let start = turns.clone().map(|turn| turn.start).min();
+    let rate = |turn: &Turn| turn.macs as f64 / (turn.end - start.unwrap_or(turn.start)).as_secs_f64();
+    turns.map(rate).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_product_is_computed() {
+        for isa in Isa::available() {
+            for of in PeakOf::ALL {
+                let chains = Chains::of(isa, of);
+                for rounds in [0, 1, 2, 7, ROUNDS] {
+                    let expected = (rounds * chains.macs) as f64 * f64::from(X) * f64::from(W);
+                    assert_eq!(chains.run(rounds), expected, "{isa} {of:?} {rounds}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_peak_is_a_positive_number() {
+        for isa in Isa::available() {
+            for of in PeakOf::ALL {
+                for threads in [1, 3] {
+                    let found = peak_threads(isa, of, threads, 2 * TURN);
+                    assert!(found.is_finite() && found > 0.0, "{isa} {of:?} {threads}: {found}");
+                }
+            }
+            let found = peak(isa, PeakOf::Int8, Duration::ZERO);
+            assert!(found.is_finite() && found > 0.0, "{isa}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_begins_late_counts_from_the_first() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let turns = [
+            Turn { start: at(0), end: at(2), macs: 2_000_000 },
+            Turn { start: at(2), end: at(4), macs: 2_000_000 },
+        ];
+        assert_eq!(rate(turns.iter()), 1e9 + 0.5e9);
+    }
+}

@@ -1,9 +1,11 @@
-//! Kernels alone, one thread: `cargo bench --bench kernels`. Prints G multiply-adds a second, the best of many slices.
+//! Kernels alone, one thread: `cargo bench --bench kernels`. Prints G multiply-adds a second, the best of many slices, and
+//! their share of what the instructions can do in registers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use microraptor::kernels::attention::{self, Dims, IntHead, Scratch};
 use microraptor::kernels::linear::{Into, Linear, Rows, codes_stride};
+use microraptor::kernels::peak::{PeakOf, peak};
 use microraptor::kernels::quantise::{self, Quant};
 use microraptor::kernels::{Isa, activation};
 
@@ -27,6 +29,11 @@ fn wave(n: usize) -> Vec<f32> {
 
 /// The layers of ViT-S and ViT-B on 96 rows.
 fn linear(isa: Isa) {
+    let [int_peak, float_peak] = PeakOf::ALL.map(|of| {
+        let peak = peak(isa, of, Duration::from_secs_f64(SECONDS));
+        println!("{isa:>10}  peak of {}  {:6.1} GMAC/s", of.name(), peak / 1e9);
+        peak
+    });
     for (n, k) in [(384, 384), (1536, 384), (384, 1536), (768, 768), (3072, 768), (768, 3072)] {
         let m = 96;
         let x = wave(m * k);
@@ -50,7 +57,9 @@ fn linear(isa: Isa) {
         ] {
             let rows = if layer.is_int8() { Rows::Codes(&codes, &quants) } else { Rows::Float(&x) };
             let seconds = best(|| layer.apply(rows, &mut wide, &mut out, Into::Store));
-            println!("{isa:>10}  {name}  {m} x {n} x {k}  {:6.1} GMAC/s", (m * n * k) as f64 / seconds / 1e9);
+            let rate = (m * n * k) as f64 / seconds;
+            let share = 100.0 * rate / if layer.is_int8() { int_peak } else { float_peak };
+            println!("{isa:>10}  {name}  {m} x {n} x {k}  {:6.1} GMAC/s, {share:3.0}%", rate / 1e9);
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::times::Clock;
 use super::workspace::{Attention, Worker};
-use super::{Block, Encoder, EncoderError, Mlp, Plan, Workspace};
+use super::{Block, Encoder, EncoderError, Mlp, Operator, Plan, Workspace};
 use crate::kernels::linear::{Into, Linear, Rows, codes_stride};
 use crate::kernels::pool::{Pool, RowsMut};
 use crate::kernels::quantise::{self, Quant};
@@ -41,6 +42,7 @@ impl Encoder {
         // The number of the first layer whose output is not finite: patch_embed, the blocks, the final norm.
         let bad = AtomicUsize::new(usize::MAX);
         let depth = self.blocks.len();
+        let start = workspace.start_clocks();
         for layer in 0..=depth {
             if layer > 0 {
                 self.pack_heads(plan, workspace, pool, &self.blocks[layer - 1]);
@@ -62,9 +64,12 @@ impl Encoder {
                     }
                 }
                 finite(stream, layer);
+                // The last product and its test.
+                worker.clock.lap(if layer == 0 { Operator::PatchEmbed } else { Operator::Fc2 });
                 if !tapped.is_empty() {
                     self.normalise(&self.norm, stream, worker);
                     tapped.copy_from_slice(&worker.normed[..stream.len()]);
+                    worker.clock.lap(Operator::FinalNorm);
                 }
                 if layer < depth {
                     self.project(plan, &self.blocks[layer], rows, worker, stream, codes, floats, scales);
@@ -72,9 +77,11 @@ impl Encoder {
                     self.normalise(&self.norm, stream, worker);
                     stream.copy_from_slice(&worker.normed[..stream.len()]);
                     finite(stream, depth + 1);
+                    worker.clock.lap(Operator::FinalNorm);
                 }
             });
         }
+        workspace.stop_clocks(start, plan.threads);
         match bad.into_inner() {
             usize::MAX => Ok(&workspace.stream[..plan.tokens * self.config.dim]),
             0 => Err(EncoderError::NonFinite { layer: "patch_embed".into() }),
@@ -94,7 +101,7 @@ impl Encoder {
         f: impl Fn(usize, &mut Worker, &Heads, UnitParts) + Sync,
     ) {
         let (dim, heads, tokens) = (self.config.dim, self.config.heads, plan.tokens);
-        let Workspace { stream, taps, attention: a, workers } = workspace;
+        let Workspace { stream, taps, attention: a, workers, .. } = workspace;
         let Attention { int_heads, float_heads, .. } = a;
         let packed = Heads { int: int_heads, float: float_heads };
         fn rows<T>(data: &mut [T], width: usize, tokens: usize) -> RowsMut<'_, T> {
@@ -124,23 +131,30 @@ impl Encoder {
         );
         let (workers, packed) = (&*workers, &packed);
         pool.for_parts(&plan.bounds, split, |i, worker, parts| {
-            f(plan.bounds[i], &mut workers[worker].borrow_mut(), packed, parts);
+            let worker = &mut workers[worker].borrow_mut();
+            worker.clock.start();
+            f(plan.bounds[i], worker, packed, parts);
         });
     }
 
     /// Phase 2: packs the keys and values of every head.
     fn pack_heads(&self, plan: &Plan, workspace: &mut Workspace, pool: &mut Pool, block: &Block) {
         let (isa, dims) = (self.isa, self.dims(plan.tokens));
-        let a = &mut workspace.attention;
+        let Workspace { attention: a, workers, .. } = workspace;
+        let workers = &*workers;
         if block.int8_attention {
             let (codes, scales, values) = (&a.key_codes, &a.key_scales, &a.values);
-            pool.for_parts(&plan.heads, RowsMut::new(&mut a.int_heads, 1), |head, _, to| {
-                attention::pack_int(isa, dims, head, codes, scales, values, &mut to[0]);
+            pool.for_parts(&plan.heads, RowsMut::new(&mut a.int_heads, 1), |head, worker, to| {
+                workers[worker].borrow_mut().clock.time(Operator::AttentionPack, || {
+                    attention::pack_int(isa, dims, head, codes, scales, values, &mut to[0]);
+                });
             });
         } else {
             let (keys, values) = (&a.keys, &a.values);
-            pool.for_parts(&plan.heads, RowsMut::new(&mut a.float_heads, 1), |head, _, to| {
-                attention::pack_float(isa, dims, head, keys, values, &mut to[0]);
+            pool.for_parts(&plan.heads, RowsMut::new(&mut a.float_heads, 1), |head, worker, to| {
+                workers[worker].borrow_mut().clock.time(Operator::AttentionPack, || {
+                    attention::pack_float(isa, dims, head, keys, values, &mut to[0]);
+                });
             });
         }
     }
@@ -184,27 +198,32 @@ impl Encoder {
     ) {
         let (isa, dim, head_dim) = (self.isa, self.config.dim, self.config.head_dim());
         self.normalise(&block.norm1, stream, worker);
+        worker.clock.lap(Operator::Norm);
         let len = stream.len();
-        let Worker { normed, wide, codes, codes16, quants, .. } = worker;
-        let rows = rows_for(isa, &block.queries, &normed[..len], codes, quants);
+        let Worker { normed, wide, codes, codes16, quants, clock, .. } = worker;
+        let rows = rows_for(isa, &block.queries, &normed[..len], codes, quants, clock);
         block.values.apply(rows, codes16, values, Into::Store);
         if !block.int8_attention {
             block.queries.apply(rows, codes16, queries, Into::Store);
             block.keys.apply(rows, codes16, keys, Into::Store);
-            self.rotate(plan, first, queries);
-            self.rotate(plan, first, keys);
+            clock.lap(Operator::Qkv);
+            self.rotate(plan, first, queries, clock);
+            self.rotate(plan, first, keys, clock);
             return;
         }
         let wide = &mut wide[..len];
         block.queries.apply(rows, codes16, wide, Into::Store);
-        self.rotate(plan, first, wide);
+        clock.lap(Operator::Qkv);
+        self.rotate(plan, first, wide, clock);
         for ((x, codes), quant) in
             wide.chunks_exact(head_dim).zip(query_codes.chunks_exact_mut(head_dim)).zip(query_quants)
         {
             *quant = quantise::row(isa, x, codes);
         }
+        clock.lap(Operator::Quantise);
         block.keys.apply(rows, codes16, wide, Into::Store);
-        self.rotate(plan, first, wide);
+        clock.lap(Operator::Qkv);
+        self.rotate(plan, first, wide, clock);
         for (x, (codes, scales)) in wide
             .chunks_exact_mut(dim)
             .zip(key_codes.chunks_exact_mut(dim).zip(key_scales.chunks_exact_mut(dim / head_dim)))
@@ -215,10 +234,11 @@ impl Encoder {
                 *scale = quantise::key(isa, &mut x[head.clone()], centre, &mut codes[head]);
             }
         }
+        clock.lap(Operator::Quantise);
     }
 
     /// RoPE of the rows from token `first` on; CLS and registers are left alone.
-    fn rotate(&self, plan: &Plan, first: usize, rows: &mut [f32]) {
+    fn rotate(&self, plan: &Plan, first: usize, rows: &mut [f32], clock: &mut Clock) {
         let Some(table) = &plan.rope else { return };
         let prefix = self.config.prefix();
         let half = self.config.head_dim() / 2;
@@ -228,6 +248,7 @@ impl Encoder {
                 rope::rotate_row(self.isa, row, &table.cos[angles.clone()], &table.sin[angles]);
             }
         }
+        clock.lap(Operator::Rope);
     }
 
     /// Phase 3, first half: attention of the unit's queries (codes and quants, or floats), projection, residual.
@@ -250,23 +271,27 @@ impl Encoder {
                 attention::float(isa, dims, head, queries, &packed.float[head], scratch, out);
             }
         }
-        let Worker { codes, codes16, quants, .. } = worker;
-        let rows = rows_for(isa, &block.proj, out, codes, quants);
+        let Worker { codes, codes16, quants, clock, .. } = worker;
+        clock.lap(Operator::Attention);
+        let rows = rows_for(isa, &block.proj, out, codes, quants, clock);
         block.proj.apply(rows, codes16, stream, Into::Add);
+        clock.lap(Operator::Proj);
     }
 
     /// Phase 3, second half: LayerNorm, MLP, residual.
     fn mlp(&self, block: &Block, worker: &mut Worker, stream: &mut [f32]) {
         let (isa, hidden_dim) = (self.isa, self.config.hidden);
         self.normalise(&block.norm2, stream, worker);
+        worker.clock.lap(Operator::Norm);
         let count = stream.len() / self.config.dim;
-        let Worker { normed, codes, codes16, quants, hidden, gate, .. } = worker;
+        let Worker { normed, codes, codes16, quants, hidden, gate, clock, .. } = worker;
         let normed = &normed[..stream.len()];
         let hidden = &mut hidden[..count * hidden_dim];
         let scale = &block.hidden_scale;
         let (down, hidden) = match &block.mlp {
             Mlp::Gelu { up, down } => {
-                up.apply(rows_for(isa, up, normed, codes, quants), codes16, hidden, Into::Store);
+                up.apply(rows_for(isa, up, normed, codes, quants, clock), codes16, hidden, Into::Store);
+                clock.lap(Operator::Fc1);
                 for row in hidden.chunks_exact_mut(hidden_dim) {
                     activation::gelu_row(isa, row, scale);
                 }
@@ -274,15 +299,18 @@ impl Encoder {
             }
             Mlp::SwiGlu { gate: gated, up, down } => {
                 let gate = &mut gate[..count * hidden_dim];
-                gated.apply(rows_for(isa, gated, normed, codes, quants), codes16, gate, Into::Store);
-                up.apply(rows_for(isa, up, normed, codes, quants), codes16, hidden, Into::Store);
+                gated.apply(rows_for(isa, gated, normed, codes, quants, clock), codes16, gate, Into::Store);
+                clock.lap(Operator::Fc1);
+                up.apply(rows_for(isa, up, normed, codes, quants, clock), codes16, hidden, Into::Store);
+                clock.lap(Operator::Fc1);
                 for (gate, up) in gate.chunks_exact_mut(hidden_dim).zip(hidden.chunks_exact(hidden_dim)) {
                     activation::silu_row(isa, gate, up, scale);
                 }
                 (down, gate)
             }
         };
-        down.apply(rows_for(isa, down, hidden, codes, quants), codes16, stream, Into::Add);
+        clock.lap(Operator::Activation);
+        down.apply(rows_for(isa, down, hidden, codes, quants, clock), codes16, stream, Into::Add);
     }
 }
 
@@ -299,6 +327,7 @@ fn rows_for<'a>(
     x: &'a [f32],
     codes: &'a mut [u8],
     quants: &'a mut [Quant],
+    clock: &mut Clock,
 ) -> Rows<'a> {
     if !layer.is_int8() {
         return Rows::Float(x);
@@ -308,5 +337,6 @@ fn rows_for<'a>(
     for ((x, codes), quant) in rows {
         *quant = quantise::row(isa, x, codes);
     }
+    clock.lap(Operator::Quantise);
     Rows::Codes(codes, quants)
 }

@@ -11,12 +11,16 @@
 //! Nothing is allocated, and no lock taken, between the first and the last line of [`Encoder::run`].
 
 mod forward;
+mod operators;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod times;
 mod workspace;
 
+pub use operators::{Macs, Operator};
 pub use plan::Plan;
+pub use times::OperatorTimes;
 pub use workspace::Workspace;
 
 use rayon::prelude::*;

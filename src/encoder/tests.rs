@@ -203,3 +203,72 @@ fn a_value_that_is_not_finite_names_its_layer() {
         assert!(error.starts_with("norm: "), "{error}");
     }
 }
+
+#[test]
+fn a_timed_run_gives_the_same_bits_and_its_times_sum_to_the_whole() {
+    let pixels = pixels(SIZE);
+    for (mlp, positions, registers) in SHAPES {
+        let config = config(mlp, positions, registers);
+        let exact = Network::from_weights(&config, uneven_weights(&config));
+        for int in [false, true] {
+            let mut network = exact.clone();
+            if int {
+                int8(&mut network, 63.0, true);
+            }
+            let encoder = Encoder::new(&network, Isa::best());
+            for threads in [1, 3] {
+                let plan = Plan::new(&encoder, SIZE, threads).unwrap().with_taps(&encoder, &[1]).unwrap();
+                let mut workspace = Workspace::default();
+                workspace.reserve(&encoder, &plan).unwrap();
+                let mut pool = Pool::new(threads).unwrap();
+                let mut run = |workspace: &mut Workspace| {
+                    encoder.run(&plan, workspace, &mut pool, &pixels).unwrap().to_vec()
+                };
+                let untimed = run(&mut workspace);
+                assert_eq!(workspace.operator_times(), None);
+                workspace.time_operators(true);
+                assert_eq!(workspace.operator_times(), None);
+                assert!(run(&mut workspace) == untimed, "{mlp:?} {positions:?} {int} {threads}");
+                let times = workspace.operator_times().unwrap();
+                check_times(&times, threads, int, positions == Positions::Rope);
+                workspace.time_operators(false);
+                assert!(run(&mut workspace) == untimed);
+                assert_eq!(workspace.operator_times(), None);
+            }
+        }
+    }
+}
+
+/// Every operator that the network has took some time, the others none, and the parts are the whole.
+fn check_times(times: &OperatorTimes, threads: usize, int: bool, rope: bool) {
+    assert_eq!((times.threads(), times.runs()), (threads, 1));
+    for operator in Operator::ALL {
+        let there = match operator {
+            Operator::Quantise => int,
+            Operator::Rope => rope,
+            _ => true,
+        };
+        assert_eq!(times.of(operator) > 0, there, "{operator:?} {times:?}");
+    }
+    let parts: u64 = Operator::ALL.iter().map(|&operator| times.of(operator)).sum();
+    assert_eq!(parts + times.wait(), threads as u64 * times.wall());
+}
+
+#[test]
+fn multiply_accumulates_are_of_the_numbers_of_each_layer() {
+    let (mlp, positions, registers) = SHAPES[1];
+    let config = config(mlp, positions, registers);
+    let mut network = Network::from_weights(&config, uneven_weights(&config));
+    int8(&mut network, 63.0, true);
+    network.blocks[2].int8_attention = false;
+    let encoder = Encoder::new(&network, Isa::SCALAR);
+    let macs = |operator| encoder.macs(operator, SIZE).unwrap();
+    let total: u64 = Operator::ALL.iter().map(|&operator| macs(operator).total()).sum();
+    assert_eq!(total, config.macs(SIZE).unwrap());
+    let attention = macs(Operator::Attention);
+    assert_eq!((attention.int8, attention.fp16), (2 * attention.f32, 0));
+    assert_eq!(attention.precision(), Some(quant::Precision::Int8));
+    assert_eq!(macs(Operator::PatchEmbed).precision(), Some(quant::Precision::F32));
+    assert_eq!(macs(Operator::Fc1).int8, macs(Operator::Fc1).total());
+    assert_eq!(macs(Operator::Norm).precision(), None);
+}

@@ -1,10 +1,12 @@
 //! Working memory: grown by a plan before it runs, never while it runs.
 
 use std::collections::TryReserveError;
+use std::time::Instant;
 
 use atomic_refcell::AtomicRefCell;
 
-use super::{Encoder, EncoderError, Mlp, Plan};
+use super::times::{Clock, nanoseconds};
+use super::{Encoder, EncoderError, Mlp, Operator, OperatorTimes, Plan};
 use crate::kernels::attention::{FloatHead, IntHead, Scratch};
 use crate::kernels::linear::codes_stride;
 use crate::kernels::quantise::Quant;
@@ -19,6 +21,9 @@ pub struct Workspace {
     pub(super) attention: Attention,
     /// One for each thread. The cell is a flag, not a lock: a worker's memory is its own.
     pub(super) workers: Vec<AtomicRefCell<Worker>>,
+    /// Whether runs are timed, and what the last one took.
+    timed: bool,
+    times: Option<OperatorTimes>,
 }
 
 /// Queries, keys and values of every token. Blocks with int8 attention use the codes, others the floats.
@@ -61,6 +66,7 @@ pub(super) struct Worker {
     /// `[unit, hidden]`, for SwiGLU.
     pub gate: Vec<f32>,
     pub scratch: Scratch,
+    pub clock: Clock,
 }
 
 fn grow<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
@@ -79,6 +85,36 @@ impl Workspace {
         assert!(index < plan.taps.len());
         let values = plan.tokens * encoder.config().dim;
         &self.taps[index * values..(index + 1) * values]
+    }
+
+    /// From now on runs are timed, or not: at first they are not. The features are the same bits.
+    pub fn time_operators(&mut self, on: bool) {
+        self.timed = on;
+        self.times = None;
+    }
+
+    /// How long the operators of the last run took; None where it was not timed.
+    pub fn operator_times(&self) -> Option<OperatorTimes> {
+        self.times
+    }
+
+    /// At the begin of a run: its time, if it is to be timed.
+    pub(super) fn start_clocks(&mut self) -> Option<Instant> {
+        let timed = self.timed;
+        self.workers.iter_mut().for_each(|worker| worker.get_mut().clock.reset(timed));
+        timed.then(Instant::now)
+    }
+
+    /// At the end of a run that began at `start` on so many threads.
+    pub(super) fn stop_clocks(&mut self, start: Option<Instant>, threads: usize) {
+        let Some(start) = start else { return };
+        let wall = nanoseconds(start, Instant::now());
+        let mut operators = [0; Operator::COUNT];
+        for worker in &mut self.workers {
+            let clock = &worker.get_mut().clock;
+            operators.iter_mut().zip(clock.operators()).for_each(|(sum, time)| *sum += time);
+        }
+        self.times = Some(OperatorTimes::new(operators, wall, threads));
     }
 
     /// Makes room for `plan`.

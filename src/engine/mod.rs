@@ -5,6 +5,7 @@ mod session;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use crate::encoder::{Macs, Operator, OperatorTimes};
 pub use crate::vit::Features;
 pub use session::Session;
 
@@ -240,6 +241,19 @@ impl Engine {
             Backbone::Vit(encoder) => Some(encoder.config()),
             #[cfg(feature = "onnx")]
             Backbone::Onnx(_) => None,
+        }
+    }
+
+    /// The multiply-accumulates of an operator on an image of `size`, by the numbers that they are computed in; None where
+    /// tract runs the model.
+    ///
+    /// # Errors
+    /// [`EngineError::Size`] when `size` is not a whole number of patches.
+    pub fn macs(&self, operator: Operator, size: Size) -> Result<Option<Macs>, EngineError> {
+        match &self.shared.backbone {
+            Backbone::Vit(encoder) => Ok(Some(encoder.macs(operator, size)?)),
+            #[cfg(feature = "onnx")]
+            Backbone::Onnx(_) => Ok(None),
         }
     }
 

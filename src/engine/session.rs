@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use atomic_refcell::AtomicRefCell;
 
-use super::{Backbone, Engine, EngineError, Features, MAX_THREADS};
+use super::{Backbone, Engine, EngineError, Features, MAX_THREADS, OperatorTimes};
 use crate::board::Cores;
 use crate::encoder::{Encoder, EncoderError, Plan, Workspace};
 #[cfg(feature = "onnx")]
@@ -137,6 +137,25 @@ impl Session {
             _ if layers.is_empty() => Ok(()),
             #[cfg(feature = "onnx")]
             _ => Err(EngineError::NoLayers(self.engine.about().name.clone())),
+        }
+    }
+
+    /// From now on [`Session::run`] times its operators, or no longer. The features are the same bits; the times of a model
+    /// that tract runs are not known, and neither are those of a batch.
+    pub fn time_operators(&mut self, on: bool) {
+        match &mut self.runner {
+            Runner::Vit(runner) => runner.workspace.time_operators(on),
+            #[cfg(feature = "onnx")]
+            Runner::Onnx { .. } => {}
+        }
+    }
+
+    /// How long the operators of the last [`Session::run`] took; None where they were not timed.
+    pub fn operator_times(&self) -> Option<OperatorTimes> {
+        match &self.runner {
+            Runner::Vit(runner) => runner.workspace.operator_times(),
+            #[cfg(feature = "onnx")]
+            Runner::Onnx { .. } => None,
         }
     }
 
@@ -307,7 +326,28 @@ fn run_onnx(
 mod tests {
     use super::*;
     use crate::checkpoint::Model;
+    use crate::engine::Operator;
     use crate::kernels::Isa;
+
+    #[test]
+    fn operators_are_timed_when_asked_for() {
+        let engine = Engine::from_model(Model::seeded("deit-tiny", 5).unwrap(), Isa::best());
+        let size = Size::square(32);
+        let pixels = vec![0.5; 3 * size.area()];
+        let mut session = engine.session(2).unwrap();
+        let expected = session.run(&pixels, size).unwrap().clone();
+        assert_eq!(session.operator_times(), None);
+        session.time_operators(true);
+        let mut sum = OperatorTimes::default();
+        for _ in 0..2 {
+            assert!(*session.run(&pixels, size).unwrap() == expected);
+            sum += session.operator_times().unwrap();
+        }
+        assert_eq!((sum.runs(), sum.threads()), (2, 2));
+        assert!(sum.of(Operator::Fc1) > 0 && sum.wall() > 0);
+        assert!(engine.macs(Operator::Fc1, size).unwrap().is_some());
+        assert!(engine.macs(Operator::Fc1, Size::square(33)).is_err());
+    }
 
     #[test]
     fn a_batch_gives_what_single_runs_give() {

@@ -145,6 +145,11 @@ impl Linear {
         matches!(self.weights, Weights::U8S8(..) | Weights::I16(..))
     }
 
+    /// Whether its weights are half precision in memory.
+    pub fn is_f16(&self) -> bool {
+        matches!(self.weights, Weights::F16(..))
+    }
+
     /// Applies the layer to `rows`, into `out: [rows, outputs]`. `wide: [rows, codes_stride(inputs)]` is scratch, used
     /// by [`I16`] alone.
     ///

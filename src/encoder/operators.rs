@@ -1,0 +1,222 @@
+//! The operators that a forward pass is made of, and the multiply-accumulates of each.
+
+use super::{Block, Encoder, Mlp};
+use crate::kernels::linear::Linear;
+use crate::kernels::peak::PeakOf;
+use crate::quant::Precision;
+use crate::vit::{self, Config, Size, SizeError};
+
+/// A kind of operator: what every block does of it together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operator {
+    /// Cutting patches, their product with the weights, learned positions.
+    PatchEmbed,
+    /// Both LayerNorms of the blocks.
+    Norm,
+    /// Rows to 8-bit codes: the input of every int8 layer (attention's output and the MLP's hidden activations too), and
+    /// queries and keys. Nothing in floating point.
+    Quantise,
+    /// The products that make queries, keys and values.
+    Qkv,
+    /// Rotation of queries and keys by their position. Nothing with learned positions.
+    Rope,
+    /// Keys and values put in the order that attention's products read; values to 8-bit codes.
+    AttentionPack,
+    /// Both products of attention and the softmax between them.
+    Attention,
+    /// Attention's output projection, added to the residual stream.
+    Proj,
+    /// The MLP's first product; gate and up of SwiGLU.
+    Fc1,
+    /// GELU, or SiLU times the other half.
+    Activation,
+    /// The MLP's last product, added to the residual stream.
+    Fc2,
+    /// LayerNorm of the output, and of blocks that are kept.
+    FinalNorm,
+}
+
+impl Operator {
+    /// How many there are.
+    pub const COUNT: usize = Operator::ALL.len();
+
+    /// All of them, in the order of a forward pass.
+    pub const ALL: [Operator; 12] = [
+        Operator::PatchEmbed,
+        Operator::Norm,
+        Operator::Quantise,
+        Operator::Qkv,
+        Operator::Rope,
+        Operator::AttentionPack,
+        Operator::Attention,
+        Operator::Proj,
+        Operator::Fc1,
+        Operator::Activation,
+        Operator::Fc2,
+        Operator::FinalNorm,
+    ];
+
+    /// Its name in tables and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Operator::PatchEmbed => "patch_embed",
+            Operator::Norm => "norm",
+            Operator::Quantise => "quantise",
+            Operator::Qkv => "qkv",
+            Operator::Rope => "rope",
+            Operator::AttentionPack => "attention_pack",
+            Operator::Attention => "attention",
+            Operator::Proj => "proj",
+            Operator::Fc1 => "fc1",
+            Operator::Activation => "activation",
+            Operator::Fc2 => "fc2",
+            Operator::FinalNorm => "final_norm",
+        }
+    }
+
+    /// Its multiply-accumulates in one forward pass over all blocks; [`Config::macs`] is the sum over the operators.
+    ///
+    /// # Errors
+    /// [`SizeError`] when `size` is not a whole number of patches.
+    pub fn macs(self, config: &Config, size: Size) -> Result<u64, SizeError> {
+        if self == Operator::PatchEmbed {
+            let (rows, cols) = size.grid(config.patch)?;
+            return Ok((rows * cols * 3 * config.patch * config.patch * config.dim) as u64);
+        }
+        Ok(config.depth as u64 * self.macs_of_block(config, config.tokens(size)?))
+    }
+
+    /// Multiply-accumulates of one block on `tokens` tokens.
+    fn macs_of_block(self, config: &Config, tokens: usize) -> u64 {
+        let &Config { dim, hidden, .. } = config;
+        let each = match self {
+            Operator::Qkv => 3 * dim * dim,
+            Operator::Attention => 2 * tokens * dim,
+            Operator::Proj => dim * dim,
+            Operator::Fc1 => match config.mlp {
+                vit::Mlp::Gelu => dim * hidden,
+                vit::Mlp::SwiGlu => 2 * dim * hidden,
+            },
+            Operator::Fc2 => hidden * dim,
+            _ => 0,
+        };
+        (tokens * each) as u64
+    }
+}
+
+/// Multiply-accumulates by the numbers that they are computed in. Blocks differ where the converter chose so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Macs {
+    /// Products of integers: int8 layers, int8 attention.
+    pub int8: u64,
+    /// Layers whose weights are fp16 in memory; the products are f32's. (On ARM such weights are widened when they are
+    /// packed, and count as f32.)
+    pub fp16: u64,
+    /// Products of single precision.
+    pub f32: u64,
+}
+
+impl Macs {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.int8 + self.fp16 + self.f32
+    }
+
+    /// The numbers of most of them; None where there are none.
+    pub fn precision(&self) -> Option<Precision> {
+        let each = [(self.int8, Precision::Int8), (self.fp16, Precision::Fp16), (self.f32, Precision::F32)];
+        let (macs, precision) = each.into_iter().max_by_key(|(macs, _)| *macs)?;
+        (macs > 0).then_some(precision)
+    }
+
+    /// Seconds that they take at least where `peak` says how many multiply-accumulates there are in a second.
+    pub fn least_seconds(&self, peak: impl Fn(PeakOf) -> f64) -> f64 {
+        let seconds = |macs: u64, of| if macs == 0 { 0.0 } else { macs as f64 / peak(of) };
+        seconds(self.int8, PeakOf::Int8) + seconds(self.fp16 + self.f32, PeakOf::F32)
+    }
+
+    /// Adds `macs` to those of `precision`.
+    fn add(&mut self, precision: Precision, macs: u64) {
+        *match precision {
+            Precision::Int8 => &mut self.int8,
+            Precision::Fp16 => &mut self.fp16,
+            Precision::F32 => &mut self.f32,
+        } += macs;
+    }
+}
+
+fn precision(layer: &Linear) -> Precision {
+    match (layer.is_int8(), layer.is_f16()) {
+        (true, _) => Precision::Int8,
+        (_, true) => Precision::Fp16,
+        _ => Precision::F32,
+    }
+}
+
+impl Block {
+    /// The numbers of an operator's products: the parts of one are of the same matrix or the same level.
+    fn precision(&self, operator: Operator) -> Precision {
+        let (Mlp::Gelu { up, down } | Mlp::SwiGlu { up, down, .. }) = &self.mlp;
+        match operator {
+            Operator::Qkv => precision(&self.values),
+            Operator::Attention if self.int8_attention => Precision::Int8,
+            Operator::Proj => precision(&self.proj),
+            Operator::Fc1 => precision(up),
+            Operator::Fc2 => precision(down),
+            _ => Precision::F32,
+        }
+    }
+}
+
+impl Encoder {
+    /// The multiply-accumulates of an operator on an image of `size`, by the numbers that this network computes them in.
+    ///
+    /// # Errors
+    /// [`SizeError`] when `size` is not a whole number of patches.
+    pub fn macs(&self, operator: Operator, size: Size) -> Result<Macs, SizeError> {
+        let mut macs = Macs::default();
+        if operator == Operator::PatchEmbed {
+            macs.add(precision(&self.patch), operator.macs(&self.config, size)?);
+            return Ok(macs);
+        }
+        let each = operator.macs_of_block(&self.config, self.config.tokens(size)?);
+        self.blocks.iter().for_each(|block| macs.add(block.precision(operator), each));
+        Ok(macs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::cards;
+
+    #[test]
+    fn the_parts_sum_to_the_whole_for_every_card() {
+        for card in cards() {
+            let config = &card.architecture;
+            for size in [Size::square(224), Size { height: 16 * 5, width: 16 * 9 }] {
+                let parts: u64 = Operator::ALL.iter().map(|o| o.macs(config, size).unwrap()).sum();
+                assert_eq!(parts, config.macs(size).unwrap(), "{} at {size}", card.name);
+            }
+            assert!(Operator::Fc1.macs(config, Size::square(17)).is_err());
+        }
+    }
+
+    #[test]
+    fn all_is_in_the_order_of_the_numbers_and_names_differ() {
+        for (i, operator) in Operator::ALL.into_iter().enumerate() {
+            assert_eq!(operator as usize, i);
+            assert!(Operator::ALL[..i].iter().all(|o| o.name() != operator.name()));
+        }
+    }
+
+    #[test]
+    fn the_precision_is_that_of_most() {
+        assert_eq!(Macs::default().precision(), None);
+        let macs = Macs { int8: 300, fp16: 100, f32: 20 };
+        assert_eq!((macs.total(), macs.precision()), (420, Some(Precision::Int8)));
+        let seconds = macs.least_seconds(|of| if of == PeakOf::Int8 { 100.0 } else { 40.0 });
+        assert_eq!(seconds, 3.0 + 3.0);
+        assert_eq!(Macs { f32: 1, ..Macs::default() }.precision(), Some(Precision::F32));
+    }
+}

@@ -153,8 +153,8 @@ pub fn peak(isa: Isa, of: PeakOf, duration: Duration) -> f64 {
 }
 
 /// Multiply-accumulates a second of so many threads at once (the caller's is one), summed: the best of turns of 2 ms within
-/// `duration`, at least one. More than one thread's times their number only by chance; less where clocks drop when many cores
-/// work, or where threads share a core.
+/// `duration`, at least one. It is less than `threads` times [`peak`] where clocks drop when many cores work, or where threads
+/// share a core.
 ///
 /// The threads begin each turn together, and a thread that the system lets begin late counts from the first one's begin. They
 /// may run on the cores that the caller may.

@@ -7,6 +7,7 @@ mod affinity;
 mod choose;
 mod cores;
 mod cpus;
+pub mod energy;
 mod file;
 mod machine;
 mod recognise;
@@ -65,5 +66,13 @@ pub enum BoardError {
         asked: String,
         /// The cores that may be used.
         usable: String,
+    },
+    /// A power meter cannot be read.
+    #[error("{meter}: {reason}")]
+    Meter {
+        /// The meter.
+        meter: String,
+        /// Why not, and what to do.
+        reason: String,
     },
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use microraptor::board::sensors::State;
+use microraptor::board::sensors::{ClockFall, CpuTimes, Load, ProcessMemory, State, Supply, cpu_times};
 use microraptor::board::{Report, Request, Root};
 use tempfile::{TempDir, tempdir};
 
@@ -110,7 +110,7 @@ fn warnings_are_about_what_the_trees_have() {
         ("rock-5b", &["governor"]),
         ("jetson-orin-nano", &["governor", "clock", "throttled", "cores"]),
         ("rb3-gen2", &["throttled"]),
-        ("x86-laptop", &["governor", "throttled", "throttled"]),
+        ("x86-laptop", &["governor", "battery", "throttled", "throttled"]),
     ] {
         assert_eq!(warnings(&report(&tree(name))), expected, "{name}");
     }
@@ -169,6 +169,158 @@ fn sensors_are_read_with_their_units() {
     let laptop = State::read(&Root::recorded(copy("x86-laptop", &ina219).path()));
     assert_eq!(laptop.rails.len(), 1);
     assert_eq!((laptop.rails[0].milliwatts, laptop.rails[0].volts), (7500.0, Some(12.04)));
+}
+
+#[test]
+fn a_supply_is_a_battery_when_that_feeds_the_machine() {
+    let supply = |more: &[(&str, &str)]| State::read(&Root::recorded(copy("x86-laptop", more).path())).supply;
+    let folder = |file: &str| format!("sys/class/power_supply/{file}");
+    let (mains, status, other) = (folder("ADP1/online"), folder("BAT0/status"), folder("BAT1/type"));
+    let is = |on_battery, percent| Some(Supply { on_battery, percent });
+    // The keyboard's battery, at 5 %, does not count.
+    assert_eq!(supply(&[]), is(true, Some(71)));
+    assert_eq!(supply(&[(&mains, "1"), (&status, "Charging")]), is(false, Some(71)));
+    // Two batteries, one of which is kept full; a battery that does not say what it does.
+    let second = [(other.as_str(), "Battery"), (&folder("BAT1/capacity"), "98")];
+    assert_eq!(supply(&second), is(true, Some(84)));
+    assert_eq!(supply(&[(&status, "Unknown")]), is(true, Some(71)));
+    assert_eq!(
+        supply(&[(&status, "Unknown"), (&folder("USBC0/type"), "USB"), (&folder("USBC0/online"), "1")]),
+        is(false, Some(71))
+    );
+    let orin =
+        |more: &[(&str, &str)]| State::read(&Root::recorded(copy("jetson-orin-nano", more).path())).supply;
+    assert_eq!(orin(&[]), None);
+    assert_eq!(orin(&[(&folder("usb/type"), "USB"), (&folder("usb/online"), "0")]), is(false, None));
+
+    let laptop = report(&tree("x86-laptop"));
+    let battery = laptop.warnings.iter().find(|w| w.about == "battery").unwrap();
+    assert!(battery.text.starts_with("runs on battery (71 % charged), "), "{}", battery.text);
+}
+
+#[test]
+fn power_modes_are_read_with_their_names() {
+    let mode = |name: &str, more: &[(&str, &str)]| {
+        State::read(&Root::recorded(copy(name, more).path())).power_mode.text().unwrap_or_default()
+    };
+    let status = "var/lib/nvpmodel/status";
+    assert_eq!(mode("jetson-orin-nano", &[]), "nvpmodel 1 7W");
+    assert_eq!(mode("jetson-orin-nano", &[(status, "pmode:0000 fmode:quiet\n")]), "nvpmodel 0 15W");
+    assert_eq!(mode("jetson-orin-nano", &[(status, "pmode:0003\n")]), "nvpmodel 3");
+    assert_eq!(mode("jetson-orin-nano", &[(status, "pmode:\n")]), "");
+    assert_eq!(mode("x86-laptop", &[]), "profile balanced, boost on");
+    let pstate = "sys/devices/system/cpu/intel_pstate/no_turbo";
+    assert_eq!(mode("x86-laptop", &[(pstate, "1")]), "profile balanced, boost off");
+    assert_eq!(mode("rock-5b", &[("sys/devices/system/cpu/cpufreq/boost", "0")]), "boost off");
+    assert_eq!(mode("raspberry-pi-5", &[]), "");
+}
+
+#[test]
+fn load_is_what_others_do() {
+    let read = |stat: &str, own: &str| {
+        let more = [("proc/stat", stat), ("proc/self/stat", own)];
+        cpu_times(&Root::recorded(copy("raspberry-pi-5", &more).path()))
+    };
+    // Brackets and spaces in the name; utime and stime are 412 and 38.
+    let own =
+        |ticks: u32| format!("7 (a) (b) R 1 7 4120 34816 7 4194304 9120 0 3 0 {ticks} 38 99 99 20 0 4 0");
+    let four = "cpu0 1\ncpu1 1\ncpu2 1\ncpu3 1\nintr 5\n";
+    let before = read(&format!("cpu  1000 100 200 8000 500 10 20 30 700 0\n{four}"), &own(412)).unwrap();
+    assert_eq!(before, CpuTimes { busy: 1330, idle: 8500, steal: 30, own: 450, cpus: 4 });
+    // 400 ticks: 100 our own, 60 of others, 20 stolen, the rest idle.
+    let after = read(&format!("cpu  1100 110 230 8200 520 15 35 50 900 0\n{four}"), &own(512)).unwrap();
+    assert_eq!(after.since(&before), Some(Load { others: 80.0 / 400.0, own: 0.25, steal: 0.05 }));
+    assert_eq!(before.since(&before), None);
+    // Counters that went back, and numbers that are too large.
+    assert_eq!(before.since(&after), None);
+    let most = format!("cpu  {0} {0} {0} {0} {0} {0} {0} {0}\n", u64::MAX);
+    assert!(read(&most, &own(9)).unwrap().since(&before).is_some());
+    for (stat, own) in
+        [("cpu  1 2 3\n", own(1)), ("intr 1\n", own(1)), (most.as_str(), "7 (a R 1 2".to_owned())]
+    {
+        assert_eq!(read(stat, &own), None);
+    }
+
+    let state = State::read(&Root::recorded(tree("x86-laptop")));
+    assert_eq!((state.cpu_times.unwrap().own, state.cpu_times.unwrap().cpus), (450, 8));
+    assert_eq!(state.load_average, Some([0.52, 0.58, 0.59]));
+    let memory = ProcessMemory { resident_kib: 99244, peak_kib: Some(131072) };
+    assert_eq!(state.process_memory, Some(memory));
+}
+
+/// This very process, if the system tells.
+#[test]
+fn own_time_and_memory_grow_with_what_the_process_does() {
+    let root = Root::live();
+    let Some(before) = cpu_times(&root) else {
+        println!("skipped: no /proc");
+        return;
+    };
+    let start = std::time::Instant::now();
+    while start.elapsed().as_millis() < 200 {
+        std::hint::black_box(start.elapsed());
+    }
+    let after = cpu_times(&root).unwrap();
+    if after.own == 0 {
+        println!("skipped: an emulator's /proc/self/stat has no times");
+        return;
+    }
+    let load = after.since(&before).unwrap();
+    assert!(load.own > 0.0 && load.own <= 1.0 && load.others >= 0.0, "{load:?}");
+    let memory = State::read(&root).process_memory.unwrap();
+    assert!(memory.resident_kib > 100 && memory.peak_kib.is_none_or(|peak| peak >= memory.resident_kib / 2));
+}
+
+/// Throttling that comes while something is measured.
+#[test]
+fn what_slowed_the_machine_between_two_readings_is_told() {
+    let since = |name: &str, before: &[(&str, &str)], after: &[(&str, &str)]| {
+        let read = |more: &[(&str, &str)]| State::read(&Root::recorded(copy(name, more).path()));
+        read(after).throttled_since(&read(before))
+    };
+    let flags = "sys/devices/platform/soc/soc:firmware/get_throttled";
+    let pi = |before: &str, after: &str| since("raspberry-pi-5", &[(flags, before)], &[(flags, after)]);
+    assert_eq!(pi("0", "0"), [""; 0]);
+    // Long ago does not count.
+    assert_eq!(pi("50000", "50000"), [""; 0]);
+    assert_eq!(pi("0", "50005"), ["under-voltage now (firmware)", "throttled now (firmware)"]);
+    assert_eq!(pi("80008", "80000"), ["soft temperature limit before (firmware)"]);
+    assert_eq!(pi("20002", "20002"), ["clock capped before and now (firmware)"]);
+    assert_eq!(pi("0", "10000"), ["under-voltage in between (firmware)"]);
+
+    let events = "sys/class/hwmon/hwmon2/oc2_event_cnt";
+    let orin = |before: &str, after: &str| since("jetson-orin-nano", &[(events, before)], &[(events, after)]);
+    assert_eq!(orin("3", "3"), [""; 0]);
+    assert_eq!(orin("3", "5"), ["over-current in between, 2 times (soctherm_oc)"]);
+    assert_eq!(orin("5", "3"), [""; 0]);
+
+    let count = "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count";
+    let found = since("x86-laptop", &[(count, "100")], &[(count, "170")]);
+    assert_eq!(found, ["core over its temperature limit in between, 70 times (thermal_throttle)"]);
+
+    // A cooling device stands at a step: its count is none of events.
+    let step = "sys/class/thermal/cooling_device0/cur_state";
+    let kind = ("sys/class/thermal/cooling_device0/type", "cpufreq-cpu0");
+    let found = since("rock-5b", &[kind, (step, "0")], &[kind, (step, "2")]);
+    assert_eq!(found, ["clock lowered for heat now (cooling cpufreq-cpu0)"]);
+    let found = since("rock-5b", &[kind, (step, "2")], &[(kind.0, "fan"), (step, "0")]);
+    assert_eq!(found, ["clock lowered for heat before (cooling cpufreq-cpu0)"]);
+}
+
+#[test]
+fn clocks_that_fell_are_told_core_by_core() {
+    let read = |more: &[(&str, &str)]| State::read(&Root::recorded(copy("raspberry-pi-5", more).path()));
+    let file = |cpu: u8, name: &str| format!("sys/devices/system/cpu/cpu{cpu}/cpufreq/{name}");
+    let (now, limit) = (file(1, "scaling_cur_freq"), file(2, "scaling_max_freq"));
+    let before = read(&[(&now, "2400000"), (&limit, "2400000")]);
+    let after = read(&[(&now, "1500000"), (&limit, "2300000")]);
+    let clock = ClockFall { cpu: 1, what: "clock", from_mhz: 2400, to_mhz: 1500 };
+    let limit = ClockFall { cpu: 2, what: "limit", from_mhz: 2400, to_mhz: 2300 };
+    let both = [clock, limit];
+    assert_eq!(after.clock_change(&before, 0.05), both[..1]);
+    assert_eq!(after.clock_change(&before, 0.01), both);
+    assert!(after.clock_change(&before, 0.5).is_empty() && before.clock_change(&after, 0.0).is_empty());
+    assert!(after.clock_change(&State::default(), 0.0).is_empty());
 }
 
 #[test]

@@ -7,12 +7,20 @@ mod affinity;
 mod choose;
 mod cores;
 mod cpus;
+pub mod energy;
 mod file;
+#[cfg(all(feature = "hal", target_os = "linux"))]
+pub mod hal;
+#[cfg(not(all(feature = "hal", target_os = "linux")))]
+#[path = "hal_absent.rs"]
+pub mod hal;
 mod machine;
+mod meter_spec;
 mod recognise;
 mod report;
 mod root;
 pub mod sensors;
+mod signal;
 
 pub use choose::{Choice, NamedGroup, Request, choose};
 pub use cores::Cores;
@@ -21,9 +29,11 @@ pub use file::{
     Board, Caches, Cluster, DefaultThreads, Memory, Pin, Pins, Rail, Recognise, SensorNames, boards,
 };
 pub use machine::{Architecture, Cpu, Group, Machine};
+pub use meter_spec::{MeterChip, MeterSpec};
 pub use recognise::{Recognised, recognise};
 pub use report::{Report, Warning};
 pub use root::Root;
+pub use signal::Signal;
 
 /// Why a board or its cores cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,5 +75,39 @@ pub enum BoardError {
         asked: String,
         /// The cores that may be used.
         usable: String,
+    },
+    /// A power meter cannot be read.
+    #[error("{meter}: {reason}")]
+    Meter {
+        /// The meter.
+        meter: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// The description of a power meter is none.
+    #[error("power meter '{spec}': {reason}; give chip:bus:address:ohms, like ina226:/dev/i2c-1:0x40:0.01")]
+    Spec {
+        /// The description.
+        spec: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pin cannot be used.
+    #[error("pin {signal} ({place}): {reason}")]
+    Pin {
+        /// What the pin is for.
+        signal: Signal,
+        /// Its chip and line, or the board.
+        place: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// Pins and external meters are left out of this build.
+    #[error("this build cannot {what}: build it on Linux with --features {feature}")]
+    NotBuilt {
+        /// What was asked for.
+        what: String,
+        /// The feature of this crate that has it.
+        feature: &'static str,
     },
 }

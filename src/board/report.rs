@@ -26,7 +26,8 @@ pub struct Report {
 /// Something that the user should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// What it is about, for programs: `governor`, `clock`, `throttled`, `hot`, `cores` or `features`.
+    /// What it is about, for programs: `governor`, `clock`, `battery`, `throttled`, `hot`, `cores` or
+    /// `features`.
     pub about: &'static str,
     /// The same for people, in one line.
     pub text: String,
@@ -69,6 +70,7 @@ impl Report {
         let mut warn = |about, text| warnings.push(Warning { about, text });
         self.governor().into_iter().for_each(|text| warn("governor", text));
         self.limits().into_iter().for_each(|text| warn("clock", text));
+        self.battery().into_iter().for_each(|text| warn("battery", text));
         self.throttled().into_iter().for_each(|text| warn("throttled", text));
         self.hot().into_iter().for_each(|text| warn("hot", text));
         self.missing_cores().into_iter().for_each(|text| warn("cores", text));
@@ -99,6 +101,12 @@ impl Report {
         Some(format!(
             "cores {odd} are held to {limit} of {max} MHz (scaling_max_freq: a power mode, or heat)"
         ))
+    }
+
+    fn battery(&self) -> Option<String> {
+        let supply = self.state.supply.filter(|supply| supply.on_battery)?;
+        let charge = supply.percent.map(|percent| format!(" ({percent} % charged)")).unwrap_or_default();
+        Some(format!("runs on battery{charge}, which may hold clocks down: plug it in for steady times"))
     }
 
     fn throttled(&self) -> Vec<String> {

@@ -1,4 +1,5 @@
-//! `/proc` and `/sys`, of this machine or of a recorded tree, read with bounds and without errors.
+//! `/proc` and `/sys` (and what a Jetson keeps in `/var` and `/etc`), of this machine or of a recorded tree, read with bounds
+//! and without errors.
 
 use std::fs::File;
 use std::io::Read;
@@ -105,7 +106,7 @@ impl Root {
 }
 
 /// At most 200 characters, control characters replaced: a recorded tree may hold anything.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.trim().chars().take(200).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -89,6 +89,9 @@ fn print(report: &Report, colour: bool, out: &mut impl Write) -> io::Result<()> 
         line(key, &value)?;
     }
     line("throttling", &throttling(&report.state))?;
+    if let Some(mode) = report.state.power_mode.text() {
+        line("power mode", &mode)?;
+    }
     for (key, value) in power(&report.state, board).into_iter().chain(pins(board)) {
         line(key, &value)?;
     }

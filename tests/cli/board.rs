@@ -23,6 +23,7 @@ fn prints_what_it_found_beside_what_the_file_says() {
         "runs on       cores 0-3, 4 threads",
         "ina3221 VDD_IN 4662 mW at 5.02 V: the whole module",
         "trigger on header pin 29 (tegra234-gpio line 105)",
+        "power mode    nvpmodel 1 7W\n",
         "warning: cluster all: 4 of the file's 6",
     ] {
         assert!(orin.contains(expected), "{expected} is not in\n{orin}");

@@ -1,15 +1,24 @@
-//! The state of a machine, as the kernel's sensors give it: clocks, temperatures, throttling, power, memory.
+//! The state of a machine, as the kernel's sensors give it: clocks, temperatures, throttling, power, load, memory.
 //!
 //! Each reader takes a [`Root`], so that a recorded tree is read as a machine is, and leaves out what is not there.
 
+mod change;
 mod clocks;
+mod load;
+mod mode;
 mod power;
+mod supply;
 mod thermal;
 
 use serde::Serialize;
 
+pub use change::ClockFall;
 pub use clocks::{Clock, clocks};
+pub use load::{CpuTimes, Load, ProcessMemory, cpu_times, load_average, process_memory};
+pub use mode::{NvpModel, PowerMode, power_mode};
+pub(super) use power::{Channel, channels};
 pub use power::{Energy, RailPower, energies, rails};
+pub use supply::{Supply, supply};
 pub use thermal::{Temperature, Throttle, temperatures, throttles};
 
 use super::Root;
@@ -29,6 +38,16 @@ pub struct State {
     pub energies: Vec<Energy>,
     /// Main memory.
     pub memory: Option<MemoryState>,
+    /// Battery or mains.
+    pub supply: Option<Supply>,
+    /// Modes that bound power and clocks.
+    pub power_mode: PowerMode,
+    /// Time that the cores have spent since boot.
+    pub cpu_times: Option<CpuTimes>,
+    /// Threads that ran or waited, over the last 1, 5 and 15 minutes.
+    pub load_average: Option<[f64; 3]>,
+    /// Memory of this process.
+    pub process_memory: Option<ProcessMemory>,
 }
 
 impl State {
@@ -41,6 +60,11 @@ impl State {
             rails: rails(root),
             energies: energies(root),
             memory: memory(root),
+            supply: supply(root),
+            power_mode: power_mode(root),
+            cpu_times: cpu_times(root),
+            load_average: load_average(root),
+            process_memory: process_memory(root),
         }
     }
 }
@@ -59,10 +83,7 @@ pub struct MemoryState {
 /// Main memory; None where `/proc/meminfo` has no total.
 pub fn memory(root: &Root) -> Option<MemoryState> {
     let text = root.text("proc/meminfo")?;
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    };
+    let field = |name: &str| kib(&text, name);
     Some(MemoryState {
         total_kib: field("MemTotal")?,
         available_kib: field("MemAvailable"),
@@ -70,4 +91,10 @@ pub fn memory(root: &Root) -> Option<MemoryState> {
             .zip(field("SwapFree"))
             .map(|(total, free)| total.saturating_sub(free)),
     })
+}
+
+/// A line `name: 123 kB`, as `/proc` has them.
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
 }

@@ -20,27 +20,55 @@ pub struct RailPower {
 /// Channels of a sensor that are looked at; an INA3221 has 3.
 const CHANNELS: std::ops::RangeInclusive<usize> = 1..=16;
 
-/// Power of all rails. A channel has its power (`power1_input`, microwatts), or a voltage and a current of the same
-/// number (`in1_input`, mV; `curr1_input`, mA) whose product it is: INA3221 (Documentation/hwmon/ina3221.rst).
-pub fn rails(root: &Root) -> Vec<RailPower> {
+/// A channel of a hwmon device that measures power.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::board) struct Channel {
+    /// Name of the hwmon device.
+    pub chip: String,
+    /// Label of the channel, or its number.
+    pub label: String,
+    /// Where its files are: `sys/class/hwmon/hwmon1`.
+    folder: String,
+    number: usize,
+}
+
+impl Channel {
+    /// Milliwatts, and volts if they are measured. A channel has its power (`power1_input`, microwatts), or a voltage and a
+    /// current of the same number (`in1_input`, mV; `curr1_input`, mA) whose product it is: INA3221
+    /// (Documentation/hwmon/ina3221.rst).
+    pub fn read(&self, root: &Root) -> Option<(f64, Option<f64>)> {
+        let Channel { folder, number: i, .. } = self;
+        let value = |file: String| root.value::<i64>(&format!("{folder}/{file}")).map(|v| v as f64);
+        let volts = value(format!("in{i}_input")).map(|mv| mv / 1000.0);
+        let direct = value(format!("power{i}_input")).or_else(|| value(format!("power{i}_average")));
+        let product = || Some(volts? * value(format!("curr{i}_input"))?);
+        Some((direct.map(|uw| uw / 1000.0).or_else(product)?, volts))
+    }
+}
+
+/// The channels whose power can be read, with what they read.
+pub(in crate::board) fn channels(root: &Root) -> Vec<(Channel, f64, Option<f64>)> {
     let mut all = Vec::new();
     for (_, name) in root.numbered("sys/class/hwmon", "hwmon") {
         let folder = format!("sys/class/hwmon/{name}");
         let Some(chip) = root.line(&format!("{folder}/name")) else { continue };
-        let value = |file: String| root.value::<i64>(&format!("{folder}/{file}")).map(|v| v as f64);
-        for i in CHANNELS {
-            let volts = value(format!("in{i}_input")).map(|mv| mv / 1000.0);
-            let direct = value(format!("power{i}_input")).or_else(|| value(format!("power{i}_average")));
-            let product = || Some(volts? * value(format!("curr{i}_input"))?);
-            let Some(milliwatts) = direct.map(|uw| uw / 1000.0).or_else(product) else { continue };
+        for number in CHANNELS {
             let label = ["power", "in", "curr"]
                 .iter()
-                .find_map(|kind| root.line(&format!("{folder}/{kind}{i}_label")));
-            let label = label.unwrap_or_else(|| i.to_string());
-            all.push(RailPower { chip: chip.clone(), label, milliwatts, volts });
+                .find_map(|kind| root.line(&format!("{folder}/{kind}{number}_label")));
+            let label = label.unwrap_or_else(|| number.to_string());
+            let channel = Channel { chip: chip.clone(), label, folder: folder.clone(), number };
+            all.extend(channel.read(root).map(|(milliwatts, volts)| (channel, milliwatts, volts)));
         }
     }
     all
+}
+
+/// Power of all rails.
+pub fn rails(root: &Root) -> Vec<RailPower> {
+    let rail =
+        |(Channel { chip, label, .. }, milliwatts, volts)| RailPower { chip, label, milliwatts, volts };
+    channels(root).into_iter().map(rail).collect()
 }
 
 /// An energy counter.

@@ -1,0 +1,129 @@
+//! Pins of this machine, by the label of their gpiochip: the chips' numbers change with the kernel.
+
+use linux_embedded_hal::CdevPin;
+use linux_embedded_hal::gpio_cdev::{Chip, LineRequestFlags, chips};
+
+use super::signals::{OpenPin, Signals};
+use crate::board::{BoardError, Pin, Pins, Signal};
+
+/// What `gpioinfo` shows for our lines.
+const CONSUMER: &str = "microraptor";
+
+impl Signals {
+    /// Opens all of `pins` ([`Board::pins_for`](crate::board::Board::pins_for) leaves only some); outputs are low.
+    ///
+    /// The trigger's pull resistor is as the board has it: fit one to ground unless the pin has its own.
+    ///
+    /// # Errors
+    /// [`BoardError::Pin`] names the pin, its chip and line, and says what to do.
+    pub fn open(pins: &Pins) -> Result<Signals, BoardError> {
+        let (input, output) = (LineRequestFlags::INPUT, LineRequestFlags::OUTPUT);
+        let one = |signal, pin: &Option<Pin>, flags: LineRequestFlags| {
+            pin.as_ref().map(|pin| open(signal, pin, flags)).transpose()
+        };
+        Ok(Signals {
+            busy: one(Signal::Busy, &pins.busy, output.clone())?,
+            status: one(Signal::Status, &pins.status, output)?,
+            trigger: one(Signal::Trigger, &pins.trigger, input)?,
+        })
+    }
+}
+
+fn open(signal: Signal, pin: &Pin, flags: LineRequestFlags) -> Result<OpenPin<CdevPin>, BoardError> {
+    let place = format!("{} line {}", pin.chip, pin.line);
+    let refuse = |reason: String| BoardError::Pin { signal, place: place.clone(), reason };
+    let found: Vec<Result<(String, Chip), String>> = match chips() {
+        Ok(chips) => chips
+            .map(|chip| chip.map(|chip| (chip.label().to_owned(), chip)).map_err(|error| error.to_string()))
+            .collect(),
+        Err(error) => return Err(refuse(advised(&error.to_string()))),
+    };
+    let mut chip = pick(&pin.chip, found).map_err(refuse)?;
+    let line = chip.get_line(pin.line).map_err(|error| refuse(advised(&error.to_string())))?;
+    let handle = line.request(flags, 0, CONSUMER).map_err(|error| refuse(advised(&error.to_string())))?;
+    let opened = CdevPin::new(handle).map_err(|error| refuse(advised(&error.to_string())))?;
+    Ok(OpenPin { pin: opened, place })
+}
+
+/// The chip with this label among those that could be opened.
+fn pick<C>(label: &str, found: Vec<Result<(String, C), String>>) -> Result<C, String> {
+    let (mut others, mut closed) = (Vec::new(), None);
+    for chip in found {
+        match chip {
+            Ok((name, chip)) if name == label => return Ok(chip),
+            Ok((name, _)) => others.push(name),
+            Err(error) => closed = Some(error),
+        }
+    }
+    match closed {
+        // The one that was asked for may be among those that are closed to us.
+        Some(error) => Err(advised(&error)),
+        None if others.is_empty() => {
+            Err("there is no /dev/gpiochip0: this kernel gives no pins to programs".to_owned())
+        }
+        None => Err(format!(
+            "no gpiochip is called so; there are {} (gpiodetect lists them): set chip in a board file of your own",
+            others.join(", ")
+        )),
+    }
+}
+
+/// The error and what to do about it. gpio-cdev gives the error's number in its text only.
+fn advised(error: &str) -> String {
+    let any = |parts: &[&str]| parts.iter().any(|part| error.contains(part));
+    let advice = if any(&["EACCES", "EPERM", "Permission denied"]) {
+        ": add the user to the group gpio and log in again"
+    } else if any(&["EBUSY"]) {
+        ": a driver or another program uses it; gpioinfo says which"
+    } else if any(&["EINVAL", "out of range"]) {
+        ": the chip has no such line, or the line not this direction; gpioinfo lists its lines"
+    } else {
+        ""
+    };
+    format!("cannot be opened ({error}){advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chips_are_found_by_their_label() {
+        let two = || vec![Ok(("gpio-brcmstb".to_owned(), 0)), Ok(("pinctrl-rp1".to_owned(), 1))];
+        let denied = || Err("Permission denied (os error 13)".to_owned());
+        assert_eq!(pick("pinctrl-rp1", two()), Ok(1));
+        assert_eq!(pick("pinctrl-rp1", [vec![denied()], two()].concat()), Ok(1));
+        let error = pick("tegra234-gpio", two()).unwrap_err();
+        assert!(error.contains("there are gpio-brcmstb, pinctrl-rp1 (gpiodetect"), "{error}");
+        let error = pick("tegra234-gpio", [two(), vec![denied()]].concat()).unwrap_err();
+        assert!(
+            error.ends_with(
+                "(Permission denied (os error 13)): add the user to the group gpio and log in again"
+            )
+        );
+        assert!(pick::<u8>("x", Vec::new()).unwrap_err().contains("/dev/gpiochip0"));
+    }
+
+    #[test]
+    fn errors_of_the_kernel_say_what_to_do() {
+        for (error, expected) in [
+            ("Ioctl to get line handle failed: EBUSY: Device or resource busy", "gpioinfo says which"),
+            ("Ioctl to get line handle failed: EPERM: Operation not permitted", "group gpio"),
+            ("Offset 99 is out of range", "has no such line"),
+            ("something else", "(something else)"),
+        ] {
+            assert!(advised(error).ends_with(expected) || advised(error).contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pin_of_no_chip_is_an_error_with_its_name_and_place() {
+        let header = std::num::NonZeroU32::MIN;
+        let pin = Pin { chip: "no such chip".to_owned(), line: 7, header };
+        let error = Signals::open(&Pins { busy: Some(pin), ..Pins::default() }).err().unwrap().to_string();
+        assert!(error.starts_with("pin busy (no such chip line 7): "), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        let none = Signals::open(&Pins::default()).ok().unwrap();
+        assert!(Signal::ALL.iter().all(|&signal| !none.has(signal)));
+    }
+}

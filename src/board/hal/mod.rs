@@ -1,0 +1,39 @@
+//! External power meters on I2C and pins of the board's header, over embedded-hal. Nothing here runs unless it was asked
+//! for.
+
+mod debounce;
+mod ina;
+mod lines;
+mod signals;
+
+pub use ina::InaMeter;
+pub use signals::{OpenPin, Signals};
+
+use std::io;
+
+use linux_embedded_hal::I2cdev;
+
+use super::energy::PowerMeter;
+use super::{BoardError, MeterSpec};
+
+/// Opens a meter on a bus of this machine, and configures it.
+///
+/// # Errors
+/// [`BoardError::Meter`] names the bus and the address, and says what to check.
+pub fn open_meter(spec: &MeterSpec) -> Result<Box<dyn PowerMeter>, BoardError> {
+    let bus = I2cdev::new(&spec.bus).map_err(|error| {
+        let error = io::Error::from(error);
+        let what = match error.kind() {
+            io::ErrorKind::NotFound => {
+                "no such bus: switch I2C on (raspi-config, or a device tree overlay), load i2c-dev"
+            }
+            io::ErrorKind::PermissionDenied => "not allowed: add the user to the group i2c and log in again",
+            _ => "this cannot be used as an I2C bus",
+        };
+        BoardError::Meter { meter: spec.to_string(), reason: format!("{what} ({error})") }
+    })?;
+    Ok(Box::new(InaMeter::new(bus, spec)?))
+}
+
+#[cfg(test)]
+mod tests;

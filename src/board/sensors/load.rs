@@ -1,0 +1,102 @@
+//! What else runs on the machine: `/proc/stat`, `/proc/loadavg` and `/proc/self` (Documentation/filesystems/proc.rst in
+//! Linux).
+
+use serde::Serialize;
+
+use crate::board::Root;
+
+/// Time that the cores have spent since boot, summed over the cores that are on, and this process's part of it. In ticks,
+/// of which there are 100 a second on all but odd kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CpuTimes {
+    /// Busy: programs and the kernel, interrupts too.
+    pub busy: u64,
+    /// Idle, or waiting for disks.
+    pub idle: u64,
+    /// Taken by a hypervisor for other machines.
+    pub steal: u64,
+    /// All threads of this process; part of `busy`.
+    pub own: u64,
+    /// Cores that are on.
+    pub cpus: usize,
+}
+
+/// Shares of all cores between two readings: on four cores, one busy thread is 0.25.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Load {
+    /// Other processes, the kernel's interrupts and what a hypervisor takes.
+    pub others: f64,
+    /// This process.
+    pub own: f64,
+    /// What a hypervisor takes; part of `others`.
+    pub steal: f64,
+}
+
+impl CpuTimes {
+    /// The load since an earlier reading; None if no tick has passed. One tick is 10 ms of one core: between readings less
+    /// than a second apart the shares are coarse.
+    pub fn since(&self, earlier: &CpuTimes) -> Option<Load> {
+        let passed = |of: fn(&CpuTimes) -> u64| of(self).saturating_sub(of(earlier));
+        let (busy, idle, steal, own) =
+            (passed(|t| t.busy), passed(|t| t.idle), passed(|t| t.steal), passed(|t| t.own));
+        let lost = busy.saturating_add(steal);
+        let total = lost.saturating_add(idle);
+        let share = |ticks: u64| ticks as f64 / total as f64;
+        (total > 0).then(|| Load {
+            others: share(lost.saturating_sub(own)),
+            own: share(own.min(total)),
+            steal: share(steal),
+        })
+    }
+}
+
+/// The times now; None where `/proc/stat` or `/proc/self/stat` cannot be read.
+pub fn cpu_times(root: &Root) -> Option<CpuTimes> {
+    let text = root.text("proc/stat")?;
+    let numbers =
+        |line: &str| line.split_whitespace().map_while(|n| n.parse::<u64>().ok()).collect::<Vec<_>>();
+    let total = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    // guest and guest_nice, the last two, are in user and nice already.
+    let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = numbers(total)[..] else { return None };
+    let sum = |parts: &[u64]| parts.iter().fold(0, |sum: u64, &part| sum.saturating_add(part));
+    let of_one = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| !rest.starts_with(' '));
+    Some(CpuTimes {
+        busy: sum(&[user, nice, system, irq, softirq]),
+        idle: sum(&[idle, iowait]),
+        steal,
+        own: own_ticks(root)?,
+        cpus: text.lines().filter(of_one).count(),
+    })
+}
+
+/// utime and stime, fields 14 and 15; the second is the program's name in brackets, and may hold spaces and brackets.
+fn own_ticks(root: &Root) -> Option<u64> {
+    let text = root.text("proc/self/stat")?;
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()?.saturating_add(next()?))
+}
+
+/// Mean number of threads that ran or waited for a core, over the last 1, 5 and 15 minutes; those of this process count.
+pub fn load_average(root: &Root) -> Option<[f64; 3]> {
+    let text = root.text("proc/loadavg")?;
+    let mut words = text.split_whitespace();
+    let mut next = || words.next()?.parse::<f64>().ok().filter(|load| load.is_finite());
+    Some([next()?, next()?, next()?])
+}
+
+/// Memory of this process, KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ProcessMemory {
+    /// Resident now (VmRSS).
+    pub resident_kib: u64,
+    /// The most that was ever resident (VmHWM).
+    pub peak_kib: Option<u64>,
+}
+
+/// Memory of this process, from `/proc/self/status`.
+pub fn process_memory(root: &Root) -> Option<ProcessMemory> {
+    let text = root.text("proc/self/status")?;
+    Some(ProcessMemory { resident_kib: super::kib(&text, "VmRSS")?, peak_kib: super::kib(&text, "VmHWM") })
+}

@@ -6,7 +6,7 @@ use super::chart::{Heading, Scene, Theme, css, svg};
 use super::plots::{Figure, Plot};
 use super::summary::summary;
 use super::tables::{self, Mood, Table};
-use super::text::{date, xml};
+use super::text::{count, date, xml};
 use super::view::View;
 use super::{ENDINGS, place};
 
@@ -58,7 +58,7 @@ fn opening(view: &View, out: &mut String) {
         date(e.unix_time),
         date(e.unix_time),
         xml(e.version),
-        xml(&super::text::count(view.rows().len(), "row"))
+        xml(&count(view.rows().len(), "row"))
     );
     let summary = summary(view);
     for warning in &summary.warnings {
@@ -67,9 +67,7 @@ fn opening(view: &View, out: &mut String) {
     if !summary.sentences.is_empty() {
         out.push_str("<ul class=\"summary\">\n");
         for sentence in &summary.sentences {
-            let (lead, rest) = sentence.split_once(':').unwrap_or(("", sentence));
-            let lead = if lead.is_empty() { String::new() } else { format!("<b>{}:</b>", xml(lead)) };
-            let _ = writeln!(out, "<li>{lead}{}</li>", xml(rest));
+            let _ = writeln!(out, "<li><b>{}:</b> {}</li>", xml(&sentence.about), xml(&sentence.text));
         }
         out.push_str("</ul>\n");
     }
@@ -112,7 +110,7 @@ fn write_plot(plot: &Plot, panel: bool, out: &mut String) {
 fn write_table(table: &Table, out: &mut String) {
     let title = xml(table.title);
     let _ = match table.folded {
-        true => writeln!(out, "<details><summary>{title} ({} lines)</summary>", table.rows.len()),
+        true => writeln!(out, "<details><summary>{title} ({})</summary>", count(table.rows.len(), "line")),
         false => writeln!(out, "<h2>{title}</h2>"),
     };
     if !table.caption.is_empty() {
@@ -155,8 +153,8 @@ fn write_cells(table: &Table, class: &str, out: &mut String) {
                 classes.push("l");
                 // Room for long text, so that a table too wide for the page does not break it letter by letter.
                 classes.extend(match cell.text.chars().count() {
-                    0..=12 => None,
-                    13..=28 => Some("t"),
+                    0..=16 => Some("n"),
+                    17..=28 => Some("t"),
                     _ => Some("w"),
                 });
             }

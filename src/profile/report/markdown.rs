@@ -20,7 +20,7 @@ pub fn document(view: &View, figures: &[Figure]) -> String {
         let _ = writeln!(out, "> **Note:** {}\n", markdown(warning));
     });
     summary.sentences.iter().for_each(|sentence| {
-        let _ = writeln!(out, "- {}", markdown(sentence));
+        let _ = writeln!(out, "- **{}:** {}", markdown(&sentence.about), markdown(&sentence.text));
     });
     for figure in figures {
         let _ = writeln!(out, "\n## {}\n\n{}\n", figure.title, markdown(&figure.caption));

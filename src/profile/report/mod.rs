@@ -16,7 +16,7 @@ mod text;
 mod view;
 
 use self::chart::{Heading, Theme, svg};
-use self::plots::{Figure, figures};
+use self::plots::{Figure, Plot, figures};
 use self::view::View;
 use super::Results;
 
@@ -29,6 +29,11 @@ const ALONE: f64 = 840.0;
 /// All files of a report: `report.html`, `report.md`, `results.json`, `results.csv`, and each plot as `NAME.svg` and, with the
 /// feature `plots`, `NAME.png`. Names hold lower-case letters, digits, hyphens and one dot.
 pub fn render(results: &Results) -> Vec<ReportFile> {
+    files(results, true)
+}
+
+/// The files, with the PNG ones or without them.
+fn files(results: &Results, with_pictures: bool) -> Vec<ReportFile> {
     let view = View::new(results);
     let figures = figures(&view);
     let mut json = serde_json::to_vec_pretty(results).expect("results are numbers, text and lists");
@@ -39,7 +44,7 @@ pub fn render(results: &Results) -> Vec<ReportFile> {
         ("results.json".to_owned(), json),
         ("results.csv".to_owned(), csv::csv(results)),
     ];
-    files.extend(plot_files(&view, &figures));
+    files.extend(plot_files(&view, &figures, with_pictures));
     files
 }
 
@@ -52,16 +57,27 @@ fn place(view: &View) -> String {
     format!("{}, {}, microraptor {}", e.cpu, text::date(e.unix_time), e.version)
 }
 
-fn plot_files(view: &View, figures: &[Figure]) -> Vec<ReportFile> {
-    let mut files = Vec::new();
-    for plot in figures.iter().flat_map(|figure| &figure.plots) {
+fn plot_files(view: &View, figures: &[Figure], with_pictures: bool) -> Vec<ReportFile> {
+    let draw = |plot: &Plot| {
         let heading = Heading { title: plot.title.clone(), subtitle: place(view) };
-        let svg = svg(&plot.scene(ALONE, &heading), Theme::Alone);
-        #[cfg(feature = "plots")]
-        if let Some(png) = chart::png(&svg) {
-            files.push((format!("{}.png", plot.name), png));
-        }
-        files.push((format!("{}.svg", plot.name), svg.into_bytes()));
-    }
+        (plot.name.clone(), svg(&plot.scene(ALONE, &heading), Theme::Alone))
+    };
+    let drawn: Vec<(String, String)> = figures.iter().flat_map(|figure| &figure.plots).map(draw).collect();
+    let mut files = if with_pictures { pictures(&drawn) } else { Vec::new() };
+    files.extend(drawn.into_iter().map(|(name, svg)| (format!("{name}.svg"), svg.into_bytes())));
     files
+}
+
+/// The plots as PNG.
+#[cfg(feature = "plots")]
+fn pictures(drawn: &[(String, String)]) -> Vec<ReportFile> {
+    use rayon::prelude::*;
+    let picture = |(name, svg): &(String, String)| Some((format!("{name}.png"), chart::png(svg)?));
+    drawn.par_iter().filter_map(picture).collect()
+}
+
+/// The plots as PNG: none in this build.
+#[cfg(not(feature = "plots"))]
+fn pictures(_drawn: &[(String, String)]) -> Vec<ReportFile> {
+    Vec::new()
 }

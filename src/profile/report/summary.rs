@@ -7,9 +7,17 @@ use super::view::View;
 /// What is to be known first, and what is to be known before any number is believed.
 pub struct Summary {
     /// What was found, a sentence each.
-    pub sentences: Vec<String>,
+    pub sentences: Vec<Sentence>,
     /// What limits it: untrained weights, INVALID rows, no accuracy.
     pub warnings: Vec<String>,
+}
+
+/// A sentence that begins with what it is about.
+pub struct Sentence {
+    /// `Fastest`.
+    pub about: String,
+    /// The rest.
+    pub text: String,
 }
 
 /// Sums up.
@@ -34,7 +42,7 @@ fn of_valid(view: &View) -> &'static str {
     if all || none { "" } else { " of the VALID rows" }
 }
 
-fn best(view: &View) -> Option<String> {
+fn best(view: &View) -> Option<Sentence> {
     let metric = view.metric?;
     let rows = believed(view);
     let with = rows.iter().filter_map(|row| view.accuracy(row).map(|a| (row, a)));
@@ -42,33 +50,33 @@ fn best(view: &View) -> Option<String> {
     let (row, a) = with.max_by(|(r, a), (s, b)| {
         a.value.total_cmp(&b.value).then(s.latency.p50_ms.total_cmp(&r.latency.p50_ms))
     })?;
-    Some(format!(
-        "Most accurate{}: {}, with {metric} {} at a median of {} ms.",
-        of_valid(view),
+    let text = format!(
+        "{}, with {metric} {} at a median of {} ms.",
         row.label(),
         text::interval(a.value, a.low, a.high, text::accuracy),
         text::ms(row.latency.p50_ms)
-    ))
+    );
+    Some(Sentence { about: format!("Most accurate{}", of_valid(view)), text })
 }
 
-fn fastest(view: &View) -> Option<String> {
+fn fastest(view: &View) -> Option<Sentence> {
     let rows = believed(view);
     let row = rows.iter().min_by(|a, b| a.latency.p50_ms.total_cmp(&b.latency.p50_ms))?;
     let accuracy = view
         .accuracy(row)
         .map(|a| format!(", with {} {}", a.metric, text::interval(a.value, a.low, a.high, text::accuracy)));
-    Some(format!(
-        "Fastest{}: {}, at a median of {} ms (90% of its runs within {} ms){}.",
-        of_valid(view),
+    let text = format!(
+        "{}, at a median of {} ms (90% of its runs within {} ms){}.",
         row.label(),
         text::ms(row.latency.p50_ms),
         text::ms(row.latency.p90_ms),
         accuracy.unwrap_or_default()
-    ))
+    );
+    Some(Sentence { about: format!("Fastest{}", of_valid(view)), text })
 }
 
 /// What int8 costs and gains against f32, over the pairs of rows that are alike in all else.
-fn int8(view: &View) -> Option<String> {
+fn int8(view: &View) -> Option<Sentence> {
     let rows = believed(view);
     let of = |precision: &str| {
         let precision = precision.to_owned();
@@ -90,14 +98,12 @@ fn int8(view: &View) -> Option<String> {
         1 => String::new(),
         _ => format!(" ({} to {})", text::fixed(low, 2), text::fixed(high, 2)),
     };
-    let gain = format!("int8 is {} times as fast as f32{range}", text::fixed(times, 2));
+    let gain = format!("int8 is {} times as fast{range}", text::fixed(times, 2));
     let differences: Vec<f64> =
         pairs.iter().filter_map(|(a, b)| Some(view.accuracy(a)?.value - view.accuracy(b)?.value)).collect();
     let cost = accuracy_cost(view, &differences);
-    Some(format!(
-        "Over {} alike in all else, {gain}{cost}.",
-        text::count(pairs.len(), "pair of rows").replace("rowss", "rows")
-    ))
+    let text = format!("over {} of rows alike in all else, {gain}{cost}.", text::count(pairs.len(), "pair"));
+    Some(Sentence { about: "int8 against f32".to_owned(), text })
 }
 
 fn accuracy_cost(view: &View, differences: &[f64]) -> String {
@@ -111,7 +117,7 @@ fn accuracy_cost(view: &View, differences: &[f64]) -> String {
     format!("; its {metric} differs by {}{tail}", text::signed(mean))
 }
 
-fn decision(view: &View) -> Option<String> {
+fn decision(view: &View) -> Option<Sentence> {
     let decision = view.results.decision.as_ref()?;
     let limits = match decision.limits.as_slice() {
         [] => String::new(),
@@ -128,7 +134,7 @@ fn decision(view: &View) -> Option<String> {
     let label = decision.label.clone().or_else(|| Some(view.rows().get(decision.row?)?.label()));
     let chosen = label.unwrap_or_else(|| "no row".to_owned());
     let reason = if decision.reason.is_empty() { String::new() } else { format!(" {}", decision.reason) };
-    Some(format!("Chosen{limits}: {chosen}{shares}.{reason}"))
+    Some(Sentence { about: format!("Chosen{limits}"), text: format!("{chosen}{shares}.{reason}") })
 }
 
 fn nothing(view: &View) -> Option<String> {

@@ -140,7 +140,9 @@ pub fn signed(value: f64) -> String {
 
 /// A share of 1 as percent.
 pub fn percent(share: f64) -> String {
-    match fixed(share * 100.0, if share.abs() < 0.1 { 1 } else { 0 }) {
+    // One decimal where a whole number would round to nothing, or to all.
+    let close = share.abs() < 0.1 || (share > 0.99 && share < 1.0);
+    match fixed(share * 100.0, usize::from(close)) {
         text if text == NOTHING => text,
         text => format!("{text}%"),
     }
@@ -213,6 +215,7 @@ mod tests {
         assert_eq!(fixed(-0.0001, 3), "0.000");
         assert_eq!([f64::NAN, f64::INFINITY].map(short), [NOTHING, NOTHING]);
         assert_eq!([0.002, -0.01].map(signed), ["+0.0020", "−0.0100"]);
+        assert_eq!([0.998, 1.0, 0.5, 0.021].map(percent), ["99.8%", "100%", "50%", "2.1%"]);
         assert_eq!([0.000_2, 0.25].map(p_value), ["< 0.001", "0.250"]);
     }
 

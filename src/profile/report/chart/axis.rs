@@ -166,10 +166,7 @@ mod tests {
     fn ticks_are_round_numbers_inside_the_axis() {
         assert_eq!(labels(&Axis::linear(0.0, 1.0, 5, "")), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(&Axis::linear(0.871, 0.934, 4, "")), ["0.88", "0.90", "0.92"]);
-        assert_eq!(
-            labels(&Axis::fit([3.0, 90.0], 6, "")),
-            ["5", "10", "20", "50", "100"].map(|s| s)[..4].to_vec()
-        );
+        assert_eq!(labels(&Axis::fit([3.0, 90.0], 6, "")), ["5", "10", "20", "50", "100"]);
         assert_eq!(Axis::fit([3.0, 90.0], 6, "").scale, Scale::Log);
         assert_eq!(Axis::fit([3.0, 29.0], 6, "").scale, Scale::Linear);
         for axis in

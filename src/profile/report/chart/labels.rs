@@ -20,32 +20,47 @@ pub struct Labels {
     bounds: Rect,
     /// What is taken already.
     taken: Vec<Rect>,
+    /// What a label had better not lie on.
+    lines: Vec<Rect>,
     /// Size of the text.
     size: f64,
 }
 
-/// Where a label's box may be: direction from its point, nearest first. A label further than a line of text away is joined
-/// to its point by a line.
+/// Where a label's box may be: direction from its point, the best first: a front rises to the right, and leaves the upper
+/// left free. A label further than a line of text away is joined to its point by a line.
 const DIRECTIONS: [(f64, f64); 8] =
-    [(1.0, 0.0), (-1.0, 0.0), (0.0, -1.0), (0.0, 1.0), (1.0, -1.0), (-1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)];
+    [(-1.0, -1.0), (-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (1.0, 1.0), (1.0, -1.0), (0.0, 1.0), (-1.0, 1.0)];
 
 /// Distances from the point to the nearest edge of the label, pixels.
-const DISTANCES: [f64; 6] = [9.0, 18.0, 30.0, 46.0, 66.0, 90.0];
+const DISTANCES: [f64; 7] = [5.0, 9.0, 18.0, 30.0, 46.0, 66.0, 90.0];
+
+/// How much further from its point a label may go to lie on one line less, pixels.
+const LINE_COST: f64 = 14.0;
 
 impl Labels {
-    /// Labels inside `bounds`, not over the squares of half-width 6 around `points`.
-    pub fn new(bounds: Rect, points: impl IntoIterator<Item = (f64, f64)>, size: f64) -> Labels {
+    /// Labels inside `bounds`, not over the squares of half-width 6 around `points`, and over as few of the `lines` as can be.
+    pub fn new(
+        bounds: Rect,
+        points: impl IntoIterator<Item = (f64, f64)>,
+        lines: Vec<Rect>,
+        size: f64,
+    ) -> Labels {
         let square = |(x, y): (f64, f64)| Rect { x: x - 6.0, y: y - 6.0, w: 12.0, h: 12.0 };
-        Labels { bounds, taken: points.into_iter().map(square).collect(), size }
+        Labels { bounds, taken: points.into_iter().map(square).collect(), lines, size }
     }
 
     /// Draws a label, or nothing where there is no place even for its shortest text. Says whether it was drawn.
     pub fn place(&mut self, scene: &mut Scene, label: &Label) -> bool {
         for text in &label.texts {
-            let found = DISTANCES.iter().find_map(|&distance| {
-                DIRECTIONS.iter().find_map(|&direction| self.free(text, label.at, direction, distance))
+            let places =
+                DISTANCES.iter().flat_map(|&distance| DIRECTIONS.map(|direction| (direction, distance)));
+            let free = places.filter_map(|(direction, distance)| {
+                let rect = self.free(text, label.at, direction, distance)?;
+                let over = self.lines.iter().filter(|line| line.meets(&rect)).count();
+                Some((distance + LINE_COST * over as f64, rect))
             });
-            let Some(rect) = found else { continue };
+            // The first of the cheapest.
+            let Some((_, rect)) = free.min_by(|a, b| a.0.total_cmp(&b.0)) else { continue };
             self.draw(scene, label, text, rect);
             self.taken.push(rect);
             return true;
@@ -103,7 +118,7 @@ mod tests {
         let bounds = Rect { x: 0.0, y: 0.0, w: 400.0, h: 200.0 };
         let points: Vec<_> =
             (0..12).map(|i| (40.0 + 25.0 * f64::from(i), 100.0 + f64::from(i % 3))).collect();
-        let mut labels = Labels::new(bounds, points.iter().copied(), 12.0);
+        let mut labels = Labels::new(bounds, points.iter().copied(), Vec::new(), 12.0);
         let mut scene = Scene::default();
         for &at in &points {
             let texts = vec!["a long label".to_owned(), "7".to_owned()];
@@ -120,7 +135,7 @@ mod tests {
     #[test]
     fn a_label_without_a_place_is_left_out() {
         let bounds = Rect { x: 0.0, y: 0.0, w: 30.0, h: 12.0 };
-        let mut labels = Labels::new(bounds, [], 12.0);
+        let mut labels = Labels::new(bounds, [], Vec::new(), 12.0);
         let label = Label { at: (15.0, 6.0), texts: vec!["much too long".to_owned()], paint: Paint::Ink };
         assert!(!labels.place(&mut Scene::default(), &label));
     }

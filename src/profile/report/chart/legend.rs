@@ -36,20 +36,31 @@ impl Entry {
     }
 
     fn key_width(&self) -> f64 {
-        if matches!(self.key, Key::Line(..)) { 34.0 } else { 16.0 }
+        if matches!(self.key, Key::Line(..)) { 38.0 } else { 16.0 }
     }
+}
+
+/// Draws numbered lines at the bottom of the scene, which grows by what they take.
+pub fn numbered(scene: &mut Scene, lines: &[String]) {
+    for (i, line) in lines.iter().enumerate() {
+        scene.height += 18.0;
+        let most = (scene.width - 60.0) * 0.93;
+        scene.text((38.0, scene.height), &format!("{}", i + 1), Anchor::End, SIZE, Paint::Ink);
+        scene.text((46.0, scene.height), &fit(line, SIZE, most), Anchor::Start, SIZE, Paint::Ink);
+    }
+    scene.height += if lines.is_empty() { 0.0 } else { 14.0 };
 }
 
 /// Draws entries at the bottom of the scene, as many in a line as there is room for; the scene grows by what it takes.
 pub fn legend(scene: &mut Scene, entries: &[Entry]) {
     let left = 16.0;
     let right = scene.width - 16.0;
-    let (mut x, mut y) = (left, scene.height + 12.0);
+    let (mut x, mut y) = (left, scene.height + 16.0);
     for entry in entries {
         let most = right - left - entry.key_width() - 6.0;
-        // 0.93: room for a wider font.
-        let text = fit(&entry.text, SIZE, most * 0.93);
-        let width = entry.key_width() + 6.0 + text_width(&text, SIZE) * 1.07;
+        // Less than all: room for a wider font.
+        let text = fit(&entry.text, SIZE, most * 0.87);
+        let width = entry.key_width() + 6.0 + text_width(&text, SIZE) * 1.15;
         if x > left && x + width > right {
             (x, y) = (left, y + LINE);
         }

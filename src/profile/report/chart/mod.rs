@@ -14,7 +14,7 @@ mod width;
 pub use axis::{Axis, Scale, Tick};
 pub use frame::{Frame, Heading};
 pub use labels::{Label, Labels};
-pub use legend::{Entry, Key, legend};
+pub use legend::{Entry, Key, legend, numbered};
 pub use palette::{Paint, SERIES, Theme, css};
 #[cfg(feature = "plots")]
 pub use png::png;

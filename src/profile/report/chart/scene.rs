@@ -24,6 +24,8 @@ pub struct Stroke {
     pub width: f64,
     /// Place in the list of dash patterns; 0 is a whole line.
     pub dash: usize,
+    /// Whether it lets through what is behind it.
+    pub faint: bool,
 }
 
 /// A rectangle.
@@ -121,7 +123,12 @@ pub enum Item {
 impl Stroke {
     /// A whole line.
     pub fn solid(paint: Paint, width: f64) -> Stroke {
-        Stroke { paint, width, dash: 0 }
+        Stroke { paint, width, dash: 0, faint: false }
+    }
+
+    /// A line of dashes.
+    pub fn dashed(paint: Paint, width: f64, dash: usize) -> Stroke {
+        Stroke { paint, width, dash, faint: false }
     }
 }
 

@@ -70,8 +70,7 @@ fn write_line(points: &[(f64, f64)], stroke: &Stroke, theme: Theme, out: &mut St
     for (i, (x, y)) in points.iter().enumerate() {
         let _ = write!(d, "{}{} {}", if i == 0 { 'M' } else { 'L' }, number(*x), number(*y));
     }
-    let dashes = DASHES[stroke.dash % DASHES.len()];
-    let dashes = match dashes {
+    let mut more = match DASHES[stroke.dash % DASHES.len()] {
         "" => String::new(),
         dashes => {
             let scaled: Vec<String> = dashes
@@ -81,9 +80,12 @@ fn write_line(points: &[(f64, f64)], stroke: &Stroke, theme: Theme, out: &mut St
             format!(" stroke-dasharray=\"{}\"", scaled.join(" "))
         }
     };
+    if stroke.faint {
+        more.push_str(" stroke-opacity=\"0.45\"");
+    }
     let _ = write!(
         out,
-        "<path d=\"{d}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\"{dashes}/>",
+        "<path d=\"{d}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\"{more}/>",
         stroke.paint.of(theme),
         number(stroke.width)
     );

@@ -58,7 +58,7 @@ pub struct Style {
 impl Style {
     /// Colour and dash by place; together they are all different up to 24.
     pub fn of(colour: usize, dash: usize, row: &Row) -> Style {
-        Style { stroke: Stroke { paint: Paint::Series(colour), width: 2.0, dash }, mark: mark(row) }
+        Style { stroke: Stroke::dashed(Paint::Series(colour), 2.0, dash), mark: mark(row) }
     }
 
     /// Of a curve that is about one model and configuration: colours tell models apart where a plot has several, else

@@ -1,13 +1,17 @@
 //! Accuracy against latency, and the Pareto front.
 
 use super::super::chart::{
-    Anchor, Axis, Entry, Frame, Heading, Item, Key, Label, Labels, Mark, Paint, Scene, Stroke, legend,
+    Anchor, Axis, Entry, Frame, Heading, Item, Key, Label, Labels, Mark, Paint, Rect, Scene, Stroke, legend,
+    numbered,
 };
 use super::super::text;
 use super::super::view::{View, distinct, mark, mark_name};
 use super::whiskers::{horizontal, vertical};
 use super::{Figure, NARROW, Plot};
 use crate::profile::{Accuracy, Row};
+
+/// Longer fronts have numbers in the plot and names below it.
+const NAMED: usize = 6;
 
 /// Radius of a point on the front, pixels.
 const FRONT: f64 = 6.5;
@@ -35,18 +39,24 @@ pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
         caption.push_str(" No row is VALID, so that there is no front.");
     }
     let title = format!("{metric} against latency");
-    let list = view.front.iter().map(|&i| {
-        let (row, a) = (&view.rows()[i], view.accuracy(&view.rows()[i]));
-        let a = a.map(|a| text::interval(a.value, a.low, a.high, text::accuracy)).unwrap_or_default();
-        format!("{}: {metric} {a}, {} ms", row.label(), text::ms(row.latency.p50_ms))
-    });
     Some(Figure {
         title: "Accuracy against latency",
         caption,
-        list: list.collect(),
+        list: list(view),
         plots: vec![Plot::new("pareto".to_owned(), title, |scene, heading| draw(view, scene, heading))],
         panels: false,
     })
+}
+
+/// The front in words.
+fn list(view: &View) -> Vec<String> {
+    let line = |&i: &usize| {
+        let row = &view.rows()[i];
+        let a = view.accuracy(row)?;
+        let value = text::interval(a.value, a.low, a.high, text::accuracy);
+        Some(format!("{}: {} {value}, {} ms", row.label(), a.metric, text::ms(row.latency.p50_ms)))
+    };
+    view.front.iter().filter_map(line).collect()
 }
 
 fn draw(view: &View, scene: &mut Scene, heading: &Heading) {
@@ -72,6 +82,10 @@ fn draw(view: &View, scene: &mut Scene, heading: &Heading) {
     }
     draw_labels(view, &points, &frame, scene);
     legend(scene, &entries(view, &points));
+    // In a page they are below the plot.
+    if !heading.title.is_empty() {
+        numbered(scene, &list(view));
+    }
 }
 
 fn points<'a>(view: &View<'a>) -> Vec<Point<'a>> {
@@ -87,8 +101,9 @@ fn place(point: &Point, frame: &Frame) -> (f64, f64) {
 
 fn draw_whiskers(view: &View, points: &[Point], frame: &Frame, scene: &mut Scene) {
     for point in points {
-        let width = if point.front { 1.75 } else { 0.75 };
-        let stroke = Stroke::solid(Paint::Series(view.model(point.row)), width);
+        let width = if point.front { 1.75 } else { 1.0 };
+        let paint = Paint::Series(view.model(point.row));
+        let stroke = Stroke { faint: !point.front, ..Stroke::solid(paint, width) };
         let (x, y) = place(point, frame);
         horizontal(scene, y, (x, frame.px(point.row.latency.p90_ms)), stroke);
         if let Some((low, high)) = point.accuracy.low.zip(point.accuracy.high) {
@@ -101,12 +116,12 @@ fn draw_front(view: &View, frame: &Frame, scene: &mut Scene) {
     let mut steps: Vec<(f64, f64)> = Vec::new();
     for row in view.front.iter().map(|&i| &view.rows()[i]) {
         let (x, y) = (frame.px(row.latency.p50_ms), frame.py(view.accuracy(row).map_or(0.0, |a| a.value)));
-        let before = steps.last().map_or(frame.area.bottom(), |last| last.1);
-        steps.extend([(x, before), (x, y)]);
+        steps.extend(steps.last().map(|last| (x, last.1)));
+        steps.push((x, y));
     }
     if let Some(&(_, y)) = steps.last() {
         steps.push((frame.area.right(), y));
-        scene.line(steps, Stroke { paint: Paint::Muted, width: 1.5, dash: 1 });
+        scene.line(steps, Stroke::dashed(Paint::Muted, 1.5, 1));
     }
 }
 
@@ -131,15 +146,28 @@ fn draw_point(view: &View, point: &Point, frame: &Frame, scene: &mut Scene) {
     });
 }
 
+/// Where a point's whiskers are, and the line of the front beside it.
+fn whisker_boxes(point: &Point, frame: &Frame) -> Vec<Rect> {
+    let (x, y) = place(point, frame);
+    let right = frame.px(point.row.latency.p90_ms).max(x + if point.front { 30.0 } else { 0.0 });
+    let mut boxes = vec![Rect { x, y: y - 1.0, w: right - x, h: 2.0 }];
+    boxes.extend(point.accuracy.low.zip(point.accuracy.high).map(|(low, high)| {
+        let (top, bottom) = (frame.py(high), frame.py(low));
+        Rect { x: x - 2.0, y: top, w: 4.0, h: bottom - top }
+    }));
+    boxes
+}
+
 fn draw_labels(view: &View, points: &[Point], frame: &Frame, scene: &mut Scene) {
     let size = 12.0;
-    let mut labels = Labels::new(frame.area, points.iter().map(|p| place(p, frame)), size);
+    let lines = points.iter().flat_map(|point| whisker_boxes(point, frame)).collect();
+    let mut labels = Labels::new(frame.area, points.iter().map(|p| place(p, frame)), lines, size);
     for (number, &i) in view.front.iter().enumerate() {
         let row = &view.rows()[i];
         let Some(accuracy) = view.accuracy(row) else { continue };
         let number = (number + 1).to_string();
         let mut texts = vec![number.clone()];
-        if scene.width >= NARROW {
+        if scene.width >= NARROW && view.front.len() <= NAMED {
             texts.insert(0, format!("{number}  {}", view.short(row)));
         }
         let at = place(&Point { row, accuracy, front: true }, frame);
@@ -166,7 +194,7 @@ fn entries(view: &View, points: &[Point]) -> Vec<Entry> {
         entries.push(Entry::new(Key::Mark(Mark::Circle, Paint::Ink, true), "hollow: INVALID"));
     }
     if !view.front.is_empty() {
-        let stroke = Stroke { paint: Paint::Muted, width: 1.5, dash: 1 };
+        let stroke = Stroke::dashed(Paint::Muted, 1.5, 1);
         entries.push(Entry::new(Key::Line(stroke, None), "Pareto front"));
     }
     entries

@@ -57,14 +57,11 @@ pub fn size_axis<'a>(rows: impl Iterator<Item = &'a Row>) -> Axis {
     // Not by the logarithm: sizes are within a factor of ten or so, and their labels need even room.
     let (low, high) = (sizes.first().map_or(0.0, |s| s.0), sizes.last().map_or(1.0, |s| s.0));
     let room = ((high - low) * 0.06).max(high * 0.02).max(1.0);
+    let square = sizes.iter().all(|(_, label)| !label.contains('x'));
     let ticks = sizes.into_iter().map(|(value, label)| Tick { value, label }).collect();
-    Axis::linear(
-        (low - room).max(0.0),
-        high + room,
-        4,
-        "input size, pixels (height x width where not square)",
-    )
-    .with_ticks(ticks)
+    let shape = if square { "" } else { " (height x width where not square)" };
+    let name = format!("input size, pixels{shape}");
+    Axis::linear((low - room).max(0.0), high + room, 4, &name).with_ticks(ticks)
 }
 
 fn draw(view: &View, facet: &Facet<Curve>, scene: &mut Scene, heading: &Heading) {
@@ -78,8 +75,11 @@ fn draw(view: &View, facet: &Facet<Curve>, scene: &mut Scene, heading: &Heading)
 
     let several = facet.curves.iter().any(|curve| curve[0].model != facet.curves[0][0].model);
     let styles: Vec<Style> = facet.curves.iter().map(|curve| style(view, curve[0], several)).collect();
-    let dodge =
-        |i: usize| (i as f64 - (styles.len() as f64 - 1.0) / 2.0) * if styles.len() > 6 { 4.0 } else { 6.0 };
+    // Neighbouring sizes keep their points apart.
+    let places: Vec<f64> = frame.x.ticks.iter().map(|tick| frame.px(tick.value)).collect();
+    let nearest = places.windows(2).map(|pair| pair[1] - pair[0]).fold(frame.area.w, f64::min);
+    let step = (nearest * 0.6 / styles.len() as f64).min(6.0);
+    let dodge = |i: usize| (i as f64 - (styles.len() as f64 - 1.0) / 2.0) * step;
     let mut entries = Vec::new();
     for (i, (curve, style)) in facet.curves.iter().zip(&styles).enumerate() {
         draw_curve(view, curve, style, dodge(i), &frame, scene);

@@ -47,6 +47,9 @@ pub enum Mood {
     Bad,
 }
 
+/// Lines of a table that is shown at once.
+const LONG: usize = 30;
+
 impl From<String> for Cell {
     fn from(text: String) -> Cell {
         Cell { text, mood: Mood::Plain }
@@ -93,7 +96,8 @@ pub fn measured(view: &View) -> Vec<Table> {
         measured::cold(view),
         rounds::table(view),
     ];
-    all.into_iter().filter(|table| !table.rows.is_empty()).collect()
+    let fold = |table: Table| Table { folded: table.folded || table.rows.len() > LONG, ..table };
+    all.into_iter().filter(|table| !table.rows.is_empty()).map(fold).collect()
 }
 
 /// Tables of where and how it was measured.

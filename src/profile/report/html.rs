@@ -103,7 +103,7 @@ fn write_plot(plot: &Plot, panel: bool, out: &mut String) {
         return;
     }
     for (class, width) in [("wide", WIDE), ("narrow", PHONE)] {
-        let _ = write!(out, "<div class=\"{class}\">{}</div>\n", svg(&drawn(width), Theme::Page));
+        let _ = writeln!(out, "<div class=\"{class}\">{}</div>", svg(&drawn(width), Theme::Page));
     }
 }
 

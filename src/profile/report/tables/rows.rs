@@ -12,8 +12,10 @@ const NUMBERS: [&str; 11] =
 /// The table.
 pub fn table(view: &View) -> Table {
     let meters = distinct(view.rows().iter().flat_map(|row| &row.energy).map(|use_| use_.meter.as_str()));
-    let mut head: Vec<String> =
-        ["#", "model", "runs on", "size", "threads", "cores"].into_iter().map(str::to_owned).collect();
+    let mut head: Vec<String> = ["#", "verdict", "model", "runs on", "size", "threads", "cores"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     let left = head.len();
     let columns = Columns {
         metric: view.metric,
@@ -27,7 +29,7 @@ pub fn table(view: &View) -> Table {
     if columns.cold {
         head.extend(["cold start ms", "peak MiB"].map(str::to_owned));
     }
-    head.push("verdict".to_owned());
+    head.push("reasons".to_owned());
     let rows = view.rows().iter().enumerate().map(|(i, row)| columns.cells(view, i, row)).collect();
     let caption = "Latency is one image through the backbone, pixels to features, in milliseconds; of a peer it \
                    includes decoding and resizing. Percentiles are runs that happened (nearest rank). The interval of \
@@ -70,7 +72,9 @@ impl Columns<'_> {
             cells.push(maybe(cold.map(|cold| cold.process_ms), text::ms).into());
             cells.push(maybe(cold.and_then(|cold| cold.peak_kib), text::mib).into());
         }
-        cells.push(verdict(row, self.chosen == Some(place)));
+        // Beside the numbers that it is about a verdict would be out of sight, hence after the row's number.
+        cells.insert(1, verdict(row, self.chosen == Some(place)));
+        cells.push(row.verdict.reasons.join("; ").into());
         cells
     }
 }
@@ -100,12 +104,6 @@ fn numbers(row: &Row) -> [String; NUMBERS.len()] {
 }
 
 fn verdict(row: &Row, chosen: bool) -> Cell {
-    let mut words = vec![if row.verdict.valid { "VALID" } else { "INVALID" }.to_owned()];
-    if chosen {
-        words[0].push_str(", chosen");
-    }
-    if !row.verdict.reasons.is_empty() {
-        words.push(row.verdict.reasons.join("; "));
-    }
-    Cell { text: words.join(": "), mood: if row.verdict.valid { Mood::Good } else { Mood::Bad } }
+    let (word, mood) = if row.verdict.valid { ("VALID", Mood::Good) } else { ("INVALID", Mood::Bad) };
+    Cell { text: format!("{word}{}", if chosen { ", chosen" } else { "" }), mood }
 }

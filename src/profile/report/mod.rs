@@ -1,0 +1,83 @@
+//! A report of a profile: a page for people, plots for papers, tables for programs.
+//!
+//! [`render`] makes all files in memory. Nothing in them is fetched from anywhere: the page holds its style and its plots.
+//! The same results give the same bytes.
+
+mod chart;
+mod csv;
+mod html;
+mod markdown;
+mod plots;
+mod summary;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod text;
+mod view;
+
+use self::chart::{Heading, Theme, svg};
+use self::plots::{Figure, Plot, figures};
+use self::view::View;
+use super::Results;
+
+/// Name of a file, and what is in it.
+pub type ReportFile = (String, Vec<u8>);
+
+/// Width of a plot that stands on its own, pixels; its PNG is twice as wide.
+const ALONE: f64 = 840.0;
+
+/// All files of a report: `report.html`, `report.md`, `results.json`, `results.csv`, and each plot as `NAME.svg` and, with the
+/// feature `plots`, `NAME.png`. Names hold lower-case letters, digits, hyphens and one dot.
+pub fn render(results: &Results) -> Vec<ReportFile> {
+    files(results, true)
+}
+
+/// The files, with the PNG ones or without them.
+fn files(results: &Results, with_pictures: bool) -> Vec<ReportFile> {
+    let view = View::new(results);
+    let figures = figures(&view);
+    let mut json = serde_json::to_vec_pretty(results).expect("results are numbers, text and lists");
+    json.push(b'\n');
+    let mut files = vec![
+        ("report.html".to_owned(), html::page(&view, &figures).into_bytes()),
+        ("report.md".to_owned(), markdown::document(&view, &figures).into_bytes()),
+        ("results.json".to_owned(), json),
+        ("results.csv".to_owned(), csv::csv(results)),
+    ];
+    files.extend(plot_files(&view, &figures, with_pictures));
+    files
+}
+
+/// What this build makes of each plot.
+const ENDINGS: &[&str] = if cfg!(feature = "plots") { &["svg", "png"] } else { &["svg"] };
+
+/// Where and when it was measured, in one line.
+fn place(view: &View) -> String {
+    let e = &view.results.environment;
+    format!("{}, {}, microraptor {}", e.cpu, text::date(e.unix_time), e.version)
+}
+
+fn plot_files(view: &View, figures: &[Figure], with_pictures: bool) -> Vec<ReportFile> {
+    let draw = |plot: &Plot| {
+        let heading = Heading { title: plot.title.clone(), subtitle: place(view) };
+        (plot.name.clone(), svg(&plot.scene(ALONE, &heading), Theme::Alone))
+    };
+    let drawn: Vec<(String, String)> = figures.iter().flat_map(|figure| &figure.plots).map(draw).collect();
+    let mut files = if with_pictures { pictures(&drawn) } else { Vec::new() };
+    files.extend(drawn.into_iter().map(|(name, svg)| (format!("{name}.svg"), svg.into_bytes())));
+    files
+}
+
+/// The plots as PNG.
+#[cfg(feature = "plots")]
+fn pictures(drawn: &[(String, String)]) -> Vec<ReportFile> {
+    use rayon::prelude::*;
+    let picture = |(name, svg): &(String, String)| Some((format!("{name}.png"), chart::png(svg)?));
+    drawn.par_iter().filter_map(picture).collect()
+}
+
+/// The plots as PNG: none in this build.
+#[cfg(not(feature = "plots"))]
+fn pictures(_drawn: &[(String, String)]) -> Vec<ReportFile> {
+    Vec::new()
+}

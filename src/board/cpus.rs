@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// CPU numbers are below this: as many as the C library's `cpu_set_t` holds (CPU_SETSIZE in sched_setaffinity(2)).
 pub const MAX_CPUS: usize = 1024;
@@ -103,6 +103,12 @@ impl fmt::Display for CpuList {
             separator = ",";
         }
         Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for CpuList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CpuList, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

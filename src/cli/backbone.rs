@@ -36,17 +36,22 @@ pub fn isa() -> Isa {
 
 /// Loads MODEL: a path, or `untrained:NAME` for a card's architecture with weights from a seed.
 pub fn open(model: &Path) -> anyhow::Result<Engine> {
+    open_on(model, isa())
+}
+
+/// [`open`] for an instruction set.
+pub fn open_on(model: &Path, isa: Isa) -> anyhow::Result<Engine> {
     let spinner = progress::spinner(format!("reading {}", model.display()));
     let engine = match untrained(model) {
-        Some(name) => seeded(name),
-        None => Engine::open_for(model, isa()).map_err(|error| hint(model, error.into())),
+        Some(name) => seeded(name, isa),
+        None => Engine::open_for(model, isa).map_err(|error| hint(model, error.into())),
     };
     spinner.finish_and_clear();
     engine
 }
 
-fn seeded(name: &str) -> anyhow::Result<Engine> {
-    Ok(Engine::from_model(Model::seeded(name, SEED)?, isa()))
+fn seeded(name: &str, isa: Isa) -> anyhow::Result<Engine> {
+    Ok(Engine::from_model(Model::seeded(name, SEED)?, isa))
 }
 
 /// Loads MODEL and refuses it if `head`, from the file `path`, was trained on another.

@@ -3,10 +3,13 @@
 mod args;
 mod backbone;
 mod board;
+mod cold;
+mod compare;
 mod convert;
 mod embed;
 mod evaluate;
 mod info;
+mod masks;
 mod models;
 mod predict;
 mod profile;
@@ -26,6 +29,9 @@ use args::{Cli, Command};
 /// The exit code of every failure.
 const FAILURE: u8 = 2;
 
+/// The exit code of `compare` where something became worse.
+const REGRESSION: u8 = 1;
+
 /// Parses the arguments, runs the command, and turns an error into one line on standard error.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -38,7 +44,7 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     start_log(cli.verbose);
-    if let Err(error) = backbone::choose_isa(cli.isa.as_deref()) {
+    if let Err(error) = isa(&cli).and_then(|isa| backbone::choose_isa(isa.as_deref())) {
         report(&error);
         return ExitCode::from(FAILURE);
     }
@@ -54,7 +60,13 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Board(args) => board::run(&args),
-        Command::Profile(args) => profile::run(&args),
+        Command::Profile(args) => profile::run(&args, cli.isa.as_deref()),
+        Command::Cold(args) => cold::run(&args),
+        Command::Compare(args) => match compare::run(&args) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::from(REGRESSION),
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +76,17 @@ pub fn main() -> ExitCode {
             report(&error);
             ExitCode::from(FAILURE)
         }
+    }
+}
+
+/// The instruction set asked for: by `--isa`, else by the file of `predict --deploy`.
+fn isa(cli: &Cli) -> anyhow::Result<Option<String>> {
+    match (&cli.isa, &cli.command) {
+        // `profile` opens each model on each.
+        (Some(name), Some(Command::Profile(_))) if name == profile::ALL_ISAS => Ok(None),
+        (Some(name), _) => Ok(Some(name.clone())),
+        (None, Some(Command::Predict(args))) => predict::isa(args),
+        (None, _) => Ok(None),
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::args::{self, BankArg, DataArgs, HeadKind, TrainArgs};
 use super::report::{print_judgement, record};
-use super::{backbone, progress};
+use super::{backbone, masks, progress};
 
 /// Fits a head on frozen features and writes it.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
@@ -26,7 +26,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         check_counts(&data, &parts.train)?;
     }
     let (masks, mask_classes) = match recipe.dense() {
-        true => masks(&data, args)?,
+        true => masks::read(&data, &args.data.data, args.read.axis, &args.classes)?,
         false => (Vec::new(), Vec::new()),
     };
     check_writable(&args.output)?;
@@ -136,40 +136,6 @@ fn recipe(args: &TrainArgs) -> anyhow::Result<Recipe> {
             Recipe::Segment(layers, options)
         }
     })
-}
-
-/// The masks of all images, and the names of their classes.
-fn masks(data: &Dataset, args: &TrainArgs) -> anyhow::Result<(Vec<LabelMap>, Vec<String>)> {
-    let mut masks = Vec::with_capacity(data.samples.len());
-    for sample in &data.samples {
-        let Some(mask) = &sample.mask else {
-            bail!(
-                "{}: {} has no mask: a CSV with a column 'mask' is needed for this head",
-                args.data.data.display(),
-                sample.name
-            );
-        };
-        masks.push(LabelMap::open(mask, args.read.axis)?);
-    }
-    let largest = masks.iter().flat_map(|mask| mask.labels.iter()).copied().max().unwrap_or(0);
-    let mut names = args.classes.clone();
-    if names.is_empty() {
-        names = match largest {
-            0 => bail!("{}: every mask is empty, there is nothing to learn", args.data.data.display()),
-            1 => vec!["background".into(), "foreground".into()],
-            n => (0..=n).map(|i| if i == 0 { "background".into() } else { format!("class {i}") }).collect(),
-        };
-    }
-    if names.len() <= usize::from(largest) {
-        bail!(
-            "--classes {}: names {} classes, and the masks hold class number {largest}: give {} names, the background \
-             first (a mask of 0 and 255 alone has the classes 0 and 1)",
-            names.join(","),
-            names.len(),
-            usize::from(largest) + 1
-        );
-    }
-    Ok((masks, names))
 }
 
 fn features(

@@ -41,21 +41,12 @@ pub struct Estimate {
 }
 
 impl Bootstrap {
-    /// Estimates of the numbers that `statistics(weights)` returns, where image i counts `weights[i]` times.
-    ///
-    /// A resample draws, with replacement, as many images from each stratum as it has (`strata[i]` is the stratum of
-    /// image i), so that classes keep their sizes. A number that is undefined (none) in some resamples is judged by
-    /// the others; one that is undefined over all images has no estimate.
-    pub fn estimates(
-        &self,
-        strata: &[usize],
-        mut statistics: impl FnMut(&[u32]) -> Vec<Option<f64>>,
-    ) -> Vec<Option<Estimate>> {
+    /// Calls `each(weights)` for every resample: it draws, with replacement, as many images from each stratum as it has
+    /// (`strata[i]` is the stratum of image i), so that classes keep their sizes.
+    pub fn resample(&self, strata: &[usize], mut each: impl FnMut(&[u32])) {
         let members = members(strata);
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut weights = vec![1u32; strata.len()];
-        let values = statistics(&weights);
-        let mut drawn: Vec<Vec<f64>> = vec![Vec::with_capacity(self.resamples); values.len()];
+        let mut weights = vec![0u32; strata.len()];
         for _ in 0..self.resamples {
             weights.fill(0);
             for stratum in &members {
@@ -63,10 +54,26 @@ impl Bootstrap {
                     weights[stratum[rng.random_range(0..stratum.len())]] += 1;
                 }
             }
-            for (drawn, value) in drawn.iter_mut().zip(statistics(&weights)) {
+            each(&weights);
+        }
+    }
+
+    /// Estimates of the numbers that `statistics(weights)` returns, where image i counts `weights[i]` times.
+    ///
+    /// Resamples are those of [`Bootstrap::resample`]. A number that is undefined (none) in some resamples is judged by
+    /// the others; one that is undefined over all images has no estimate.
+    pub fn estimates(
+        &self,
+        strata: &[usize],
+        mut statistics: impl FnMut(&[u32]) -> Vec<Option<f64>>,
+    ) -> Vec<Option<Estimate>> {
+        let values = statistics(&vec![1; strata.len()]);
+        let mut drawn: Vec<Vec<f64>> = vec![Vec::with_capacity(self.resamples); values.len()];
+        self.resample(strata, |weights| {
+            for (drawn, value) in drawn.iter_mut().zip(statistics(weights)) {
                 drawn.extend(value);
             }
-        }
+        });
         values
             .into_iter()
             .zip(drawn)

@@ -1,7 +1,7 @@
 //! A file under its name is complete, or it is not there: write to a temporary name in the same folder, then rename.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
@@ -66,6 +66,25 @@ pub fn write_atomically(
     let mut file = AtomicFile::create(path)?;
     file.write(write)?;
     file.commit()
+}
+
+/// Writes several files, of which none takes its name before all of them are on the disk: if it is full, all stay as they
+/// were.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_all_atomically(files: &[(PathBuf, &[u8])]) -> Result<(), OutputError> {
+    let mut ready = Vec::with_capacity(files.len());
+    for (path, bytes) in files {
+        let mut file = AtomicFile::create(path)?;
+        file.write(|writer| {
+            writer.write_all(bytes)?;
+            writer.flush()?;
+            writer.get_ref().sync_all()
+        })?;
+        ready.push(file);
+    }
+    ready.into_iter().try_for_each(AtomicFile::commit)
 }
 
 /// Finds out whether [`write_atomically`] could write `path`, before the work whose result is to go there.

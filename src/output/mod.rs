@@ -9,7 +9,7 @@ pub mod features;
 mod nifti_mask;
 mod picture;
 
-pub use atomic::{AtomicFile, check_writable, write_atomically};
+pub use atomic::{AtomicFile, check_writable, write_all_atomically, write_atomically};
 pub use error::OutputError;
 #[cfg(feature = "nifti")]
 pub use nifti_mask::write_nifti_labels;

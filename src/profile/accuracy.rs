@@ -1,105 +1,132 @@
-//! Accuracy of a linear probe at one input size.
+//! Accuracy of a head that is trained for one model at one input size.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Options, ProfileError};
-use crate::board::Cores;
-use crate::engine::Engine;
+use super::data::{Data, Roles};
+use super::{Accuracy, Options, Outcomes, ProfileError};
 use crate::heads::{
-    Bootstrap, Extracted, FitOptions, LinearHead, LinearProbe, Report, Request, Search, check_counts, gather,
+    Bootstrap, Case, Examined, Fitted, HeadModel, Judgement, Recipe, ScanFeatures, Search, cross_validate,
+    judge,
 };
-use crate::input::{self, Dataset, ReadOptions, Sample};
-use crate::vit::Size;
+use crate::kernels::Isa;
 
-/// What a probe reached on held-out images.
-#[derive(Clone, Debug, Serialize)]
-pub struct Accuracy {
-    /// Name of the number: `AUC` (of the second of two classes, else the mean of each against the rest), or `accuracy`
-    /// where a class is absent from the held-out images.
-    pub metric: &'static str,
-    /// Its value.
-    pub value: f64,
-    /// Lower end of the bootstrap's 95% interval.
-    pub low: Option<f64>,
-    /// Upper end.
-    pub high: Option<f64>,
-    /// Number of held-out images.
-    pub images: usize,
+/// What is kept of one measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Measured {
+    pub accuracy: Accuracy,
+    /// None for images of several labels, which no paired test is made of.
+    pub outcomes: Option<Outcomes>,
 }
 
-/// The data set and which of its images are for what: fitting, choosing C, and measuring.
-pub(super) struct Parts<'a> {
-    data: &'a Dataset,
-    train: Vec<usize>,
-    held_out: Vec<usize>,
-    /// The training images divided once more; indices into `train`.
-    inner: input::Parts,
-    seed: u64,
+/// Trains and measures a head on the features of the images [`Roles::used`]. `subject` names the configuration; its truth and
+/// values are filled in. Returns the head too, fitted on the training images.
+///
+/// # Errors
+/// [`ProfileError::Head`] when a fit fails.
+pub(super) fn measure(
+    data: &Data,
+    roles: &Roles,
+    features: &[ScanFeatures],
+    options: &Options,
+    subject: Outcomes,
+) -> Result<(Measured, Fitted), ProfileError> {
+    let used = roles.used();
+    let set = data.set.subset(&used);
+    let masks = match options.recipe.dense() {
+        true => used.iter().map(|&i| data.masks[i].clone()).collect(),
+        false => Vec::new(),
+    };
+    let examined = Examined {
+        data: &set,
+        mask_classes: &data.mask_classes,
+        features,
+        masks: &masks,
+        multi_label: data.set.is_multi_label(),
+    };
+    examined.check(&options.recipe)?;
+    let place = |indices: &[usize]| -> Vec<usize> {
+        indices.iter().filter_map(|i| used.binary_search(i).ok()).collect()
+    };
+    let (train, choose) = (place(&roles.train), place(&roles.choose));
+    let fitted = fit(&options.recipe, &examined, &train, &choose)?;
+    let bootstrap = Bootstrap { seed: options.seed, ..Bootstrap::default() };
+    let isa = Isa::best();
+    let judgement = match &roles.folds {
+        None => judge(&fitted.model, &examined, &place(&roles.held_out), None, isa, &bootstrap)?,
+        Some((of, parts)) => {
+            cross_validate(&options.recipe, &examined, (of, *parts), isa, &bootstrap, &mut |_, _| {})?
+        }
+    };
+    let measured = measured(&judgement, data, &roles.measured(), subject);
+    Ok((measured, fitted))
 }
 
-impl<'a> Parts<'a> {
-    /// Divides `data`.
-    ///
-    /// # Errors
-    /// [`ProfileError`] names a class with too few images to be divided twice.
-    pub fn new(data: &'a Dataset, options: &Options) -> Result<Parts<'a>, ProfileError> {
-        let parts = data.split(options.seed, options.val_share)?;
-        let samples = parts.train.iter().map(|&i| Sample { split: None, ..data.samples[i].clone() });
-        let train = Dataset { classes: data.classes.clone(), samples: samples.collect() };
-        let inner = train.split(options.seed, 0.25)?;
-        check_counts(&train, &inner.train)?;
-        let held_out = if parts.test.is_empty() { parts.val } else { parts.test };
-        Ok(Parts { data, train: parts.train, held_out, inner, seed: options.seed })
+/// Fits, chooses, and where that can be done without choosing anew fits once more on both parts together.
+fn fit(
+    recipe: &Recipe,
+    set: &Examined<'_>,
+    train: &[usize],
+    choose: &[usize],
+) -> Result<Fitted, ProfileError> {
+    let isa = Isa::best();
+    let fit = |recipe: &Recipe, train: &[usize]| recipe.fit(set, train, choose, isa, &mut |_, _| {});
+    if let Recipe::Linear(search, options) = recipe {
+        let search = Search { refit: true, ..search.clone() };
+        return Ok(fit(&Recipe::Linear(search, *options), train)?);
     }
-
-    /// Trains a linear probe on the features of `engine` at `size` and measures it on images that it has not seen.
-    ///
-    /// The strength of the L2 penalty is chosen inside the training images (a quarter of them held out), not on those
-    /// that are measured, so that the number is not flattered. `tick` is called after each image.
-    ///
-    /// # Errors
-    /// [`ProfileError`]: an image that cannot be read, a layer that fails, a fit that does not converge.
-    pub fn measure(
-        &self,
-        engine: &Engine,
-        size: Size,
-        threads: &Cores,
-        tick: &dyn Fn(),
-    ) -> Result<Accuracy, ProfileError> {
-        let mut session = engine.session(threads)?;
-        let (preprocess, read) = (&engine.about().preprocess, &ReadOptions::default());
-        let request = Request { size, preprocess, read, tokens: None };
-        let mut features = |indices: &[usize]| {
-            // Without a cache: what is measured here is made here.
-            let found = gather(&mut session, self.data, indices, &request, None, tick)?;
-            Extracted::new(self.data, indices, &found.iter().collect::<Vec<_>>(), self.data.is_multi_label())
-        };
-        let (train, held_out) = (features(&self.train)?, features(&self.held_out)?);
-        let (fit, choose) = (train.select(&self.inner.train), train.select(&self.inner.val));
-        let found = LinearProbe::fit_best(
-            &fit.examples(),
-            &choose.examples(),
-            &self.data.classes,
-            &Search { refit: true, ..Search::default() },
-            &FitOptions::default(),
-            &mut |_, _| {},
-        )?;
-        self.report(&found.head, &held_out)
+    let first = fit(recipe, train)?;
+    if let (Recipe::Knn { temperature, int8, .. }, HeadModel::Knn(chosen)) = (recipe, &first.model) {
+        let both = [train, choose].concat();
+        let again = Recipe::Knn { k: Some(chosen.k), temperature: *temperature, int8: *int8 };
+        let mut all = fit(&again, &both)?;
+        if let HeadModel::Knn(head) = &mut all.model {
+            // An image among its own neighbours would make it too bold.
+            head.threshold = chosen.threshold;
+        }
+        return Ok(all);
     }
+    Ok(first)
+}
 
-    fn report(&self, head: &LinearHead, held_out: &Extracted) -> Result<Accuracy, ProfileError> {
-        let bootstrap = Bootstrap { seed: self.seed, ..Bootstrap::default() };
-        let report = Report::of(head, &held_out.examples(), head.threshold, &bootstrap)?;
-        let (metric, estimate) = match report.auc {
-            Some(auc) => ("AUC", auc),
-            None => ("accuracy", report.accuracy.expect("a set with images has an accuracy")),
-        };
-        Ok(Accuracy {
-            metric,
-            value: estimate.value,
-            low: estimate.interval.map(|i| i.low),
-            high: estimate.interval.map(|i| i.high),
-            images: report.images,
-        })
+fn measured(judgement: &Judgement, data: &Data, order: &[usize], subject: Outcomes) -> Measured {
+    match judgement {
+        Judgement::Classes(probabilities, report) => {
+            let (metric, estimate) = match report.auc {
+                Some(auc) => ("AUC", auc),
+                None => ("accuracy", report.accuracy.expect("a set with images has an accuracy")),
+            };
+            let outcomes = (!report.multi_label).then(|| Outcomes {
+                truth: order.iter().map(|&i| data.set.samples[i].labels[0]).collect(),
+                values: probabilities
+                    .rows()
+                    .into_iter()
+                    .map(|p| p.iter().map(|&p| Some(p)).collect())
+                    .collect(),
+                ..subject
+            });
+            Measured { accuracy: Accuracy::new(metric, Some(estimate), report.images), outcomes }
+        }
+        Judgement::Dense(cases, report) => {
+            let dice = |case: &Case| {
+                let of = |o: &crate::heads::Overlap| (o.truth > 0).then(|| o.dice()).flatten();
+                case.overlaps[1..].iter().map(of).collect()
+            };
+            let values = cases.iter().map(dice).collect();
+            let outcomes = Some(Outcomes { truth: Vec::new(), values, ..subject });
+            Measured { accuracy: Accuracy::new("Dice", report.dice, report.images), outcomes }
+        }
+    }
+}
+
+impl Accuracy {
+    fn new(metric: &str, estimate: Option<crate::heads::Estimate>, images: usize) -> Accuracy {
+        let interval = estimate.and_then(|e| e.interval);
+        Accuracy {
+            metric: metric.to_owned(),
+            value: estimate.map_or(0.0, |e| e.value),
+            low: interval.map(|i| i.low),
+            high: interval.map(|i| i.high),
+            images,
+        }
     }
 }

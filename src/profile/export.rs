@@ -1,14 +1,12 @@
-//! Results as files: JSON and CSV.
+//! A report on the disk.
 
-use std::io::{self, Write};
 use std::path::Path;
 
-use super::{Results, Row};
-use crate::output::{OutputError, check_writable, write_atomically};
+use super::{Results, report};
+use crate::output::{OutputError, check_writable, write_all_atomically};
 
-/// Names of the files.
+/// The file that says everything, for programs.
 const JSON: &str = "results.json";
-const CSV: &str = "results.csv";
 
 /// Finds out whether [`save`] could write into `folder`, before the minutes whose result is to go there. Makes nothing.
 ///
@@ -16,7 +14,7 @@ const CSV: &str = "results.csv";
 /// [`OutputError`] names the path.
 pub fn check_folder(folder: &Path) -> Result<(), OutputError> {
     if folder.is_dir() {
-        return [JSON, CSV].iter().try_for_each(|name| check_writable(&folder.join(name)));
+        return check_writable(&folder.join(JSON));
     }
     // The folder will be made in the nearest one that is there.
     let above = folder.ancestors().skip(1).find(|path| path.as_os_str().is_empty() || path.exists());
@@ -26,68 +24,15 @@ pub fn check_folder(folder: &Path) -> Result<(), OutputError> {
     }
 }
 
-/// Writes `results.json` and `results.csv` into `folder`, which is made if need be.
+/// Writes the report into `folder`, which is made if need be: every file is on the disk before the first takes its name,
+/// so that a full disk leaves an older report whole. Returns the names.
 ///
 /// # Errors
 /// [`OutputError`] names the path.
-pub fn save(results: &Results, folder: &Path) -> Result<(), OutputError> {
+pub fn save(results: &Results, folder: &Path) -> Result<Vec<String>, OutputError> {
     std::fs::create_dir_all(folder).map_err(|source| OutputError::new(folder, source))?;
-    write_atomically(&folder.join(JSON), |file| {
-        serde_json::to_writer_pretty(&mut *file, results)?;
-        file.write_all(b"\n")
-    })?;
-    write_atomically(&folder.join(CSV), |file| write_csv(&results.rows, file))
-}
-
-fn write_csv(rows: &[Row], file: &mut impl Write) -> io::Result<()> {
-    let mut csv = csv::Writer::from_writer(file);
-    csv.write_record([
-        "model",
-        "backend",
-        "isa",
-        "untrained",
-        "height",
-        "width",
-        "threads",
-        "macs",
-        "runs",
-        "min_ms",
-        "median_ms",
-        "p90_ms",
-        "p99_ms",
-        "max_ms",
-        "mean_ms",
-        "metric",
-        "value",
-        "low",
-        "high",
-        "images",
-    ])?;
-    for row in rows {
-        let (l, a) = (&row.latency, row.accuracy.as_ref());
-        let number = |v: Option<f64>| v.map(|v| v.to_string()).unwrap_or_default();
-        csv.write_record([
-            row.model.clone(),
-            row.backend.to_owned(),
-            row.isa.unwrap_or_default().to_owned(),
-            row.untrained.to_string(),
-            row.height.to_string(),
-            row.width.to_string(),
-            row.threads.to_string(),
-            row.macs.map(|m| m.to_string()).unwrap_or_default(),
-            l.runs.to_string(),
-            l.min_ms.to_string(),
-            l.median_ms.to_string(),
-            l.p90_ms.to_string(),
-            l.p99_ms.to_string(),
-            l.max_ms.to_string(),
-            l.mean_ms.to_string(),
-            a.map(|a| a.metric.to_owned()).unwrap_or_default(),
-            number(a.map(|a| a.value)),
-            number(a.and_then(|a| a.low)),
-            number(a.and_then(|a| a.high)),
-            a.map(|a| a.images.to_string()).unwrap_or_default(),
-        ])?;
-    }
-    csv.flush()
+    let files = report::render(results);
+    let paths = files.iter().map(|(name, bytes)| (folder.join(name), bytes.as_slice())).collect::<Vec<_>>();
+    write_all_atomically(&paths)?;
+    Ok(files.into_iter().map(|(name, _)| name).collect())
 }

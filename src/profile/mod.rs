@@ -1,26 +1,58 @@
 //! Latency against accuracy, on this machine.
 //!
 //! A row is a model at an input size on a number of threads. Latency is one image through the backbone, pixels to
-//! features; decoding and resizing are not in it. Accuracy is that of a linear probe fitted at that very size.
+//! features; decoding and resizing are told beside it. Accuracy is that of a head trained at that very size.
+//! docs/profile.md tells what is measured how, and when a row is INVALID.
 
 mod accuracy;
+mod compare;
+mod data;
+mod decision;
+mod deploy;
 mod environment;
 mod export;
-mod latency;
+mod headfile;
+mod journal;
+mod lane;
+mod monitor;
+mod operators;
+mod outcomes;
+mod peer;
+mod peer_features;
+pub mod report;
+mod results;
+mod scenario;
+mod stages;
 mod stats;
+mod sweep;
+mod verdict;
 
-use serde::Serialize;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-pub use accuracy::Accuracy;
+pub use compare::{Change, Comparison, Recorded, Tolerance};
+pub use data::Data;
+pub use decision::Limits;
+pub use deploy::{Deploy, Expected};
 pub use environment::Environment;
 pub use export::{check_folder, save};
-pub use latency::Budget;
+pub use journal::Journal;
+pub use monitor::Watch;
+pub use outcomes::Measure;
+pub use peer::PeerSpec;
+pub use results::{
+    Accuracy, ColdStart, DataInfo, Decision, EnergyUse, OperatorShare, Outcomes, PairedTest, Peak, Protocol,
+    Results, Round, Row, SCHEMA, Scenario, Stages, Verdict,
+};
+pub use scenario::{ScenarioError, ScenarioKind, ScenarioName};
 pub use stats::Latency;
+pub use sweep::{Budget, Cold, Found, ROUNDS, Sweep};
 
-use crate::board::{Cores, CpuList};
-use crate::engine::{Engine, EngineError};
-use crate::heads::HeadError;
-use crate::input::{Dataset, InputError};
+use crate::board::{BoardError, Cores};
+use crate::engine::EngineError;
+use crate::heads::{FeatureCache, HeadError, Recipe};
+use crate::input::InputError;
+use crate::output::OutputError;
 use crate::vit::Size;
 
 /// Why a profile could not be made.
@@ -32,9 +64,63 @@ pub enum ProfileError {
     /// An image or the data set could not be read.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The probe could not be fitted.
+    /// The head could not be fitted.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// A meter or a pin failed.
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    /// A file could not be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// Another process has the folder.
+    #[error("{}: another profile of the same configurations is at work there: wait for it, or give another -o", .0.display())]
+    Busy(PathBuf),
+    /// A peer failed.
+    #[error("peer {name}: {reason}")]
+    Peer {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A process that was to measure a cold start failed.
+    #[error("cold start of {model}: {reason}")]
+    Cold {
+        /// The model.
+        model: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A `results.json` could not be read.
+    #[error("{}: {reason}", .path.display())]
+    Results {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A deployment file could not be read.
+    #[error("{}: {reason}", .path.display())]
+    Deploy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system's folder for temporary files cannot be used.
+    #[error("a temporary file cannot be written ({0}): set TMPDIR to a folder with space")]
+    Temporary(String),
+}
+
+impl ProfileError {
+    fn temporary(error: std::io::Error) -> ProfileError {
+        ProfileError::Temporary(error.to_string())
+    }
+
+    fn picture(error: image::ImageError) -> ProfileError {
+        ProfileError::Temporary(error.to_string())
+    }
 }
 
 /// What to measure.
@@ -46,117 +132,31 @@ pub struct Options {
     pub threads: Vec<Cores>,
     /// How long to time each row.
     pub budget: Budget,
+    /// Scenarios besides SingleStream.
+    pub scenarios: Vec<ScenarioKind>,
     /// Threads for the features that accuracy needs.
     pub accuracy_threads: Cores,
-    /// Seed of the validation split.
+    /// The head that accuracy is measured with.
+    pub recipe: Recipe,
+    /// Its name: `linear`, `knn`, `segment`.
+    pub head: String,
+    /// Parts of a cross-validation; none to hold one part out.
+    pub folds: Option<usize>,
+    /// Seed of the validation split, the folds and the bootstrap.
     pub seed: u64,
     /// Share of the images that is held out where the data has no split.
     pub val_share: f64,
+    /// Where features are kept between runs.
+    pub cache: Option<FeatureCache>,
 }
 
-/// One line of the table.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// Name of the model.
-    pub model: String,
-    /// SHA-256 of its weights file.
-    pub sha256: String,
-    /// Which code ran it, and in which precision.
-    pub backend: &'static str,
-    /// The instruction set of our kernels; None where tract ran it.
-    pub isa: Option<&'static str>,
-    /// Whether its weights come from a seed; its accuracy then says nothing about the architecture.
-    pub untrained: bool,
-    /// Input height in pixels.
-    pub height: usize,
-    /// Input width in pixels.
-    pub width: usize,
-    /// Threads.
-    pub threads: usize,
-    /// The cores that they were kept to; none where the system chose.
-    pub cores: CpuList,
-    /// Multiply-accumulates of one image, where they are known.
-    pub macs: Option<u64>,
-    /// Latency of one image.
-    pub latency: Latency,
-    /// Accuracy at this size, if there was data.
-    pub accuracy: Option<Accuracy>,
-}
-
-impl Row {
-    /// Input size.
-    pub fn size(&self) -> Size {
-        Size { height: self.height, width: self.width }
+/// The text of a file of at most `limit` bytes.
+fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|e| format!("cannot be read: {e}"))?;
+    file.take(limit + 1).read_to_string(&mut text).map_err(|e| format!("cannot be read: {e}"))?;
+    match text.len() as u64 > limit {
+        true => Err(format!("is larger than {} KiB", limit >> 10)),
+        false => Ok(text),
     }
-}
-
-/// What a profile found.
-#[derive(Clone, Debug, Serialize)]
-pub struct Results {
-    /// Version of this record's layout.
-    pub schema: u32,
-    /// Where it was measured.
-    pub environment: Environment,
-    /// Name of the data that accuracy was measured on.
-    pub data: Option<String>,
-    /// The table, by model, size and threads.
-    pub rows: Vec<Row>,
-}
-
-/// Version of the layout of [`Results`]; 2 added a row's `isa`, 3 its `cores`, and the environment's `machine`, `before` and
-/// `after`.
-pub const SCHEMA: u32 = 3;
-
-/// Steps that [`sweep`] reports for one engine: one a latency row and round, one an image and size.
-pub fn steps(options: &Options, images: usize) -> usize {
-    options.sizes.len() * (options.threads.len() * latency::ROUNDS + images)
-}
-
-/// Measures one engine at every size and thread count. `tick` is called after each of [`steps`].
-///
-/// Timed runs are split into rounds that visit every row in turn, so that a slow minute of the machine is shared by all.
-///
-/// # Errors
-/// [`ProfileError`]: a size or thread count that the model cannot take or a class with too few images (both found
-/// before anything is measured), an image that cannot be read.
-pub fn sweep(
-    engine: &Engine,
-    options: &Options,
-    data: Option<&Dataset>,
-    tick: &dyn Fn(),
-) -> Result<Vec<Row>, ProfileError> {
-    for &size in &options.sizes {
-        engine.check_size(size)?;
-    }
-    let sessions =
-        options.threads.iter().map(|cores| engine.session(cores)).collect::<Result<Vec<_>, _>>()?;
-    let parts = data.map(|data| accuracy::Parts::new(data, options)).transpose()?;
-    let accuracy = |&size: &Size| {
-        parts.as_ref().map(|parts| parts.measure(engine, size, &options.accuracy_threads, tick)).transpose()
-    };
-    let accuracies = options.sizes.iter().map(accuracy).collect::<Result<Vec<_>, _>>()?;
-    let latencies = latency::sweep(engine, sessions, options, tick)?;
-
-    let about = engine.about();
-    let mut rows = Vec::with_capacity(latencies.len());
-    for (&size, accuracy) in options.sizes.iter().zip(&accuracies) {
-        for cores in &options.threads {
-            let macs = engine.config().and_then(|c| c.macs(size).ok());
-            rows.push(Row {
-                model: about.name.clone(),
-                sha256: about.sha256.clone(),
-                backend: about.backend,
-                isa: about.isa.map(|isa| isa.name()),
-                untrained: about.untrained,
-                height: size.height,
-                width: size.width,
-                threads: cores.threads(),
-                cores: cores.cpus().clone(),
-                macs,
-                latency: latencies[rows.len()].clone(),
-                accuracy: accuracy.clone(),
-            });
-        }
-    }
-    Ok(rows)
 }

@@ -197,59 +197,6 @@ fn a_target_makes_it_binary() {
 }
 
 #[test]
-fn profile_writes_a_table_and_files() {
-    let folder = tempdir().unwrap();
-    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
-    write_dataset(&data, &["columns", "rows"], 10);
-    let text = success(&[
-        &"profile",
-        &tiny_model(),
-        &"--sizes",
-        &"32,48x80",
-        &"--threads",
-        &"1,2",
-        &"--data",
-        &data,
-        &"--runs",
-        &"3",
-        &"--seconds",
-        &"0",
-        &"-o",
-        &out,
-    ]);
-    assert!(text.contains("48x80") && !text.contains("UNTRAINED"), "{text}");
-    assert_eq!(listing(&out), ["results.csv", "results.json"]);
-    let results = json(&std::fs::read_to_string(out.join("results.json")).unwrap());
-    let environment = &results["environment"];
-    assert!(!environment["machine"]["cpus"].as_array().unwrap().is_empty());
-    assert!(environment["before"].is_object() && environment["after"].is_object());
-    let rows = results["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 4);
-    for row in rows {
-        let l = &row["latency"];
-        let order: Vec<f64> =
-            ["min_ms", "median_ms", "p90_ms", "p99_ms", "max_ms"].map(|k| l[k].as_f64().unwrap()).to_vec();
-        assert!(order[0] > 0.0 && order.is_sorted(), "{row}");
-        assert!(row["accuracy"]["value"].as_f64().unwrap() >= 0.5);
-    }
-    let csv = std::fs::read_to_string(out.join("results.csv")).unwrap();
-    assert_eq!(csv.lines().count(), 5);
-    let seeded = success(&[
-        &"profile",
-        &"untrained:deit-tiny",
-        &"--sizes",
-        &"32",
-        &"--threads",
-        &"1",
-        &"--runs",
-        &"3",
-        &"--seconds",
-        &"0",
-    ]);
-    assert!(seeded.contains("UNTRAINED"), "{seeded}");
-}
-
-#[test]
 fn every_command_has_help() {
     for command in ["info", "models", "convert", "embed", "train", "predict", "evaluate", "profile"] {
         let text = success(&[&command, &"--help"]);

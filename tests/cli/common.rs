@@ -95,3 +95,8 @@ pub fn write_dataset(folder: &Path, classes: &[&str], per_class: usize) {
         }
     }
 }
+
+/// Whether the program runs under an emulator, which what it starts itself does not.
+pub fn emulated() -> bool {
+    bare_program().get_program() != std::ffi::OsStr::new(env!("CARGO_BIN_EXE_microraptor"))
+}

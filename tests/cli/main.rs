@@ -8,3 +8,4 @@ mod convert;
 #[cfg(feature = "dicom")]
 mod dicom;
 mod heads;
+mod profile;

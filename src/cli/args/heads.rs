@@ -179,17 +179,20 @@ pub struct TrainArgs {
     pub threads: Threads,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct PredictArgs {
-    /// The backbone that the heads were trained on
-    #[arg(value_name = "MODEL")]
-    pub model: PathBuf,
+    /// The backbone that the heads were trained on (not with --deploy, which names it)
+    #[arg(required = true, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
     /// Head file, from `train`; may be given several times: the backbone runs once for all that read the same size
-    #[arg(long = "head", required = true, value_name = "FILE")]
+    #[arg(long = "head", required_unless_present = "deploy", value_name = "FILE")]
     pub heads: Vec<PathBuf>,
     /// Pictures, DICOM and NIfTI files, folders of pictures; `-` for frames on standard input
-    #[arg(required = true, value_name = "IMAGES")]
+    #[arg(required_unless_present = "deploy", value_name = "IMAGES")]
     pub images: Vec<PathBuf>,
+    /// What `profile --budget` chose: model, head, threads and instruction set
+    #[arg(long, value_name = "deploy.toml", conflicts_with = "heads")]
+    pub deploy: Option<PathBuf>,
     /// Take each folder for one clip or volume instead of a list of images
     #[arg(long)]
     pub bags: bool,

@@ -1,6 +1,7 @@
 //! What the commands take.
 
 mod heads;
+mod profile;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use microraptor::engine::MAX_THREADS;
 use microraptor::vit::Size;
 
 pub use heads::*;
+pub use profile::*;
 
 /// DINOv3 features and light probe heads on small machines.
 ///
@@ -61,6 +63,11 @@ pub enum Command {
     Board(BoardArgs),
     /// Measure latency, and accuracy beside it, across input sizes and thread counts.
     Profile(ProfileArgs),
+    /// Say what changed between two profiles; exit code 1 if something became worse past the tolerance.
+    Compare(CompareArgs),
+    /// A new process for one row of a profile.
+    #[command(hide = true)]
+    Cold(ColdArgs),
 }
 
 /// Cores to run on.
@@ -245,46 +252,4 @@ pub struct BoardArgs {
     pub root: Option<PathBuf>,
     #[command(flatten)]
     pub threads: Threads,
-}
-
-#[derive(Debug, Args)]
-pub struct ProfileArgs {
-    /// Models to compare [default: untrained:dinov3-vits16]
-    #[arg(value_name = "MODEL")]
-    pub models: Vec<PathBuf>,
-    /// Input sizes
-    #[arg(
-        long,
-        visible_alias = "size",
-        value_name = "R,...",
-        value_delimiter = ',',
-        default_value = "128,224,384,512"
-    )]
-    pub sizes: Vec<Size>,
-    /// Thread counts [default: 1, and one for each core; of clusters, those of the fast one]
-    #[arg(long, value_name = "N,...", value_delimiter = ',')]
-    pub threads: Vec<usize>,
-    #[command(flatten)]
-    pub placement: Placement,
-    /// Labelled images to measure accuracy on: a CSV with columns image and label (and split), or a folder with one
-    /// subfolder a class; `phantoms` for images that the program makes
-    #[arg(long, value_name = "CSV|DIR|phantoms")]
-    pub data: Option<PathBuf>,
-    /// Make it binary: this class against the rest
-    #[arg(long, value_name = "CLASS", requires = "data")]
-    pub target: Option<String>,
-    #[command(flatten)]
-    pub split: SplitArgs,
-    /// Fewest timed runs of a row
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub runs: u32,
-    /// Least time of a row's timed runs, in seconds
-    #[arg(long, value_name = "S", default_value_t = 1.0)]
-    pub seconds: f64,
-    /// Folder for results.json and results.csv
-    #[arg(short, long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }

@@ -1,7 +1,10 @@
 //! `microraptor predict`
 
+mod deployed;
 mod files;
 mod line;
+
+pub use deployed::isa;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -23,11 +26,13 @@ use line::{HeadLine, Line, Milliseconds};
 
 /// Prints one JSON line an image, a clip or a volume.
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
+    let (model, args) = deployed::resolve(args)?;
+    let args = &args;
     let inputs = inputs(args)?;
     let heads = args.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut files = Files::new(args, &heads)?;
     let cores = args.threads.cores()?;
-    let engine = backbone::open_for(&heads[0].head, &heads[0].path, &args.model)?;
+    let engine = backbone::open_for(&heads[0].head, &heads[0].path, &model)?;
     for loaded in &heads[1..] {
         loaded
             .head

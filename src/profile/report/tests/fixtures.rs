@@ -295,7 +295,7 @@ fn environment() -> Environment {
         }),
         ..State::default()
     };
-    let mut environment = Environment::here();
+    let mut environment = Environment::read(&crate::board::Root::live(), None);
     environment.cpu = "Orange Pi 5 Plus".into();
     environment.cores = 8;
     environment.unix_time = 1_795_636_048;

@@ -1,0 +1,74 @@
+//! A new process for one row of a profile: how long it takes from its start to the first features, and what memory it has.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use microraptor::board::sensors::process_memory;
+use microraptor::board::{Cores, Root};
+use microraptor::input::{PhantomKind, phantom};
+use microraptor::profile::{ColdStart, ProfileError, Row};
+
+use super::args::{ColdArgs, start_pool};
+use super::backbone;
+
+/// What the new process does: loads the model, runs one image, prints what that took as JSON.
+pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
+    let cores = args.placement.choose(&[Some(args.threads)])?.remove(0);
+    start_pool(&cores);
+    let start = Instant::now();
+    let engine = backbone::open(&args.model)?;
+    let load_ms = start.elapsed().as_secs_f64() * 1e3;
+    let side = args.size.height.max(args.size.width).clamp(64, 512);
+    let image = phantom(0, PhantomKind::Mass, side).image;
+    let pixels = image.tensor(args.size, &engine.about().preprocess);
+    let first = Instant::now();
+    engine.session(&cores)?.run(&pixels, args.size)?;
+    let first_ms = first.elapsed().as_secs_f64() * 1e3;
+    let memory = process_memory(&Root::live());
+    let cold = ColdStart {
+        load_ms,
+        first_ms,
+        process_ms: 0.0,
+        resident_kib: memory.map(|m| m.resident_kib),
+        peak_kib: memory.and_then(|m| m.peak_kib),
+    };
+    writeln!(io::stdout(), "{}", serde_json::to_string(&cold)?)?;
+    Ok(())
+}
+
+/// Starts this program again for `row` of `model`. None, with a warning, where it cannot be started: an emulator that runs
+/// this process is not there for its children.
+///
+/// # Errors
+/// [`ProfileError::Cold`] when the new process fails.
+pub fn measure(model: &Path, row: &Row, cores: &Cores) -> Result<Option<ColdStart>, ProfileError> {
+    let failed = |reason: String| ProfileError::Cold { model: model.display().to_string(), reason };
+    let program = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
+    let mut command = Command::new(program);
+    command.arg("cold").arg(model).args(["--size", &row.size().to_string()]);
+    command.args(["--threads", &cores.threads().to_string()]);
+    if !cores.cpus().is_empty() {
+        command.args(["--cores", &cores.cpus().to_string()]);
+    }
+    if let Some(isa) = &row.isa {
+        command.args(["--isa", isa]);
+    }
+    let start = Instant::now();
+    let output = match command.stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(error) => {
+            log::warn!("no cold start of {}: a new process cannot be started ({error})", row.label());
+            return Ok(None);
+        }
+    };
+    let process_ms = start.elapsed().as_secs_f64() * 1e3;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let last = text.lines().last().unwrap_or("the process was killed").trim_start_matches("error: ");
+        return Err(failed(last.to_owned()));
+    }
+    let cold: ColdStart = serde_json::from_slice(&output.stdout).map_err(|e| failed(e.to_string()))?;
+    Ok(Some(ColdStart { process_ms, ..cold }))
+}

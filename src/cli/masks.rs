@@ -1,0 +1,46 @@
+//! Masks of labelled images, and the names of their classes.
+
+use std::path::Path;
+
+use anyhow::bail;
+use microraptor::input::{Axis, Dataset, LabelMap};
+
+/// The masks of all images of `data`, which came from `path`, and the names of their classes: `names`, or what they are called
+/// where none are given.
+pub fn read(
+    data: &Dataset,
+    path: &Path,
+    axis: Option<Axis>,
+    names: &[String],
+) -> anyhow::Result<(Vec<LabelMap>, Vec<String>)> {
+    let mut masks = Vec::with_capacity(data.samples.len());
+    for sample in &data.samples {
+        let Some(mask) = &sample.mask else {
+            bail!(
+                "{}: {} has no mask: a CSV with a column 'mask' is needed for this head",
+                path.display(),
+                sample.name
+            );
+        };
+        masks.push(LabelMap::open(mask, axis)?);
+    }
+    let largest = masks.iter().flat_map(|mask| mask.labels.iter()).copied().max().unwrap_or(0);
+    let mut names = names.to_vec();
+    if names.is_empty() {
+        names = match largest {
+            0 => bail!("{}: every mask is empty, there is nothing to learn", path.display()),
+            1 => vec!["background".into(), "foreground".into()],
+            n => (0..=n).map(|i| if i == 0 { "background".into() } else { format!("class {i}") }).collect(),
+        };
+    }
+    if names.len() <= usize::from(largest) {
+        bail!(
+            "--classes {}: names {} classes, and the masks hold class number {largest}: give {} names, the background \
+             first (a mask of 0 and 255 alone has the classes 0 and 1)",
+            names.join(","),
+            names.len(),
+            usize::from(largest) + 1
+        );
+    }
+    Ok((masks, names))
+}

@@ -1,0 +1,380 @@
+//! `microraptor profile`, and what happens with no command at all.
+
+mod print;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use microraptor::board::energy::{PowerMeter, meters};
+use microraptor::board::hal::{Signals, open_meter};
+use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
+use microraptor::engine::Engine;
+use microraptor::heads::{FitOptions, Recipe, Search, SegmentOptions};
+use microraptor::input::{Dataset, phantom_dataset};
+use microraptor::kernels::Isa;
+use microraptor::profile::{
+    self, Budget, Data, Deploy, Environment, Found, Journal, Limits, Options, ProfileError, Results, Row,
+    SCHEMA, ScenarioKind, ScenarioName, Sweep, Watch,
+};
+use sha2::{Digest, Sha256};
+
+use super::args::{ProfileArgs, ProfileHead, start_pool};
+use super::{backbone, cold, masks, progress};
+
+/// The architecture that is profiled where no model is given.
+const DEFAULT_MODEL: &str = "untrained:dinov3-vits16";
+
+/// The value of --data that stands for phantoms.
+const PHANTOMS: &str = "phantoms";
+
+/// Phantoms of each of the three kinds: 72 images, of which a third is held out. At 128, 224 and 384 px on two cores
+/// their features take about half of the two minutes that the default run may last.
+const PHANTOMS_PER_KIND: usize = 24;
+
+/// Side of a phantom in pixels.
+const PHANTOM_SIDE: usize = 256;
+
+/// What no command at all stands for: the built-in model on phantoms, at sizes that end within two minutes.
+pub const DEFAULT: [&str; 6] = ["microraptor", "profile", "--sizes", "128,224,384", "--data", PHANTOMS];
+
+/// The value of --isa that stands for all that this machine has.
+pub const ALL_ISAS: &str = "all";
+
+/// The longest that the trigger pin is waited for.
+const TRIGGER_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Measures latency, and accuracy beside it. `isa` is what `--isa` asked for.
+pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
+    let options = options(args)?;
+    let data = args.data.as_deref().map(|data| open_data(data, args)).transpose()?;
+    if let Some(folder) = &args.output {
+        profile::check_folder(folder)?;
+    }
+    let (models, engines) = open(args, isa)?;
+    for engine in &engines {
+        options.sizes.iter().try_for_each(|&size| engine.check_size(size))?;
+    }
+    let root = args.sensors.clone().map_or_else(Root::live, Root::recorded);
+    let board = board(args, &root)?;
+    let mut hardware = Hardware::open(args, &root, board.clone())?;
+    let mut environment = Environment::read(&root, board);
+
+    let (mut journal, heads) = match &args.output {
+        Some(folder) => {
+            let heads = folder.join("heads");
+            let make = if data.is_some() { &heads } else { folder };
+            std::fs::create_dir_all(make).with_context(|| make.display().to_string())?;
+            let journal =
+                Journal::open(folder, &fingerprint(args, &options, &engines, data.as_ref(), &environment))?;
+            (journal, data.is_some().then_some(heads))
+        }
+        None => (Journal::in_memory(), None),
+    };
+    if journal.sittings() > 1 {
+        log::warn!("going on with a sweep that was interrupted: {} parts of it are there", journal.len());
+    }
+    hardware.begin()?;
+    let found = sweep(
+        args,
+        &options,
+        &engines,
+        &models,
+        data.as_ref(),
+        heads.as_deref(),
+        &mut hardware,
+        &mut journal,
+    );
+    hardware.end()?;
+    let found = found?;
+    environment.finish(&root);
+
+    let limits = Limits { budget_ms: args.budget.map(|t| t.0), min_accuracy: args.min_auc };
+    let decision = limits.any().then(|| limits.decide(&found.rows, &found.outcomes, options.seed));
+    let Found { protocol, data, rows, outcomes, tests, heads } = found;
+    let results = Results {
+        schema: SCHEMA,
+        environment,
+        command: std::env::args().collect(),
+        protocol,
+        data,
+        rows,
+        outcomes,
+        tests,
+        decision,
+    };
+    let mut written = Vec::new();
+    if let Some(folder) = &args.output {
+        written = profile::save(&results, folder)?;
+        let model = |row: &Row| model_of(row, &models, &engines);
+        let head = |row: &Row| heads.get(&(row.sha256.clone(), row.size())).cloned();
+        written.extend(deploy(&results, folder, &model, &head)?);
+    }
+    journal.finish();
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
+    } else {
+        print::print(&results, &mut out)?;
+        if let Some(folder) = &args.output {
+            writeln!(out, "\nwritten to {}: {}", folder.display(), written.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// Pins and meters, as far as they were asked for.
+struct Hardware {
+    root: Root,
+    board: Option<Board>,
+    signals: Option<Signals>,
+}
+
+impl Hardware {
+    fn open(args: &ProfileArgs, root: &Root, board: Option<Board>) -> anyhow::Result<Hardware> {
+        let signals = match args.signals.as_slice() {
+            [] => None,
+            asked => {
+                let Some(board) = &board else {
+                    bail!("--signals: no board file fits this machine: name one with --board");
+                };
+                Some(Signals::open(&board.pins_for(asked)?)?)
+            }
+        };
+        // Each meter is opened once now, so that a wrong address does not cost the minutes before it is read.
+        for spec in &args.power_meter {
+            open_meter(spec)?;
+        }
+        Ok(Hardware { root: root.clone(), board, signals })
+    }
+
+    fn begin(&mut self) -> anyhow::Result<()> {
+        let Some(signals) = &mut self.signals else { return Ok(()) };
+        if signals.has(Signal::Trigger) {
+            let spinner = progress::spinner("waiting for the trigger pin");
+            let pressed = signals.wait(TRIGGER_TIMEOUT)?;
+            spinner.finish_and_clear();
+            if !pressed {
+                bail!("--signals trigger: nothing came for {} s", TRIGGER_TIMEOUT.as_secs());
+            }
+        }
+        Ok(signals.status(true)?)
+    }
+
+    fn end(&mut self) -> anyhow::Result<()> {
+        self.signals.as_mut().map_or(Ok(()), |signals| Ok(signals.status(false)?))
+    }
+}
+
+/// Models and their engines: each on the instruction set asked for, or with `all` on every one that is there. All of them
+/// are opened before the first is measured: a wrong path should not cost the minutes before it.
+fn open(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Vec<PathBuf>, Vec<Engine>)> {
+    let given = match args.models.as_slice() {
+        [] if args.peer.is_empty() => vec![PathBuf::from(DEFAULT_MODEL)],
+        models => models.to_vec(),
+    };
+    let isas = if isa == Some(ALL_ISAS) { Isa::available() } else { vec![backbone::isa()] };
+    let (mut models, mut engines): (Vec<PathBuf>, Vec<Engine>) = (Vec::new(), Vec::new());
+    for model in given {
+        for &isa in &isas {
+            let engine = backbone::open_on(&model, isa)?;
+            // Where other code runs the model there is nothing to choose.
+            let other_code = engine.about().isa.is_none();
+            models.push(model.clone());
+            engines.push(engine);
+            if other_code {
+                break;
+            }
+        }
+    }
+    Ok((models, engines))
+}
+
+fn model_of(row: &Row, models: &[PathBuf], engines: &[Engine]) -> Option<PathBuf> {
+    let same = |engine: &Engine| {
+        let about = engine.about();
+        about.sha256 == row.sha256 && about.backend == row.backend && about.name == row.model
+    };
+    Some(models[engines.iter().position(same)?].clone())
+}
+
+fn board(args: &ProfileArgs, root: &Root) -> anyhow::Result<Option<Board>> {
+    let named = args.placement.board()?;
+    Ok(named.or_else(|| recognise(&Machine::read(root)).map(|recognised| recognised.board)))
+}
+
+#[expect(clippy::too_many_arguments, reason = "all that a sweep is made of")]
+fn sweep(
+    args: &ProfileArgs,
+    options: &Options,
+    engines: &[Engine],
+    models: &[PathBuf],
+    data: Option<&Data>,
+    heads: Option<&Path>,
+    hardware: &mut Hardware,
+    journal: &mut Journal,
+) -> Result<Found, ProfileError> {
+    let Hardware { root, board, signals } = hardware;
+    let meters = || all_meters(args, root, board.as_ref());
+    let feeds = |meter: &str| {
+        let rails = &board.as_ref()?.sensors.power;
+        rails.iter().find(|rail| meter.contains(&rail.label)).map(|rail| rail.feeds.clone())
+    };
+    let cold = |row: &Row, cores: &Cores| {
+        let model = model_of(row, models, engines).unwrap_or_default();
+        cold::measure(&model, row, cores)
+    };
+    let bar = progress::bar(0, "profile");
+    let sweep = Sweep {
+        engines,
+        peers: &args.peer,
+        options,
+        data,
+        heads,
+        watch: Watch { root, meters: &meters },
+        cold: if args.no_cold { None } else { Some(&cold) },
+        signals: signals.as_mut(),
+        feeds: &feeds,
+        tick: &|| bar.inc(1),
+    };
+    bar.set_length(sweep.steps() as u64);
+    let found = sweep.run(journal);
+    bar.finish_and_clear();
+    found
+}
+
+/// What measures power: the machine's own meters, and those asked for. One that cannot be opened again is done without.
+fn all_meters(args: &ProfileArgs, root: &Root, board: Option<&Board>) -> Vec<Box<dyn PowerMeter>> {
+    let mut all = meters(root, board);
+    for spec in &args.power_meter {
+        match open_meter(spec) {
+            Ok(meter) => all.push(meter),
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+    all
+}
+
+/// What tells a sweep from every other, so that only its own parts are taken up again.
+fn fingerprint(
+    args: &ProfileArgs,
+    options: &Options,
+    engines: &[Engine],
+    data: Option<&Data>,
+    environment: &Environment,
+) -> String {
+    let mut hash = Sha256::new();
+    let program = (environment.version, environment.commit, &environment.cpu, environment.cores);
+    let measured = (&options.sizes, &options.threads, options.budget, &options.scenarios);
+    let judged = (&options.recipe, options.folds, options.seed, options.val_share);
+    let data = data.map(|data| (data.set.digest(), &data.mask_classes));
+    let rest = (&args.peer, args.no_cold, args.signals.len(), &args.power_meter);
+    hash.update(format!("{program:?}\n{measured:?}\n{judged:?}\n{data:?}\n{rest:?}\n"));
+    for engine in engines {
+        let about = engine.about();
+        hash.update(format!("{} {} {:?}\n", about.sha256, about.backend, about.isa));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn options(args: &ProfileArgs) -> anyhow::Result<Options> {
+    if !(args.seconds >= 0.0 && args.seconds <= 3600.0) {
+        bail!("--seconds {}: give 0 to 3600", args.seconds);
+    }
+    if !(args.fps > 0.0 && args.fps <= 10_000.0) {
+        bail!("--fps {}: give frames a second, more than 0", args.fps);
+    }
+    let best = args.placement.choose(&[None])?.remove(0);
+    start_pool(&best);
+    let mut threads: Vec<Option<usize>> = args.threads.iter().copied().map(Some).collect();
+    if threads.is_empty() {
+        threads = vec![Some(1), Some(best.threads())];
+        threads.dedup();
+    }
+    let deadline = args.deadline.map_or(1.0 / args.fps, |t| t.0 / 1e3);
+    let scenario = |name: &ScenarioName| match name {
+        ScenarioName::SingleStream => None,
+        ScenarioName::MultiStream => Some(ScenarioKind::MultiStream { images: args.streams as usize }),
+        ScenarioName::Offline => Some(ScenarioKind::Offline),
+        ScenarioName::Camera => {
+            let deadline = Duration::from_secs_f64(deadline);
+            Some(ScenarioKind::Camera { fps: args.fps, deadline })
+        }
+    };
+    Ok(Options {
+        sizes: args.sizes.clone(),
+        threads: args.placement.choose(&threads)?,
+        budget: Budget { runs: args.runs as usize, time: Duration::from_secs_f64(args.seconds) },
+        scenarios: args.scenario.iter().filter_map(scenario).collect(),
+        accuracy_threads: best,
+        recipe: recipe(args),
+        head: args.head.name().to_owned(),
+        folds: args.folds.map(|folds| folds as usize),
+        seed: args.split.seed,
+        val_share: args.split.val_share,
+        cache: args.cache.open(),
+    })
+}
+
+fn recipe(args: &ProfileArgs) -> Recipe {
+    match args.head {
+        ProfileHead::Linear => Recipe::Linear(Search::default(), FitOptions::default()),
+        ProfileHead::Knn => Recipe::knn(),
+        ProfileHead::Segment => {
+            let mut layers = args.layers.clone();
+            layers.sort_unstable();
+            layers.dedup();
+            Recipe::Segment(layers, SegmentOptions { seed: args.split.seed, ..SegmentOptions::default() })
+        }
+    }
+}
+
+fn open_data(data: &Path, args: &ProfileArgs) -> anyhow::Result<Data> {
+    let dense = args.head == ProfileHead::Segment;
+    if dense && data == Path::new(PHANTOMS) {
+        bail!("--data phantoms has no masks on the disk: give a CSV with a column 'mask' for --head segment");
+    }
+    let set = if data == Path::new(PHANTOMS) {
+        phantom_dataset(args.split.seed, PHANTOMS_PER_KIND, PHANTOM_SIDE)
+    } else {
+        Dataset::open(data)?
+    };
+    let set = match &args.target {
+        Some(target) => set.target(target)?,
+        None => set,
+    };
+    if !dense && set.classes.is_empty() {
+        bail!("{}: has no labels, only masks: use --head segment", data.display());
+    }
+    if let Some(folds) = args.folds.filter(|&folds| set.samples.len() < folds as usize) {
+        bail!("--folds {folds}: {} has {} images only", data.display(), set.samples.len());
+    }
+    let (masks, mask_classes) = match dense {
+        true => masks::read(&set, data, None, &[])?,
+        false => (Vec::new(), Vec::new()),
+    };
+    Ok(Data { name: data.display().to_string(), set, masks, mask_classes })
+}
+
+/// Writes `deploy.toml` for the row that the limits chose; the file's name, if there is one. An older one of another choice
+/// does not stay.
+fn deploy(
+    results: &Results,
+    folder: &Path,
+    model: &dyn Fn(&Row) -> Option<PathBuf>,
+    head: &dyn Fn(&Row) -> Option<PathBuf>,
+) -> anyhow::Result<Option<String>> {
+    let path = folder.join("deploy.toml");
+    let Some(decision) = &results.decision else { return Ok(None) };
+    let row = decision.row.map(|place| &results.rows[place]);
+    let Some((row, model)) = row.and_then(|row| Some((row, model(row)?))) else {
+        if path.exists() {
+            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+        return Ok(None);
+    };
+    let machine = &results.environment.cpu;
+    Deploy::new(row, decision, machine, &model, head(row).as_deref(), folder).save(&path)?;
+    Ok(Some("deploy.toml".to_owned()))
+}

@@ -1,0 +1,183 @@
+//! The configuration that a profile chose, as a file that `predict` takes.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Decision, ProfileError, Row};
+use crate::output::write_atomically;
+
+/// Version of the file.
+const SCHEMA: u32 = 1;
+
+/// A file larger than this is none.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// What to run, and what to expect of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deploy {
+    /// Version of the file: 1.
+    pub schema: u32,
+    /// The model: a path (relative ones are taken from the file's folder), or `untrained:NAME`.
+    pub model: String,
+    /// SHA-256 of its weights file.
+    pub sha256: String,
+    /// The head, a path like the model's; none where none was trained.
+    pub head: Option<String>,
+    /// Input size: `224`, or `224x352` for height x width.
+    pub size: String,
+    /// Instruction set; none where other code runs the model.
+    pub isa: Option<String>,
+    /// Threads.
+    pub threads: usize,
+    /// Cores to keep to, such as `4-7`; none where the system chose.
+    pub cores: Option<String>,
+    /// What was measured.
+    pub expected: Expected,
+}
+
+/// What was measured of a configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// The machine.
+    pub machine: String,
+    /// Median latency of the backbone, milliseconds.
+    pub p50_ms: f64,
+    /// 90th percentile.
+    pub p90_ms: f64,
+    /// Whether the times were VALID.
+    pub valid: bool,
+    /// Name of the accuracy.
+    pub metric: Option<String>,
+    /// Its value on held-out images.
+    pub accuracy: Option<f64>,
+    /// The limits that were asked for.
+    pub limits: Vec<String>,
+    /// Share of bootstrap resamples within them.
+    pub within_limits: Option<f64>,
+}
+
+impl Deploy {
+    /// The file for `row`, which `decision` chose. `model` is as it was given on the command line, `head` the head's file;
+    /// both are written so that they are found from `folder`.
+    pub fn new(
+        row: &Row,
+        decision: &Decision,
+        machine: &str,
+        model: &Path,
+        head: Option<&Path>,
+        folder: &Path,
+    ) -> Deploy {
+        let from_folder = |path: &Path| match path.to_str() {
+            Some(text) if text.starts_with("untrained:") => text.to_owned(),
+            _ => match path.strip_prefix(folder) {
+                Ok(inside) => inside.display().to_string(),
+                Err(_) => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string(),
+            },
+        };
+        Deploy {
+            schema: SCHEMA,
+            model: from_folder(model),
+            sha256: row.sha256.clone(),
+            head: head.map(from_folder),
+            size: row.size().to_string(),
+            isa: row.isa.clone(),
+            threads: row.threads,
+            cores: (!row.cores.is_empty()).then(|| row.cores.to_string()),
+            expected: Expected {
+                machine: machine.to_owned(),
+                p50_ms: row.latency.p50_ms,
+                p90_ms: row.latency.p90_ms,
+                valid: row.verdict.valid,
+                metric: row.accuracy.as_ref().map(|a| a.metric.clone()),
+                accuracy: row.accuracy.as_ref().map(|a| a.value),
+                limits: decision.limits.clone(),
+                within_limits: decision.within_limits,
+            },
+        }
+    }
+
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`ProfileError::Output`] names the path.
+    pub fn save(&self, path: &Path) -> Result<(), ProfileError> {
+        let text = toml::to_string(self).expect("plain data");
+        let head = "# Written by `microraptor profile`; for `microraptor predict --deploy`.\n";
+        Ok(write_atomically(path, |file| write!(file, "{head}{text}"))?)
+    }
+
+    /// Reads the file; its paths are then as this process finds them.
+    ///
+    /// # Errors
+    /// [`ProfileError::Deploy`] says what is wrong with it.
+    pub fn load(path: &Path) -> Result<Deploy, ProfileError> {
+        let failed = |reason: String| ProfileError::Deploy { path: path.to_owned(), reason };
+        let text = super::read_bounded(path, MAX_BYTES).map_err(failed)?;
+        let one_line = |e: toml::de::Error| e.message().replace('\n', " ");
+        let mut deploy: Deploy = toml::from_str(&text).map_err(|e| failed(one_line(e)))?;
+        if deploy.schema != SCHEMA {
+            return Err(failed(format!("has schema {}, this program reads {SCHEMA}", deploy.schema)));
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let found = |text: &str| folder.join(text).display().to_string();
+        if !deploy.model.starts_with("untrained:") {
+            deploy.model = found(&deploy.model);
+        }
+        deploy.head = deploy.head.as_deref().map(found);
+        Ok(deploy)
+    }
+
+    /// The model's path.
+    pub fn model(&self) -> PathBuf {
+        PathBuf::from(&self.model)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Accuracy, Latency};
+
+    #[test]
+    fn is_read_as_it_was_written_and_finds_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = Row {
+            sha256: "ab".into(),
+            height: 224,
+            width: 352,
+            threads: 2,
+            isa: Some("avx2".into()),
+            latency: Latency::from_seconds(vec![0.02; 8]),
+            accuracy: Some(Accuracy { metric: "AUC".into(), value: 0.9, low: None, high: None, images: 8 }),
+            ..Row::default()
+        };
+        let head = folder.path().join("heads/h.safetensors");
+        let decision = Decision { limits: vec!["p90".into()], ..Decision::default() };
+        let model = Path::new("/models/m \"x\".safetensors");
+        let deploy = Deploy::new(&row, &decision, "board", model, Some(&head), folder.path());
+        assert_eq!(deploy.head.as_deref(), Some("heads/h.safetensors"));
+        let path = folder.path().join("deploy.toml");
+        deploy.save(&path).unwrap();
+        let found = Deploy::load(&path).unwrap();
+        assert_eq!((found.model().as_path(), found.head.as_deref()), (model, head.to_str()));
+        assert_eq!((found.size.as_str(), found.expected.p90_ms), ("224x352", 20.0));
+
+        for (text, problem) in [("schema = 1\n", "missing field"), ("schema = ", ""), ("\u{0}", "")] {
+            std::fs::write(&path, text).unwrap();
+            let error = Deploy::load(&path).unwrap_err().to_string();
+            assert!(
+                error.contains("deploy.toml: ") && error.contains(problem) && !error.contains('\n'),
+                "{error}"
+            );
+        }
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap().repeat(100_000)).unwrap();
+        assert!(Deploy::load(&path).is_err());
+        let text = toml::to_string(&Deploy { schema: 2, ..deploy }).unwrap();
+        std::fs::write(&path, text).unwrap();
+        assert!(Deploy::load(&path).unwrap_err().to_string().contains("has schema 2"));
+    }
+}

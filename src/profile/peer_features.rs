@@ -1,0 +1,60 @@
+//! Features of labelled images by a peer.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+
+use super::data::{Data, Roles};
+use super::peer::{Peer, PeerSpec};
+use super::{Options, ProfileError};
+use crate::heads::{Geometry, Recipe, ScanFeatures};
+use crate::input::{ScanKind, Source};
+use crate::vit::Size;
+
+/// One row an image. Images in memory are written to `folder` for the peer to read.
+///
+/// # Errors
+/// [`ProfileError::Peer`] when it fails, or its rows differ in length.
+pub(super) fn gather(
+    spec: &PeerSpec,
+    size: Size,
+    options: &Options,
+    data: &Data,
+    roles: &Roles,
+    folder: &Path,
+    tick: &dyn Fn(),
+) -> Result<Vec<ScanFeatures>, ProfileError> {
+    let mut peer = Peer::start(spec, size, options.accuracy_threads.threads(), Path::new(""))?;
+    let mut found: Vec<ScanFeatures> = Vec::new();
+    for index in roles.used() {
+        let path = path_of(&data.set.samples[index].source, folder, index)?;
+        let mut row = peer.ask(&path)?.features;
+        // k-NN looks at the first half of a row, where ours have CLS.
+        if let Recipe::Knn { .. } = options.recipe {
+            row.extend(row.clone());
+        }
+        let expected = found.first().map_or(row.len(), |f| f.rows.ncols());
+        if row.len() != expected {
+            let reason = format!("gave {} features of {}, and {expected} before", row.len(), path.display());
+            return Err(ProfileError::Peer { name: spec.name.clone(), reason });
+        }
+        let rows = Array2::from_shape_vec((1, row.len()), row).expect("one row");
+        let geometry = Geometry { kind: ScanKind::Image, size: (0, 0), crop: None, spacing: None };
+        found.push(ScanFeatures { rows, tokens: None, geometry });
+        tick();
+    }
+    Ok(found)
+}
+
+fn path_of(source: &Source, folder: &Path, index: usize) -> Result<PathBuf, ProfileError> {
+    match source {
+        Source::File(path) => Ok(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+        Source::Memory(image) => {
+            let path = folder.join(format!("{index}.png"));
+            if !path.exists() {
+                image.pixels().save(&path).map_err(ProfileError::picture)?;
+            }
+            Ok(path)
+        }
+    }
+}

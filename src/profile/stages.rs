@@ -1,0 +1,96 @@
+//! Stages from a file to an answer.
+
+use std::time::Instant;
+
+use super::lane::{Lane, Runner};
+use super::stats::median;
+use super::{Data, Options, ProfileError, Stages};
+use crate::encoder::Operator;
+use crate::engine::Session;
+use crate::heads::{Collector, HeadModel, Predictor, geometry};
+use crate::input::{Dataset, ReadOptions, Source};
+use crate::kernels::Isa;
+
+/// Files that stages are measured on; of each the first frame.
+const FILES: usize = 16;
+
+/// Milliseconds of one file.
+struct Times {
+    decode: f64,
+    resize: f64,
+    embed: f64,
+    blocks: f64,
+    head: Option<f64>,
+}
+
+/// Medians of the stages over the first images of `data`; none where they are not files, or another program runs the model.
+///
+/// # Errors
+/// [`ProfileError`]: a file that cannot be read, a layer that fails.
+pub(super) fn measure(
+    lane: &Lane,
+    sessions: &mut [Session],
+    data: &Data,
+    options: &Options,
+    head: Option<&HeadModel>,
+) -> Result<Option<Stages>, ProfileError> {
+    let Runner::Engine { session, .. } = &lane.runner else { return Ok(None) };
+    let session = &mut sessions[*session];
+    let size = lane.row.size();
+    let layers = options.recipe.tokens();
+    session.keep_layers(layers.unwrap_or_default())?;
+    session.time_operators(true);
+    let head = head.map(|model| Predictor::new(model, Isa::best()));
+    let mut all = Vec::new();
+    for source in files(&data.set) {
+        let start = Instant::now();
+        let mut scan = source.scan(&ReadOptions::default())?;
+        let Some(frame) = scan.next().transpose()? else { continue };
+        let decoded = Instant::now();
+        let pixels = frame.tensor(size, &session.engine().about().preprocess);
+        let resized = Instant::now();
+        // The plan is built, and the caches filled, outside of the clock.
+        session.run(&pixels, size)?;
+        let running = Instant::now();
+        let features = session.run(&pixels, size)?.clone();
+        let backbone = running.elapsed();
+        let times = session.operator_times();
+        let embed = times.map_or(0, |t| t.of(Operator::PatchEmbed) / t.threads().max(1) as u64) as f64 / 1e6;
+        let mut collector = Collector::new(layers.map(|layers| (0..layers.len()).collect()));
+        collector.add(&features);
+        let features = collector.finish(geometry(&scan, &frame));
+        let predicting = Instant::now();
+        let answered = head.as_ref().map(|head| head.predict(&features)).transpose()?;
+        let head = answered.map(|_| predicting.elapsed().as_secs_f64() * 1e3);
+        let ms = |d: std::time::Duration| d.as_secs_f64() * 1e3;
+        all.push(Times {
+            decode: ms(decoded - start),
+            resize: ms(resized - decoded),
+            embed,
+            blocks: ms(backbone) - embed,
+            head,
+        });
+    }
+    session.time_operators(false);
+    session.keep_layers(&[])?;
+    Ok(summary(&all))
+}
+
+fn summary(all: &[Times]) -> Option<Stages> {
+    let of = |stage: fn(&Times) -> Option<f64>| median(&all.iter().filter_map(stage).collect::<Vec<_>>());
+    let whole = |t: &Times| Some(t.decode + t.resize + t.embed + t.blocks + t.head.unwrap_or(0.0));
+    Some(Stages {
+        images: all.len(),
+        decode_ms: of(|t| Some(t.decode))?,
+        resize_ms: of(|t| Some(t.resize))?,
+        embed_ms: of(|t| Some(t.embed))?,
+        blocks_ms: of(|t| Some(t.blocks))?,
+        head_ms: of(|t| t.head),
+        total_ms: of(whole)?,
+    })
+}
+
+fn files(data: &Dataset) -> impl Iterator<Item = &Source> {
+    let is_file = |source: &&Source| matches!(source, Source::File(_));
+    data.samples.iter().map(|sample| &sample.source).filter(is_file).take(FILES)
+}

@@ -1,0 +1,484 @@
+//! The sweep: every configuration's accuracy, then rounds of timed runs that visit all of them in turn, so that a slow minute
+//! of the machine is shared by all.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::accuracy::{self, Measured};
+use super::data::{Data, Roles};
+use super::lane::{Lane, Runner, picture};
+use super::monitor::{Monitor, Record, Watch, energy};
+use super::peer::{Peer, PeerSpec};
+use super::{
+    ColdStart, DataInfo, Journal, Latency, Options, Outcomes, PairedTest, Peak, ProfileError, Protocol, Row,
+    Scenario, Verdict, headfile, operators, outcomes, stages,
+};
+use crate::board::Cores;
+use crate::board::hal::Signals;
+use crate::board::sensors::supply;
+use crate::engine::{Engine, Session};
+use crate::heads::{Bootstrap, HeadModel, Request, ScanFeatures, gather};
+use crate::input::ReadOptions;
+use crate::kernels::Isa;
+use crate::vit::Size;
+
+/// Rounds over all rows into which the timed runs are split.
+pub const ROUNDS: usize = 3;
+
+/// Runs over which operators are timed.
+const OPERATOR_RUNS: usize = 5;
+
+/// Runs that a row keeps.
+const MAX_RUNS_KEPT: usize = 2000;
+
+/// How long to time a row: at least `runs` runs and at least `time`.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Fewest timed runs.
+    pub runs: usize,
+    /// Least time.
+    pub time: Duration,
+}
+
+impl Budget {
+    /// A round's share.
+    fn share(self) -> Budget {
+        Budget { runs: self.runs.div_ceil(ROUNDS), time: self.time / ROUNDS as u32 }
+    }
+}
+
+/// Starts a process of its own for a row.
+pub type Cold<'a> = dyn Fn(&Row, &Cores) -> Result<Option<ColdStart>, ProfileError> + 'a;
+
+/// What is measured, and with what.
+pub struct Sweep<'a> {
+    /// Backbones; the same weights on several instruction sets share their accuracy.
+    pub engines: &'a [Engine],
+    /// Other programs.
+    pub peers: &'a [PeerSpec],
+    /// How.
+    pub options: &'a Options,
+    /// Labelled images.
+    pub data: Option<&'a Data>,
+    /// Where the heads go that measure accuracy, if they are to be kept.
+    pub heads: Option<&'a Path>,
+    /// The machine's sensors.
+    pub watch: Watch<'a>,
+    /// Cold starts, if they are to be measured.
+    pub cold: Option<&'a Cold<'a>>,
+    /// Pins, of which the busy one is high during each timed run.
+    pub signals: Option<&'a mut Signals>,
+    /// Told what a meter feeds.
+    pub feeds: &'a dyn Fn(&str) -> Option<String>,
+    /// Called after each of [`Sweep::steps`].
+    pub tick: &'a dyn Fn(),
+}
+
+/// What a sweep found.
+pub struct Found {
+    /// How it was measured.
+    pub protocol: Protocol,
+    /// What accuracy was measured on.
+    pub data: Option<DataInfo>,
+    /// The table, by model, size and threads.
+    pub rows: Vec<Row>,
+    /// What each configuration said.
+    pub outcomes: Vec<Outcomes>,
+    /// Accuracies compared.
+    pub tests: Vec<PairedTest>,
+    /// The file of each head that was kept, by the weights' SHA-256 and the size.
+    pub heads: BTreeMap<(String, Size), PathBuf>,
+}
+
+/// Accuracies and heads, by the key of the configuration.
+#[derive(Default)]
+pub(super) struct Known {
+    measured: BTreeMap<String, Measured>,
+    pub models: BTreeMap<String, HeadModel>,
+    files: BTreeMap<(String, Size), PathBuf>,
+}
+
+/// Weights, code and size: what accuracy depends on.
+pub(super) fn accuracy_key(sha256: &str, name: &str, backend: &str, size: Size) -> String {
+    format!("{sha256}/{name}/{backend}/{size}")
+}
+
+impl Sweep<'_> {
+    /// Ticks: one an image of each configuration with an accuracy, one a row and round.
+    pub fn steps(&self) -> usize {
+        let images = self.data.map_or(0, |data| data.set.samples.len());
+        let configurations = (self.unique().len() + self.peers.len()) * self.options.sizes.len();
+        let rows =
+            (self.engines.len() + self.peers.len()) * self.options.sizes.len() * self.options.threads.len();
+        configurations * images + rows * ROUNDS
+    }
+
+    /// Engines of different weights or code.
+    fn unique(&self) -> Vec<&Engine> {
+        let mut found: Vec<&Engine> = Vec::new();
+        for engine in self.engines {
+            let identity = |e: &Engine| (e.about().sha256.clone(), e.about().backend);
+            let same = |e: &&Engine| identity(e) == identity(engine);
+            if !found.iter().any(same) {
+                found.push(engine);
+            }
+        }
+        found
+    }
+
+    /// Measures everything that `journal` does not hold yet.
+    ///
+    /// # Errors
+    /// [`ProfileError`]: a size or thread count that a model cannot take or a class with too few images (both found
+    /// before anything is measured), an image that cannot be read, a journal that cannot be written.
+    pub fn run(mut self, journal: &mut Journal) -> Result<Found, ProfileError> {
+        for engine in self.engines {
+            self.options.sizes.iter().try_for_each(|&size| engine.check_size(size))?;
+        }
+        let roles = self.data.map(|data| Roles::new(data, self.options)).transpose()?;
+        let known = match self.data.zip(roles.as_ref()) {
+            Some((data, roles)) => self.accuracies(data, roles, journal)?,
+            None => Known::default(),
+        };
+        let folder = tempfile::tempdir().map_err(ProfileError::temporary)?;
+        let (mut sessions, mut lanes) = self.lanes(folder.path())?;
+        let peaks = self.peaks(journal)?;
+        self.rounds(&mut sessions, &mut lanes, journal)?;
+        let mut rows = Vec::with_capacity(lanes.len());
+        for lane in &mut lanes {
+            rows.push(self.row(lane, &mut sessions, &known, &peaks, journal)?);
+        }
+        let outcomes: Vec<Outcomes> = known.measured.values().filter_map(|m| m.outcomes.clone()).collect();
+        let metric = known.measured.values().map(|m| m.accuracy.metric.as_str()).next().unwrap_or_default();
+        let bootstrap = Bootstrap { seed: self.options.seed, ..Bootstrap::default() };
+        let untrained = |o: &Outcomes| rows.iter().any(|row| row.untrained && row.sha256 == o.sha256);
+        let tests = outcomes::tests(&outcomes, metric, &bootstrap, &untrained);
+        Ok(Found {
+            protocol: Protocol {
+                min_runs: self.options.budget.runs,
+                min_seconds: self.options.budget.time.as_secs_f64(),
+                rounds: ROUNDS,
+                head: self.options.head.clone(),
+                sittings: journal.sittings(),
+                peaks,
+            },
+            data: self.data.zip(roles).map(|(data, roles)| data.info(&roles, &self.options.recipe)),
+            rows,
+            outcomes,
+            tests,
+            heads: known.files,
+        })
+    }
+
+    fn accuracies(&self, data: &Data, roles: &Roles, journal: &mut Journal) -> Result<Known, ProfileError> {
+        let mut known = Known::default();
+        for engine in self.unique() {
+            for &size in &self.options.sizes {
+                let about = engine.about();
+                let key = accuracy_key(&about.sha256, &about.name, about.backend, size);
+                let file = self.heads.map(|folder| folder.join(headfile::name(about, size)));
+                let place = format!("accuracy/{key}");
+                if let Some(file) = &file {
+                    known.files.insert((about.sha256.clone(), size), file.clone());
+                }
+                if let Some(measured) = journal.get(&place) {
+                    if let Some(head) = file.as_ref().and_then(|file| crate::heads::Head::load(file).ok()) {
+                        known.models.insert(key.clone(), head.model);
+                    }
+                    known.measured.insert(key, measured);
+                    (0..data.set.samples.len()).for_each(|_| (self.tick)());
+                    continue;
+                }
+                let features = self.features(engine, data, roles, size)?;
+                let subject = subject(&about.name, &about.sha256, about.backend, size);
+                let (measured, fitted) = accuracy::measure(data, roles, &features, self.options, subject)?;
+                if let Some(file) = &file {
+                    headfile::save(
+                        file,
+                        engine,
+                        size,
+                        &fitted,
+                        &measured,
+                        data,
+                        roles,
+                        &features,
+                        self.options,
+                    )?;
+                }
+                let measured = journal.part(&place, || Ok(measured))?;
+                known.models.insert(key.clone(), fitted.model);
+                known.measured.insert(key, measured);
+            }
+        }
+        self.accuracies_of_peers(data, roles, journal, &mut known)?;
+        Ok(known)
+    }
+
+    fn features(
+        &self,
+        engine: &Engine,
+        data: &Data,
+        roles: &Roles,
+        size: Size,
+    ) -> Result<Vec<ScanFeatures>, ProfileError> {
+        let mut session = engine.session(&self.options.accuracy_threads)?;
+        let (preprocess, read) = (&engine.about().preprocess, &ReadOptions::default());
+        let request = Request { size, preprocess, read, tokens: self.options.recipe.tokens() };
+        let cache = self.options.cache.as_ref();
+        Ok(gather(&mut session, &data.set, &roles.used(), &request, cache, self.tick)?)
+    }
+
+    fn accuracies_of_peers(
+        &self,
+        data: &Data,
+        roles: &Roles,
+        journal: &mut Journal,
+        known: &mut Known,
+    ) -> Result<(), ProfileError> {
+        if self.options.recipe.dense() {
+            // A peer gives one row of features an image: no mask can be made of it.
+            return Ok(());
+        }
+        let folder = tempfile::tempdir().map_err(ProfileError::temporary)?;
+        for spec in self.peers {
+            for &size in &self.options.sizes {
+                let backend = peer_backend(spec);
+                let key = accuracy_key("", &spec.name, &backend, size);
+                let measured = journal.part(&format!("accuracy/{key}"), || {
+                    let features = super::peer_features::gather(
+                        spec,
+                        size,
+                        self.options,
+                        data,
+                        roles,
+                        folder.path(),
+                        self.tick,
+                    )?;
+                    let subject = subject(&spec.name, "", &backend, size);
+                    Ok(accuracy::measure(data, roles, &features, self.options, subject)?.0)
+                })?;
+                known.measured.insert(key, measured);
+            }
+        }
+        Ok(())
+    }
+
+    /// Peaks of each instruction set and number of threads that our kernels run on.
+    fn peaks(&self, journal: &mut Journal) -> Result<Vec<Peak>, ProfileError> {
+        let mut all = Vec::new();
+        let isas: BTreeMap<&str, Isa> =
+            self.engines.iter().filter_map(|e| e.about().isa).map(|isa| (isa.name(), isa)).collect();
+        for (name, &isa) in &isas {
+            let mut counts: Vec<usize> = self.options.threads.iter().map(Cores::threads).collect();
+            counts.sort_unstable();
+            counts.dedup();
+            for threads in counts {
+                let key = format!("peak/{name}/{threads}");
+                all.extend(journal.part(&key, || Ok(operators::peaks(isa, threads)))?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// A session for each engine and number of threads, and a lane for each row.
+    fn lanes(&self, folder: &Path) -> Result<(Vec<Session>, Vec<Lane>), ProfileError> {
+        let (mut sessions, mut lanes) = (Vec::new(), Vec::new());
+        for engine in self.engines {
+            let first = sessions.len();
+            for cores in &self.options.threads {
+                sessions.push(engine.session(cores)?);
+            }
+            for &size in &self.options.sizes {
+                for (place, cores) in self.options.threads.iter().enumerate() {
+                    let pixels = picture(size).tensor(size, &engine.about().preprocess);
+                    let runner = Runner::Engine { engine: engine.clone(), session: first + place, pixels };
+                    lanes.push(Lane { row: row_of(engine, size, cores), cores: cores.clone(), runner });
+                }
+            }
+        }
+        for spec in self.peers {
+            for &size in &self.options.sizes {
+                let image = folder.join(format!("{size}.png"));
+                picture(size).pixels().save(&image).map_err(ProfileError::picture)?;
+                for cores in &self.options.threads {
+                    let runner = Runner::Peer(Peer::start(spec, size, cores.threads(), &image)?);
+                    lanes.push(Lane { row: row_of_peer(spec, size, cores), cores: cores.clone(), runner });
+                }
+            }
+        }
+        Ok((sessions, lanes))
+    }
+
+    /// The timed runs. Every other round goes backwards, so that no lane always follows the same one.
+    fn rounds(
+        &mut self,
+        sessions: &mut [Session],
+        lanes: &mut [Lane],
+        journal: &mut Journal,
+    ) -> Result<(), ProfileError> {
+        for round in 0..ROUNDS {
+            let mut order: Vec<usize> = (0..lanes.len()).collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for i in order {
+                let key = round_key(round, &lanes[i]);
+                let budget = self.options.budget.share();
+                let lane = &mut lanes[i];
+                journal.part(&key, || self.round(lane, sessions, budget, round == 0))?;
+                (self.tick)();
+            }
+        }
+        Ok(())
+    }
+
+    fn round(
+        &mut self,
+        lane: &mut Lane,
+        sessions: &mut [Session],
+        budget: Budget,
+        first: bool,
+    ) -> Result<Record, ProfileError> {
+        for _ in 0..if first { 2 } else { 1 } {
+            lane.warm_up(sessions)?;
+        }
+        let cpus = lane.cores.cpus().clone();
+        let monitor = Monitor::start(&self.watch, &cpus);
+        let mut seconds = Vec::with_capacity(budget.runs);
+        let start = Instant::now();
+        while seconds.len() < budget.runs || start.elapsed() < budget.time {
+            let run = match &mut self.signals {
+                Some(signals) => signals.around(|| lane.run(sessions))?,
+                None => lane.run(sessions),
+            };
+            seconds.push(run?);
+        }
+        Ok(monitor.stop(&seconds))
+    }
+
+    /// All that is known of a lane, as a row.
+    fn row(
+        &mut self,
+        lane: &mut Lane,
+        sessions: &mut [Session],
+        known: &Known,
+        peaks: &[Peak],
+        journal: &mut Journal,
+    ) -> Result<Row, ProfileError> {
+        let key = lane.key();
+        let records: Vec<Record> =
+            (0..ROUNDS).filter_map(|round| journal.get(&round_key(round, lane))).collect();
+        let runs: Vec<f64> = records.iter().flat_map(|record| record.runs_ms.iter().copied()).collect();
+        let latency = Latency::from_seconds(runs.iter().map(|ms| ms / 1e3).collect());
+        let rounds: Vec<_> = records.iter().map(|record| record.round.clone()).collect();
+        let battery = supply(self.watch.root).is_some_and(|supply| supply.on_battery);
+        let size = lane.row.size();
+        let accuracy = accuracy_key(&lane.row.sha256, &lane.row.model, &lane.row.backend, size);
+        let scenarios = self.scenarios(lane, sessions, &key, journal)?;
+        let operators = journal.part(&format!("operators/{key}"), || {
+            let times = lane.operators(sessions, OPERATOR_RUNS)?;
+            let Runner::Engine { engine, .. } = &lane.runner else { return Ok(Vec::new()) };
+            Ok(times.map(|times| operators::shares(engine, size, &times, peaks)).unwrap_or_default())
+        })?;
+        let stages = journal.part(&format!("stages/{key}"), || {
+            let Some(data) = self.data else { return Ok(None) };
+            stages::measure(lane, sessions, data, self.options, known.models.get(&accuracy))
+        })?;
+        let cold = match self.cold {
+            Some(cold) if matches!(lane.runner, Runner::Engine { .. }) => {
+                journal.part(&format!("cold/{key}"), || cold(&lane.row, &lane.cores))?
+            }
+            _ => None,
+        };
+        Ok(Row {
+            verdict: Verdict::new(&latency, &rounds, battery, &[]),
+            latency,
+            rounds,
+            runs_ms: thinned(runs),
+            scenarios,
+            stages,
+            operators,
+            energy: energy(&records, self.feeds),
+            cold,
+            accuracy: known.measured.get(&accuracy).map(|m| m.accuracy.clone()),
+            ..lane.row.clone()
+        })
+    }
+
+    fn scenarios(
+        &self,
+        lane: &mut Lane,
+        sessions: &mut [Session],
+        key: &str,
+        journal: &mut Journal,
+    ) -> Result<Vec<Scenario>, ProfileError> {
+        let mut found = Vec::new();
+        for kind in &self.options.scenarios {
+            let place = format!("scenario/{kind:?}/{key}");
+            let threads = lane.cores.threads();
+            found.push(journal.part(&place, || {
+                kind.measure(threads, self.options.budget, &mut |n| lane.query(sessions, n))
+            })?);
+        }
+        Ok(found)
+    }
+}
+
+fn round_key(round: usize, lane: &Lane) -> String {
+    format!("round/{round}/{}", lane.key())
+}
+
+fn subject(name: &str, sha256: &str, backend: &str, size: Size) -> Outcomes {
+    Outcomes {
+        model: name.to_owned(),
+        sha256: sha256.to_owned(),
+        backend: backend.to_owned(),
+        height: size.height,
+        width: size.width,
+        truth: Vec::new(),
+        values: Vec::new(),
+    }
+}
+
+fn row_of(engine: &Engine, size: Size, cores: &Cores) -> Row {
+    let about = engine.about();
+    let precision = about.backend.rsplit(' ').next();
+    Row {
+        model: about.name.clone(),
+        sha256: about.sha256.clone(),
+        backend: about.backend.to_owned(),
+        precision: precision.map(str::to_owned),
+        isa: about.isa.map(|isa| isa.name().to_owned()),
+        untrained: about.untrained,
+        macs: engine.config().and_then(|c| c.macs(size).ok()),
+        ..bare(size, cores)
+    }
+}
+
+fn row_of_peer(spec: &PeerSpec, size: Size, cores: &Cores) -> Row {
+    Row { model: spec.name.clone(), backend: peer_backend(spec), ..bare(size, cores) }
+}
+
+fn peer_backend(spec: &PeerSpec) -> String {
+    format!("peer {}", spec.name)
+}
+
+fn bare(size: Size, cores: &Cores) -> Row {
+    Row {
+        height: size.height,
+        width: size.width,
+        threads: cores.threads(),
+        cores: cores.cpus().clone(),
+        ..Row::default()
+    }
+}
+
+/// At most [`MAX_RUNS_KEPT`] of the runs, evenly.
+fn thinned(runs: Vec<f64>) -> Vec<f64> {
+    let n = runs.len();
+    if n <= MAX_RUNS_KEPT {
+        return runs;
+    }
+    (0..MAX_RUNS_KEPT).map(|i| runs[i * n / MAX_RUNS_KEPT]).collect()
+}

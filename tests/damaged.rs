@@ -19,6 +19,7 @@ use microraptor::checkpoint;
 use microraptor::heads::Head;
 use microraptor::input::{Dataset, Image, InputError, LabelMap, ReadOptions, Scan, StreamFormat};
 use microraptor::output::dicom::Sources;
+use microraptor::profile::{Comparison, Deploy, Recorded, Tolerance};
 use microraptor::quant::file;
 use sha2::{Digest, Sha256};
 
@@ -109,6 +110,7 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
             let options = ReadOptions { allow_unsupported_modality: true, ..ReadOptions::default() };
             none(all_frames(Scan::open(file("scan.dcm", bytes), &options)))
         }
+        "deploy" => none(Deploy::load(&file("deploy.toml", bytes))),
         "dicom_source" => none(Sources::open(&[file("source.dcm", bytes)])),
         "head" => none(Head::load(&file("head.safetensors", bytes))),
         "image" => none(Image::open(file("image", bytes))),
@@ -118,6 +120,10 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
             let path = file("volume.nii", bytes);
             let scan = none(all_frames(Scan::open(&path, &ReadOptions::default())));
             scan.and(none(LabelMap::open(path, None)))
+        }
+        "results" => {
+            let found = Recorded::load(&file("results.json", bytes));
+            none(found.map(|found| Comparison::new(&found, &found, Tolerance::default())))
         }
         "y4m" => {
             none(all_frames(Scan::from_reader("stream", Cursor::new(bytes.to_vec()), StreamFormat::Y4m)))
@@ -255,6 +261,7 @@ damaged! {
     board,
     checkpoint,
     csv,
+    deploy,
     dicom,
     dicom_source,
     head,
@@ -262,6 +269,7 @@ damaged! {
     label_map,
     model,
     nifti,
+    results,
     y4m,
     #[cfg(feature = "onnx")]
     onnx,

@@ -108,7 +108,7 @@ impl fmt::Display for CpuList {
 
 impl<'de> Deserialize<'de> for CpuList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CpuList, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        Ok(Vec::<usize>::deserialize(deserializer)?.into_iter().collect())
     }
 }
 

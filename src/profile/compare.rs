@@ -128,9 +128,12 @@ impl Recorded {
             )));
         }
         let recorded: Recorded = serde_json::from_str(&text).map_err(parsed)?;
-        let broken = |row: &&Row| row.runs_ms.is_empty() || row.runs_ms.iter().any(|ms| !(*ms > 0.0));
-        match recorded.rows.iter().find(broken) {
-            Some(row) => Err(failed(format!("{}: has no runs, or one that took no time", row.label()))),
+        let broken = |row: &&Row| row.runs_ms.is_empty() || row.runs_ms.iter().any(|ms| *ms <= 0.0);
+        if let Some(row) = recorded.rows.iter().find(broken) {
+            return Err(failed(format!("{}: has no runs, or one that took no time", row.label())));
+        }
+        match recorded.outcomes.iter().find(|o| !o.is_sound()) {
+            Some(o) => Err(failed(format!("{}: its outcomes are not one for each image", o.label()))),
             None => Ok(recorded),
         }
     }
@@ -254,7 +257,7 @@ fn ratio_interval(a: &Row, b: &Row) -> (f64, f64) {
 fn rounds(row: &Row) -> Vec<&[f64]> {
     let runs = row.runs_ms.as_slice();
     let counts: Vec<usize> = row.rounds.iter().map(|round| round.runs).filter(|&n| n > 0).collect();
-    if counts.iter().sum::<usize>() != runs.len() {
+    if counts.iter().fold(0, |sum: usize, &n| sum.saturating_add(n)) != runs.len() {
         return runs.chunks(runs.len().div_ceil(counts.len().max(1)).max(1)).collect();
     }
     let mut start = 0;

@@ -86,7 +86,7 @@ impl Limits {
         let accuracy = all[chosen].accuracy.map(|a| format!(", {metric} {a:.3}")).unwrap_or_default();
         let doubt = if row.verdict.valid { "" } else { "; its times are INVALID: measure again" };
         let reason = format!(
-            "{}: p90 {:.1} ms{accuracy}; within the limits in {:.0}% of the resamples, chosen in {:.0}%{doubt}",
+            "{}: p90 {:.2} ms{accuracy}; within the limits in {:.0}% of the resamples, chosen in {:.0}%{doubt}",
             row.label(),
             row.latency.p90_ms,
             100.0 * within,
@@ -106,7 +106,7 @@ impl Limits {
         let fastest = all.iter().map(|n| n.p90_ms).reduce(f64::min);
         let best = all.iter().filter_map(|n| n.accuracy).reduce(f64::max);
         let mut parts = vec!["no configuration is within the limits".to_owned()];
-        parts.extend(fastest.map(|ms| format!("the fastest has a p90 of {ms:.1} ms")));
+        parts.extend(fastest.map(|ms| format!("the fastest has a p90 of {ms:.2} ms")));
         match best {
             Some(best) => parts.push(format!("the best {metric} is {best:.3}")),
             None if self.min_accuracy.is_some() => parts.push("no accuracy was measured: give --data".into()),
@@ -223,7 +223,7 @@ mod tests {
         assert!((0.3..0.95).contains(&tight.within_limits.unwrap()), "{tight:?}");
         let none = decide(Some(5.0), None);
         assert_eq!(none.row, None);
-        assert!(none.reason.contains("the fastest has a p90 of 10.4 ms"), "{}", none.reason);
+        assert!(none.reason.contains("the fastest has a p90 of 10.44 ms"), "{}", none.reason);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Journal {
     }
 
     /// Finished parts.
-    pub fn len(&self) -> usize {
+    pub fn finished(&self) -> usize {
         self.parts.len()
     }
 
@@ -164,17 +164,17 @@ mod tests {
         for cut in 0..=whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let mut journal = Journal::open(folder.path(), "0123456789abcdef").unwrap();
-            let (kept, mut made) = (journal.len(), Vec::new());
+            let (kept, mut made) = (journal.finished(), Vec::new());
             assert_eq!(fill(&mut journal, &mut made), expected);
             assert_eq!(made, (kept..5).collect::<Vec<_>>(), "{cut}");
             drop(journal);
             // What is there now is whole.
             let journal = Journal::open(folder.path(), "0123456789abcdef").unwrap();
-            assert_eq!(journal.len(), 5);
+            assert_eq!(journal.finished(), 5);
         }
         std::fs::write(&path, b"\xff\x00 no journal\n").unwrap();
         let journal = Journal::open(folder.path(), "0123456789abcdef").unwrap();
-        assert_eq!((journal.len(), journal.sittings()), (0, 1));
+        assert_eq!((journal.finished(), journal.sittings()), (0, 1));
         journal.finish();
         assert!(!path.exists());
     }

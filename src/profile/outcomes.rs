@@ -10,6 +10,15 @@ impl Outcomes {
         format!("{} {} {size} px", self.model, self.backend.trim_start_matches("microraptor "))
     }
 
+    /// Whether there are as many values for each image, and a class that exists for each, or masks.
+    pub(super) fn is_sound(&self) -> bool {
+        let classes = self.values.first().map_or(0, Vec::len);
+        let of_one_length = self.values.iter().all(|values| values.len() == classes);
+        let masks = self.truth.is_empty();
+        let labels = self.truth.len() == self.values.len() && self.truth.iter().all(|&t| t < classes);
+        of_one_length && (masks || labels)
+    }
+
     /// Class of each image for a bootstrap that keeps the classes' sizes; of masks, none are kept.
     pub fn strata(&self) -> Vec<usize> {
         if self.truth.is_empty() { vec![0; self.values.len()] } else { self.truth.clone() }

@@ -78,9 +78,40 @@ fn a_report_holds_every_row_with_all_that_was_measured() {
     assert_eq!(Some(truth as u64), results["data"]["held_out"].as_u64());
     let csv = std::fs::read_to_string(out.join("results.csv")).unwrap();
     assert_eq!(csv.lines().count(), 5);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/results-schema.json");
+    let schema = json(&std::fs::read_to_string(path).unwrap());
+    check_members(&results, &schema, &schema, "results");
     // The same accuracies as a run without a report, and from the cache.
     let again = json(&run(&quick(&[&"--data", &data, &"--json"])));
     assert_eq!(again["outcomes"], results["outcomes"]);
+}
+
+/// Members of `value` against `schema`: none is missing, none is unknown. The types are for `jsonschema`.
+fn check_members(value: &Value, schema: &Value, root: &Value, place: &str) {
+    let schema = match schema["$ref"].as_str() {
+        Some(name) => &root["$defs"][name.trim_start_matches("#/$defs/")],
+        None => schema,
+    };
+    if let Some(choices) = schema["oneOf"].as_array() {
+        if !value.is_null() {
+            check_members(value, choices.last().unwrap(), root, place);
+        }
+        return;
+    }
+    if let (Some(items), true) = (value.as_array(), schema["items"].is_object()) {
+        items.iter().for_each(|item| check_members(item, &schema["items"], root, place));
+    }
+    let (Some(members), Some(known)) = (value.as_object(), schema["properties"].as_object()) else { return };
+    for name in schema["required"].as_array().unwrap() {
+        assert!(members.contains_key(name.as_str().unwrap()), "{place} lacks {name}");
+    }
+    for (name, member) in members {
+        let place = format!("{place}.{name}");
+        match known.get(name) {
+            Some(schema) => check_members(member, schema, root, &place),
+            None => assert_eq!(schema["additionalProperties"], Value::Null, "{place} is not in the schema"),
+        }
+    }
 }
 
 #[test]
@@ -312,7 +343,7 @@ fn what_cannot_be_measured_is_refused_before_the_minutes() {
         (["--fps", "0"], "--fps 0"),
         (["--peer", "alone"], "NAME=COMMAND"),
         (["--min-auc", "0.9"], "--data"),
-        (["--signals", "busy"], if cfg!(feature = "hal") { "" } else { "--features hal" }),
+        (["--signals", "busy"], "busy"),
         (["--power-meter", "ina226:/dev/i2c-99:0x40:0.01"], ""),
         (["--power-meter", "thermometer"], "ina2"),
     ] {

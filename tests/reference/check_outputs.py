@@ -11,7 +11,6 @@ lies.
 
 import json
 import shutil
-import subprocess
 import sys
 import warnings
 from collections import Counter
@@ -22,18 +21,9 @@ import nibabel
 import numpy as np
 import pydicom
 
+from dciodvfy import judge
+
 warnings.simplefilter("ignore")
-
-
-def dciodvfy(path):
-    run = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
-    lines = (run.stderr + run.stdout).splitlines()
-    return [[line for line in lines if line.startswith(kind)] for kind in ("Error", "Warning")]
-
-
-def cause(error):
-    """What is wrong, whichever attribute it is in."""
-    return error.split(" in (0x")[0]
 
 
 def segmentation(path, case, expected):
@@ -100,11 +90,9 @@ def main():
         segmentation(seg, case, expected)
         report(sr, case)
         for path in (seg, sr) if have_dciodvfy else ():
-            errors, warning_lines = dciodvfy(path)
-            inherited = {cause(line) for line in dciodvfy(case["sources"][0])[0]}
+            errors, warning_lines = judge(path, case["sources"][0])
             warned.update(warning_lines)
-            for line in errors:
-                known = cause(line) in inherited
+            for line, known in errors:
                 failed += not known
                 print(f"{path.name}: {line}{' (as in the source)' if known else ''}")
         print(f"{name}: same mask, same numbers")

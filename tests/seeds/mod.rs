@@ -46,6 +46,9 @@ pub fn all() -> Vec<Seed> {
     ] {
         seeds.push(Seed::new("csv", name, text.into()));
     }
+    for (target, file) in [("deploy", "deploy.toml"), ("results", "results.json")] {
+        seeds.push(Seed::new(target, file, golden(&format!("profile/{file}"))));
+    }
     for file in ["cnn-dynamic.onnx", "cnn-fixed.onnx", "tiny/dynamo-fixed.onnx"] {
         seeds.push(Seed::new("onnx", &file.replace('/', "-"), golden(&format!("onnx/{file}"))));
     }

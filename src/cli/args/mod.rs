@@ -23,7 +23,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Instruction set to run on: scalar; avx2, avxvnni, avx512vnni; neon, dotprod, i8mm [default: MICRORAPTOR_ISA, or the
-    /// fastest that this CPU has]
+    /// fastest that this CPU has]; `profile` also takes `all`
     #[arg(long, global = true, value_name = "NAME")]
     pub isa: Option<String>,
     /// Say more on standard error; twice for more still.

@@ -73,7 +73,10 @@ pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
         None => (Journal::in_memory(), None),
     };
     if journal.sittings() > 1 {
-        log::warn!("going on with a sweep that was interrupted: {} parts of it are there", journal.len());
+        log::warn!(
+            "going on with a sweep that was interrupted: {} parts of it are there",
+            journal.finished()
+        );
     }
     hardware.begin()?;
     let found = sweep(

@@ -41,8 +41,8 @@ pub use monitor::Watch;
 pub use outcomes::Measure;
 pub use peer::PeerSpec;
 pub use results::{
-    Accuracy, ColdStart, DataInfo, Decision, EnergyUse, OperatorShare, Outcomes, PairedTest, Peak, Protocol,
-    Results, Round, Row, SCHEMA, Scenario, Stages, Verdict,
+    Accuracy, ColdStart, CoreClock, DataInfo, Decision, EnergyUse, OperatorShare, Outcomes, PairedTest, Peak,
+    Protocol, Results, Round, Row, SCHEMA, Scenario, Stages, Verdict,
 };
 pub use scenario::{ScenarioError, ScenarioKind, ScenarioName};
 pub use stats::Latency;

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::stats::median;
-use super::{EnergyUse, Round};
+use super::{CoreClock, EnergyUse, Round};
 use crate::board::energy::{DEFAULT_INTERVAL, PowerMeter, Sampler};
-use crate::board::sensors::{CpuTimes, State, cpu_times};
+use crate::board::sensors::{Clock, CpuTimes, State, cpu_times};
 use crate::board::{CpuList, Root};
 
 /// Where the machine's state is read, and with what its power is measured.
@@ -74,12 +74,19 @@ impl<'a> Monitor<'a> {
                 runs: frames,
                 median_ms: median(&runs_ms).unwrap_or(0.0),
                 mhz,
+                clocks: after.clocks.iter().filter_map(CoreClock::of).collect(),
                 celsius,
                 other_load: load.map(|load| load.others),
                 throttled: after.throttled_since(&self.state),
             },
             runs_ms,
         }
+    }
+}
+
+impl CoreClock {
+    fn of(clock: &Clock) -> Option<CoreClock> {
+        Some(CoreClock { cpu: clock.cpu, mhz: clock.now_mhz? })
     }
 }
 
@@ -143,6 +150,7 @@ mod tests {
         let latency = Latency::from_seconds(vec![0.02; 36]);
         let cool = [round((2000, 0)), round((2000, 0)), round((2000, 0))];
         assert_eq!((cool[0].mhz, cool[0].celsius), (Some(2000), Some(61.0)));
+        assert_eq!(cool[0].clocks, [CoreClock { cpu: 0, mhz: 2000 }]);
         assert!(Verdict::new(&latency, &cool, false, &[]).valid);
         let hot = [round((2000, 0)), round((1500, 3)), round((2000, 0))];
         let verdict = Verdict::new(&latency, &hot, false, &[]);

@@ -149,14 +149,25 @@ pub struct Round {
     pub runs: usize,
     /// Their median.
     pub median_ms: f64,
-    /// Lowest clock of the cores used right after the runs, MHz.
+    /// Lowest clock of the cores used right after the runs, MHz; of the fastest where no core was named.
     pub mhz: Option<u32>,
+    /// Clock of each core right after the runs; those without a readable one are left out.
+    pub clocks: Vec<CoreClock>,
     /// Highest temperature of any zone, degrees Celsius.
     pub celsius: Option<f64>,
     /// Share of all cores that other processes, and other guests of the host, took meanwhile, 0 to 1.
     pub other_load: Option<f64>,
     /// What slowed the machine down meanwhile.
     pub throttled: Vec<String>,
+}
+
+/// Clock of a core.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CoreClock {
+    /// Number of the core.
+    pub cpu: usize,
+    /// MHz.
+    pub mhz: u32,
 }
 
 /// A scenario besides SingleStream, named as in MLPerf Inference (arXiv 1911.02549, section IV).

@@ -61,9 +61,11 @@ pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
     let mut hardware = Hardware::open(args, &root, board.clone())?;
     let mut environment = Environment::read(&root, board);
 
+    let mut new_folders = Vec::new();
     let (mut journal, heads) = match &args.output {
         Some(folder) => {
             let heads = folder.join("heads");
+            new_folders.extend(heads.ancestors().filter(|path| !path.exists()).map(Path::to_owned));
             let make = if data.is_some() { &heads } else { folder };
             std::fs::create_dir_all(make).with_context(|| make.display().to_string())?;
             let journal =
@@ -90,7 +92,18 @@ pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
         &mut journal,
     );
     hardware.end()?;
-    let found = found?;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            if journal.finished() == 0 {
+                // Nothing to go on with: nothing stays.
+                journal.finish();
+                // The deepest first; one that is not empty stays.
+                new_folders.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+            }
+            return Err(error.into());
+        }
+    };
     environment.finish(&root);
 
     let limits = Limits { budget_ms: args.budget.map(|t| t.0), min_accuracy: args.min_auc };

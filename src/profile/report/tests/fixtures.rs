@@ -158,6 +158,7 @@ fn details(row: &mut Row, ms: f64) {
         runs: 60,
         median_ms: ms * (1.0 + i as f64 / 100.0),
         mhz: Some(2400 - 10 * i as u32),
+        clocks: vec![],
         celsius: Some(51.0 + i as f64),
         other_load: Some(0.02),
         throttled: if i == 2 { vec!["cooling cpufreq-cpu4".into()] } else { vec![] },

@@ -2,7 +2,7 @@
 """A peer for `microraptor profile --peer NAME=CMD`: reads a path a line, answers with features and its own milliseconds.
 
     profile_peer.py onnxruntime model.onnx SIZE THREADS [--prefix N]
-    profile_peer.py timm deit_tiny_patch16_224 SIZE THREADS --weights model.safetensors
+    profile_peer.py timm deit_tiny_patch16_224 SIZE THREADS --weights model.safetensors --resize bicubic
 
 The features are CLS ++ mean of the patch tokens, as our linear head reads them. `ms` is the model alone, without
 decoding and resizing. An ONNX model has one input [1, 3, H, W] and gives tokens [1, n, dim] first, of which --prefix
@@ -21,10 +21,10 @@ MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
-def pixels(path, height, width):
-    """/255, antialiased bilinear resize straight to the size in float, ImageNet's mean and deviation: [1, 3, H, W]."""
+def pixels(path, height, width, resample=Image.BILINEAR):
+    """/255, antialiased resize straight to the size in float, ImageNet's mean and deviation: [1, 3, H, W]."""
     image = np.asarray(Image.open(path).convert("RGB"), np.float32) / 255
-    planes = [Image.fromarray(image[..., c]).resize((width, height), Image.BILINEAR) for c in range(3)]
+    planes = [Image.fromarray(image[..., c]).resize((width, height), resample) for c in range(3)]
     image = np.stack([np.asarray(plane) for plane in planes], -1)
     return np.ascontiguousarray(((image - MEAN) / STD).transpose(2, 0, 1)[None], np.float32)
 
@@ -67,11 +67,12 @@ def main():
     parser.add_argument("threads", type=int)
     parser.add_argument("--prefix", type=int, default=1)
     parser.add_argument("--weights")
+    parser.add_argument("--resize", choices=["bilinear", "bicubic"], default="bilinear", help="DeiT: bicubic")
     args = parser.parse_args()
     args.size = args.size * 2 if len(args.size) == 1 else args.size
     run = {"onnxruntime": onnxruntime_model, "timm": timm_model}[args.runtime](args)
     for path in iter(sys.stdin.readline, ""):
-        x = pixels(path.rstrip("\n"), *args.size)
+        x = pixels(path.rstrip("\n"), *args.size, Image.Resampling[args.resize.upper()])
         start = time.perf_counter()
         tokens = run(x)
         ms = (time.perf_counter() - start) * 1e3

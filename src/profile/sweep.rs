@@ -26,6 +26,10 @@ use crate::vit::Size;
 /// Rounds over all rows into which the timed runs are split.
 pub const ROUNDS: usize = 3;
 
+/// Before each round of a row where there are peers: their threads spin for up to 200 ms when they are done (OpenMP's
+/// blocktime), and would be in the way of the next.
+const PAUSE: Duration = Duration::from_millis(300);
+
 /// Runs over which operators are timed.
 const OPERATOR_RUNS: usize = 5;
 
@@ -340,6 +344,9 @@ impl Sweep<'_> {
         budget: Budget,
         first: bool,
     ) -> Result<Record, ProfileError> {
+        if !self.peers.is_empty() {
+            std::thread::sleep(PAUSE);
+        }
         for _ in 0..if first { 2 } else { 1 } {
             lane.warm_up(sessions)?;
         }
@@ -354,7 +361,12 @@ impl Sweep<'_> {
             };
             seconds.push(run?);
         }
-        Ok(monitor.stop(&seconds))
+        let mut record = monitor.stop(&seconds);
+        if let Runner::Peer(_) = lane.runner {
+            // The peer itself is another process.
+            record.round.other_load = None;
+        }
+        Ok(record)
     }
 
     /// All that is known of a lane, as a row.

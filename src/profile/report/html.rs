@@ -155,7 +155,8 @@ fn write_cells(table: &Table, class: &str, out: &mut String) {
                 classes.extend(match cell.text.chars().count() {
                     0..=16 => Some("n"),
                     17..=28 => Some("t"),
-                    _ => Some("w"),
+                    29..=120 => Some("w"),
+                    _ => Some("v"),
                 });
             }
             classes.extend(match cell.mood {

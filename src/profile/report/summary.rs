@@ -123,18 +123,7 @@ fn decision(view: &View) -> Option<Sentence> {
         [] => String::new(),
         limits => format!(" (limits: {})", text::list(limits)),
     };
-    let of_resamples =
-        |share: f64, what: &str| format!("{what} in {} of bootstrap resamples", text::percent(share));
-    let shares = [
-        decision.within_limits.map(|share| of_resamples(share, "within the limits")),
-        decision.best.map(|share| of_resamples(share, "the best")),
-    ];
-    let shares: Vec<String> = shares.into_iter().flatten().collect();
-    let shares = if shares.is_empty() { String::new() } else { format!("; {}", text::list(&shares)) };
-    let label = decision.label.clone().or_else(|| Some(view.rows().get(decision.row?)?.label()));
-    let chosen = label.unwrap_or_else(|| "no row".to_owned());
-    let reason = if decision.reason.is_empty() { String::new() } else { format!(" {}", decision.reason) };
-    Some(Sentence { about: format!("Chosen{limits}"), text: format!("{chosen}{shares}.{reason}") })
+    Some(Sentence { about: format!("Chosen{limits}"), text: format!("{}.", decision.reason) })
 }
 
 fn nothing(view: &View) -> Option<String> {

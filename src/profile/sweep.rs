@@ -321,6 +321,10 @@ impl Sweep<'_> {
         lanes: &mut [Lane],
         journal: &mut Journal,
     ) -> Result<(), ProfileError> {
+        // A peer loads its model when it is started, beside everything else: until it has answered nothing is timed.
+        for lane in lanes.iter_mut().filter(|lane| matches!(lane.runner, Runner::Peer(_))) {
+            lane.warm_up(sessions)?;
+        }
         for round in 0..ROUNDS {
             let mut order: Vec<usize> = (0..lanes.len()).collect();
             if round % 2 == 1 {

@@ -29,6 +29,7 @@ struct Numbers {
     p90_ms: f64,
     accuracy: Option<f64>,
     macs: u64,
+    valid: bool,
 }
 
 impl Limits {
@@ -42,7 +43,7 @@ impl Limits {
             && self.min_accuracy.is_none_or(|least| row.accuracy.is_some_and(|a| a >= least))
     }
 
-    /// Of the rows within the limits: with a budget the most accurate (without accuracies the one with the most
+    /// Of the VALID rows within the limits (of the others only where there is none): with a budget the most accurate (without accuracies the one with the most
     /// multiply-accumulates), of equals the fastest; without a budget the fastest.
     fn choose(&self, rows: &[Numbers]) -> Option<usize> {
         let better = |a: &Numbers, b: &Numbers| {
@@ -55,9 +56,12 @@ impl Limits {
                 None => fast,
             }
         };
-        let kept = (0..rows.len()).filter(|&i| self.kept(&rows[i]));
         // `max_by` keeps the last of equals; reversed, that is the first.
-        kept.rev().max_by(|&a, &b| better(&rows[a], &rows[b]))
+        let best = |valid: bool| {
+            let kept = (0..rows.len()).rev().filter(|&i| rows[i].valid == valid && self.kept(&rows[i]));
+            kept.max_by(|&a, &b| better(&rows[a], &rows[b]))
+        };
+        best(true).or_else(|| best(false))
     }
 
     fn texts(&self, metric: &str) -> Vec<String> {
@@ -67,13 +71,14 @@ impl Limits {
     }
 
     /// Decides. `outcomes` are those of the rows, matched by weights, code and size. Rows of untrained models keep their
-    /// place but have no accuracy; INVALID rows may be chosen, and are said to be.
+    /// place but have no accuracy; an INVALID row is chosen only where no VALID one is within the limits, and is said to be.
     pub fn decide(&self, rows: &[Row], outcomes: &[Outcomes], seed: u64) -> Decision {
         let metric = rows.iter().find_map(|row| row.accuracy.as_ref()).map_or("accuracy", |a| &a.metric);
         let numbers = |row: &Row| Numbers {
             p90_ms: row.latency.p90_ms,
             accuracy: row.accuracy.as_ref().map(|a| a.value).filter(|_| !row.untrained),
             macs: row.macs.unwrap_or(0),
+            valid: row.verdict.valid,
         };
         let all: Vec<Numbers> = rows.iter().map(numbers).collect();
         let limits = self.texts(metric);
@@ -145,6 +150,7 @@ impl Limits {
                     None => all[i].accuracy,
                 },
                 macs: all[i].macs,
+                valid: all[i].valid,
             };
             let drawn: Vec<Numbers> = (0..rows.len()).map(|i| draw(i, &mut rng)).collect();
             within += usize::from(self.kept(&drawn[chosen]));
@@ -221,6 +227,15 @@ mod tests {
         let tight = decide(Some(rows[1].latency.p90_ms), None);
         assert_eq!(tight.row, Some(1));
         assert!((0.3..0.95).contains(&tight.within_limits.unwrap()), "{tight:?}");
+        // What cannot be relied on is chosen only where there is nothing else.
+        let mut doubted = rows.clone();
+        doubted[1].verdict.valid = false;
+        let decide_on =
+            |rows: &[Row]| Limits { budget_ms: Some(40.0), min_accuracy: None }.decide(rows, &all, 1);
+        assert_eq!(decide_on(&doubted).row, Some(0));
+        doubted[0].verdict.valid = false;
+        let found = decide_on(&doubted);
+        assert!(found.row == Some(1) && found.reason.ends_with("INVALID: measure again"), "{found:?}");
         let none = decide(Some(5.0), None);
         assert_eq!(none.row, None);
         assert!(none.reason.contains("the fastest has a p90 of 10.44 ms"), "{}", none.reason);

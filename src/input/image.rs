@@ -276,7 +276,7 @@ pub(super) fn jpeg_has_end(bytes: &[u8]) -> bool {
     false
 }
 
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -45,6 +45,7 @@ pub(crate) use dicom::elements as dicom_elements;
 pub use dicom::{DicomSamples, dicom_samples};
 pub use error::InputError;
 pub use files::{EXTENSIONS, expand};
+pub(crate) use image::one_line;
 pub use image::{Image, MAX_PIXELS, MIN_SIDE};
 pub use label_map::{LabelMap, Spacing};
 pub use nifti_info::{NIFTI_HEADER_BYTES, NiftiInfo};

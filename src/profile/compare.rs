@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::stats::median;
 use super::{DataInfo, Outcomes, ProfileError, Row, SCHEMA};
 use crate::heads::Bootstrap;
+use crate::input::one_line;
 
 /// A results.json larger than this is not read: 10,000 rows of 2000 runs are 400 MB.
 const MAX_BYTES: u64 = 512 << 20;
@@ -118,7 +119,9 @@ impl Recorded {
     /// # Errors
     /// [`ProfileError::Results`] says what is wrong with it.
     pub fn load(path: &Path) -> Result<Recorded, ProfileError> {
-        let failed = |reason: String| ProfileError::Results { path: path.to_owned(), reason };
+        // Reasons quote what the file holds.
+        let failed =
+            |reason: String| ProfileError::Results { path: path.to_owned(), reason: one_line(&reason) };
         let text = super::read_bounded(path, MAX_BYTES).map_err(failed)?;
         let parsed = |e: serde_json::Error| failed(e.to_string());
         let Versioned { schema } = serde_json::from_str(&text).map_err(parsed)?;

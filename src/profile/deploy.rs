@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, ProfileError, Row};
+use crate::input::one_line;
 use crate::output::write_atomically;
 
 /// Version of the file.
@@ -115,10 +116,11 @@ impl Deploy {
     /// # Errors
     /// [`ProfileError::Deploy`] says what is wrong with it.
     pub fn load(path: &Path) -> Result<Deploy, ProfileError> {
-        let failed = |reason: String| ProfileError::Deploy { path: path.to_owned(), reason };
+        // Reasons quote what the file holds.
+        let failed =
+            |reason: String| ProfileError::Deploy { path: path.to_owned(), reason: one_line(&reason) };
         let text = super::read_bounded(path, MAX_BYTES).map_err(failed)?;
-        let one_line = |e: toml::de::Error| e.message().replace('\n', " ");
-        let mut deploy: Deploy = toml::from_str(&text).map_err(|e| failed(one_line(e)))?;
+        let mut deploy: Deploy = toml::from_str(&text).map_err(|e| failed(e.message().to_owned()))?;
         if deploy.schema != SCHEMA {
             return Err(failed(format!("has schema {}, this program reads {SCHEMA}", deploy.schema)));
         }

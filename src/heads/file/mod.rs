@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use summary::{Backbone, DrawnSplit, TrainingSummary, ValidationSummary};
 
 use super::{FeatureKind, HeadError, HeadModel, OutOfDistribution};
-use crate::input::ReadOptions;
+use crate::input::{ReadOptions, one_line};
 use crate::output::write_atomically;
 use crate::vit::{Preprocess, Size};
 use parts::Options;
@@ -130,7 +130,8 @@ impl Head {
             return Head::load_onnx(path);
         }
         let read = |source| HeadError::Read { path: path.to_owned(), source };
-        let format = |reason: String| HeadError::Format { path: path.to_owned(), reason };
+        // Reasons quote what the file holds.
+        let format = |reason: String| HeadError::Format { path: path.to_owned(), reason: one_line(&reason) };
         let file = File::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
         if length > MAX_BYTES {

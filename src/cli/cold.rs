@@ -56,13 +56,19 @@ pub fn measure(model: &Path, row: &Row, cores: &Cores) -> Result<Option<ColdStar
         command.args(["--isa", isa]);
     }
     let start = Instant::now();
+    let absent = |why: &dyn std::fmt::Display| {
+        log::warn!("no cold start of {}: a new process cannot be started ({why})", row.label());
+        Ok(None)
+    };
     let output = match command.stdin(Stdio::null()).output() {
         Ok(output) => output,
-        Err(error) => {
-            log::warn!("no cold start of {}: a new process cannot be started ({error})", row.label());
-            return Ok(None);
-        }
+        Err(error) => return absent(&error),
     };
+    // This program says why it fails. What ends in silence, and not by a signal, never became this program: an emulator
+    // reports so that its child could not be.
+    if !output.status.success() && output.status.code().is_some() && output.stderr.is_empty() {
+        return absent(&output.status);
+    }
     let process_ms = start.elapsed().as_secs_f64() * 1e3;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);

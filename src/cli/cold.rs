@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use microraptor::board::sensors::process_memory;
 use microraptor::board::{Cores, Root};
-use microraptor::input::{PhantomKind, phantom};
-use microraptor::profile::{ColdStart, ProfileError, Row};
+use microraptor::profile::{ColdStart, ProfileError, Row, picture};
 
 use super::args::{ColdArgs, start_pool};
 use super::backbone;
@@ -20,9 +19,7 @@ pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
     let start = Instant::now();
     let engine = backbone::open(&args.model)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
-    let side = args.size.height.max(args.size.width).clamp(64, 512);
-    let image = phantom(0, PhantomKind::Mass, side).image;
-    let pixels = image.tensor(args.size, &engine.about().preprocess);
+    let pixels = picture(args.size).tensor(args.size, &engine.about().preprocess);
     let first = Instant::now();
     engine.session(&cores)?.run(&pixels, args.size)?;
     let first_ms = first.elapsed().as_secs_f64() * 1e3;

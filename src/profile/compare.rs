@@ -20,7 +20,6 @@ const RESAMPLES: usize = 1000;
 /// What of a `results.json` a comparison reads.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Recorded {
-    schema: u32,
     environment: Machine,
     data: Option<DataInfo>,
     rows: Vec<Row>,
@@ -148,17 +147,13 @@ impl Recorded {
     }
 
     fn outcomes(&self, row: &Row) -> Option<&Outcomes> {
-        self.outcomes.iter().find(|o| {
-            (&o.sha256, &o.model, &o.backend) == (&row.sha256, &row.model, &row.backend)
-                && (o.height, o.width) == (row.height, row.width)
-        })
+        self.outcomes.iter().find(|o| o.is_of(row))
     }
 }
 
 impl Comparison {
     /// Compares `after` with `before`; rows are matched by their label.
     pub fn new(before: &Recorded, after: &Recorded, tolerance: Tolerance) -> Comparison {
-        debug_assert_eq!((before.schema, after.schema), (SCHEMA, SCHEMA));
         let same_data = match (&before.data, &after.data) {
             (Some(a), Some(b)) => a.sha256 == b.sha256,
             _ => false,
@@ -329,7 +324,6 @@ mod tests {
             classes: vec!["a".into(), "b".into()],
         };
         Recorded {
-            schema: SCHEMA,
             environment: Machine { cpu: "c".into(), version: "1".into(), commit: None },
             data: Some(info),
             rows: rows.into_iter().map(|row| Row { accuracy: accuracy.clone(), ..row }).collect(),

@@ -43,8 +43,9 @@ impl Limits {
             && self.min_accuracy.is_none_or(|least| row.accuracy.is_some_and(|a| a >= least))
     }
 
-    /// Of the VALID rows within the limits (of the others only where there is none): with a budget the most accurate (without accuracies the one with the most
-    /// multiply-accumulates), of equals the fastest; without a budget the fastest.
+    /// Of the VALID rows within the limits (of the others only where there is none): with a budget the most accurate
+    /// (without accuracies the one with the most multiply-accumulates), of equals the fastest; without a budget the
+    /// fastest.
     fn choose(&self, rows: &[Numbers]) -> Option<usize> {
         let better = |a: &Numbers, b: &Numbers| {
             let fast = b.p90_ms.total_cmp(&a.p90_ms);
@@ -131,11 +132,7 @@ impl Limits {
         seed: u64,
     ) -> (f64, f64) {
         let of = |row: &Row| {
-            let same = |o: &&Outcomes| {
-                (&o.sha256, &o.backend, &o.model) == (&row.sha256, &row.backend, &row.model)
-                    && (o.height, o.width) == (row.height, row.width)
-            };
-            outcomes.iter().find(same).filter(|_| !row.untrained).map(|o| o.measure(metric))
+            outcomes.iter().find(|o| o.is_of(row)).filter(|_| !row.untrained).map(|o| o.measure(metric))
         };
         let measures: Vec<Option<Measure>> = rows.iter().map(of).collect();
         let strata = outcomes.first().map(Outcomes::strata).unwrap_or_default();

@@ -30,7 +30,7 @@ pub(super) enum Runner {
 }
 
 /// A picture like those of the field, for timing: the time does not depend on what it shows.
-pub(super) fn picture(size: Size) -> Image {
+pub fn picture(size: Size) -> Image {
     phantom(0, PhantomKind::Mass, size.height.max(size.width).clamp(64, 512)).image
 }
 

@@ -37,6 +37,7 @@ pub use deploy::{Deploy, Expected};
 pub use environment::Environment;
 pub use export::{check_folder, save};
 pub use journal::Journal;
+pub use lane::picture;
 pub use monitor::Watch;
 pub use outcomes::Measure;
 pub use peer::PeerSpec;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::stats::median;
 use super::{CoreClock, EnergyUse, Round};
 use crate::board::energy::{DEFAULT_INTERVAL, PowerMeter, Sampler};
-use crate::board::sensors::{Clock, CpuTimes, State, cpu_times};
+use crate::board::sensors::{Clock, State};
 use crate::board::{CpuList, Root};
 
 /// Where the machine's state is read, and with what its power is measured.
@@ -39,7 +39,6 @@ pub(super) struct Joules {
 pub(super) struct Monitor<'a> {
     root: &'a Root,
     cpus: &'a CpuList,
-    times: Option<CpuTimes>,
     state: State,
     sampler: Option<Sampler>,
 }
@@ -50,7 +49,7 @@ impl<'a> Monitor<'a> {
         let state = State::read(watch.root);
         let meters = (watch.meters)();
         let sampler = (!meters.is_empty()).then(|| Sampler::start(meters, DEFAULT_INTERVAL));
-        Monitor { root: watch.root, cpus, times: cpu_times(watch.root), state, sampler }
+        Monitor { root: watch.root, cpus, state, sampler }
     }
 
     /// Ends, right after the last run: clocks fall when the cores idle.
@@ -63,7 +62,8 @@ impl<'a> Monitor<'a> {
         let clocks = after.clocks.iter().filter(|c| used(c.cpu)).filter_map(|c| c.now_mhz);
         let mhz = if self.cpus.is_empty() { clocks.max() } else { clocks.min() };
         let celsius = after.temperatures.iter().map(|t| t.celsius).reduce(f64::max);
-        let load = cpu_times(self.root).zip(self.times).and_then(|(now, then)| now.since(&then));
+        let times = after.cpu_times.zip(self.state.cpu_times);
+        let load = times.and_then(|(now, then)| now.since(&then));
         let frames = runs_ms.len();
         let energy = measured
             .into_iter()
@@ -151,9 +151,9 @@ mod tests {
         let cool = [round((2000, 0)), round((2000, 0)), round((2000, 0))];
         assert_eq!((cool[0].mhz, cool[0].celsius), (Some(2000), Some(61.0)));
         assert_eq!(cool[0].clocks, [CoreClock { cpu: 0, mhz: 2000 }]);
-        assert!(Verdict::new(&latency, &cool, false, &[]).valid);
+        assert!(Verdict::new(&latency, &cool, false).valid);
         let hot = [round((2000, 0)), round((1500, 3)), round((2000, 0))];
-        let verdict = Verdict::new(&latency, &hot, false, &[]);
+        let verdict = Verdict::new(&latency, &hot, false);
         assert!(!verdict.valid);
         let text = verdict.reasons.join("; ");
         assert!(text.contains("clock changed: 1500 to 2000 MHz") && text.contains("throttled: "), "{text}");

@@ -14,13 +14,13 @@ const PEAK_TIME: Duration = Duration::from_millis(150);
 
 /// Register-only peaks of `isa` with so many threads.
 pub(super) fn peaks(isa: Isa, threads: usize) -> Vec<Peak> {
-    let peak = |of: PeakOf, numbers: &str| Peak {
+    let peak = |of: PeakOf| Peak {
         isa: isa.name().to_owned(),
-        numbers: numbers.to_owned(),
+        numbers: of.name().to_owned(),
         threads,
         gmacs: peak_threads(isa, of, threads, PEAK_TIME) / 1e9,
     };
-    vec![peak(PeakOf::Int8, "int8"), peak(PeakOf::F32, "f32")]
+    PeakOf::ALL.map(peak).into()
 }
 
 /// Each operator's share of the run, and how near to `peaks` it came.
@@ -36,9 +36,8 @@ pub(super) fn shares(
     let all = times.wall() as f64 / 1e6 / runs;
     let isa = engine.about().isa.map(Isa::name).unwrap_or_default();
     let peak = |of: PeakOf| {
-        let numbers = if of == PeakOf::Int8 { "int8" } else { "f32" };
-        let of = |p: &&Peak| p.isa == isa && p.numbers == numbers && p.threads == times.threads();
-        peaks.iter().find(of).map_or(f64::INFINITY, |p| p.gmacs * 1e9)
+        let same = |p: &&Peak| p.isa == isa && p.numbers == of.name() && p.threads == times.threads();
+        peaks.iter().find(same).map_or(f64::INFINITY, |p| p.gmacs * 1e9)
     };
     let share = |operator: Operator| {
         let macs = engine.macs(operator, size).ok().flatten().filter(|macs| macs.total() > 0);

@@ -1,6 +1,6 @@
 //! What configurations said about the held-out images, compared image by image.
 
-use super::{Outcomes, PairedTest};
+use super::{Outcomes, PairedTest, Row};
 use crate::heads::{AucScores, Bootstrap, Paired, delong};
 
 impl Outcomes {
@@ -8,6 +8,12 @@ impl Outcomes {
     pub fn label(&self) -> String {
         let size = crate::vit::Size { height: self.height, width: self.width };
         format!("{} {} {size} px", self.model, self.backend.trim_start_matches("microraptor "))
+    }
+
+    /// Whether they are those of `row`: of its weights, code and size.
+    pub(super) fn is_of(&self, row: &Row) -> bool {
+        (&self.sha256, &self.backend, &self.model) == (&row.sha256, &row.backend, &row.model)
+            && (self.height, self.width) == (row.height, row.width)
     }
 
     /// Whether there are as many values for each image, and a class that exists for each, or masks.

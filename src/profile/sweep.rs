@@ -19,7 +19,7 @@ use crate::board::hal::Signals;
 use crate::board::sensors::supply;
 use crate::engine::{Engine, Session};
 use crate::heads::{Bootstrap, HeadModel, Request, ScanFeatures, gather};
-use crate::input::ReadOptions;
+use crate::input::{Image, ReadOptions};
 use crate::kernels::Isa;
 use crate::vit::Size;
 
@@ -97,14 +97,14 @@ pub struct Found {
 
 /// Accuracies and heads, by the key of the configuration.
 #[derive(Default)]
-pub(super) struct Known {
+struct Known {
     measured: BTreeMap<String, Measured>,
-    pub models: BTreeMap<String, HeadModel>,
+    models: BTreeMap<String, HeadModel>,
     files: BTreeMap<(String, Size), PathBuf>,
 }
 
 /// Weights, code and size: what accuracy depends on.
-pub(super) fn accuracy_key(sha256: &str, name: &str, backend: &str, size: Size) -> String {
+fn accuracy_key(sha256: &str, name: &str, backend: &str, size: Size) -> String {
     format!("{sha256}/{name}/{backend}/{size}")
 }
 
@@ -288,23 +288,28 @@ impl Sweep<'_> {
     /// A session for each engine and number of threads, and a lane for each row.
     fn lanes(&self, folder: &Path) -> Result<(Vec<Session>, Vec<Lane>), ProfileError> {
         let (mut sessions, mut lanes) = (Vec::new(), Vec::new());
+        // Making one takes longer than a run on it.
+        let pictures: Vec<(Size, Image)> =
+            self.options.sizes.iter().map(|&size| (size, picture(size))).collect();
         for engine in self.engines {
             let first = sessions.len();
             for cores in &self.options.threads {
                 sessions.push(engine.session(cores)?);
             }
-            for &size in &self.options.sizes {
+            for &(size, ref picture) in &pictures {
+                let pixels = picture.tensor(size, &engine.about().preprocess);
                 for (place, cores) in self.options.threads.iter().enumerate() {
-                    let pixels = picture(size).tensor(size, &engine.about().preprocess);
-                    let runner = Runner::Engine { engine: engine.clone(), session: first + place, pixels };
-                    lanes.push(Lane { row: row_of(engine, size, cores), cores: cores.clone(), runner });
+                    let (engine, pixels, session) = (engine.clone(), pixels.clone(), first + place);
+                    let row = row_of(&engine, size, cores);
+                    let runner = Runner::Engine { engine, session, pixels };
+                    lanes.push(Lane { row, cores: cores.clone(), runner });
                 }
             }
         }
         for spec in self.peers {
-            for &size in &self.options.sizes {
+            for &(size, ref picture) in &pictures {
                 let image = folder.join(format!("{size}.png"));
-                picture(size).pixels().save(&image).map_err(ProfileError::picture)?;
+                picture.pixels().save(&image).map_err(ProfileError::picture)?;
                 for cores in &self.options.threads {
                     let runner = Runner::Peer(Peer::start(spec, size, cores.threads(), &image)?);
                     lanes.push(Lane { row: row_of_peer(spec, size, cores), cores: cores.clone(), runner });
@@ -408,7 +413,7 @@ impl Sweep<'_> {
             _ => None,
         };
         Ok(Row {
-            verdict: Verdict::new(&latency, &rounds, battery, &[]),
+            verdict: Verdict::new(&latency, &rounds, battery),
             latency,
             rounds,
             runs_ms: thinned(runs),

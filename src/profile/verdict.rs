@@ -20,9 +20,8 @@ const MAX_CLOCK_CHANGE: f64 = 1.05;
 const MAX_OTHER_LOAD: f64 = 0.10;
 
 impl Verdict {
-    /// Judges a row by its runs and rounds. `battery` says that the machine ran on its battery, `throttled` what slowed it
-    /// down between the first and the last row.
-    pub fn new(latency: &Latency, rounds: &[Round], battery: bool, throttled: &[String]) -> Verdict {
+    /// Judges a row by its runs and rounds. `battery` says that the machine ran on its battery.
+    pub fn new(latency: &Latency, rounds: &[Round], battery: bool) -> Verdict {
         let mut reasons: Vec<String> = [
             runs(latency),
             spread(latency),
@@ -34,8 +33,7 @@ impl Verdict {
         .into_iter()
         .flatten()
         .collect();
-        let slowed = rounds.iter().flat_map(|round| &round.throttled).chain(throttled);
-        for text in slowed {
+        for text in rounds.iter().flat_map(|round| &round.throttled) {
             let text = format!("throttled: {text}");
             if !reasons.contains(&text) {
                 reasons.push(text);
@@ -100,12 +98,9 @@ mod tests {
     #[test]
     fn each_fault_is_named() {
         let good = [round(20.0), round(20.5), round(20.1)];
-        assert_eq!(
-            Verdict::new(&steady(30), &good, false, &[]),
-            Verdict { valid: true, reasons: Vec::new() }
-        );
+        assert_eq!(Verdict::new(&steady(30), &good, false), Verdict { valid: true, reasons: Vec::new() });
         let reason = |latency: &Latency, rounds: &[Round], battery| {
-            let verdict = Verdict::new(latency, rounds, battery, &[]);
+            let verdict = Verdict::new(latency, rounds, battery);
             assert!(!verdict.valid && verdict.reasons.len() == 1, "{verdict:?}");
             verdict.reasons[0].clone()
         };
@@ -122,7 +117,8 @@ mod tests {
         let hot = Round { throttled: vec!["clock lowered for heat".into()], ..round(20.0) };
         let hot = [hot.clone(), hot];
         assert_eq!(reason(&steady(30), &hot, false), "throttled: clock lowered for heat");
-        let all = Verdict::new(&steady(30), &good, false, &["under-voltage".into()]);
+        let weak = Round { throttled: vec!["under-voltage".into()], ..round(20.0) };
+        let all = Verdict::new(&steady(30), &[weak], false);
         assert_eq!((all.word(), all.reasons), ("INVALID", vec!["throttled: under-voltage".to_owned()]));
     }
 }

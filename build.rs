@@ -1,10 +1,10 @@
-//! Cards and boards are embedded from `models/` and `boards/`: a new one must rebuild the crate. Reports of a profile name the
+//! Cards and boards are embedded from `models/cards/` and `boards/`: a new one must rebuild the crate. Reports of a profile name the
 //! commit that the program was built from, where that is known.
 
 use std::process::Command;
 
 fn main() {
-    println!("cargo:rerun-if-changed=models");
+    println!("cargo:rerun-if-changed=models/cards");
     println!("cargo:rerun-if-changed=boards");
     if let (Some(commit), Some(log)) =
         (git(&["rev-parse", "--short=12", "HEAD"]), git(&["rev-parse", "--git-path", "logs/HEAD"]))

@@ -2,7 +2,7 @@
 //!
 //! By ordinary reads, not through a memory map: when a mapped file is truncated while it is in use, the process dies
 //! of SIGBUS, which no error handling can catch. Every size in the header is checked against the length of the file
-//! before anything is allocated for it.
+//! before anything is allocated for it. A file that is built into the program is read in the same way.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,9 +33,9 @@ pub(crate) struct Entry {
 }
 
 /// An open file whose header has been checked.
-pub(crate) struct TensorFile {
+pub(crate) struct TensorFile<'a> {
     path: PathBuf,
-    file: File,
+    file: Box<dyn Read + Send + 'a>,
     /// The 8 bytes of length and the header, kept for the digest.
     head: Vec<u8>,
     /// In the order of the data, without gaps, up to the end of the file.
@@ -50,13 +50,24 @@ pub(super) struct Contents {
     pub sha256: String,
 }
 
-impl TensorFile {
+impl<'a> TensorFile<'a> {
     /// Opens `path` and checks its header.
-    pub fn open(path: &Path) -> Result<TensorFile, CheckpointError> {
+    pub fn open(path: &Path) -> Result<TensorFile<'static>, CheckpointError> {
+        let io = |source| CheckpointError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(io)?;
+        let bytes = file.metadata().map_err(io)?.len();
+        TensorFile::new(path, Box::new(file), bytes)
+    }
+
+    /// [`TensorFile::open`] of a file in memory; messages call it `name`.
+    pub fn of_bytes(name: &Path, bytes: &'a [u8]) -> Result<TensorFile<'a>, CheckpointError> {
+        TensorFile::new(name, Box::new(bytes), bytes.len() as u64)
+    }
+
+    /// Checks the header of `file`, which has `bytes` bytes.
+    fn new(path: &Path, mut file: Box<dyn Read + Send + 'a>, bytes: u64) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.to_owned(), source };
         let header = |problem: String| CheckpointError::Header { path: path.to_owned(), problem };
-        let mut file = File::open(path).map_err(io)?;
-        let bytes = file.metadata().map_err(io)?.len();
         if bytes < 8 {
             return Err(header(format!("is absent: the file has {bytes} bytes")));
         }

@@ -161,9 +161,20 @@ pub struct TensorInfo {
 /// # Errors
 /// [`CheckpointError`] names the file.
 pub fn list_tensors(path: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
-    let file = TensorFile::open(&weights_file(path)?)?;
+    Ok(infos(TensorFile::open(&weights_file(path)?)?))
+}
+
+/// [`list_tensors`] of a safetensors file in memory; messages call it `name`.
+///
+/// # Errors
+/// As [`list_tensors`].
+pub fn list_tensors_of(name: &Path, bytes: &[u8]) -> Result<Vec<TensorInfo>, CheckpointError> {
+    Ok(infos(TensorFile::of_bytes(name, bytes)?))
+}
+
+fn infos(file: TensorFile<'_>) -> Vec<TensorInfo> {
     let info = |e: Entry| TensorInfo { name: e.name, dtype: format!("{:?}", e.dtype), shape: e.shape };
-    Ok(file.entries.into_iter().map(info).collect())
+    file.entries.into_iter().map(info).collect()
 }
 
 impl Model {

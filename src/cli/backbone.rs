@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use anyhow::Context;
 use microraptor::checkpoint::{Card, Model};
-use microraptor::engine::Engine;
+use microraptor::engine::{DEMO, Engine, UNTRAINED};
 use microraptor::heads::Head;
 use microraptor::kernels::{Isa, VARIABLE};
 
@@ -34,7 +34,8 @@ pub fn isa() -> Isa {
     *ISA.get_or_init(Isa::best)
 }
 
-/// Loads MODEL: a path, or `untrained:NAME` for a card's architecture with weights from a seed.
+/// Loads MODEL: a path, `demo` for the built-in backbone, or `untrained:NAME` for a card's architecture with weights from
+/// a seed.
 pub fn open(model: &Path) -> anyhow::Result<Engine> {
     open_on(model, isa())
 }
@@ -44,6 +45,7 @@ pub fn open_on(model: &Path, isa: Isa) -> anyhow::Result<Engine> {
     let spinner = progress::spinner(format!("reading {}", model.display()));
     let engine = match untrained(model) {
         Some(name) => seeded(name, isa),
+        None if is_demo(model) => demo(isa),
         None => Engine::open_for(model, isa).map_err(|error| hint(model, error.into())),
     };
     spinner.finish_and_clear();
@@ -52,6 +54,31 @@ pub fn open_on(model: &Path, isa: Isa) -> anyhow::Result<Engine> {
 
 fn seeded(name: &str, isa: Isa) -> anyhow::Result<Engine> {
     Ok(Engine::from_model(Model::seeded(name, SEED)?, isa))
+}
+
+/// Whether MODEL is the name of the built-in backbone; `./demo` is a path.
+pub fn is_demo(model: &Path) -> bool {
+    model.as_os_str() == DEMO
+}
+
+/// The backbone that is built in.
+#[cfg(feature = "demo")]
+pub fn demo(isa: Isa) -> anyhow::Result<Engine> {
+    Ok(Engine::demo(isa)?)
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo(_: Isa) -> anyhow::Result<Engine> {
+    Err(no_demo())
+}
+
+/// What is said where the built-in backbone is asked for and there is none.
+#[cfg(not(feature = "demo"))]
+pub fn no_demo() -> anyhow::Error {
+    anyhow::anyhow!(
+        "demo: this program was built without the built-in backbone: build it with --features demo, or give \
+         models/demo/demo.safetensors of its repository as MODEL (a file called demo is ./demo)"
+    )
 }
 
 /// Loads MODEL and refuses it if `head`, from the file `path`, was trained on another.
@@ -63,7 +90,7 @@ pub fn open_for(head: &Head, path: &Path, model: &Path) -> anyhow::Result<Engine
 
 /// The card's name in `untrained:NAME`.
 pub fn untrained(model: &Path) -> Option<&str> {
-    model.to_str()?.strip_prefix("untrained:")
+    model.to_str()?.strip_prefix(UNTRAINED)
 }
 
 /// Someone who gives a card's name as a path wants to know where the weights come from.

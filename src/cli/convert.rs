@@ -68,7 +68,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
 
 /// Reads CHECKPOINT; a model file of ours is none.
 fn open(path: &Path) -> anyhow::Result<Model> {
-    if file::is_ours(path) {
+    if backbone::is_demo(path) || file::is_ours(path) {
         bail!("{} is a converted model already; give the checkpoint that it was made from", path.display());
     }
     if is_onnx(path) {

@@ -3,7 +3,11 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+#[cfg(feature = "demo")]
+use microraptor::checkpoint::Card;
 use microraptor::checkpoint::{self, Model, TensorInfo};
+#[cfg(feature = "demo")]
+use microraptor::engine::DEMO;
 use microraptor::engine::is_onnx;
 use microraptor::quant::{QuantModel, file};
 use microraptor::vit::{Config, Mlp, Positions, Preprocess, Size};
@@ -18,13 +22,17 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let model = match backbone::untrained(&args.model) {
         Some(name) => Some(Model::seeded(name, SEED)?),
-        None if is_onnx(&args.model) || file::is_ours(&args.model) => None,
+        None if backbone::is_demo(&args.model) || is_onnx(&args.model) || file::is_ours(&args.model) => None,
         None => Some(checkpoint::load(&args.model)?),
     };
     let about = match model {
         Some(model) => describe(&model, args)?,
         None if is_onnx(&args.model) => describe_onnx(args)?,
-        None => describe_converted(&file::read(&args.model)?, args)?,
+        None if backbone::is_demo(&args.model) => describe_demo(args)?,
+        None => {
+            let tensors = if args.tensors { checkpoint::list_tensors(&args.model)? } else { Vec::new() };
+            describe_converted(&file::read(&args.model)?, tensors, args)?
+        }
     };
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&about)?)?;
@@ -62,9 +70,27 @@ fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
     })
 }
 
+/// What the built-in backbone is.
+#[cfg(feature = "demo")]
+fn describe_demo(args: &InfoArgs) -> anyhow::Result<About> {
+    let bytes = file::DEMO_FILE;
+    let tensors = if args.tensors { checkpoint::list_tensors_of(&args.model, bytes)? } else { Vec::new() };
+    let about = describe_converted(&file::parse(&args.model, bytes)?, tensors, args)?;
+    let title = Some(Card::by_name(DEMO)?.title.clone());
+    Ok(About { title, file: Some("in the program (models/demo/demo.safetensors)".to_owned()), ..about })
+}
+
+#[cfg(not(feature = "demo"))]
+fn describe_demo(_: &InfoArgs) -> anyhow::Result<About> {
+    Err(backbone::no_demo())
+}
+
 /// What a converted model is.
-fn describe_converted(model: &QuantModel, args: &InfoArgs) -> anyhow::Result<About> {
-    let tensors = if args.tensors { checkpoint::list_tensors(&args.model)? } else { Vec::new() };
+fn describe_converted(
+    model: &QuantModel,
+    tensors: Vec<TensorInfo>,
+    args: &InfoArgs,
+) -> anyhow::Result<About> {
     let config = model.network.config;
     Ok(About {
         name: model.name.clone(),

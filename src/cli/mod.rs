@@ -6,6 +6,8 @@ mod board;
 mod cold;
 mod compare;
 mod convert;
+#[cfg_attr(not(feature = "demo"), path = "demo_absent.rs")]
+mod demo;
 mod embed;
 mod evaluate;
 mod info;
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Board(args) => board::run(&args),
         Command::Profile(args) => profile::run(&args, cli.isa.as_deref()),
         Command::Cold(args) => cold::run(&args),
@@ -139,4 +142,23 @@ fn start_log(verbose: u8) {
         .format_timestamp(None)
         .format_target(false)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_run_is_a_profile_with_accuracy() {
+        let cli = Cli::try_parse_from(profile::DEFAULT).unwrap();
+        let Some(Command::Profile(args)) = cli.command else { panic!("the default is a profile") };
+        assert_eq!(args.data.as_deref(), Some(std::path::Path::new("phantoms")));
+        let models: Vec<&str> = args.models.iter().filter_map(|model| model.to_str()).collect();
+        let expected: &[&str] = if cfg!(feature = "demo") {
+            &["demo", "untrained:dinov3-vits16", "untrained:dinov3-vitb16"]
+        } else {
+            &[]
+        };
+        assert_eq!(models, expected);
+    }
 }

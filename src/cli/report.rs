@@ -102,7 +102,7 @@ fn print_report(report: &Report, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// `0.912 [0.871, 0.947]`
-fn shown(estimate: Option<Estimate>) -> String {
+pub fn shown(estimate: Option<Estimate>) -> String {
     match estimate {
         Some(Estimate { value, interval: Some(i) }) => format!("{value:.3} [{:.3}, {:.3}]", i.low, i.high),
         Some(Estimate { value, interval: None }) => format!("{value:.3}"),

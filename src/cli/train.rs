@@ -7,7 +7,7 @@ use microraptor::engine::Session;
 use microraptor::heads::{
     AbmilOptions, Backbone, Bootstrap, ClassWeights, DrawnSplit, Examined, FitOptions, Fitted, Head,
     Judgement, OutOfDistribution, Recipe, Request, ScanFeatures, Search, SegmentOptions, TrainingSummary,
-    ValidationSummary, check_counts, cross_validate, gather, judge,
+    check_counts, cross_validate, gather, judge,
 };
 use microraptor::input::{Dataset, LabelMap, Parts, ReadOptions};
 use microraptor::output::check_writable;
@@ -182,26 +182,16 @@ fn summary(
     fitted: &Fitted,
     judgement: &Judgement,
 ) -> TrainingSummary {
-    let has = |i: usize, class: usize| match set.masks.get(i) {
-        Some(mask) => mask.labels.contains(&(class as u8)),
-        None => set.data.samples[i].labels.contains(&class),
-    };
-    let classes = fitted.model.classes().len();
-    let count = |class| train.iter().filter(|&&i| has(i, class)).count();
     let drawn = parts.test.is_empty() && set.data.samples.iter().all(|s| s.split.is_none());
     TrainingSummary {
-        images_per_class: (0..classes).map(count).collect(),
-        c: fitted.c,
-        epoch: fitted.epoch,
         seed: fitted.epoch.map(|_| args.data.split.seed),
         balanced: fitted.c.is_some() && matches!(args.class_weights, args::ClassWeights::Balanced),
-        refit: false,
-        validation: Some(ValidationSummary::from(judgement)),
         drawn: drawn.then(|| DrawnSplit {
             digest: set.data.digest(),
             seed: args.data.split.seed,
             val_share: args.data.split.val_share,
         }),
+        ..TrainingSummary::new(set, train, fitted, judgement)
     }
 }
 

@@ -102,6 +102,18 @@ pub enum EngineError {
 /// Most threads that a session may have.
 pub const MAX_THREADS: usize = 256;
 
+/// The name of the built-in backbone where a path is expected; a file or folder of this name is `./demo`.
+pub const DEMO: &str = "demo";
+
+/// What precedes a card's name where weights from a seed are meant.
+pub const UNTRAINED: &str = "untrained:";
+
+/// Whether `model`, where a command or a deployment file expects a path, is a name and no path: [`DEMO`] or
+/// `untrained:CARD`.
+pub fn is_name(model: &str) -> bool {
+    model == DEMO || model.starts_with(UNTRAINED)
+}
+
 /// Whether [`Engine::open`] takes `path` for an ONNX file: by its ending.
 pub fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
@@ -164,6 +176,16 @@ impl Engine {
             return Ok(Engine::from_converted(quant::file::read(path)?, isa));
         }
         Ok(Engine::from_model(checkpoint::load(path)?, isa))
+    }
+
+    /// The backbone that is built in. Heads that were trained on it work on its file too, and the other way round.
+    ///
+    /// # Errors
+    /// As [`Engine::open`], if the program itself is damaged.
+    #[cfg(feature = "demo")]
+    pub fn demo(isa: Isa) -> Result<Engine, EngineError> {
+        let model = quant::file::parse(Path::new(DEMO), quant::file::DEMO_FILE)?;
+        Ok(Engine::from_converted(model, isa))
     }
 
     /// Takes over a converted model.

@@ -13,4 +13,4 @@ pub use atomic::{AtomicFile, check_writable, write_all_atomically, write_atomica
 pub use error::OutputError;
 #[cfg(feature = "nifti")]
 pub use nifti_mask::write_nifti_labels;
-pub use picture::{PALETTE, colour, write_mask, write_overlay};
+pub use picture::{PALETTE, colour, write_comparison, write_mask, write_overlay, write_picture};

@@ -53,12 +53,48 @@ pub fn write_mask(path: &Path, map: &LabelMap, z: usize, classes: usize) -> Resu
     write_png(path, &grey, map.width, map.height, ExtendedColorType::L8)
 }
 
+/// Writes the picture alone as PNG, its values as they are.
+///
+/// # Errors
+/// [`OutputError`] names the path and says what the system said.
+pub fn write_picture(path: &Path, image: &Image) -> Result<(), OutputError> {
+    let pixels = image.pixels();
+    write_png(path, pixels.as_bytes(), image.width(), image.height(), pixels.color().into())
+}
+
+/// Writes the picture with the mask that was predicted tinted and outlined in the [`colour`] of class 1, and the true one
+/// outlined over it in that of class 2, as [`write_overlay`] does. Classes are not told apart.
+///
+/// # Errors
+/// As [`write_overlay`].
+pub fn write_comparison(
+    path: &Path,
+    image: &Image,
+    predicted: &LabelMap,
+    truth: &LabelMap,
+) -> Result<(), OutputError> {
+    let [predicted, truth] = [overlaid(path, image, predicted, 0)?, overlaid(path, image, truth, 0)?];
+    let in_class = |labels: &[u8], class: u8| labels.iter().map(|&l| l.min(1) * class).collect::<Vec<u8>>();
+    let mut picture = image.pixels().to_rgb8();
+    draw(&mut picture, &in_class(predicted, 1), TINT);
+    draw(&mut picture, &in_class(truth, 2), 0);
+    write_png(path, picture.as_raw(), image.width(), image.height(), ExtendedColorType::Rgb8)
+}
+
 /// Writes the picture with each class of slice `z` tinted and outlined in its [`colour`], as an RGB PNG of the picture's
 /// own size. Nothing else is drawn: no text, no name, no date.
 ///
 /// # Errors
 /// [`OutputError`] names the path: no such slice, a map of another size than the picture, or what the system said.
 pub fn write_overlay(path: &Path, image: &Image, map: &LabelMap, z: usize) -> Result<(), OutputError> {
+    let labels = overlaid(path, image, map, z)?;
+    let mut picture = image.pixels().to_rgb8();
+    draw(&mut picture, labels, TINT);
+    write_png(path, picture.as_raw(), map.width, map.height, ExtendedColorType::Rgb8)
+}
+
+/// The labels of slice `z` of a map that is to lie over a picture.
+fn overlaid<'a>(path: &Path, image: &Image, map: &'a LabelMap, z: usize) -> Result<&'a [u8], OutputError> {
     let labels = slice(path, map, z)?;
     if (map.height, map.width) != (image.height(), image.width()) {
         let problem = format!(
@@ -70,13 +106,11 @@ pub fn write_overlay(path: &Path, image: &Image, map: &LabelMap, z: usize) -> Re
         );
         return Err(OutputError::Content { path: path.to_owned(), problem });
     }
-    let mut picture = image.pixels().to_rgb8();
-    draw(&mut picture, labels);
-    write_png(path, picture.as_raw(), map.width, map.height, ExtendedColorType::Rgb8)
+    Ok(labels)
 }
 
-/// Tints and outlines `labels`, `[height, width]`, on a picture of that size.
-fn draw(picture: &mut RgbImage, labels: &[u8]) {
+/// Tints by `tint` percent, and outlines, `labels`, `[height, width]`, on a picture of that size.
+fn draw(picture: &mut RgbImage, labels: &[u8], tint: u32) {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let reach = 1 + width.min(height) / PIXELS_PER_OUTLINE;
     for (index, (pixel, &label)) in picture.pixels_mut().zip(labels).enumerate() {
@@ -85,7 +119,7 @@ fn draw(picture: &mut RgbImage, labels: &[u8]) {
             pixel.0 = colour;
         } else {
             for (value, colour) in pixel.0.iter_mut().zip(colour) {
-                let mixed = u32::from(*value) * (100 - TINT) + u32::from(colour) * TINT;
+                let mixed = u32::from(*value) * (100 - tint) + u32::from(colour) * tint;
                 *value = ((mixed + 50) / 100) as u8;
             }
         }
@@ -189,9 +223,33 @@ mod tests {
     }
 
     #[test]
+    fn a_comparison_outlines_the_truth_over_what_was_predicted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("comparison.png");
+        let (image, map) = scene();
+        let part = |class| {
+            let labels = map.labels.iter().map(|&label| u8::from(label == class)).collect();
+            LabelMap::new(1, 30, 40, labels).unwrap()
+        };
+        write_comparison(&path, &image, &part(1), &part(2)).unwrap();
+        let comparison = image::open(&path).unwrap().into_rgb8();
+        let pixel = |x, y| comparison.get_pixel(x, y).0;
+        assert_eq!(
+            [pixel(15, 10), pixel(15, 3)],
+            [[133, 115, 75], PALETTE[0]],
+            "predicted: tinted, outlined"
+        );
+        assert_eq!([pixel(20, 23), pixel(5, 23)], [[100; 3], PALETTE[1]], "true: outlined alone");
+        write_picture(&path, &image).unwrap();
+        assert!(image::open(&path).unwrap().into_luma8().pixels().all(|p| p.0 == [100]));
+        let wide = LabelMap::new(1, 30, 41, vec![0; 30 * 41]).unwrap();
+        assert!(write_comparison(&path, &image, &part(1), &wide).is_err());
+    }
+
+    #[test]
     fn labels_up_to_the_border_are_outlined_there() {
         let mut picture = RgbImage::new(8, 8);
-        draw(&mut picture, &[1; 64]);
+        draw(&mut picture, &[1; 64], TINT);
         assert_eq!(picture.get_pixel(7, 4).0, PALETTE[0]);
         assert_ne!(picture.get_pixel(4, 4).0, PALETTE[0]);
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, ProfileError, Row};
+use crate::engine;
 use crate::input::one_line;
 use crate::output::write_atomically;
 
@@ -21,7 +22,7 @@ const MAX_BYTES: u64 = 64 << 10;
 pub struct Deploy {
     /// Version of the file: 1.
     pub schema: u32,
-    /// The model: a path (relative ones are taken from the file's folder), or `untrained:NAME`.
+    /// The model: a path (relative ones are taken from the file's folder), or a name ([`engine::is_name`]).
     pub model: String,
     /// SHA-256 of its weights file.
     pub sha256: String,
@@ -73,8 +74,11 @@ impl Deploy {
         folder: &Path,
     ) -> Deploy {
         let from_folder = |path: &Path| match path.to_str() {
-            Some(text) if text.starts_with("untrained:") => text.to_owned(),
+            Some(text) if engine::is_name(text) => text.to_owned(),
             _ => match path.strip_prefix(folder) {
+                Ok(inside) if inside.to_str().is_some_and(engine::is_name) => {
+                    format!("./{}", inside.display())
+                }
                 Ok(inside) => inside.display().to_string(),
                 Err(_) => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string(),
             },
@@ -126,7 +130,7 @@ impl Deploy {
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         let found = |text: &str| folder.join(text).display().to_string();
-        if !deploy.model.starts_with("untrained:") {
+        if !engine::is_name(&deploy.model) {
             deploy.model = found(&deploy.model);
         }
         deploy.head = deploy.head.as_deref().map(found);
@@ -167,6 +171,18 @@ mod tests {
         let found = Deploy::load(&path).unwrap();
         assert_eq!((found.model().as_path(), found.head.as_deref()), (model, head.to_str()));
         assert_eq!((found.size.as_str(), found.expected.p90_ms), ("224x352", 20.0));
+
+        // A name stays one, and a file that is called like it is none.
+        for (model, written, found) in [
+            ("demo".into(), "demo", "demo".into()),
+            ("untrained:deit-tiny".into(), "untrained:deit-tiny", "untrained:deit-tiny".into()),
+            (folder.path().join("demo"), "./demo", folder.path().join("./demo")),
+        ] {
+            let deploy = Deploy::new(&row, &decision, "board", &model, Some(&head), folder.path());
+            assert_eq!(deploy.model, written);
+            deploy.save(&path).unwrap();
+            assert_eq!(Deploy::load(&path).unwrap().model(), found);
+        }
 
         for (text, problem) in [("schema = 1\n", "missing field"), ("schema = ", ""), ("\u{0}", "")] {
             std::fs::write(&path, text).unwrap();

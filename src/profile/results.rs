@@ -123,7 +123,7 @@ pub struct Row {
     pub cold: Option<ColdStart>,
     /// Whether the times can be relied on.
     pub verdict: Verdict,
-    /// Accuracy at this size, if there was data.
+    /// Accuracy at this size; none where there was no data, and of a model that was timed only.
     pub accuracy: Option<Accuracy>,
 }
 

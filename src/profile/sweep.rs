@@ -1,7 +1,7 @@
 //! The sweep: every configuration's accuracy, then rounds of timed runs that visit all of them in turn, so that a slow minute
 //! of the machine is shared by all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,8 @@ pub type Cold<'a> = dyn Fn(&Row, &Cores) -> Result<Option<ColdStart>, ProfileErr
 pub struct Sweep<'a> {
     /// Backbones; the same weights on several instruction sets share their accuracy.
     pub engines: &'a [Engine],
+    /// SHA-256 of the weights that are timed only: no head is trained on them.
+    pub latency_only: &'a BTreeSet<String>,
     /// Other programs.
     pub peers: &'a [PeerSpec],
     /// How.
@@ -112,16 +114,17 @@ impl Sweep<'_> {
     /// Ticks: one an image of each configuration with an accuracy, one a row and round.
     pub fn steps(&self) -> usize {
         let images = self.data.map_or(0, |data| data.set.samples.len());
-        let configurations = (self.unique().len() + self.peers.len()) * self.options.sizes.len();
+        let configurations = (self.judged().len() + self.peers.len()) * self.options.sizes.len();
         let rows =
             (self.engines.len() + self.peers.len()) * self.options.sizes.len() * self.options.threads.len();
         configurations * images + rows * ROUNDS
     }
 
-    /// Engines of different weights or code.
-    fn unique(&self) -> Vec<&Engine> {
+    /// Engines whose accuracy is measured, of different weights or code.
+    fn judged(&self) -> Vec<&Engine> {
         let mut found: Vec<&Engine> = Vec::new();
-        for engine in self.engines {
+        let judged = |engine: &&Engine| !self.latency_only.contains(&engine.about().sha256);
+        for engine in self.engines.iter().filter(judged) {
             let identity = |e: &Engine| (e.about().sha256.clone(), e.about().backend);
             let same = |e: &&Engine| identity(e) == identity(engine);
             if !found.iter().any(same) {
@@ -177,7 +180,7 @@ impl Sweep<'_> {
 
     fn accuracies(&self, data: &Data, roles: &Roles, journal: &mut Journal) -> Result<Known, ProfileError> {
         let mut known = Known::default();
-        for engine in self.unique() {
+        for engine in self.judged() {
             for &size in &self.options.sizes {
                 let about = engine.about();
                 let key = accuracy_key(&about.sha256, &about.name, about.backend, size);

@@ -24,9 +24,15 @@ fn info_says_what_a_checkpoint_is() {
 #[test]
 fn models_lists_the_cards() {
     let text = success(&[&"models"]);
-    for name in
-        ["dinov3-vits16", "dinov3-vits16plus", "dinov3-vitb16", "dinov3-vitl16", "deit-tiny", "biomedclip"]
-    {
+    for name in [
+        "dinov3-vits16",
+        "dinov3-vits16plus",
+        "dinov3-vitb16",
+        "dinov3-vitl16",
+        "deit-tiny",
+        "biomedclip",
+        "demo",
+    ] {
         assert!(text.contains(name), "{text}");
     }
     let card = json(&success(&[&"models", &"dinov3-vitb16", &"--json"]));
@@ -198,7 +204,7 @@ fn a_target_makes_it_binary() {
 
 #[test]
 fn every_command_has_help() {
-    for command in ["info", "models", "convert", "embed", "train", "predict", "evaluate", "profile"] {
+    for command in ["info", "models", "convert", "embed", "train", "predict", "evaluate", "profile", "demo"] {
         let text = success(&[&command, &"--help"]);
         assert!(text.contains("--threads") && text.contains("--json"), "{command}: {text}");
     }

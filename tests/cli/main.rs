@@ -5,6 +5,7 @@ mod board;
 mod commands;
 mod common;
 mod convert;
+mod demo;
 #[cfg(feature = "dicom")]
 mod dicom;
 mod heads;

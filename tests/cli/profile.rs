@@ -131,6 +131,30 @@ fn an_untrained_model_is_said_to_be_one() {
     assert!(text.contains("UNTRAINED") && text.contains("too few runs: 3 of 10"), "{text}");
 }
 
+/// What a head makes of random features does not stand beside what one makes of trained ones.
+#[test]
+fn an_untrained_model_beside_another_is_timed_only() {
+    let folder = tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    write_dataset(&data, &["columns", "rows"], 12);
+    let model = tiny_model();
+    let both: [&dyn AsRef<std::ffi::OsStr>; 7] =
+        [&"profile", &model, &"untrained:deit-tiny", &"--data", &data, &"--sizes", &"32"];
+    let quick: [&dyn AsRef<std::ffi::OsStr>; 9] =
+        [&"--threads", &"1", &"--runs", &"3", &"--seconds", &"0", &"--no-cold", &"-o", &out];
+    let text = success(&[both.as_slice(), &quick].concat());
+    assert!(text.contains("latency only: the weights of deit-tiny come from a seed"), "{text}");
+    assert!(!text.contains("random"), "{text}");
+    let results = results(&out);
+    let accuracy = |row: &Value| (row["untrained"].as_bool().unwrap(), row["accuracy"].is_null());
+    assert_eq!(rows(&results).iter().map(accuracy).collect::<Vec<_>>(), [(false, false), (true, true)]);
+    assert_eq!(results["outcomes"].as_array().unwrap().len(), 1);
+    assert_eq!(listing(&out.join("heads")).len(), 1);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/results-schema.json");
+    let schema = json(&std::fs::read_to_string(path).unwrap());
+    check_members(&results, &schema, &schema, "results");
+}
+
 #[test]
 fn every_isa_is_a_row_and_all_agree() {
     let folder = tempdir().unwrap();

@@ -124,7 +124,7 @@ pub enum ClassWeights {
 
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// Hugging Face folder, safetensors or ONNX file
+    /// Hugging Face folder, safetensors or ONNX file, or demo
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     #[command(flatten)]

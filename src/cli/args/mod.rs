@@ -1,5 +1,6 @@
 //! What the commands take.
 
+mod demo;
 mod heads;
 mod profile;
 
@@ -10,13 +11,22 @@ use microraptor::board::{Board, Choice, Cores, CpuList, Machine, Request, Root, 
 use microraptor::engine::MAX_THREADS;
 use microraptor::vit::Size;
 
+pub use demo::*;
 pub use heads::*;
 pub use profile::*;
 
 /// DINOv3 features and light probe heads on small machines.
 ///
-/// With no command, profiles a built-in, untrained DINOv3 ViT-S/16 on phantoms that the program makes itself: no
-/// download, no data, about a minute.
+#[cfg_attr(
+    feature = "demo",
+    doc = "With no command, profiles the built-in backbone on phantoms that the program makes itself, and beside it the latency \
+           of DINOv3's ViT-S/16 and ViT-B/16: no download, no data, little more than a minute."
+)]
+#[cfg_attr(
+    not(feature = "demo"),
+    doc = "With no command, profiles an untrained DINOv3 ViT-S/16 on phantoms that the program makes itself: no download, no \
+           data, about a minute."
+)]
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
@@ -33,15 +43,17 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  microraptor                                                 profile the built-in model
+  microraptor                                                 profile the built-in backbone
+  microraptor demo                                            train it heads, see what they find, as a page
   microraptor info dinov3-vits16/                             what is in a checkpoint
   microraptor convert dinov3-vits16/ --calibrate scans/ -o vits16-int8.safetensors
   microraptor train dinov3-vits16/ --data labels.csv -o head.safetensors
   microraptor predict dinov3-vits16/ --head head.safetensors scan.png
 
 MODEL is a Hugging Face folder (config.json and model.safetensors), a safetensors file with the
-names of timm or of Meta, an ONNX file, or untrained:NAME for the architecture of a card with
-weights from a seed (see `microraptor models`).";
+names of timm or of Meta, an ONNX file, demo for the small backbone that is built in, or
+untrained:NAME for the architecture of a card with weights from a seed (see `microraptor models`).
+A file or folder that is called demo is ./demo.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -59,6 +71,9 @@ pub enum Command {
     Predict(PredictArgs),
     /// Measure a head on labelled images.
     Evaluate(EvaluateArgs),
+    /// Show all of it on the built-in backbone: phantoms, two heads, their predictions, and a page of them.
+    #[cfg_attr(not(feature = "demo"), command(hide = true))]
+    Demo(DemoArgs),
     /// Say what this board is beside what its file says: cores, clocks, throttling, temperatures, power.
     Board(BoardArgs),
     /// Measure latency, and accuracy beside it, across input sizes and thread counts.
@@ -148,7 +163,7 @@ pub fn available_threads() -> usize {
 
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// Hugging Face folder, safetensors or ONNX file, or untrained:NAME
+    /// Hugging Face folder, safetensors or ONNX file, demo, or untrained:NAME
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Input sizes to count multiply-accumulates for: 224, or 224x352 for height x width
@@ -220,7 +235,7 @@ pub struct ConvertArgs {
 
 #[derive(Debug, Args)]
 pub struct EmbedArgs {
-    /// Hugging Face folder, safetensors or ONNX file, or untrained:NAME
+    /// Hugging Face folder, safetensors or ONNX file, demo, or untrained:NAME
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
     /// Images, or folders of images

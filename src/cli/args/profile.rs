@@ -72,7 +72,15 @@ impl ProfileHead {
 
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
-    /// Models to compare [default: untrained:dinov3-vits16]
+    #[cfg_attr(
+        feature = "demo",
+        doc = "Models to compare; untrained:NAME beside one of another kind is timed only [default: demo]"
+    )]
+    #[cfg_attr(
+        not(feature = "demo"),
+        doc = "Models to compare; untrained:NAME beside one of another kind is timed only [default: \
+               untrained:dinov3-vits16]"
+    )]
     #[arg(value_name = "MODEL")]
     pub models: Vec<PathBuf>,
     /// Input sizes

@@ -2,6 +2,7 @@
 
 mod print;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use anyhow::{Context, bail};
 use microraptor::board::energy::{PowerMeter, meters};
 use microraptor::board::hal::{Signals, open_meter};
 use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
-use microraptor::engine::Engine;
+use microraptor::engine::{DEMO, Engine};
 use microraptor::heads::{FitOptions, Recipe, Search, SegmentOptions};
 use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::kernels::Isa;
@@ -23,20 +24,37 @@ use sha2::{Digest, Sha256};
 use super::args::{ProfileArgs, ProfileHead, start_pool};
 use super::{backbone, cold, masks, progress};
 
-/// The architecture that is profiled where no model is given.
-const DEFAULT_MODEL: &str = "untrained:dinov3-vits16";
+/// What is profiled where no model is given.
+const DEFAULT_MODEL: &str = if cfg!(feature = "demo") { DEMO } else { "untrained:dinov3-vits16" };
 
 /// The value of --data that stands for phantoms.
 const PHANTOMS: &str = "phantoms";
 
-/// Phantoms of each of the three kinds: 72 images, of which a third is held out. At 128, 224 and 384 px on two cores
-/// their features take about half of the two minutes that the default run may last.
+/// Phantoms of each of the three kinds: 72 images, of which a third is held out. Without the built-in backbone, at 128, 224
+/// and 384 px on two cores, their features take about half of the two minutes that the default run may last.
 const PHANTOMS_PER_KIND: usize = 24;
 
 /// Side of a phantom in pixels.
 const PHANTOM_SIDE: usize = 256;
 
-/// What no command at all stands for: the built-in model on phantoms, at sizes that end within two minutes.
+/// What no command at all stands for, at sizes that end within two minutes: the built-in backbone on phantoms, and beside it
+/// what DINOv3's ViT-S and ViT-B cost, whose weights nobody may hand out with a program. A ViT-B in f32 at 384 px would take
+/// the two minutes alone.
+#[cfg(feature = "demo")]
+pub const DEFAULT: [&str; 9] = [
+    "microraptor",
+    "profile",
+    DEMO,
+    "untrained:dinov3-vits16",
+    "untrained:dinov3-vitb16",
+    "--sizes",
+    "96,160,224",
+    "--data",
+    PHANTOMS,
+];
+
+/// What no command at all stands for: an untrained ViT-S on phantoms, at sizes that end within two minutes.
+#[cfg(not(feature = "demo"))]
 pub const DEFAULT: [&str; 6] = ["microraptor", "profile", "--sizes", "128,224,384", "--data", PHANTOMS];
 
 /// The value of --isa that stands for all that this machine has.
@@ -45,8 +63,23 @@ pub const ALL_ISAS: &str = "all";
 /// The longest that the trigger pin is waited for.
 const TRIGGER_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Measures latency, and accuracy beside it. `isa` is what `--isa` asked for.
+/// Measures latency, and accuracy beside it, and prints it. `isa` is what `--isa` asked for.
 pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
+    let (results, written) = measure(args, isa)?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
+    } else {
+        print::print(&results, &mut out)?;
+        if let Some(folder) = &args.output {
+            writeln!(out, "\nwritten to {}: {}", folder.display(), written.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// Measures, and writes the report if one is asked for: the results, and the names of the files.
+pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results, Vec<String>)> {
     let options = options(args)?;
     let data = args.data.as_deref().map(|data| open_data(data, args)).transpose()?;
     if let Some(folder) = &args.output {
@@ -128,16 +161,7 @@ pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
         written.extend(deploy(&results, folder, &model, &head)?);
     }
     journal.finish();
-    let mut out = io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
-    } else {
-        print::print(&results, &mut out)?;
-        if let Some(folder) = &args.output {
-            writeln!(out, "\nwritten to {}: {}", folder.display(), written.join(", "))?;
-        }
-    }
-    Ok(())
+    Ok((results, written))
 }
 
 /// Pins and meters, as far as they were asked for.
@@ -207,6 +231,16 @@ fn open(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Vec<PathBuf>, 
     Ok((models, engines))
 }
 
+/// Weights that are timed only: those of `untrained:NAME` beside a model that is not. What a head makes of random features
+/// would stand in the same column as what one makes of trained ones. Where every model is untrained, nothing can be
+/// mistaken, and accuracy is measured.
+fn latency_only(models: &[PathBuf], engines: &[Engine], peers: bool) -> BTreeSet<String> {
+    let (seeded, others): (Vec<usize>, Vec<usize>) =
+        (0..models.len()).partition(|&i| backbone::untrained(&models[i]).is_some());
+    let alone = others.is_empty() && !peers;
+    seeded.into_iter().filter(|_| !alone).map(|i| engines[i].about().sha256.clone()).collect()
+}
+
 fn model_of(row: &Row, models: &[PathBuf], engines: &[Engine]) -> Option<PathBuf> {
     let same = |engine: &Engine| {
         let about = engine.about();
@@ -244,6 +278,7 @@ fn sweep(
     let bar = progress::bar(0, "profile");
     let sweep = Sweep {
         engines,
+        latency_only: &latency_only(models, engines, !args.peer.is_empty()),
         peers: &args.peer,
         options,
         data,

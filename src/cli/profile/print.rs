@@ -43,17 +43,42 @@ pub fn print(results: &Results, out: &mut impl Write) -> io::Result<()> {
         )?;
     }
     significant(results, out)?;
-    if results.rows.iter().any(|r| r.untrained) {
-        writeln!(
-            out,
-            "UNTRAINED: the weights come from a seed. The latency is real; the accuracy says what random features \
-             can do,\nnot what DINOv3 can. Give a checkpoint for that (`microraptor models` says where they are)."
-        )?;
-    }
+    untrained(results, out)?;
     if let Some(decision) = &results.decision {
         writeln!(out, "\nfor {}: {}", decision.limits.join(" and "), decision.reason)?;
     }
     Ok(())
+}
+
+/// Which numbers of models with weights from a seed mean something.
+fn untrained(results: &Results, out: &mut impl Write) -> io::Result<()> {
+    let names = |judged: bool| {
+        let rows = results.rows.iter().filter(|row| row.untrained && row.accuracy.is_some() == judged);
+        let mut names: Vec<&str> = rows.map(name).collect();
+        names.dedup();
+        names.join(" and ")
+    };
+    let (judged, timed) = (names(true), names(false));
+    if !timed.is_empty() {
+        writeln!(
+            out,
+            "UNTRAINED, latency only: the weights of {timed} come from a seed. The latency is real; give a\n\
+             checkpoint for the accuracy (`microraptor models` says where they are)."
+        )?;
+    }
+    if !judged.is_empty() {
+        writeln!(
+            out,
+            "UNTRAINED: the weights of {judged} come from a seed. The latency is real; the accuracy says what random\n\
+             features can do, not what DINOv3 can. Give a checkpoint for that (`microraptor models` says where they are)."
+        )?;
+    }
+    Ok(())
+}
+
+/// The model's name alone; whether it is trained is told beside it.
+fn name(row: &Row) -> &str {
+    row.model.trim_end_matches(" (untrained)")
 }
 
 /// `int8 avx2`; `tract f32` where tract runs the model.
@@ -71,11 +96,7 @@ fn ms(v: f64) -> String {
 fn cells(row: &Row, joules: bool, with_accuracy: bool) -> Vec<String> {
     let l = &row.latency;
     let mut cells = vec![
-        if row.untrained {
-            format!("{} (untrained)", row.model.trim_end_matches(" (untrained)"))
-        } else {
-            row.model.clone()
-        },
+        if row.untrained { format!("{} (untrained)", name(row)) } else { row.model.clone() },
         runs_on(row),
         row.size().to_string(),
         row.threads.to_string(),
@@ -95,6 +116,7 @@ fn cells(row: &Row, joules: bool, with_accuracy: bool) -> Vec<String> {
                 (Some(low), Some(high)) => format!("{:.3} [{low:.3}, {high:.3}]", a.value),
                 _ => format!("{:.3}", a.value),
             },
+            None if row.untrained => "latency only".into(),
             None => "-".into(),
         });
     }

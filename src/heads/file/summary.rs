@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::heads::{Estimate, Judgement, Report};
+use crate::heads::{Estimate, Examined, Fitted, Judgement, Report};
 
 /// Which backbone a head belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,24 @@ pub struct TrainingSummary {
     pub validation: Option<ValidationSummary>,
     /// How the validation images were drawn, where the data named none.
     pub drawn: Option<DrawnSplit>,
+}
+
+impl TrainingSummary {
+    /// What is known of every head that was fitted on the examples `train` of `set`, and judged on others.
+    pub fn new(set: &Examined<'_>, train: &[usize], fitted: &Fitted, judged: &Judgement) -> TrainingSummary {
+        let has = |i: usize, class: usize| match set.masks.get(i) {
+            Some(mask) if matches!(judged, Judgement::Dense(..)) => mask.labels.contains(&(class as u8)),
+            _ => set.data.samples[i].labels.contains(&class),
+        };
+        let count = |class| train.iter().filter(|&&i| has(i, class)).count();
+        TrainingSummary {
+            images_per_class: (0..fitted.model.classes().len()).map(count).collect(),
+            c: fitted.c,
+            epoch: fitted.epoch,
+            validation: Some(ValidationSummary::from(judged)),
+            ..TrainingSummary::default()
+        }
+    }
 }
 
 /// A drawn split, so that it can be drawn again on the same data and not be mistaken for unseen images.

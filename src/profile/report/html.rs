@@ -17,8 +17,7 @@ const PANEL: f64 = 420.0;
 
 /// The page.
 pub fn page(view: &View, figures: &[Figure]) -> String {
-    let mut out = String::new();
-    head(view, &mut out);
+    let mut out = head(&format!("Latency and accuracy: {}", place(view)), "");
     opening(view, &mut out);
     figures.iter().for_each(|figure| write_figure(figure, &mut out));
     write_table(&tables::rows(view), &mut out);
@@ -30,9 +29,9 @@ pub fn page(view: &View, figures: &[Figure]) -> String {
     out
 }
 
-fn head(view: &View, out: &mut String) {
-    let _ = write!(
-        out,
+/// The beginning of a page up to `<body>`, in the report's style and with `style` after it.
+pub fn head(title: &str, style: &str) -> String {
+    format!(
         "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">\n<head>\n\
          <meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
@@ -40,13 +39,22 @@ fn head(view: &View, out: &mut String) {
          <title>{}</title>\n<style>\n\
          :root{{color-scheme:light dark;{}--shade:#f4f6f8;}}\n\
          @media (prefers-color-scheme:dark){{:root{{{}--shade:#1d2329;}}}}\n\
-         @media print{{:root{{color-scheme:light;{}--shade:#f4f6f8;}}}}\n{}</style>\n</head>\n<body>\n",
-        xml(&format!("Latency and accuracy: {}", place(view))),
+         @media print{{:root{{color-scheme:light;{}--shade:#f4f6f8;}}}}\n{}{style}</style>\n</head>\n<body>\n",
+        xml(title),
         css(false),
         css(true),
         css(false),
         include_str!("style.css")
-    );
+    )
+}
+
+/// The figure of accuracy against input size; none without an accuracy.
+pub fn resolution(view: &View, figures: &[Figure]) -> Option<String> {
+    view.metric?;
+    let is_it = |figure: &&Figure| figure.plots.iter().any(|plot| plot.name.starts_with("resolution"));
+    let mut out = String::new();
+    write_figure(figures.iter().find(is_it)?, &mut out);
+    Some(out)
 }
 
 fn opening(view: &View, out: &mut String) {

@@ -15,6 +15,9 @@ mod tests;
 mod text;
 mod view;
 
+pub use self::html::head;
+pub use self::text::xml;
+
 use self::chart::{Heading, Theme, svg};
 use self::plots::{Figure, Plot, figures};
 use self::view::View;
@@ -46,6 +49,12 @@ fn files(results: &Results, with_pictures: bool) -> Vec<ReportFile> {
     ];
     files.extend(plot_files(&view, &figures, with_pictures));
     files
+}
+
+/// Accuracy against input size as a part of a page that begins with [`head`]; none where no accuracy was measured.
+pub fn resolution(results: &Results) -> Option<String> {
+    let view = View::new(results);
+    html::resolution(&view, &figures(&view))
 }
 
 /// What this build makes of each plot.

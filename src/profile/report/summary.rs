@@ -23,7 +23,7 @@ pub struct Sentence {
 /// Sums up.
 pub fn summary(view: &View) -> Summary {
     let found = [best(view), fastest(view), int8(view), decision(view)];
-    let warnings = [nothing(view), invalid(view), untrained(view), no_accuracy(view)];
+    let warnings = [nothing(view), invalid(view), untrained(view), latency_only(view), no_accuracy(view)];
     Summary {
         sentences: found.into_iter().flatten().collect(),
         warnings: warnings.into_iter().flatten().collect(),
@@ -145,16 +145,25 @@ fn invalid(view: &View) -> Option<String> {
 }
 
 fn untrained(view: &View) -> Option<String> {
-    let untrained: Vec<&str> =
-        view.rows().iter().filter(|row| row.untrained).map(|row| row.model.as_str()).collect();
-    let models: Vec<String> = super::view::distinct(untrained).into_iter().map(str::to_owned).collect();
-    (!models.is_empty()).then(|| {
-        format!(
-            "UNTRAINED: the weights of {} come from a seed. The latency is real; the accuracy says what random features \
-             can do, not what the architecture can.",
-            text::list(&models)
-        )
-    })
+    let models = seeded(view, true)?;
+    Some(format!(
+        "UNTRAINED: the weights of {models} come from a seed. The latency is real; the accuracy says what random features \
+         can do, not what the architecture can."
+    ))
+}
+
+fn latency_only(view: &View) -> Option<String> {
+    let models = seeded(view, false)?;
+    Some(format!(
+        "UNTRAINED, latency only: the weights of {models} come from a seed. The latency is real; no accuracy was measured."
+    ))
+}
+
+/// Models with weights from a seed, with an accuracy or without one.
+fn seeded(view: &View, judged: bool) -> Option<String> {
+    let rows = view.rows().iter().filter(|row| row.untrained && row.accuracy.is_some() == judged);
+    let models: Vec<String> = super::view::distinct(rows.map(|row| row.model.clone()));
+    (!models.is_empty()).then(|| text::list(&models))
 }
 
 fn no_accuracy(view: &View) -> Option<String> {

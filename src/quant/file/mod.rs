@@ -8,6 +8,8 @@
 //! The digest is the SHA-256 of the whole file with its own 64 digits set to `0`, so that no damage goes unnoticed. The
 //! bytes depend on nothing but the model: no date, no path, no hash map's order.
 
+#[cfg(feature = "demo")]
+mod demo;
 mod metadata;
 mod read;
 mod tensors;
@@ -19,7 +21,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use read::{is_ours, read};
+#[cfg(feature = "demo")]
+pub use demo::DEMO_FILE;
+pub use read::{is_ours, parse, read};
 pub use write::write;
 
 use super::{Cosine, Network, Plan, Precision, Report};

@@ -33,7 +33,18 @@ pub fn is_ours(path: &Path) -> bool {
 /// version, one that is cut short or damaged anywhere, one whose tensors do not fit its architecture and plan, a weight
 /// that is not finite, a scale that is not positive.
 pub fn read(path: &Path) -> Result<QuantModel, QuantError> {
-    let file = TensorFile::open(path)?;
+    model(path, TensorFile::open(path)?)
+}
+
+/// [`read`] of a model file in memory; messages call it `name`.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(name: &Path, bytes: &[u8]) -> Result<QuantModel, QuantError> {
+    model(name, TensorFile::of_bytes(name, bytes)?)
+}
+
+fn model(path: &Path, file: TensorFile<'_>) -> Result<QuantModel, QuantError> {
     let not_ours = || QuantError::NotOurs { path: path.to_owned() };
     let mut found = Found::parse(&file.head()[8..]).ok_or_else(not_ours)?;
     match found.version.take() {
@@ -98,7 +109,11 @@ type Tensors = BTreeMap<String, (Vec<usize>, Values)>;
 
 /// All tensors, and the SHA-256 of the file, after a comparison with the digest inside. The two differ from the header on,
 /// so that neither can be had from the other: one pass over the bytes feeds both, side by side.
-fn contents(path: &Path, file: TensorFile, digest: Option<String>) -> Result<(Tensors, String), QuantError> {
+fn contents(
+    path: &Path,
+    file: TensorFile<'_>,
+    digest: Option<String>,
+) -> Result<(Tensors, String), QuantError> {
     let damaged = || QuantError::Digest { path: path.to_owned() };
     let stored = text(path, "digest", digest)?;
     let mut zeroed = file.head().to_vec();

@@ -99,6 +99,7 @@ fn what_is_written_is_read() {
         let (_folder, path, bytes) = written(&mut model);
         assert!(is_ours(&path));
         assert_eq!(read(&path).unwrap(), model);
+        assert_eq!(parse("in memory".as_ref(), &bytes).unwrap(), model);
         assert_eq!(
             model.sha256,
             crate::checkpoint::file::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes))
@@ -125,11 +126,17 @@ fn every_flipped_byte_is_noticed() {
             std::fs::write(&path, &damaged).unwrap();
             let error = read(&path).expect_err("damage").to_string();
             assert!(error.contains("m.safetensors") && !error.contains('\n'), "byte {i}: {error}");
+            assert_eq!(
+                parse(&path, &damaged).expect_err("damage").to_string(),
+                error,
+                "in memory as in a file"
+            );
         }
     }
     for keep in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
         std::fs::write(&path, &bytes[..keep]).unwrap();
         assert!(read(&path).is_err(), "{keep} bytes");
+        assert!(parse(&path, &bytes[..keep]).is_err(), "{keep} bytes");
     }
     let longer = [&bytes[..], &[0]].concat();
     std::fs::write(&path, longer).unwrap();

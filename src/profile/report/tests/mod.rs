@@ -251,6 +251,12 @@ fn what_is_not_sure_is_said() {
     let page = |results: &Results| text(&files(results), "report.html").to_owned();
     let untrained = page(&sweep(&Sweep { models: &["untrained:deit-tiny"], ..FULL }));
     assert!(untrained.contains("UNTRAINED: the weights of untrained:deit-tiny come from a seed"));
+    assert!(!untrained.contains("latency only"));
+    let mut beside = sweep(&Sweep { models: &["deit-tiny", "untrained:deit-tiny"], ..FULL });
+    beside.rows.iter_mut().filter(|row| row.untrained).for_each(|row| row.accuracy = None);
+    let beside = page(&beside);
+    assert!(beside.contains("UNTRAINED, latency only: the weights of untrained:deit-tiny come from a seed"));
+    assert!(!beside.contains("random features"));
     assert!(page(&no_rows()).contains("Nothing was measured"));
     assert!(page(&sweep(&Sweep { metric: None, ..ONE })).contains("No accuracy was measured"));
     let mut one = sweep(&ONE);

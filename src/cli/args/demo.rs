@@ -1,0 +1,40 @@
+//! What `demo` takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, value_parser};
+use microraptor::vit::Size;
+
+use super::Threads;
+
+/// The built-in backbone at work.
+#[derive(Debug, Args)]
+#[cfg_attr(
+    not(feature = "demo"),
+    expect(dead_code, reason = "a build without the backbone looks at nothing else")
+)]
+pub struct DemoArgs {
+    /// Folder to write: index.html, the pictures, phantoms/labels.csv, the heads, and the report of a profile
+    #[arg(short, long, value_name = "DIR", default_value = "microraptor-demo")]
+    pub output: PathBuf,
+    /// Phantoms of each of the three kinds; a third of them is held out
+    #[arg(long, value_name = "N", default_value_t = 48, value_parser = value_parser!(u32).range(6..=500))]
+    pub phantoms: u32,
+    /// Input sizes of the report; the heads and their pictures are made at the largest
+    #[arg(
+        long,
+        visible_alias = "size",
+        value_name = "R,...",
+        value_delimiter = ',',
+        default_value = "64,96,128,160,224"
+    )]
+    pub sizes: Vec<Size>,
+    /// Seed of the phantoms, and of whatever else is drawn
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: Threads,
+}

@@ -1,0 +1,146 @@
+//! The two heads of the demonstration: which kind an image is of, and where its lesion lies.
+
+use std::path::Path;
+
+use anyhow::Context;
+use microraptor::engine::{Engine, Session};
+use microraptor::heads::{
+    Backbone, Bootstrap, Examined, FitOptions, Head, Judgement, OutOfDistribution, Outcome, Predictor,
+    Recipe, Request, Search, SegmentOptions, TrainingSummary, gather, judge,
+};
+use microraptor::input::{LabelMap, Parts, ReadOptions};
+use microraptor::vit::Size;
+
+use super::phantoms::Phantoms;
+use crate::cli::{backbone, progress};
+
+/// A head, and what it is worth on the held-out phantoms.
+pub struct Measured {
+    /// The name of its file.
+    pub file: &'static str,
+    /// The head.
+    pub head: Head,
+    /// On the held-out phantoms.
+    pub judgement: Judgement,
+}
+
+/// Both heads, and what they say of the held-out phantoms.
+pub struct Heads {
+    /// Tells the kinds apart.
+    pub class: Measured,
+    /// Finds the lesion.
+    pub lesion: Measured,
+    /// Which phantoms were held out.
+    pub test: Vec<usize>,
+    /// The lesion found in each of them.
+    pub found: Vec<LabelMap>,
+}
+
+impl Heads {
+    /// Fits both on the features of one pass of the backbone at `size`.
+    ///
+    /// # Errors
+    /// Those of the backbone and of the fits.
+    pub fn fit(phantoms: &Phantoms, session: &mut Session, size: Size, seed: u64) -> anyhow::Result<Heads> {
+        let engine = session.engine().clone();
+        let layers = layers(engine.config().context("the built-in backbone has an architecture")?.depth);
+        let (read, preprocess) = (ReadOptions::default(), engine.about().preprocess);
+        let request = Request { size, preprocess: &preprocess, read: &read, tokens: Some(&layers) };
+        let all: Vec<usize> = (0..phantoms.set.samples.len()).collect();
+        let bar = progress::bar(all.len(), "features");
+        let features = gather(session, &phantoms.set, &all, &request, None, &|| bar.inc(1))?;
+        bar.finish_and_clear();
+        let set = Examined {
+            data: &phantoms.set,
+            mask_classes: &phantoms.mask_classes,
+            features: &features,
+            masks: &phantoms.masks,
+            multi_label: false,
+        };
+        set.check_masks()?;
+        let parts = phantoms.set.split(seed, 0.0)?;
+        let fit = Fit { set: &set, parts: &parts, engine: &engine, size, seed };
+        // Fitted as `profile` fits it, so that the report has the same number at this size.
+        let linear = Recipe::Linear(Search { refit: true, ..Search::default() }, FitOptions::default());
+        let segment = Recipe::Segment(layers.clone(), SegmentOptions { seed, ..SegmentOptions::default() });
+        let class = fit.head("class.safetensors", &linear)?;
+        let lesion = fit.head("lesion.safetensors", &segment)?;
+        let predictor = Predictor::new(&lesion.head.model, backbone::isa());
+        let mut found = Vec::with_capacity(parts.test.len());
+        for &i in &parts.test {
+            if let Outcome::Mask(mask) = predictor.predict(&features[i])? {
+                found.push(mask);
+            }
+        }
+        Ok(Heads { class, lesion, test: parts.test, found })
+    }
+
+    /// Writes both files into `folder`.
+    ///
+    /// # Errors
+    /// Names the path.
+    pub fn save(&self, folder: &Path) -> anyhow::Result<()> {
+        [&self.class, &self.lesion].into_iter().try_for_each(|m| Ok(m.head.save(&folder.join(m.file))?))
+    }
+}
+
+/// Blocks at a third, two thirds and the end of a backbone of `depth`: edges are clearer in the early ones.
+fn layers(depth: usize) -> Vec<usize> {
+    let mut layers: Vec<usize> = (1..=3).map(|third| (depth * third / 3).max(1) - 1).collect();
+    layers.dedup();
+    layers
+}
+
+/// What both fits have in common.
+struct Fit<'a> {
+    set: &'a Examined<'a>,
+    parts: &'a Parts,
+    engine: &'a Engine,
+    size: Size,
+    seed: u64,
+}
+
+impl Fit<'_> {
+    fn head(&self, file: &'static str, recipe: &Recipe) -> anyhow::Result<Measured> {
+        let Fit { set, parts, engine, size, seed } = *self;
+        let (isa, bootstrap) = (backbone::isa(), Bootstrap { seed, ..Bootstrap::default() });
+        let bar = progress::bar(0, format!("fitting {}", file.trim_end_matches(".safetensors")));
+        let fitted = recipe.fit(set, &parts.train, &parts.val, isa, &mut |done, all| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        })?;
+        bar.finish_and_clear();
+        let judgement = judge(&fitted.model, set, &parts.test, None, isa, &bootstrap)?;
+        let ood =
+            OutOfDistribution::fit(set.mean_rows(&parts.train).view(), set.mean_rows(&parts.val).view());
+        let about = engine.about();
+        let head = Head {
+            training: TrainingSummary {
+                seed: fitted.epoch.map(|_| seed),
+                refit: !recipe.dense(),
+                ..TrainingSummary::new(set, &parts.train, &fitted, &judgement)
+            },
+            model: fitted.model,
+            ood: Some(ood?),
+            size,
+            preprocess: about.preprocess,
+            read: ReadOptions::default(),
+            backbone: Backbone { name: about.name.clone(), sha256: about.sha256.clone() },
+            tool: Head::TOOL.to_owned(),
+        };
+        Ok(Measured { file, head, judgement })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layers;
+
+    #[test]
+    fn three_blocks_of_any_depth_and_the_last_among_them() {
+        assert_eq!(layers(12), [3, 7, 11]);
+        assert_eq!(layers(8), [1, 4, 7]);
+        assert_eq!(layers(6), [1, 3, 5]);
+        assert_eq!(layers(1), [0]);
+    }
+}

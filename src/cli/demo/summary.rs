@@ -1,0 +1,52 @@
+//! The numbers of the demonstration in words.
+
+use microraptor::heads::Judgement;
+use microraptor::profile::{Results, Row};
+use microraptor::vit::Size;
+
+use crate::cli::report::shown;
+
+/// What a head reached, and on how many images.
+pub fn scores(judgement: &Judgement) -> String {
+    match judgement {
+        Judgement::Classes(_, report) => format!(
+            "accuracy {}, AUC {}, on {} images",
+            shown(report.accuracy),
+            shown(report.auc),
+            report.images
+        ),
+        Judgement::Dense(_, report) => {
+            let with = report.classes.first();
+            let (images, missed, alarms) = with.map_or((0, 0, 0), |c| (c.images, c.missed, c.false_alarms));
+            format!(
+                "Dice {}, on {images} images with a lesion, of which {missed} were missed; found in {alarms} of {} without one",
+                shown(report.dice),
+                report.images - images
+            )
+        }
+    }
+}
+
+/// How long the backbone takes at `size`, on each number of threads.
+pub fn latency(results: &Results, size: Size) -> String {
+    let rows = results.rows.iter().filter(|row| row.size() == size);
+    let text = |row: &Row| {
+        let threads = if row.threads == 1 { "thread" } else { "threads" };
+        let doubt = if row.verdict.valid { "" } else { " (INVALID: the report says why)" };
+        format!("{:.2} ms on {} {threads}{doubt}", row.latency.p50_ms, row.threads)
+    };
+    format!("median {}", rows.map(text).collect::<Vec<_>>().join(", "))
+}
+
+/// Accuracy at each size, a line each.
+pub fn resolution(results: &Results) -> Vec<String> {
+    let mut rows: Vec<&Row> = results.rows.iter().collect();
+    // Threads do not change it.
+    rows.dedup_by_key(|row| row.size());
+    let text = |row: &Row| {
+        let a = row.accuracy.as_ref()?;
+        let interval = a.low.zip(a.high).map(|(low, high)| format!(" [{low:.3}, {high:.3}]"));
+        Some(format!("{} px: {} {:.3}{}", row.size(), a.metric, a.value, interval.unwrap_or_default()))
+    };
+    rows.into_iter().filter_map(text).collect()
+}

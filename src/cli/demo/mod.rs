@@ -47,10 +47,11 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let cores = args.threads.cores()?;
     let engine = backbone::demo(backbone::isa())?;
     args.sizes.iter().try_for_each(|&size| engine.check_size(size))?;
+    let mut session = engine.session(cores)?;
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
 
     let phantoms = Phantoms::make(&folder.join("phantoms"), args.seed, args.phantoms as usize)?;
-    let heads = Heads::fit(&phantoms, &mut engine.session(cores)?, size, args.seed)?;
+    let heads = Heads::fit(&phantoms, &mut session, size, args.seed)?;
     heads.save(folder)?;
     let examples = gallery::make(folder, &phantoms, &heads)?;
     let (results, _) = profile::measure(&sweep(args, &phantoms.csv)?, None)?;

@@ -29,13 +29,15 @@ pub fn scores(judgement: &Judgement) -> String {
 
 /// How long the backbone takes at `size`, on each number of threads.
 pub fn latency(results: &Results, size: Size) -> String {
-    let rows = results.rows.iter().filter(|row| row.size() == size);
-    let text = |row: &Row| {
+    let rows: Vec<&Row> = results.rows.iter().filter(|row| row.size() == size).collect();
+    let text = |row: &&Row| {
         let threads = if row.threads == 1 { "thread" } else { "threads" };
-        let doubt = if row.verdict.valid { "" } else { " (INVALID: the report says why)" };
+        let doubt = if row.verdict.valid { "" } else { " (INVALID)" };
         format!("{:.2} ms on {} {threads}{doubt}", row.latency.p50_ms, row.threads)
     };
-    format!("median {}", rows.map(text).collect::<Vec<_>>().join(", "))
+    let why =
+        if rows.iter().all(|row| row.verdict.valid) { "" } else { "; the report says why it is INVALID" };
+    format!("median {}{why}", rows.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
 /// Accuracy at each size, a line each.

@@ -6,6 +6,8 @@ mod commands;
 mod common;
 mod convert;
 mod demo;
+#[cfg(feature = "demo")]
+mod demo_quality;
 #[cfg(feature = "dicom")]
 mod dicom;
 mod heads;

@@ -9,10 +9,6 @@ use super::Threads;
 
 /// The built-in backbone at work.
 #[derive(Debug, Args)]
-#[cfg_attr(
-    not(feature = "demo"),
-    expect(dead_code, reason = "a build without the backbone looks at nothing else")
-)]
 pub struct DemoArgs {
     /// Folder to write: index.html, the pictures, phantoms/labels.csv, the heads, and the report of a profile
     #[arg(short, long, value_name = "DIR", default_value = "microraptor-demo")]

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use tract_core::prelude::{Datum, TractResult, TypedModel};
 use tract_onnx::data_resolver::FopenDataResolver;
 use tract_onnx::pb::{
-    GraphProto, ModelProto, TensorProto, ValueInfoProto, tensor_proto, tensor_shape_proto, type_proto,
+    GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_proto, tensor_shape_proto,
+    type_proto,
 };
 use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::infer::InferenceFact;
@@ -250,7 +251,9 @@ fn check<'a>(
         return Err(damaged(&format!("nothing in it makes its output '{}'", one_line(&output.name))));
     }
     let mut unsupported = BTreeSet::new();
+    let mut astray = None;
     for_each_graph(graph, &mut |graph| {
+        astray = astray.take().or_else(|| graph.node.iter().find_map(wrong_axis));
         let foreign = graph.node.iter().filter(|node| !known(&node.op_type));
         unsupported.extend(foreign.map(|node| node.op_type.clone()));
     });
@@ -258,7 +261,24 @@ fn check<'a>(
         let operators = unsupported.into_iter().collect::<Vec<_>>().join(", ");
         return Err(OnnxError::Operator { path: path.into(), operators: one_line(&operators) });
     }
-    Ok(graph)
+    astray.map_or(Ok(graph), |problem| Err(damaged(&problem)))
+}
+
+/// Most dimensions that a tensor may have.
+const MAX_RANK: i64 = 64;
+
+/// An axis that no tensor has. tract 0.23 counts up to what a negative axis below minus the rank becomes as an unsigned
+/// number, which never ends; the rank is not known here, so a layer norm counts its axis from the front, or takes the last.
+fn wrong_axis(node: &NodeProto) -> Option<String> {
+    let least = if node.op_type == "LayerNormalization" { -1 } else { -MAX_RANK };
+    let named = node.attribute.iter().filter(|a| ["axis", "axes"].contains(&a.name.as_str()));
+    let axis =
+        named.flat_map(|a| a.ints.iter().chain([&a.i])).find(|axis| !(least..=MAX_RANK).contains(*axis))?;
+    Some(format!(
+        "its {} '{}' has the axis {axis}, of {least} to {MAX_RANK}",
+        one_line(&node.op_type),
+        one_line(&node.name)
+    ))
 }
 
 /// Calls `f` for `graph` and for the bodies of its `If`s and `Loop`s. Protobuf decoding has bounded their depth.
@@ -367,7 +387,7 @@ fn first_kernel(graph: &GraphProto) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value};
-    use tract_onnx::pb::{NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto};
+    use tract_onnx::pb::{OperatorSetIdProto, TensorShapeProto, TypeProto};
 
     use super::*;
 
@@ -433,6 +453,21 @@ mod tests {
             error.to_string(),
             "net.onnx uses operators that tract lacks: Wavelet; export it with other operators (opset 18)"
         );
+        for (op, axis, sound) in [
+            ("Softmax", -2, true),
+            ("Softmax", -65, false),
+            ("LayerNormalization", -1, true),
+            ("LayerNormalization", -2, false),
+            ("LayerNormalization", i64::MAX, false),
+        ] {
+            let mut proto = proto.clone();
+            let node = &mut proto.graph.as_mut().unwrap().node[1];
+            node.op_type = op.into();
+            let axis = tract_onnx::pb::AttributeProto { name: "axis".into(), i: axis, ..Default::default() };
+            node.attribute.push(axis);
+            let result = check(&proto, |_| true, Path::new("net.onnx"));
+            assert_eq!(result.is_ok(), sound, "{op}");
+        }
         proto.graph.iter_mut().for_each(|graph| graph.output[0].name = "gone".into());
         let error = check(&proto, |_| true, Path::new("net.onnx")).unwrap_err();
         assert!(error.to_string().contains("nothing in it makes its output 'gone'"), "{error}");

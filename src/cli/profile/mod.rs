@@ -41,7 +41,7 @@ const PHANTOM_SIDE: usize = 256;
 /// what DINOv3's ViT-S and ViT-B cost, whose weights nobody may hand out with a program. A ViT-B in f32 at 384 px would take
 /// the two minutes alone.
 #[cfg(feature = "demo")]
-pub const DEFAULT: [&str; 9] = [
+pub const DEFAULT: [&str; 10] = [
     "microraptor",
     "profile",
     DEMO,
@@ -51,6 +51,8 @@ pub const DEFAULT: [&str; 9] = [
     "96,160,224",
     "--data",
     PHANTOMS,
+    // Its table does not show them, and a ViT-B draws 86 million weights for each.
+    "--no-cold",
 ];
 
 /// What no command at all stands for: an untrained ViT-S on phantoms, at sizes that end within two minutes.

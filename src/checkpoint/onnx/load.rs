@@ -92,7 +92,7 @@ impl Source {
         })?;
         let parsed = guarded(|| onnx.parse(&proto, Some(directory))).map_err(damaged)?;
         if let Some(name) = parsed.unresolved_inputs.first() {
-            return Err(damaged(format!("nothing in it makes '{name}'")));
+            return Err(damaged(format!("nothing in it makes '{}'", one_line(name))));
         }
         let sha256 = hex(&hash.finalize());
         let outputs = graph.output.iter().map(|output| output.name.clone()).collect();

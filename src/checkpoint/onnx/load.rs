@@ -208,6 +208,8 @@ static SILENCER: Once = Once::new();
 /// tract's messages quote whole nodes; the first words say which.
 fn one_line(text: &str) -> String {
     const LONGEST: usize = 240;
+    // With RUST_BACKTRACE set, tract's errors bring one along.
+    let text = text.split("Stack backtrace:").next().unwrap_or_default();
     let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = line.char_indices().nth(LONGEST) {
         line.truncate(end);
@@ -478,5 +480,6 @@ mod tests {
         let result: Result<(), String> = guarded(|| panic!("index\n out of  bounds"));
         assert_eq!(result, Err("index out of bounds".to_owned()));
         assert!(one_line(&"long ".repeat(1000)).len() < 250);
+        assert_eq!(one_line("wrong\n\nStack backtrace:\n   0: main"), "wrong");
     }
 }

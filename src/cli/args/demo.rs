@@ -14,7 +14,7 @@ pub struct DemoArgs {
     #[arg(short, long, value_name = "DIR", default_value = "microraptor-demo")]
     pub output: PathBuf,
     /// Phantoms of each of the three kinds; a third of them is held out
-    #[arg(long, value_name = "N", default_value_t = 48, value_parser = value_parser!(u32).range(6..=500))]
+    #[arg(long, value_name = "N", default_value_t = 96, value_parser = value_parser!(u32).range(6..=500))]
     pub phantoms: u32,
     /// Input sizes of the report; the heads and their pictures are made at the largest
     #[arg(

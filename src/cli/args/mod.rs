@@ -20,7 +20,7 @@ pub use profile::*;
 #[cfg_attr(
     feature = "demo",
     doc = "With no command, profiles the built-in backbone on phantoms that the program makes itself, and beside it the latency \
-           of DINOv3's ViT-S/16 and ViT-B/16: no download, no data, little more than a minute."
+           of DINOv3's ViT-S/16 and ViT-B/16: no download, no data, about a minute."
 )]
 #[cfg_attr(
     not(feature = "demo"),

@@ -51,7 +51,8 @@ fn opening(shown: &Shown, out: &mut String) {
         "<p>Phantoms are pictures of a breast under ultrasound that the program makes itself, so that class and outline \
          are known: tissue alone (background), a cyst, or a mass. A head for the class and a head for the outline were \
          fitted on the features of the built-in backbone, whose weights stay as they are. All numbers and pictures are of \
-         phantoms that neither head has seen. They show that the chain works, and say nothing about patients.</p>\n\
+         phantoms that neither head has seen; the backbone learned, without labels, from others of the same physics. They show \
+         that the chain works, and say nothing about patients.</p>\n\
          <ul class=\"summary\">\n",
     );
     let mut line = |name: &str, text: &str| {

@@ -20,19 +20,15 @@ use super::models::giga;
 /// Says what a model is.
 pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    let model = match backbone::untrained(&args.model) {
-        Some(name) => Some(Model::seeded(name, SEED)?),
-        None if backbone::is_demo(&args.model) || is_onnx(&args.model) || file::is_ours(&args.model) => None,
-        None => Some(checkpoint::load(&args.model)?),
-    };
-    let about = match model {
-        Some(model) => describe(&model, args)?,
-        None if is_onnx(&args.model) => describe_onnx(args)?,
+    let about = match backbone::untrained(&args.model) {
+        Some(name) => describe(&Model::seeded(name, SEED)?, args)?,
         None if backbone::is_demo(&args.model) => describe_demo(args)?,
-        None => {
+        None if is_onnx(&args.model) => describe_onnx(args)?,
+        None if file::is_ours(&args.model) => {
             let tensors = if args.tensors { checkpoint::list_tensors(&args.model)? } else { Vec::new() };
             describe_converted(&file::read(&args.model)?, tensors, args)?
         }
+        None => describe(&checkpoint::load(&args.model)?, args)?,
     };
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&about)?)?;

@@ -7,7 +7,7 @@ use microraptor::engine::Session;
 use microraptor::heads::{
     AbmilOptions, Backbone, Bootstrap, ClassWeights, DrawnSplit, Examined, FitOptions, Fitted, Head,
     Judgement, OutOfDistribution, Recipe, Request, ScanFeatures, Search, SegmentOptions, TrainingSummary,
-    check_counts, cross_validate, gather, judge,
+    ValidationSummary, check_counts, cross_validate, gather, judge,
 };
 use microraptor::input::{Dataset, LabelMap, Parts, ReadOptions};
 use microraptor::output::check_writable;
@@ -191,7 +191,7 @@ fn summary(
             seed: args.data.split.seed,
             val_share: args.data.split.val_share,
         }),
-        ..TrainingSummary::new(set, train, fitted, judgement)
+        ..TrainingSummary::new(set.data, set.masks, train, fitted, ValidationSummary::from(judgement))
     }
 }
 

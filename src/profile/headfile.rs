@@ -50,36 +50,26 @@ pub(super) fn save(
         Array2::from_shape_vec((rows.len(), width), rows.concat()).expect("rows of one width")
     };
     let ood = OutOfDistribution::fit(rows(&roles.train).view(), rows(&roles.choose).view())?;
-    let has = |i: usize, class: usize| match data.masks.get(i) {
-        Some(mask) => mask.labels.contains(&(class as u8)),
-        None => data.set.samples[i].labels.contains(&class),
-    };
-    let classes = fitted.model.classes().len();
     let accuracy = &measured.accuracy;
     let number = |metric: &str| (accuracy.metric == metric).then_some(accuracy.value);
+    let validation = ValidationSummary {
+        images: accuracy.images,
+        auc: number("AUC"),
+        accuracy: number("accuracy"),
+        dice: number("Dice"),
+        ..ValidationSummary::default()
+    };
     let drawn = data.set.samples.iter().all(|s| s.split.is_none());
     let head = Head {
         training: TrainingSummary {
-            images_per_class: (0..classes)
-                .map(|c| roles.train.iter().filter(|&&i| has(i, c)).count())
-                .collect(),
-            c: fitted.c,
-            epoch: fitted.epoch,
             seed: fitted.epoch.map(|_| options.seed),
-            balanced: false,
             refit: matches!(options.recipe, Recipe::Linear(..) | Recipe::Knn { .. }),
-            validation: Some(ValidationSummary {
-                images: accuracy.images,
-                auc: number("AUC"),
-                accuracy: number("accuracy"),
-                dice: number("Dice"),
-                ..ValidationSummary::default()
-            }),
             drawn: drawn.then(|| DrawnSplit {
                 digest: data.set.digest(),
                 seed: options.seed,
                 val_share: options.val_share,
             }),
+            ..TrainingSummary::new(&data.set, &data.masks, &roles.train, fitted, validation)
         },
         model: fitted.model.clone(),
         ood: Some(ood),

@@ -72,12 +72,12 @@ def main():
     parser.add_argument("--phantoms", type=Path)
     parser.add_argument("--busi", type=Path)
     args = parser.parse_args()
-    depth = json.loads((args.trained / "config.json").read_text())["num_hidden_layers"]
+    config = json.loads((args.trained / "config.json").read_text())
     with tempfile.TemporaryDirectory() as folder:
         probe = Probe(args.program, folder)
         draws = {f"untrained {seed}": f"{folder}/{seed}" for seed in range(DRAWS)}
         for seed, path in enumerate(draws.values()):
-            save(backbone(seed, depth), path)
+            save(backbone(seed, config["num_hidden_layers"], config["hidden_size"]), path)
         models = {"shipped": args.shipped, "trained f32": args.trained}
         if args.busi:
             busi(probe, models, draws, args.busi)

@@ -26,7 +26,7 @@ SMALL_VIEWS = 4
 PROTOTYPES = 1024
 
 
-def backbone(seed, depth, dim=192):
+def backbone(seed, depth, dim):
     torch.manual_seed(seed)
     config = DINOv3ViTConfig(
         hidden_size=dim, num_hidden_layers=depth, num_attention_heads=dim // 64, intermediate_size=4 * dim,

@@ -6,7 +6,7 @@ use anyhow::Context;
 use microraptor::engine::{Engine, Session};
 use microraptor::heads::{
     Backbone, Bootstrap, Examined, FitOptions, Head, Judgement, OutOfDistribution, Outcome, Predictor,
-    Recipe, Request, Search, SegmentOptions, TrainingSummary, gather, judge,
+    Recipe, Request, Search, SegmentOptions, TrainingSummary, ValidationSummary, gather, judge,
 };
 use microraptor::input::{LabelMap, Parts, ReadOptions};
 use microraptor::vit::Size;
@@ -118,7 +118,13 @@ impl Fit<'_> {
             training: TrainingSummary {
                 seed: fitted.epoch.map(|_| seed),
                 refit: !recipe.dense(),
-                ..TrainingSummary::new(set, &parts.train, &fitted, &judgement)
+                ..TrainingSummary::new(
+                    set.data,
+                    set.masks,
+                    &parts.train,
+                    &fitted,
+                    ValidationSummary::from(&judgement),
+                )
             },
             model: fitted.model,
             ood: Some(ood?),

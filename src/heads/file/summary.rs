@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::heads::{Estimate, Examined, Fitted, Judgement, Report};
+use crate::heads::{Estimate, Fitted, HeadModel, Judgement, Report};
+use crate::input::{Dataset, LabelMap};
 
 /// Which backbone a head belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,18 +39,26 @@ pub struct TrainingSummary {
 }
 
 impl TrainingSummary {
-    /// What is known of every head that was fitted on the examples `train` of `set`, and judged on others.
-    pub fn new(set: &Examined<'_>, train: &[usize], fitted: &Fitted, judged: &Judgement) -> TrainingSummary {
-        let has = |i: usize, class: usize| match set.masks.get(i) {
-            Some(mask) if matches!(judged, Judgement::Dense(..)) => mask.labels.contains(&(class as u8)),
-            _ => set.data.samples[i].labels.contains(&class),
+    /// What is known of every head that was fitted on the examples `train` of `data`, and is worth `validation` on others.
+    /// `masks` are those of the examples where there are any.
+    pub fn new(
+        data: &Dataset,
+        masks: &[LabelMap],
+        train: &[usize],
+        fitted: &Fitted,
+        validation: ValidationSummary,
+    ) -> TrainingSummary {
+        let dense = matches!(fitted.model, HeadModel::Segment(_));
+        let has = |i: usize, class: usize| match masks.get(i) {
+            Some(mask) if dense => mask.labels.contains(&(class as u8)),
+            _ => data.samples[i].labels.contains(&class),
         };
         let count = |class| train.iter().filter(|&&i| has(i, class)).count();
         TrainingSummary {
             images_per_class: (0..fitted.model.classes().len()).map(count).collect(),
             c: fitted.c,
             epoch: fitted.epoch,
-            validation: Some(ValidationSummary::from(judged)),
+            validation: Some(validation),
             ..TrainingSummary::default()
         }
     }

@@ -130,8 +130,13 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
         }
         #[cfg(feature = "onnx")]
         "onnx" => {
-            let skip = microraptor::checkpoint::onnx::Proof::Skip;
-            none(microraptor::graph::onnx::open(&file("model.onnx", bytes), skip))
+            use microraptor::{checkpoint::onnx::Proof, graph::onnx, vit::Size};
+            match onnx::open(&file("model.onnx", bytes), Proof::Skip) {
+                Ok(onnx::OnnxFile::Other(model)) => {
+                    none(model.plan(model.fixed_size().unwrap_or(Size::square(32)), None))
+                }
+                found => none(found),
+            }
         }
         #[cfg(feature = "onnx")]
         "onnx_head" => {

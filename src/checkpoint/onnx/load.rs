@@ -18,7 +18,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::infer::InferenceFact;
 
-use super::OnnxError;
+use super::{OnnxError, layer_norm};
 use crate::checkpoint::file::hex;
 use crate::vit::Size;
 
@@ -76,6 +76,7 @@ impl Source {
         }
 
         let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
+        layer_norm::guard(&mut onnx);
         // tract's default maps files into memory, where one that another process truncates kills this process.
         onnx.provider = Arc::new(FopenDataResolver);
         let mut reader = Hashing { inner: file, hash: Sha256::new() };
@@ -269,15 +270,13 @@ fn check<'a>(
 /// Most dimensions that a tensor may have.
 const MAX_RANK: i64 = 64;
 
-/// An axis that no tensor has. tract 0.23 counts up to what a negative axis below minus the rank becomes as an unsigned
-/// number, which never ends; the rank is not known here, so a layer norm counts its axis from the front, or takes the last.
+/// An axis that no tensor has.
 fn wrong_axis(node: &NodeProto) -> Option<String> {
-    let least = if node.op_type == "LayerNormalization" { -1 } else { -MAX_RANK };
     let named = node.attribute.iter().filter(|a| ["axis", "axes"].contains(&a.name.as_str()));
-    let axis =
-        named.flat_map(|a| a.ints.iter().chain([&a.i])).find(|axis| !(least..=MAX_RANK).contains(*axis))?;
+    let mut axes = named.flat_map(|a| a.ints.iter().chain([&a.i]));
+    let axis = axes.find(|axis| !(-MAX_RANK..=MAX_RANK).contains(*axis))?;
     Some(format!(
-        "its {} '{}' has the axis {axis}, of {least} to {MAX_RANK}",
+        "its {} '{}' has the axis {axis}, of -{MAX_RANK} to {MAX_RANK}",
         one_line(&node.op_type),
         one_line(&node.name)
     ))
@@ -459,7 +458,7 @@ mod tests {
             ("Softmax", -2, true),
             ("Softmax", -65, false),
             ("LayerNormalization", -1, true),
-            ("LayerNormalization", -2, false),
+            ("LayerNormalization", -2, true),
             ("LayerNormalization", i64::MAX, false),
         ] {
             let mut proto = proto.clone();

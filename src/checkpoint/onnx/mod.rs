@@ -9,6 +9,7 @@
 //! Recognition (`recognise.rs`) may be lenient about spelling because [`import`] ends in a proof: the original in tract
 //! and our reference on the same pixels must agree.
 
+mod layer_norm;
 mod load;
 mod proof;
 mod recognise;

@@ -124,8 +124,8 @@ fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
         dtypes: None,
         tensor_count: None,
         backend: match about.isa {
-            Some(isa) => format!("{} on {isa}", about.backend),
-            None => about.backend.to_owned(),
+            Some(isa) => format!("{} on {isa}", about.backend()),
+            None => about.backend(),
         },
         converted: Vec::new(),
         architecture: config.copied(),

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use anyhow::{Context, bail};
 use microraptor::engine::Session;
 use microraptor::heads::{
-    AbmilOptions, Backbone, Bootstrap, ClassWeights, DrawnSplit, Examined, FitOptions, Fitted, Head,
-    Judgement, OutOfDistribution, Recipe, Request, ScanFeatures, Search, SegmentOptions, TrainingSummary,
-    ValidationSummary, check_counts, cross_validate, gather, judge,
+    AbmilOptions, Bootstrap, ClassWeights, DrawnSplit, Examined, FitOptions, Head, Judgement, Recipe,
+    Request, ScanFeatures, Search, SegmentOptions, TrainingSummary, check_counts, cross_validate, gather,
+    judge,
 };
 use microraptor::input::{Dataset, LabelMap, Parts, ReadOptions};
 use microraptor::output::check_writable;
@@ -67,19 +67,11 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     })?;
     bar.finish_and_clear();
     let judgement = judge(&fitted.model, &set, &val, None, backbone::isa(), &Bootstrap::default())?;
-    let about = engine.about();
-    let ood = OutOfDistribution::fit(set.mean_rows(&train).view(), set.mean_rows(&val).view());
-    let head = Head {
-        training: summary(args, &set, (&parts, &train), &fitted, &judgement),
-        model: fitted.model,
-        ood: Some(ood.context("the training features")?),
-        size: args.size,
-        preprocess: about.preprocess,
-        // Whether unsupported modalities are let in is asked each time.
-        read: ReadOptions { allow_unsupported_modality: false, ..read },
-        backbone: Backbone { name: about.name.clone(), sha256: about.sha256.clone() },
-        tool: Head::TOOL.to_owned(),
-    };
+    let mut head = Head::fitted(engine.about(), args.size, &set, (&train, &val), fitted, (&judgement).into())
+        .context("the training features")?;
+    tell_training(&mut head.training, args, &set, &parts);
+    // Whether unsupported modalities are let in is asked each time.
+    head.read = ReadOptions { allow_unsupported_modality: false, ..read };
     head.save(&args.output)?;
     print(args, train.len(), &head, &judgement, folds.as_ref())
 }
@@ -130,10 +122,7 @@ fn recipe(args: &TrainArgs) -> anyhow::Result<Recipe> {
                 epochs: args.epochs.map(|n| n as usize),
                 ..usual
             };
-            let mut layers = args.layers.clone();
-            layers.sort_unstable();
-            layers.dedup();
-            Recipe::Segment(layers, options)
+            Recipe::segment(&args.layers, options)
         }
     })
 }
@@ -175,24 +164,14 @@ fn cross_validation(
     Ok(found)
 }
 
-fn summary(
-    args: &TrainArgs,
-    set: &Examined<'_>,
-    (parts, train): (&Parts, &[usize]),
-    fitted: &Fitted,
-    judgement: &Judgement,
-) -> TrainingSummary {
+/// What the options say of the training.
+fn tell_training(training: &mut TrainingSummary, args: &TrainArgs, set: &Examined<'_>, parts: &Parts) {
+    let split = &args.data.split;
     let drawn = parts.test.is_empty() && set.data.samples.iter().all(|s| s.split.is_none());
-    TrainingSummary {
-        seed: fitted.epoch.map(|_| args.data.split.seed),
-        balanced: fitted.c.is_some() && matches!(args.class_weights, args::ClassWeights::Balanced),
-        drawn: drawn.then(|| DrawnSplit {
-            digest: set.data.digest(),
-            seed: args.data.split.seed,
-            val_share: args.data.split.val_share,
-        }),
-        ..TrainingSummary::new(set.data, set.masks, train, fitted, ValidationSummary::from(judgement))
-    }
+    training.seed = training.epoch.map(|_| split.seed);
+    training.balanced = training.c.is_some() && matches!(args.class_weights, args::ClassWeights::Balanced);
+    training.drawn =
+        drawn.then(|| DrawnSplit { digest: set.data.digest(), seed: split.seed, val_share: split.val_share });
 }
 
 fn print(

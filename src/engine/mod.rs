@@ -23,6 +23,9 @@ use crate::kernels::{Isa, IsaError};
 use crate::quant::{self, Network, Precision, QuantError, file::QuantModel};
 use crate::vit::{Config, Preprocess, Size, SizeError};
 
+/// The code of [`About::backend`] where it is ours.
+pub const OURS: &str = "microraptor";
+
 /// Why a backbone could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -141,10 +144,18 @@ pub struct About {
     pub preprocess: Preprocess,
     /// Whether its weights are drawn from a seed and so mean nothing.
     pub untrained: bool,
-    /// Which code runs it, and in which precision: `microraptor int8`, or `tract f32` for an ONNX model that is not of the family.
-    pub backend: &'static str,
-    /// The instruction set that our kernels run on; None where tract runs the model.
+    /// How its matrices are held.
+    pub precision: Precision,
+    /// The instruction set that our kernels run on; None where tract runs the model, which is an ONNX one not of the family.
     pub isa: Option<Isa>,
+}
+
+impl About {
+    /// Which code runs it, and in which precision: `microraptor int8`, `tract f32`.
+    pub fn backend(&self) -> String {
+        let code = if self.isa.is_some() { OURS } else { "tract" };
+        format!("{code} {}", self.precision)
+    }
 }
 
 enum Backbone {
@@ -195,11 +206,7 @@ impl Engine {
             sha256: model.sha256,
             preprocess: model.preprocess,
             untrained: model.source.untrained,
-            backend: match model.precision {
-                Precision::Int8 => "microraptor int8",
-                Precision::Fp16 => "microraptor fp16",
-                Precision::F32 => "microraptor f32",
-            },
+            precision: model.precision,
             isa: Some(isa),
         };
         let encoder = Box::new(Encoder::new(&model.network, isa));
@@ -222,7 +229,7 @@ impl Engine {
             sha256: model.sha256().to_owned(),
             preprocess: preprocess.unwrap_or(Preprocess::IMAGENET),
             untrained: false,
-            backend: "tract f32",
+            precision: Precision::F32,
             isa: None,
         };
         Ok(Engine { shared: Arc::new(Shared { about, backbone: Backbone::Onnx(model) }) })
@@ -240,7 +247,7 @@ impl Engine {
             sha256: model.sha256,
             preprocess: model.preprocess,
             untrained: model.naming == Naming::Seeded,
-            backend: "microraptor f32",
+            precision: Precision::F32,
             isa: Some(isa),
         };
         let network = Network::from_weights(&model.config, model.weights);

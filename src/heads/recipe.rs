@@ -1,6 +1,7 @@
 //! How each kind of head is fitted to a data set, and measured on one.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use ndarray::Array2;
 
@@ -30,7 +31,7 @@ pub enum Recipe {
     },
     /// Attention over slices or frames.
     Abmil(AbmilOptions),
-    /// A class a pixel or voxel, from the patch tokens of some blocks (none: the last).
+    /// A class a pixel or voxel, from the patch tokens of some blocks, ascending (none: the last).
     Segment(Vec<usize>, SegmentOptions),
 }
 
@@ -79,6 +80,12 @@ impl Recipe {
     /// Nearest neighbours as the papers have them, k chosen.
     pub fn knn() -> Recipe {
         Recipe::Knn { k: None, temperature: TEMPERATURE, int8: false }
+    }
+
+    /// A class a pixel or voxel, from the patch tokens of the blocks `layers`, in whatever order they are named.
+    pub fn segment(layers: &[usize], options: SegmentOptions) -> Recipe {
+        let layers = BTreeSet::from_iter(layers.iter().copied());
+        Recipe::Segment(layers.into_iter().collect(), options)
     }
 
     /// Whether it reads masks instead of labels.

@@ -8,6 +8,7 @@ use crate::heads::{
     Bootstrap, Case, Examined, Fitted, HeadModel, Judgement, Recipe, ScanFeatures, Search, cross_validate,
     judge,
 };
+use crate::input::{Dataset, LabelMap};
 use crate::kernels::Isa;
 
 /// What is kept of one measurement.
@@ -18,47 +19,80 @@ pub(super) struct Measured {
     pub outcomes: Option<Outcomes>,
 }
 
-/// Trains and measures a head on the features of the images [`Roles::used`]. `subject` names the configuration; its truth and
-/// values are filled in. Returns the head too, fitted on the training images.
-///
-/// # Errors
-/// [`ProfileError::Head`] when a fit fails.
-pub(super) fn measure(
-    data: &Data,
-    roles: &Roles,
-    features: &[ScanFeatures],
-    options: &Options,
-    subject: Outcomes,
-) -> Result<(Measured, Fitted), ProfileError> {
-    let used = roles.used();
-    let set = data.set.subset(&used);
-    let masks = match options.recipe.dense() {
-        true => used.iter().map(|&i| data.masks[i].clone()).collect(),
-        false => Vec::new(),
-    };
-    let examined = Examined {
-        data: &set,
-        mask_classes: &data.mask_classes,
-        features,
-        masks: &masks,
-        multi_label: data.set.is_multi_label(),
-    };
-    examined.check(&options.recipe)?;
-    let place = |indices: &[usize]| -> Vec<usize> {
-        indices.iter().filter_map(|i| used.binary_search(i).ok()).collect()
-    };
-    let (train, choose) = (place(&roles.train), place(&roles.choose));
-    let fitted = fit(&options.recipe, &examined, &train, &choose)?;
-    let bootstrap = Bootstrap { seed: options.seed, ..Bootstrap::default() };
-    let isa = Isa::best();
-    let judgement = match &roles.folds {
-        None => judge(&fitted.model, &examined, &place(&roles.held_out), None, isa, &bootstrap)?,
-        Some((of, parts)) => {
-            cross_validate(&options.recipe, &examined, (of, *parts), isa, &bootstrap, &mut |_, _| {})?
+/// What every configuration is judged on: the images that have a role.
+pub(super) struct Examination<'a> {
+    /// All labelled images.
+    pub data: &'a Data,
+    /// What they are for.
+    pub roles: &'a Roles,
+    /// How heads are fitted and judged.
+    pub options: &'a Options,
+    /// The images that features are needed of, ascending: indices into `data`.
+    pub used: Vec<usize>,
+    set: Dataset,
+    masks: Vec<LabelMap>,
+}
+
+impl<'a> Examination<'a> {
+    /// Of the images of `data` that `roles` gives a role.
+    pub fn new(data: &'a Data, roles: &'a Roles, options: &'a Options) -> Examination<'a> {
+        let used = roles.used();
+        let masks = match options.recipe.dense() {
+            true => used.iter().map(|&i| data.masks[i].clone()).collect(),
+            false => Vec::new(),
+        };
+        Examination { set: data.set.subset(&used), masks, data, roles, options, used }
+    }
+
+    /// The images with their features, one for each of `used`.
+    pub fn examined<'b>(&'b self, features: &'b [ScanFeatures]) -> Examined<'b> {
+        Examined {
+            data: &self.set,
+            mask_classes: &self.data.mask_classes,
+            features,
+            masks: &self.masks,
+            multi_label: self.data.set.is_multi_label(),
         }
-    };
-    let measured = measured(&judgement, data, &roles.measured(), subject);
-    Ok((measured, fitted))
+    }
+
+    /// Where some images of the data stand among those of [`Examination::examined`].
+    fn places(&self, indices: &[usize]) -> Vec<usize> {
+        indices.iter().filter_map(|i| self.used.binary_search(i).ok()).collect()
+    }
+
+    /// Places of the images to fit on, and of those to choose on.
+    pub fn examples(&self) -> (Vec<usize>, Vec<usize>) {
+        (self.places(&self.roles.train), self.places(&self.roles.choose))
+    }
+
+    /// Trains and measures a head on `features`. `subject` names the configuration; its truth and values are filled in.
+    /// Returns the head too, fitted on the training images.
+    ///
+    /// # Errors
+    /// [`ProfileError::Head`] when a fit fails.
+    pub fn measure(
+        &self,
+        features: &[ScanFeatures],
+        subject: Outcomes,
+    ) -> Result<(Measured, Fitted), ProfileError> {
+        let (roles, recipe) = (self.roles, &self.options.recipe);
+        let examined = self.examined(features);
+        examined.check(recipe)?;
+        let (train, choose) = self.examples();
+        let fitted = fit(recipe, &examined, &train, &choose)?;
+        let bootstrap = Bootstrap { seed: self.options.seed, ..Bootstrap::default() };
+        let isa = Isa::best();
+        let judgement = match &roles.folds {
+            None => {
+                let held_out = self.places(&roles.held_out);
+                judge(&fitted.model, &examined, &held_out, None, isa, &bootstrap)?
+            }
+            Some((of, parts)) => {
+                cross_validate(recipe, &examined, (of, *parts), isa, &bootstrap, &mut |_, _| {})?
+            }
+        };
+        Ok((measured(&judgement, self.data, &roles.measured(), subject), fitted))
+    }
 }
 
 /// Fits, chooses, and where that can be done without choosing anew fits once more on both parts together.

@@ -35,6 +35,13 @@ pub struct PeerSpec {
     pub command: String,
 }
 
+impl PeerSpec {
+    /// What [`Row::backend`](super::Row::backend) says of it.
+    pub fn backend(&self) -> String {
+        format!("peer {}", self.name)
+    }
+}
+
 impl FromStr for PeerSpec {
     type Err = String;
 

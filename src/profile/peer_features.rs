@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::data::{Data, Roles};
+use super::ProfileError;
+use super::accuracy::Examination;
 use super::peer::{Peer, PeerSpec};
-use super::{Options, ProfileError};
 use crate::heads::{Geometry, Recipe, ScanFeatures};
 use crate::input::{ScanKind, Source};
 use crate::vit::Size;
@@ -18,15 +18,14 @@ use crate::vit::Size;
 pub(super) fn gather(
     spec: &PeerSpec,
     size: Size,
-    options: &Options,
-    data: &Data,
-    roles: &Roles,
+    examination: &Examination<'_>,
     folder: &Path,
     tick: &dyn Fn(),
 ) -> Result<Vec<ScanFeatures>, ProfileError> {
+    let Examination { data, options, used, .. } = examination;
     let mut peer = Peer::start(spec, size, options.accuracy_threads.threads(), Path::new(""))?;
     let mut found: Vec<ScanFeatures> = Vec::new();
-    for index in roles.used() {
+    for &index in used {
         let path = path_of(&data.set.samples[index].source, folder, index)?;
         let mut row = peer.ask(&path)?.features;
         // k-NN looks at the first half of a row, where ours have CLS.

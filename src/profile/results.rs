@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Environment, Latency};
 use crate::board::CpuList;
+use crate::engine::OURS;
 use crate::vit::Size;
 
 /// Version of the layout of [`Results`]. 4: a row has its scenarios, stages, operators, energy, cold start, verdict and
@@ -80,6 +81,20 @@ pub struct DataInfo {
     pub classes: Vec<String>,
 }
 
+impl Results {
+    /// Names of the models whose weights come from a seed: those whose accuracy was `judged`, or those that were timed only.
+    pub fn untrained(&self, judged: bool) -> Vec<&str> {
+        let rows = self.rows.iter().filter(|row| row.untrained && row.accuracy.is_some() == judged);
+        let mut names: Vec<&str> = Vec::new();
+        for row in rows {
+            if !names.contains(&row.model.as_str()) {
+                names.push(&row.model);
+            }
+        }
+        names
+    }
+}
+
 /// One line of the table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
@@ -133,13 +148,23 @@ impl Row {
         Size { height: self.height, width: self.width }
     }
 
+    /// Which code ran it, and in which precision; ours is not named: `int8`, `tract f32`, `peer onnxruntime`.
+    pub fn runs_on(&self) -> &str {
+        runs_on(&self.backend)
+    }
+
     /// What tells it from the other rows: `deit-tiny int8 avx2 224 2 threads`.
     pub fn label(&self) -> String {
-        let runs_on = self.backend.trim_start_matches("microraptor ");
+        let runs_on = self.runs_on();
         let isa = self.isa.as_ref().map(|isa| format!(" {isa}")).unwrap_or_default();
         let threads = if self.threads == 1 { "thread" } else { "threads" };
         format!("{} {runs_on}{isa} {} px {} {threads}", self.model, self.size(), self.threads)
     }
+}
+
+/// A backend without the name of our own code.
+pub(super) fn runs_on(backend: &str) -> &str {
+    backend.strip_prefix(OURS).map_or(backend, str::trim_start)
 }
 
 /// One round of a row, and the machine's state in it.

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context;
 use microraptor::engine::{Engine, Session};
 use microraptor::heads::{
-    Backbone, Bootstrap, Examined, FitOptions, Head, Judgement, OutOfDistribution, Outcome, Predictor,
-    Recipe, Request, Search, SegmentOptions, TrainingSummary, ValidationSummary, gather, judge,
+    Bootstrap, Examined, FitOptions, Head, Judgement, Outcome, Predictor, Recipe, Request, Search,
+    SegmentOptions, gather, judge,
 };
 use microraptor::input::{LabelMap, Parts, ReadOptions};
 use microraptor::vit::Size;
@@ -62,7 +62,7 @@ impl Heads {
         let fit = Fit { set: &set, parts: &parts, engine: &engine, size, seed };
         // Fitted as `profile` fits it, so that the report has the same number at this size.
         let linear = Recipe::Linear(Search { refit: true, ..Search::default() }, FitOptions::default());
-        let segment = Recipe::Segment(layers.clone(), SegmentOptions { seed, ..SegmentOptions::default() });
+        let segment = Recipe::segment(&layers, SegmentOptions { seed, ..SegmentOptions::default() });
         let class = fit.head("class.safetensors", &linear)?;
         let lesion = fit.head("lesion.safetensors", &segment)?;
         let predictor = Predictor::new(&lesion.head.model, backbone::isa());
@@ -111,29 +111,10 @@ impl Fit<'_> {
         })?;
         bar.finish_and_clear();
         let judgement = judge(&fitted.model, set, &parts.test, None, isa, &bootstrap)?;
-        let ood =
-            OutOfDistribution::fit(set.mean_rows(&parts.train).view(), set.mean_rows(&parts.val).view());
-        let about = engine.about();
-        let head = Head {
-            training: TrainingSummary {
-                seed: fitted.epoch.map(|_| seed),
-                refit: !recipe.dense(),
-                ..TrainingSummary::new(
-                    set.data,
-                    set.masks,
-                    &parts.train,
-                    &fitted,
-                    ValidationSummary::from(&judgement),
-                )
-            },
-            model: fitted.model,
-            ood: Some(ood?),
-            size,
-            preprocess: about.preprocess,
-            read: ReadOptions::default(),
-            backbone: Backbone { name: about.name.clone(), sha256: about.sha256.clone() },
-            tool: Head::TOOL.to_owned(),
-        };
+        let examples = (parts.train.as_slice(), parts.val.as_slice());
+        let mut head = Head::fitted(engine.about(), size, set, examples, fitted, (&judgement).into())?;
+        head.training.seed = head.training.epoch.map(|_| seed);
+        head.training.refit = !recipe.dense();
         Ok(Measured { file, head, judgement })
     }
 }

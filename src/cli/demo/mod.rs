@@ -114,7 +114,9 @@ fn print(page: &Path, phantoms: &Phantoms, shown: &Shown, out: &mut impl Write) 
     writeln!(
         out,
         "{all} phantoms, {held_out} of them held out; {} {} at {} px\n",
-        about.name, about.backend, shown.size
+        about.name,
+        about.backend(),
+        shown.size
     )?;
     writeln!(out, "class of the image       {}", summary::scores(&shown.heads.class.judgement))?;
     writeln!(out, "outline of the lesion    {}", summary::scores(&shown.heads.lesion.judgement))?;

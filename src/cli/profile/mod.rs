@@ -246,7 +246,7 @@ fn latency_only(models: &[PathBuf], engines: &[Engine], peers: bool) -> BTreeSet
 fn model_of(row: &Row, models: &[PathBuf], engines: &[Engine]) -> Option<PathBuf> {
     let same = |engine: &Engine| {
         let about = engine.about();
-        about.sha256 == row.sha256 && about.backend == row.backend && about.name == row.model
+        about.sha256 == row.sha256 && about.backend() == row.backend && about.name == row.model
     };
     Some(models[engines.iter().position(same)?].clone())
 }
@@ -326,7 +326,7 @@ fn fingerprint(
     hash.update(format!("{program:?}\n{measured:?}\n{judged:?}\n{data:?}\n{rest:?}\n"));
     for engine in engines {
         let about = engine.about();
-        hash.update(format!("{} {} {:?}\n", about.sha256, about.backend, about.isa));
+        hash.update(format!("{} {} {:?}\n", about.sha256, about.precision, about.isa));
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -375,10 +375,8 @@ fn recipe(args: &ProfileArgs) -> Recipe {
         ProfileHead::Linear => Recipe::Linear(Search::default(), FitOptions::default()),
         ProfileHead::Knn => Recipe::knn(),
         ProfileHead::Segment => {
-            let mut layers = args.layers.clone();
-            layers.sort_unstable();
-            layers.dedup();
-            Recipe::Segment(layers, SegmentOptions { seed: args.split.seed, ..SegmentOptions::default() })
+            let options = SegmentOptions { seed: args.split.seed, ..SegmentOptions::default() };
+            Recipe::segment(&args.layers, options)
         }
     }
 }

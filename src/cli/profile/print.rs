@@ -52,12 +52,7 @@ pub fn print(results: &Results, out: &mut impl Write) -> io::Result<()> {
 
 /// Which numbers of models with weights from a seed mean something.
 fn untrained(results: &Results, out: &mut impl Write) -> io::Result<()> {
-    let names = |judged: bool| {
-        let rows = results.rows.iter().filter(|row| row.untrained && row.accuracy.is_some() == judged);
-        let mut names: Vec<&str> = rows.map(name).collect();
-        names.dedup();
-        names.join(" and ")
-    };
+    let names = |judged| results.untrained(judged).into_iter().map(plain).collect::<Vec<_>>().join(" and ");
     let (judged, timed) = (names(true), names(false));
     if !timed.is_empty() {
         writeln!(
@@ -77,14 +72,14 @@ fn untrained(results: &Results, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// The model's name alone; whether it is trained is told beside it.
-fn name(row: &Row) -> &str {
-    row.model.trim_end_matches(" (untrained)")
+fn plain(model: &str) -> &str {
+    model.trim_end_matches(" (untrained)")
 }
 
 /// `int8 avx2`; `tract f32` where tract runs the model.
 fn runs_on(row: &Row) -> String {
     match &row.isa {
-        Some(isa) => format!("{} {isa}", row.backend.trim_start_matches("microraptor ")),
+        Some(isa) => format!("{} {isa}", row.runs_on()),
         None => row.backend.clone(),
     }
 }
@@ -96,7 +91,7 @@ fn ms(v: f64) -> String {
 fn cells(row: &Row, joules: bool, with_accuracy: bool) -> Vec<String> {
     let l = &row.latency;
     let mut cells = vec![
-        if row.untrained { format!("{} (untrained)", name(row)) } else { row.model.clone() },
+        if row.untrained { format!("{} (untrained)", plain(&row.model)) } else { row.model.clone() },
         runs_on(row),
         row.size().to_string(),
         row.threads.to_string(),

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use summary::{Backbone, DrawnSplit, TrainingSummary, ValidationSummary};
 
-use super::{FeatureKind, HeadError, HeadModel, OutOfDistribution};
+use super::{Examined, FeatureKind, Fitted, HeadError, HeadModel, OutOfDistribution};
+use crate::engine::About;
 use crate::input::{ReadOptions, one_line};
 use crate::output::write_atomically;
 use crate::vit::{Preprocess, Size};
@@ -81,6 +82,32 @@ struct Header {
 impl Head {
     /// Name and version of this program, for [`Head::tool`].
     pub const TOOL: &str = concat!("microraptor ", env!("CARGO_PKG_VERSION"));
+
+    /// A head that was fitted on the examples `train` of `set`, whose features the backbone `about` made at `size`. The
+    /// examples `val`, on which it is worth `validation`, say how unlike those an image may be.
+    ///
+    /// # Errors
+    /// [`HeadError`] when there are too few examples to tell.
+    pub fn fitted(
+        about: &About,
+        size: Size,
+        set: &Examined<'_>,
+        (train, val): (&[usize], &[usize]),
+        fitted: Fitted,
+        validation: ValidationSummary,
+    ) -> Result<Head, HeadError> {
+        let ood = OutOfDistribution::fit(set.mean_rows(train).view(), set.mean_rows(val).view())?;
+        Ok(Head {
+            training: TrainingSummary::new(set, train, &fitted, validation),
+            model: fitted.model,
+            ood: Some(ood),
+            size,
+            preprocess: about.preprocess,
+            read: ReadOptions::default(),
+            backbone: Backbone { name: about.name.clone(), sha256: about.sha256.clone() },
+            tool: Head::TOOL.to_owned(),
+        })
+    }
 
     /// Refuses a backbone other than the one that the head was trained on. A head that does not say (an ONNX file) is
     /// accepted with a warning.

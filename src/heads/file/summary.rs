@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::heads::{Estimate, Fitted, HeadModel, Judgement, Report};
-use crate::input::{Dataset, LabelMap};
+use crate::heads::{Estimate, Examined, Fitted, HeadModel, Judgement, Report};
 
 /// Which backbone a head belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,19 +38,17 @@ pub struct TrainingSummary {
 }
 
 impl TrainingSummary {
-    /// What is known of every head that was fitted on the examples `train` of `data`, and is worth `validation` on others.
-    /// `masks` are those of the examples where there are any.
-    pub fn new(
-        data: &Dataset,
-        masks: &[LabelMap],
+    /// What is known of every head that was fitted on the examples `train` of `set`, and is worth `validation` on others.
+    pub(super) fn new(
+        set: &Examined<'_>,
         train: &[usize],
         fitted: &Fitted,
         validation: ValidationSummary,
     ) -> TrainingSummary {
         let dense = matches!(fitted.model, HeadModel::Segment(_));
-        let has = |i: usize, class: usize| match masks.get(i) {
+        let has = |i: usize, class: usize| match set.masks.get(i) {
             Some(mask) if dense => mask.labels.contains(&(class as u8)),
-            _ => data.samples[i].labels.contains(&class),
+            _ => set.data.samples[i].labels.contains(&class),
         };
         let count = |class| train.iter().filter(|&&i| has(i, class)).count();
         TrainingSummary {

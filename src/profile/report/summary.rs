@@ -161,8 +161,7 @@ fn latency_only(view: &View) -> Option<String> {
 
 /// Models with weights from a seed, with an accuracy or without one.
 fn seeded(view: &View, judged: bool) -> Option<String> {
-    let rows = view.rows().iter().filter(|row| row.untrained && row.accuracy.is_some() == judged);
-    let models: Vec<String> = super::view::distinct(rows.map(|row| row.model.clone()));
+    let models = view.results.untrained(judged);
     (!models.is_empty()).then(|| text::list(&models))
 }
 

@@ -31,7 +31,7 @@ impl<'a> View<'a> {
             metric: metric(rows),
             front: Vec::new(),
             differs: [
-                distinct(rows.iter().map(kind)).len() > 1,
+                distinct(rows.iter().map(Row::runs_on)).len() > 1,
                 distinct(rows.iter().map(|row| &row.isa)).len() > 1,
                 distinct(rows.iter().map(|row| row.threads)).len() > 1,
             ],
@@ -80,7 +80,7 @@ impl<'a> View<'a> {
     }
 
     fn kind(&self, row: &Row) -> Option<String> {
-        self.differs[0].then(|| text::shorten(&kind(row), 30))
+        self.differs[0].then(|| text::shorten(row.runs_on(), 30))
     }
 
     fn isa(&self, row: &Row) -> Option<String> {
@@ -125,11 +125,6 @@ pub fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     all
 }
 
-/// Which code ran a row, and in which precision: `int8`, `tract f32`, `peer onnxruntime`.
-pub fn kind(row: &Row) -> String {
-    row.backend.trim_start_matches("microraptor ").to_owned()
-}
-
 /// `224 px`.
 pub fn size(row: &Row) -> String {
     format!("{} px", row.size())
@@ -143,7 +138,7 @@ pub fn side(row: &Row) -> f64 {
 /// What tells rows of one model and size apart: `int8 avx2, 2 threads`.
 pub fn config(row: &Row) -> String {
     let isa = row.isa.as_ref().map(|isa| format!(" {isa}")).unwrap_or_default();
-    format!("{}{isa}, {}", kind(row), text::count(row.threads, "thread"))
+    format!("{}{isa}, {}", row.runs_on(), text::count(row.threads, "thread"))
 }
 
 /// The mark of a row's precision.

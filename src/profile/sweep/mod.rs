@@ -1,27 +1,30 @@
 //! The sweep: every configuration's accuracy, then rounds of timed runs that visit all of them in turn, so that a slow minute
 //! of the machine is shared by all.
 
+mod accuracies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::accuracy::{self, Measured};
+use super::accuracy::Examination;
 use super::data::{Data, Roles};
 use super::lane::{Lane, Runner, picture};
 use super::monitor::{Monitor, Record, Watch, energy};
 use super::peer::{Peer, PeerSpec};
 use super::{
     ColdStart, DataInfo, Journal, Latency, Options, Outcomes, PairedTest, Peak, ProfileError, Protocol, Row,
-    Scenario, Verdict, headfile, operators, outcomes, stages,
+    Scenario, Verdict, operators, outcomes, stages,
 };
 use crate::board::Cores;
 use crate::board::hal::Signals;
 use crate::board::sensors::supply;
 use crate::engine::{Engine, Session};
-use crate::heads::{Bootstrap, HeadModel, Request, ScanFeatures, gather};
-use crate::input::{Image, ReadOptions};
+use crate::heads::Bootstrap;
+use crate::input::Image;
 use crate::kernels::Isa;
 use crate::vit::Size;
+use accuracies::{Accuracies, Configuration};
 
 /// Rounds over all rows into which the timed runs are split.
 pub const ROUNDS: usize = 3;
@@ -97,19 +100,6 @@ pub struct Found {
     pub heads: BTreeMap<(String, Size), PathBuf>,
 }
 
-/// Accuracies and heads, by the key of the configuration.
-#[derive(Default)]
-struct Known {
-    measured: BTreeMap<String, Measured>,
-    models: BTreeMap<String, HeadModel>,
-    files: BTreeMap<(String, Size), PathBuf>,
-}
-
-/// Weights, code and size: what accuracy depends on.
-fn accuracy_key(sha256: &str, name: &str, backend: &str, size: Size) -> String {
-    format!("{sha256}/{name}/{backend}/{size}")
-}
-
 impl Sweep<'_> {
     /// Ticks: one an image of each configuration with an accuracy, one a row and round.
     pub fn steps(&self) -> usize {
@@ -118,20 +108,6 @@ impl Sweep<'_> {
         let rows =
             (self.engines.len() + self.peers.len()) * self.options.sizes.len() * self.options.threads.len();
         configurations * images + rows * ROUNDS
-    }
-
-    /// Engines whose accuracy is measured, of different weights or code.
-    fn judged(&self) -> Vec<&Engine> {
-        let mut found: Vec<&Engine> = Vec::new();
-        let judged = |engine: &&Engine| !self.latency_only.contains(&engine.about().sha256);
-        for engine in self.engines.iter().filter(judged) {
-            let identity = |e: &Engine| (e.about().sha256.clone(), e.about().backend);
-            let same = |e: &&Engine| identity(e) == identity(engine);
-            if !found.iter().any(same) {
-                found.push(engine);
-            }
-        }
-        found
     }
 
     /// Measures everything that `journal` does not hold yet.
@@ -145,8 +121,8 @@ impl Sweep<'_> {
         }
         let roles = self.data.map(|data| Roles::new(data, self.options)).transpose()?;
         let known = match self.data.zip(roles.as_ref()) {
-            Some((data, roles)) => self.accuracies(data, roles, journal)?,
-            None => Known::default(),
+            Some((data, roles)) => self.accuracies(&Examination::new(data, roles, self.options), journal)?,
+            None => Accuracies::default(),
         };
         let folder = tempfile::tempdir().map_err(ProfileError::temporary)?;
         let (mut sessions, mut lanes) = self.lanes(folder.path())?;
@@ -156,11 +132,10 @@ impl Sweep<'_> {
         for lane in &mut lanes {
             rows.push(self.row(lane, &mut sessions, &known, &peaks, journal)?);
         }
-        let outcomes: Vec<Outcomes> = known.measured.values().filter_map(|m| m.outcomes.clone()).collect();
-        let metric = known.measured.values().map(|m| m.accuracy.metric.as_str()).next().unwrap_or_default();
+        let outcomes = known.outcomes();
         let bootstrap = Bootstrap { seed: self.options.seed, ..Bootstrap::default() };
         let untrained = |o: &Outcomes| rows.iter().any(|row| row.untrained && row.sha256 == o.sha256);
-        let tests = outcomes::tests(&outcomes, metric, &bootstrap, &untrained);
+        let tests = outcomes::tests(&outcomes, known.metric(), &bootstrap, &untrained);
         Ok(Found {
             protocol: Protocol {
                 min_runs: self.options.budget.runs,
@@ -176,99 +151,6 @@ impl Sweep<'_> {
             tests,
             heads: known.files,
         })
-    }
-
-    fn accuracies(&self, data: &Data, roles: &Roles, journal: &mut Journal) -> Result<Known, ProfileError> {
-        let mut known = Known::default();
-        for engine in self.judged() {
-            for &size in &self.options.sizes {
-                let about = engine.about();
-                let key = accuracy_key(&about.sha256, &about.name, about.backend, size);
-                let file = self.heads.map(|folder| folder.join(headfile::name(about, size)));
-                let place = format!("accuracy/{key}");
-                if let Some(file) = &file {
-                    known.files.insert((about.sha256.clone(), size), file.clone());
-                }
-                if let Some(measured) = journal.get(&place) {
-                    if let Some(head) = file.as_ref().and_then(|file| crate::heads::Head::load(file).ok()) {
-                        known.models.insert(key.clone(), head.model);
-                    }
-                    known.measured.insert(key, measured);
-                    (0..data.set.samples.len()).for_each(|_| (self.tick)());
-                    continue;
-                }
-                let features = self.features(engine, data, roles, size)?;
-                let subject = subject(&about.name, &about.sha256, about.backend, size);
-                let (measured, fitted) = accuracy::measure(data, roles, &features, self.options, subject)?;
-                if let Some(file) = &file {
-                    headfile::save(
-                        file,
-                        engine,
-                        size,
-                        &fitted,
-                        &measured,
-                        data,
-                        roles,
-                        &features,
-                        self.options,
-                    )?;
-                }
-                let measured = journal.part(&place, || Ok(measured))?;
-                known.models.insert(key.clone(), fitted.model);
-                known.measured.insert(key, measured);
-            }
-        }
-        self.accuracies_of_peers(data, roles, journal, &mut known)?;
-        Ok(known)
-    }
-
-    fn features(
-        &self,
-        engine: &Engine,
-        data: &Data,
-        roles: &Roles,
-        size: Size,
-    ) -> Result<Vec<ScanFeatures>, ProfileError> {
-        let mut session = engine.session(&self.options.accuracy_threads)?;
-        let (preprocess, read) = (&engine.about().preprocess, &ReadOptions::default());
-        let request = Request { size, preprocess, read, tokens: self.options.recipe.tokens() };
-        let cache = self.options.cache.as_ref();
-        Ok(gather(&mut session, &data.set, &roles.used(), &request, cache, self.tick)?)
-    }
-
-    fn accuracies_of_peers(
-        &self,
-        data: &Data,
-        roles: &Roles,
-        journal: &mut Journal,
-        known: &mut Known,
-    ) -> Result<(), ProfileError> {
-        if self.options.recipe.dense() {
-            // A peer gives one row of features an image: no mask can be made of it.
-            return Ok(());
-        }
-        let folder = tempfile::tempdir().map_err(ProfileError::temporary)?;
-        for spec in self.peers {
-            for &size in &self.options.sizes {
-                let backend = peer_backend(spec);
-                let key = accuracy_key("", &spec.name, &backend, size);
-                let measured = journal.part(&format!("accuracy/{key}"), || {
-                    let features = super::peer_features::gather(
-                        spec,
-                        size,
-                        self.options,
-                        data,
-                        roles,
-                        folder.path(),
-                        self.tick,
-                    )?;
-                    let subject = subject(&spec.name, "", &backend, size);
-                    Ok(accuracy::measure(data, roles, &features, self.options, subject)?.0)
-                })?;
-                known.measured.insert(key, measured);
-            }
-        }
-        Ok(())
     }
 
     /// Peaks of each instruction set and number of threads that our kernels run on.
@@ -386,7 +268,7 @@ impl Sweep<'_> {
         &mut self,
         lane: &mut Lane,
         sessions: &mut [Session],
-        known: &Known,
+        known: &Accuracies,
         peaks: &[Peak],
         journal: &mut Journal,
     ) -> Result<Row, ProfileError> {
@@ -398,7 +280,7 @@ impl Sweep<'_> {
         let rounds: Vec<_> = records.iter().map(|record| record.round.clone()).collect();
         let battery = supply(self.watch.root).is_some_and(|supply| supply.on_battery);
         let size = lane.row.size();
-        let accuracy = accuracy_key(&lane.row.sha256, &lane.row.model, &lane.row.backend, size);
+        let judged = known.of(&Configuration::of_row(&lane.row));
         let scenarios = self.scenarios(lane, sessions, &key, journal)?;
         let operators = journal.part(&format!("operators/{key}"), || {
             let times = lane.operators(sessions, OPERATOR_RUNS)?;
@@ -407,7 +289,13 @@ impl Sweep<'_> {
         })?;
         let stages = journal.part(&format!("stages/{key}"), || {
             let Some(data) = self.data else { return Ok(None) };
-            stages::measure(lane, sessions, data, self.options, known.models.get(&accuracy))
+            stages::measure(
+                lane,
+                sessions,
+                data,
+                self.options,
+                judged.and_then(|judged| judged.head.as_ref()),
+            )
         })?;
         let cold = match self.cold {
             Some(cold) if matches!(lane.runner, Runner::Engine { .. }) => {
@@ -425,7 +313,7 @@ impl Sweep<'_> {
             operators,
             energy: energy(&records, self.feeds),
             cold,
-            accuracy: known.measured.get(&accuracy).map(|m| m.accuracy.clone()),
+            accuracy: judged.map(|judged| judged.measured.accuracy.clone()),
             ..lane.row.clone()
         })
     }
@@ -453,26 +341,13 @@ fn round_key(round: usize, lane: &Lane) -> String {
     format!("round/{round}/{}", lane.key())
 }
 
-fn subject(name: &str, sha256: &str, backend: &str, size: Size) -> Outcomes {
-    Outcomes {
-        model: name.to_owned(),
-        sha256: sha256.to_owned(),
-        backend: backend.to_owned(),
-        height: size.height,
-        width: size.width,
-        truth: Vec::new(),
-        values: Vec::new(),
-    }
-}
-
 fn row_of(engine: &Engine, size: Size, cores: &Cores) -> Row {
     let about = engine.about();
-    let precision = about.backend.rsplit(' ').next();
     Row {
         model: about.name.clone(),
         sha256: about.sha256.clone(),
-        backend: about.backend.to_owned(),
-        precision: precision.map(str::to_owned),
+        backend: about.backend(),
+        precision: Some(about.precision.to_string()),
         isa: about.isa.map(|isa| isa.name().to_owned()),
         untrained: about.untrained,
         macs: engine.config().and_then(|c| c.macs(size).ok()),
@@ -481,11 +356,7 @@ fn row_of(engine: &Engine, size: Size, cores: &Cores) -> Row {
 }
 
 fn row_of_peer(spec: &PeerSpec, size: Size, cores: &Cores) -> Row {
-    Row { model: spec.name.clone(), backend: peer_backend(spec), ..bare(size, cores) }
-}
-
-fn peer_backend(spec: &PeerSpec) -> String {
-    format!("peer {}", spec.name)
+    Row { model: spec.name.clone(), backend: spec.backend(), ..bare(size, cores) }
 }
 
 fn bare(size: Size, cores: &Cores) -> Row {

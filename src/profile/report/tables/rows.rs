@@ -1,7 +1,7 @@
 //! The table of all rows.
 
 use super::super::text::{self, NOTHING, maybe};
-use super::super::view::{View, distinct, kind};
+use super::super::view::{View, distinct};
 use super::{Cell, Mood, Table};
 use crate::profile::Row;
 
@@ -52,7 +52,7 @@ impl Columns<'_> {
         let mut cells: Vec<Cell> = [
             (place + 1).to_string(),
             format!("{}{untrained}", row.model),
-            format!("{}{isa}", kind(row)),
+            format!("{}{isa}", row.runs_on()),
             row.size().to_string(),
             row.threads.to_string(),
             if row.cores.is_empty() { "any".to_owned() } else { row.cores.to_string() },

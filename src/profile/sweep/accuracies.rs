@@ -1,0 +1,182 @@
+//! The accuracies of a sweep: one for each configuration of weights, code and size, whatever the instruction set and the
+//! threads.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Sweep;
+use crate::engine::{About, Engine};
+use crate::heads::{Head, HeadModel, Request, ScanFeatures, gather};
+use crate::input::ReadOptions;
+use crate::profile::accuracy::{Examination, Measured};
+use crate::profile::{Journal, Outcomes, PeerSpec, ProfileError, Row, headfile, peer_features};
+use crate::vit::Size;
+
+/// What accuracy depends on.
+pub(super) struct Configuration {
+    model: String,
+    sha256: String,
+    backend: String,
+    size: Size,
+}
+
+impl Configuration {
+    fn of_engine(about: &About, size: Size) -> Configuration {
+        let (model, sha256) = (about.name.clone(), about.sha256.clone());
+        Configuration { model, sha256, backend: about.backend(), size }
+    }
+
+    fn of_peer(spec: &PeerSpec, size: Size) -> Configuration {
+        let (model, sha256) = (spec.name.clone(), String::new());
+        Configuration { model, sha256, backend: spec.backend(), size }
+    }
+
+    /// That of a row.
+    pub fn of_row(row: &Row) -> Configuration {
+        let (model, sha256) = (row.model.clone(), row.sha256.clone());
+        Configuration { model, sha256, backend: row.backend.clone(), size: row.size() }
+    }
+
+    fn key(&self) -> String {
+        format!("{}/{}/{}/{}", self.sha256, self.model, self.backend, self.size)
+    }
+
+    /// Its outcomes, before there are any.
+    fn outcomes(self) -> Outcomes {
+        Outcomes {
+            model: self.model,
+            sha256: self.sha256,
+            backend: self.backend,
+            height: self.size.height,
+            width: self.size.width,
+            truth: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+}
+
+/// What is known of one configuration.
+pub(super) struct Judged {
+    /// Its accuracy.
+    pub measured: Measured,
+    /// The head that was judged; none of a peer, and where an earlier sitting measured and did not keep it.
+    pub head: Option<HeadModel>,
+}
+
+/// All of a sweep.
+#[derive(Default)]
+pub(super) struct Accuracies {
+    judged: BTreeMap<String, Judged>,
+    /// The file of each head that was kept, by the weights' SHA-256 and the size.
+    pub files: BTreeMap<(String, Size), PathBuf>,
+}
+
+impl Accuracies {
+    /// That of one configuration.
+    pub fn of(&self, configuration: &Configuration) -> Option<&Judged> {
+        self.judged.get(&configuration.key())
+    }
+
+    /// What each configuration said.
+    pub fn outcomes(&self) -> Vec<Outcomes> {
+        self.judged.values().filter_map(|judged| judged.measured.outcomes.clone()).collect()
+    }
+
+    /// What the accuracies are measured in; nothing where there are none.
+    pub fn metric(&self) -> &str {
+        self.judged.values().next().map_or("", |judged| &judged.measured.accuracy.metric)
+    }
+}
+
+impl Sweep<'_> {
+    /// Engines whose accuracy is measured, of different weights or code.
+    pub(super) fn judged(&self) -> Vec<&Engine> {
+        let mut found: Vec<&Engine> = Vec::new();
+        let judged = |engine: &&Engine| !self.latency_only.contains(&engine.about().sha256);
+        for engine in self.engines.iter().filter(judged) {
+            let identity = |e: &Engine| (e.about().sha256.clone(), e.about().backend());
+            let same = |e: &&Engine| identity(e) == identity(engine);
+            if !found.iter().any(same) {
+                found.push(engine);
+            }
+        }
+        found
+    }
+
+    /// Measures those that `journal` does not hold yet.
+    ///
+    /// # Errors
+    /// [`ProfileError`]: an image that cannot be read, a fit that fails, a file that cannot be written.
+    pub(super) fn accuracies(
+        &self,
+        examination: &Examination<'_>,
+        journal: &mut Journal,
+    ) -> Result<Accuracies, ProfileError> {
+        let mut known = Accuracies::default();
+        for engine in self.judged() {
+            for &size in &self.options.sizes {
+                let about = engine.about();
+                let key = Configuration::of_engine(about, size).key();
+                let file = self.heads.map(|folder| folder.join(headfile::name(about, size)));
+                if let Some(file) = &file {
+                    known.files.insert((about.sha256.clone(), size), file.clone());
+                }
+                let place = format!("accuracy/{key}");
+                let judged = if let Some(measured) = journal.get(&place) {
+                    (0..examination.data.set.samples.len()).for_each(|_| (self.tick)());
+                    Judged { measured, head: file.and_then(|file| Some(Head::load(&file).ok()?.model)) }
+                } else {
+                    let features = self.features(engine, examination, size)?;
+                    let outcomes = Configuration::of_engine(about, size).outcomes();
+                    let (measured, fitted) = examination.measure(&features, outcomes)?;
+                    let head = Some(fitted.model.clone());
+                    if let Some(file) = &file {
+                        headfile::save(file, about, size, examination, &features, fitted, &measured)?;
+                    }
+                    Judged { measured: journal.part(&place, || Ok(measured))?, head }
+                };
+                known.judged.insert(key, judged);
+            }
+        }
+        self.accuracies_of_peers(examination, journal, &mut known)?;
+        Ok(known)
+    }
+
+    fn features(
+        &self,
+        engine: &Engine,
+        examination: &Examination<'_>,
+        size: Size,
+    ) -> Result<Vec<ScanFeatures>, ProfileError> {
+        let mut session = engine.session(&self.options.accuracy_threads)?;
+        let (preprocess, read) = (&engine.about().preprocess, &ReadOptions::default());
+        let request = Request { size, preprocess, read, tokens: self.options.recipe.tokens() };
+        let cache = self.options.cache.as_ref();
+        Ok(gather(&mut session, &examination.data.set, &examination.used, &request, cache, self.tick)?)
+    }
+
+    fn accuracies_of_peers(
+        &self,
+        examination: &Examination<'_>,
+        journal: &mut Journal,
+        known: &mut Accuracies,
+    ) -> Result<(), ProfileError> {
+        if self.options.recipe.dense() {
+            // A peer gives one row of features an image: no mask can be made of it.
+            return Ok(());
+        }
+        let folder = tempfile::tempdir().map_err(ProfileError::temporary)?;
+        for spec in self.peers {
+            for &size in &self.options.sizes {
+                let configuration = Configuration::of_peer(spec, size);
+                let key = configuration.key();
+                let measured = journal.part(&format!("accuracy/{key}"), || {
+                    let features = peer_features::gather(spec, size, examination, folder.path(), self.tick)?;
+                    Ok(examination.measure(&features, configuration.outcomes())?.0)
+                })?;
+                known.judged.insert(key, Judged { measured, head: None });
+            }
+        }
+        Ok(())
+    }
+}

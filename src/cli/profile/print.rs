@@ -183,9 +183,9 @@ fn significant(results: &Results, out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "Of {} paired tests between configurations {} find a difference (p < 0.05; not corrected for their number):",
+        "Of {} paired tests between configurations {} a difference (p < 0.05; not corrected for their number):",
         results.tests.len(),
-        found.len()
+        if found.len() == 1 { "one finds".to_owned() } else { format!("{} find", found.len()) }
     )?;
     for t in found.iter().take(SHOWN) {
         let p = t.p.unwrap_or(1.0);

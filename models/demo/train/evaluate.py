@@ -1,8 +1,8 @@
 """What the backbone's card states, measured with Microraptor itself:
 
-    microraptor demo -o gallery --phantoms 300
-    python evaluate.py --trained ./demo --shipped ../demo.safetensors --phantoms gallery/phantoms/labels.csv \\
-        --busi busi/labels.csv
+    for s in 11 12 13; do microraptor demo -o gallery-$s --phantoms 500 --seed $s --sizes 64; done
+    python evaluate.py --trained ./demo --shipped ../demo.safetensors --busi busi/labels.csv \\
+        --phantoms gallery-*/phantoms/labels.csv
 
 Linear probes on BUSI (malignant against the rest, 224 px) and on phantoms of the program (held-out ones, five sizes), on
 the trained weights in f32, on the same as they are shipped, and on the network before training. One network before training
@@ -10,6 +10,7 @@ is one draw, so BUSI is probed on ten of them.
 """
 
 import argparse
+import csv
 import json
 import subprocess
 import tempfile
@@ -56,6 +57,20 @@ def busi(probe, models, draws, data):
     print(f"{'their mean':14}  {means[0]:<24.4f}  {means[1]:<24.4f}\n")
 
 
+def joined(lists, output):
+    """Lists of labelled phantoms as one."""
+    rows = []
+    for path in lists:
+        with open(path, newline="") as file:
+            for row in csv.DictReader(file):
+                rows.append({"image": (path.parent / row["image"]).resolve(), "label": row["label"], "split": row["split"]})
+    with open(output, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return output
+
+
 def phantoms(probe, models, data):
     print("Phantoms, three classes, held-out images, linear probe: accuracy [95%], AUC [95%]")
     for name, model in models.items():
@@ -69,7 +84,7 @@ def main():
     parser.add_argument("--program", default="microraptor")
     parser.add_argument("--trained", type=Path, required=True)
     parser.add_argument("--shipped", required=True)
-    parser.add_argument("--phantoms", type=Path)
+    parser.add_argument("--phantoms", type=Path, nargs="+")
     parser.add_argument("--busi", type=Path)
     args = parser.parse_args()
     config = json.loads((args.trained / "config.json").read_text())
@@ -82,7 +97,8 @@ def main():
         if args.busi:
             busi(probe, models, draws, args.busi)
         if args.phantoms:
-            phantoms(probe, {**models, "untrained 0": draws["untrained 0"]}, args.phantoms)
+            data = joined(args.phantoms, f"{folder}/phantoms.csv")
+            phantoms(probe, {**models, "untrained 0": draws["untrained 0"]}, data)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ use microraptor::heads::{
     Request, ScanFeatures, Search, SegmentOptions, TrainingSummary, check_counts, cross_validate, gather,
     judge,
 };
-use microraptor::input::{Dataset, LabelMap, Parts, ReadOptions};
+use microraptor::input::{Dataset, LabelMap, ReadOptions};
 use microraptor::output::check_writable;
 use serde_json::json;
 
@@ -69,7 +69,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let judgement = judge(&fitted.model, &set, &val, None, backbone::isa(), &Bootstrap::default())?;
     let mut head = Head::fitted(engine.about(), args.size, &set, (&train, &val), fitted, (&judgement).into())
         .context("the training features")?;
-    tell_training(&mut head.training, args, &set, &parts);
+    tell_training(&mut head.training, args, &set);
     // Whether unsupported modalities are let in is asked each time.
     head.read = ReadOptions { allow_unsupported_modality: false, ..read };
     head.save(&args.output)?;
@@ -165,13 +165,11 @@ fn cross_validation(
 }
 
 /// What the options say of the training.
-fn tell_training(training: &mut TrainingSummary, args: &TrainArgs, set: &Examined<'_>, parts: &Parts) {
+fn tell_training(training: &mut TrainingSummary, args: &TrainArgs, set: &Examined<'_>) {
     let split = &args.data.split;
-    let drawn = parts.test.is_empty() && set.data.samples.iter().all(|s| s.split.is_none());
     training.seed = training.epoch.map(|_| split.seed);
     training.balanced = training.c.is_some() && matches!(args.class_weights, args::ClassWeights::Balanced);
-    training.drawn =
-        drawn.then(|| DrawnSplit { digest: set.data.digest(), seed: split.seed, val_share: split.val_share });
+    training.drawn = DrawnSplit::of(set.data, split.seed, split.val_share);
 }
 
 fn print(

@@ -32,14 +32,9 @@ pub(super) fn save(
     let (set, (train, choose)) = (examination.examined(features), examination.examples());
     let mut head = Head::fitted(about, size, &set, (&train, &choose), fitted, validation(measured))?;
     let Examination { data, options, .. } = examination;
-    let drawn = data.set.samples.iter().all(|s| s.split.is_none());
     head.training.seed = head.training.epoch.map(|_| options.seed);
     head.training.refit = matches!(options.recipe, Recipe::Linear(..) | Recipe::Knn { .. });
-    head.training.drawn = drawn.then(|| DrawnSplit {
-        digest: data.set.digest(),
-        seed: options.seed,
-        val_share: options.val_share,
-    });
+    head.training.drawn = DrawnSplit::of(&data.set, options.seed, options.val_share);
     Ok(head.save(file)?)
 }
 

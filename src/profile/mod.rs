@@ -161,3 +161,14 @@ fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
         false => Ok(text),
     }
 }
+
+/// Values in the order in which they first come.
+fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for value in values {
+        if !all.contains(&value) {
+            all.push(value);
+        }
+    }
+    all
+}

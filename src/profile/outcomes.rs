@@ -1,6 +1,6 @@
 //! What configurations said about the held-out images, compared image by image.
 
-use super::results::runs_on;
+use super::results::kind;
 use super::{Outcomes, PairedTest, Row};
 use crate::heads::{AucScores, Bootstrap, Paired, delong};
 
@@ -8,7 +8,7 @@ impl Outcomes {
     /// What tells it from the others: `deit-tiny int8 224 px`.
     pub fn label(&self) -> String {
         let size = crate::vit::Size { height: self.height, width: self.width };
-        format!("{} {} {size} px", self.model, runs_on(&self.backend))
+        format!("{} {} {size} px", self.model, kind(&self.backend))
     }
 
     /// Whether they are those of `row`: of its weights, code and size.

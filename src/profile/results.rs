@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Environment, Latency};
+use super::{Environment, Latency, distinct};
 use crate::board::CpuList;
 use crate::engine::OURS;
 use crate::vit::Size;
@@ -85,13 +85,7 @@ impl Results {
     /// Names of the models whose weights come from a seed: those whose accuracy was `judged`, or those that were timed only.
     pub fn untrained(&self, judged: bool) -> Vec<&str> {
         let rows = self.rows.iter().filter(|row| row.untrained && row.accuracy.is_some() == judged);
-        let mut names: Vec<&str> = Vec::new();
-        for row in rows {
-            if !names.contains(&row.model.as_str()) {
-                names.push(&row.model);
-            }
-        }
-        names
+        distinct(rows.map(|row| row.model.as_str()))
     }
 }
 
@@ -149,21 +143,27 @@ impl Row {
     }
 
     /// Which code ran it, and in which precision; ours is not named: `int8`, `tract f32`, `peer onnxruntime`.
-    pub fn runs_on(&self) -> &str {
-        runs_on(&self.backend)
+    pub fn kind(&self) -> &str {
+        kind(&self.backend)
+    }
+
+    /// The same with the instruction set, where there is one: `int8 avx2`.
+    pub fn runs_on(&self) -> String {
+        match &self.isa {
+            Some(isa) => format!("{} {isa}", self.kind()),
+            None => self.kind().to_owned(),
+        }
     }
 
     /// What tells it from the other rows: `deit-tiny int8 avx2 224 2 threads`.
     pub fn label(&self) -> String {
-        let runs_on = self.runs_on();
-        let isa = self.isa.as_ref().map(|isa| format!(" {isa}")).unwrap_or_default();
         let threads = if self.threads == 1 { "thread" } else { "threads" };
-        format!("{} {runs_on}{isa} {} px {} {threads}", self.model, self.size(), self.threads)
+        format!("{} {} {} px {} {threads}", self.model, self.runs_on(), self.size(), self.threads)
     }
 }
 
 /// A backend without the name of our own code.
-pub(super) fn runs_on(backend: &str) -> &str {
+pub(super) fn kind(backend: &str) -> &str {
     backend.strip_prefix(OURS).map_or(backend, str::trim_start)
 }
 

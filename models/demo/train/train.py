@@ -19,8 +19,8 @@ from transformers import DINOv3ViTConfig, DINOv3ViTModel
 from dino import Head, cross_entropy, koleo, sinkhorn
 from views import masks, views
 
-# Side of the large views in pixels, its share of the steps, and pictures in a batch, so that a step takes as long at every
-# size.
+# Side of the large views in pixels, its share of the steps, and pictures in a batch, so that no step takes much longer than
+# another.
 LARGE = [(64, 0.15, 64), (96, 0.35, 64), (128, 0.25, 48), (160, 0.15, 32), (224, 0.1, 16)]
 SMALL = 48
 SMALL_VIEWS = 4
@@ -48,7 +48,7 @@ def save(model, folder):
 class Network(torch.nn.Module):
     """The backbone and its two projections. With `half` the products of the backbone are of bfloat16."""
 
-    def __init__(self, seed, depth, dim, half=True):
+    def __init__(self, seed, depth, dim, half):
         super().__init__()
         self.half = half
         self.backbone = backbone(seed, depth, dim)

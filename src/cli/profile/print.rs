@@ -76,14 +76,6 @@ fn plain(model: &str) -> &str {
     model.trim_end_matches(" (untrained)")
 }
 
-/// `int8 avx2`; `tract f32` where tract runs the model.
-fn runs_on(row: &Row) -> String {
-    match &row.isa {
-        Some(isa) => format!("{} {isa}", row.runs_on()),
-        None => row.backend.clone(),
-    }
-}
-
 fn ms(v: f64) -> String {
     if v < 100.0 { format!("{v:.2}") } else { format!("{v:.1}") }
 }
@@ -92,7 +84,7 @@ fn cells(row: &Row, joules: bool, with_accuracy: bool) -> Vec<String> {
     let l = &row.latency;
     let mut cells = vec![
         if row.untrained { format!("{} (untrained)", plain(&row.model)) } else { row.model.clone() },
-        runs_on(row),
+        row.runs_on(),
         row.size().to_string(),
         row.threads.to_string(),
         row.macs.map_or("-".into(), giga),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::heads::{Estimate, Examined, Fitted, HeadModel, Judgement, Report};
+use crate::input::Dataset;
 
 /// Which backbone a head belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,12 +65,20 @@ impl TrainingSummary {
 /// A drawn split, so that it can be drawn again on the same data and not be mistaken for unseen images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrawnSplit {
-    /// [`Dataset::digest`](crate::input::Dataset::digest) of the data.
+    /// [`Dataset::digest`] of the data.
     pub digest: String,
     /// Seed of the draw.
     pub seed: u64,
     /// Share that was held out.
     pub val_share: f64,
+}
+
+impl DrawnSplit {
+    /// That of `data` by [`Dataset::split`]; none where its samples say themselves what they are for.
+    pub fn of(data: &Dataset, seed: u64, val_share: f64) -> Option<DrawnSplit> {
+        let drawn = data.samples.iter().all(|sample| sample.split.is_none());
+        drawn.then(|| DrawnSplit { digest: data.digest(), seed, val_share })
+    }
 }
 
 /// What a head reached on validation images.

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Latency, Results, Row, Verdict};
-use super::view::distinct;
+use super::super::{Latency, Results, Row, Verdict, distinct};
 use crate::board::CpuList;
 
 /// A column's name and value.

@@ -1,6 +1,6 @@
 //! What plots and tables ask of rows: which names they have, which of them differ, which rows are on the front.
 
-use super::super::{Accuracy, Results, Row};
+use super::super::{Accuracy, Results, Row, distinct};
 use super::chart::Mark;
 use super::text;
 
@@ -31,7 +31,7 @@ impl<'a> View<'a> {
             metric: metric(rows),
             front: Vec::new(),
             differs: [
-                distinct(rows.iter().map(Row::runs_on)).len() > 1,
+                distinct(rows.iter().map(Row::kind)).len() > 1,
                 distinct(rows.iter().map(|row| &row.isa)).len() > 1,
                 distinct(rows.iter().map(|row| row.threads)).len() > 1,
             ],
@@ -80,7 +80,7 @@ impl<'a> View<'a> {
     }
 
     fn kind(&self, row: &Row) -> Option<String> {
-        self.differs[0].then(|| text::shorten(row.runs_on(), 30))
+        self.differs[0].then(|| text::shorten(row.kind(), 30))
     }
 
     fn isa(&self, row: &Row) -> Option<String> {
@@ -114,17 +114,6 @@ impl<'a> View<'a> {
     }
 }
 
-/// Values in the order in which they first come.
-pub fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
-    let mut all = Vec::new();
-    for value in values {
-        if !all.contains(&value) {
-            all.push(value);
-        }
-    }
-    all
-}
-
 /// `224 px`.
 pub fn size(row: &Row) -> String {
     format!("{} px", row.size())
@@ -137,8 +126,7 @@ pub fn side(row: &Row) -> f64 {
 
 /// What tells rows of one model and size apart: `int8 avx2, 2 threads`.
 pub fn config(row: &Row) -> String {
-    let isa = row.isa.as_ref().map(|isa| format!(" {isa}")).unwrap_or_default();
-    format!("{}{isa}, {}", row.runs_on(), text::count(row.threads, "thread"))
+    format!("{}, {}", row.runs_on(), text::count(row.threads, "thread"))
 }
 
 /// The mark of a row's precision.

@@ -116,7 +116,8 @@ impl Sweep<'_> {
         for engine in self.judged() {
             for &size in &self.options.sizes {
                 let about = engine.about();
-                let key = Configuration::of_engine(about, size).key();
+                let configuration = Configuration::of_engine(about, size);
+                let key = configuration.key();
                 let file = self.heads.map(|folder| folder.join(headfile::name(about, size)));
                 if let Some(file) = &file {
                     known.files.insert((about.sha256.clone(), size), file.clone());
@@ -127,8 +128,7 @@ impl Sweep<'_> {
                     Judged { measured, head: file.and_then(|file| Some(Head::load(&file).ok()?.model)) }
                 } else {
                     let features = self.features(engine, examination, size)?;
-                    let outcomes = Configuration::of_engine(about, size).outcomes();
-                    let (measured, fitted) = examination.measure(&features, outcomes)?;
+                    let (measured, fitted) = examination.measure(&features, configuration.outcomes())?;
                     let head = Some(fitted.model.clone());
                     if let Some(file) = &file {
                         headfile::save(file, about, size, examination, &features, fitted, &measured)?;

@@ -1,8 +1,8 @@
 //! Curves in as many plots as they need to be told apart.
 
 use super::super::chart::{Mark, Paint, Stroke};
-use super::super::view::{View, distinct, mark};
-use crate::profile::Row;
+use super::super::view::{View, mark};
+use crate::profile::{Row, distinct};
 
 /// Curves of one plot.
 const MOST: usize = 12;

@@ -2,10 +2,10 @@
 
 use super::super::chart::SERIES;
 use super::super::text;
-use super::super::view::{View, distinct};
+use super::super::view::View;
 use super::bars::{Bar, Bars, divide};
 use super::{Figure, Plot};
-use crate::profile::Row;
+use crate::profile::{Row, distinct};
 
 /// The figure, where operators were timed.
 pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {

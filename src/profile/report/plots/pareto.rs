@@ -5,10 +5,10 @@ use super::super::chart::{
     numbered,
 };
 use super::super::text;
-use super::super::view::{View, distinct, mark, mark_name};
+use super::super::view::{View, mark, mark_name};
 use super::whiskers::{horizontal, vertical};
 use super::{Figure, NARROW, Plot};
-use crate::profile::{Accuracy, Row};
+use crate::profile::{Accuracy, Row, distinct};
 
 /// Longer fronts have numbers in the plot and names below it.
 const NAMED: usize = 6;

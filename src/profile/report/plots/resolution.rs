@@ -6,7 +6,7 @@ use super::super::view::{View, side};
 use super::facets::{Facet, Style, divide};
 use super::whiskers::vertical;
 use super::{Figure, NARROW, Plot};
-use crate::profile::Row;
+use crate::profile::{Row, distinct};
 
 /// What one model in one precision reaches at each size: one row a size, since neither the instruction set nor the number
 /// of threads changes it.
@@ -86,15 +86,15 @@ fn draw(view: &View, facet: &Facet<Curve>, scene: &mut Scene, heading: &Heading)
         let row = curve[0];
         let model = if several { format!("{} ", row.model) } else { String::new() };
         let untrained = if row.untrained { " (UNTRAINED)" } else { "" };
-        let name = format!("{model}{}{untrained}", row.runs_on());
+        let name = format!("{model}{}{untrained}", row.kind());
         entries.push(Entry::new(Key::Line(style.stroke, Some(style.mark)), &name));
     }
     legend(scene, &entries);
 }
 
 fn style(view: &View, row: &Row, several: bool) -> Style {
-    let kinds = super::super::view::distinct(view.rows().iter().map(Row::runs_on));
-    let place = kinds.iter().position(|other| *other == row.runs_on()).unwrap_or(0);
+    let kinds = distinct(view.rows().iter().map(Row::kind));
+    let place = kinds.iter().position(|other| *other == row.kind()).unwrap_or(0);
     Style::of(if several { view.model(row) } else { place }, place, row)
 }
 
@@ -111,7 +111,7 @@ fn draw_curve(view: &View, curve: &Curve, style: &Style, dodge: f64, frame: &Fra
             vertical(scene, at.0, (frame.py(low), frame.py(high)), Stroke::solid(paint, 1.25));
         }
         let value = text::interval(a.value, a.low, a.high, text::accuracy);
-        let tip = format!("{} {} at {} px: {} {value}", row.model, row.runs_on(), row.size(), a.metric);
+        let tip = format!("{} {} at {} px: {} {value}", row.model, row.kind(), row.size(), a.metric);
         scene.point(at, style.mark, paint, false, &tip);
     }
 }

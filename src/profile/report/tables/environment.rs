@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::super::text::{self, NOTHING, maybe};
-use super::super::view::{View, distinct};
+use super::super::view::View;
 use super::Table;
 use crate::board::sensors::State;
-use crate::profile::{Environment, Protocol, Results};
+use crate::profile::{Environment, Protocol, Results, distinct};
 
 /// Fields of the environment that the tables here show each in its own way.
 const SHOWN: [&str; 9] = ["cpu", "cores", "os", "arch", "version", "unix_time", "machine", "before", "after"];

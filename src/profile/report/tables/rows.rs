@@ -1,9 +1,9 @@
 //! The table of all rows.
 
 use super::super::text::{self, NOTHING, maybe};
-use super::super::view::{View, distinct};
+use super::super::view::View;
 use super::{Cell, Mood, Table};
-use crate::profile::Row;
+use crate::profile::{Row, distinct};
 
 /// Names of the columns after the accuracy and before the meters.
 const NUMBERS: [&str; 11] =
@@ -47,12 +47,11 @@ struct Columns<'a> {
 
 impl Columns<'_> {
     fn cells(&self, view: &View, place: usize, row: &Row) -> Vec<Cell> {
-        let isa = row.isa.as_ref().map(|isa| format!(" {isa}")).unwrap_or_default();
         let untrained = if row.untrained { " UNTRAINED" } else { "" };
         let mut cells: Vec<Cell> = [
             (place + 1).to_string(),
             format!("{}{untrained}", row.model),
-            format!("{}{isa}", row.runs_on()),
+            row.runs_on(),
             row.size().to_string(),
             row.threads.to_string(),
             if row.cores.is_empty() { "any".to_owned() } else { row.cores.to_string() },

@@ -3,8 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use microraptor::checkpoint::Card;
+use microraptor::checkpoint::{Card, Model};
 use microraptor::encoder::{Encoder, Plan, Workspace};
+use microraptor::engine::Engine;
 use microraptor::kernels::Isa;
 use microraptor::kernels::pool::Pool;
 use microraptor::quant::{Matrix, MlpLayers, Network};
@@ -48,8 +49,14 @@ fn network() -> Network {
     network
 }
 
+/// One test, because the counter is the process's: two at once would count each other's allocations.
 #[test]
 fn a_run_allocates_nothing() {
+    an_encoder_allocates_nothing();
+    a_session_allocates_nothing();
+}
+
+fn an_encoder_allocates_nothing() {
     let encoder = Encoder::new(&network(), Isa::best());
     for threads in [1, 3] {
         let mut pool = Pool::new(threads).unwrap();
@@ -64,6 +71,32 @@ fn a_run_allocates_nothing() {
                 encoder.run(&plan, &mut workspace, &mut pool, &pixels).unwrap();
                 let after = COUNT.load(Ordering::Relaxed);
                 assert_eq!(after - before, 0, "{threads} threads, {size}, run {run}");
+            }
+        }
+    }
+}
+
+/// What `predict` does for each file: it says which layers it reads, and runs. Two heads that read other sizes or layers
+/// take turns.
+fn a_session_allocates_nothing() {
+    let engine = Engine::from_model(Model::seeded("deit-tiny", 3).unwrap(), Isa::best());
+    let turns: [(Size, &[usize]); 3] =
+        [(Size::square(64), &[]), (Size::square(64), &[11, 3]), (Size { height: 96, width: 48 }, &[5])];
+    for threads in [1, 3] {
+        let mut session = engine.session(threads).unwrap();
+        for round in 0..4 {
+            for (size, layers) in turns {
+                let pixels = vec![0.3; 3 * size.area()];
+                let before = COUNT.load(Ordering::Relaxed);
+                session.keep_layers(layers).unwrap();
+                session.run(&pixels, size).unwrap();
+                let after = COUNT.load(Ordering::Relaxed);
+                // In the second round buffers of layers still find their way to the turns.
+                assert!(
+                    round < 2 || after == before,
+                    "{threads} threads, {size} {layers:?}, round {round}: {}",
+                    after - before
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! One thread of use of an engine: its threads, its working memory, and a plan for each size that it has met.
+//! One thread of use of an engine: its threads, its working memory, and a plan for each size and choice of layers that it
+//! has met.
 
 #[cfg(feature = "onnx")]
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::graph::onnx::{OnnxModel, OnnxPlan};
 use crate::kernels::pool::{Pool, RowsMut};
 use crate::vit::Size;
 
-/// Plans that a session keeps; a further size drops the one that has not been used for longest.
+/// Plans that a session keeps; a further one drops the one that has not been used for longest.
 const MAX_PLANS: usize = 8;
 
 /// Runs one image at a time. Make one session for each thread that calls.
@@ -38,8 +39,10 @@ struct VitRunner {
     pool: Pool,
     workspace: Workspace,
     plans: Recent<Plan>,
-    /// Blocks whose patch tokens are kept.
+    /// Blocks whose patch tokens are kept, ascending.
     layers: Vec<usize>,
+    /// Buffers of [`Features::layers`] that the last run had no use for.
+    spare: Vec<Vec<f32>>,
     /// For batches: plans of one thread, and each thread's own memory.
     single: Recent<Plan>,
     lanes: Vec<AtomicRefCell<Lane>>,
@@ -51,24 +54,36 @@ struct Lane {
     workspace: Workspace,
 }
 
-/// The plans of the last few sizes, most recently used last.
-struct Recent<P>(Vec<(Size, P)>);
+/// The plans of the last few sizes and choices of layers, most recently used last.
+struct Recent<P>(Vec<Kept<P>>);
+
+/// A plan, and what it is for.
+struct Kept<P> {
+    size: Size,
+    layers: Vec<usize>,
+    plan: P,
+}
 
 impl<P> Recent<P> {
-    /// The plan for `size`, made by `new` if need be, moved to the end.
-    fn get<E>(&mut self, size: Size, new: impl FnOnce() -> Result<P, E>) -> Result<&mut P, E> {
+    /// The plan for `size` that keeps `layers` (ascending), made by `new` if need be, moved to the end.
+    fn get<E>(
+        &mut self,
+        size: Size,
+        layers: &[usize],
+        new: impl FnOnce() -> Result<P, E>,
+    ) -> Result<&mut P, E> {
         let Recent(plans) = self;
-        match plans.iter().position(|(s, _)| *s == size) {
+        match plans.iter().position(|kept| kept.size == size && kept.layers == layers) {
             Some(i) => plans[i..].rotate_left(1),
             None => {
                 let plan = new()?;
                 if plans.len() == MAX_PLANS {
                     plans.remove(0);
                 }
-                plans.push((size, plan));
+                plans.push(Kept { size, layers: layers.to_vec(), plan });
             }
         }
-        Ok(&mut plans.last_mut().expect("found or pushed above").1)
+        Ok(&mut plans.last_mut().expect("found or pushed above").plan)
     }
 }
 
@@ -87,6 +102,7 @@ impl Session {
                 workspace: Workspace::default(),
                 plans: Recent(Vec::new()),
                 layers: Vec::new(),
+                spare: Vec::new(),
                 single: Recent(Vec::new()),
                 lanes: Vec::new(),
             })),
@@ -115,7 +131,8 @@ impl Session {
         self.cores.threads()
     }
 
-    /// From now on features hold the patch tokens of the blocks `layers` too (numbered from 0, in any order).
+    /// From now on features hold the patch tokens of the blocks `layers` too (numbered from 0, in any order). Plans for
+    /// other layers are kept, so that it costs nothing to go from one choice to another and back.
     ///
     /// # Errors
     /// [`EngineError::Encoder`] when the model has no such block, [`EngineError::NoLayers`] when tract runs it.
@@ -126,11 +143,10 @@ impl Session {
                 if let Some(&layer) = layers.iter().find(|&&layer| layer >= blocks) {
                     return Err(self.engine.encoder_error(EncoderError::Layer { layer, blocks }));
                 }
-                runner.layers = layers.to_vec();
+                runner.layers.clear();
+                runner.layers.extend_from_slice(layers);
                 runner.layers.sort_unstable();
                 runner.layers.dedup();
-                runner.plans.0.clear();
-                runner.single.0.clear();
                 Ok(())
             }
             #[cfg(feature = "onnx")]
@@ -162,8 +178,8 @@ impl Session {
     /// Features of one image: `pixels` are `[3, height, width]`, preprocessed as [`super::About::preprocess`] says. They
     /// live in the session's memory until its next run.
     ///
-    /// The first call at a size builds its plan and grows the working memory; later ones allocate nothing (but where
-    /// tract runs the model).
+    /// The first call at a size (and for the layers that are kept) builds its plan and grows the working memory; later
+    /// ones allocate nothing (but where tract runs the model).
     ///
     /// # Errors
     /// [`EngineError`]: a size that the model cannot take, the wrong number of pixels, or a layer whose output is not
@@ -241,10 +257,19 @@ fn fill(features: &mut Features, encoder: &Encoder, tokens: &[f32]) {
     features.patch.extend_from_slice(&tokens[config.prefix() * config.dim..]);
 }
 
-/// Copies what the plan kept of earlier blocks, and the grid, to `features`.
-fn fill_layers(features: &mut Features, encoder: &Encoder, plan: &Plan, workspace: &Workspace) {
+/// Copies what the plan kept of earlier blocks, and the grid, to `features`. Buffers that it has too many of go to `spare`,
+/// and come from there.
+fn fill_layers(
+    features: &mut Features,
+    encoder: &Encoder,
+    plan: &Plan,
+    workspace: &Workspace,
+    spare: &mut Vec<Vec<f32>>,
+) {
     (features.rows, features.cols) = plan.grid();
-    features.layers.resize_with(plan.taps().len(), Vec::new);
+    let wanted = plan.taps().len();
+    spare.extend(features.layers.drain(wanted.min(features.layers.len())..));
+    features.layers.resize_with(wanted, || spare.pop().unwrap_or_default());
     for (i, kept) in features.layers.iter_mut().enumerate() {
         let prefix = encoder.config().prefix() * encoder.config().dim;
         kept.clear();
@@ -263,7 +288,7 @@ impl VitRunner {
         out: &mut [Features],
     ) -> Result<(), EncoderError> {
         let VitRunner { pool, layers, single, lanes, .. } = self;
-        let plan = &*single.get(size, || Plan::new(encoder, size, 1)?.with_taps(encoder, layers))?;
+        let plan = &*single.get(size, layers, || Plan::new(encoder, size, 1)?.with_taps(encoder, layers))?;
         while lanes.len() < threads {
             // One thread is the caller's own: no thread is started, so nothing can fail.
             let pool = Pool::new(1).expect("a pool of one thread starts none");
@@ -278,7 +303,7 @@ impl VitRunner {
             let result = encoder
                 .run(plan, workspace, pool, images[i])
                 .map(|tokens| fill(&mut out[0], encoder, tokens));
-            fill_layers(&mut out[0], encoder, plan, workspace);
+            fill_layers(&mut out[0], encoder, plan, workspace, &mut Vec::new());
             // Another thread may be writing its own error: one of them is enough.
             if let (Err(error), Ok(mut failed)) = (result, failed.try_borrow_mut()) {
                 *failed = Some(error);
@@ -295,14 +320,14 @@ impl VitRunner {
         size: Size,
         features: &mut Features,
     ) -> Result<(), EncoderError> {
-        let VitRunner { pool, workspace, layers, plans, .. } = self;
-        let plan = plans.get(size, || {
+        let VitRunner { pool, workspace, layers, spare, plans, .. } = self;
+        let plan = plans.get(size, layers, || {
             let plan = Plan::new(encoder, size, threads)?.with_taps(encoder, layers)?;
             workspace.reserve(encoder, &plan)?;
             Ok::<_, EncoderError>(plan)
         })?;
         fill(features, encoder, encoder.run(plan, workspace, pool, pixels)?);
-        fill_layers(features, encoder, plan, workspace);
+        fill_layers(features, encoder, plan, workspace, spare);
         Ok(())
     }
 }
@@ -315,7 +340,7 @@ fn run_onnx(
     pixels: &[f32],
     size: Size,
 ) -> Result<Features, crate::graph::GraphError> {
-    let plan = plans.get(size, || model.plan(size, pool))?;
+    let plan = plans.get(size, &[], || model.plan(size, pool))?;
     Ok(match pool {
         Some(pool) => pool.install(|| plan.run(pixels)),
         None => plan.run(pixels),
@@ -347,6 +372,33 @@ mod tests {
         assert!(sum.of(Operator::Fc1) > 0 && sum.wall() > 0);
         assert!(engine.macs(Operator::Fc1, size).unwrap().is_some());
         assert!(engine.macs(Operator::Fc1, Size::square(33)).is_err());
+    }
+
+    #[test]
+    fn plans_are_kept_by_size_and_layers() {
+        let engine = Engine::from_model(Model::seeded("deit-tiny", 5).unwrap(), Isa::best());
+        let size = Size::square(32);
+        let pixels: Vec<f32> = (0..3 * size.area()).map(|p| (p as f32 * 0.01).sin()).collect();
+        let choices: [&[usize]; 3] = [&[], &[7, 2], &[11]];
+        // Each of a session of its own, which has met nothing else.
+        let expected = choices.map(|layers| {
+            let mut session = engine.session(2).unwrap();
+            session.keep_layers(layers).unwrap();
+            session.run(&pixels, size).unwrap().clone()
+        });
+        let mut session = engine.session(2).unwrap();
+        for _ in 0..3 {
+            for (layers, expected) in choices.iter().zip(&expected) {
+                session.keep_layers(layers).unwrap();
+                assert_eq!(expected.layers.len(), layers.len());
+                assert!(session.run(&pixels, size).unwrap() == expected, "{layers:?}");
+                assert!(session.run_batch(&[&pixels], size).unwrap()[0] == *expected, "{layers:?}");
+            }
+        }
+        session.keep_layers(&[2, 7, 7]).unwrap();
+        session.run(&pixels, size).unwrap();
+        let Runner::Vit(runner) = &session.runner else { panic!("a transformer of the family") };
+        assert_eq!((runner.plans.0.len(), runner.single.0.len()), (3, 3));
     }
 
     #[test]

@@ -153,6 +153,11 @@ impl<'a> Predictor<'a> {
         Predictor { model, isa, search }
     }
 
+    /// The instruction set that it runs on.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
     /// What the head says about an image, a clip or a volume. A head for single images votes with the mean of its
     /// probabilities over the frames.
     ///

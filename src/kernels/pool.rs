@@ -107,6 +107,8 @@ impl Pool {
         let task_static = unsafe { std::mem::transmute::<*const Task, *const Task<'static>>(task) };
         // SAFETY: the state is 0: the last `run` closed it and waited for everyone, and `&mut self` makes us the only caller.
         unsafe { *shared.job.get() = Job { task: task_static, tasks } };
+        // Where the caller and a worker panicked in one run, the caller's unwound before the worker's was looked at.
+        shared.panicked.store(false, Ordering::Relaxed);
         shared.next.store(0, Ordering::Relaxed);
         shared.epoch.fetch_add(1, Ordering::Relaxed);
         let close = Close(shared);
@@ -349,10 +351,32 @@ mod tests {
             let run = || pool.run(6, &|i, _| assert!(i != bad, "task {i}"));
             assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
         }
+        assert_eq!(count(&mut pool), 6);
+    }
+
+    #[test]
+    fn a_panic_of_the_caller_and_a_worker_in_one_run_is_forgotten_by_the_next() {
+        let mut pool = Pool::new(2).unwrap();
+        for _ in 0..20 {
+            // Both are inside a task before either panics.
+            let both = std::sync::Barrier::new(2);
+            let run = || {
+                pool.run(2, &|i, worker| {
+                    both.wait();
+                    panic!("task {i} of worker {worker}");
+                });
+            };
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+            assert_eq!(count(&mut pool), 6);
+        }
+    }
+
+    /// How many of six tasks are run.
+    fn count(pool: &mut Pool) -> usize {
         let count = AtomicUsize::new(0);
         pool.run(6, &|_, _| {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        assert_eq!(count.into_inner(), 6);
+        count.into_inner()
     }
 }

@@ -6,7 +6,7 @@ use super::lane::{Lane, Runner};
 use super::stats::median;
 use super::{Data, Options, ProfileError, Stages};
 use crate::encoder::Operator;
-use crate::engine::Session;
+use crate::engine::{Engine, Session};
 use crate::heads::{Collector, HeadModel, Predictor, geometry};
 use crate::input::{Dataset, ReadOptions, Source};
 use crate::kernels::Isa;
@@ -40,7 +40,7 @@ pub(super) fn measure(
     let layers = options.recipe.tokens();
     session.keep_layers(layers.unwrap_or_default())?;
     session.time_operators(true);
-    let head = head.map(|model| Predictor::new(model, Isa::best()));
+    let head = head.map(|model| predictor(session.engine(), model));
     let mut all = Vec::new();
     for source in files(&data.set) {
         let start = Instant::now();
@@ -52,12 +52,12 @@ pub(super) fn measure(
         // The plan is built, and the caches filled, outside of the clock.
         session.run(&pixels, size)?;
         let running = Instant::now();
-        let features = session.run(&pixels, size)?.clone();
+        let features = session.run(&pixels, size)?;
         let backbone = running.elapsed();
+        let mut collector = Collector::new(layers.map(|layers| (0..layers.len()).collect()));
+        collector.add(features);
         let times = session.operator_times();
         let embed = times.map_or(0, |t| t.of(Operator::PatchEmbed) / t.threads().max(1) as u64) as f64 / 1e6;
-        let mut collector = Collector::new(layers.map(|layers| (0..layers.len()).collect()));
-        collector.add(&features);
         let features = collector.finish(geometry(&scan, &frame));
         let predicting = Instant::now();
         let answered = head.as_ref().map(|head| head.predict(&features)).transpose()?;
@@ -74,6 +74,11 @@ pub(super) fn measure(
     session.time_operators(false);
     session.keep_layers(&[])?;
     Ok(summary(&all))
+}
+
+/// The head on the instruction set that `engine` runs on; where other code runs the backbone, on the best.
+fn predictor<'a>(engine: &Engine, model: &'a HeadModel) -> Predictor<'a> {
+    Predictor::new(model, engine.about().isa.unwrap_or_else(Isa::best))
 }
 
 fn summary(all: &[Times]) -> Option<Stages> {
@@ -93,4 +98,22 @@ fn summary(all: &[Times]) -> Option<Stages> {
 fn files(data: &Dataset) -> impl Iterator<Item = &Source> {
     let is_file = |source: &&Source| matches!(source, Source::File(_));
     data.samples.iter().map(|sample| &sample.source).filter(is_file).take(FILES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Model;
+    use crate::heads::LinearHead;
+
+    #[test]
+    fn the_head_runs_on_the_instruction_set_of_the_row() {
+        let parts = [vec![0.0], vec![1.0], vec![0.5; 2], vec![0.0; 2]];
+        let head = LinearHead::new(vec!["a".into(), "b".into()], false, 0.5, parts).unwrap();
+        let head = HeadModel::Linear(head);
+        for isa in Isa::available() {
+            let engine = Engine::from_model(Model::seeded("deit-tiny", 5).unwrap(), isa);
+            assert_eq!(predictor(&engine, &head).isa(), isa);
+        }
+    }
 }

@@ -182,7 +182,7 @@ impl Epilogue<i32> for IntMeans<'_> {
 
 /// Attention of some queries of head `head` in integers, into their rows of `out: [rows, dim]`.
 ///
-/// `codes: [rows, dim]` (and 4 bytes more), `quants: [rows, heads]`.
+/// `codes: [rows, dim]`, `quants: [rows, heads]`.
 #[allow(clippy::too_many_arguments, reason = "the sizes, the queries, the packed head, and where to")]
 pub fn int(
     isa: Isa,

@@ -162,7 +162,7 @@ per_isa! {
         }
         // Below 1e-30 a channel is 0: the inverse of less could be infinite.
         let inverse = |l: f32| if l > 1e-30 { 127.0 / l } else { 0.0 };
-            let groups = tokens.div_ceil(IntProduct::GROUP);
+        let groups = tokens.div_ceil(IntProduct::GROUP);
         let panels = &mut to.values[..packed_len::<IntProduct>(head_dim, tokens)];
         for (p, panel) in panels.chunks_exact_mut(groups * IntProduct::GROUP * PANEL).enumerate() {
             let channels = p * PANEL..head_dim.min((p + 1) * PANEL);
@@ -186,7 +186,7 @@ per_isa! {
 }
 
 per_isa! {
-    /// Packs head `head` of `qkv: [tokens, 3 * dim]`.
+    /// Packs head `head` of keys and values, `[tokens, dim]` each.
     pub fn pack_float(dims: Dims, head: usize, keys: &[f32], values: &[f32], to: &mut FloatHead) {
         let Dims { tokens, head_dim, .. } = dims;
         let at = |token: usize| token * dims.dim() + head * head_dim;

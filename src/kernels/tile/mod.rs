@@ -234,8 +234,9 @@ pub(super) fn for_tiles<N: Numbers>(
         let mut row = 0;
         while row < m {
             let rows = kernel.rows.min(m - row);
-            // SAFETY: the kernel came from `N::kernel(isa)` and an `Isa` proves its instructions; the lengths of `a` and
-            // `b` were asserted above, and lines are 64 bytes aligned (`panels::Panels`).
+            // SAFETY: the kernel came from `N::kernel(isa)` and an `Isa` proves its instructions. `rows` is at most
+            // `kernel.rows`. The length of `a` was asserted above, and `b` is one whole panel. The first panel begins at a
+            // multiple of 64 bytes (asserted above), and every panel has `groups` times 64 bytes (32 for fp16).
             unsafe {
                 (kernel.run)(rows, groups, a.as_ptr().add(row * stride), stride, b.as_ptr(), &mut sums)
             };

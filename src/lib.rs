@@ -1,7 +1,8 @@
 //! Microraptor: frozen DINOv3 features and light probe heads on the machine beside the patient.
 //!
 //! The layers, each ignorant of those after it: [`kernels`], [`vit`], [`checkpoint`], [`quant`], [`encoder`], `graph`, [`engine`],
-//! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary. [`board`] stands beside them.
+//! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary. [`board`] stands beside them;
+//! [`stamp`] is for all.
 //! `docs/architecture.md` tells how they fit together.
 
 pub mod board;
@@ -16,4 +17,9 @@ pub mod kernels;
 pub mod output;
 pub mod profile;
 pub mod quant;
+pub mod stamp;
 pub mod vit;
+
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;

@@ -3,12 +3,14 @@
 //! The digests below are of features that plain Rust computes. Every instruction set that this machine has must give the
 //! same; so must every other machine. If a change of the arithmetic alters them, its commit says why.
 
+mod support;
+
 use half::f16;
 use microraptor::checkpoint::Card;
 use microraptor::encoder::{Encoder, Plan, Workspace};
 use microraptor::input::{PhantomKind, phantom};
 use microraptor::kernels::pool::Pool;
-use microraptor::kernels::{Isa, VARIABLE};
+use microraptor::kernels::{Isa, IsaError, VARIABLE};
 use microraptor::quant::{Layer, Matrix, MlpLayers, Network};
 use microraptor::vit::{Config, Size, seeded_weights};
 use sha2::{Digest, Sha256};
@@ -84,9 +86,24 @@ fn digest(network: &Network, isa: Isa, threads: usize) -> String {
 fn isas() -> Vec<Isa> {
     match std::env::var(VARIABLE) {
         Ok(name) if !name.is_empty() => vec![Isa::named(&name).unwrap()],
-        _ => Isa::available(),
+        _ => {
+            for name in ALL {
+                if matches!(Isa::named(name), Err(IsaError::Lacking { .. })) {
+                    support::left_out(&format!("{name}, which this CPU lacks"));
+                }
+            }
+            Isa::available()
+        }
     }
 }
+
+/// The instruction sets of this architecture.
+#[cfg(target_arch = "x86_64")]
+const ALL: &[&str] = &["avx2", "avxvnni", "avx512vnni"];
+#[cfg(target_arch = "aarch64")]
+const ALL: &[&str] = &["neon", "dotprod", "i8mm"];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const ALL: &[&str] = &[];
 
 #[test]
 fn features_have_the_same_bits_everywhere() {

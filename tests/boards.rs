@@ -1,5 +1,7 @@
 //! Boards on recorded trees: `tests/boards/NAME/{proc,sys}` (see the README there).
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -253,7 +255,7 @@ fn load_is_what_others_do() {
 fn own_time_and_memory_grow_with_what_the_process_does() {
     let root = Root::live();
     let Some(before) = cpu_times(&root) else {
-        println!("skipped: no /proc");
+        support::missing("no /proc");
         return;
     };
     let start = std::time::Instant::now();
@@ -262,7 +264,7 @@ fn own_time_and_memory_grow_with_what_the_process_does() {
     }
     let after = cpu_times(&root).unwrap();
     if after.own == 0 {
-        println!("skipped: an emulator's /proc/self/stat has no times");
+        support::missing("an emulator's /proc/self/stat has no times");
         return;
     }
     let load = after.since(&before).unwrap();
@@ -413,7 +415,7 @@ fn a_pipe_in_place_of_a_file_is_not_opened() {
     fs::remove_file(&path).unwrap();
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     if !made.is_ok_and(|status| status.success()) {
-        println!("skipped: no mkfifo");
+        support::missing("no mkfifo");
         return;
     }
     assert_eq!(report(copy.path()).state.memory, None);

@@ -4,7 +4,7 @@
 //! tokens above 0.999 in the mean and above 0.99 for 99 of 100; AUC of a linear probe within 0.005; the vote of the
 //! nearest neighbours the same on 98% of images. The images that are measured are not those of calibration.
 
-use std::path::{Path, PathBuf};
+mod support;
 
 use microraptor::checkpoint::{self, Model};
 use microraptor::encoder::{Encoder, Plan, Workspace};
@@ -22,21 +22,9 @@ const SIZE: Size = Size::square(224);
 /// Calibration images: as many as are enough for a network of this width.
 const CALIBRATION: usize = 12;
 
-fn shared(path: &str) -> PathBuf {
-    let root = std::env::var_os("MICRORAPTOR_SHARED").map_or_else(
-        || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).to_owned(),
-        PathBuf::from,
-    );
-    root.join(path)
-}
-
 /// DeiT-Ti and BUSI with its labels, if they are there.
 fn fixtures() -> Option<(Model, Dataset)> {
-    let (weights, labels) = (shared("weights/deit_tiny"), shared("data/busi/labels.csv"));
-    if !weights.exists() || !labels.exists() {
-        println!("skipped: {} or {} is not there", weights.display(), labels.display());
-        return None;
-    }
+    let (weights, labels) = (support::shared("weights/deit_tiny")?, support::shared("data/busi/labels.csv")?);
     Some((checkpoint::load(&weights).expect("DeiT-Ti loads"), Dataset::open(&labels).expect("BUSI loads")))
 }
 

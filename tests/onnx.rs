@@ -217,11 +217,10 @@ fn flipped_bytes_do_not_panic() {
 
 /// Full-size models, which `reference/export_onnx.py --config s,splus,b --size 224 --out DIR` writes.
 #[test]
+#[ignore = "needs full-size exports, gigabytes: MICRORAPTOR_ONNX_DIR"]
 fn full_size_exports_agree_with_pytorch() {
-    let Some(folder) = std::env::var_os("MICRORAPTOR_ONNX_DIR").map(PathBuf::from) else {
-        println!("skipped: MICRORAPTOR_ONNX_DIR does not point to full-size exports");
-        return;
-    };
+    let folder = std::env::var_os("MICRORAPTOR_ONNX_DIR").map(PathBuf::from);
+    let folder = folder.expect("MICRORAPTOR_ONNX_DIR names a folder");
     let (square, other) = (Size::square(224), Size { height: 256, width: 272 });
     for config in ["s", "splus", "b"] {
         let reference = tensors(&folder.join(config).join("reference.safetensors"));
@@ -279,4 +278,30 @@ fn onnx_heads_say_what_onnxruntime_says() {
     }
     let Outcome::Mask(mask) = run("map.onnx") else { panic!("a mask") };
     assert_eq!(serde_json::json!(mask.labels), expected["mask"]);
+}
+
+/// The identity of an ONNX head is that of all that it is: `cat row.onnx row.json | sha256sum`.
+#[test]
+fn the_digest_of_an_onnx_head_covers_its_description() {
+    use sha2::{Digest, Sha256};
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/onnx_heads");
+    let folder = tempfile::tempdir().unwrap();
+    let (model, description) = (folder.path().join("row.onnx"), folder.path().join("row.json"));
+    std::fs::copy(golden.join("row.onnx"), &model).unwrap();
+    let text = std::fs::read_to_string(golden.join("row.json")).unwrap();
+    let swapped = text.replace(r#""cyst", "solid""#, r#""solid", "cyst""#);
+    assert_ne!(text, swapped);
+    let mut digests = Vec::new();
+    for text in [text, swapped] {
+        std::fs::write(&description, &text).unwrap();
+        let (head, sha256) = Head::read(&model).unwrap();
+        assert_eq!(head.model.classes().len(), 3);
+        let whole = [std::fs::read(&model).unwrap(), text.into_bytes()].concat();
+        let expected: String = Sha256::digest(whole).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(sha256, expected);
+        digests.push(sha256);
+    }
+    assert_ne!(digests[0], digests[1]);
+    std::fs::write(&description, vec![b' '; (1 << 20) + 1]).unwrap();
+    assert!(Head::read(&model).unwrap_err().to_string().contains("row.json"));
 }

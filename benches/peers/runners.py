@@ -92,7 +92,7 @@ class Program:
         options = ["--sizes", self.size, "--threads", self.threads, "--runs", runs, "--seconds", 0, "--json"]
         row = json.loads(self.run(["profile", self.model, *options]))["rows"][0]
         self.backend = row["backend"]
-        return row["latency"]["median_ms"], row["latency"]["min_ms"]
+        return row["latency"]["p50_ms"], row["latency"]["min_ms"]
 
     def features(self, _path, dim):
         """[tokens, dim] without the registers, which `embed` does not write."""

@@ -4,8 +4,8 @@ use libfuzzer_sys::fuzzer_mutate;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// The model file's digest as it stands in the header.
-const DIGEST: &[u8] = b"\"digest\":\"";
+/// How the digest stands in the header of a model file, and of a head's, where it is inside a string.
+const DIGESTS: [&[u8]; 2] = [b"\"digest\":\"", b"\\\"digest\\\":\\\""];
 
 /// libFuzzer's mutation of the file at `start` in `data`; then, three times in four, the header's length is set to where its
 /// JSON ends, and the data to as many bytes as it speaks of.
@@ -27,13 +27,14 @@ fn repaired(data: &mut [u8], size: usize) -> Option<usize> {
     Some(whole)
 }
 
-/// Sets the digest of a model file right, where it has one.
+/// Sets the digest of a model file or a head right, where it has one.
 pub fn sealed(file: &[u8]) -> Vec<u8> {
     let mut file = file.to_vec();
-    let Some(at) = file.windows(DIGEST.len()).position(|w| w == DIGEST).map(|at| at + DIGEST.len()) else {
+    let after = |key: &&[u8]| file.windows(key.len()).position(|w| w == *key).map(|at| at + key.len());
+    let Some(at) = DIGESTS.iter().find_map(after) else {
         return file;
     };
-    if file.get(at + 64) == Some(&b'"') {
+    if matches!(file.get(at + 64), Some(b'"' | b'\\')) {
         file[at..at + 64].fill(b'0');
         let digest: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
         file[at..at + 64].copy_from_slice(digest.as_bytes());

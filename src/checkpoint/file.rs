@@ -54,7 +54,12 @@ impl<'a> TensorFile<'a> {
     /// Opens `path` and checks its header.
     pub fn open(path: &Path) -> Result<TensorFile<'static>, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
+        TensorFile::of_file(path, File::open(path).map_err(io)?)
+    }
+
+    /// [`TensorFile::open`] of a file that is open already, at its start.
+    pub fn of_file(path: &Path, file: File) -> Result<TensorFile<'static>, CheckpointError> {
+        let io = |source| CheckpointError::Io { path: path.to_owned(), source };
         let bytes = file.metadata().map_err(io)?.len();
         TensorFile::new(path, Box::new(file), bytes)
     }

@@ -367,15 +367,7 @@ fn a_checkpoint_in_its_publishers_naming_is_held_to_its_card() {
 /// Trained weights and what PyTorch makes of them; see the README beside them.
 #[test]
 fn deit_tiny_agrees_with_pytorch() {
-    let shared = std::env::var_os("MICRORAPTOR_SHARED").map_or_else(
-        || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).to_owned(),
-        PathBuf::from,
-    );
-    let folder = shared.join("weights/deit_tiny");
-    if !folder.is_dir() {
-        println!("skipped: no folder weights/deit_tiny in the shared data");
-        return;
-    }
+    let Some(folder) = crate::support::shared("weights/deit_tiny") else { return };
     let model = load(&folder).unwrap();
     assert_eq!((model.name.as_str(), model.tensors), ("deit-tiny", 152));
     let mut npz = NpzReader::new(std::fs::File::open(folder.join("reference_outputs.npz")).unwrap()).unwrap();

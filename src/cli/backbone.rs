@@ -24,9 +24,14 @@ pub fn choose_isa(name: Option<&str>) -> anyhow::Result<()> {
         None => Isa::preferred().context(VARIABLE)?,
     };
     log::info!("instruction set: {isa}");
-    // Called once, by `main`.
+    // Called once.
     let _ = ISA.set(isa);
     Ok(())
+}
+
+/// [`choose_isa`], where none has been taken yet.
+pub fn default_isa(name: Option<&str>) -> anyhow::Result<()> {
+    if ISA.get().is_none() { choose_isa(name) } else { Ok(()) }
 }
 
 /// The instruction set to run on.

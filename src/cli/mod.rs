@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     start_log(cli.verbose);
-    if let Err(error) = isa(&cli).and_then(|isa| backbone::choose_isa(isa.as_deref())) {
+    if let Err(error) = choose_isa(&cli) {
         report(&error);
         return ExitCode::from(FAILURE);
     }
@@ -82,14 +82,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The instruction set asked for: by `--isa`, else by the file of `predict --deploy`.
-fn isa(cli: &Cli) -> anyhow::Result<Option<String>> {
+/// Takes the instruction set that `--isa` asks for, or a default.
+fn choose_isa(cli: &Cli) -> anyhow::Result<()> {
     match (&cli.isa, &cli.command) {
         // `profile` opens each model on each.
-        (Some(name), Some(Command::Profile(_))) if name == profile::ALL_ISAS => Ok(None),
-        (Some(name), _) => Ok(Some(name.clone())),
-        (None, Some(Command::Predict(args))) => predict::isa(args),
-        (None, _) => Ok(None),
+        (Some(name), Some(Command::Profile(_))) if name == profile::ALL_ISAS => backbone::choose_isa(None),
+        // The file may name one, and it is read once.
+        (None, Some(Command::Predict(args))) if args.deploy.is_some() => Ok(()),
+        (name, _) => backbone::choose_isa(name.as_deref()),
     }
 }
 

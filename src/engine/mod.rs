@@ -183,8 +183,8 @@ impl Engine {
         if is_onnx(path) {
             return Engine::open_onnx(path, isa);
         }
-        if quant::file::is_ours(path) {
-            return Ok(Engine::from_converted(quant::file::read(path)?, isa));
+        if let Some(model) = quant::file::read_if_ours(path)? {
+            return Ok(Engine::from_converted(model, isa));
         }
         Ok(Engine::from_model(checkpoint::load(path)?, isa))
     }

@@ -35,6 +35,11 @@ impl OnnxFunction {
         &self.source.sha256
     }
 
+    /// SHA-256 of the same bytes and of `more` after them: of a head, whose description is another file.
+    pub fn sha256_with(&self, more: &[u8]) -> String {
+        self.source.sha256_with(more)
+    }
+
     /// The declared shape of its input, `None` where a side is free.
     pub fn input(&self) -> &[Option<usize>] {
         self.source.dims().expect("checked when it was loaded")

@@ -1,8 +1,9 @@
 //! Features on disk, so that a second training on the same images is quick.
 //!
 //! An entry is a safetensors file whose name is the SHA-256 of all that the features depend on: the weights, the input
-//! size, the preprocessing, how files are read, which blocks, and the content of the image. An entry that cannot be read is
-//! computed again; a cache that cannot be written is done without.
+//! size, the preprocessing, how files are read, which blocks, and the content of the image. It holds that name
+//! and a digest of itself, so that damage cannot pass for features. An entry that is not what it should be is computed
+//! again; a cache that cannot be written is done without.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -12,17 +13,27 @@ use half::f16;
 use ndarray::Array2;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::features::{Geometry, Request, ScanFeatures};
+use super::sealed;
 use super::segment::{Grid, Tokens};
 use crate::output::write_atomically;
 
 /// Of the entries' format and of what the program computes: entries of another version are not found.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// Key of an entry's metadata.
 const METADATA: &str = "microraptor.features";
+
+/// The metadata of an entry.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    digest: String,
+    key: String,
+    geometry: Geometry,
+}
 
 /// A folder of features.
 #[derive(Clone, Debug)]
@@ -60,7 +71,7 @@ impl FeatureCache {
     /// An entry that is whole.
     pub(super) fn get(&self, key: &str) -> Option<ScanFeatures> {
         let bytes = std::fs::read(self.path(key)).ok()?;
-        let found = parse(&bytes);
+        let found = parse(key, &bytes);
         if found.is_none() {
             log::warn!("{}: is damaged and is made anew", self.path(key).display());
         }
@@ -71,7 +82,7 @@ impl FeatureCache {
     pub(super) fn put(&self, key: &str, features: &ScanFeatures) {
         let path = self.path(key);
         let folder = path.parent().expect("joined above");
-        let bytes = match serialise(features) {
+        let bytes = match serialise(key, features) {
             Ok(bytes) => bytes,
             Err(error) => return log::warn!("features are not cached: {error}"),
         };
@@ -84,7 +95,7 @@ impl FeatureCache {
     }
 }
 
-fn serialise(features: &ScanFeatures) -> Result<Vec<u8>, String> {
+fn serialise(key: &str, features: &ScanFeatures) -> Result<Vec<u8>, String> {
     let rows: Vec<u8> = features.rows.iter().flat_map(|v| v.to_le_bytes()).collect();
     let shape = features.rows.shape().to_vec();
     let text = |e: safetensors::SafeTensorError| e.to_string();
@@ -95,14 +106,22 @@ fn serialise(features: &ScanFeatures) -> Result<Vec<u8>, String> {
         let shape = vec![*depth, *height, *width, *channels];
         views.push(("tokens", TensorView::new(Dtype::F16, shape, &values).map_err(text)?));
     }
-    let geometry = serde_json::to_string(&features.geometry).map_err(|e| e.to_string())?;
-    safetensors::serialize(views, Some(HashMap::from([(METADATA.to_owned(), geometry)]))).map_err(text)
+    let entry = Entry { digest: sealed::blank(), key: key.to_owned(), geometry: features.geometry };
+    let entry = serde_json::to_string(&entry).map_err(|e| e.to_string())?;
+    let metadata = HashMap::from([(METADATA.to_owned(), entry)]);
+    let mut bytes = safetensors::serialize(views, Some(metadata)).map_err(text)?;
+    sealed::seal(&mut bytes);
+    Ok(bytes)
 }
 
-fn parse(bytes: &[u8]) -> Option<ScanFeatures> {
+/// The features of the entry `key`, if `bytes` are that entry, whole.
+fn parse(key: &str, bytes: &[u8]) -> Option<ScanFeatures> {
     let tensors = SafeTensors::deserialize(bytes).ok()?;
     let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
-    let geometry: Geometry = serde_json::from_str(metadata.metadata().as_ref()?.get(METADATA)?).ok()?;
+    let entry: Entry = serde_json::from_str(metadata.metadata().as_ref()?.get(METADATA)?).ok()?;
+    if entry.key != key || !sealed::holds(bytes, &entry.digest) {
+        return None;
+    }
     let rows = tensors.tensor("rows").ok()?;
     let &[frames, width] = rows.shape() else { return None };
     if rows.dtype() != Dtype::F32 || frames == 0 {
@@ -119,7 +138,7 @@ fn parse(bytes: &[u8]) -> Option<ScanFeatures> {
         }
         Err(_) => None,
     };
-    Some(ScanFeatures { rows, tokens, geometry })
+    Some(ScanFeatures { rows, tokens, geometry: entry.geometry })
 }
 
 #[cfg(test)]
@@ -149,8 +168,16 @@ mod tests {
         }
         let bytes = std::fs::read(cache.path("abc")).unwrap();
         for length in 0..bytes.len() {
-            assert!(parse(&bytes[..length]).is_none(), "{length}");
+            assert!(parse("abc", &bytes[..length]).is_none(), "{length}");
         }
+        for bit in 0..8 * bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(parse("abc", &flipped).is_none(), "bit {bit}");
+        }
+        // One that lies in another's place.
+        std::fs::copy(cache.path("abc"), cache.path("abd")).unwrap();
+        assert!(cache.get("abd").is_none());
         // A folder that cannot be made is done without.
         std::fs::write(folder.path().join("file"), "").unwrap();
         let cache = FeatureCache::new(folder.path().join("file"));

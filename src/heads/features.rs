@@ -7,7 +7,8 @@ use super::cache::FeatureCache;
 use super::segment::{Grid, Tokens};
 use super::{Examples, HeadError, Targets, cls_and_mean};
 use crate::engine::Session;
-use crate::input::{Dataset, Image, ReadOptions, Region, Scan, ScanKind, Spacing};
+use crate::input::{Dataset, Image, InputError, ReadOptions, Region, Scan, ScanKind, Spacing};
+use crate::stamp::Stamp;
 use crate::vit::{Features, Preprocess, Size};
 
 /// How features are made.
@@ -132,7 +133,9 @@ pub fn gather(
     let mut geometries = vec![None; indices.len()];
     for (i, &index) in indices.iter().enumerate() {
         let sample = &data.samples[index];
+        let mut stamp = None;
         if let Some(cache) = cache {
+            stamp = sample.source.stamp()?;
             let content = sample.source.digest(request.read)?;
             let key = cache.key(&session.engine().about().sha256, &content, request);
             found[i] = cache.get(&key);
@@ -151,6 +154,10 @@ pub fn gather(
             if queue.frames.len() >= queue.limit {
                 queue.run(session, request.size, &mut collectors, &|i| &data.samples[indices[i]].name)?;
             }
+        }
+        // Or the cache would hold one file's features under another's digest.
+        if let Some(path) = stamp.as_ref().and_then(Stamp::changed) {
+            return Err(InputError::Changed { path: path.into() }.into());
         }
         tick();
     }

@@ -1,7 +1,7 @@
-//! Light heads on frozen features: fitting a linear probe, its file, and the metrics that say what it is worth.
+//! Light heads on frozen features: fitting them, their file, and the metrics that say what they are worth.
 //!
-//! A head sees one row of features an image, [`cls_and_mean`]; who makes the features is not its concern. Everything
-//! here is f64 inside and deterministic: the same rows and options give the same head on the same machine.
+//! Most heads read one row of features for each image or frame, [`cls_and_mean`]; dense ones read patch tokens. Fitting is
+//! deterministic: the same features and options give the same head on the same machine.
 
 mod abmil;
 mod bootstrap;
@@ -25,6 +25,7 @@ mod paired;
 mod probe;
 mod recipe;
 mod report;
+mod sealed;
 mod segment;
 mod surface;
 

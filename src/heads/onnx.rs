@@ -11,7 +11,12 @@
 //!
 //! `activation` is `softmax`, `sigmoid` (several labels an image) or `none` (probabilities already); `threshold` may be
 //! given; without `backbone` it runs on any, with a warning.
+//!
+//! Its identity is the SHA-256 of the bytes of `head.onnx`, of the files with weights that it names (sorted by name) and of
+//! `head.json`, one after the other: `cat head.onnx head.json | sha256sum` where it names none.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -75,17 +80,22 @@ impl PartialEq for OnnxHead {
 }
 
 impl OnnxHead {
-    /// Reads `path` and the description beside it. The backbone is empty where the description names none.
+    /// Reads `path` and the description beside it; with the head comes its SHA-256, as the module says. The backbone is empty
+    /// where the description names none.
     ///
     /// # Errors
     /// [`HeadError::Format`] names the file and what is wrong with it.
-    pub fn load(path: &Path) -> Result<Head, HeadError> {
+    pub fn load(path: &Path) -> Result<(Head, String), HeadError> {
         let beside = path.with_extension("json");
         let format = |path: &Path, reason: String| HeadError::Format { path: path.to_owned(), reason };
-        let length = std::fs::metadata(&beside).map(|m| m.len()).unwrap_or(0);
-        let text = match std::fs::read_to_string(&beside) {
-            Ok(text) if length <= MAX_JSON => text,
-            Ok(_) => return Err(format(&beside, format!("{length} bytes are no description of a head"))),
+        let mut text = String::new();
+        let read = File::open(&beside).and_then(|file| file.take(MAX_JSON + 1).read_to_string(&mut text));
+        match read {
+            Ok(length) if length as u64 <= MAX_JSON => {}
+            Ok(_) => {
+                let problem = format!("more than {MAX_JSON} bytes are no description of a head");
+                return Err(format(&beside, problem));
+            }
             Err(error) => {
                 let wanted = r#"{"classes": ["name", ...], "size": "224"}"#;
                 return Err(format(
@@ -96,7 +106,7 @@ impl OnnxHead {
                     ),
                 ));
             }
-        };
+        }
         let description: Description = serde_json::from_str(&text)
             .map_err(|e| format(&beside, format!("it is no description of a head: {e}")))?;
         let multi_label = description.activation == Activation::Sigmoid;
@@ -119,7 +129,8 @@ impl OnnxHead {
             activation: description.activation,
             function,
         };
-        Ok(Head {
+        let sha256 = model.function.sha256_with(text.as_bytes());
+        let head = Head {
             model: HeadModel::Onnx(model),
             ood: None,
             preprocess: description.preprocess.unwrap_or(Preprocess::IMAGENET),
@@ -128,7 +139,8 @@ impl OnnxHead {
             backbone: description.backbone.unwrap_or(unknown),
             training: TrainingSummary::default(),
             tool: String::new(),
-        })
+        };
+        Ok((head, sha256))
     }
 
     /// Whether an image may have several labels.

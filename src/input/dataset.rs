@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::image::one_line;
 use super::{Image, InputError, ReadOptions, Scan, Split, content_digest, files};
+use crate::stamp::Stamp;
 
 /// Parts a label cell into its classes.
 const SEPARATOR: char = '|';
@@ -31,6 +32,17 @@ impl Source {
         match self {
             Source::File(path) => Scan::open(path, options),
             Source::Memory(image) => Ok(Scan::from_image("an image in memory", Arc::clone(image))),
+        }
+    }
+
+    /// What tells, after [`Source::digest`] and [`Source::scan`], that both read the same; none for an image in memory.
+    ///
+    /// # Errors
+    /// [`InputError::Read`].
+    pub fn stamp(&self) -> Result<Option<Stamp>, InputError> {
+        match self {
+            Source::File(path) => Stamp::of(path).map(Some).map_err(|e| InputError::read(path, &e)),
+            Source::Memory(_) => Ok(None),
         }
     }
 

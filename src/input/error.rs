@@ -192,6 +192,12 @@ pub enum InputError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// A file is another than the one of which something was said already.
+    #[error("{path}: changed while it was read: run it again when nothing writes to it")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl InputError {

@@ -10,8 +10,8 @@ use crate::engine;
 use crate::input::one_line;
 use crate::output::write_atomically;
 
-/// Version of the file.
-const SCHEMA: u32 = 1;
+/// Version of the file. The first had no digest of the head.
+const SCHEMA: u32 = 2;
 
 /// A file larger than this is none.
 const MAX_BYTES: u64 = 64 << 10;
@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deploy {
-    /// Version of the file: 1.
+    /// Version of the file: 2.
     pub schema: u32,
     /// The model: a path (relative ones are taken from the file's folder), or a name ([`engine::is_name`]).
     pub model: String,
@@ -28,6 +28,8 @@ pub struct Deploy {
     pub sha256: String,
     /// The head, a path like the model's; none where none was trained.
     pub head: Option<String>,
+    /// SHA-256 of the head's file, as [`Head::read`](crate::heads::Head::read) gives it; there where the head is.
+    pub head_sha256: Option<String>,
     /// Input size: `224`, or `224x352` for height x width.
     pub size: String,
     /// Instruction set; none where other code runs the model.
@@ -63,14 +65,14 @@ pub struct Expected {
 }
 
 impl Deploy {
-    /// The file for `row`, which `decision` chose. `model` is as it was given on the command line, `head` the head's file;
-    /// both are written so that they are found from `folder`.
+    /// The file for `row`, which `decision` chose. `model` is as it was given on the command line, `head` the head's file with
+    /// its SHA-256; both paths are written so that they are found from `folder`.
     pub fn new(
         row: &Row,
         decision: &Decision,
         machine: &str,
         model: &Path,
-        head: Option<&Path>,
+        head: Option<(&Path, String)>,
         folder: &Path,
     ) -> Deploy {
         let from_folder = |path: &Path| match path.to_str() {
@@ -83,11 +85,13 @@ impl Deploy {
                 Err(_) => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string(),
             },
         };
+        let (head, head_sha256) = head.map(|(path, sha256)| (from_folder(path), sha256)).unzip();
         Deploy {
             schema: SCHEMA,
             model: from_folder(model),
             sha256: row.sha256.clone(),
-            head: head.map(from_folder),
+            head,
+            head_sha256,
             size: row.size().to_string(),
             isa: row.isa.clone(),
             threads: row.threads,
@@ -126,7 +130,20 @@ impl Deploy {
         let text = super::read_bounded(path, MAX_BYTES).map_err(failed)?;
         let mut deploy: Deploy = toml::from_str(&text).map_err(|e| failed(e.message().to_owned()))?;
         if deploy.schema != SCHEMA {
-            return Err(failed(format!("has schema {}, this program reads {SCHEMA}", deploy.schema)));
+            return Err(failed(format!(
+                "has schema {}, this program reads {SCHEMA}: profile again",
+                deploy.schema
+            )));
+        }
+        if deploy.head.is_some() != deploy.head_sha256.is_some() {
+            return Err(failed("head and head_sha256 go together: profile again".into()));
+        }
+        for digest in [&deploy.sha256].into_iter().chain(&deploy.head_sha256) {
+            if digest.len() != 64 || !digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+                return Err(failed(format!(
+                    "'{digest}' is no SHA-256 of 64 lower-case digits: profile again"
+                )));
+            }
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         let found = |text: &str| folder.join(text).display().to_string();
@@ -152,7 +169,7 @@ mod tests {
     fn is_read_as_it_was_written_and_finds_its_files() {
         let folder = tempfile::tempdir().unwrap();
         let row = Row {
-            sha256: "ab".into(),
+            sha256: "ab".repeat(32),
             height: 224,
             width: 352,
             threads: 2,
@@ -164,12 +181,14 @@ mod tests {
         let head = folder.path().join("heads/h.safetensors");
         let decision = Decision { limits: vec!["p90".into()], ..Decision::default() };
         let model = Path::new("/models/m \"x\".safetensors");
-        let deploy = Deploy::new(&row, &decision, "board", model, Some(&head), folder.path());
+        let with_digest = || Some((head.as_path(), "cd".repeat(32)));
+        let deploy = Deploy::new(&row, &decision, "board", model, with_digest(), folder.path());
         assert_eq!(deploy.head.as_deref(), Some("heads/h.safetensors"));
         let path = folder.path().join("deploy.toml");
         deploy.save(&path).unwrap();
         let found = Deploy::load(&path).unwrap();
         assert_eq!((found.model().as_path(), found.head.as_deref()), (model, head.to_str()));
+        assert_eq!((&found.sha256, found.head_sha256.as_ref()), (&"ab".repeat(32), Some(&"cd".repeat(32))));
         assert_eq!((found.size.as_str(), found.expected.p90_ms), ("224x352", 20.0));
 
         // A name stays one, and a file that is called like it is none.
@@ -178,7 +197,7 @@ mod tests {
             ("untrained:deit-tiny".into(), "untrained:deit-tiny", "untrained:deit-tiny".into()),
             (folder.path().join("demo"), "./demo", folder.path().join("./demo")),
         ] {
-            let deploy = Deploy::new(&row, &decision, "board", &model, Some(&head), folder.path());
+            let deploy = Deploy::new(&row, &decision, "board", &model, with_digest(), folder.path());
             assert_eq!(deploy.model, written);
             deploy.save(&path).unwrap();
             assert_eq!(Deploy::load(&path).unwrap().model(), found);
@@ -194,8 +213,16 @@ mod tests {
         }
         std::fs::write(&path, std::fs::read_to_string(&path).unwrap().repeat(100_000)).unwrap();
         assert!(Deploy::load(&path).is_err());
-        let text = toml::to_string(&Deploy { schema: 2, ..deploy }).unwrap();
-        std::fs::write(&path, text).unwrap();
-        assert!(Deploy::load(&path).unwrap_err().to_string().contains("has schema 2"));
+        for (wrong, problem) in [
+            (Deploy { schema: 1, ..deploy.clone() }, "has schema 1, this program reads 2"),
+            (Deploy { head_sha256: None, ..deploy.clone() }, "go together"),
+            (Deploy { head: None, ..deploy.clone() }, "go together"),
+            (Deploy { sha256: "AB".repeat(32), ..deploy.clone() }, "no SHA-256"),
+            (Deploy { head_sha256: Some(String::new()), ..deploy.clone() }, "no SHA-256"),
+        ] {
+            std::fs::write(&path, toml::to_string(&wrong).unwrap()).unwrap();
+            let error = Deploy::load(&path).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 }

@@ -11,4 +11,7 @@ mod demo_quality;
 #[cfg(feature = "dicom")]
 mod dicom;
 mod heads;
+mod identity;
 mod profile;
+#[path = "../support/mod.rs"]
+mod support;

@@ -327,7 +327,7 @@ fn check_runs(out: &Path, kept: &[(String, Value)]) {
 #[test]
 fn a_full_disk_leaves_the_old_report_whole() {
     if emulated() {
-        return println!("skipped: the emulator would be limited too");
+        return crate::support::missing("the emulator would be limited too");
     }
     let folder = tempdir().unwrap();
     let out = folder.path().join("out");

@@ -1,6 +1,6 @@
 //! What the tests share: where data lies, and DICOM files made to measure.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
@@ -10,19 +10,7 @@ use sha2::{Digest, Sha256};
 
 pub const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
 
-/// A folder of real data, if it is there.
-pub fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("MICRORAPTOR_SHARED").map_or_else(
-        || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).to_owned(),
-        PathBuf::from,
-    );
-    let path = root.join(path);
-    if !path.exists() {
-        println!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
-}
+pub use super::support::shared;
 
 pub fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()

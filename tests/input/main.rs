@@ -8,3 +8,5 @@ mod damaged;
 mod dicom;
 mod nifti;
 mod series;
+#[path = "../support/mod.rs"]
+mod support;

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "dicom")]
 mod dicom;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::path::{Path, PathBuf};
 
@@ -10,16 +12,9 @@ use microraptor::input::{Image, LabelMap};
 use microraptor::output::write_overlay;
 use serde_json::Value;
 
-/// The folder of real data, or a word on why a test has nothing to do.
+/// The folder of real data.
 fn shared_data() -> Option<PathBuf> {
-    let root = std::env::var_os("MICRORAPTOR_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let data = root.join("data");
-    if data.is_dir() {
-        return Some(data);
-    }
-    println!("skipped: no {} (real data; set MICRORAPTOR_SHARED)", data.display());
-    None
+    support::shared("data")
 }
 
 /// Where a test writes: a temporary folder, or `MICRORAPTOR_KEEP` for a person or `check_outputs.py` to look at.

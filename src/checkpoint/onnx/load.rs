@@ -20,6 +20,7 @@ use tract_onnx::tract_hir::infer::InferenceFact;
 
 use super::{OnnxError, layer_norm};
 use crate::checkpoint::file::hex;
+use crate::stamp::Stamp;
 use crate::vit::Size;
 
 /// ONNX files are protobuf messages, which cannot be larger.
@@ -31,6 +32,8 @@ pub(crate) struct Source {
     path: PathBuf,
     /// SHA-256 of the file and of what it keeps outside itself, in hexadecimal.
     pub(crate) sha256: String,
+    /// What [`Source::sha256`] was made from.
+    hash: Sha256,
     model: InferenceModel,
     /// The declared shape of its one input, `None` where a side is free.
     dims: Result<Vec<Option<usize>>, String>,
@@ -85,22 +88,28 @@ impl Source {
         let mut hash = reader.hash;
         let graph = check(&proto, |op| onnx.op_register.0.contains_key(op), path)?;
         let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        hash_external(graph, directory, &mut hash, path)?;
+        let external = hash_external(graph, directory, &mut hash, path)?;
 
         let directory = directory.to_str().ok_or_else(|| OnnxError::Read {
             path: path.into(),
             reason: "the name of its folder is not UTF-8".into(),
         })?;
         let parsed = guarded(|| onnx.parse(&proto, Some(directory))).map_err(damaged)?;
+        // tract has read them again: what it read must be what was hashed.
+        if let Some(changed) = external.iter().find_map(Stamp::changed) {
+            let reason = "changed while it was read: run it again when nothing writes to it".into();
+            return Err(OnnxError::Read { path: changed.into(), reason });
+        }
         if let Some(name) = parsed.unresolved_inputs.first() {
             return Err(damaged(format!("nothing in it makes '{}'", one_line(name))));
         }
-        let sha256 = hex(&hash.finalize());
+        let sha256 = hex(&hash.clone().finalize());
         let outputs = graph.output.iter().map(|output| output.name.clone()).collect();
         let dims = declared_input(graph);
         Ok(Source {
             path: path.into(),
             sha256,
+            hash,
             model: parsed.model,
             input: dims.as_deref().map_err(Clone::clone).and_then(|dims| image_input(graph, dims)),
             dims,
@@ -108,6 +117,11 @@ impl Source {
             patch: first_kernel(graph),
             outputs,
         })
+    }
+
+    /// SHA-256 of the file, of what it keeps outside itself and of `more`, one after the other, in hexadecimal.
+    pub(crate) fn sha256_with(&self, more: &[u8]) -> String {
+        hex(&self.hash.clone().chain_update(more).finalize())
     }
 
     /// The file.
@@ -293,13 +307,14 @@ fn for_each_graph<'a>(graph: &'a GraphProto, f: &mut impl FnMut(&'a GraphProto))
 }
 
 /// Adds the files that hold `graph`'s external tensors to `hash`, in the order of their names: without them the hash
-/// would not tell two fine-tuned models apart.
+/// would not tell two fine-tuned models apart. Gives what tells whether they stay as they are.
 fn hash_external(
     graph: &GraphProto,
     directory: &Path,
     hash: &mut Sha256,
     path: &Path,
-) -> Result<(), OnnxError> {
+) -> Result<Vec<Stamp>, OnnxError> {
+    let mut stamps = Vec::new();
     let mut locations = BTreeSet::new();
     for_each_graph(graph, &mut |graph| {
         let attributes = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
@@ -312,12 +327,14 @@ fn hash_external(
         if !Path::new(location).components().all(inside) {
             return Err(error("it lies outside the folder of the model".into()));
         }
-        let file = File::open(directory.join(location)).map_err(|e| error(e.to_string()))?;
+        let data = directory.join(location);
+        stamps.push(Stamp::of(&data).map_err(|e| error(e.to_string()))?);
+        let file = File::open(data).map_err(|e| error(e.to_string()))?;
         let mut reader = Hashing { inner: file, hash: std::mem::take(hash) };
         io::copy(&mut reader, &mut io::sink()).map_err(|e| error(e.to_string()))?;
         *hash = reader.hash;
     }
-    Ok(())
+    Ok(stamps)
 }
 
 /// The file that holds the values of `tensor`, if it is another.

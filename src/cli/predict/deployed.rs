@@ -3,21 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use microraptor::engine::About;
 use microraptor::profile::Deploy;
 
+use super::Loaded;
 use crate::cli::args::PredictArgs;
 
-/// The instruction set that the file names, if one is given.
-pub fn isa(args: &PredictArgs) -> anyhow::Result<Option<String>> {
-    Ok(args.deploy.as_deref().map(Deploy::load).transpose()?.and_then(|deploy| deploy.isa))
+/// What a deployment file says, and where it lies.
+pub struct Deployed<'a> {
+    path: &'a Path,
+    deploy: Deploy,
 }
 
 /// The model, and the arguments with all that the file says in them. What is given on the command line stays.
-pub fn resolve(args: &PredictArgs) -> anyhow::Result<(PathBuf, PredictArgs)> {
+pub fn resolve(args: &PredictArgs) -> anyhow::Result<(PathBuf, PredictArgs, Option<Deployed<'_>>)> {
+    let path = args.deploy.as_deref();
     let mut args = args.clone();
     let first = args.model.take();
-    let Some(path) = &args.deploy else {
-        return Ok((first.context("MODEL is missing")?, args));
+    let Some(path) = path else {
+        return Ok((first.context("MODEL is missing")?, args, None));
     };
     let deploy = Deploy::load(path)?;
     let Some(head) = &deploy.head else {
@@ -31,16 +35,48 @@ pub fn resolve(args: &PredictArgs) -> anyhow::Result<(PathBuf, PredictArgs)> {
         let cores = cores.parse().with_context(|| format!("{}: cores", path.display()))?;
         args.threads.placement.cores = Some(cores);
     }
-    check(path, &deploy)?;
-    Ok((deploy.model(), args))
+    Ok((deploy.model(), args, Some(Deployed { path, deploy })))
 }
 
-/// Refuses a head of another size than the one that was measured.
-fn check(path: &Path, deploy: &Deploy) -> anyhow::Result<()> {
-    let head = deploy.head.as_deref().unwrap_or_default();
-    let size = microraptor::heads::Head::load(Path::new(head))?.size.to_string();
-    if size != deploy.size {
-        bail!("{}: was measured at {} px, and {head} is for {size} px", path.display(), deploy.size);
+impl Deployed<'_> {
+    /// The instruction set that it names, if any.
+    pub fn isa(&self) -> Option<&str> {
+        self.deploy.isa.as_deref()
     }
-    Ok(())
+
+    /// Refuses a head other than the one that was measured.
+    pub fn check_head(&self, loaded: &Loaded) -> anyhow::Result<()> {
+        let (file, head) = (self.path.display(), loaded.path.display());
+        if let Some(measured) = self.deploy.head_sha256.as_ref().filter(|&sha256| *sha256 != loaded.sha256) {
+            bail!(
+                "{file}: was measured with the head of SHA-256 {}, and {head} has {}: put that head back, or profile again",
+                short(measured),
+                short(&loaded.sha256)
+            );
+        }
+        let size = loaded.head.size.to_string();
+        if size != self.deploy.size {
+            bail!("{file}: was measured at {} px, and {head} is for {size} px", self.deploy.size);
+        }
+        Ok(())
+    }
+
+    /// Refuses a model other than the one that was measured.
+    pub fn check_model(&self, about: &About) -> anyhow::Result<()> {
+        if self.deploy.sha256 != about.sha256 {
+            bail!(
+                "{}: was measured with the model of SHA-256 {}, and {} has {}: put that model back, or profile again",
+                self.path.display(),
+                short(&self.deploy.sha256),
+                self.deploy.model,
+                short(&about.sha256)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The first digits of a SHA-256, enough to tell two apart.
+fn short(sha256: &str) -> &str {
+    &sha256[..sha256.len().min(16)]
 }

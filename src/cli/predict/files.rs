@@ -71,6 +71,12 @@ impl<'a> Files<'a> {
             let shown = self.shown(path, info)?;
             let stem = folder.join(self.stem(path, loaded) + ".overlay");
             let mut scan = Scan::open(path, read)?;
+            if scan.info().files != info.files {
+                bail!(
+                    "{}: other files are there than before: run it again when nothing writes to it",
+                    path.display()
+                );
+            }
             let names = self.each_frame(&stem, mask, |path, z| {
                 let frame = scan.next().context("the file changed while it was read")??;
                 let frame = shown.map_or(frame.clone(), |region| frame.only(region));

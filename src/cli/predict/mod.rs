@@ -4,8 +4,6 @@ mod deployed;
 mod files;
 mod line;
 
-pub use deployed::isa;
-
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,9 +13,9 @@ use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::engine::{Features, Session};
 use microraptor::heads::{Collector, FeatureKind, Head, Outcome, Predictor, ScanFeatures, geometry};
-use microraptor::input::{Image, ReadOptions, Scan, ScanInfo, expand};
+use microraptor::input::{Image, InputError, ReadOptions, Scan, ScanInfo, expand};
+use microraptor::stamp::Stamp;
 use microraptor::vit::{Preprocess, Size};
-use sha2::{Digest, Sha256};
 
 use super::args::PredictArgs;
 use super::{backbone, progress};
@@ -26,14 +24,23 @@ use line::{HeadLine, Line, Milliseconds};
 
 /// Prints one JSON line an image, a clip or a volume.
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
-    let (model, args) = deployed::resolve(args)?;
+    let (model, args, deployed) = deployed::resolve(args)?;
     let args = &args;
+    if let Some(deployed) = &deployed {
+        backbone::default_isa(deployed.isa())?;
+    }
     let inputs = inputs(args)?;
     let heads = args.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    if let Some(deployed) = &deployed {
+        deployed.check_head(&heads[0])?;
+    }
     let mut files = Files::new(args, &heads)?;
     let cores = args.threads.cores()?;
-    let engine = backbone::open_for(&heads[0].head, &heads[0].path, &model)?;
-    for loaded in &heads[1..] {
+    let engine = backbone::open(&model)?;
+    if let Some(deployed) = &deployed {
+        deployed.check_model(engine.about())?;
+    }
+    for loaded in &heads {
         loaded
             .head
             .check_backbone(&engine.about().sha256)
@@ -51,6 +58,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     for path in &inputs {
         let start = Instant::now();
+        // Heads of several sizes, overlays and DICOM objects read the input again.
+        let stamp = if path == Path::new("-") { None } else { Stamp::of(path).ok() };
         let mut line: Option<Line> = None;
         let mut said: Vec<Option<HeadLine>> = heads.iter().map(|_| None).collect();
         let mut times = Times::default();
@@ -73,6 +82,9 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
                 files.write(path, &info, &group.read, &heads[i], &outcome, engine.about(), &mut head)?;
                 said[i] = Some(head);
             }
+        }
+        if let Some(changed) = stamp.as_ref().and_then(Stamp::changed) {
+            return Err(InputError::Changed { path: changed.to_owned() }.into());
         }
         let mut line = line.expect("at least one head");
         line.heads = said.into_iter().flatten().collect();
@@ -108,9 +120,7 @@ pub struct Loaded {
 
 impl Loaded {
     fn open(path: &Path) -> anyhow::Result<Loaded> {
-        let head = Head::load(path)?;
-        let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let (head, sha256) = Head::read(path)?;
         Ok(Loaded { path: path.to_owned(), sha256, head })
     }
 }

@@ -12,7 +12,7 @@ use microraptor::board::energy::{PowerMeter, meters};
 use microraptor::board::hal::{Signals, open_meter};
 use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
 use microraptor::engine::{DEMO, Engine};
-use microraptor::heads::{FitOptions, Recipe, Search, SegmentOptions};
+use microraptor::heads::{FitOptions, Head, Recipe, Search, SegmentOptions};
 use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::kernels::Isa;
 use microraptor::profile::{
@@ -427,6 +427,11 @@ fn deploy(
         return Ok(None);
     };
     let machine = &results.environment.cpu;
-    Deploy::new(row, decision, machine, &model, head(row).as_deref(), folder).save(&path)?;
+    let head = head(row);
+    let head = match &head {
+        Some(head) => Some((head.as_path(), Head::read(head)?.1)),
+        None => None,
+    };
+    Deploy::new(row, decision, machine, &model, head, folder).save(&path)?;
     Ok(Some("deploy.toml".to_owned()))
 }

@@ -1,7 +1,9 @@
 //! The file of a head: one small safetensors file that knows what it was trained on.
 //!
 //! Which tensors it holds depends on its kind (`parts.rs`). The metadata hold one entry, `microraptor.head`, a JSON object:
-//! safetensors keeps its metadata in a hash map, whose order changes from run to run, and a head's bytes must not.
+//! safetensors keeps its metadata in a hash map, whose order changes from run to run, and a head's bytes must not. The
+//! object's second entry is a digest of the whole file (`heads/sealed.rs`), without which a head would go on answering with a
+//! weight or a class's name changed.
 
 mod parts;
 mod summary;
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use summary::{Backbone, DrawnSplit, TrainingSummary, ValidationSummary};
 
-use super::{Examined, FeatureKind, Fitted, HeadError, HeadModel, OutOfDistribution};
+use super::{Examined, FeatureKind, Fitted, HeadError, HeadModel, OutOfDistribution, sealed};
 use crate::engine::About;
 use crate::input::{ReadOptions, one_line};
 use crate::output::write_atomically;
@@ -28,8 +30,9 @@ use tensors::{Incoming, Outgoing};
 /// Key of the metadata entry.
 const METADATA: &str = "microraptor.head";
 
-/// Version of the format; a file of another version is refused.
-const VERSION: u32 = 2;
+/// Version of the format; a file of another version is refused. Files of version 2 and before hold no digest, so that
+/// nothing tells whether their weights and names are those that were trained.
+const VERSION: u32 = 3;
 
 /// A head's file larger than this is not read: 100,000 neighbours of 768 features in half precision are 147 MiB.
 const MAX_BYTES: u64 = 256 << 20;
@@ -55,16 +58,20 @@ pub struct Head {
     pub tool: String,
 }
 
-/// Only the version: read first, so that a file of a later version is refused for that reason.
+/// Only the version and the digest: read first, so that a file of a later version is refused for that reason, and one that
+/// is damaged for that.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
+    #[serde(default)]
+    digest: String,
 }
 
 /// The metadata entry.
 #[derive(Serialize, Deserialize)]
 struct Header {
     version: u32,
+    digest: String,
     kind: String,
     classes: Vec<String>,
     multi_label: bool,
@@ -146,13 +153,23 @@ impl Head {
         Ok(write_atomically(path, |file| file.write_all(&bytes))?)
     }
 
+    /// [`Head::read`], without the digest.
+    ///
+    /// # Errors
+    /// As [`Head::read`].
+    pub fn load(path: &Path) -> Result<Head, HeadError> {
+        Head::read(path).map(|(head, _)| head)
+    }
+
     /// Reads a head and checks all of it: a file that [`Head::save`] wrote, or (feature `onnx`, by its ending) an ONNX model
-    /// with its description beside it.
+    /// with its description beside it. With it comes the SHA-256, in lower-case hex, of the very bytes that it was read
+    /// from: those of the file; of an ONNX model, those of the model, of the files with weights that it names and of the
+    /// description, one after the other.
     ///
     /// # Errors
     /// [`HeadError::Read`] when the file cannot be read, [`HeadError::Format`] when it is not a whole and sound head of
     /// this version.
-    pub fn load(path: &Path) -> Result<Head, HeadError> {
+    pub fn read(path: &Path) -> Result<(Head, String), HeadError> {
         if crate::engine::is_onnx(path) {
             return Head::load_onnx(path);
         }
@@ -167,16 +184,16 @@ impl Head {
         let mut bytes = Vec::with_capacity(length as usize);
         // The limit also holds where the length is a lie, as it is of a pipe.
         file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(read)?;
-        Head::from_bytes(&bytes).map_err(format)
+        Ok((Head::from_bytes(&bytes).map_err(format)?, sealed::sha256(&bytes)))
     }
 
     #[cfg(feature = "onnx")]
-    fn load_onnx(path: &Path) -> Result<Head, HeadError> {
+    fn load_onnx(path: &Path) -> Result<(Head, String), HeadError> {
         super::OnnxHead::load(path)
     }
 
     #[cfg(not(feature = "onnx"))]
-    fn load_onnx(path: &Path) -> Result<Head, HeadError> {
+    fn load_onnx(path: &Path) -> Result<(Head, String), HeadError> {
         let reason = "this build cannot read ONNX (it was built without the feature onnx)".into();
         Err(HeadError::Format { path: path.to_owned(), reason })
     }
@@ -189,6 +206,7 @@ impl Head {
         }
         let header = Header {
             version: VERSION,
+            digest: sealed::blank(),
             kind: self.model.kind().into(),
             classes: self.model.classes().to_vec(),
             multi_label: self.model.multi_label(),
@@ -202,8 +220,11 @@ impl Head {
             tool: self.tool.clone(),
         };
         let json = serde_json::to_string(&header).map_err(|e| e.to_string())?;
-        safetensors::serialize(tensors.views()?, Some(HashMap::from([(METADATA.to_owned(), json)])))
-            .map_err(|e| e.to_string())
+        let metadata = HashMap::from([(METADATA.to_owned(), json)]);
+        let mut bytes =
+            safetensors::serialize(tensors.views()?, Some(metadata)).map_err(|e| e.to_string())?;
+        sealed::seal(&mut bytes);
+        Ok(bytes)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Head, String> {
@@ -211,7 +232,7 @@ impl Head {
             |e| format!("{e}; the file is cut short or is not a safetensors file, copy or train it again");
         let tensors = Incoming(SafeTensors::deserialize(bytes).map_err(broken)?);
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(broken)?;
-        let header = read_header(metadata.metadata().as_ref().and_then(|m| m.get(METADATA)))?;
+        let header = read_header(bytes, metadata.metadata().as_ref().and_then(|m| m.get(METADATA)))?;
         let size: Size = header.size.parse().map_err(|e| format!("its input size: {e}"))?;
         let sha256 = &header.backbone.sha256;
         if sha256.len() != 64 || !sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
@@ -238,16 +259,22 @@ impl Head {
     }
 }
 
-fn read_header(json: Option<&String>) -> Result<Header, String> {
+/// The header `json` of the file `bytes`, after its version and its digest.
+fn read_header(bytes: &[u8], json: Option<&String>) -> Result<Header, String> {
     let json = json.ok_or_else(|| {
         format!("its metadata have no '{METADATA}'; give a file that `microraptor train` wrote")
     })?;
     let metadata = |e: serde_json::Error| format!("its metadata '{METADATA}' cannot be read: {e}");
-    let Versioned { version } = serde_json::from_str(json).map_err(metadata)?;
+    let Versioned { version, digest } = serde_json::from_str(json).map_err(metadata)?;
     if version != VERSION {
         return Err(format!(
             "it is of format version {version}, this program reads version {VERSION}; train the head again or use the program that wrote it"
         ));
+    }
+    if !sealed::holds(bytes, &digest) {
+        return Err(
+            "its digest is not that of its bytes: it was damaged or changed; copy or train it again".into()
+        );
     }
     serde_json::from_str(json).map_err(metadata)
 }

@@ -49,6 +49,15 @@ fn edited(from: &str, to: &str) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[8 + length..]].concat()
 }
 
+/// The same file with its digest set right: what is behind it is then read.
+fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let key = br#"\"digest\":\""#;
+    let at = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len();
+    bytes[at..at + 64].fill(b'0');
+    sealed::seal(&mut bytes);
+    bytes
+}
+
 /// A head of every kind, trained on next to nothing.
 fn every_kind() -> Vec<Head> {
     let names = vec!["a".to_owned(), "b".to_owned()];
@@ -107,7 +116,7 @@ fn a_head_of_any_kind_with_a_tensor_cut_or_renamed_is_refused() {
             let at = bytes[8..8 + length].windows(key.len()).position(|w| w == key.as_bytes()).unwrap();
             renamed[8 + at + 1] = b'#';
             // Without its scales the int8 bank is of the wrong type, without `ood.mean` the rest is not looked at.
-            let result = Head::from_bytes(&renamed);
+            let result = Head::from_bytes(&resealed(renamed));
             assert!(result.is_err() || name == "ood.mean", "{} without {name}", head.model.kind());
         }
     }
@@ -139,6 +148,50 @@ fn every_cut_is_refused() {
     refusal(&[]);
 }
 
+/// Of heads of every kind: bits all over the file, and each of the header's bytes.
+#[test]
+fn every_flipped_bit_is_refused() {
+    for head in every_kind().into_iter().chain([head()]) {
+        let bytes = head.to_bytes().unwrap();
+        assert!(Head::from_bytes(&bytes).is_ok());
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let step = (bytes.len() * 8 / 2000).max(1);
+        let places = (0..header).map(|at| at * 8 + at % 8).chain((0..bytes.len() * 8).step_by(step));
+        for bit in places {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Head::from_bytes(&flipped).is_err(), "{} with bit {bit} flipped", head.model.kind());
+        }
+    }
+}
+
+#[test]
+fn a_changed_number_or_name_is_refused_for_its_digest() {
+    let mut weight = head().to_bytes().unwrap();
+    let end = weight.len();
+    // The sign of the last number.
+    weight[end - 1] ^= 0x80;
+    let swapped = edited(r#"\"benign\",\"malignant \\\"?\\\"\""#, r#"\"malignant \\\"?\\\"\",\"benign\""#);
+    let other_size = edited("224x352", "448x352");
+    let padded = [head().to_bytes().unwrap(), vec![0]].concat();
+    for (what, bytes) in [("weight", weight), ("names", swapped), ("size", other_size)] {
+        assert!(refusal(&bytes).contains("its digest is not that of its bytes"), "{what}");
+        assert!(Head::from_bytes(&resealed(bytes)).is_ok(), "{what}: nothing but the digest tells");
+    }
+    refusal(&padded);
+}
+
+#[test]
+fn the_digest_that_is_reported_is_of_the_bytes_that_were_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("head.safetensors");
+    head().save(&path).unwrap();
+    let (found, sha256) = Head::read(&path).unwrap();
+    assert!(found == head());
+    // As `sha256sum` says.
+    assert_eq!(sha256, crate::heads::sealed::sha256(&std::fs::read(&path).unwrap()));
+}
+
 #[test]
 fn a_header_that_lies_is_refused() {
     let bytes = head().to_bytes().unwrap();
@@ -147,15 +200,16 @@ fn a_header_that_lies_is_refused() {
     refusal(&lying);
     lying[..8].copy_from_slice(&99_000_000u64.to_le_bytes());
     refusal(&lying);
-    refusal(&edited("\"shape\":[2,2]", "\"shape\":[2,4611686018427387904]"));
-    refusal(&edited("\"shape\":[2,2]", "\"shape\":[4,1]"));
-    refusal(&edited("\"shape\":[2,2]", "\"shape\":[2,3]"));
+    for shape in ["[2,4611686018427387904]", "[4,1]", "[2,3]"] {
+        refusal(&resealed(edited("\"shape\":[2,2]", &format!("\"shape\":{shape}"))));
+    }
 }
 
 #[test]
 fn names_what_is_wrong() {
     for (from, to, says) in [
-        ("\\\"version\\\":2", "\\\"version\\\":7", "version 7"),
+        ("\\\"version\\\":3", "\\\"version\\\":2", "version 2"),
+        ("\\\"version\\\":3", "\\\"version\\\":7", "version 7"),
         ("\\\"kind\\\":\\\"linear\\\"", "\\\"kind\\\":\\\"mlp\\\"", "'mlp'"),
         (METADATA, "format", "microraptor train"),
         ("\"bias\"", "\"baas\"", "'bias' is missing"),
@@ -166,12 +220,12 @@ fn names_what_is_wrong() {
         ("0123456789abcdef", "0123456789ABCDEF", "hexadecimal"),
         ("\\\"std\\\":[0.229", "\\\"std\\\":[0.0", "preprocessing"),
     ] {
-        let text = refusal(&edited(from, to));
+        let text = refusal(&resealed(edited(from, to)));
         assert!(text.contains(says), "{from} -> {to}: {text}");
     }
     let mut nan = head().to_bytes().unwrap();
     let end = nan.len();
     nan[end - 8..].copy_from_slice(&f64::NAN.to_le_bytes());
-    assert!(refusal(&nan).contains("NaN"));
+    assert!(refusal(&resealed(nan)).contains("NaN"));
     assert!(Head::load(Path::new("no/such/head")).unwrap_err().to_string().contains("no/such/head"));
 }

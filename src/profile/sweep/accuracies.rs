@@ -125,7 +125,8 @@ impl Sweep<'_> {
                 let place = format!("accuracy/{key}");
                 let judged = if let Some(measured) = journal.get(&place) {
                     (0..examination.data.set.samples.len()).for_each(|_| (self.tick)());
-                    Judged { measured, head: file.and_then(|file| Some(Head::load(&file).ok()?.model)) }
+                    let head = file.map(|file| Head::load(&file)).transpose()?;
+                    Judged { measured, head: head.map(|head| head.model) }
                 } else {
                     let features = self.features(engine, examination, size)?;
                     let (measured, fitted) = examination.measure(&features, configuration.outcomes())?;

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "demo")]
 pub use demo::DEMO_FILE;
-pub use read::{is_ours, parse, read};
+pub use read::{is_ours, parse, read, read_if_ours};
 pub use write::write;
 
 use super::{Cosine, Network, Plan, Precision, Report};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::Path;
 
 use half::f16;
@@ -19,11 +19,33 @@ use crate::vit::{Config, Mlp, Norm, Positions};
 
 /// Whether `path` is a file that [`super::write`] wrote, by its first bytes. False where it cannot be read.
 pub fn is_ours(path: &Path) -> bool {
+    open_plain(path).is_some_and(|mut file| begins_as_ours(&mut file))
+}
+
+/// `path`, if it is a plain file: opening a pipe would wait for whoever writes to it.
+fn open_plain(path: &Path) -> Option<File> {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()).then(|| File::open(path).ok())?
+}
+
+fn begins_as_ours(file: &mut File) -> bool {
     let start = format!("{{\"__metadata__\":{{\"{MARK}\":");
     let mut bytes = Vec::new();
     let limit = 8 + start.len() as u64;
-    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    let read = file.take(limit).read_to_end(&mut bytes);
     read.is_ok() && bytes.get(8..) == Some(start.as_bytes())
+}
+
+/// [`read`], if `path` is [ours](is_ours): the file is opened once, so that it cannot be another by then.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_if_ours(path: &Path) -> Result<Option<QuantModel>, QuantError> {
+    // What cannot be opened, a folder for one, is not ours.
+    let Some(mut file) = open_plain(path) else { return Ok(None) };
+    if !begins_as_ours(&mut file) || file.rewind().is_err() {
+        return Ok(None);
+    }
+    model(path, TensorFile::of_file(path, file)?).map(Some)
 }
 
 /// Reads a model file.

@@ -1,0 +1,147 @@
+//! What a prediction was made with: digests in heads and deployment files, and files that are read once.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use tempfile::tempdir;
+
+use crate::common::*;
+
+fn sha256(path: &Path) -> String {
+    Sha256::digest(std::fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Trains a head on `data` at `size`.
+fn train(data: &Path, size: &str, head: &Path) {
+    success(&[&"train", &tiny_model(), &"--data", &data, &"-o", &head, &"--size", &size, &"--json"]);
+}
+
+/// The value of `key = "..."` in a TOML file.
+fn value<'t>(text: &'t str, key: &str) -> &'t str {
+    let (_, rest) = text.split_once(&format!("\n{key} = \"")).unwrap_or_else(|| panic!("{key} in {text}"));
+    rest.split_once('"').unwrap().0
+}
+
+#[test]
+fn a_deployment_runs_only_what_was_measured() {
+    let folder = tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    write_dataset(&data, &["columns", "rows"], 12);
+    success(&[
+        &"profile",
+        &tiny_model(),
+        &"--sizes",
+        &"32",
+        &"--threads",
+        &"1",
+        &"--runs",
+        &"3",
+        &"--seconds",
+        &"0",
+        &"--no-cold",
+        &"--data",
+        &data,
+        &"--budget",
+        &"60s",
+        &"-o",
+        &out,
+    ]);
+    let deploy = out.join("deploy.toml");
+    let image = data.join("rows/00.png");
+    let text = std::fs::read_to_string(&deploy).unwrap();
+    let head = out.join(value(&text, "head"));
+    let model = sha256(&tiny_model().join("model.safetensors"));
+    assert_eq!((value(&text, "sha256"), value(&text, "head_sha256")), (&*model, &*sha256(&head)));
+    let line = json(&success(&[&"predict", &"--deploy", &deploy, &image]));
+    assert_eq!(
+        (&line["model"]["sha256"], &line["heads"][0]["sha256"]),
+        (&model.into(), &sha256(&head).into())
+    );
+
+    // Another head, sound and of the same backbone and size, in the place of the one that was measured.
+    let measured = std::fs::read(&head).unwrap();
+    std::fs::remove_file(data.join("rows/11.png")).unwrap();
+    train(&data, "32", &head);
+    let error = failure(&[&"predict", &"--deploy", &deploy, &image]);
+    for digest in [value(&text, "head_sha256"), &sha256(&head)] {
+        assert!(error.contains(&digest[..16]) && error.contains("deploy.toml"), "{error}");
+    }
+    std::fs::write(&head, measured).unwrap();
+
+    // Another model than the one that was measured.
+    let other = "0123456789abcdef".repeat(4);
+    std::fs::write(&deploy, text.replacen(value(&text, "sha256"), &other, 1)).unwrap();
+    let error = failure(&[&"predict", &"--deploy", &deploy, &image]);
+    for digest in [value(&text, "sha256"), &other] {
+        assert!(error.contains(&digest[..16]) && error.contains("the model of SHA-256"), "{error}");
+    }
+}
+
+#[test]
+fn a_changed_head_is_refused() {
+    let folder = tempdir().unwrap();
+    let (data, head) = (folder.path().join("data"), folder.path().join("head.safetensors"));
+    write_dataset(&data, &["columns", "rows"], 12);
+    train(&data, "32", &head);
+    let image = data.join("rows/00.png");
+    let sound = std::fs::read(&head).unwrap();
+    let text = String::from_utf8_lossy(&sound).into_owned();
+    assert!(text.contains(r#"\"columns\",\"rows\""#), "{text}");
+    let names = sound.windows(18).position(|w| w == br#"columns\",\"rows\""#.as_slice());
+    let swapped = {
+        let (at, mut bytes) = (names.unwrap(), sound.clone());
+        bytes[at..at + 18].copy_from_slice(br#"rows\",\"columns\""#);
+        bytes
+    };
+    let flipped = {
+        let mut bytes = sound.clone();
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes
+    };
+    for bytes in [swapped, flipped] {
+        std::fs::write(&head, bytes).unwrap();
+        let error = failure(&[&"predict", &tiny_model(), &"--head", &head, &image]);
+        assert!(error.contains("its digest is not that of its bytes"), "{error}");
+        let error = failure(&[&"evaluate", &tiny_model(), &"--head", &head, &"--data", &data]);
+        assert!(error.contains("its digest is not that of its bytes"), "{error}");
+    }
+}
+
+/// A pipe can be read once only: whoever opened it a second time would find nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn heads_and_deployments_are_read_once() {
+    use std::io::Write;
+    use std::process::Stdio;
+
+    let folder = tempdir().unwrap();
+    let (data, head) = (folder.path().join("data"), folder.path().join("head.safetensors"));
+    write_dataset(&data, &["columns", "rows"], 12);
+    train(&data, "32", &head);
+    let image = data.join("rows/00.png");
+    let through_a_pipe = |bytes: &[u8], option: &str, model: Option<&Path>| {
+        let mut command = program();
+        command.arg("predict").args(model).args([option, "/dev/stdin"]).arg(&image);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(bytes).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        json(&String::from_utf8_lossy(&output.stdout))
+    };
+    let line = through_a_pipe(&std::fs::read(&head).unwrap(), "--head", Some(&tiny_model()));
+    assert_eq!(line["heads"][0]["sha256"], sha256(&head));
+
+    let golden = std::fs::read_to_string(golden("profile/deploy.toml")).unwrap();
+    let mut deploy: toml::Table = golden.parse().unwrap();
+    for (key, value) in [
+        ("model", tiny_model().display().to_string()),
+        ("head", head.display().to_string()),
+        ("head_sha256", sha256(&head)),
+        ("isa", "scalar".into()),
+    ] {
+        deploy.insert(key.into(), value.into());
+    }
+    let line = through_a_pipe(deploy.to_string().as_bytes(), "--deploy", None);
+    assert_eq!(line["heads"][0]["sha256"], sha256(&head));
+}

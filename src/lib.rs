@@ -1,13 +1,15 @@
 //! Microraptor: frozen DINOv3 features and light probe heads on the machine beside the patient.
 //!
 //! The layers, each ignorant of those after it: [`kernels`], [`vit`], [`checkpoint`], [`quant`], [`encoder`], `graph`, [`engine`],
-//! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary. [`board`] stands beside them.
+//! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary. [`board`] stands beside them, and
+//! [`files`] below.
 //! `docs/architecture.md` tells how they fit together.
 
 pub mod board;
 pub mod checkpoint;
 pub mod encoder;
 pub mod engine;
+pub mod files;
 #[cfg(feature = "onnx")]
 pub mod graph;
 pub mod heads;

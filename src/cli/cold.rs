@@ -10,7 +10,7 @@ use microraptor::board::{Cores, Root};
 use microraptor::profile::{ColdStart, ProfileError, Row, picture};
 
 use super::args::{ColdArgs, start_pool};
-use super::backbone;
+use super::{backbone, terminal};
 
 /// What the new process does: loads the model, runs one image, prints what that took as JSON.
 pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
@@ -31,7 +31,7 @@ pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
         resident_kib: memory.map(|m| m.resident_kib),
         peak_kib: memory.and_then(|m| m.peak_kib),
     };
-    writeln!(io::stdout(), "{}", serde_json::to_string(&cold)?)?;
+    writeln!(terminal::stdout(), "{}", serde_json::to_string(&cold)?)?;
     Ok(())
 }
 

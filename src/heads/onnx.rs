@@ -83,7 +83,7 @@ impl OnnxHead {
         let beside = path.with_extension("json");
         let format = |path: &Path, reason: String| HeadError::Format { path: path.to_owned(), reason };
         let length = std::fs::metadata(&beside).map(|m| m.len()).unwrap_or(0);
-        let text = match std::fs::read_to_string(&beside) {
+        let text = match crate::files::read_to_string(&beside) {
             Ok(text) if length <= MAX_JSON => text,
             Ok(_) => return Err(format(&beside, format!("{length} bytes are no description of a head"))),
             Err(error) => {

@@ -10,5 +10,10 @@ mod demo;
 mod demo_quality;
 #[cfg(feature = "dicom")]
 mod dicom;
+#[cfg(all(feature = "dicom", feature = "onnx"))]
+mod frames;
 mod heads;
+#[cfg(unix)]
+mod interrupted;
+mod own_files;
 mod profile;

@@ -20,7 +20,7 @@ use microraptor::vit::{Preprocess, Size};
 use sha2::{Digest, Sha256};
 
 use super::args::PredictArgs;
-use super::{backbone, progress};
+use super::{backbone, progress, terminal};
 use files::Files;
 use line::{HeadLine, Line, Milliseconds};
 
@@ -30,7 +30,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let args = &args;
     let inputs = inputs(args)?;
     let heads = args.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut files = Files::new(args, &heads)?;
+    let mut files = Files::new(args, &model, &inputs, &heads)?;
     let cores = args.threads.cores()?;
     let engine = backbone::open_for(&heads[0].head, &heads[0].path, &model)?;
     for loaded in &heads[1..] {
@@ -48,7 +48,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             "standard input is read once, and these heads read it differently (size or window): run them one by one"
         );
     }
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     for path in &inputs {
         let start = Instant::now();
         let mut line: Option<Line> = None;
@@ -61,7 +61,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             for (&i, features) in group.heads.iter().zip(&features) {
                 let started = Instant::now();
                 let outcome = predictors[i].predict(features).with_context(|| at(path, &heads[i]))?;
-                let mut head = HeadLine::new(&heads[i], &outcome);
+                let mut head = HeadLine::new(&heads[i], &outcome, &info);
                 if let Some(ood) = &heads[i].head.ood {
                     head.ood = Some(ood.score(&features.mean_row()).with_context(|| at(path, &heads[i]))?);
                 }
@@ -109,7 +109,7 @@ pub struct Loaded {
 impl Loaded {
     fn open(path: &Path) -> anyhow::Result<Loaded> {
         let head = Head::load(path)?;
-        let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+        let bytes = microraptor::files::read(path).with_context(|| path.display().to_string())?;
         let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Loaded { path: path.to_owned(), sha256, head })
     }

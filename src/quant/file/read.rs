@@ -1,7 +1,6 @@
 //! Reading a model file, and checking all of it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -22,7 +21,7 @@ pub fn is_ours(path: &Path) -> bool {
     let start = format!("{{\"__metadata__\":{{\"{MARK}\":");
     let mut bytes = Vec::new();
     let limit = 8 + start.len() as u64;
-    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    let read = crate::files::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
     read.is_ok() && bytes.get(8..) == Some(start.as_bytes())
 }
 

@@ -1,6 +1,6 @@
 //! A new process for one row of a profile: how long it takes from its start to the first features, and what memory it has.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! `microraptor embed`
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;

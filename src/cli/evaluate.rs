@@ -1,6 +1,6 @@
 //! `microraptor evaluate`
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::{Context, bail};
 use microraptor::heads::{Bootstrap, Examined, FeatureKind, Head, HeadModel, Request, gather, judge};

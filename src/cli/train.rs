@@ -1,6 +1,6 @@
 //! `microraptor train`
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::{Context, bail};
 use microraptor::engine::Session;

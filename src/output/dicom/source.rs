@@ -124,8 +124,8 @@ impl Sources {
         if !known.is_empty() {
             return known;
         }
-        let of = |instance| (1..=instance.frames).map(move |number| (instance, numbered(instance, number)));
-        self.instances.iter().flat_map(of).collect()
+        let each = self.instances.iter();
+        each.flat_map(|one| (1..=one.frames).map(move |number| (one, numbered(one, number)))).collect()
     }
 
     /// The frame of reference and the place of every frame in it; none where one of them lacks it or they do not share

@@ -2,13 +2,14 @@
 //!
 //! The layers, each ignorant of those after it: [`kernels`], [`vit`], [`checkpoint`], [`quant`], [`encoder`], `graph`, [`engine`],
 //! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary. [`board`] stands beside them;
-//! [`stamp`] is for all.
+//! [`files`] and [`stamp`] are below all of them.
 //! `docs/architecture.md` tells how they fit together.
 
 pub mod board;
 pub mod checkpoint;
 pub mod encoder;
 pub mod engine;
+pub mod files;
 #[cfg(feature = "onnx")]
 pub mod graph;
 pub mod heads;

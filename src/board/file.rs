@@ -228,7 +228,7 @@ impl Board {
         if !about.is_file() || about.len() > MAX_BYTES {
             return Err(refuse(format!("a board is a file of at most {} KiB", MAX_BYTES >> 10)));
         }
-        let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
+        let text = crate::files::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         Board::parse(&name, &file, &text)
     }

@@ -5,7 +5,6 @@
 //! before anything is allocated for it. A file that is built into the program is read in the same way.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +53,7 @@ impl<'a> TensorFile<'a> {
     /// Opens `path` and checks its header.
     pub fn open(path: &Path) -> Result<TensorFile<'static>, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.to_owned(), source };
-        TensorFile::of_file(path, File::open(path).map_err(io)?)
+        TensorFile::of_file(path, crate::files::open(path).map_err(io)?)
     }
 
     /// [`TensorFile::open`] of a file that is open already, at its start.

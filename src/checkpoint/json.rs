@@ -252,7 +252,7 @@ fn from_value<T: DeserializeOwned>(path: &Path, value: serde_json::Value) -> Res
 /// Parses the JSON file at `path`; `None` when there is no such file.
 fn parse<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CheckpointError> {
     let io = |source| CheckpointError::Io { path: PathBuf::from(path), source };
-    match std::fs::read(path) {
+    match crate::files::read(path) {
         Ok(bytes) => {
             serde_json::from_slice(&bytes).map(Some).map_err(|e| json(path, format!("cannot be used: {e}")))
         }

@@ -145,6 +145,22 @@ pub fn preprocess_beside(file: &Path) -> Result<Option<Preprocess>, CheckpointEr
     Description::preprocess_in(file.parent().unwrap_or(Path::new(".")))
 }
 
+/// The files that reading the checkpoint `path` may read, as far as they are there: its weights, and what lies beside
+/// them and says what they are.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    let weights = weights_file(path).unwrap_or_else(|_| path.to_owned());
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let beside = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let beside = beside.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.file_name()));
+    // Descriptions, licences, and the parts of weights that are split over several files.
+    let read = |name: &std::ffi::OsString| {
+        let name = name.to_string_lossy().to_ascii_lowercase();
+        let part = name.ends_with(".safetensors") && name.contains("-of-");
+        name.ends_with(".json") || name.starts_with("licen") || part
+    };
+    [weights].into_iter().chain(beside.filter(read).map(|name| folder.join(name))).collect()
+}
+
 /// What a file says of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
@@ -215,7 +231,7 @@ pub fn seed_text(card: &str, seed: u64) -> String {
 fn weights_file(path: &Path) -> Result<PathBuf, CheckpointError> {
     let not = |problem: String| Err(CheckpointError::NotACheckpoint { path: path.to_owned(), problem });
     let io = |source| CheckpointError::Io { path: path.to_owned(), source };
-    if std::fs::metadata(path).map_err(io)?.is_file() {
+    if !std::fs::metadata(path).map_err(io)?.is_dir() {
         return match path.extension().and_then(|e| e.to_str()) {
             Some("pth" | "pt" | "bin" | "ckpt") => {
                 not("PyTorch pickles are not read; save the state dict with \

@@ -7,8 +7,8 @@ use microraptor::board::sensors::{State, Temperature, Throttle};
 use microraptor::board::{Board, MAX_CPUS, NamedGroup, Pin, Report, Request, Root, boards};
 
 use super::args::{BoardArgs, available_threads};
-use super::coloured;
 use super::table::{render, table};
+use super::terminal::{self, Printable};
 
 /// Bold, and bold yellow.
 const BOLD: &str = "1";
@@ -35,7 +35,7 @@ const NOTED: [&str; 15] = [
 
 /// Says what this machine is beside what its board file says.
 pub fn run(args: &BoardArgs) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if args.list {
         return Ok(list(args, &mut out)?);
     }
@@ -52,7 +52,7 @@ pub fn run(args: &BoardArgs) -> anyhow::Result<()> {
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        let colour = out.is_terminal();
+        let colour = io::stdout().is_terminal();
         print(&report, colour, &mut out)?;
     }
     Ok(())
@@ -74,7 +74,7 @@ fn list(args: &BoardArgs, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nA board of your own is a file like those in boards/: `--board FILE.toml`.")
 }
 
-fn print(report: &Report, colour: bool, out: &mut impl Write) -> io::Result<()> {
+fn print(report: &Report, colour: bool, out: &mut Printable<impl Write>) -> io::Result<()> {
     let board = report.recognised.as_ref().map(|r| &r.board);
     print_title(report, colour, out)?;
     print_clusters(report, out)?;
@@ -97,14 +97,17 @@ fn print(report: &Report, colour: bool, out: &mut impl Write) -> io::Result<()> 
     }
     for (i, warning) in report.warnings.iter().enumerate() {
         let gap = if i == 0 { "\n" } else { "" };
-        writeln!(out, "{gap}{} {}", coloured("warning:", YELLOW, colour), warning.text)?;
+        write!(out, "{gap}")?;
+        out.coloured("warning:", YELLOW, colour)?;
+        writeln!(out, " {}", warning.text)?;
     }
     Ok(())
 }
 
-fn print_title(report: &Report, colour: bool, out: &mut impl Write) -> io::Result<()> {
+fn print_title(report: &Report, colour: bool, out: &mut Printable<impl Write>) -> io::Result<()> {
     let machine = &report.machine;
-    writeln!(out, "{}", coloured(machine.title(), BOLD, colour))?;
+    out.coloured(machine.title(), BOLD, colour)?;
+    writeln!(out)?;
     match &report.recognised {
         Some(found) => {
             let board = &found.board;

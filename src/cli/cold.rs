@@ -1,6 +1,6 @@
 //! A new process for one row of a profile: how long it takes from its start to the first features, and what memory it has.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use microraptor::board::{Cores, Root};
 use microraptor::profile::{ColdStart, ProfileError, Row, picture};
 
 use super::args::{ColdArgs, start_pool};
-use super::backbone;
+use super::{backbone, terminal};
 
 /// What the new process does: loads the model, runs one image, prints what that took as JSON.
 pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
@@ -31,7 +31,7 @@ pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
         resident_kib: memory.map(|m| m.resident_kib),
         peak_kib: memory.and_then(|m| m.peak_kib),
     };
-    writeln!(io::stdout(), "{}", serde_json::to_string(&cold)?)?;
+    writeln!(terminal::stdout(), "{}", serde_json::to_string(&cold)?)?;
     Ok(())
 }
 

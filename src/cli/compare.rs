@@ -7,6 +7,7 @@ use microraptor::profile::{Change, Comparison, Recorded, Tolerance};
 
 use super::args::CompareArgs;
 use super::table::{render, table};
+use super::terminal;
 
 /// Prints what changed between two profiles; true if nothing became worse past the tolerance.
 pub fn run(args: &CompareArgs) -> anyhow::Result<bool> {
@@ -16,7 +17,7 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<bool> {
     let (before, after) = (Recorded::load(&args.before)?, Recorded::load(&args.after)?);
     let tolerance = Tolerance { latency: args.tolerance.0, accuracy: args.accuracy_tolerance };
     let comparison = Comparison::new(&before, &after, tolerance);
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&comparison)?)?;
     } else {

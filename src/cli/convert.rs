@@ -16,8 +16,8 @@ use serde_json::json;
 
 use super::args::{ConvertArgs, PrecisionArg};
 use super::backbone::{self, SEED};
-use super::progress;
 use super::table::{render, table};
+use super::{inputs, progress, terminal};
 
 /// Most images that are used of a folder. The Hessians of a ViT-B's widest layer, 3072 inputs, then have twice as many
 /// tokens as inputs at 224 px.
@@ -35,6 +35,12 @@ const MAX_LICENCE: u64 = 256 << 10;
 /// Makes a model file.
 pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     check_writable(&args.output)?;
+    inputs::refuse(&args.output, |inputs| {
+        inputs::model(inputs, &args.model);
+        inputs::board(inputs, &args.threads.placement);
+        let images = args.calibrate.iter().filter_map(|folder| images_below(folder).ok());
+        images.flatten().for_each(|image| inputs.add(&image));
+    })?;
     args.threads.cores()?;
     let precision = match args.precision {
         PrecisionArg::Int8 => Precision::Int8,
@@ -53,9 +59,9 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         log::warn!("the accuracy aimed at was not reached; see the cosines, and give images of your own");
     }
 
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if args.json {
-        let about = json!({"output": args.output.display().to_string(), "name": model.name,
+        let about = json!({"output": microraptor::files::shown(&args.output), "name": model.name,
             "file_bytes": model.file_bytes, "sha256": model.sha256, "precision": model.precision,
             "plan": model.plan, "report": model.report, "source": model.source, "licence": model.licence,
             "tool": model.tool});
@@ -143,7 +149,7 @@ fn licence_text(source: &Path) -> Option<String> {
     let mut files = names.map(|name| source.with_file_name(name)).into_iter();
     let file =
         files.find(|file| std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= MAX_LICENCE))?;
-    std::fs::read_to_string(file).ok()
+    microraptor::files::read_to_string(&file).ok()
 }
 
 fn print(model: &QuantModel, output: &Path, out: &mut impl Write) -> io::Result<()> {

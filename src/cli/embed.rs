@@ -1,10 +1,11 @@
 //! `microraptor embed`
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use microraptor::engine::{Features, Session};
+use microraptor::files::shown;
 use microraptor::input::{Image, InputError, expand};
 use microraptor::output::check_writable;
 use microraptor::output::features::{About, FeatureWriter, check_extension};
@@ -13,7 +14,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::args::EmbedArgs;
-use super::{backbone, progress};
+use super::{backbone, inputs, private, progress, terminal};
 
 /// Images that a thread runs between two writes. More would keep more features in memory, fewer would let threads wait for
 /// each other more often.
@@ -23,16 +24,22 @@ const PER_THREAD: usize = 2;
 pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let images = expand(&args.images)?;
     check_writable(&args.output)?;
+    private::when_dicom(images.iter().map(PathBuf::as_path));
     check_extension(&args.output)?;
+    inputs::refuse(&args.output, |inputs| {
+        inputs::model(inputs, &args.model);
+        inputs::board(inputs, &args.threads.placement);
+        images.iter().for_each(|image| inputs.add(image));
+    })?;
     let cores = args.threads.cores()?;
     let engine = backbone::open(&args.model)?;
     engine.check_size(args.size)?;
     let mut session = engine.session(cores)?;
     let (about, dim) = extract(&mut session, &images, args)?;
 
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     let About { rows, cols, .. } = about;
-    let (n, output) = (images.len(), args.output.display().to_string());
+    let (n, output) = (images.len(), shown(&args.output));
     if args.json {
         let summary = json!({"output": output, "images": n, "dim": dim, "rows": rows, "cols": cols,
             "model": about.model, "sha256": about.sha256, "size": args.size.to_string()});
@@ -46,7 +53,7 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
 /// Writes the features of `images`, and returns what the file says of itself and the width of a token.
 fn extract(session: &mut Session, images: &[PathBuf], args: &EmbedArgs) -> anyhow::Result<(About, usize)> {
     let mut about = About::new(session.engine().about(), args.size);
-    about.names = images.iter().map(|path| path.display().to_string()).collect();
+    about.names = images.iter().map(shown).collect();
     let preprocess = session.engine().about().preprocess;
     let (mut writer, mut dim) = (None, 0);
     let bar = progress::bar(images.len(), "embedding");

@@ -1,6 +1,6 @@
 //! `microraptor evaluate`
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::{Context, bail};
 use microraptor::heads::{Bootstrap, Examined, FeatureKind, Head, HeadModel, Request, gather, judge};
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::{EvaluateArgs, Part};
 use super::report::{print_judgement, record};
-use super::{backbone, progress};
+use super::{backbone, progress, terminal};
 
 /// Measures a head on labelled images.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
@@ -49,11 +49,11 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     set.check_masks()?;
     let judgement = judge(&head.model, &set, &all, args.threshold, backbone::isa(), &Bootstrap::default())?;
 
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     let caveat = caveat(&data, part);
     if args.json {
         let record = json!({
-            "head": args.head.display().to_string(), "kind": head.model.kind(), "backbone": head.backbone,
+            "head": microraptor::files::shown(&args.head), "kind": head.model.kind(), "backbone": head.backbone,
             "size": head.size.to_string(), "split": part.name(), "caveat": caveat, "metrics": record(&judgement),
         });
         writeln!(out, "{}", serde_json::to_string_pretty(&record)?)?;

@@ -16,10 +16,11 @@ use serde::Serialize;
 use super::args::InfoArgs;
 use super::backbone::{self, SEED};
 use super::models::giga;
+use super::terminal;
 
 /// Says what a model is.
 pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     let about = match backbone::untrained(&args.model) {
         Some(name) => describe(&Model::seeded(name, SEED)?, args)?,
         None if backbone::is_demo(&args.model) => describe_demo(args)?,
@@ -49,7 +50,7 @@ fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
         name: model.name.clone(),
         title: model.card.map(|c| c.title.clone()),
         licence: model.card.map(|c| c.licence.name.clone()),
-        file: (model.file_bytes > 0).then(|| model.source.display().to_string()),
+        file: (model.file_bytes > 0).then(|| microraptor::files::shown(&model.source)),
         file_bytes: (model.file_bytes > 0).then_some(model.file_bytes),
         sha256: model.sha256.clone(),
         naming: Some(model.naming.to_string()),
@@ -92,7 +93,7 @@ fn describe_converted(
         name: model.name.clone(),
         title: None,
         licence: None,
-        file: Some(args.model.display().to_string()),
+        file: Some(microraptor::files::shown(&args.model)),
         file_bytes: Some(model.file_bytes),
         sha256: model.sha256.clone(),
         naming: None,
@@ -117,7 +118,7 @@ fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
         name: about.name.clone(),
         title: None,
         licence: None,
-        file: Some(args.model.display().to_string()),
+        file: Some(microraptor::files::shown(&args.model)),
         file_bytes: Some(std::fs::metadata(&args.model)?.len()),
         sha256: about.sha256.clone(),
         naming: Some("onnx".to_owned()),

@@ -11,13 +11,17 @@ mod demo;
 mod embed;
 mod evaluate;
 mod info;
+mod inputs;
 mod masks;
 mod models;
 mod predict;
+mod private;
 mod profile;
 mod progress;
 mod report;
+mod signals;
 mod table;
+mod terminal;
 mod train;
 mod usage;
 
@@ -27,6 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
+use microraptor::files::printable;
 
 /// The exit code of every failure.
 const FAILURE: u8 = 2;
@@ -46,6 +51,7 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     start_log(cli.verbose);
+    signals::handle();
     if let Err(error) = choose_isa(&cli) {
         report(&error);
         return ExitCode::from(FAILURE);
@@ -102,22 +108,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// One line: `error: what: where: why`.
 fn report(error: &anyhow::Error) {
     let text = one_line(error);
-    let label = coloured("error:", RED, io::stderr().is_terminal());
+    let label = terminal::coloured("error:", RED, io::stderr().is_terminal());
     // Nothing is left to do if standard error itself is gone.
     let _ = writeln!(io::stderr(), "{label} {text}");
 }
 
 /// Bold red, as ANSI terminals know it.
 const RED: &str = "1;31";
-
-/// `text` in a colour, on a terminal whose user has not said NO_COLOR.
-fn coloured(text: &str, colour: &str, terminal: bool) -> String {
-    if terminal && std::env::var_os("NO_COLOR").is_none() {
-        format!("\u{1b}[{colour}m{text}\u{1b}[0m")
-    } else {
-        text.to_owned()
-    }
-}
 
 /// The error and its causes, each said once: many messages hold their cause's already.
 fn one_line(error: &anyhow::Error) -> String {
@@ -127,7 +124,7 @@ fn one_line(error: &anyhow::Error) -> String {
             text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
         }
     }
-    text.replace(['\n', '\r'], " ")
+    printable(&text.replace(['\n', '\r'], " ")).into_owned()
 }
 
 fn start_log(verbose: u8) {
@@ -139,8 +136,11 @@ fn start_log(verbose: u8) {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Off)
         .filter_module("microraptor", level)
-        .format_timestamp(None)
-        .format_target(false)
+        .format(|out, record| {
+            let style = out.default_level_style(record.level());
+            let text = record.args().to_string().replace('\n', " ");
+            writeln!(out, "[{style}{:<5}{style:#}] {}", record.level(), printable(&text))
+        })
         .init();
 }
 

@@ -6,10 +6,11 @@ use microraptor::checkpoint::{Card, cards};
 
 use super::args::ModelsArgs;
 use super::table::{render, table};
+use super::terminal;
 
 /// Lists the cards, or prints one in full.
 pub fn run(args: &ModelsArgs) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     match &args.name {
         Some(name) => {
             let card = Card::by_name(name)?;

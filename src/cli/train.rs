@@ -1,6 +1,6 @@
 //! `microraptor train`
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::{Context, bail};
 use microraptor::engine::Session;
@@ -15,12 +15,18 @@ use serde_json::json;
 
 use super::args::{self, BankArg, DataArgs, HeadKind, TrainArgs};
 use super::report::{print_judgement, record};
-use super::{backbone, masks, progress};
+use super::{backbone, inputs, masks, private, progress, terminal};
 
 /// Fits a head on frozen features and writes it.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let recipe = recipe(args)?;
     let data = open(&args.data, recipe.dense())?;
+    inputs::refuse(&args.output, |inputs| {
+        inputs::model(inputs, &args.model);
+        inputs::board(inputs, &args.threads.placement);
+        inputs::data(inputs, &args.data.data, &data);
+    })?;
+    private::when_dicom(data.samples.iter().filter_map(|sample| sample.source.file()));
     let parts = data.split(args.data.split.seed, args.data.split.val_share)?;
     if !recipe.dense() {
         check_counts(&data, &parts.train)?;
@@ -179,11 +185,11 @@ fn print(
     judgement: &Judgement,
     folds: Option<&Judgement>,
 ) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     let output = args.output.display();
     if args.json {
         let mut all = json!({
-            "head": output.to_string(), "kind": head.model.kind(), "backbone": head.backbone,
+            "head": microraptor::files::shown(&args.output), "kind": head.model.kind(), "backbone": head.backbone,
             "size": args.size.to_string(), "classes": head.model.classes(), "train_images": train,
             "c": head.training.c, "epoch": head.training.epoch, "validation": record(judgement),
         });

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use half::f16;
 use ndarray::Array2;
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::features::{Geometry, Request, ScanFeatures};
 use super::sealed;
 use super::segment::{Grid, Tokens};
-use crate::output::write_atomically;
+use crate::output::{Access, Target, write_atomically};
 
 /// Of the entries' format and of what the program computes: entries of another version are not found.
 const VERSION: &str = "2";
@@ -70,7 +70,7 @@ impl FeatureCache {
 
     /// An entry that is whole.
     pub(super) fn get(&self, key: &str) -> Option<ScanFeatures> {
-        let bytes = std::fs::read(self.path(key)).ok()?;
+        let bytes = crate::files::read(&self.path(key)).ok()?;
         let found = parse(key, &bytes);
         if found.is_none() {
             log::warn!("{}: is damaged and is made anew", self.path(key).display());
@@ -86,13 +86,23 @@ impl FeatureCache {
             Ok(bytes) => bytes,
             Err(error) => return log::warn!("features are not cached: {error}"),
         };
-        let written = std::fs::create_dir_all(folder)
-            .map_err(|e| format!("{}: {e}", folder.display()))
-            .and_then(|()| write_atomically(&path, |file| file.write_all(&bytes)).map_err(|e| e.to_string()));
+        let target = Target { path: &path, access: Access::Owner };
+        let written = make_folder(folder).map_err(|e| format!("{}: {e}", folder.display())).and_then(|()| {
+            write_atomically(target, |file| file.write_all(&bytes)).map_err(|e| e.to_string())
+        });
         if let Err(error) = written {
             log::warn!("features are not cached: {error}");
         }
     }
+}
+
+/// Makes a folder, and those above it, for its owner alone: features are of patients' images.
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 fn serialise(key: &str, features: &ScanFeatures) -> Result<Vec<u8>, String> {
@@ -165,6 +175,11 @@ mod tests {
             assert!(cache.get(key).is_none());
             cache.put(key, &features(tokens));
             assert!(cache.get(key) == Some(features(tokens)));
+        }
+        #[cfg(unix)]
+        for (path, mode) in [(cache.path("abc"), 0o600), (folder.path().join("not"), 0o700)] {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
         }
         let bytes = std::fs::read(cache.path("abc")).unwrap();
         for length in 0..bytes.len() {

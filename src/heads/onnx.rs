@@ -15,7 +15,6 @@
 //! Its identity is the SHA-256 of the bytes of `head.onnx`, of the files with weights that it names (sorted by name) and of
 //! `head.json`, one after the other: `cat head.onnx head.json | sha256sum` where it names none.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -89,7 +88,8 @@ impl OnnxHead {
         let beside = path.with_extension("json");
         let format = |path: &Path, reason: String| HeadError::Format { path: path.to_owned(), reason };
         let mut text = String::new();
-        let read = File::open(&beside).and_then(|file| file.take(MAX_JSON + 1).read_to_string(&mut text));
+        let read = crate::files::open(&beside)
+            .and_then(|file| file.take(MAX_JSON + 1).read_to_string(&mut text));
         match read {
             Ok(length) if length as u64 <= MAX_JSON => {}
             Ok(_) => {

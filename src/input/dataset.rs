@@ -40,9 +40,14 @@ impl Source {
     /// # Errors
     /// [`InputError::Read`].
     pub fn stamp(&self) -> Result<Option<Stamp>, InputError> {
+        self.file().map(|path| Stamp::of(path).map_err(|e| InputError::read(path, &e))).transpose()
+    }
+
+    /// The file or folder, if it is one.
+    pub fn file(&self) -> Option<&Path> {
         match self {
-            Source::File(path) => Stamp::of(path).map(Some).map_err(|e| InputError::read(path, &e)),
-            Source::Memory(_) => Ok(None),
+            Source::File(path) => Some(path),
+            Source::Memory(_) => None,
         }
     }
 
@@ -188,7 +193,7 @@ impl Dataset {
         for (folder, split) in classes {
             let label = names.binary_search(&file_name(&folder)).unwrap_or_default();
             for image in files::examples(&folder)? {
-                let name = image.strip_prefix(root).unwrap_or(&image).to_string_lossy().into_owned();
+                let name = crate::files::shown(image.strip_prefix(root).unwrap_or(&image));
                 let (labels, source) = (vec![label], Source::File(image));
                 samples.push(Sample { name, source, labels, mask: None, split });
             }
@@ -265,7 +270,7 @@ struct Row {
 }
 
 fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
-    let file = std::fs::File::open(path).map_err(|e| InputError::read(path, &e))?;
+    let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(file);
     let whole = |problem: String| InputError::Dataset { path: path.into(), problem };
     let headers = reader.headers().map_err(|e| csv_error(path, &e))?.clone();
@@ -342,7 +347,7 @@ fn csv_error(path: &Path, error: &csv::Error) -> InputError {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    crate::files::shown(path.file_name().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -81,8 +81,8 @@ pub(super) fn is_picture_name(path: &Path) -> bool {
 }
 
 fn ends_in(path: &Path, endings: &[&str]) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
-    endings.iter().any(|ending| name.strip_suffix(ending).is_some_and(|stem| stem.ends_with('.')))
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
+    endings.iter().any(|ending| name.strip_suffix(ending.as_bytes()).is_some_and(|stem| stem.ends_with(b".")))
 }
 
 /// Order of names in which runs of digits count by their value, so that `frame2` comes before `frame10`; names that are

@@ -1,7 +1,6 @@
 //! Decoded pixels, and how they become the network's input.
 
 use std::fmt;
-use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
@@ -52,7 +51,7 @@ impl Image {
     pub fn open(path: impl AsRef<Path>) -> Result<Image, InputError> {
         let path = path.as_ref();
         let io_error = |e: std::io::Error| InputError::read(path, &e);
-        let file = File::open(path).map_err(io_error)?;
+        let file = crate::files::open(path).map_err(io_error)?;
         let metadata = file.metadata().map_err(io_error)?;
         if metadata.is_dir() {
             return Err(InputError::Read { path: path.into(), reason: "it is a folder".into() });
@@ -63,7 +62,7 @@ impl Image {
         };
         let image = decode(reader, path, metadata.len())?;
         // Other decoders report a file that ends too early; this one fills the rest with grey (image 0.25).
-        if format == ImageFormat::Jpeg && !jpeg_has_end(&fs::read(path).map_err(io_error)?) {
+        if format == ImageFormat::Jpeg && !jpeg_has_end(&crate::files::read(path).map_err(io_error)?) {
             return Err(InputError::Decode { path: path.into(), reason: "no end-of-image marker".into() });
         }
         image.check_values(path)?;

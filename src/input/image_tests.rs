@@ -18,7 +18,7 @@ impl Files {
 
     fn with(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.path().join(name);
-        fs::write(&path, bytes).unwrap();
+        std::fs::write(&path, bytes).unwrap();
         path
     }
 

@@ -1,6 +1,5 @@
 //! Which class each pixel or voxel belongs to.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
@@ -144,7 +143,7 @@ fn picture(path: &Path) -> Result<LabelMap, InputError> {
 
 /// The indices of a PNG with a palette, which decoders of pictures replace by colours; none of anything else.
 fn palette_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
-    let file = File::open(path).map_err(|e| InputError::read(path, &e))?;
+    let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
     let mut decoder = png::Decoder::new(BufReader::new(file));
     decoder.set_transformations(png::Transformations::IDENTITY);
     let Ok(header) = decoder.read_header_info() else { return Ok(None) };

@@ -37,7 +37,7 @@ fn a_palette_gives_its_indices() {
         (png::BitDepth::Four, vec![0x01, 0x23, 0x00, 0x00, 0x12], [0, 1, 2, 3, 0, 0, 0, 0, 1, 2]),
         (png::BitDepth::Eight, vec![0, 1, 2, 3, 0, 0, 0, 0, 0, 3], [0, 1, 2, 3, 0, 0, 0, 0, 0, 3]),
     ] {
-        let mut encoder = png::Encoder::new(File::create(&path).unwrap(), 10, 8);
+        let mut encoder = png::Encoder::new(std::fs::File::create(&path).unwrap(), 10, 8);
         encoder.set_color(png::ColorType::Indexed);
         encoder.set_depth(depth);
         encoder.set_palette(vec![0, 0, 0, 200, 0, 0, 0, 200, 0, 0, 0, 200]);

@@ -13,7 +13,6 @@
 //! Values are windowed to 16 bits: by `--window`, else from the 0.5th to the 99.5th percentile of the volume (as nnU-Net
 //! clips, for a few hot voxels must not set the scale). A value that is not finite is black.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use nifti::{Endianness, NiftiHeader, NiftiType};
 use super::image::{MAX_RATIO, one_line};
 use super::nifti_affine::{best_affine, closest_axes};
 use super::scan::{Frames, Scan};
-use super::scan_info::{ScanInfo, ScanKind};
+use super::scan_info::{ScanInfo, ScanKind, SourceFrame};
 use super::{Axis, Image, InputError, LabelMap, NIFTI_HEADER_BYTES, NiftiInfo, ReadOptions, Spacing, Window};
 
 /// Volumes with more voxels are refused: 1024 slices of 512 x 512, a CT of the whole trunk.
@@ -63,6 +62,8 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Scan, InputErro
     info.frames = Some(depth);
     info.size = Some((height, width));
     info.spacing = Some(Spacing { slices: Some(slices), rows, columns });
+    let along = |z: usize| if volume.info.flips[0] { depth - z } else { z + 1 };
+    info.source_frames = (0..depth).map(|z| SourceFrame { file: 0, frame: along(z) }).collect();
     info.nifti = Some(volume.info.clone());
     let [low, high] = options.window.map_or_else(|| volume.percentiles(), bounds);
     let volume = Arc::new(volume);
@@ -126,7 +127,7 @@ impl Volume {
                 one_line(&e.to_string())
             ))
         };
-        let file = File::open(path).map_err(|e| InputError::read(path, &e))?;
+        let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
         let length = file.metadata().map_err(|e| InputError::read(path, &e))?.len();
         let mut file = BufReader::new(file);
         let zipped = std::io::BufRead::fill_buf(&mut file).map_err(failed)?.starts_with(GZIP_MAGIC);

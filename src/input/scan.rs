@@ -1,13 +1,13 @@
 //! What a path means: one picture, a clip or a volume, read frame by frame.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::scan_info::{ScanInfo, ScanKind};
+use super::scan_info::{ScanInfo, ScanKind, SourceFrame};
 use super::stream::{StreamFormat, Y4M_MAGIC};
 use super::{Image, InputError, ReadOptions, dicom, files, nifti};
 
@@ -73,7 +73,7 @@ impl Scan {
             Content::Series(files) => dicom::open_series(path, files, options),
             Content::Nifti => nifti::open(path, options),
             Content::Y4m => {
-                let file = File::open(path).map_err(|e| InputError::read(path, &e))?;
+                let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
                 let mut scan = Scan::from_reader(path.display().to_string(), file, StreamFormat::Y4m)?;
                 scan.info.files = vec![path.into()];
                 Ok(scan)
@@ -137,6 +137,7 @@ fn clip(path: &Path, files: Vec<PathBuf>) -> Result<Scan, InputError> {
     let first = Image::open(&files[0])?;
     let mut info = ScanInfo::plain(path.display().to_string(), ScanKind::Clip, files.clone());
     info.frames = Some(files.len());
+    info.source_frames = (0..files.len()).map(|file| SourceFrame { file, frame: 1 }).collect();
     info.size = Some((first.height(), first.width()));
     let rest = files.into_iter().skip(1).map(Image::open);
     Ok(Scan::new(info, Box::new(std::iter::once(Ok(first)).chain(rest))))
@@ -145,6 +146,11 @@ fn clip(path: &Path, files: Vec<PathBuf>) -> Result<Scan, InputError> {
 /// Whether a file is NIfTI.
 pub(super) fn is_nifti(path: &Path) -> Result<bool, InputError> {
     Ok(Content::of_file(path)? == Content::Nifti)
+}
+
+/// Whether `path` is a DICOM file, or a folder with one. False where it cannot be read.
+pub fn is_dicom(path: &Path) -> bool {
+    matches!(Content::of(path), Ok(Content::Dicom | Content::Series(_)))
 }
 
 /// What a path holds.
@@ -170,7 +176,7 @@ impl Content {
     /// error is about that format.
     fn of_file(path: &Path) -> Result<Content, InputError> {
         let mut start = Vec::with_capacity(nifti::SNIFF_BYTES);
-        let file = File::open(path).map_err(|e| InputError::read(path, &e))?;
+        let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
         let mut reader = file.take(nifti::SNIFF_BYTES as u64);
         reader.read_to_end(&mut start).map_err(|e| InputError::read(path, &e))?;
         let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -238,7 +244,7 @@ pub fn content_digest(path: impl AsRef<Path>, options: &ReadOptions) -> Result<S
     hash.update(options);
     for file in Content::of(path)?.files(path) {
         let failed = |e: std::io::Error| InputError::read(&file, &e);
-        let opened = File::open(&file).map_err(failed)?;
+        let opened = crate::files::open(&file).map_err(failed)?;
         // The length keeps two files from passing for others that are parted elsewhere.
         hash.update(opened.metadata().map_err(failed)?.len().to_le_bytes());
         let mut reader = BufReader::with_capacity(1 << 20, opened);

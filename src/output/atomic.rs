@@ -4,29 +4,61 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempPath};
-
 use super::OutputError;
+use super::temporary::Temporary;
+
+/// Who may read a new file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever may read any new file of this user: 0666 less the umask on Unix.
+    #[default]
+    Usual,
+    /// Its owner alone: 0600 on Unix. For what was made of patients' images.
+    Owner,
+}
+
+/// A file that is to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Its name.
+    pub path: &'a Path,
+    /// Who may read it.
+    pub access: Access,
+}
+
+impl<'a> From<&'a Path> for Target<'a> {
+    fn from(path: &'a Path) -> Target<'a> {
+        Target { path, access: Access::Usual }
+    }
+}
+
+impl<'a> From<&'a PathBuf> for Target<'a> {
+    fn from(path: &'a PathBuf) -> Target<'a> {
+        path.as_path().into()
+    }
+}
 
 /// A file that takes its name when it is complete: a reader, an error or a power cut never meets half of it.
 ///
 /// The bytes go to a temporary file beside the path, are synchronised to the disk, and are then renamed over the path
-/// (replacing what was there). Dropped before [`AtomicFile::commit`], or on any error, the temporary file is removed and
-/// an older file stays as it was. The new file has the permissions of any new file (0666 less the umask on Unix); a
-/// symbolic link in its place is replaced, not followed.
+/// (replacing what was there), whose folder is synchronised too. Dropped before [`AtomicFile::commit`], or on any error, the
+/// temporary file is removed and an older file stays as it was; a process that is killed leaves it, and the next one that
+/// writes there sweeps it. The new file has the permissions of [`Access`], not those of the file before; a symbolic link in
+/// its place is replaced, not followed.
 pub struct AtomicFile {
     path: PathBuf,
     writer: BufWriter<File>,
-    name: TempPath,
+    name: Temporary,
 }
 
 impl AtomicFile {
-    /// Begins a file that will be called `path`.
+    /// Begins a file that will be called as `target` says.
     ///
     /// # Errors
     /// [`OutputError`] names the path and says what to do.
-    pub fn create(path: &Path) -> Result<AtomicFile, OutputError> {
-        let (file, name) = temporary_beside(path)?.into_parts();
+    pub fn create<'a>(target: impl Into<Target<'a>>) -> Result<AtomicFile, OutputError> {
+        let Target { path, access } = target.into();
+        let (file, name) = temporary_beside(path, access)?;
         Ok(AtomicFile { path: path.to_owned(), writer: BufWriter::new(file), name })
     }
 
@@ -50,20 +82,24 @@ impl AtomicFile {
         let failed = |source| OutputError::new(&path, source);
         let file = writer.into_inner().map_err(|e| failed(e.into_error()))?;
         file.sync_all().map_err(failed)?;
+        // Where an open file can be renamed, it stays locked until it has its name.
+        #[cfg(not(unix))]
         drop(file);
-        name.persist(&path).map_err(|e| failed(e.error))
+        name.persist(&path).map_err(failed)?;
+        synchronise(folder_of(&path));
+        Ok(())
     }
 }
 
-/// Writes `path` through `write`, whole or not at all: an [`AtomicFile`] in one go.
+/// Writes `target` through `write`, whole or not at all: an [`AtomicFile`] in one go.
 ///
 /// # Errors
 /// [`OutputError`] names the path and says what to do; an error from `write` arrives as [`OutputError::Io`].
-pub fn write_atomically(
-    path: &Path,
+pub fn write_atomically<'a>(
+    target: impl Into<Target<'a>>,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), OutputError> {
-    let mut file = AtomicFile::create(path)?;
+    let mut file = AtomicFile::create(target)?;
     file.write(write)?;
     file.commit()
 }
@@ -72,7 +108,7 @@ pub fn write_atomically(
 /// were.
 ///
 /// # Errors
-/// As [`write_atomically`].
+/// As [`write_atomically`]; [`OutputError::Partly`] where some have taken their names and the next could not.
 pub fn write_all_atomically(files: &[(PathBuf, &[u8])]) -> Result<(), OutputError> {
     let mut ready = Vec::with_capacity(files.len());
     for (path, bytes) in files {
@@ -84,7 +120,19 @@ pub fn write_all_atomically(files: &[(PathBuf, &[u8])]) -> Result<(), OutputErro
         })?;
         ready.push(file);
     }
-    ready.into_iter().try_for_each(AtomicFile::commit)
+    for (n, file) in ready.into_iter().enumerate() {
+        file.commit().map_err(|error| match error {
+            OutputError::Io { path, source } if n > 0 => {
+                let names = |files: &[(PathBuf, &[u8])]| {
+                    files.iter().map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join(", ")
+                };
+                let left = format!("written: {}; not written: {}", names(&files[..n]), names(&files[n..]));
+                OutputError::Partly { path, source, left }
+            }
+            error => error,
+        })?;
+    }
+    Ok(())
 }
 
 /// Finds out whether [`write_atomically`] could write `path`, before the work whose result is to go there.
@@ -92,7 +140,7 @@ pub fn write_all_atomically(files: &[(PathBuf, &[u8])]) -> Result<(), OutputErro
 /// # Errors
 /// As [`write_atomically`].
 pub fn check_writable(path: &Path) -> Result<(), OutputError> {
-    temporary_beside(path).map(drop)
+    temporary_beside(path, Access::Usual).map(drop)
 }
 
 /// A file without a name on the disk of `path`, for what is to be in `path` later; it is gone when it is closed.
@@ -101,7 +149,7 @@ pub(super) fn spool_beside(path: &Path) -> Result<File, OutputError> {
 }
 
 /// A temporary file in the folder of `path`, which is removed when it is dropped.
-fn temporary_beside(path: &Path) -> Result<NamedTempFile<File>, OutputError> {
+fn temporary_beside(path: &Path, access: Access) -> Result<(File, Temporary), OutputError> {
     let folder = folder_of(path);
     if path.file_name().is_none() || path.is_dir() {
         return Err(OutputError::IsFolder(path.to_owned()));
@@ -109,14 +157,20 @@ fn temporary_beside(path: &Path) -> Result<NamedTempFile<File>, OutputError> {
     if !folder.is_dir() {
         return Err(OutputError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
     }
-    // `create_new` gives the file the mode of any new file; tempfile's own opener makes it 0600, which nobody else
-    // could read after the rename.
-    tempfile::Builder::new()
-        .prefix(".microraptor-")
-        .suffix(".tmp")
-        .make_in(folder, |name| File::create_new(name))
-        .map_err(|source| OutputError::new(path, source))
+    Temporary::make(folder, access).map_err(|source| OutputError::new(path, source))
 }
+
+/// Puts the new name of a file on the disk too, so that a power cut does not take it back. The file is whole either way.
+#[cfg(unix)]
+fn synchronise(folder: &Path) {
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Not every disk can, and a folder may be writable only.
+        log::debug!("{}: the folder was not synchronised: {error}", folder.display());
+    }
+}
+
+#[cfg(not(unix))]
+fn synchronise(_: &Path) {}
 
 /// "out.json" has the parent "", which is the current folder.
 fn folder_of(path: &Path) -> &Path {

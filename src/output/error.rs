@@ -17,6 +17,14 @@ pub enum OutputError {
     /// The path names a folder, or ends in no file name.
     #[error("cannot write {0}: that is a folder; give a file name in it")]
     IsFolder(PathBuf),
+    /// The file is one that the same command reads, under this or another name.
+    #[error("cannot write {path}: it is {input}, which this command reads; give another name or folder")]
+    IsInput {
+        /// The file asked for.
+        path: PathBuf,
+        /// The input, as it was given.
+        input: PathBuf,
+    },
     /// A file name with an unknown ending.
     #[error("cannot write {0}: give a name that ends in .safetensors or .npz")]
     Extension(PathBuf),
@@ -58,8 +66,18 @@ pub enum OutputError {
         /// What the system said.
         source: io::Error,
     },
+    /// What comes in parts, of which some are written.
+    #[error("cannot write {path}: {source}; {left}")]
+    Partly {
+        /// The file that could not be written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What is written and what is not.
+        left: String,
+    },
     /// Anything else that the system said, such as a full disk.
-    #[error("cannot write {path}: {source}; nothing was left behind")]
+    #[error("cannot write {path}: {source}; nothing of it was left behind")]
     Io {
         /// The file asked for.
         path: PathBuf,

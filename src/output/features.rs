@@ -13,7 +13,7 @@ use safetensors::{Dtype, SafeTensorError};
 use serde::Serialize;
 
 use super::atomic::spool_beside;
-use super::{AtomicFile, OutputError};
+use super::{AtomicFile, OutputError, Target};
 use crate::vit::{Features, Size};
 
 /// What a feature file says about itself: the JSON text under the metadata key `microraptor` of a safetensors file,
@@ -78,9 +78,15 @@ impl FeatureWriter {
     ///
     /// # Errors
     /// [`OutputError`] names the path.
-    pub fn create(path: &Path, about: About, dim: usize) -> Result<FeatureWriter, OutputError> {
+    pub fn create<'a>(
+        target: impl Into<Target<'a>>,
+        about: About,
+        dim: usize,
+    ) -> Result<FeatureWriter, OutputError> {
+        let target = target.into();
+        let path = target.path;
         let npz = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
-        let mut file = AtomicFile::create(path)?;
+        let mut file = AtomicFile::create(target)?;
         let (cls_bytes, patch_bytes) = sizes(&about, dim);
         let form = if npz {
             if patch_bytes > u64::from(u32::MAX) {

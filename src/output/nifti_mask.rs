@@ -1,12 +1,10 @@
 //! Label volumes as NIfTI-1 files (Cox et al. 2004; the layout is that of the reference `nifti1.h`).
 
-use std::io::{self, Write};
-use std::path::Path;
-
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use std::io::{self, Write};
 
-use super::{OutputError, write_atomically};
+use super::{OutputError, Target, write_atomically};
 
 /// Bytes of the header, and of the four that say that no extension follows.
 const HEADER: usize = 348;
@@ -30,12 +28,14 @@ const MILLIMETRES: u8 = 2;
 /// # Errors
 /// [`OutputError`] names the path: another ending, a side of 0 or above 32,767, a wrong number of labels, an affine
 /// that is not finite, or what the system said.
-pub fn write_nifti_labels(
-    path: &Path,
+pub fn write_nifti_labels<'a>(
+    target: impl Into<Target<'a>>,
     dims: [usize; 3],
     affine: &[[f64; 4]; 3],
     labels: &[u8],
 ) -> Result<(), OutputError> {
+    let target = target.into();
+    let path = target.path;
     let wrong = |problem: String| OutputError::Content { path: path.to_owned(), problem };
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let gzipped = name.ends_with(".nii.gz");
@@ -62,7 +62,7 @@ pub fn write_nifti_labels(
         return Err(wrong("the affine holds a NaN or an infinity; correct the source's header".into()));
     }
     let header = header(dims, affine);
-    write_atomically(path, |file| {
+    write_atomically(target, |file| {
         if gzipped {
             let mut file = GzEncoder::new(file, Compression::default());
             write(&mut file, &header, labels)?;
@@ -112,6 +112,8 @@ fn header(dims: [usize; 3], affine: &[[f64; 4]; 3]) -> [u8; VOXELS_AT] {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use nifti::{NiftiObject, NiftiVolume, ReaderOptions};
 
     use super::*;

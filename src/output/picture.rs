@@ -6,7 +6,7 @@ use std::path::Path;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
-use super::{OutputError, write_atomically};
+use super::{OutputError, Target, write_atomically};
 use crate::input::{Image, LabelMap};
 
 /// Colours of the classes from 1 on, of Okabe and Ito's set for every kind of colour vision (Color Universal Design,
@@ -41,7 +41,14 @@ pub fn colour(class: u8) -> Option<[u8; 3]> {
 ///
 /// # Errors
 /// [`OutputError`] names the path: no such slice, a label that is not below `classes`, or what the system said.
-pub fn write_mask(path: &Path, map: &LabelMap, z: usize, classes: usize) -> Result<(), OutputError> {
+pub fn write_mask<'a>(
+    target: impl Into<Target<'a>>,
+    map: &LabelMap,
+    z: usize,
+    classes: usize,
+) -> Result<(), OutputError> {
+    let target = target.into();
+    let path = target.path;
     let labels = slice(path, map, z)?;
     if let Some(&label) = labels.iter().find(|&&label| usize::from(label) >= classes || label == u8::MAX) {
         let problem =
@@ -50,7 +57,7 @@ pub fn write_mask(path: &Path, map: &LabelMap, z: usize, classes: usize) -> Resu
     }
     let white = if classes <= 2 { u8::MAX } else { 1 };
     let grey: Vec<u8> = labels.iter().map(|&label| label * white).collect();
-    write_png(path, &grey, map.width, map.height, ExtendedColorType::L8)
+    write_png(target, &grey, map.width, map.height, ExtendedColorType::L8)
 }
 
 /// Writes the picture alone as PNG, its values as they are.
@@ -59,7 +66,7 @@ pub fn write_mask(path: &Path, map: &LabelMap, z: usize, classes: usize) -> Resu
 /// [`OutputError`] names the path and says what the system said.
 pub fn write_picture(path: &Path, image: &Image) -> Result<(), OutputError> {
     let pixels = image.pixels();
-    write_png(path, pixels.as_bytes(), image.width(), image.height(), pixels.color().into())
+    write_png(path.into(), pixels.as_bytes(), image.width(), image.height(), pixels.color().into())
 }
 
 /// Writes the picture with the mask that was predicted tinted and outlined in the [`colour`] of class 1, and the true one
@@ -78,7 +85,7 @@ pub fn write_comparison(
     let mut picture = image.pixels().to_rgb8();
     draw(&mut picture, &in_class(predicted, 1), TINT);
     draw(&mut picture, &in_class(truth, 2), 0);
-    write_png(path, picture.as_raw(), image.width(), image.height(), ExtendedColorType::Rgb8)
+    write_png(path.into(), picture.as_raw(), image.width(), image.height(), ExtendedColorType::Rgb8)
 }
 
 /// Writes the picture with each class of slice `z` tinted and outlined in its [`colour`], as an RGB PNG of the picture's
@@ -86,11 +93,17 @@ pub fn write_comparison(
 ///
 /// # Errors
 /// [`OutputError`] names the path: no such slice, a map of another size than the picture, or what the system said.
-pub fn write_overlay(path: &Path, image: &Image, map: &LabelMap, z: usize) -> Result<(), OutputError> {
-    let labels = overlaid(path, image, map, z)?;
+pub fn write_overlay<'a>(
+    target: impl Into<Target<'a>>,
+    image: &Image,
+    map: &LabelMap,
+    z: usize,
+) -> Result<(), OutputError> {
+    let target = target.into();
+    let labels = overlaid(target.path, image, map, z)?;
     let mut picture = image.pixels().to_rgb8();
     draw(&mut picture, labels, TINT);
-    write_png(path, picture.as_raw(), map.width, map.height, ExtendedColorType::Rgb8)
+    write_png(target, picture.as_raw(), map.width, map.height, ExtendedColorType::Rgb8)
 }
 
 /// The labels of slice `z` of a map that is to lie over a picture.
@@ -155,13 +168,13 @@ fn slice<'a>(path: &Path, map: &'a LabelMap, z: usize) -> Result<&'a [u8], Outpu
 }
 
 fn write_png(
-    path: &Path,
+    target: Target<'_>,
     pixels: &[u8],
     width: usize,
     height: usize,
     colour: ExtendedColorType,
 ) -> Result<(), OutputError> {
-    write_atomically(path, |writer| {
+    write_atomically(target, |writer| {
         let too_wide = |_| io::Error::other("a side has more pixels than PNG holds");
         let (width, height) = (width.try_into().map_err(too_wide)?, height.try_into().map_err(too_wide)?);
         PngEncoder::new(writer).write_image(pixels, width, height, colour).map_err(io::Error::other)

@@ -1,9 +1,21 @@
 //! A report on the disk.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::{Results, report};
 use crate::output::{OutputError, check_writable, write_all_atomically};
+
+/// The folder of a report in which the heads are.
+pub const HEADS_FOLDER: &str = "heads";
+
+/// Whether a file called `name` in its folder may be one of the report's. Every picture may be: a plot is called after what it
+/// shows.
+pub fn is_report_file(name: &OsStr) -> bool {
+    let named =
+        ["report.html", "report.md", JSON, "results.csv", "deploy.toml"].iter().any(|file| *file == name);
+    named || Path::new(name).extension().is_some_and(|e| e == "png" || e == "svg")
+}
 
 /// The file that says everything, for programs.
 const JSON: &str = "results.json";

@@ -113,7 +113,13 @@ impl Journal {
         let mut line = serde_json::to_vec(&(key, value)).expect("plain data");
         line.push(b'\n');
         let written = file.write_all(&line).and_then(|()| file.sync_data());
-        written.map_err(|source| ProfileError::Output(OutputError::new(path, source)))
+        let parts = self.parts.len();
+        written.map_err(|source| {
+            let left = format!(
+                "the {parts} parts that were finished are kept there, and the same command goes on after them"
+            );
+            ProfileError::Output(OutputError::Partly { path: path.clone(), source, left })
+        })
     }
 
     /// Ends the sweep: its results are kept elsewhere now.

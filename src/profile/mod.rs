@@ -35,7 +35,7 @@ pub use data::Data;
 pub use decision::Limits;
 pub use deploy::{Deploy, Expected};
 pub use environment::Environment;
-pub use export::{check_folder, save};
+pub use export::{HEADS_FOLDER, check_folder, is_report_file, save};
 pub use journal::Journal;
 pub use lane::picture;
 pub use monitor::Watch;
@@ -154,7 +154,7 @@ pub struct Options {
 /// The text of a file of at most `limit` bytes.
 fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|e| format!("cannot be read: {e}"))?;
+    let file = crate::files::open(path).map_err(|e| format!("cannot be read: {e}"))?;
     file.take(limit + 1).read_to_string(&mut text).map_err(|e| format!("cannot be read: {e}"))?;
     match text.len() as u64 > limit {
         true => Err(format!("is larger than {} KiB", limit >> 10)),

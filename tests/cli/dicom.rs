@@ -94,7 +94,10 @@ fn objects_are_written_and_the_patient_is_not_named() {
         assert!(!line.contains(secret) && !log.contains(secret), "{secret}: {line} {log}");
     }
     let line = json(&line);
-    let uid = line["sop_instance_uid"].as_str().unwrap();
+    assert!(line.get("sop_instance_uid").is_none(), "{line}");
+    let uid = dicom_object::open_file(&scan).unwrap();
+    let uid =
+        uid.element(tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap().trim_end_matches('\0').to_owned();
     for (head, kind) in [(&line["heads"][0], "dicom_sr"), (&line["heads"][1], "dicom_seg")] {
         let object = dicom_object::open_file(head[kind].as_str().unwrap()).unwrap();
         // It is filed with the patient, and refers to the source.
@@ -106,7 +109,14 @@ fn objects_are_written_and_the_patient_is_not_named() {
         listing(&out),
         ["scan.classes.sr.dcm", "scan.lesion.overlay.png", "scan.lesion.png", "scan.lesion.seg.dcm"]
     );
+    // What was made of a patient's image is for its owner alone.
+    #[cfg(unix)]
+    for file in listing(&out) {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(out.join(&file).metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+    }
     let (line, _) = run(&["--with-identifiers"]);
+    assert_eq!(json(&line)["sop_instance_uid"], uid);
     assert_eq!(json(&line)["identifiers"]["patient_name"], "Quetzal^Ann");
 }
 

@@ -37,7 +37,7 @@ fn write_masked(folder: &Path) -> PathBuf {
 }
 
 /// Folders of 3 to 5 frames, in one folder a class.
-fn write_clips(folder: &Path) {
+pub fn write_clips(folder: &Path) {
     for (kind, class) in ["columns", "rows"].iter().enumerate() {
         for clip in 0..8 {
             let frames = folder.join(class).join(format!("clip{clip}"));

@@ -10,8 +10,13 @@ mod demo;
 mod demo_quality;
 #[cfg(feature = "dicom")]
 mod dicom;
+#[cfg(all(feature = "dicom", feature = "onnx"))]
+mod frames;
 mod heads;
 mod identity;
+#[cfg(unix)]
+mod interrupted;
+mod own_files;
 mod profile;
 #[path = "../support/mod.rs"]
 mod support;

@@ -69,7 +69,7 @@ impl Source {
     pub(crate) fn read(path: &Path) -> Result<Source, OnnxError> {
         let io = |error: io::Error| OnnxError::Read { path: path.into(), reason: error.to_string() };
         let damaged = |reason: String| OnnxError::Damaged { path: path.into(), reason };
-        let file = File::open(path).map_err(io)?;
+        let file = crate::files::open(path).map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         if !metadata.is_file() {
             return Err(OnnxError::Read { path: path.into(), reason: "it is not a file".into() });
@@ -90,11 +90,16 @@ impl Source {
         let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let external = hash_external(graph, directory, &mut hash, path)?;
 
-        let directory = directory.to_str().ok_or_else(|| OnnxError::Read {
-            path: path.into(),
-            reason: "the name of its folder is not UTF-8".into(),
-        })?;
-        let parsed = guarded(|| onnx.parse(&proto, Some(directory))).map_err(damaged)?;
+        // tract takes the folder as text, and asks for it only where weights lie beside the model.
+        let directory = match directory.to_str() {
+            None if !external.is_empty() => {
+                let reason =
+                    "its weights are in another file, and the name of their folder is not UTF-8: rename it";
+                return Err(OnnxError::Read { path: path.into(), reason: reason.into() });
+            }
+            directory => directory,
+        };
+        let parsed = guarded(|| onnx.parse(&proto, directory)).map_err(damaged)?;
         // tract has read them again: what it read must be what was hashed.
         if let Some(changed) = external.iter().find_map(Stamp::changed) {
             let reason = "changed while it was read: run it again when nothing writes to it".into();
@@ -315,12 +320,7 @@ fn hash_external(
     path: &Path,
 ) -> Result<Vec<Stamp>, OnnxError> {
     let mut stamps = Vec::new();
-    let mut locations = BTreeSet::new();
-    for_each_graph(graph, &mut |graph| {
-        let attributes = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
-        locations.extend(graph.initializer.iter().chain(attributes).filter_map(external_location));
-    });
-    for location in locations {
+    for location in external_locations(graph) {
         let error =
             |reason: String| OnnxError::External { path: path.into(), location: one_line(location), reason };
         let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
@@ -328,13 +328,39 @@ fn hash_external(
             return Err(error("it lies outside the folder of the model".into()));
         }
         let data = directory.join(location);
+        let file = crate::files::open(&data).map_err(|e| error(e.to_string()))?;
         stamps.push(Stamp::of(&data).map_err(|e| error(e.to_string()))?);
-        let file = File::open(data).map_err(|e| error(e.to_string()))?;
         let mut reader = Hashing { inner: file, hash: std::mem::take(hash) };
         io::copy(&mut reader, &mut io::sink()).map_err(|e| error(e.to_string()))?;
         *hash = reader.hash;
     }
     Ok(stamps)
+}
+
+/// The names by which `graph` refers to files with values, sorted.
+fn external_locations(graph: &GraphProto) -> BTreeSet<&str> {
+    let mut locations = BTreeSet::new();
+    for_each_graph(graph, &mut |graph| {
+        let attributes = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
+        locations.extend(graph.initializer.iter().chain(attributes).filter_map(external_location));
+    });
+    locations
+}
+
+/// The files with values that the ONNX file at `path` refers to. Empty where it cannot be read: whoever reads it will say
+/// so.
+pub fn external_files(path: &Path) -> Vec<PathBuf> {
+    let Some(file) =
+        crate::files::open(path).ok().filter(|f| f.metadata().is_ok_and(|m| m.len() <= MAX_FILE))
+    else {
+        return Vec::new();
+    };
+    let Ok(proto) = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut io::BufReader::new(file))) else {
+        return Vec::new();
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let locations = proto.graph.iter().flat_map(external_locations);
+    locations.map(|location| folder.join(location)).collect()
 }
 
 /// The file that holds the values of `tensor`, if it is another.

@@ -18,6 +18,7 @@ mod walk;
 use std::path::{Path, PathBuf};
 
 pub(crate) use load::Source;
+pub use load::external_files;
 
 use super::{Card, Dtypes, Model, Naming, usual_preprocess};
 use crate::vit::{Config, Preprocess, Size, Weights};

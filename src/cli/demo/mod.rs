@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use clap::Parser;
 use microraptor::engine::{DEMO, Engine};
-use microraptor::output::write_atomically;
+use microraptor::output::{Inputs, write_atomically};
 use microraptor::profile::{Results, check_folder};
 use microraptor::vit::Size;
 use serde_json::json;
@@ -23,7 +23,7 @@ use self::heads::Heads;
 use self::phantoms::Phantoms;
 use super::args::{Cli, Command, DemoArgs, ProfileArgs};
 use super::report::record;
-use super::{backbone, profile};
+use super::{backbone, inputs, profile, terminal};
 
 /// Least time of a row of the report, seconds: a small model makes many runs in it.
 const SECONDS: &str = "0.5";
@@ -44,6 +44,11 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
         bail!("--sizes: give at least one");
     };
     check_folder(folder)?;
+    let mut read = Inputs::default();
+    inputs::board(&mut read, &args.threads.placement);
+    for own in ["", "phantoms", "pictures", "report", "report/heads"] {
+        read.refuse_in(&folder.join(own), |name| Some(name.into()))?;
+    }
     let cores = args.threads.cores()?;
     let engine = backbone::demo(backbone::isa())?;
     args.sizes.iter().try_for_each(|&size| engine.check_size(size))?;
@@ -59,7 +64,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let page = folder.join("index.html");
     write_atomically(&page, |file| file.write_all(page::page(&shown).as_bytes()))?;
 
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&about(args, &phantoms, &shown))?)?;
     } else {
@@ -86,7 +91,7 @@ fn about(args: &DemoArgs, phantoms: &Phantoms, shown: &Shown) -> serde_json::Val
     let about = shown.engine.about();
     json!({
         "schema": 1,
-        "folder": args.output.display().to_string(),
+        "folder": microraptor::files::shown(&args.output),
         "backbone": {"name": about.name, "sha256": about.sha256, "untrained": about.untrained},
         "size": shown.size.to_string(),
         "seed": args.seed,

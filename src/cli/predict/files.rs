@@ -1,17 +1,20 @@
 //! Files that predictions leave: masks, overlays, DICOM objects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use microraptor::engine::About;
+use microraptor::files::shown;
 use microraptor::heads::{FeatureKind, Outcome};
 use microraptor::input::{LabelMap, ReadOptions, Region, Scan, ScanInfo};
-use microraptor::output::{write_mask, write_overlay};
+use microraptor::output::{Access, FileId, Inputs, Target, write_mask, write_overlay};
 use serde_json::json;
 
 use super::line::HeadLine;
 use super::{Loaded, PredictArgs};
+use crate::cli::inputs;
 
 /// Where files go, and which have been written.
 pub struct Files<'a> {
@@ -19,17 +22,27 @@ pub struct Files<'a> {
     /// Whether the head's name must be in the file's, because several heads write.
     several: bool,
     written: BTreeSet<PathBuf>,
+    /// The same files, whatever they are called: on some disks `A.png` is `a.png`.
+    known: HashSet<FileId>,
 }
 
 impl<'a> Files<'a> {
-    /// Makes the folders.
-    pub fn new(args: &'a PredictArgs, heads: &[Loaded]) -> anyhow::Result<Files<'a>> {
+    /// Makes the folders, once it is known that none of what is to be read would be written over.
+    pub fn new(
+        args: &'a PredictArgs,
+        model: &Path,
+        images: &[PathBuf],
+        heads: &[Loaded],
+    ) -> anyhow::Result<Files<'a>> {
         let dense = heads.iter().any(|loaded| loaded.head.model.features() == FeatureKind::Patch);
         for (option, folder) in [("--masks", &args.masks), ("--overlays", &args.overlays)] {
             if folder.is_some() && !dense {
                 bail!("{option}: none of the heads makes masks; give one that `train --head segment` wrote");
             }
         }
+        let (several, known) = (heads.len() > 1, HashSet::new());
+        let files = Files { args, several, written: BTreeSet::new(), known };
+        files.refuse_inputs(model, images, heads)?;
         for folder in [&args.masks, &args.overlays, &args.dicom].into_iter().flatten() {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -38,7 +51,37 @@ impl<'a> Files<'a> {
         if args.dicom.is_some() {
             bail!("--dicom: this build cannot write DICOM (built without the feature dicom)");
         }
-        Ok(Files { args, several: heads.len() > 1, written: BTreeSet::new() })
+        Ok(files)
+    }
+
+    /// Refuses folders in which a file that is read would be written over.
+    fn refuse_inputs(&self, model: &Path, images: &[PathBuf], heads: &[Loaded]) -> anyhow::Result<()> {
+        let Files { args, .. } = self;
+        let folders = [&args.masks, &args.overlays, &args.dicom].into_iter().flatten();
+        let folders: Vec<&PathBuf> = folders.filter(|folder| folder.is_dir()).collect();
+        if folders.is_empty() {
+            return Ok(());
+        }
+        let mut read = Inputs::default();
+        inputs::model(&mut read, model);
+        inputs::board(&mut read, &args.threads.placement);
+        heads.iter().for_each(|loaded| inputs::head(&mut read, &loaded.path));
+        args.deploy.iter().chain(images).for_each(|path| read.add(path));
+        let stems: Vec<OsString> =
+            images.iter().flat_map(|image| heads.iter().map(|loaded| self.stem(image, loaded))).collect();
+        for folder in folders {
+            if let Some(bag) =
+                images.iter().find(|path| path.is_dir() && FileId::of(path) == FileId::of(folder))
+            {
+                bail!("{}: is read as one clip or volume: write into another folder", bag.display());
+            }
+            read.refuse_in(folder, |name| written_over(name, &stems))?;
+            // Disks fold names in more ways than case.
+            for ending in OBJECTS.iter().chain(&[".png", ".overlay.png"]) {
+                stems.iter().try_for_each(|stem| read.refuse(&with_ending(&folder.join(stem), ending)))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes what was asked for of one head on one input, and notes it in `line`.
@@ -54,13 +97,15 @@ impl<'a> Files<'a> {
         line: &mut HeadLine,
     ) -> anyhow::Result<()> {
         let classes = loaded.head.model.classes().len();
+        let access = if info.dicom.is_some() { Access::Owner } else { Access::Usual };
         if let (Outcome::Mask(mask), Some(folder)) = (outcome, &self.args.masks) {
             let stem = folder.join(self.stem(path, loaded));
             if let Some(nifti) = self.write_nifti(&stem, info, mask)? {
-                line.written.insert("nifti".into(), json!(nifti));
+                line.written.insert("nifti".into(), json!(shown(nifti)));
             } else {
-                let names =
-                    self.each_frame(&stem, mask, |path, z| Ok(write_mask(path, mask, z, classes)?))?;
+                let names = self.each_frame(&stem, info, mask, |path, z| {
+                    Ok(write_mask(Target { path, access }, mask, z, classes)?)
+                })?;
                 line.written.insert("mask".into(), names);
             }
         }
@@ -69,7 +114,7 @@ impl<'a> Files<'a> {
                 bail!("--overlays: standard input is read once, and its frames are gone by then; give files");
             }
             let shown = self.shown(path, info)?;
-            let stem = folder.join(self.stem(path, loaded) + ".overlay");
+            let stem = with_ending(&folder.join(self.stem(path, loaded)), ".overlay");
             let mut scan = Scan::open(path, read)?;
             if scan.info().files != info.files {
                 bail!(
@@ -77,11 +122,11 @@ impl<'a> Files<'a> {
                     path.display()
                 );
             }
-            let names = self.each_frame(&stem, mask, |path, z| {
+            let names = self.each_frame(&stem, info, mask, |path, z| {
                 let frame = scan.next().context("the file changed while it was read")??;
                 let frame = shown.map_or(frame.clone(), |region| frame.only(region));
                 let seen = info.crop.map(|region| mask.cropped(region));
-                Ok(write_overlay(path, &frame, seen.as_ref().unwrap_or(mask), z)?)
+                Ok(write_overlay(Target { path, access }, &frame, seen.as_ref().unwrap_or(mask), z)?)
             })?;
             line.written.insert("overlay".into(), names);
         }
@@ -105,42 +150,46 @@ impl<'a> Files<'a> {
     }
 
     /// `scan`, or `scan.head` where several heads write.
-    fn stem(&self, path: &Path, loaded: &Loaded) -> String {
-        let name = |path: &Path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let lower = name.to_ascii_lowercase();
-            let ending =
-                [".nii.gz"].iter().find(|ending| lower.ends_with(**ending)).map(|ending| ending.len());
-            let ending = ending.or_else(|| path.extension().map(|e| e.len() + 1)).unwrap_or(0);
-            name[..name.len() - ending].to_owned()
-        };
-        let input = if path == Path::new("-") { "stdin".into() } else { name(path) };
-        if self.several { format!("{input}.{}", name(&loaded.path)) } else { input }
+    fn stem(&self, path: &Path, loaded: &Loaded) -> OsString {
+        let mut stem = if path == Path::new("-") { "stdin".into() } else { stem_of(path) };
+        if self.several {
+            stem.push(".");
+            stem.push(stem_of(&loaded.path));
+        }
+        stem
     }
 
-    /// Refuses to write a file twice: two inputs of one name in different folders.
-    fn claim(&mut self, path: &Path) -> anyhow::Result<()> {
-        if !self.written.insert(path.to_owned()) {
+    /// Writes `path`, but not twice: two inputs may have one name in different folders.
+    fn put(&mut self, path: &Path, write: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        if self.written.contains(path) || FileId::of(path).is_some_and(|id| self.known.contains(&id)) {
             bail!("{}: two inputs would be written there; run them into different folders", path.display());
         }
+        write().map_err(|error| match self.written.len() {
+            0 => error,
+            n => anyhow!("{error:#}; written before it: {n} {}", if n == 1 { "file" } else { "files" }),
+        })?;
+        self.written.insert(path.to_owned());
+        self.known.extend(FileId::of(path));
         Ok(())
     }
 
-    /// Calls `write(path, slice)` for each frame: `stem.png`, or `stem-001.png` and so on.
+    /// Calls `write(path, slice)` for each frame: `stem.png`, or `stem-001.png` and so on with the number that the frame
+    /// has in its source. Names are given in the order of those.
     fn each_frame(
         &mut self,
         stem: &Path,
+        info: &ScanInfo,
         mask: &LabelMap,
         mut write: impl FnMut(&Path, usize) -> anyhow::Result<()>,
     ) -> anyhow::Result<serde_json::Value> {
-        let mut names = Vec::with_capacity(mask.depth);
+        let mut names = vec![String::new(); mask.depth];
         for z in 0..mask.depth {
-            let number = if mask.depth > 1 { format!("-{:03}", z + 1) } else { String::new() };
-            let path = PathBuf::from(format!("{}{number}.png", stem.display()));
-            self.claim(&path)?;
-            write(&path, z)?;
-            names.push(path.display().to_string());
+            let number = if mask.depth > 1 { format!("-{:03}", info.number_of(z)) } else { String::new() };
+            let path = with_ending(stem, &format!("{number}.png"));
+            self.put(&path, || write(&path, z))?;
+            names[z] = shown(&path);
         }
+        let names: Vec<&String> = info.source_order(mask.depth).into_iter().map(|z| &names[z]).collect();
         Ok(if let [name] = names.as_slice() { json!(name) } else { json!(names) })
     }
 
@@ -151,10 +200,11 @@ impl<'a> Files<'a> {
         info: &ScanInfo,
         mask: &LabelMap,
     ) -> anyhow::Result<Option<PathBuf>> {
+        use microraptor::output::write_nifti_labels;
         let Some(nifti) = &info.nifti else { return Ok(None) };
-        let path = PathBuf::from(format!("{}.nii.gz", stem.display()));
-        self.claim(&path)?;
-        microraptor::output::write_nifti_labels(&path, nifti.dims, &nifti.affine, &nifti.restore(mask)?)?;
+        let path = with_ending(stem, ".nii.gz");
+        let labels = nifti.restore(mask)?;
+        self.put(&path, || Ok(write_nifti_labels(&path, nifti.dims, &nifti.affine, &labels)?))?;
         Ok(Some(path))
     }
 
@@ -182,9 +232,8 @@ impl<'a> Files<'a> {
             bail!("{}: --dicom writes objects that refer to a DICOM image, and this is none", path.display());
         }
         let kind = if matches!(outcome, Outcome::Mask(_)) { "seg" } else { "sr" };
-        let to = folder.join(format!("{}.{kind}.dcm", self.stem(path, loaded)));
-        self.claim(&to)?;
-        let sources = Sources::open(&info.files)?;
+        let to = with_ending(&folder.join(self.stem(path, loaded)), &format!(".{kind}.dcm"));
+        let sources = Sources::of_scan(info)?;
         let algorithm = Algorithm {
             name: loaded.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -196,7 +245,7 @@ impl<'a> Files<'a> {
         match outcome {
             Outcome::Mask(mask) => {
                 let segments: Vec<Segment> = names[1..].iter().map(|name| Segment::new(name)).collect();
-                write_segmentation(&to, &sources, mask, &segments, &algorithm, now)?;
+                self.put(&to, || Ok(write_segmentation(&to, &sources, mask, &segments, &algorithm, now)?))?;
             }
             Outcome::Classes { prediction, .. } => {
                 let of = |c: usize| (Code::private(&names[c]), prediction.probabilities[c]);
@@ -213,10 +262,10 @@ impl<'a> Files<'a> {
                     measurements: Vec::new(),
                     out_of_distribution: score,
                 };
-                write_report(&to, &sources, &[finding], now)?;
+                self.put(&to, || Ok(write_report(&to, &sources, &[finding], now)?))?;
             }
         }
-        line.written.insert(format!("dicom_{kind}"), json!(to.display().to_string()));
+        line.written.insert(format!("dicom_{kind}"), json!(shown(&to)));
         Ok(())
     }
 
@@ -231,5 +280,91 @@ impl<'a> Files<'a> {
         _: &mut HeadLine,
     ) -> anyhow::Result<()> {
         Ok(())
+    }
+}
+
+/// What is written beside the frames' own pictures.
+const OBJECTS: [&str; 3] = [".nii.gz", ".seg.dcm", ".sr.dcm"];
+
+/// The name by which the file `name` in a folder of outputs would be written over by what is made of inputs with these
+/// `stems`. Case is left open, for some disks take `A.png` for `a.png`: who asks looks whether that file is there.
+fn written_over(name: &OsStr, stems: &[OsString]) -> Option<OsString> {
+    let name = name.as_encoded_bytes();
+    stems.iter().find_map(|stem| {
+        let stem_bytes = stem.as_encoded_bytes();
+        let (front, rest) = name.split_at_checked(stem_bytes.len())?;
+        let rest = std::str::from_utf8(rest).ok()?.to_ascii_lowercase();
+        let same = front.eq_ignore_ascii_case(stem_bytes) && is_ending(&rest);
+        same.then(|| with_ending(Path::new(stem), &rest).into_os_string())
+    })
+}
+
+/// Whether an output's name may go on like this after its stem.
+fn is_ending(rest: &str) -> bool {
+    let Some(picture) = rest.strip_suffix(".png") else { return OBJECTS.contains(&rest) };
+    let number = picture.strip_prefix(".overlay").unwrap_or(picture);
+    let is_number = |digits: &str| digits.len() >= 3 && digits.bytes().all(|b| b.is_ascii_digit());
+    number.is_empty() || number.strip_prefix('-').is_some_and(is_number)
+}
+
+/// The name of a file without its ending, byte for byte. What is digits alone is a part of the name, as in a UID.
+fn stem_of(path: &Path) -> OsString {
+    let number = |e: &OsStr| e.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    if path.extension().is_some_and(number) {
+        return path.file_name().unwrap_or_default().to_owned();
+    }
+    // `.nii.gz` is one ending.
+    let zipped = path.file_stem().map(Path::new).filter(|_| ends_in(path.extension(), "gz"));
+    match zipped.filter(|inner| ends_in(inner.extension(), "nii")) {
+        Some(inner) => inner.file_stem().unwrap_or_default().to_owned(),
+        None => path.file_stem().unwrap_or_default().to_owned(),
+    }
+}
+
+fn ends_in(extension: Option<&OsStr>, ending: &str) -> bool {
+    extension.is_some_and(|e| e.eq_ignore_ascii_case(ending))
+}
+
+/// `stem` with more at its end, byte for byte.
+fn with_ending(stem: &Path, ending: &str) -> PathBuf {
+    let mut name = stem.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_are_taken_off_and_numbers_are_not() {
+        for (name, stem) in [
+            ("a/scan.png", "scan"),
+            ("scan.nii.gz", "scan"),
+            ("scan.b.NII.GZ", "scan.b"),
+            ("scan.gz", "scan"),
+            ("IM0001", "IM0001"),
+            ("1.2.840.7", "1.2.840.7"),
+            (".dcm", ".dcm"),
+        ] {
+            assert_eq!(stem_of(Path::new(name)), stem, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_outputs_may_take_are_known() {
+        let stems = ["scan".into(), "b".into()];
+        for (name, written) in [
+            ("scan.png", Some("scan.png")),
+            ("SCAN.PNG", Some("scan.png")),
+            ("b-001.png", Some("b-001.png")),
+            ("b.overlay-1234.png", Some("b.overlay-1234.png")),
+            ("scan.seg.dcm", Some("scan.seg.dcm")),
+            ("scan.dcm", None),
+            ("scan-01.png", None),
+            ("scanner.png", None),
+        ] {
+            assert_eq!(written_over(OsStr::new(name), &stems), written.map(OsString::from), "{name}");
+        }
     }
 }

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use microraptor::engine::About;
+use microraptor::files::shown;
 use microraptor::heads::{Geometry, OodScore, Outcome};
-use microraptor::input::{Identifiers, LabelMap, ScanInfo, ScanKind};
+use microraptor::input::{Identifiers, LabelMap, ScanInfo, ScanKind, SourceFrame};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -21,6 +22,9 @@ pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     sop_instance_uid: Option<Value>,
     pub frames: usize,
+    /// Of a scan of several frames: where the frame of each entry of a list is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_frames: Option<Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     caution: Option<String>,
     model: Value,
@@ -32,15 +36,18 @@ pub struct Line {
 
 impl Line {
     pub fn new(path: &Path, info: &ScanInfo, about: &About, with_identifiers: bool) -> Line {
-        let uids = info.dicom.as_ref().map(|dicom| match dicom.sop_instance_uids.as_slice() {
+        // They hold dates and numbers of machines, and lead to the patient in any archive.
+        let uids = info.dicom.as_ref().filter(|_| with_identifiers);
+        let uids = uids.map(|dicom| match dicom.sop_instance_uids.as_slice() {
             [uid] => json!(uid),
             uids => json!(uids),
         });
         Line {
             schema: SCHEMA,
-            file: path.display().to_string(),
+            file: shown(path),
             sop_instance_uid: uids,
             frames: 0,
+            source_frames: source_frames(info),
             caution: info.caution.clone(),
             model: json!({"name": about.name, "sha256": about.sha256}),
             heads: Vec::new(),
@@ -48,6 +55,19 @@ impl Line {
             ms: Milliseconds::default(),
         }
     }
+}
+
+/// Where each frame is, in the order of [`ScanInfo::source_order`]; none of a single frame, or of a stream.
+fn source_frames(info: &ScanInfo) -> Option<Vec<Value>> {
+    let count = Some(info.source_frames.len()).filter(|&count| count > 1)?;
+    let place = |n: usize| {
+        let SourceFrame { file, frame } = info.source_frame(n);
+        match info.files.as_slice() {
+            [] | [_] => json!({"frame": frame}),
+            files => json!({"file": shown(files[file].file_name().unwrap_or_default()), "frame": frame}),
+        }
+    };
+    Some(info.source_order(count).into_iter().map(place).collect())
 }
 
 /// What the file says of the patient, as far as it does.
@@ -86,11 +106,11 @@ pub struct HeadLine {
 }
 
 impl HeadLine {
-    pub fn new(loaded: &Loaded, outcome: &Outcome) -> HeadLine {
+    pub fn new(loaded: &Loaded, outcome: &Outcome, info: &ScanInfo) -> HeadLine {
         let model = &loaded.head.model;
         let names = model.classes();
         let mut line = HeadLine {
-            head: loaded.path.display().to_string(),
+            head: shown(&loaded.path),
             sha256: loaded.sha256.clone(),
             kind: model.kind(),
             class: None,
@@ -105,7 +125,10 @@ impl HeadLine {
             line.class = Some(if model.multi_label() { present.collect() } else { present.next().into() });
             let probabilities = prediction.probabilities.iter().map(|&p| p.into());
             line.probabilities = Some(names.iter().cloned().zip(probabilities).collect());
-            line.attention.clone_from(attention);
+            let in_order = |weights: &Vec<f64>| {
+                info.source_order(weights.len()).into_iter().map(|n| weights[n]).collect()
+            };
+            line.attention = attention.as_ref().map(in_order);
         }
         line
     }

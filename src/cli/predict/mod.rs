@@ -18,7 +18,7 @@ use microraptor::stamp::Stamp;
 use microraptor::vit::{Preprocess, Size};
 
 use super::args::PredictArgs;
-use super::{backbone, progress};
+use super::{backbone, progress, terminal};
 use files::Files;
 use line::{HeadLine, Line, Milliseconds};
 
@@ -34,7 +34,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     if let Some(deployed) = &deployed {
         deployed.check_head(&heads[0])?;
     }
-    let mut files = Files::new(args, &heads)?;
+    let mut files = Files::new(args, &model, &inputs, &heads)?;
     let cores = args.threads.cores()?;
     let engine = backbone::open(&model)?;
     if let Some(deployed) = &deployed {
@@ -55,7 +55,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             "standard input is read once, and these heads read it differently (size or window): run them one by one"
         );
     }
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     for path in &inputs {
         let start = Instant::now();
         // Heads of several sizes, overlays and DICOM objects read the input again.
@@ -70,7 +70,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             for (&i, features) in group.heads.iter().zip(&features) {
                 let started = Instant::now();
                 let outcome = predictors[i].predict(features).with_context(|| at(path, &heads[i]))?;
-                let mut head = HeadLine::new(&heads[i], &outcome);
+                let mut head = HeadLine::new(&heads[i], &outcome, &info);
                 if let Some(ood) = &heads[i].head.ood {
                     head.ood = Some(ood.score(&features.mean_row()).with_context(|| at(path, &heads[i]))?);
                 }

@@ -3,7 +3,8 @@
 mod print;
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use microraptor::engine::{DEMO, Engine};
 use microraptor::heads::{FitOptions, Head, Recipe, Search, SegmentOptions};
 use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::kernels::Isa;
+use microraptor::output::Inputs;
 use microraptor::profile::{
     self, Budget, Data, Deploy, Environment, Found, Journal, Limits, Options, ProfileError, Results, Row,
     SCHEMA, ScenarioKind, ScenarioName, Sweep, Watch,
@@ -22,7 +24,7 @@ use microraptor::profile::{
 use sha2::{Digest, Sha256};
 
 use super::args::{ProfileArgs, ProfileHead, start_pool};
-use super::{backbone, cold, masks, progress};
+use super::{backbone, cold, inputs, masks, private, progress, terminal};
 
 /// What is profiled where no model is given.
 const DEFAULT_MODEL: &str = if cfg!(feature = "demo") { DEMO } else { "untrained:dinov3-vits16" };
@@ -69,7 +71,7 @@ const TRIGGER_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Measures latency, and accuracy beside it, and prints it. `isa` is what `--isa` asked for.
 pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
     let (results, written) = measure(args, isa)?;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&results)?)?;
     } else {
@@ -87,6 +89,9 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     let data = args.data.as_deref().map(|data| open_data(data, args)).transpose()?;
     if let Some(folder) = &args.output {
         profile::check_folder(folder)?;
+        refuse_inputs(args, folder, data.as_ref())?;
+        let samples = data.iter().flat_map(|data| &data.set.samples);
+        private::when_dicom(samples.filter_map(|sample| sample.source.file()));
     }
     let (models, engines) = open(args, isa)?;
     for engine in &engines {
@@ -100,7 +105,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     let mut new_folders = Vec::new();
     let (mut journal, heads) = match &args.output {
         Some(folder) => {
-            let heads = folder.join("heads");
+            let heads = folder.join(profile::HEADS_FOLDER);
             new_folders.extend(heads.ancestors().filter(|path| !path.exists()).map(Path::to_owned));
             let make = if data.is_some() { &heads } else { folder };
             std::fs::create_dir_all(make).with_context(|| make.display().to_string())?;
@@ -148,7 +153,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     let results = Results {
         schema: SCHEMA,
         environment,
-        command: std::env::args().collect(),
+        command: std::env::args_os().map(microraptor::files::shown).collect(),
         protocol,
         data,
         rows,
@@ -165,6 +170,19 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     }
     journal.finish();
     Ok((results, written))
+}
+
+/// Refuses a folder in which a file of the report would take the place of one that is read.
+fn refuse_inputs(args: &ProfileArgs, folder: &Path, data: Option<&Data>) -> anyhow::Result<()> {
+    let mut read = Inputs::default();
+    args.models.iter().for_each(|model| inputs::model(&mut read, model));
+    inputs::board(&mut read, &args.placement);
+    if let Some((path, data)) = args.data.as_deref().zip(data) {
+        inputs::data(&mut read, path, &data.set);
+    }
+    read.refuse_in(folder, |name: &OsStr| profile::is_report_file(name).then(|| name.into()))?;
+    // What is in that folder is the report's, whatever it is called.
+    Ok(read.refuse_in(&folder.join(profile::HEADS_FOLDER), |name| Some(name.into()))?)
 }
 
 /// Pins and meters, as far as they were asked for.
@@ -406,7 +424,7 @@ fn open_data(data: &Path, args: &ProfileArgs) -> anyhow::Result<Data> {
         true => masks::read(&set, data, None, &[])?,
         false => (Vec::new(), Vec::new()),
     };
-    Ok(Data { name: data.display().to_string(), set, masks, mask_classes })
+    Ok(Data { name: microraptor::files::shown(data), set, masks, mask_classes })
 }
 
 /// Writes `deploy.toml` for the row that the limits chose; the file's name, if there is one. An older one of another choice

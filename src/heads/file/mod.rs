@@ -10,7 +10,6 @@ mod summary;
 mod tensors;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -176,7 +175,7 @@ impl Head {
         let read = |source| HeadError::Read { path: path.to_owned(), source };
         // Reasons quote what the file holds.
         let format = |reason: String| HeadError::Format { path: path.to_owned(), reason: one_line(&reason) };
-        let file = File::open(path).map_err(read)?;
+        let file = crate::files::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
         if length > MAX_BYTES {
             return Err(format(too_large(length)));

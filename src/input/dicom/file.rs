@@ -84,7 +84,7 @@ impl DicomFile {
     /// The bytes of the frame `frame`, of which there are `frames` with `length` bytes each where they are not compressed.
     pub(super) fn frame(&self, frame: usize, frames: usize, length: u64) -> Result<Vec<u8>, String> {
         let io = |e: std::io::Error| format!("cannot be read ({e}): check the path and its permissions");
-        let mut file = File::open(&self.path).map_err(io)?;
+        let mut file = crate::files::open(&self.path).map_err(io)?;
         match &self.pixels {
             Pixels::Native { at, words, .. } => {
                 let start = frame as u64 * length;
@@ -131,7 +131,7 @@ struct Header {
 impl Header {
     fn read(path: &Path) -> Result<Header, String> {
         let io = |e: std::io::Error| format!("cannot be read ({e}): check the path and its permissions");
-        let file = File::open(path).map_err(io)?;
+        let file = crate::files::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let mut reader = BufReader::new(file);
         reader.seek(SeekFrom::Start(128)).map_err(io)?;

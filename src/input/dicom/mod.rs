@@ -25,7 +25,7 @@ use layout::{Layout, string};
 use render::Rendering;
 
 use super::scan::{Frames, Scan};
-use super::scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind};
+use super::scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};
 use super::{Image, InputError, ReadOptions, Spacing, Window};
 
 /// A file with all that is needed to decode its frames.
@@ -100,6 +100,7 @@ pub(super) fn open_file(path: &Path, options: &ReadOptions) -> Result<Scan, Inpu
         dicom.frames_per_file = vec![source.layout.frames];
         dicom.positions = order.iter().filter_map(|&frame| planes[frame].position).collect();
     }
+    info.source_frames = order.iter().map(|&n| SourceFrame { file: 0, frame: n + 1 }).collect();
     let needs_range = source.rendering.needs_range(&source.file.object, &source.layout);
     let range = if needs_range { source.range(None)? } else { None };
     let crop = info.crop;
@@ -136,6 +137,7 @@ pub(super) fn open_series(
     info.kind = ScanKind::Volume;
     info.frames = Some(slices.len());
     info.files = stack.order.iter().map(|&n| slices[n].path.clone()).collect();
+    info.source_frames = (0..slices.len()).map(|file| SourceFrame { file, frame: 1 }).collect();
     info.spacing = Some(Spacing { slices: (slices.len() > 1).then_some(stack.gap), ..stack.in_plane });
     if let Some(dicom) = &mut info.dicom {
         let sorted = stack.order.iter().map(|&n| &slices[n]);
@@ -170,16 +172,21 @@ impl Slice {
 
 /// Refuses files of several series or sizes.
 fn check_series(folder: &Path, slices: &[Slice]) -> Result<(), InputError> {
-    let mut series: Vec<(&str, usize)> = Vec::new();
+    // Told by their files: UIDs hold dates.
+    let mut series: Vec<(&str, &Path, usize)> = Vec::new();
     for slice in slices {
         let uid = slice.info.dicom.as_ref().map_or("", |d| d.series_instance_uid.as_str());
-        match series.iter_mut().find(|(known, _)| *known == uid) {
-            Some((_, count)) => *count += 1,
-            None => series.push((uid, 1)),
+        match series.iter_mut().find(|(known, ..)| *known == uid) {
+            Some((.., count)) => *count += 1,
+            None => series.push((uid, &slice.path, 1)),
         }
     }
     if series.len() > 1 {
-        let list: Vec<String> = series.iter().map(|(uid, count)| format!("{uid} ({count} files)")).collect();
+        let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
+        let list: Vec<String> = series
+            .iter()
+            .map(|(_, first, count)| format!("that of {} ({count} files)", name(first)))
+            .collect();
         let problem = format!("holds {} series: give each its own folder: {}", list.len(), list.join(", "));
         return Err(InputError::unreadable(folder, problem));
     }

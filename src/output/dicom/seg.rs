@@ -45,7 +45,7 @@ struct Frame {
 
 /// Writes a label map as a Segmentation that refers to each source frame.
 ///
-/// Slice z of `map` belongs to frame z of `sources`, pixel for pixel (a mask of a cropped picture is to be put
+/// Slice z of `map` belongs to frame z of `sources` (of a scan, the z-th that it gave out), pixel for pixel (a mask of a cropped picture is to be put
 /// back first). Class 1 is the first of `segments`, and so on; the background has none. Only frames that hold pixels of
 /// a segment are written, and where nothing was found at all, one empty frame. Where the sources have a frame of
 /// reference and one orientation, each frame gets its place in it; where they have not (ultrasound), it is known by the
@@ -263,7 +263,7 @@ fn functional_groups(object: Item, sources: &Sources, frames: &[Frame], uid: &st
         None => object = object.empty(tags::PATIENT_ORIENTATION, VR::CS),
     }
     let places = places.map(|(_, places)| places);
-    let origins: Vec<_> = sources.each_frame().collect();
+    let origins = sources.each_frame();
     object
         .items(
             tags::DIMENSION_ORGANIZATION_SEQUENCE,
@@ -304,7 +304,8 @@ fn of_frame((instance, number): (&Instance, Option<usize>), frame: Frame, places
             groups = groups.items(tags::PIXEL_MEASURES_SEQUENCE, [measures(places, frame.source)]);
         }
     } else {
-        content = content.with(tags::FRAME_LABEL, VR::LO, (frame.source + 1).to_string());
+        let label = number.unwrap_or(frame.source + 1);
+        content = content.with(tags::FRAME_LABEL, VR::LO, label.to_string());
     }
     groups.items(tags::FRAME_CONTENT_SEQUENCE, [content])
 }

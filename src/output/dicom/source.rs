@@ -7,17 +7,18 @@ use dicom_dictionary_std::tags;
 use dicom_object::{DefaultDicomObject, InMemDicomObject};
 
 use super::uid;
-use crate::input::dicom_elements;
+use crate::input::{ScanInfo, SourceFrame, dicom_elements};
 use crate::output::OutputError;
 
-/// Source instances of one study, in the order of the slices of what was made of them: each file's frames come before
-/// the next file's.
+/// Source instances of one study, and the order in which what was made of them has their frames.
 pub struct Sources {
     pub(super) instances: Vec<Instance>,
     /// Frames of all files.
     pub(super) frames: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
+    /// Where each frame is, if they do not simply come file by file.
+    order: Vec<SourceFrame>,
 }
 
 /// One source file.
@@ -43,13 +44,32 @@ pub(super) struct Place {
 }
 
 impl Sources {
-    /// Reads the files up to their pixels. Nothing is allocated that a file is too short for.
+    /// The files of a scan; frame n of what is made of them is the n-th frame that the scan gave out.
+    ///
+    /// # Errors
+    /// As [`Sources::open`]; [`OutputError::Source`] too where a file has fewer frames than the scan read of it.
+    pub fn of_scan(info: &ScanInfo) -> Result<Sources, OutputError> {
+        let mut sources = Sources::open(&info.files)?;
+        for of in &info.source_frames {
+            let Some(instance) = sources.instances.get(of.file) else { continue };
+            if of.frame == 0 || of.frame > instance.frames {
+                let problem = format!("has no frame {}: the file changed while it was read", of.frame);
+                return Err(instance.wrong(problem));
+            }
+        }
+        sources.order.clone_from(&info.source_frames);
+        Ok(sources)
+    }
+
+    /// Reads the files up to their pixels; each file's frames come before the next file's, in the file's order. Nothing is
+    /// allocated that a file is too short for.
     ///
     /// # Errors
     /// [`OutputError::Source`] names the file: not DICOM, an identifier missing or malformed, another study or size than
     /// the first.
     pub fn open(files: &[PathBuf]) -> Result<Sources, OutputError> {
-        let mut sources = Sources { instances: Vec::new(), frames: 0, rows: 0, columns: 0 };
+        let mut sources =
+            Sources { instances: Vec::new(), frames: 0, rows: 0, columns: 0, order: Vec::new() };
         for path in files {
             let instance = Instance::open(path)?;
             let side = |tag| match instance.count(tag)? {
@@ -97,10 +117,15 @@ impl Sources {
     }
 
     /// Every frame: its file, and its number in it (from 1) where the file has several.
-    pub(super) fn each_frame(&self) -> impl Iterator<Item = (&Instance, Option<usize>)> {
-        self.instances.iter().flat_map(|instance| {
-            (1..=instance.frames).map(move |number| (instance, (instance.frames > 1).then_some(number)))
-        })
+    pub(super) fn each_frame(&self) -> Vec<(&Instance, Option<usize>)> {
+        let numbered = |instance: &Instance, number| (instance.frames > 1).then_some(number);
+        let known = self.order.iter().filter_map(|of| Some((self.instances.get(of.file)?, of.frame)));
+        let known: Vec<_> = known.map(|(instance, number)| (instance, numbered(instance, number))).collect();
+        if !known.is_empty() {
+            return known;
+        }
+        let each = self.instances.iter();
+        each.flat_map(|one| (1..=one.frames).map(move |number| (one, numbered(one, number)))).collect()
     }
 
     /// The frame of reference and the place of every frame in it; none where one of them lacks it or they do not share
@@ -109,6 +134,7 @@ impl Sources {
         let reference = self.first().text(tags::FRAME_OF_REFERENCE_UID).filter(|uid| uid::is_valid(uid))?;
         let places = self
             .each_frame()
+            .into_iter()
             .map(|(instance, number)| {
                 let same = instance.text(tags::FRAME_OF_REFERENCE_UID).as_ref() == Some(&reference);
                 instance.place(number).filter(|_| same)
@@ -156,7 +182,8 @@ impl Instance {
     /// Where a frame lies; `number` is from 1 in a file of several.
     fn place(&self, number: Option<usize>) -> Option<Place> {
         let groups = |tag, index| item(&self.object, tag, index);
-        let of_frame = number.and_then(|n| groups(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, n - 1));
+        // An image of one frame may have a group for it too.
+        let of_frame = groups(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, number.map_or(0, |n| n - 1));
         let shared = groups(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0);
         // Enhanced multi-frame images keep them in functional groups, others in the image itself.
         let find = |group, tag| {

@@ -19,12 +19,7 @@ use crate::vit::{Config, Mlp, Norm, Positions};
 
 /// Whether `path` is a file that [`super::write`] wrote, by its first bytes. False where it cannot be read.
 pub fn is_ours(path: &Path) -> bool {
-    open_plain(path).is_some_and(|mut file| begins_as_ours(&mut file))
-}
-
-/// `path`, if it is a plain file: opening a pipe would wait for whoever writes to it.
-fn open_plain(path: &Path) -> Option<File> {
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()).then(|| File::open(path).ok())?
+    crate::files::open(path).is_ok_and(|mut file| begins_as_ours(&mut file))
 }
 
 fn begins_as_ours(file: &mut File) -> bool {
@@ -41,7 +36,7 @@ fn begins_as_ours(file: &mut File) -> bool {
 /// As [`read`].
 pub fn read_if_ours(path: &Path) -> Result<Option<QuantModel>, QuantError> {
     // What cannot be opened, a folder for one, is not ours.
-    let Some(mut file) = open_plain(path) else { return Ok(None) };
+    let Ok(mut file) = crate::files::open(path) else { return Ok(None) };
     if !begins_as_ours(&mut file) || file.rewind().is_err() {
         return Ok(None);
     }

@@ -1,0 +1,65 @@
+//! What a command reads, so that it never writes over it.
+
+use std::path::Path;
+
+use microraptor::checkpoint;
+use microraptor::engine::is_onnx;
+use microraptor::input::Dataset;
+use microraptor::output::Inputs;
+
+use super::args::Placement;
+use super::backbone;
+
+/// Refuses `output` if it is one of the files that `gather` adds. It is asked only where there is something to lose.
+pub fn refuse(output: &Path, gather: impl FnOnce(&mut Inputs)) -> anyhow::Result<()> {
+    if output.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let mut inputs = Inputs::default();
+    gather(&mut inputs);
+    Ok(inputs.refuse(output)?)
+}
+
+/// MODEL: its weights, what lies beside them and is read with them, and the files that an ONNX file refers to.
+pub fn model(inputs: &mut Inputs, model: &Path) {
+    if backbone::is_demo(model) || backbone::untrained(model).is_some() {
+        return;
+    }
+    checkpoint::files(model).iter().for_each(|file| inputs.add(file));
+    external(inputs, model);
+}
+
+/// A head, with the description that an ONNX file has beside it.
+pub fn head(inputs: &mut Inputs, head: &Path) {
+    inputs.add(head);
+    if is_onnx(head) {
+        inputs.add(&head.with_extension("json"));
+        external(inputs, head);
+    }
+}
+
+/// A data set: its list, its images and its masks.
+pub fn data(inputs: &mut Inputs, path: &Path, data: &Dataset) {
+    if path.is_file() {
+        inputs.add(path);
+    }
+    for sample in &data.samples {
+        sample.source.file().iter().for_each(|image| inputs.add(image));
+        sample.mask.iter().for_each(|mask| inputs.add(mask));
+    }
+}
+
+/// A board file.
+pub fn board(inputs: &mut Inputs, placement: &Placement) {
+    placement.board.iter().for_each(|board| inputs.add(Path::new(board)));
+}
+
+#[cfg(feature = "onnx")]
+fn external(inputs: &mut Inputs, model: &Path) {
+    if is_onnx(model) {
+        checkpoint::onnx::external_files(model).iter().for_each(|file| inputs.add(file));
+    }
+}
+
+#[cfg(not(feature = "onnx"))]
+fn external(_: &mut Inputs, _: &Path) {}

@@ -32,7 +32,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let heads = args.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut files = Files::new(args, &heads)?;
     let cores = args.threads.cores()?;
-    let engine = backbone::open_for(&heads[0].head, &heads[0].path, &model)?;
+    let engine = backbone::open_for(&heads[0].head, &heads[0].path, &model, &args.hints.hints())?;
     for loaded in &heads[1..] {
         loaded
             .head

@@ -28,7 +28,7 @@ const DINOV3: Config = Config {
 const DINOV3_PLUS: Config = Config { mlp: Mlp::SwiGlu, hidden: 96, ..DINOV3 };
 const PLAIN: Config = Config {
     registers: 0,
-    positions: Positions::Learned { rows: 3, cols: 3 },
+    positions: Positions::learned(3, 3),
     layer_scale: false,
     norm_eps: 1e-6,
     ..DINOV3

@@ -66,7 +66,15 @@ pub(super) fn assemble(
     check_values(path, &parts, config.depth)?;
     let mut blocks = Vec::with_capacity(config.depth);
     for i in 0..config.depth {
-        let up = parts.linear(Part::UpWeight, Part::UpBias, i);
+        let mut up = parts.linear(Part::UpWeight, Part::UpBias, i);
+        let packed_gate = layout.packed().then(|| {
+            // The gate's rows are the first half (timm's GluMlp with gate_last false, transformers' Dinov2SwiGLUFFN).
+            let value = Linear {
+                weight: up.weight.split_off(config.hidden * config.dim),
+                bias: up.bias.split_off(config.hidden),
+            };
+            std::mem::replace(&mut up, value)
+        });
         let down = parts.linear(Part::DownWeight, Part::DownBias, i);
         blocks.push(Block {
             norm1: parts.norm(Part::Norm1Weight, Part::Norm1Bias, i),
@@ -77,20 +85,30 @@ pub(super) fn assemble(
             mlp: match config.mlp {
                 Mlp::Gelu => MlpWeights::Gelu { up, down },
                 Mlp::SwiGlu => {
-                    MlpWeights::SwiGlu { gate: parts.linear(Part::GateWeight, Part::GateBias, i), up, down }
+                    let gate =
+                        packed_gate.unwrap_or_else(|| parts.linear(Part::GateWeight, Part::GateBias, i));
+                    MlpWeights::SwiGlu { gate, up, down }
                 }
             },
             scale2: parts.take(Part::Scale2, i),
         });
     }
     let mut positions = parts.take(Part::LearnedPositions, 0);
-    if layout.cls_without_position(config) {
-        positions.splice(0..0, vec![0.0; config.dim]);
+    let mut registers = parts.take(Part::Registers, 0);
+    match layout.prefix_positions(config) {
+        // CLS has none.
+        0 if !positions.is_empty() => drop(positions.splice(0..0, vec![0.0; config.dim])),
+        // Registers have positions too, which are added to them here once and for all.
+        before if before > 1 => {
+            let of_registers = positions.drain(config.dim..before * config.dim);
+            registers.iter_mut().zip(of_registers).for_each(|(token, position)| *token += position);
+        }
+        _ => {}
     }
     let weights = Weights {
         patch: parts.linear(Part::PatchWeight, Part::PatchBias, 0),
         cls: parts.take(Part::Cls, 0),
-        registers: parts.take(Part::Registers, 0),
+        registers,
         positions,
         rope_periods: match config.positions {
             Positions::Rope => rope_periods(parts.take(Part::Periods, 0), config, known),

@@ -41,6 +41,9 @@ pub struct Card {
     pub licence: Link,
     /// Published quality; empty for the built-in backbone, whose quality `microraptor demo` measures.
     pub quality: Vec<Quality>,
+    /// SHA-256 of files that are this model, lower-case hex: they need no `config.json` to be known.
+    #[serde(default)]
+    pub sha256: Vec<String>,
     /// Shape of each tensor by its name in the file, `{i}` standing for the number of a block.
     pub tensors: BTreeMap<String, Vec<usize>>,
 }
@@ -108,6 +111,11 @@ impl Card {
             let known = cards().iter().map(|card| card.name.as_str()).collect::<Vec<_>>().join(", ");
             CheckpointError::UnknownCard { name: name.to_owned(), known }
         })
+    }
+
+    /// The card of the file whose SHA-256 this is.
+    pub(super) fn of_bytes(sha256: &str) -> Option<&'static Card> {
+        cards().iter().find(|card| card.sha256.iter().any(|known| known == sha256))
     }
 
     /// The card of a checkpoint: same architecture, a naming in which the model circulates and, where a `config.json` of

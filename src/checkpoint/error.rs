@@ -60,6 +60,9 @@ pub enum CheckpointError {
     /// The assembled weights do not fit their architecture.
     #[error("{}: {source}", path.display())]
     Weights { path: PathBuf, source: WeightsError },
+    /// What the user says of a model is wrong, or contradicts what the model says.
+    #[error("{problem}")]
+    Hint { problem: String },
     /// No card of this name.
     #[error("no model is called '{name}'; the known ones are {known}")]
     UnknownCard { name: String, known: String },

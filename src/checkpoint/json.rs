@@ -7,7 +7,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::CheckpointError;
-use crate::vit::{Config, Interpolation, Mlp, Positions, Preprocess};
+use super::processor::Processor;
+use super::timm::Architecture;
+use super::transformers;
+use crate::vit::{Config, Interpolation, MAX_SIDE, Preprocess};
 
 /// What is known of a checkpoint apart from its tensors.
 #[derive(Debug, Default)]
@@ -17,47 +20,19 @@ pub(super) struct Description {
     pub qkv_biases: Option<[bool; 3]>,
     /// Base of the rotary periods, where it is written.
     pub rope_base: Option<f64>,
-    /// Attention heads, where timm was given a number of its own.
-    pub heads: Option<usize>,
-    /// timm's name of the architecture.
+    /// timm's name of the architecture, without a tag.
     pub architecture: Option<String>,
+    /// What timm's table says of it.
+    pub timm: Option<Architecture>,
+    /// What timm was asked for beside the name.
+    pub args: ModelArgs,
+    /// Height and width of the pictures that the positions belong to, in the order in which they are believed.
+    pub pictures: Vec<(usize, usize)>,
     pub preprocess: Option<Preprocess>,
-}
-
-/// `config.json` of `DINOv3ViTModel`; the defaults are those of transformers' `DINOv3ViTConfig`.
-#[derive(Deserialize)]
-struct DinoV3 {
-    patch_size: Side,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    #[serde(default)]
-    num_register_tokens: usize,
-    #[serde(default = "three")]
-    num_channels: usize,
-    hidden_act: Option<String>,
-    layer_norm_eps: Option<f32>,
-    rope_theta: Option<f64>,
-    query_bias: Option<bool>,
-    key_bias: Option<bool>,
-    value_bias: Option<bool>,
-    proj_bias: Option<bool>,
-    mlp_bias: Option<bool>,
-    #[serde(default)]
-    use_gated_mlp: bool,
-}
-
-fn three() -> usize {
-    3
-}
-
-/// transformers writes a square as one number or as two.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Side {
-    One(usize),
-    Two([usize; 2]),
+    /// What a person should know of how the files were taken.
+    pub notes: Vec<String>,
+    /// Whether any of the files is there.
+    pub any: bool,
 }
 
 /// The parts of a `config.json` that tell whose it is.
@@ -65,33 +40,90 @@ enum Side {
 struct Kind {
     model_type: Option<String>,
     architecture: Option<String>,
-    model_args: Option<ModelArgs>,
+    model_args: Option<serde_json::Map<String, serde_json::Value>>,
     pretrained_cfg: Option<Pixels>,
     preprocess_cfg: Option<Pixels>,
+    model_cfg: Option<OpenClip>,
 }
 
-/// timm's `model_args`: what was asked of the architecture beside its name.
+/// open_clip's `model_cfg`.
 #[derive(Deserialize)]
-struct ModelArgs {
-    num_heads: Option<usize>,
+struct OpenClip {
+    vision_cfg: Option<Tower>,
 }
+
+#[derive(Deserialize)]
+struct Tower {
+    timm_model_name: Option<String>,
+    image_size: Option<Sides>,
+}
+
+/// timm's `model_args` that decide something.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ModelArgs {
+    pub num_heads: Option<usize>,
+    pub embed_dim: Option<usize>,
+    pub patch_size: Option<usize>,
+    img_size: Option<Sides>,
+}
+
+/// One number for a square, or rows and columns.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Sides {
+    One(usize),
+    Two([usize; 2]),
+}
+
+impl Sides {
+    pub fn both(self) -> (usize, usize) {
+        match self {
+            Sides::One(side) => (side, side),
+            Sides::Two([height, width]) => (height, width),
+        }
+    }
+}
+
+/// Those of `model_args` that change nothing, or whose effect the tensors show.
+const HARMLESS: [&str; 27] = [
+    "num_heads",
+    "embed_dim",
+    "depth",
+    "patch_size",
+    "img_size",
+    "mlp_ratio",
+    "init_values",
+    "reg_tokens",
+    "no_embed_class",
+    "num_classes",
+    "in_chans",
+    "qkv_bias",
+    "global_pool",
+    "dynamic_img_size",
+    "dynamic_img_pad",
+    "strict_img_size",
+    "drop_rate",
+    "pos_drop_rate",
+    "patch_drop_rate",
+    "proj_drop_rate",
+    "attn_drop_rate",
+    "drop_path_rate",
+    "weight_init",
+    "fix_init",
+    "qkv_fused",
+    "class_token",
+    "features_only",
+];
 
 /// timm's `pretrained_cfg` and open_clip's `preprocess_cfg`.
 #[derive(Deserialize)]
 struct Pixels {
-    mean: [f32; 3],
-    std: [f32; 3],
+    mean: Option<[f32; 3]>,
+    std: Option<[f32; 3]>,
     interpolation: Option<String>,
-}
-
-/// `preprocessor_config.json`
-#[derive(Deserialize)]
-struct Processor {
-    image_mean: Option<[f32; 3]>,
-    image_std: Option<[f32; 3]>,
-    resample: Option<u8>,
-    rescale_factor: Option<f64>,
-    do_normalize: Option<bool>,
+    tag: Option<String>,
+    input_size: Option<[usize; 3]>,
+    crop_pct: Option<f64>,
 }
 
 impl Description {
@@ -104,7 +136,10 @@ impl Description {
                 description.merge(&path, value)?;
             }
         }
-        description.preprocess = Description::preprocess_in(folder)?.or(description.preprocess);
+        if let Some(preprocess) = Description::preprocess_in(folder)? {
+            description.preprocess = Some(preprocess);
+            description.notes.clear();
+        }
         Ok(description)
     }
 
@@ -116,136 +151,129 @@ impl Description {
 
     fn merge(&mut self, path: &Path, value: serde_json::Value) -> Result<(), CheckpointError> {
         let kind: Kind = from_value(path, value.clone())?;
-        if let Some(pixels) = kind.pretrained_cfg.or(kind.preprocess_cfg) {
-            self.preprocess = Some(pixels.preprocess(path)?);
+        self.any = true;
+        let tower = kind.model_cfg.and_then(|cfg| cfg.vision_cfg);
+        let name = kind.architecture.as_deref().or(tower.as_ref().and_then(|t| t.timm_model_name.as_deref()));
+        if let Some(name) = name {
+            let name = name.trim_start_matches("timm/");
+            self.named(path, name, kind.model_args.unwrap_or_default())?;
+            let tag = name.split_once('.').map(|(_, tag)| tag);
+            self.pixels(path, kind.pretrained_cfg.as_ref().or(kind.preprocess_cfg.as_ref()), tag)?;
+        } else if let Some(pixels) = kind.pretrained_cfg.or(kind.preprocess_cfg) {
+            self.pixels(path, Some(&pixels), None)?;
         }
-        self.architecture = kind.architecture;
-        self.heads = kind.model_args.and_then(|args| args.num_heads);
+        if let Some(sides) = tower.and_then(|tower| tower.image_size) {
+            self.pictures.insert(0, sides.both());
+        }
+        // open_clip's file names the architecture of a tower, timm's that of the model.
+        self.architecture =
+            kind.architecture.map(|name| name.split('.').next().unwrap_or_default().to_owned());
         match kind.model_type.as_deref() {
-            Some("dinov3_vit") => {
-                let dino: DinoV3 = from_value(path, value)?;
-                self.config = Some(dino.config(path)?);
-                self.qkv_biases = Some([
-                    dino.query_bias.unwrap_or(true),
-                    dino.key_bias.unwrap_or(false),
-                    dino.value_bias.unwrap_or(true),
-                ]);
-                self.rope_base = dino.rope_theta;
-            }
-            Some(other) => {
-                return Err(json(
-                    path,
-                    format!("model_type is '{other}'; of transformers' models dinov3_vit is read"),
-                ));
-            }
-            None => {}
+            Some(kind) => transformers::describe(self, path, kind, value),
+            None => Ok(()),
         }
+    }
+
+    /// Looks `name` up in timm's table.
+    fn named(
+        &mut self,
+        path: &Path,
+        name: &str,
+        args: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), CheckpointError> {
+        use serde_json::Value;
+        self.timm = Architecture::named(name);
+        if let Some(Architecture { name, why, .. }) = self.timm.filter(|row| !row.why.is_empty()) {
+            return Err(json(path, format!("timm's {name} has {why}, which is not supported")));
+        }
+        for (key, value) in &args {
+            let harmless = HARMLESS.contains(&key.as_str())
+                || matches!(value, Value::Null | Value::Bool(false))
+                || (key == "act_layer" && value == "gelu");
+            if !harmless || (key == "class_token" && *value == Value::Bool(false)) {
+                return Err(json(path, format!("model_args has {key} = {value}, which is not supported")));
+            }
+        }
+        self.args = from_value(path, Value::Object(args))?;
+        self.pictures.extend(self.args.img_size.map(Sides::both));
+        Ok(())
+    }
+
+    /// Takes what `pixels` say, and of the rest what the pretrained tag says.
+    fn pixels(
+        &mut self,
+        path: &Path,
+        pixels: Option<&Pixels>,
+        tag: Option<&str>,
+    ) -> Result<(), CheckpointError> {
+        let tag = tag.or(pixels.and_then(|p| p.tag.as_deref())).filter(|tag| !tag.is_empty());
+        let tagged = self.timm.and_then(|row| row.tag(tag));
+        let mut known = tagged.map(|tag| Preprocess {
+            mean: tag.mean,
+            std: tag.std,
+            interpolation: tag.interpolation,
+            size: Some((tag.side, tag.side)),
+            ..Preprocess::IMAGENET
+        });
+        let mut crop = tagged.map(|tag| f64::from(tag.crop));
+        if let Some(pixels) = pixels {
+            if let (Some(mean), Some(std)) =
+                (pixels.mean.or(known.map(|k| k.mean)), pixels.std.or(known.map(|k| k.std)))
+            {
+                let interpolation = pixels.interpolation(path)?;
+                known = Some(Preprocess { mean, std, interpolation, size: None, ..Preprocess::IMAGENET });
+            }
+            crop = pixels.crop_pct;
+            if let Some([_, height, width]) = pixels.input_size {
+                self.pictures.push((height, width));
+                if let Some(known) = &mut known {
+                    known.size = Some((height, width));
+                }
+            }
+        }
+        if let Some(share) = crop.filter(|share| *share < 1.0) {
+            self.notes.push(format!(
+                "timm's evaluation keeps the middle {share} of each side of a picture; here the whole picture is taken"
+            ));
+        }
+        self.preprocess = known.map(|known| checked(path, known)).transpose()?.or(self.preprocess);
         Ok(())
     }
 }
 
-impl DinoV3 {
-    fn config(&self, path: &Path) -> Result<Config, CheckpointError> {
-        let patch = match self.patch_size {
-            Side::One(side) => side,
-            Side::Two([a, b]) if a == b => a,
-            Side::Two([a, b]) => {
-                return Err(json(path, format!("patch_size is {a} x {b}; patches must be square")));
-            }
-        };
-        let (mlp, expected) = if self.use_gated_mlp { (Mlp::SwiGlu, "silu") } else { (Mlp::Gelu, "gelu") };
-        let act = self.hidden_act.as_deref().unwrap_or("gelu");
-        if act != expected {
-            let gated = self.use_gated_mlp;
-            return Err(json(
-                path,
-                format!("hidden_act is '{act}'; with use_gated_mlp {gated} only {expected} is known"),
-            ));
-        }
-        if self.num_channels != 3 {
-            return Err(json(
-                path,
-                format!("num_channels is {}; the model must take RGB, 3", self.num_channels),
-            ));
-        }
-        for (name, bias) in [("proj_bias", self.proj_bias), ("mlp_bias", self.mlp_bias)] {
-            if bias == Some(false) {
-                return Err(json(path, format!("{name} is false; no published DINOv3 lacks these biases")));
-            }
-        }
-        Ok(Config {
-            dim: self.hidden_size,
-            depth: self.num_hidden_layers,
-            heads: self.num_attention_heads,
-            patch,
-            mlp,
-            hidden: self.intermediate_size,
-            registers: self.num_register_tokens,
-            positions: Positions::Rope,
-            layer_scale: true,
-            norm_eps: self.layer_norm_eps.unwrap_or(1e-5),
-        })
-    }
-}
-
 impl Pixels {
-    fn preprocess(&self, path: &Path) -> Result<Preprocess, CheckpointError> {
-        let interpolation = match self.interpolation.as_deref() {
-            Some("bilinear") => Interpolation::Bilinear,
-            Some("bicubic") | None => Interpolation::Bicubic,
-            Some(other) => {
-                return Err(json(
-                    path,
-                    format!("interpolation is '{other}'; bilinear and bicubic are known"),
-                ));
-            }
-        };
-        checked(path, Preprocess { mean: self.mean, std: self.std, interpolation })
+    fn interpolation(&self, path: &Path) -> Result<Interpolation, CheckpointError> {
+        match self.interpolation.as_deref() {
+            Some("bilinear") => Ok(Interpolation::Bilinear),
+            Some("bicubic") | None => Ok(Interpolation::Bicubic),
+            Some("nearest") => Ok(Interpolation::Nearest),
+            Some("lanczos") => Ok(Interpolation::Lanczos),
+            Some("box") => Ok(Interpolation::Box),
+            Some("hamming") => Ok(Interpolation::Hamming),
+            Some(other) => Err(json(path, format!("interpolation is '{other}', which is not known"))),
+        }
     }
 }
 
-impl Processor {
-    fn preprocess(&self, path: &Path) -> Result<Preprocess, CheckpointError> {
-        // The numbers are those of Pillow's `Resampling`.
-        let interpolation = match self.resample {
-            Some(2) | None => Interpolation::Bilinear,
-            Some(3) => Interpolation::Bicubic,
-            Some(other) => {
-                return Err(json(
-                    path,
-                    format!("resample is {other}; 2 (bilinear) and 3 (bicubic) are known"),
-                ));
-            }
-        };
-        if let Some(factor) = self.rescale_factor
-            && (factor * 255.0 - 1.0).abs() > 1e-6
-        {
-            return Err(json(path, format!("rescale_factor is {factor}; pixels are scaled by 1/255")));
-        }
-        let mut preprocess = Preprocess { interpolation, ..Preprocess::IMAGENET };
-        if self.do_normalize == Some(false) {
-            (preprocess.mean, preprocess.std) = ([0.0; 3], [1.0; 3]);
-        } else {
-            preprocess.mean = self.image_mean.unwrap_or(preprocess.mean);
-            preprocess.std = self.image_std.unwrap_or(preprocess.std);
-        }
-        checked(path, preprocess)
+pub(super) fn checked(path: &Path, preprocess: Preprocess) -> Result<Preprocess, CheckpointError> {
+    let Preprocess { mean, std, size, .. } = preprocess;
+    if let Some((h, w)) = size.filter(|s| s.0 == 0 || s.1 == 0 || s.0 > MAX_SIDE || s.1 > MAX_SIDE) {
+        return Err(json(path, format!("an input of {h} x {w} px; a side is from 1 to {MAX_SIDE} px")));
     }
-}
-
-fn checked(path: &Path, preprocess: Preprocess) -> Result<Preprocess, CheckpointError> {
-    let Preprocess { mean, std, .. } = preprocess;
     if !mean.iter().all(|v| v.is_finite()) || !std.iter().all(|v| v.is_finite() && *v > 0.0) {
         return Err(json(path, format!("mean {mean:?} and std {std:?} must be finite, and std positive")));
     }
     Ok(preprocess)
 }
 
-fn json(path: &Path, problem: String) -> CheckpointError {
+pub(super) fn json(path: &Path, problem: String) -> CheckpointError {
     CheckpointError::Json { path: path.to_owned(), problem }
 }
 
-fn from_value<T: DeserializeOwned>(path: &Path, value: serde_json::Value) -> Result<T, CheckpointError> {
+pub(super) fn from_value<T: DeserializeOwned>(
+    path: &Path,
+    value: serde_json::Value,
+) -> Result<T, CheckpointError> {
     serde_json::from_value(value).map_err(|e| json(path, format!("cannot be used: {e}")))
 }
 

@@ -11,7 +11,7 @@ use crate::vit::{Config, Mlp, Positions};
 
 /// The parts that a file holds.
 pub(super) struct Layout {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub naming: Naming,
     /// Name and shape, without leading ones, of each part in each block (0 outside the blocks).
     parts: BTreeMap<(Part, usize), (String, Vec<usize>)>,
@@ -31,12 +31,8 @@ impl Layout {
         };
         let mut layout = Layout { path: path.to_owned(), naming, parts: BTreeMap::new() };
         for entry in entries {
-            if entry.name.ends_with("dist_token") {
-                return Err(architecture(
-                    "tensor dist_token: a distilled DeiT has a second class token, which is not supported; \
-                     use the undistilled model"
-                        .into(),
-                ));
+            if let Some(reason) = stranger(naming, &entry.name) {
+                return Err(architecture(format!("tensor {}: {reason}", entry.name)));
             }
             let extra = || layout.extra(&entry.name);
             let (part, block) = naming.part(&entry.name).ok_or_else(extra)?;
@@ -51,16 +47,43 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Number of the last block, plus one.
+    pub(super) fn depth(&self) -> usize {
+        self.parts.keys().map(|(_, block)| *block).max().unwrap_or(0).saturating_add(1)
+    }
+
+    /// Whether any block's tensor has a name that timm gives in its Eva and Beit classes alone.
+    pub(super) fn names_of_eva(&self) -> bool {
+        let eva = |name: &String| name.ends_with("gamma_1") || name.ends_with("attn.q_bias");
+        matches!(self.naming, Naming::Timm | Naming::OpenClip)
+            && self.parts.values().any(|(name, _)| eva(name))
+    }
+
+    /// Registers, by their tensor: of shape [n, dim].
+    pub(super) fn registers(&self, dim: usize) -> Result<usize, CheckpointError> {
+        match self.parts.get(&(Part::Registers, 0)) {
+            None => Ok(0),
+            // The leading ones are gone, and with them the 1 of a single register.
+            Some((_, shape)) if *shape == [dim] => Ok(1),
+            Some(_) => self.side(Part::Registers, 0),
+        }
+    }
+
+    /// Number of learned positions; 0 where there are none.
+    pub(super) fn count_of_positions(&self) -> Result<usize, CheckpointError> {
+        if self.has(Part::LearnedPositions) { self.side(Part::LearnedPositions, 0) } else { Ok(0) }
+    }
+
     fn extra(&self, tensor: &str) -> CheckpointError {
         let model = format!("a backbone in {} naming", self.naming);
         CheckpointError::Extra { path: self.path.clone(), tensor: tensor.to_owned(), model }
     }
 
-    fn architecture(&self, problem: String) -> CheckpointError {
+    pub(super) fn architecture(&self, problem: String) -> CheckpointError {
         CheckpointError::Architecture { path: self.path.clone(), problem }
     }
 
-    fn missing(&self, part: Part, block: usize, swiglu: bool) -> CheckpointError {
+    pub(super) fn missing(&self, part: Part, block: usize, swiglu: bool) -> CheckpointError {
         CheckpointError::Missing { path: self.path.clone(), tensor: self.naming.name(part, block, swiglu) }
     }
 
@@ -69,12 +92,12 @@ impl Layout {
         self.parts.get(&(part, block)).map(|(name, _)| name.as_str())
     }
 
-    fn has(&self, part: Part) -> bool {
+    pub(super) fn has(&self, part: Part) -> bool {
         self.parts.contains_key(&(part, 0))
     }
 
     /// Side number `axis` of a part that every checkpoint has.
-    fn side(&self, part: Part, axis: usize) -> Result<usize, CheckpointError> {
+    pub(super) fn side(&self, part: Part, axis: usize) -> Result<usize, CheckpointError> {
         let (name, shape) = self.parts.get(&(part, 0)).ok_or_else(|| self.missing(part, 0, self.swiglu()))?;
         shape
             .get(axis)
@@ -82,78 +105,31 @@ impl Layout {
             .ok_or_else(|| self.architecture(format!("tensor {name} has shape {shape:?}, too few sides")))
     }
 
-    fn swiglu(&self) -> bool {
+    pub(super) fn swiglu(&self) -> bool {
         self.has(Part::GateWeight)
     }
 
-    /// The architecture as the shapes tell it. They do not tell the number of heads, nor epsilon: heads come from the
-    /// rotary periods where the file has them, else from timm's `config.json`, else from the card that matches in all
-    /// else, else each is 64 wide, as in the published ViTs of the family; epsilon is DINOv3's 1e-5 with rotary
-    /// positions and ViT's 1e-6 without.
-    pub fn infer(&self, known: &Description) -> Result<Config, CheckpointError> {
-        let dim = self.side(Part::Cls, 0)?;
-        let registers = if self.has(Part::Registers) { self.registers(dim)? } else { 0 };
-        let positions = self.positions(registers)?;
-        let rope = positions == Positions::Rope;
-        // Other rotary ViTs (timm's RoPE-ViT with registers) differ in their angles, which no tensor shows.
-        if let Some(name) = known.architecture.as_ref().filter(|name| rope && !name.contains("dinov3")) {
-            return Err(self.architecture(format!("{name} has rotary positions and is not DINOv3")));
-        }
-        let mut config = Config {
-            dim,
-            depth: self.parts.keys().map(|(_, block)| *block).max().unwrap_or(0).saturating_add(1),
-            heads: (dim / 64).max(1),
-            patch: self.side(Part::PatchWeight, 3)?,
-            mlp: if self.swiglu() { Mlp::SwiGlu } else { Mlp::Gelu },
-            hidden: self.side(Part::UpWeight, 0)?,
-            registers,
-            positions,
-            layer_scale: self.has(Part::Scale1),
-            norm_eps: if rope { 1e-5 } else { 1e-6 },
-        };
-        if self.has(Part::Periods) {
-            config.heads = dim / self.side(Part::Periods, 0)?.saturating_mul(4).max(1);
-        } else if let Some(heads) = known.heads {
-            config.heads = heads;
-        } else if let Some(card) = super::cards().iter().find(|card| {
-            let Config { heads, norm_eps, .. } = card.architecture;
-            card.architecture == Config { heads, norm_eps, ..config }
-        }) {
-            config.heads = card.architecture.heads;
-        }
-        Ok(config)
+    /// How many of the learned positions come before those of `rows` x `cols` patches: none (timm's `no_embed_class`), that
+    /// of CLS, or those of CLS and the registers. None where the file's number of positions is another.
+    pub fn positions_before(&self, (rows, cols): (usize, usize), registers: usize) -> Option<usize> {
+        let (_, shape) = self.parts.get(&(Part::LearnedPositions, 0))?;
+        let count = if shape.len() == 1 { 1 } else { *shape.first()? };
+        let before = count.checked_sub(rows.checked_mul(cols)?)?;
+        [0, 1, 1 + registers].contains(&before).then_some(before)
     }
 
-    fn registers(&self, dim: usize) -> Result<usize, CheckpointError> {
-        let (_, shape) = &self.parts[&(Part::Registers, 0)];
-        // The leading ones are gone, and with them the 1 of a single register.
-        Ok(if *shape == [dim] { 1 } else { self.side(Part::Registers, 0)? })
+    /// [`Layout::positions_before`] of `config`; that of CLS where the numbers do not agree.
+    pub fn prefix_positions(&self, config: &Config) -> usize {
+        let Positions::Learned { rows, cols, .. } = config.positions else { return 0 };
+        self.positions_before((rows, cols), config.registers).unwrap_or(1)
     }
 
-    fn positions(&self, registers: usize) -> Result<Positions, CheckpointError> {
-        if !self.has(Part::LearnedPositions) {
-            if self.naming != Naming::HuggingFace && !(registers > 0 && self.has(Part::Scale1)) {
-                return Err(self.architecture(
-                    "no learned positions, and not DINOv3 either, which has registers and LayerScale".into(),
-                ));
-            }
-            return Ok(Positions::Rope);
-        }
-        let count = self.side(Part::LearnedPositions, 0)?;
-        // With or without a position for CLS; n and n + 1 are not both square for n > 0.
-        for patches in [count.saturating_sub(1), count] {
-            let side = patches.isqrt();
-            if side > 0 && side * side == patches {
-                return Ok(Positions::Learned { rows: side, cols: side });
-            }
-        }
-        Err(self.architecture(format!("{count} learned positions are not those of CLS and a square grid")))
-    }
-
-    /// Whether the learned positions are of the patches alone (timm's `no_embed_class`), CLS having none.
-    pub fn cls_without_position(&self, config: &Config) -> bool {
-        match (config.positions, self.parts.get(&(Part::LearnedPositions, 0))) {
-            (Positions::Learned { rows, cols }, Some((_, shape))) => shape.first() == Some(&(rows * cols)),
+    /// Whether the first matrix of the feed-forward half holds gate and value: it has twice the rows that the second has
+    /// columns.
+    pub fn packed(&self) -> bool {
+        let side = |part, axis: usize| self.parts.get(&(part, 0)).and_then(|(_, shape)| shape.get(axis));
+        match (side(Part::UpWeight, 0), side(Part::DownWeight, 1)) {
+            (Some(up), Some(down)) => *down > 0 && down.checked_mul(2) == Some(*up),
             _ => false,
         }
     }
@@ -161,6 +137,13 @@ impl Layout {
     /// Checks that the file holds every part of `config`, in its shape, and no other.
     pub fn check(&self, config: &Config, known: &Description) -> Result<(), CheckpointError> {
         let swiglu = config.mlp == Mlp::SwiGlu;
+        if self.packed() && !swiglu {
+            return Err(self.architecture(
+                "the feed-forward half is gated, and nothing says by which activation; put the config.json beside it that \
+                 names the architecture"
+                    .into(),
+            ));
+        }
         for part in self.required(config, known) {
             for block in 0..if in_block(part) { config.depth } else { 1 } {
                 if !self.parts.contains_key(&(part, block)) {
@@ -195,7 +178,7 @@ impl Layout {
         };
         require(config.registers > 0, &[Registers]);
         require(config.positions != Positions::Rope, &[LearnedPositions]);
-        require(config.mlp == Mlp::SwiGlu, &[GateWeight, GateBias]);
+        require(config.mlp == Mlp::SwiGlu && !self.packed(), &[GateWeight, GateBias]);
         require(config.layer_scale, &[Scale1, Scale2]);
         let split = self.naming.splits_qkv();
         require(split, &[QWeight, KWeight, VWeight]);
@@ -230,11 +213,12 @@ impl Layout {
     fn shape(&self, part: Part, config: &Config) -> Vec<usize> {
         use Part::*;
         let Config { dim, hidden, patch, registers, .. } = *config;
+        let up = if self.packed() { 2 * hidden } else { hidden };
         match part {
             Registers => vec![registers, dim],
             LearnedPositions => match config.positions {
-                Positions::Learned { rows, cols } => {
-                    vec![usize::from(!self.cls_without_position(config)) + rows * cols, dim]
+                Positions::Learned { rows, cols, .. } => {
+                    vec![self.prefix_positions(config) + rows * cols, dim]
                 }
                 Positions::Rope => vec![0, dim],
             },
@@ -243,11 +227,42 @@ impl Layout {
             QkvWeight => vec![3 * dim, dim],
             QkvBias | QkvBiasMask => vec![3 * dim],
             QWeight | KWeight | VWeight | ProjWeight => vec![dim, dim],
-            GateWeight | UpWeight => vec![hidden, dim],
-            GateBias | UpBias => vec![hidden],
+            GateWeight => vec![hidden, dim],
+            GateBias => vec![hidden],
+            UpWeight => vec![up, dim],
+            UpBias => vec![up],
             DownWeight => vec![dim, hidden],
             _ => vec![dim],
         }
+    }
+}
+
+/// Why a tensor of timm's names belongs to a model that is not supported.
+fn stranger(naming: Naming, name: &str) -> Option<&'static str> {
+    if name.ends_with("dist_token") {
+        return Some(
+            "a distilled DeiT has a second class token, which is not supported; use the undistilled model",
+        );
+    }
+    if !matches!(naming, Naming::Timm | Naming::OpenClip) || name.starts_with("text.") {
+        return None;
+    }
+    let has = |part: &str| name.contains(part);
+    match () {
+        () if has(".q_norm.") || has(".k_norm.") => {
+            Some("queries and keys are normed, which is not supported")
+        }
+        () if has("norm_pre.") => Some("there is a norm before the blocks (CLIP), which is not supported"),
+        () if has("fc_norm.") => {
+            Some("the norm comes after pooling, so that tokens have none; not supported")
+        }
+        () if has("attn_pool.") => Some("features are pooled by attention, which is not supported"),
+        () if has("relative_position_bias") || has("rel_pos") => {
+            Some("positions are relative; not supported")
+        }
+        () if has("rope") || has(".freqs") => Some("rotary positions other than DINOv3's are not supported"),
+        () if has("attn.norm.") || has("mlp.norm.") => Some("there is a norm within a half; not supported"),
+        () => None,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Checkpoints: published weights become [`vit::Weights`].
 //!
 //! [`load`] takes a Hugging Face folder or one safetensors file, and detects whose tensor names it uses: transformers',
-//! timm's, open_clip's or Meta's own. It reads f32, f16 and bf16. A tensor that is missing, extra, misshapen or not
+//! timm's, open_clip's or Meta's own. What the files do not say is the caller's to say ([`Hints`]), or is assumed and
+//! listed in [`Model::assumed`]. It reads f32, f16 and bf16. A tensor that is missing, extra, misshapen or not
 //! finite is an error that names it. [`cards`] are what the product knows of published models.
 
 mod assemble;
@@ -10,13 +11,19 @@ mod error;
 pub(crate) mod file;
 #[cfg(test)]
 mod fixtures;
+mod hints;
+mod infer;
 mod json;
 mod layout;
 mod naming;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+mod processor;
+mod shards;
 #[cfg(test)]
 mod tests;
+mod timm;
+mod transformers;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,6 +33,7 @@ use sha2::{Digest, Sha256};
 
 pub use card::{Card, Link, Quality, cards};
 pub use error::CheckpointError;
+pub use hints::{Assumption, Hints};
 pub use naming::Naming;
 
 use crate::vit::{self, Config, Interpolation, Positions, Preprocess};
@@ -33,6 +41,7 @@ use file::{Entry, TensorFile};
 use json::Description;
 use layout::Layout;
 use naming::Part;
+use shards::Shards;
 
 /// A model in memory, and where it came from.
 #[derive(Clone, Debug)]
@@ -45,7 +54,8 @@ pub struct Model {
     pub weights: vit::Weights,
     /// What happens to pixels.
     pub preprocess: Preprocess,
-    /// SHA-256 of the weights file in lower-case hex; of [`seed_text`] for seeded weights.
+    /// SHA-256 of the weights file in lower-case hex; of [`seed_text`] for seeded weights. Of weights in several files, that of
+    /// what `sha256sum` prints of them, sorted by name.
     pub sha256: String,
     /// Whose tensor names the file uses.
     pub naming: Naming,
@@ -57,8 +67,14 @@ pub struct Model {
     pub file_bytes: u64,
     /// The weights file; empty where there is none.
     pub source: PathBuf,
-    /// The card of this architecture and naming.
+    /// The card of this model, where the files name it or are it to the byte.
     pub card: Option<&'static Card>,
+    /// What nothing says, and is assumed.
+    pub assumed: Vec<Assumption>,
+    /// What a person should know of how the files were taken.
+    pub notes: Vec<String>,
+    /// What the caller's word made of the file, where that is not what would be assumed without it.
+    pub word: Option<String>,
 }
 
 /// Which of the number types that are read a file holds.
@@ -92,49 +108,130 @@ impl Dtypes {
     }
 }
 
-/// Reads a checkpoint: a folder with `model.safetensors` (and `config.json`, `preprocessor_config.json`), or one
-/// `.safetensors` file, beside which the same JSON files are used if they are there.
-///
-/// Without `config.json` the architecture is inferred from the shapes of the tensors.
+/// [`load_with`] of nothing said beside the files.
 ///
 /// # Errors
-/// [`CheckpointError`] names the file, and the tensor or the JSON key that is wrong.
+/// As [`load_with`].
 pub fn load(path: &Path) -> Result<Model, CheckpointError> {
+    load_with(path, &Hints::default())
+}
+
+/// Reads a checkpoint: a folder with `model.safetensors`, or with `model.safetensors.index.json` and its shards (and
+/// `config.json`, `preprocessor_config.json`), or one `.safetensors` file, beside which the same JSON files are used if they
+/// are there.
+///
+/// Without `config.json` the architecture is inferred from the shapes of the tensors and from `hints`.
+///
+/// # Errors
+/// [`CheckpointError`] names the file, and the tensor or the JSON key that is wrong; or the hint that contradicts what the
+/// files say.
+pub fn load_with(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
+    hints.check()?;
     let source = weights_file(path)?;
     let folder = source.parent().unwrap_or(Path::new("."));
     let known = Description::read(folder)?;
-    let file = TensorFile::open(&source)?;
-    let layout = Layout::new(&source, &file.entries)?;
-    let config = match known.config {
-        Some(config) => config,
-        None => layout.infer(&known)?,
+    let file = Shards::open(&source)?;
+    let layout = Layout::new(&source, &file.entries())?;
+    let (mut config, mut assumed, mut word) = match known.config {
+        Some(config) => {
+            hints.agree("config.json", Some(config.heads), grid(&config), None)?;
+            (config, Vec::new(), None)
+        }
+        None => {
+            let (config, assumed) = layout.infer(&known, hints)?;
+            (config, assumed, layout.word(&config, &known, hints))
+        }
     };
+    if let (Some((rows, cols)), Positions::Rope) = (hints.grid, config.positions) {
+        let problem = format!("{}: has rotary positions, no grid of {rows}x{cols}", source.display());
+        return Err(CheckpointError::Hint { problem });
+    }
     config.validate().map_err(|error| CheckpointError::Config { path: source.clone(), source: error })?;
     let naming = layout.naming;
-    // Other statistics are another training: DINOv3's satellite models have the shapes of the web ones.
-    let same = |card: &&Card| {
-        known.preprocess.is_none_or(|p| (p.mean, p.std) == (card.preprocess.mean, card.preprocess.std))
-    };
-    let card = Card::describing(&config, naming, known.architecture.as_deref()).filter(same);
+    let mut card = named_card(&known, &config, naming);
     layout.check(&config, &known)?;
     if let Some(card) = card.filter(|card| card.naming == naming) {
-        layout::check_card(&source, card, &file.entries)?;
+        layout::check_card(&source, card, &file.entries())?;
     }
 
     let used = |name: &str| naming.part(name).is_some_and(|(part, _)| part != Part::Unused);
-    let (tensors, file_bytes) = (file.entries.len(), file.bytes);
-    let dtypes = Dtypes::of(file.entries.iter().filter(|entry| used(&entry.name)));
+    let (tensors, file_bytes) = (file.entries().len(), file.bytes());
+    let dtypes = Dtypes::of(file.entries().iter().filter(|entry| used(&entry.name)));
     let contents = file.read(used)?;
+    let mut preprocess = known.preprocess;
+    if let Some(published) = Card::of_bytes(&contents.sha256) {
+        // Its very bytes: nothing is left to be assumed.
+        let Card { architecture, .. } = published;
+        hints.agree(&published.title, Some(architecture.heads), grid(architecture), None)?;
+        card = Some(published);
+        preprocess = preprocess.or(Some(published.preprocess));
+        assumed.clear();
+        word = None;
+        config = *architecture;
+    }
+    let preprocess = statistics(&config, preprocess, card, hints, &mut assumed)?;
     let weights = assemble::assemble(&source, &layout, &config, &known, contents.values)?;
     let name = match (card, &known.architecture) {
         (Some(card), _) => card.name.clone(),
         (None, Some(architecture)) => architecture.clone(),
         (None, None) => display_name(&source),
     };
-    let preprocess =
-        known.preprocess.or(card.map(|card| card.preprocess)).unwrap_or(usual_preprocess(&config));
-    let sha256 = contents.sha256;
-    Ok(Model { name, config, weights, preprocess, sha256, naming, dtypes, tensors, file_bytes, source, card })
+    let (sha256, notes) = (contents.sha256, known.notes);
+    Ok(Model {
+        name,
+        config,
+        weights,
+        preprocess,
+        sha256,
+        naming,
+        dtypes,
+        tensors,
+        file_bytes,
+        source,
+        card,
+        assumed,
+        notes,
+        word,
+    })
+}
+
+/// The card of a model whose files name it. Rotary positions name it too: no other published model has them as DINOv3 has.
+fn named_card(known: &Description, config: &Config, naming: Naming) -> Option<&'static Card> {
+    if !known.any && config.positions != Positions::Rope {
+        return None;
+    }
+    // Other statistics are another training: DINOv3's satellite models have the shapes of the web ones.
+    let same = |card: &&Card| {
+        known.preprocess.is_none_or(|p| (p.mean, p.std) == (card.preprocess.mean, card.preprocess.std))
+    };
+    Card::describing(config, naming, known.architecture.as_deref()).filter(same)
+}
+
+/// Rows and columns of learned positions.
+pub(crate) fn grid(config: &Config) -> Option<(usize, usize)> {
+    match config.positions {
+        Positions::Learned { rows, cols, .. } => Some((rows, cols)),
+        Positions::Rope => None,
+    }
+}
+
+/// What is done to pixels: as the files `said`, else as the user says, else as is usual, which is assumed.
+fn statistics(
+    config: &Config,
+    said: Option<Preprocess>,
+    card: Option<&Card>,
+    hints: &Hints,
+    assumed: &mut Vec<Assumption>,
+) -> Result<Preprocess, CheckpointError> {
+    if let Some(said) = said {
+        hints.agree("what lies beside the weights", None, None, Some(&said))?;
+        return Ok(said);
+    }
+    let usual = hints.applied(card.map_or(usual_preprocess(config), |card| card.preprocess));
+    if !hints.has_statistics() {
+        assumed.push(Assumption::Statistics(usual.mean, usual.std));
+    }
+    Ok(usual)
 }
 
 /// What a `preprocessor_config.json` beside `file` says of pixels, if there is one: an ONNX file cannot say it itself.
@@ -177,7 +274,7 @@ pub struct TensorInfo {
 /// # Errors
 /// [`CheckpointError`] names the file.
 pub fn list_tensors(path: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
-    Ok(infos(TensorFile::open(&weights_file(path)?)?))
+    Ok(Shards::open(&weights_file(path)?)?.entries().into_iter().map(info).collect())
 }
 
 /// [`list_tensors`] of a safetensors file in memory; messages call it `name`.
@@ -185,15 +282,23 @@ pub fn list_tensors(path: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
 /// # Errors
 /// As [`list_tensors`].
 pub fn list_tensors_of(name: &Path, bytes: &[u8]) -> Result<Vec<TensorInfo>, CheckpointError> {
-    Ok(infos(TensorFile::of_bytes(name, bytes)?))
+    Ok(TensorFile::of_bytes(name, bytes)?.entries.into_iter().map(info).collect())
 }
 
-fn infos(file: TensorFile<'_>) -> Vec<TensorInfo> {
-    let info = |e: Entry| TensorInfo { name: e.name, dtype: format!("{:?}", e.dtype), shape: e.shape };
-    file.entries.into_iter().map(info).collect()
+fn info(e: Entry) -> TensorInfo {
+    TensorInfo { name: e.name, dtype: format!("{:?}", e.dtype), shape: e.shape }
 }
 
 impl Model {
+    /// To what heads and cached features are bound: [`Model::sha256`]; where the caller's word made another network of the
+    /// file than the one that is assumed without it, the SHA-256 of the file's digest, a space and the word.
+    pub fn identity(&self) -> String {
+        match &self.word {
+            None => self.sha256.clone(),
+            Some(word) => file::hex(&Sha256::digest(format!("{} {word}", self.sha256))),
+        }
+    }
+
     /// An untrained model of the architecture of the card called `card`, with weights drawn from `seed`: for latency
     /// without a checkpoint. Its digest is that of [`seed_text`].
     ///
@@ -214,6 +319,9 @@ impl Model {
             file_bytes: 0,
             source: PathBuf::new(),
             card: Some(card),
+            assumed: Vec::new(),
+            notes: Vec::new(),
+            word: None,
         })
     }
 }
@@ -227,7 +335,7 @@ pub fn seed_text(card: &str, seed: u64) -> String {
     format!("seeded {card} seed {seed}")
 }
 
-/// The weights file that `path` means.
+/// The weights file that `path` means; the index of weights in several files.
 fn weights_file(path: &Path) -> Result<PathBuf, CheckpointError> {
     let not = |problem: String| Err(CheckpointError::NotACheckpoint { path: path.to_owned(), problem });
     let io = |source| CheckpointError::Io { path: path.to_owned(), source };
@@ -245,8 +353,9 @@ fn weights_file(path: &Path) -> Result<PathBuf, CheckpointError> {
     if let Some(file) = usual.into_iter().find(|file| file.is_file()) {
         return Ok(file);
     }
-    if path.join("model.safetensors.index.json").is_file() {
-        return not("its weights are split over several files; save them as one model.safetensors".into());
+    let index = path.join(shards::INDEX);
+    if index.is_file() {
+        return Ok(index);
     }
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(io)? {
@@ -264,7 +373,11 @@ fn weights_file(path: &Path) -> Result<PathBuf, CheckpointError> {
 fn display_name(source: &Path) -> String {
     let stem = source.file_stem().unwrap_or_default();
     let folder = source.parent().and_then(Path::file_name);
-    folder.filter(|_| stem == "model").unwrap_or(stem).to_string_lossy().into_owned()
+    folder
+        .filter(|_| stem == "model" || source.ends_with(shards::INDEX))
+        .unwrap_or(stem)
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Preprocessing where nothing is said: ImageNet's statistics; DINOv3 resizes bilinearly, timm's ViTs bicubically.

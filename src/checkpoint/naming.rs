@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Naming {
     /// transformers' `DINOv3ViTModel`.
     HuggingFace,
+    /// transformers' `Dinov2Model`, `Dinov2WithRegistersModel`, `ViTModel` and `ViTMSNModel`.
+    Encoder,
     /// timm's `Eva` (DINOv3) and `VisionTransformer` (plain ViTs).
     Timm,
     /// open_clip: timm's names behind `visual.trunk.`, beside a text tower.
@@ -26,7 +28,7 @@ pub enum Naming {
 impl std::fmt::Display for Naming {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
-            Naming::HuggingFace => "Hugging Face",
+            Naming::HuggingFace | Naming::Encoder => "Hugging Face",
             Naming::Timm => "timm",
             Naming::OpenClip => "open_clip",
             Naming::Meta => "Meta",
@@ -106,6 +108,53 @@ const HUGGING_FACE: Table = &[
     ("layer.{i}.layer_scale2.lambda1", Part::Scale2),
     ("norm.weight", Part::NormWeight),
     ("norm.bias", Part::NormBias),
+];
+
+/// DINOv2 and ViT, whose classifiers put the model's name before these.
+const ENCODER: Table = &[
+    ("embeddings.cls_token", Part::Cls),
+    ("embeddings.register_tokens", Part::Registers),
+    ("embeddings.mask_token", Part::Unused),
+    ("embeddings.position_embeddings", Part::LearnedPositions),
+    ("embeddings.patch_embeddings.projection.weight", Part::PatchWeight),
+    ("embeddings.patch_embeddings.projection.bias", Part::PatchBias),
+    ("encoder.layer.{i}.norm1.weight", Part::Norm1Weight),
+    ("encoder.layer.{i}.norm1.bias", Part::Norm1Bias),
+    ("encoder.layer.{i}.layernorm_before.weight", Part::Norm1Weight),
+    ("encoder.layer.{i}.layernorm_before.bias", Part::Norm1Bias),
+    ("encoder.layer.{i}.attention.attention.query.weight", Part::QWeight),
+    ("encoder.layer.{i}.attention.attention.query.bias", Part::QBias),
+    ("encoder.layer.{i}.attention.attention.key.weight", Part::KWeight),
+    ("encoder.layer.{i}.attention.attention.key.bias", Part::KBias),
+    ("encoder.layer.{i}.attention.attention.value.weight", Part::VWeight),
+    ("encoder.layer.{i}.attention.attention.value.bias", Part::VBias),
+    ("encoder.layer.{i}.attention.output.dense.weight", Part::ProjWeight),
+    ("encoder.layer.{i}.attention.output.dense.bias", Part::ProjBias),
+    ("encoder.layer.{i}.layer_scale1.lambda1", Part::Scale1),
+    ("encoder.layer.{i}.norm2.weight", Part::Norm2Weight),
+    ("encoder.layer.{i}.norm2.bias", Part::Norm2Bias),
+    ("encoder.layer.{i}.layernorm_after.weight", Part::Norm2Weight),
+    ("encoder.layer.{i}.layernorm_after.bias", Part::Norm2Bias),
+    ("encoder.layer.{i}.mlp.fc1.weight", Part::UpWeight),
+    ("encoder.layer.{i}.mlp.fc1.bias", Part::UpBias),
+    // SwiGLU: the gate's rows and the others' in one matrix.
+    ("encoder.layer.{i}.mlp.weights_in.weight", Part::UpWeight),
+    ("encoder.layer.{i}.mlp.weights_in.bias", Part::UpBias),
+    ("encoder.layer.{i}.intermediate.dense.weight", Part::UpWeight),
+    ("encoder.layer.{i}.intermediate.dense.bias", Part::UpBias),
+    ("encoder.layer.{i}.mlp.fc2.weight", Part::DownWeight),
+    ("encoder.layer.{i}.mlp.fc2.bias", Part::DownBias),
+    ("encoder.layer.{i}.mlp.weights_out.weight", Part::DownWeight),
+    ("encoder.layer.{i}.mlp.weights_out.bias", Part::DownBias),
+    ("encoder.layer.{i}.output.dense.weight", Part::DownWeight),
+    ("encoder.layer.{i}.output.dense.bias", Part::DownBias),
+    ("encoder.layer.{i}.layer_scale2.lambda1", Part::Scale2),
+    ("layernorm.weight", Part::NormWeight),
+    ("layernorm.bias", Part::NormBias),
+    ("pooler.dense.weight", Part::Unused),
+    ("pooler.dense.bias", Part::Unused),
+    ("classifier.weight", Part::Unused),
+    ("classifier.bias", Part::Unused),
 ];
 
 const TIMM: Table = &[
@@ -191,6 +240,8 @@ impl Naming {
         let any = |test: &dyn Fn(&str) -> bool| names.clone().any(test);
         if any(&|n| n.starts_with(TRUNK)) {
             Some(Naming::OpenClip)
+        } else if any(&|n| n.ends_with("embeddings.patch_embeddings.projection.weight")) {
+            Some(Naming::Encoder)
         } else if any(&|n| n == "embeddings.patch_embeddings.weight" || n == "embeddings.register_tokens") {
             Some(Naming::HuggingFace)
         } else if any(&|n| {
@@ -207,6 +258,7 @@ impl Naming {
     fn table(self) -> Table {
         match self {
             Naming::HuggingFace => HUGGING_FACE,
+            Naming::Encoder => ENCODER,
             Naming::Timm | Naming::OpenClip => TIMM,
             Naming::Meta => META,
             Naming::Onnx | Naming::Seeded => &[],
@@ -225,6 +277,10 @@ impl Naming {
                 None => return None,
             },
             Naming::HuggingFace => canonical(name),
+            Naming::Encoder => ["dinov2.", "dinov2_with_registers.", "vit."]
+                .into_iter()
+                .find_map(|prefix| name.strip_prefix(prefix))
+                .unwrap_or(name),
             _ => name,
         };
         let (pattern, block) = pattern(name);
@@ -245,7 +301,7 @@ impl Naming {
 
     /// Whether query, key and value are tensors of their own.
     pub(super) fn splits_qkv(self) -> bool {
-        self == Naming::HuggingFace
+        matches!(self, Naming::HuggingFace | Naming::Encoder)
     }
 }
 
@@ -281,7 +337,7 @@ mod tests {
 
     #[test]
     fn names_and_parts_are_inverse() {
-        for naming in [Naming::HuggingFace, Naming::Timm, Naming::OpenClip, Naming::Meta] {
+        for naming in [Naming::HuggingFace, Naming::Encoder, Naming::Timm, Naming::OpenClip, Naming::Meta] {
             for (_, part) in naming.table().iter().filter(|(_, p)| *p != Part::Unused) {
                 for swiglu in [false, true] {
                     let name = naming.name(*part, 0, swiglu);

@@ -55,7 +55,7 @@ fn half_precision_is_rounded_once() {
 
 #[test]
 fn plain_vits_with_and_without_open_clip() {
-    let positions = Positions::Learned { rows: 3, cols: 3 };
+    let positions = Positions::learned(3, 3);
     let config =
         Config { heads: 1, registers: 0, positions, layer_scale: false, norm_eps: 1e-6, ..tiny(Mlp::Gelu) };
     let mut weights = vit::seeded_weights(&config, 3);
@@ -90,10 +90,16 @@ fn timm_without_biases_or_without_a_position_for_cls() {
     assert_eq!(load_tensors(&file).unwrap().weights, weights);
 
     // DINOv2 with registers, as timm has it: positions of the patches alone.
-    let config = Config { positions: Positions::Learned { rows: 2, cols: 2 }, norm_eps: 1e-6, ..config };
+    let config = Config { positions: Positions::learned(2, 2), norm_eps: 1e-6, ..config };
     let mut weights = vit::seeded_weights(&config, 4);
     weights.positions[..config.dim].fill(0.0);
-    let mut file = tensors(&config, &weights, Naming::Timm);
+    let file = tensors(&config, &weights, Naming::Timm);
+    // VisionTransformer's names, not Eva's.
+    let mut file: Tensors = file
+        .into_iter()
+        .map(|(name, t)| (name.replace("gamma_1", "ls1.gamma").replace("gamma_2", "ls2.gamma"), t))
+        .filter(|(name, _)| !name.ends_with("q_bias") && !name.ends_with("v_bias"))
+        .collect();
     let patches = weights.positions[config.dim..].to_vec();
     file.insert("pos_embed".into(), (vec![1, 4, config.dim], patches));
     let model = load_tensors(&file).unwrap();
@@ -270,7 +276,7 @@ fn json_files_are_believed_and_checked() {
         ("num_hidden_layers", 1.into(), "tensor layer.1."),
         ("hidden_size", "wide".into(), "cannot be used"),
         ("patch_size", serde_json::json!([4, 8]), "4 x 8"),
-        ("model_type", "vit".into(), "model_type is 'vit'"),
+        ("model_type", "swin".into(), "model_type is 'swin'"),
         ("key_bias", true.into(), "layer.0.attention.k_proj.bias is missing"),
         ("value_bias", false.into(), "layer.0.attention.v_proj.bias does not belong"),
         ("use_gated_mlp", false.into(), "hidden_act is 'silu'"),
@@ -287,10 +293,14 @@ fn json_files_are_believed_and_checked() {
     let processor =
         serde_json::json!({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.5, 0.5], "resample": 3});
     write("preprocessor_config.json", &processor);
-    let expected =
-        Preprocess { mean: [0.5; 3], std: [0.25, 0.5, 0.5], interpolation: Interpolation::Bicubic };
+    let expected = Preprocess {
+        mean: [0.5; 3],
+        std: [0.25, 0.5, 0.5],
+        interpolation: Interpolation::Bicubic,
+        ..Preprocess::IMAGENET
+    };
     assert_eq!(load(&path).unwrap().preprocess, expected);
-    for (key, value) in [("image_std", serde_json::json!([0.0, 1.0, 1.0])), ("resample", 1.into())] {
+    for (key, value) in [("image_std", serde_json::json!([0.0, 1.0, 1.0])), ("resample", 6.into())] {
         let mut bad = processor.clone();
         bad[key] = value;
         write("preprocessor_config.json", &bad);
@@ -305,17 +315,17 @@ fn timms_config_gives_heads_pixels_and_a_name() {
     let (dir, path) =
         folder(&serialized(&tensors(&config, &distinct_weights(&config), Naming::Timm), Dtype::F32));
     let mut json = serde_json::json!({
-        "architecture": "vit_small_patch16_dinov3", "model_args": {"num_heads": 2},
+        "architecture": "vit_small_patch16_dinov3", "model_args": {"num_heads": 2, "embed_dim": 16, "patch_size": 4},
         "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bilinear"},
     });
     std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
     let model = load(&path).unwrap();
     assert_eq!((model.config, model.name.as_str()), (config, "vit_small_patch16_dinov3"));
-    let expected = Preprocess { mean: [0.5; 3], std: [0.5; 3], interpolation: Interpolation::Bilinear };
+    let expected = Preprocess { mean: [0.5; 3], std: [0.5; 3], ..Preprocess::IMAGENET };
     assert_eq!(model.preprocess, expected);
     json["architecture"] = "vit_medium_patch16_rope_reg1_gap_256".into();
     std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
-    assert!(one_line(load(&path).unwrap_err()).contains("is not DINOv3"));
+    assert!(one_line(load(&path).unwrap_err()).contains("rotary positions other than DINOv3's"));
 }
 
 #[test]
@@ -341,7 +351,7 @@ fn paths_that_are_no_checkpoint() {
     fails(dir.path(), "there is no model.safetensors");
     let write = |name: &str| std::fs::write(dir.path().join(name), []).unwrap();
     write("model.safetensors.index.json");
-    fails(dir.path(), "split over several files");
+    fails(dir.path(), "model.safetensors.index.json: cannot be used");
     write("dinov3_vits16.pth");
     fails(&dir.path().join("dinov3_vits16.pth"), "safetensors.torch.save_file");
     std::fs::remove_file(dir.path().join("model.safetensors.index.json")).unwrap();
@@ -356,11 +366,16 @@ fn a_checkpoint_in_its_publishers_naming_is_held_to_its_card() {
     let card = Card::by_name("deit-tiny").unwrap();
     let weights = vit::seeded_weights(&card.architecture, 1);
     let mut file = tensors(&card.architecture, &weights, Naming::Timm);
-    let model = load_tensors(&file).unwrap();
+    let (dir, path) = folder(&serialized(&file, Dtype::F32));
+    let json = serde_json::json!({"architecture": "deit_tiny_patch16_224"});
+    std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
+    let model = load(&path).unwrap();
     assert_eq!((model.card, model.name.as_str()), (Some(card), "deit-tiny"));
-    assert_eq!(model.preprocess, card.preprocess);
+    assert_eq!(model.preprocess, Preprocess { size: Some((224, 224)), ..card.preprocess });
+    assert_eq!(model.assumed, []);
     file.retain(|name, _| !name.ends_with("attn.qkv.bias"));
-    let text = one_line(load_tensors(&file).unwrap_err());
+    std::fs::write(&path, serialized(&file, Dtype::F32)).unwrap();
+    let text = one_line(load(&path).unwrap_err());
     assert!(text.contains("blocks.0.attn.qkv.bias is missing"), "{text}");
 }
 

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::Context;
-use microraptor::checkpoint::{Card, Model};
+use microraptor::checkpoint::{Assumption, Card, Hints, Model};
 use microraptor::engine::{DEMO, Engine, UNTRAINED};
 use microraptor::heads::Head;
 use microraptor::kernels::{Isa, VARIABLE};
+use microraptor::vit::{Preprocess, Size};
 
 use super::progress;
 
@@ -39,26 +40,63 @@ pub fn isa() -> Isa {
     *ISA.get_or_init(Isa::best)
 }
 
+/// The input size: the one asked for, else the one that the model's files name, else 224 px.
+pub fn size(asked: Option<Size>, preprocess: &Preprocess) -> Size {
+    let own = preprocess.default_size();
+    if let (Some(asked), Some(_)) = (asked.filter(|asked| *asked != own), preprocess.size) {
+        log::warn!("--size {asked} is taken in place of {own} px, which the model's files name");
+    }
+    asked.unwrap_or(own)
+}
+
+/// Says what is assumed of the model called `name`, and what settles it.
+pub fn warn(name: &str, assumed: &[Assumption]) {
+    if assumed.is_empty() {
+        return;
+    }
+    let said: Vec<String> = assumed.iter().map(settled).collect();
+    log::warn!("{name}: its files do not say, and these are assumed: {}", said.join("; "));
+}
+
+/// An assumption with what settles it.
+pub fn settled(assumption: &Assumption) -> String {
+    let settles = match assumption {
+        Assumption::Heads(_) => "--heads",
+        Assumption::Statistics(..) => "--mean and --std",
+        Assumption::Grid(..) => "--grid",
+        Assumption::Details(_) => "a config.json that names the architecture",
+    };
+    format!("{assumption} ({settles} settles it)")
+}
+
 /// Loads MODEL: a path, `demo` for the built-in backbone, or `untrained:NAME` for a card's architecture with weights from
 /// a seed.
-pub fn open(model: &Path) -> anyhow::Result<Engine> {
-    open_on(model, isa())
+pub fn open(model: &Path, hints: &Hints) -> anyhow::Result<Engine> {
+    open_on(model, isa(), hints)
 }
 
 /// [`open`] for an instruction set.
-pub fn open_on(model: &Path, isa: Isa) -> anyhow::Result<Engine> {
+pub fn open_on(model: &Path, isa: Isa, hints: &Hints) -> anyhow::Result<Engine> {
     let spinner = progress::spinner(format!("reading {}", model.display()));
     let engine = match untrained(model) {
-        Some(name) => seeded(name, isa),
+        Some(name) => seeded(name, hints).map(|model| Engine::from_model(model, isa)),
         None if is_demo(model) => demo(isa),
-        None => Engine::open_for(model, isa).map_err(|error| hint(model, error.into())),
+        None => Engine::open_with(model, isa, hints).map_err(|error| hint(model, error.into())),
     };
     spinner.finish_and_clear();
-    engine
+    let engine = engine?;
+    if let Some(config) = engine.config() {
+        hints.agree_with(&engine.about().name, config, &engine.about().preprocess)?;
+    }
+    warn(&engine.about().name, &engine.about().assumed);
+    Ok(engine)
 }
 
-fn seeded(name: &str, isa: Isa) -> anyhow::Result<Engine> {
-    Ok(Engine::from_model(Model::seeded(name, SEED)?, isa))
+/// The untrained model of the card called `name`.
+pub fn seeded(name: &str, hints: &Hints) -> anyhow::Result<Model> {
+    let model = Model::seeded(name, SEED)?;
+    hints.agree_with(&model.name, &model.config, &model.preprocess)?;
+    Ok(model)
 }
 
 /// Whether MODEL is the name of the built-in backbone; `./demo` is a path.
@@ -87,8 +125,8 @@ pub fn no_demo() -> anyhow::Error {
 }
 
 /// Loads MODEL and refuses it if `head`, from the file `path`, was trained on another.
-pub fn open_for(head: &Head, path: &Path, model: &Path) -> anyhow::Result<Engine> {
-    let engine = open(model)?;
+pub fn open_for(head: &Head, path: &Path, model: &Path, hints: &Hints) -> anyhow::Result<Engine> {
+    let engine = open(model, hints)?;
     head.check_backbone(&engine.about().sha256).with_context(|| path.display().to_string())?;
     Ok(engine)
 }

@@ -9,7 +9,7 @@ use microraptor::board::sensors::process_memory;
 use microraptor::board::{Cores, Root};
 use microraptor::profile::{ColdStart, ProfileError, Row, picture};
 
-use super::args::{ColdArgs, start_pool};
+use super::args::{ColdArgs, HintArgs, start_pool};
 use super::{backbone, terminal};
 
 /// What the new process does: loads the model, runs one image, prints what that took as JSON.
@@ -17,7 +17,7 @@ pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
     let cores = args.placement.choose(&[Some(args.threads)])?.remove(0);
     start_pool(&cores);
     let start = Instant::now();
-    let engine = backbone::open(&args.model)?;
+    let engine = backbone::open(&args.model, &args.hints.hints())?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let pixels = picture(args.size).tensor(args.size, &engine.about().preprocess);
     let first = Instant::now();
@@ -40,7 +40,12 @@ pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// [`ProfileError::Cold`] when the new process fails.
-pub fn measure(model: &Path, row: &Row, cores: &Cores) -> Result<Option<ColdStart>, ProfileError> {
+pub fn measure(
+    model: &Path,
+    row: &Row,
+    cores: &Cores,
+    hints: &HintArgs,
+) -> Result<Option<ColdStart>, ProfileError> {
     let failed = |reason: String| ProfileError::Cold { model: model.display().to_string(), reason };
     let program = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
     let mut command = Command::new(program);
@@ -49,6 +54,7 @@ pub fn measure(model: &Path, row: &Row, cores: &Cores) -> Result<Option<ColdStar
     if !cores.cpus().is_empty() {
         command.args(["--cores", &cores.cpus().to_string()]);
     }
+    command.args(hints.arguments());
     if let Some(isa) = &row.isa {
         command.args(["--isa", isa]);
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::bail;
 use indicatif::ProgressBar;
-use microraptor::checkpoint::{self, Model};
+use microraptor::checkpoint::{self, Hints, Model};
 use microraptor::engine::is_onnx;
 use microraptor::input::{Image, InputError, PhantomKind, expand, phantom};
 use microraptor::output::check_writable;
@@ -15,7 +15,7 @@ use microraptor::vit::{Preprocess, Size};
 use serde_json::json;
 
 use super::args::{ConvertArgs, PrecisionArg};
-use super::backbone::{self, SEED};
+use super::backbone;
 use super::table::{render, table};
 use super::{inputs, progress, terminal};
 
@@ -47,9 +47,11 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         PrecisionArg::Fp16 => Precision::Fp16,
         PrecisionArg::F32 => Precision::F32,
     };
-    let model = open(&args.model)?;
-    args.size.grid(model.config.patch)?;
-    let calibration = calibration(args.calibrate.as_deref(), args.size, &model.preprocess)?;
+    let model = open(&args.model, &args.hints.hints())?;
+    backbone::warn(&model.name, &model.assumed);
+    let size = backbone::size(args.size, &model.preprocess);
+    size.grid(model.config.patch)?;
+    let calibration = calibration(args.calibrate.as_deref(), size, &model.preprocess)?;
     let licence = licence_text(&model.source);
     let bars = Bars::default();
     let mut model = quant::convert(model, precision, &calibration, licence, backbone::isa(), &bars)?;
@@ -73,18 +75,19 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
 }
 
 /// Reads CHECKPOINT; a model file of ours is none.
-fn open(path: &Path) -> anyhow::Result<Model> {
+fn open(path: &Path, hints: &Hints) -> anyhow::Result<Model> {
     if backbone::is_demo(path) || file::is_ours(path) {
         bail!("{} is a converted model already; give the checkpoint that it was made from", path.display());
     }
     if is_onnx(path) {
-        return open_onnx(path);
+        return open_onnx(path, hints);
     }
     match backbone::untrained(path) {
-        Some(name) => Ok(Model::seeded(name, SEED)?),
+        Some(name) => backbone::seeded(name, hints),
         None => {
             let spinner = progress::spinner(format!("reading {}", path.display()));
-            let model = checkpoint::load(path).map_err(|error| backbone::hint(path, error.into()));
+            let model =
+                checkpoint::load_with(path, hints).map_err(|error| backbone::hint(path, error.into()));
             spinner.finish_and_clear();
             model
         }
@@ -92,11 +95,11 @@ fn open(path: &Path) -> anyhow::Result<Model> {
 }
 
 #[cfg(feature = "onnx")]
-fn open_onnx(path: &Path) -> anyhow::Result<Model> {
+fn open_onnx(path: &Path, hints: &Hints) -> anyhow::Result<Model> {
     let preprocess = checkpoint::preprocess_beside(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     match checkpoint::onnx::import(path)? {
-        Some(imported) => Ok(Model::from_onnx(name, path, imported, preprocess)),
+        Some(imported) => Ok(Model::from_onnx(name, path, imported, preprocess, hints)?),
         None => bail!(
             "{} is not a DINOv3 export, and no other ONNX file can be converted; it runs as it is, in f32",
             path.display()
@@ -105,7 +108,7 @@ fn open_onnx(path: &Path) -> anyhow::Result<Model> {
 }
 
 #[cfg(not(feature = "onnx"))]
-fn open_onnx(path: &Path) -> anyhow::Result<Model> {
+fn open_onnx(path: &Path, _: &Hints) -> anyhow::Result<Model> {
     bail!("{}: this build cannot read ONNX (it was built with --no-default-features)", path.display())
 }
 

@@ -32,17 +32,18 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
         images.iter().for_each(|image| inputs.add(image));
     })?;
     let cores = args.threads.cores()?;
-    let engine = backbone::open(&args.model)?;
-    engine.check_size(args.size)?;
+    let engine = backbone::open(&args.model, &args.hints.hints())?;
+    let size = backbone::size(args.size, &engine.about().preprocess);
+    engine.check_size(size)?;
     let mut session = engine.session(cores)?;
-    let (about, dim) = extract(&mut session, &images, args)?;
+    let (about, dim) = extract(&mut session, &images, size, args)?;
 
     let mut out = terminal::stdout();
     let About { rows, cols, .. } = about;
     let (n, output) = (images.len(), shown(&args.output));
     if args.json {
         let summary = json!({"output": output, "images": n, "dim": dim, "rows": rows, "cols": cols,
-            "model": about.model, "sha256": about.sha256, "size": args.size.to_string()});
+            "model": about.model, "sha256": about.sha256, "size": size.to_string()});
         writeln!(out, "{summary}")?;
     } else {
         writeln!(out, "{output}: cls [{n}, {dim}], patch [{n}, {}, {dim}] of {}", rows * cols, about.model)?;
@@ -51,17 +52,22 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
 }
 
 /// Writes the features of `images`, and returns what the file says of itself and the width of a token.
-fn extract(session: &mut Session, images: &[PathBuf], args: &EmbedArgs) -> anyhow::Result<(About, usize)> {
-    let mut about = About::new(session.engine().about(), args.size);
+fn extract(
+    session: &mut Session,
+    images: &[PathBuf],
+    size: Size,
+    args: &EmbedArgs,
+) -> anyhow::Result<(About, usize)> {
+    let mut about = About::new(session.engine().about(), size);
     about.names = images.iter().map(shown).collect();
     let preprocess = session.engine().about().preprocess;
     let (mut writer, mut dim) = (None, 0);
     let bar = progress::bar(images.len(), "embedding");
     for paths in images.chunks(PER_THREAD * session.threads()) {
-        let open = |path: &PathBuf| Ok(Image::open(path)?.tensor(args.size, &preprocess));
+        let open = |path: &PathBuf| Ok(Image::open(path)?.tensor(size, &preprocess));
         let pixels: Vec<Result<Vec<f32>, InputError>> = paths.par_iter().map(open).collect();
         let pixels = pixels.into_iter().collect::<Result<Vec<_>, _>>()?;
-        for features in run_all(session, paths, &pixels, args.size)? {
+        for features in run_all(session, paths, &pixels, size)? {
             if writer.is_none() {
                 (about.rows, about.cols, dim) = (features.rows, features.cols, features.dim());
                 writer = Some(FeatureWriter::create(&args.output, about.clone(), dim)?);

@@ -28,7 +28,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let data = data.subset(&indices);
     let masks = masks(&data, &head)?;
     let cores = args.threads.cores()?;
-    let engine = backbone::open_for(&head, &args.head, &args.model)?;
+    let engine = backbone::open_for(&head, &args.head, &args.model, &args.hints.hints())?;
 
     let mut session = engine.session(cores)?;
     let bar = progress::bar(indices.len(), "features");

@@ -10,26 +10,29 @@ use microraptor::checkpoint::{self, Model, TensorInfo};
 use microraptor::engine::DEMO;
 use microraptor::engine::is_onnx;
 use microraptor::quant::{QuantModel, file};
-use microraptor::vit::{Config, Mlp, Positions, Preprocess, Size};
+use microraptor::vit::{Config, Crop, Mlp, Positions, Preprocess, Resize, Size};
 use serde::Serialize;
 
 use super::args::InfoArgs;
-use super::backbone::{self, SEED};
+use super::backbone;
 use super::models::giga;
 use super::terminal;
 
 /// Says what a model is.
 pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
     let mut out = terminal::stdout();
+    let hints = args.hints.hints();
     let about = match backbone::untrained(&args.model) {
-        Some(name) => describe(&Model::seeded(name, SEED)?, args)?,
+        Some(name) => describe(&backbone::seeded(name, &hints)?, args)?,
         None if backbone::is_demo(&args.model) => describe_demo(args)?,
         None if is_onnx(&args.model) => describe_onnx(args)?,
         None if file::is_ours(&args.model) => {
             let tensors = if args.tensors { checkpoint::list_tensors(&args.model)? } else { Vec::new() };
-            describe_converted(&file::read(&args.model)?, tensors, args)?
+            let model = file::read(&args.model)?;
+            hints.agree_with(&model.name, &model.network.config, &model.preprocess)?;
+            describe_converted(&model, tensors, args)?
         }
-        None => describe(&checkpoint::load(&args.model)?, args)?,
+        None => describe(&checkpoint::load_with(&args.model, &hints)?, args)?,
     };
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&about)?)?;
@@ -62,6 +65,8 @@ fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
         parameters: Some(model.config.parameters()),
         preprocess: model.preprocess,
         fixed_size: None,
+        assumed: model.assumed.iter().map(backbone::settled).collect(),
+        notes: model.notes.clone(),
         cost: costs(&model.config, &args.sizes)?,
         tensors: tensors.into_iter().map(Tensor::from).collect(),
     })
@@ -72,7 +77,9 @@ fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
 fn describe_demo(args: &InfoArgs) -> anyhow::Result<About> {
     let bytes = file::DEMO_FILE;
     let tensors = if args.tensors { checkpoint::list_tensors_of(&args.model, bytes)? } else { Vec::new() };
-    let about = describe_converted(&file::parse(&args.model, bytes)?, tensors, args)?;
+    let model = file::parse(&args.model, bytes)?;
+    args.hints.hints().agree_with(&model.name, &model.network.config, &model.preprocess)?;
+    let about = describe_converted(&model, tensors, args)?;
     let title = Some(Card::by_name(DEMO)?.title.clone());
     Ok(About { title, file: Some("in the program (models/demo/demo.safetensors)".to_owned()), ..about })
 }
@@ -105,6 +112,8 @@ fn describe_converted(
         parameters: Some(config.parameters()),
         preprocess: model.preprocess,
         fixed_size: None,
+        assumed: Vec::new(),
+        notes: Vec::new(),
         cost: costs(&config, &args.sizes)?,
         tensors: tensors.into_iter().map(Tensor::from).collect(),
     })
@@ -112,7 +121,7 @@ fn describe_converted(
 
 /// What an ONNX file is: a model of the family, or any other that tract runs as it is.
 fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
-    let engine = backbone::open(&args.model)?;
+    let engine = backbone::open(&args.model, &args.hints.hints())?;
     let (about, config) = (engine.about(), engine.config());
     Ok(About {
         name: about.name.clone(),
@@ -133,6 +142,8 @@ fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
         parameters: config.map(Config::parameters),
         preprocess: about.preprocess,
         fixed_size: engine.fixed_size().map(|s| s.to_string()),
+        assumed: about.assumed.iter().map(backbone::settled).collect(),
+        notes: Vec::new(),
         cost: config.map_or(Ok(Vec::new()), |c| costs(c, &args.sizes))?,
         tensors: Vec::new(),
     })
@@ -142,7 +153,11 @@ fn costs(config: &Config, sizes: &[Size]) -> anyhow::Result<Vec<Cost>> {
     let cost = |&size: &Size| {
         Ok(Cost { size: size.to_string(), tokens: config.tokens(size)?, macs: config.macs(size)? })
     };
-    sizes.iter().map(cost).collect()
+    if !sizes.is_empty() {
+        return sizes.iter().map(cost).collect();
+    }
+    let whole = |side: usize| Size::square((side + config.patch / 2) / config.patch * config.patch);
+    [224, 384, 512].map(whole).iter().filter(|size| size.height > 0).map(cost).collect()
 }
 
 /// What is printed; its fields are those of the JSON.
@@ -164,6 +179,10 @@ struct About {
     parameters: Option<usize>,
     preprocess: Preprocess,
     fixed_size: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    assumed: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     cost: Vec<Cost>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tensors: Vec<Tensor>,
@@ -224,8 +243,13 @@ fn print(about: &About, out: &mut impl Write) -> io::Result<()> {
     if let Some(size) = &about.fixed_size {
         line("input", &format_args!("{size} px only"))?;
     }
-    let Preprocess { mean, std, interpolation } = about.preprocess;
-    line("preprocessing", &format_args!("{interpolation:?} resize, mean {mean:?}, std {std:?}"))?;
+    line("preprocessing", &preprocessing(&about.preprocess))?;
+    for assumed in &about.assumed {
+        line("assumed", assumed)?;
+    }
+    for note in &about.notes {
+        line("note", note)?;
+    }
     for Cost { size, tokens, macs } in &about.cost {
         line(&format!("at {size} px"), &format_args!("{} GMAC, {tokens} tokens", giga(*macs)))?;
     }
@@ -233,6 +257,24 @@ fn print(about: &About, out: &mut impl Write) -> io::Result<()> {
         line("tensor", &format_args!("{name} {dtype} {shape:?}"))?;
     }
     Ok(())
+}
+
+/// What is done to pixels, in words.
+fn preprocessing(preprocess: &Preprocess) -> String {
+    let Preprocess { mean, std, interpolation, crop, rounded, size } = preprocess;
+    let mut text = format!("{interpolation:?} resize");
+    if let Some(Crop { resize, height, width }) = crop {
+        text = match resize {
+            Resize::None => "no resize".to_owned(),
+            Resize::ShortestEdge(edge) => format!("{text} of the shorter side to {edge} px"),
+            Resize::Exact(rows, cols) => format!("{text} to {rows}x{cols} px"),
+        };
+        text += &format!(", the middle {height}x{width} px kept");
+    } else if let Some((height, width)) = size {
+        text += &format!(" to {height}x{width} px");
+    }
+    let rounded = if *rounded { ", rounded to bytes" } else { "" };
+    format!("{text}{rounded}, mean {mean:?}, std {std:?}")
 }
 
 fn print_architecture(
@@ -245,7 +287,7 @@ fn print_architecture(
     };
     let positions = match c.positions {
         Positions::Rope => "rotary".to_owned(),
-        Positions::Learned { rows, cols } => format!("learned on {rows} x {cols} patches"),
+        Positions::Learned { rows, cols, .. } => format!("learned on {rows} x {cols} patches"),
     };
     line("network", &format_args!("{} blocks of {}, {} heads, {mlp} {}", c.depth, c.dim, c.heads, c.hidden))?;
     let scale = if c.layer_scale { "LayerScale" } else { "no LayerScale" };

@@ -11,6 +11,7 @@ use microraptor::heads::{
 };
 use microraptor::input::{Dataset, LabelMap, ReadOptions};
 use microraptor::output::check_writable;
+use microraptor::vit::Size;
 use serde_json::json;
 
 use super::args::{self, BankArg, DataArgs, HeadKind, TrainArgs};
@@ -37,14 +38,15 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     };
     check_writable(&args.output)?;
     let cores = args.threads.cores()?;
-    let engine = backbone::open(&args.model)?;
-    engine.check_size(args.size)?;
+    let engine = backbone::open(&args.model, &args.hints.hints())?;
+    let size = backbone::size(args.size, &engine.about().preprocess);
+    engine.check_size(size)?;
 
     // The test images are left alone.
     let used: Vec<usize> = (0..data.samples.len()).filter(|i| !parts.test.contains(i)).collect();
     let mut session = engine.session(cores)?;
     let read = args.read.options();
-    let features = features(&mut session, &data, &used, &recipe, args, &read)?;
+    let features = features(&mut session, &data, &used, &recipe, size, args, &read)?;
     let place = |indices: &[usize]| -> Vec<usize> {
         indices.iter().filter_map(|i| used.binary_search(i).ok()).collect()
     };
@@ -73,7 +75,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     })?;
     bar.finish_and_clear();
     let judgement = judge(&fitted.model, &set, &val, None, backbone::isa(), &Bootstrap::default())?;
-    let mut head = Head::fitted(engine.about(), args.size, &set, (&train, &val), fitted, (&judgement).into())
+    let mut head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, (&judgement).into())
         .context("the training features")?;
     tell_training(&mut head.training, args, &set);
     // Whether unsupported modalities are let in is asked each time.
@@ -138,11 +140,12 @@ fn features(
     data: &Dataset,
     used: &[usize],
     recipe: &Recipe,
+    size: Size,
     args: &TrainArgs,
     read: &ReadOptions,
 ) -> anyhow::Result<Vec<ScanFeatures>> {
     let preprocess = session.engine().about().preprocess;
-    let request = Request { size: args.size, preprocess: &preprocess, read, tokens: recipe.tokens() };
+    let request = Request { size, preprocess: &preprocess, read, tokens: recipe.tokens() };
     let bar = progress::bar(used.len(), "features");
     let found = gather(session, data, used, &request, args.cache.open().as_ref(), &|| bar.inc(1))?;
     bar.finish_and_clear();
@@ -190,7 +193,7 @@ fn print(
     if args.json {
         let mut all = json!({
             "head": microraptor::files::shown(&args.output), "kind": head.model.kind(), "backbone": head.backbone,
-            "size": args.size.to_string(), "classes": head.model.classes(), "train_images": train,
+            "size": head.size.to_string(), "classes": head.model.classes(), "train_images": train,
             "c": head.training.c, "epoch": head.training.epoch, "validation": record(judgement),
         });
         if let Some(folds) = folds {
@@ -204,7 +207,7 @@ fn print(
         "{output}: {} head on {} at {} px, {train} training images{}\n",
         head.model.kind(),
         head.backbone.name,
-        args.size,
+        head.size,
         chosen(args, head)
     )?;
     if let Some(folds) = folds {

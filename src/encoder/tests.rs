@@ -49,8 +49,8 @@ fn uneven_weights(config: &Config) -> Weights {
 const SHAPES: [(Mlp, Positions, usize); 4] = [
     (Mlp::Gelu, Positions::Rope, 4),
     (Mlp::SwiGlu, Positions::Rope, 4),
-    (Mlp::Gelu, Positions::Learned { rows: 5, cols: 9 }, 0),
-    (Mlp::Gelu, Positions::Learned { rows: 3, cols: 3 }, 2),
+    (Mlp::Gelu, Positions::learned(5, 9), 0),
+    (Mlp::Gelu, Positions::learned(3, 3), 2),
 ];
 
 const SIZE: Size = Size { height: 40, width: 72 };

@@ -12,7 +12,7 @@ pub use session::Session;
 use crate::board::Cores;
 #[cfg(feature = "onnx")]
 use crate::checkpoint::onnx::Proof;
-use crate::checkpoint::{self, CheckpointError, Model, Naming};
+use crate::checkpoint::{self, Assumption, CheckpointError, Hints, Model, Naming};
 use crate::encoder::{Encoder, EncoderError};
 #[cfg(feature = "onnx")]
 use crate::graph::{
@@ -138,7 +138,8 @@ struct Shared {
 pub struct About {
     /// Short name: the card's, or that of the file.
     pub name: String,
-    /// SHA-256 of the weights file, lower-case hex: the identity to which heads are bound.
+    /// SHA-256 of the weights file, lower-case hex: the identity to which heads are bound. Where the caller's word made
+    /// another network of the file than the usual one, the digest of both (see [`Model::identity`]).
     pub sha256: String,
     /// How pixels become its input.
     pub preprocess: Preprocess,
@@ -148,6 +149,8 @@ pub struct About {
     pub precision: Precision,
     /// The instruction set that our kernels run on; None where tract runs the model, which is an ONNX one not of the family.
     pub isa: Option<Isa>,
+    /// What its files do not say, and is assumed.
+    pub assumed: Vec<Assumption>,
 }
 
 impl About {
@@ -180,13 +183,22 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`].
     pub fn open_for(path: &Path, isa: Isa) -> Result<Engine, EngineError> {
+        Engine::open_with(path, isa, &Hints::default())
+    }
+
+    /// [`Engine::open_for`], with what the caller says of a model whose files do not say it.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; [`CheckpointError::Hint`] when the files say otherwise.
+    pub fn open_with(path: &Path, isa: Isa, hints: &Hints) -> Result<Engine, EngineError> {
         if is_onnx(path) {
-            return Engine::open_onnx(path, isa);
+            return Engine::open_onnx(path, isa, hints);
         }
         if let Some(model) = quant::file::read_if_ours(path)? {
+            hints.agree_with(&model.name, &model.network.config, &model.preprocess)?;
             return Ok(Engine::from_converted(model, isa));
         }
-        Ok(Engine::from_model(checkpoint::load(path)?, isa))
+        Ok(Engine::from_model(checkpoint::load_with(path, hints)?, isa))
     }
 
     /// The backbone that is built in. Heads that were trained on it work on its file too, and the other way round.
@@ -208,47 +220,51 @@ impl Engine {
             untrained: model.source.untrained,
             precision: model.precision,
             isa: Some(isa),
+            assumed: Vec::new(),
         };
         let encoder = Box::new(Encoder::new(&model.network, isa));
         Engine { shared: Arc::new(Shared { about, backbone: Backbone::Vit(encoder) }) }
     }
 
     #[cfg(feature = "onnx")]
-    fn open_onnx(path: &Path, isa: Isa) -> Result<Engine, EngineError> {
+    fn open_onnx(path: &Path, isa: Isa, hints: &Hints) -> Result<Engine, EngineError> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let preprocess = checkpoint::preprocess_beside(path)?;
         let model = match graph::onnx::open(path, Proof::Run)? {
             OnnxFile::Dinov3(imported) => {
-                let model = Model::from_onnx(name, path, *imported, preprocess);
+                let model = Model::from_onnx(name, path, *imported, preprocess, hints)?;
                 return Ok(Engine::from_model(model, isa));
             }
             OnnxFile::Other(model) => model,
         };
+        let (preprocess, assumed) = hints.of_graph(&name, preprocess)?;
         let about = About {
             name,
             sha256: model.sha256().to_owned(),
-            preprocess: preprocess.unwrap_or(Preprocess::IMAGENET),
+            preprocess,
             untrained: false,
             precision: Precision::F32,
             isa: None,
+            assumed,
         };
         Ok(Engine { shared: Arc::new(Shared { about, backbone: Backbone::Onnx(model) }) })
     }
 
     #[cfg(not(feature = "onnx"))]
-    fn open_onnx(path: &Path, _: Isa) -> Result<Engine, EngineError> {
+    fn open_onnx(path: &Path, _: Isa, _: &Hints) -> Result<Engine, EngineError> {
         Err(EngineError::NoOnnx(path.display().to_string()))
     }
 
     /// Takes over a loaded checkpoint, in f32.
     pub fn from_model(model: Model, isa: Isa) -> Engine {
         let about = About {
+            sha256: model.identity(),
             name: model.name,
-            sha256: model.sha256,
             preprocess: model.preprocess,
             untrained: model.naming == Naming::Seeded,
             precision: Precision::F32,
             isa: Some(isa),
+            assumed: model.assumed,
         };
         let network = Network::from_weights(&model.config, model.weights);
         Engine {

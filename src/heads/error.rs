@@ -49,6 +49,12 @@ pub enum HeadError {
         /// Images that lack it.
         found: usize,
     },
+    /// Masks cannot be laid on a picture of which the network sees a part.
+    #[error(
+        "{0} sees the middle of each picture only, by its preprocessor_config.json, so that a mask would not lie on all of \
+         it: dense heads need a model without a crop"
+    )]
+    Cropped(String),
     /// A problem with the list of classes.
     #[error("{0}")]
     Classes(String),

@@ -124,6 +124,9 @@ pub fn gather(
 ) -> Result<Vec<ScanFeatures>, HeadError> {
     let engine =
         |image: &str, source| HeadError::Engine { image: image.to_owned(), source: Box::new(source) };
+    if request.tokens.is_some() && request.preprocess.crop.is_some() {
+        return Err(HeadError::Cropped(session.engine().about().name.clone()));
+    }
     let layers = request.tokens.unwrap_or_default();
     session.keep_layers(layers).map_err(|source| engine(&session.engine().about().name, source))?;
     let mut found: Vec<Option<ScanFeatures>> = vec![None; indices.len()];

@@ -7,7 +7,6 @@ use std::path::Path;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Pixel, Rgb};
 
 use super::{InputError, Region};
-use crate::kernels::resample::Filter;
 use crate::vit::{Preprocess, Size};
 
 /// Images with a shorter side are refused: half a 16 px patch, in which no model of the family can see anything, so
@@ -135,8 +134,8 @@ impl Image {
         &self.pixels
     }
 
-    /// The network's input, `[3, height, width]`: values scaled to 0..1, resized straight to `size` in f32, then
-    /// `(x - mean) / std`. This is the order of transformers' `DINOv3ViTImageProcessor`, which it agrees with to 1e-4
+    /// The network's input, `[3, height, width]`: values scaled to 0..1, resized to `size` in f32 (straight, or resized and
+    /// cropped where `preprocess` says so; where a crop reaches past the image it is black), then `(x - mean) / std`. This is the order of transformers' `DINOv3ViTImageProcessor`, which it agrees with to 1e-4
     /// (what differs is the rounding of torch's f32 weights: against a resize in f64 it is 1e-6). A grey image is filtered once
     /// and replicated; alpha is dropped.
     ///
@@ -148,9 +147,9 @@ impl Image {
     pub fn tensor(&self, size: Size, preprocess: &Preprocess) -> Vec<f32> {
         let Size { height, width } = size;
         let channels = if self.pixels.color().has_color() { 3 } else { 1 };
-        let kernel = preprocess.interpolation.kernel();
-        let horizontal = Filter::new(self.width(), width, kernel);
-        let vertical = Filter::new(self.height(), height, kernel);
+        let (whole, (top, left)) = preprocess.placed(self.height(), self.width(), size);
+        let horizontal = preprocess.interpolation.filter(self.width(), whole.width, left, width);
+        let vertical = preprocess.interpolation.filter(self.height(), whole.height, top, height);
         let mut resized = vec![0.0; size.area() * channels];
         let mut source = vec![0.0; self.width() * channels];
         let mut line = vec![0.0; width * channels];
@@ -158,6 +157,9 @@ impl Image {
             self.read_row(row, &mut source);
             horizontal.line(&source, &mut line, channels);
             vertical.spread(row, &line, &mut resized);
+        }
+        if preprocess.rounded {
+            resized.iter_mut().for_each(|v| *v = (v.clamp(0.0, 1.0) * 255.0).round() / 255.0);
         }
         let mut tensor = Vec::with_capacity(3 * size.area());
         for (channel, (mean, std)) in preprocess.mean.iter().zip(&preprocess.std).enumerate() {

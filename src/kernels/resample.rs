@@ -33,6 +33,28 @@ pub const CUBIC: Kernel = Kernel {
     },
 };
 
+/// Pillow's box: the mean of the pixels under it.
+pub const BOX: Kernel = Kernel { radius: 0.5, value: |x| if x > -0.5 && x <= 0.5 { 1.0 } else { 0.0 } };
+
+/// Pillow's Hamming window of radius 1.
+pub const HAMMING: Kernel = Kernel {
+    radius: 1.0,
+    value: |x| {
+        let x = x.abs();
+        if x < 1.0 { sinc(x) * (0.54 + 0.46 * libm::cos(std::f64::consts::PI * x)) } else { 0.0 }
+    },
+};
+
+/// Pillow's Lanczos window of radius 3.
+pub const LANCZOS: Kernel =
+    Kernel { radius: 3.0, value: |x| if x.abs() < 3.0 { sinc(x) * sinc(x / 3.0) } else { 0.0 } };
+
+/// `sin(pi x) / (pi x)`, not by the platform's sine.
+fn sinc(x: f64) -> f64 {
+    let x = std::f64::consts::PI * x;
+    if x == 0.0 { 1.0 } else { libm::sin(x) / x }
+}
+
 /// The taps of one axis: for each output position a first input position and its weights.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -46,22 +68,80 @@ impl Filter {
     /// # Panics
     /// When `input` or `output` is zero.
     pub fn new(input: usize, output: usize, kernel: Kernel) -> Filter {
+        Filter::part(input, output, 0, output, kernel)
+    }
+
+    /// Of [`Filter::new`], the `count` output samples from number `first` on. Those before the first or past the last
+    /// sample have no taps: they become zero.
+    ///
+    /// # Panics
+    /// As [`Filter::new`].
+    pub fn part(input: usize, output: usize, first: isize, count: usize, kernel: Kernel) -> Filter {
         assert!(input > 0 && output > 0, "an axis of zero samples cannot be resampled");
         let scale = input as f64 / output as f64;
         let stretch = scale.max(1.0);
         let support = kernel.radius * stretch;
-        let taps = (0..output)
-            .map(|i| {
-                let centre = (i as f64 + 0.5) * scale;
-                let first = (centre - support + 0.5).floor().max(0.0) as usize;
-                let last = ((centre + support + 0.5).floor() as usize).min(input);
-                let weights: Vec<f64> =
-                    (first..last).map(|j| (kernel.value)((j as f64 - centre + 0.5) / stretch)).collect();
-                let sum: f64 = weights.iter().sum();
-                (first, weights.iter().map(|w| (w / sum) as f32).collect())
-            })
-            .collect();
-        Filter { input, taps }
+        Filter::of(input, output, first, count, |i| {
+            let centre = (i as f64 + 0.5) * scale;
+            let first = (centre - support + 0.5).floor().max(0.0) as usize;
+            let last = ((centre + support + 0.5).floor() as usize).min(input);
+            let weights: Vec<f64> =
+                (first..last).map(|j| (kernel.value)((j as f64 - centre + 0.5) / stretch)).collect();
+            let sum: f64 = weights.iter().sum();
+            (first, weights.iter().map(|w| (w / sum) as f32).collect())
+        })
+    }
+
+    /// [`Filter::part`] that takes the nearest sample, as Pillow's `NEAREST` and PyTorch's `nearest-exact` do.
+    ///
+    /// # Panics
+    /// As [`Filter::new`].
+    pub fn nearest(input: usize, output: usize, first: isize, count: usize) -> Filter {
+        assert!(input > 0 && output > 0, "an axis of zero samples cannot be resampled");
+        let scale = input as f64 / output as f64;
+        Filter::of(input, output, first, count, |i| {
+            ((((i as f64 + 0.5) * scale) as usize).min(input - 1), vec![1.0])
+        })
+    }
+
+    /// PyTorch's `interpolate(mode="bicubic")` without antialiasing: Keys' kernel with a = -0.75 over four samples,
+    /// whatever the scale, those past an edge being the edge's.
+    ///
+    /// # Panics
+    /// As [`Filter::new`].
+    pub fn plain_cubic(input: usize, output: usize) -> Filter {
+        assert!(input > 0 && output > 0, "an axis of zero samples cannot be resampled");
+        const A: f64 = -0.75;
+        let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
+        let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
+        let scale = input as f64 / output as f64;
+        Filter::of(input, output, 0, output, |i| {
+            let centre = (i as f64 + 0.5) * scale - 0.5;
+            let t = centre - centre.floor();
+            let base = centre.floor() as isize - 1;
+            let edge = input as isize - 1;
+            let first = base.clamp(0, edge);
+            let mut weights = vec![0.0; ((base + 3).clamp(0, edge) - first) as usize + 1];
+            for (j, w) in [far(1.0 + t), near(t), near(1.0 - t), far(2.0 - t)].into_iter().enumerate() {
+                weights[((base + j as isize).clamp(0, edge) - first) as usize] += w;
+            }
+            (first as usize, weights.iter().map(|w| *w as f32).collect())
+        })
+    }
+
+    fn of(
+        input: usize,
+        output: usize,
+        first: isize,
+        count: usize,
+        tap: impl Fn(usize) -> (usize, Vec<f32>),
+    ) -> Filter {
+        let taps = (first..first + count as isize).map(|i| match usize::try_from(i) {
+            Err(_) => (0, Vec::new()),
+            Ok(i) if i >= output => (input, Vec::new()),
+            Ok(i) => tap(i),
+        });
+        Filter { input, taps: taps.collect() }
     }
 
     /// Samples on the input side.
@@ -160,7 +240,7 @@ mod tests {
     #[test]
     fn identity_keeps_the_bits() {
         let input: Vec<f32> = (0..35).map(|i| (i as f32).sin()).collect();
-        for kernel in [TRIANGLE, CUBIC] {
+        for kernel in [TRIANGLE, CUBIC, BOX, HAMMING, LANCZOS] {
             let output = resample(&input, 7, 1, &Filter::new(5, 5, kernel), &Filter::new(7, 7, kernel));
             assert_eq!(output, input);
         }

@@ -94,6 +94,7 @@ pub fn convert(
         sha256: model.sha256,
         naming: model.naming.to_string(),
         untrained: model.naming == Naming::Seeded,
+        assumed: model.assumed.iter().map(ToString::to_string).collect(),
     };
     let reference = Network::from_weights(&model.config, model.weights);
     let yardstick = Yardstick::new(&reference, calibration, isa)?;

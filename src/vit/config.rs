@@ -26,7 +26,34 @@ pub enum Positions {
         rows: usize,
         /// Columns of that grid.
         cols: usize,
+        /// How they are brought to another grid.
+        #[serde(default, skip_serializing_if = "PositionResize::is_default")]
+        resize: PositionResize,
     },
+}
+
+/// How learned positions are brought to another grid than the trained one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PositionResize {
+    /// Antialiased bicubic with a = -0.5: timm's `resample_abs_pos_embed`, transformers' DINOv2 with registers.
+    #[default]
+    Antialiased,
+    /// PyTorch's bicubic without antialiasing, a = -0.75: transformers' DINOv2 and ViT.
+    Plain,
+}
+
+impl PositionResize {
+    fn is_default(&self) -> bool {
+        *self == PositionResize::default()
+    }
+}
+
+impl Positions {
+    /// Learned positions of a `rows` x `cols` grid, resized as timm does.
+    pub const fn learned(rows: usize, cols: usize) -> Positions {
+        Positions::Learned { rows, cols, resize: PositionResize::Antialiased }
+    }
 }
 
 /// The architecture of a vision transformer of the family.
@@ -116,7 +143,7 @@ impl Config {
             ("patch", self.patch, 256),
             ("hidden", self.hidden, 131072),
         ];
-        if let Positions::Learned { rows, cols } = self.positions {
+        if let Positions::Learned { rows, cols, .. } = self.positions {
             limits.extend([("position rows", rows, 4096), ("position cols", cols, 4096)]);
         }
         for (field, value, max) in limits {
@@ -173,7 +200,7 @@ impl Config {
     /// # use microraptor::vit::{Config, Mlp, Positions};
     /// let deit_tiny_without_head = Config {
     ///     dim: 192, depth: 12, heads: 3, patch: 16, mlp: Mlp::Gelu, hidden: 768, registers: 0,
-    ///     positions: Positions::Learned { rows: 14, cols: 14 }, layer_scale: false, norm_eps: 1e-6,
+    ///     positions: Positions::learned(14, 14), layer_scale: false, norm_eps: 1e-6,
     /// };
     /// assert_eq!(deit_tiny_without_head.parameters(), 5_717_416 - 193_000);
     /// ```
@@ -188,7 +215,7 @@ impl Config {
         let block = linear(3 * dim, dim) + linear(dim, dim) + mlp + 4 * dim + scales;
         let (positions, key_biases) = match self.positions {
             Positions::Rope => (0, self.depth * dim),
-            Positions::Learned { rows, cols } => ((1 + rows * cols) * dim, 0),
+            Positions::Learned { rows, cols, .. } => ((1 + rows * cols) * dim, 0),
         };
         let tokens = self.prefix() * dim + positions;
         linear(dim, 3 * self.patch * self.patch) + tokens + self.depth * block - key_biases + 2 * dim

@@ -12,11 +12,11 @@ mod seeded;
 mod size;
 mod weights;
 
-pub use config::{Config, ConfigError, Mlp, Positions};
+pub use config::{Config, ConfigError, Mlp, PositionResize, Positions};
 pub use features::Features;
 pub use forward::{Trace, forward};
 pub use position::{RopeTable, default_periods, learned_positions};
-pub use preprocess::{Interpolation, Preprocess};
+pub use preprocess::{Crop, Interpolation, Preprocess, Resize};
 pub use seeded::seeded_weights;
-pub use size::{Size, SizeError};
+pub use size::{MAX_SIDE, Size, SizeError};
 pub use weights::{Block, Linear, MlpWeights, Norm, Weights, WeightsError};

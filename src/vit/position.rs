@@ -1,6 +1,6 @@
 //! Positions: DINOv3's axial rotary embedding, and ViT's learned grid at any size.
 
-use super::{Config, Interpolation, Positions, Size, SizeError};
+use super::{Config, PositionResize, Positions, Size, SizeError};
 use crate::kernels::resample;
 
 /// The base of DINOv3's rotary periods.
@@ -65,8 +65,8 @@ impl RopeTable {
 
 /// Learned positions at `size`: `[1 + rows * cols, dim]`, CLS first.
 ///
-/// At the trained grid they are what the checkpoint holds. At another grid the patches' part is resampled with an
-/// antialiased bicubic filter, as timm's `resample_abs_pos_embed` does.
+/// At the trained grid they are what the checkpoint holds. At another grid the patches' part is resampled as
+/// [`PositionResize`] says.
 ///
 /// # Errors
 /// [`SizeError`] when `size` is not a whole number of patches.
@@ -76,7 +76,7 @@ impl RopeTable {
 ///
 /// [`Weights::positions`]: super::Weights::positions
 pub fn learned_positions(config: &Config, positions: &[f32], size: Size) -> Result<Vec<f32>, SizeError> {
-    let Positions::Learned { rows, cols } = config.positions else {
+    let Positions::Learned { rows, cols, resize } = config.positions else {
         panic!("a model with rotary positions has no learned ones");
     };
     let (new_rows, new_cols) = size.grid(config.patch)?;
@@ -85,8 +85,11 @@ pub fn learned_positions(config: &Config, positions: &[f32], size: Size) -> Resu
     if (rows, cols) == (new_rows, new_cols) {
         out.extend_from_slice(grid);
     } else {
-        let vertical = resample::Filter::new(rows, new_rows, Interpolation::Bicubic.kernel());
-        let horizontal = resample::Filter::new(cols, new_cols, Interpolation::Bicubic.kernel());
+        let filter = |from, to| match resize {
+            PositionResize::Antialiased => resample::Filter::new(from, to, resample::CUBIC),
+            PositionResize::Plain => resample::Filter::plain_cubic(from, to),
+        };
+        let (vertical, horizontal) = (filter(rows, new_rows), filter(cols, new_cols));
         out.extend(resample::resample(grid, cols, config.dim, &vertical, &horizontal));
     }
     Ok(out)

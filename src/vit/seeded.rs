@@ -41,7 +41,7 @@ pub fn seeded_weights(config: &Config, seed: u64) -> Weights {
         .collect();
     let (positions, rope_periods) = match config.positions {
         Positions::Rope => (Vec::new(), default_periods(config.head_dim())),
-        Positions::Learned { rows, cols } => (draw((1 + rows * cols) * dim), Vec::new()),
+        Positions::Learned { rows, cols, .. } => (draw((1 + rows * cols) * dim), Vec::new()),
     };
     Weights {
         patch,

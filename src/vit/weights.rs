@@ -113,7 +113,7 @@ impl Weights {
         let scale = if config.layer_scale { dim } else { 0 };
         let (positions, periods) = match config.positions {
             Positions::Rope => (0, config.head_dim() / 4),
-            Positions::Learned { rows, cols } => ((1 + rows * cols) * dim, 0),
+            Positions::Learned { rows, cols, .. } => ((1 + rows * cols) * dim, 0),
         };
         let mut linear = |name: String, l: &'a Linear, outputs: usize, inputs: usize| {
             f(format!("{name}.weight"), &l.weight, outputs * inputs);

@@ -25,10 +25,9 @@ pub(super) fn add(seeds: &mut Vec<Seed>) {
         head.save(&path).unwrap();
         seeds.push(Seed::new("head", name, std::fs::read(&path).unwrap()));
     }
-    for (name, mlp, positions) in [
-        ("rope", Mlp::SwiGlu, Positions::Rope),
-        ("learned", Mlp::Gelu, Positions::Learned { rows: 2, cols: 1 }),
-    ] {
+    for (name, mlp, positions) in
+        [("rope", Mlp::SwiGlu, Positions::Rope), ("learned", Mlp::Gelu, Positions::learned(2, 1))]
+    {
         file::write(&path, &mut model(mlp, positions)).unwrap();
         seeds.push(Seed::new("model", name, std::fs::read(&path).unwrap()));
     }

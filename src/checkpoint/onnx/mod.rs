@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use load::Source;
 pub use load::external_files;
 
-use super::{Card, Dtypes, Model, Naming, usual_preprocess};
+use super::{Card, CheckpointError, Dtypes, Hints, Model, Naming};
 use crate::vit::{Config, Preprocess, Size, Weights};
 
 /// A DINOv3 model read from an ONNX file.
@@ -42,16 +42,28 @@ impl Model {
     /// The model that was read from the ONNX file at `path`, under `name`. ONNX says nothing of preprocessing: it is
     /// `preprocess` where that is known ([`preprocess_beside`](super::preprocess_beside)), else the card's, else
     /// ImageNet's.
-    pub fn from_onnx(name: String, path: &Path, imported: Imported, preprocess: Option<Preprocess>) -> Model {
+    ///
+    /// # Errors
+    /// [`CheckpointError::Hint`] when `hints` contradict the graph or `preprocess`.
+    pub fn from_onnx(
+        name: String,
+        path: &Path,
+        imported: Imported,
+        preprocess: Option<Preprocess>,
+        hints: &Hints,
+    ) -> Result<Model, CheckpointError> {
         let Imported { config, weights, sha256, tensors, .. } = imported;
+        hints.check()?;
+        hints.agree(&name, Some(config.heads), super::grid(&config), None)?;
         let card = Card::describing(&config, Naming::Onnx, None)
             .filter(|card| preprocess.is_none_or(|known| known == card.preprocess));
-        let usual = card.map_or(usual_preprocess(&config), |card| card.preprocess);
-        Model {
+        let mut assumed = Vec::new();
+        let preprocess = super::statistics(&config, preprocess, card, hints, &mut assumed)?;
+        Ok(Model {
             name: card.map_or(name, |card| card.name.clone()),
             config,
             weights,
-            preprocess: preprocess.unwrap_or(usual),
+            preprocess,
             sha256,
             naming: Naming::Onnx,
             dtypes: Dtypes { f32: true, ..Dtypes::default() },
@@ -59,7 +71,10 @@ impl Model {
             file_bytes: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
             source: path.into(),
             card,
-        }
+            assumed,
+            notes: Vec::new(),
+            word: None,
+        })
     }
 }
 

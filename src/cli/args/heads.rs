@@ -7,7 +7,7 @@ use microraptor::heads::{FeatureCache, TEMPERATURE};
 use microraptor::input::{Axis, ReadOptions, StreamFormat, Window};
 use microraptor::vit::Size;
 
-use super::Threads;
+use super::{HintArgs, Threads};
 
 /// How images are held out where the data has no split.
 #[derive(Clone, Copy, Debug, Args)]
@@ -135,9 +135,9 @@ pub struct TrainArgs {
     /// Head file to write
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Input size: 224, or 224x352 for height x width
-    #[arg(long, value_name = "R", default_value = "224")]
-    pub size: Size,
+    /// Input size: 224, or 224x352 for height x width [default: the model's own, else 224]
+    #[arg(long, value_name = "R")]
+    pub size: Option<Size>,
     #[command(flatten)]
     pub read: ReadArgs,
     #[command(flatten)]
@@ -177,6 +177,8 @@ pub struct TrainArgs {
     pub json: bool,
     #[command(flatten)]
     pub threads: Threads,
+    #[command(flatten)]
+    pub hints: HintArgs,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -219,6 +221,8 @@ pub struct PredictArgs {
     pub json: bool,
     #[command(flatten)]
     pub threads: Threads,
+    #[command(flatten)]
+    pub hints: HintArgs,
 }
 
 /// Which part of the data to measure on.
@@ -273,4 +277,6 @@ pub struct EvaluateArgs {
     pub json: bool,
     #[command(flatten)]
     pub threads: Threads,
+    #[command(flatten)]
+    pub hints: HintArgs,
 }

@@ -2,6 +2,7 @@
 
 mod demo;
 mod heads;
+mod hints;
 mod profile;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use microraptor::vit::Size;
 
 pub use demo::*;
 pub use heads::*;
+pub use hints::HintArgs;
 pub use profile::*;
 
 /// DINOv3 features and light probe heads on small machines.
@@ -166,14 +168,9 @@ pub struct InfoArgs {
     /// Hugging Face folder, safetensors or ONNX file, demo, or untrained:NAME
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Input sizes to count multiply-accumulates for: 224, or 224x352 for height x width
-    #[arg(
-        long = "size",
-        visible_alias = "sizes",
-        value_name = "R",
-        value_delimiter = ',',
-        default_value = "224,384,512"
-    )]
+    /// Input sizes to count multiply-accumulates for: 224, or 224x352 for height x width [default: 224, 384 and 512, or
+    /// the nearest that are whole patches]
+    #[arg(long = "size", visible_alias = "sizes", value_name = "R", value_delimiter = ',')]
     pub sizes: Vec<Size>,
     /// List every tensor
     #[arg(long)]
@@ -183,6 +180,8 @@ pub struct InfoArgs {
     pub json: bool,
     #[command(flatten)]
     pub threads: Threads,
+    #[command(flatten)]
+    pub hints: HintArgs,
 }
 
 #[derive(Debug, Args)]
@@ -223,14 +222,16 @@ pub struct ConvertArgs {
     /// program makes]
     #[arg(long, value_name = "DIR")]
     pub calibrate: Option<PathBuf>,
-    /// Input size of calibration: 224, or 224x352 for height x width
-    #[arg(long, value_name = "R", default_value = "224")]
-    pub size: Size,
+    /// Input size of calibration: 224, or 224x352 for height x width [default: the model's own, else 224]
+    #[arg(long, value_name = "R")]
+    pub size: Option<Size>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
     pub threads: Threads,
+    #[command(flatten)]
+    pub hints: HintArgs,
 }
 
 #[derive(Debug, Args)]
@@ -244,14 +245,16 @@ pub struct EmbedArgs {
     /// File to write: .safetensors or .npz, with tensors cls [n, dim] and patch [n, rows*cols, dim]
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Input size: 224, or 224x352 for height x width
-    #[arg(long, value_name = "R", default_value = "224")]
-    pub size: Size,
+    /// Input size: 224, or 224x352 for height x width [default: the model's own, else 224]
+    #[arg(long, value_name = "R")]
+    pub size: Option<Size>,
     /// Print a summary as JSON
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
     pub threads: Threads,
+    #[command(flatten)]
+    pub hints: HintArgs,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use microraptor::board::{MeterSpec, Signal};
 use microraptor::profile::{PeerSpec, ScenarioName};
 use microraptor::vit::Size;
 
-use super::{CacheArgs, Placement, SplitArgs};
+use super::{CacheArgs, HintArgs, Placement, SplitArgs};
 
 /// A time: `40ms`, `0.5s`; a bare number is milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -175,6 +175,8 @@ pub struct ProfileArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub hints: HintArgs,
 }
 
 #[derive(Debug, Args)]
@@ -209,6 +211,8 @@ pub struct ColdArgs {
     pub threads: usize,
     #[command(flatten)]
     pub placement: Placement,
+    #[command(flatten)]
+    pub hints: HintArgs,
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     }
     let mut files = Files::new(args, &model, &inputs, &heads)?;
     let cores = args.threads.cores()?;
-    let engine = backbone::open(&model)?;
+    let engine = backbone::open(&model, &args.hints.hints())?;
     if let Some(deployed) = &deployed {
         deployed.check_model(engine.about())?;
     }

@@ -239,7 +239,7 @@ fn open(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Vec<PathBuf>, 
     let (mut models, mut engines): (Vec<PathBuf>, Vec<Engine>) = (Vec::new(), Vec::new());
     for model in given {
         for &isa in &isas {
-            let engine = backbone::open_on(&model, isa)?;
+            let engine = backbone::open_on(&model, isa, &args.hints.hints())?;
             // Where other code runs the model there is nothing to choose.
             let other_code = engine.about().isa.is_none();
             models.push(model.clone());
@@ -294,7 +294,7 @@ fn sweep(
     };
     let cold = |row: &Row, cores: &Cores| {
         let model = model_of(row, models, engines).unwrap_or_default();
-        cold::measure(&model, row, cores)
+        cold::measure(&model, row, cores, &args.hints)
     };
     let bar = progress::bar(0, "profile");
     let sweep = Sweep {

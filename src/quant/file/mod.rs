@@ -74,6 +74,9 @@ pub struct Source {
     pub naming: String,
     /// Whether the weights were drawn from a seed and so mean nothing.
     pub untrained: bool,
+    /// What the checkpoint's files did not say, and was assumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<String>,
 }
 
 /// The licence under which weights are handed on.
@@ -104,6 +107,9 @@ impl QuantModel {
             ("made from", self.source.to_string()),
             ("made by", self.tool.clone()),
         ]);
+        if !self.source.assumed.is_empty() {
+            lines.push(("assumed", format!("when it was converted: {}", self.source.assumed.join("; "))));
+        }
         lines
     }
 }

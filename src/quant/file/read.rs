@@ -179,7 +179,7 @@ impl Parts<'_> {
         let Config { dim, patch, registers, .. } = config;
         let positions = match config.positions {
             Positions::Rope => Vec::new(),
-            Positions::Learned { rows, cols } => self.floats("positions", &[1 + rows * cols, dim])?,
+            Positions::Learned { rows, cols, .. } => self.floats("positions", &[1 + rows * cols, dim])?,
         };
         let rope_periods = match config.positions {
             Positions::Rope => self.positive("rope_periods", &[config.head_dim() / 4])?,

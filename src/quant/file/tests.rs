@@ -60,6 +60,7 @@ fn model(config: &Config) -> QuantModel {
             sha256: "ab".repeat(32),
             naming: "timm".into(),
             untrained: false,
+            assumed: Vec::new(),
         },
         licence: Some(Licence {
             name: "MIT".into(),
@@ -90,7 +91,7 @@ fn written(model: &mut QuantModel) -> (TempDir, PathBuf, Vec<u8>) {
 
 #[test]
 fn what_is_written_is_read() {
-    let learned = Positions::Learned { rows: 2, cols: 3 };
+    let learned = Positions::learned(2, 3);
     for (mlp, registers, positions) in
         [(Mlp::Gelu, 4, Positions::Rope), (Mlp::SwiGlu, 1, Positions::Rope), (Mlp::Gelu, 0, learned)]
     {
@@ -179,7 +180,7 @@ fn names_the_tensor_that_is_wrong() {
 
 #[test]
 fn refuses_what_the_integer_kernels_cannot_run() {
-    let learned = Positions::Learned { rows: 2, cols: 3 };
+    let learned = Positions::learned(2, 3);
     let narrow_heads = Config { dim: 12, ..tiny(Mlp::Gelu, 0, learned) };
     let wide = Config { hidden: MAX_INPUTS + 1, ..tiny(Mlp::Gelu, 0, learned) };
     let message = |config: &Config, change: &dyn Fn(&mut QuantModel)| {

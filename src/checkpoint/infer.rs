@@ -1,0 +1,210 @@
+//! The architecture of a checkpoint, by the shapes of its tensors, timm's name of it, and the user's word.
+
+use super::CheckpointError;
+use super::hints::{Assumption, Hints};
+use super::json::Description;
+use super::layout::Layout;
+use super::naming::{Naming, Part};
+use crate::vit::{Config, Mlp, PositionResize, Positions};
+
+impl Layout {
+    /// The architecture as the shapes tell it, and what they do not tell: the number of heads, which comes from the rotary
+    /// periods where the file has them, else from what `known` says; the grid of learned positions; activation and epsilon,
+    /// which a name in timm's table says. What nothing says is as it is in most models, and is named.
+    pub fn infer(
+        &self,
+        known: &Description,
+        hints: &Hints,
+    ) -> Result<(Config, Vec<Assumption>), CheckpointError> {
+        let mut assumed = Vec::new();
+        if !self.has(Part::Cls) && matches!(self.naming, Naming::Timm | Naming::OpenClip) {
+            return Err(self.architecture(
+                "there is no class token (cls_token): models that only pool their patches are not supported"
+                    .into(),
+            ));
+        }
+        let dim = self.side(Part::Cls, 0)?;
+        self.check_named(dim, known)?;
+        let registers = self.registers(dim)?;
+        let positions = self.positions(registers, known, hints, &mut assumed)?;
+        let rope = positions == Positions::Rope;
+        let packed = known.timm.is_some_and(|row| row.packed_swiglu) || self.naming == Naming::Encoder;
+        let gated = self.swiglu() || (self.packed() && packed);
+        let mut config = Config {
+            dim,
+            depth: self.depth(),
+            heads: 1,
+            patch: self.side(Part::PatchWeight, 3)?,
+            mlp: if gated { Mlp::SwiGlu } else { Mlp::Gelu },
+            hidden: if self.packed() {
+                self.side(Part::DownWeight, 1)?
+            } else {
+                self.side(Part::UpWeight, 0)?
+            },
+            registers,
+            positions,
+            layer_scale: self.has(Part::Scale1),
+            norm_eps: known.timm.map_or(if rope { 1e-5 } else { 1e-6 }, |row| row.norm_eps),
+        };
+        config.heads = self.heads(&config, known, hints, &mut assumed)?;
+        // DINOv3 is known by its rotary positions, and has one activation and epsilon.
+        if known.timm.is_none() && !rope {
+            assumed.push(Assumption::Details(config.norm_eps));
+        }
+        Ok((config, assumed))
+    }
+
+    /// What `hints` made of heads and grid, where it is not what is assumed without them.
+    pub fn word(&self, config: &Config, known: &Description, hints: &Hints) -> Option<String> {
+        if hints.heads.is_none() && hints.grid.is_none() {
+            return None;
+        }
+        let geometry = |config: &Config| (config.heads, super::grid(config));
+        let usual = self.infer(known, &Hints::default()).ok();
+        if usual.is_some_and(|(usual, _)| geometry(&usual) == geometry(config)) {
+            return None;
+        }
+        let grid =
+            super::grid(config).map_or(String::new(), |(rows, cols)| format!(", a grid of {rows}x{cols}"));
+        Some(format!("{} heads{grid}", config.heads))
+    }
+
+    /// Refuses tensors that the architecture that is named does not have.
+    fn check_named(&self, dim: usize, known: &Description) -> Result<(), CheckpointError> {
+        let Some(row) = known.timm else { return Ok(()) };
+        let patch = self.side(Part::PatchWeight, 3)?;
+        for (what, found, named, asked) in [
+            ("width", dim, row.dim, known.args.embed_dim),
+            ("patch", patch, row.patch, known.args.patch_size),
+        ] {
+            if asked.is_none() && found != named {
+                return Err(self.architecture(format!(
+                    "the tensors are of {what} {found}, and timm's {} has {named}: config.json names another model",
+                    row.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn heads(
+        &self,
+        config: &Config,
+        known: &Description,
+        hints: &Hints,
+        assumed: &mut Vec<Assumption>,
+    ) -> Result<usize, CheckpointError> {
+        let Config { dim, .. } = *config;
+        if self.has(Part::Periods) {
+            let heads = dim / self.side(Part::Periods, 0)?.saturating_mul(4).max(1);
+            hints.agree("the tensor of rotary periods", Some(heads), None, None)?;
+            return Ok(heads);
+        }
+        if let Some(heads) = known.args.num_heads.or(known.timm.map(|row| row.heads)) {
+            hints.agree("config.json", Some(heads), None, None)?;
+            return Ok(heads);
+        }
+        if let Some(heads) = hints.heads {
+            return Ok(heads);
+        }
+        let card = super::cards().iter().find(|card| {
+            let Config { heads, norm_eps, .. } = card.architecture;
+            card.architecture == Config { heads, norm_eps, ..*config }
+        });
+        let heads = card.map_or((dim / 64).max(1), |card| card.architecture.heads);
+        assumed.push(Assumption::Heads(heads));
+        Ok(heads)
+    }
+
+    fn positions(
+        &self,
+        registers: usize,
+        known: &Description,
+        hints: &Hints,
+        assumed: &mut Vec<Assumption>,
+    ) -> Result<Positions, CheckpointError> {
+        let count = self.count_of_positions()?;
+        if count == 0 {
+            return self.rotary(registers, known);
+        }
+        if self.has(Part::Periods) {
+            return Err(self.architecture("learned and rotary positions together are not supported".into()));
+        }
+        if self.names_of_eva() && known.timm.is_none() {
+            return Err(self.architecture(
+                "its tensors are named as timm's Eva names them, which may have rotary positions beside the learned ones; put \
+                 the config.json beside it that names the architecture"
+                    .into(),
+            ));
+        }
+        let resize = match self.naming {
+            // transformers' DINOv2 with registers resizes with antialiasing, its others without.
+            Naming::Encoder if registers == 0 => PositionResize::Plain,
+            _ => PositionResize::Antialiased,
+        };
+        let (rows, cols) = self.grid(count, registers, known, hints, assumed)?;
+        Ok(Positions::Learned { rows, cols, resize })
+    }
+
+    fn rotary(&self, registers: usize, known: &Description) -> Result<Positions, CheckpointError> {
+        if self.naming == Naming::Encoder {
+            return Err(self.missing(Part::LearnedPositions, 0, false));
+        }
+        if self.naming != Naming::HuggingFace && !(registers > 0 && self.has(Part::Scale1)) {
+            return Err(self.architecture(
+                "no learned positions, and not DINOv3 either, which has registers and LayerScale".into(),
+            ));
+        }
+        // Other rotary ViTs (timm's RoPE-ViT with registers) differ in their angles, which no tensor shows.
+        if let Some(name) = known.architecture.as_ref().filter(|name| !name.contains("dinov3")) {
+            return Err(self.architecture(format!("{name} has rotary positions and is not DINOv3")));
+        }
+        Ok(Positions::Rope)
+    }
+
+    /// Rows and columns of `count` learned positions.
+    fn grid(
+        &self,
+        count: usize,
+        registers: usize,
+        known: &Description,
+        hints: &Hints,
+        assumed: &mut Vec<Assumption>,
+    ) -> Result<(usize, usize), CheckpointError> {
+        let fits = |grid: &(usize, usize)| {
+            grid.0 > 0 && grid.1 > 0 && self.positions_before(*grid, registers).is_some()
+        };
+        let patch = self.side(Part::PatchWeight, 3)?.max(1);
+        let named = known.timm.filter(|row| row.patch == patch).map(|row| row.grid);
+        let said = known.pictures.iter().map(|(height, width)| (height / patch, width / patch)).chain(named);
+        if let Some(grid) = said.into_iter().find(fits) {
+            hints.agree("config.json", None, Some(grid), None)?;
+            return Ok(grid);
+        }
+        if let Some((rows, cols)) = hints.grid {
+            return if fits(&(rows, cols)) {
+                Ok((rows, cols))
+            } else {
+                Err(CheckpointError::Hint {
+                    problem: format!(
+                        "{}: {count} learned positions are not those of CLS and {rows}x{cols} patches",
+                        self.path.display()
+                    ),
+                })
+            };
+        }
+        // With or without positions for CLS and the registers.
+        let square = |before: usize| {
+            let side = count.checked_sub(before)?.isqrt();
+            (side > 0 && side * side == count - before).then_some((side, side))
+        };
+        let Some(grid) = [1, 0, 1 + registers].into_iter().find_map(square) else {
+            return Err(self.architecture(format!(
+                "{count} learned positions are not those of CLS and a square grid; say how many rows and columns of patches \
+                 they have"
+            )));
+        };
+        assumed.push(Assumption::Grid(grid.0, grid.1));
+        Ok(grid)
+    }
+}

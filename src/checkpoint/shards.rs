@@ -1,0 +1,102 @@
+//! Weights in one safetensors file, or in several that `model.safetensors.index.json` lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::CheckpointError;
+use super::file::{Contents, Entry, TensorFile, hex};
+
+/// The index that transformers writes beside shards.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// Larger indices are not read; that of a ViT-7B has 40 kB.
+const MAX_INDEX: u64 = 16 << 20;
+
+/// More shards are not opened.
+const MAX_SHARDS: usize = 256;
+
+#[derive(Deserialize)]
+struct Index {
+    /// The file of each tensor.
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The open files, by name.
+pub(super) struct Shards {
+    files: Vec<(String, TensorFile<'static>)>,
+}
+
+impl Shards {
+    /// Opens the file `source`, or the shards that the index `source` lists, which lie beside it.
+    pub fn open(source: &Path) -> Result<Shards, CheckpointError> {
+        if !source.ends_with(INDEX) {
+            return Ok(Shards { files: vec![(String::new(), TensorFile::open(source)?)] });
+        }
+        let wrong = |problem: String| CheckpointError::Json { path: source.to_owned(), problem };
+        let Index { weight_map } = read_index(source)?;
+        let names: BTreeSet<&String> = weight_map.values().collect();
+        if names.is_empty() || names.len() > MAX_SHARDS {
+            return Err(wrong(format!("lists {} files, expected 1 to {MAX_SHARDS}", names.len())));
+        }
+        let mut files = Vec::with_capacity(names.len());
+        let mut found = BTreeSet::new();
+        for name in names {
+            let plain = Path::new(name).file_name().is_some_and(|file| file == name.as_str());
+            if !plain || !name.ends_with(".safetensors") {
+                return Err(wrong(format!("lists '{name}', which is no safetensors file beside it")));
+            }
+            let file = TensorFile::open(&source.with_file_name(name))?;
+            for entry in &file.entries {
+                if weight_map.get(&entry.name) != Some(name) {
+                    return Err(wrong(format!("does not list tensor {} of {name}", entry.name)));
+                }
+                found.insert(entry.name.clone());
+            }
+            files.push((name.clone(), file));
+        }
+        match weight_map.iter().find(|(tensor, _)| !found.contains(*tensor)) {
+            Some((tensor, file)) => Err(wrong(format!("lists tensor {tensor}, which {file} does not hold"))),
+            None => Ok(Shards { files }),
+        }
+    }
+
+    /// The tensors of all files.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.files.iter().flat_map(|(_, file)| file.entries.iter().cloned()).collect()
+    }
+
+    /// Length of all files together.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|(_, file)| file.bytes).sum()
+    }
+
+    /// [`TensorFile::read`] of all. The digest of several files is that of what `sha256sum` prints of them, by name.
+    pub fn read(self, wanted: impl Fn(&str) -> bool) -> Result<Contents, CheckpointError> {
+        let several = self.files.len() > 1 || self.files.iter().any(|(name, _)| !name.is_empty());
+        let (mut values, mut sums, mut one) = (BTreeMap::new(), String::new(), String::new());
+        for (name, file) in self.files {
+            let contents = file.read(&wanted)?;
+            values.extend(contents.values);
+            sums += &format!("{}  {name}\n", contents.sha256);
+            one = contents.sha256;
+        }
+        let sha256 = if several { hex(&Sha256::digest(sums)) } else { one };
+        Ok(Contents { values, sha256 })
+    }
+}
+
+fn read_index(path: &Path) -> Result<Index, CheckpointError> {
+    let io = |source| CheckpointError::Io { path: PathBuf::from(path), source };
+    let mut text = Vec::new();
+    File::open(path).map_err(io)?.take(MAX_INDEX + 1).read_to_end(&mut text).map_err(io)?;
+    let wrong = |problem: String| CheckpointError::Json { path: path.to_owned(), problem };
+    if text.len() as u64 > MAX_INDEX {
+        return Err(wrong(format!("has more than {MAX_INDEX} bytes")));
+    }
+    serde_json::from_slice(&text).map_err(|e| wrong(format!("cannot be used: {e}")))
+}

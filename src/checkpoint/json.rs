@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::CheckpointError;
+use crate::bounded;
 use crate::vit::{Config, Interpolation, Mlp, Positions, Preprocess};
 
 /// What is known of a checkpoint apart from its tensors.
@@ -252,7 +253,7 @@ fn from_value<T: DeserializeOwned>(path: &Path, value: serde_json::Value) -> Res
 /// Parses the JSON file at `path`; `None` when there is no such file.
 fn parse<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CheckpointError> {
     let io = |source| CheckpointError::Io { path: PathBuf::from(path), source };
-    match std::fs::read(path) {
+    match bounded::read(path, bounded::MAX_TEXT) {
         Ok(bytes) => {
             serde_json::from_slice(&bytes).map(Some).map_err(|e| json(path, format!("cannot be used: {e}")))
         }

@@ -11,6 +11,7 @@ mod demo;
 mod embed;
 mod evaluate;
 mod info;
+mod limits;
 mod masks;
 mod models;
 mod predict;
@@ -19,6 +20,8 @@ mod progress;
 mod report;
 mod table;
 mod train;
+#[cfg_attr(not(feature = "onnx"), path = "trial_absent.rs")]
+mod trial;
 mod usage;
 
 use std::io::{self, IsTerminal, Write};
@@ -45,10 +48,20 @@ pub fn main() -> ExitCode {
         // Help, or the version: on standard output, with success.
         Err(error) => error.exit(),
     };
+    limits::catch_aborts();
     start_log(cli.verbose);
     if let Err(error) = isa(&cli).and_then(|isa| backbone::choose_isa(isa.as_deref())) {
         report(&error);
         return ExitCode::from(FAILURE);
+    }
+    let timeout = if matches!(cli.command, Some(Command::Predict(_))) {
+        limits::USUAL_TIMEOUT
+    } else {
+        limits::Seconds(0.0)
+    };
+    limits::choose(cli.limits, timeout);
+    if !matches!(cli.command, Some(Command::Cold(_) | Command::Trial(_))) {
+        trial::begin();
     }
     let command = cli
         .command
@@ -65,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Board(args) => board::run(&args),
         Command::Profile(args) => profile::run(&args, cli.isa.as_deref()),
         Command::Cold(args) => cold::run(&args),
+        Command::Trial(args) => trial::run(&args),
         Command::Compare(args) => match compare::run(&args) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::from(REGRESSION),

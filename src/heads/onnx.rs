@@ -21,6 +21,7 @@ use super::linear::decide;
 use super::logistic::{sigmoid, softmax};
 use super::nn::bilinear::Bilinear;
 use super::{Backbone, Head, HeadError, HeadModel, Prediction, TrainingSummary};
+use crate::bounded;
 use crate::graph::head::OnnxFunction;
 use crate::input::{LabelMap, ReadOptions};
 use crate::vit::{Preprocess, Size};
@@ -82,10 +83,8 @@ impl OnnxHead {
     pub fn load(path: &Path) -> Result<Head, HeadError> {
         let beside = path.with_extension("json");
         let format = |path: &Path, reason: String| HeadError::Format { path: path.to_owned(), reason };
-        let length = std::fs::metadata(&beside).map(|m| m.len()).unwrap_or(0);
-        let text = match std::fs::read_to_string(&beside) {
-            Ok(text) if length <= MAX_JSON => text,
-            Ok(_) => return Err(format(&beside, format!("{length} bytes are no description of a head"))),
+        let text = match bounded::text(&beside, MAX_JSON) {
+            Ok(text) => text,
             Err(error) => {
                 let wanted = r#"{"classes": ["name", ...], "size": "224"}"#;
                 return Err(format(

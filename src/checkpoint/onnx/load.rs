@@ -18,7 +18,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::infer::InferenceFact;
 
-use super::{OnnxError, layer_norm};
+use super::{OnnxError, bounds, layer_norm};
 use crate::checkpoint::file::hex;
 use crate::vit::Size;
 
@@ -64,16 +64,9 @@ impl ImageInput {
 impl Source {
     /// Reads the file at `path` and the external data that it refers to.
     pub(crate) fn read(path: &Path) -> Result<Source, OnnxError> {
-        let io = |error: io::Error| OnnxError::Read { path: path.into(), reason: error.to_string() };
         let damaged = |reason: String| OnnxError::Damaged { path: path.into(), reason };
-        let file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if !metadata.is_file() {
-            return Err(OnnxError::Read { path: path.into(), reason: "it is not a file".into() });
-        }
-        if metadata.len() > MAX_FILE {
-            return Err(damaged(format!("its {} bytes are more than a protobuf can have", metadata.len())));
-        }
+        let file = open(path)?;
+        super::try_out(path, None)?;
 
         let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
         layer_norm::guard(&mut onnx);
@@ -155,7 +148,7 @@ impl Source {
 
     /// tract's typed graph for an input of `shape`, not yet simplified.
     pub(crate) fn typed_for(&self, shape: &[usize]) -> Result<TypedModel, OnnxError> {
-        self.guarded(|| {
+        let model = self.guarded(|| {
             let mut model = self.model.clone();
             model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
             // The declared shapes of outputs speak of symbols that have numbers now.
@@ -163,13 +156,46 @@ impl Source {
                 model.set_outlet_fact(output, InferenceFact::default())?;
             }
             model.into_typed()
-        })
+        })?;
+        match bounds::excess_of_typed(&model) {
+            Some(reason) => Err(OnnxError::Bounds { path: self.path.clone(), reason }),
+            None => Ok(model),
+        }
     }
 
     /// Runs tract; an error or a panic becomes [`OnnxError::Tract`].
     pub(crate) fn guarded<T>(&self, f: impl FnOnce() -> TractResult<T>) -> Result<T, OnnxError> {
         guarded(f).map_err(|reason| OnnxError::Tract { path: self.path.clone(), reason })
     }
+}
+
+/// Opens a file of a length that protobuf allows.
+fn open(path: &Path) -> Result<File, OnnxError> {
+    let io = |error: io::Error| OnnxError::Read { path: path.into(), reason: error.to_string() };
+    let file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return Err(OnnxError::Read { path: path.into(), reason: "it is not a file".into() });
+    }
+    if metadata.len() > MAX_FILE {
+        let reason = format!("its {} bytes are more than a protobuf can have", metadata.len());
+        return Err(OnnxError::Damaged { path: path.into(), reason });
+    }
+    Ok(file)
+}
+
+/// The length of the files that the ONNX file at `path` keeps tensors in, together; those that are not there count nothing.
+///
+/// # Errors
+/// [`OnnxError`] when the ONNX file cannot be read or decoded.
+pub fn external_bytes(path: &Path) -> Result<u64, OnnxError> {
+    let mut file = open(path)?;
+    let proto = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut file))
+        .map_err(|reason| OnnxError::Damaged { path: path.into(), reason })?;
+    let locations = proto.graph.as_ref().map(external_locations).unwrap_or_default();
+    let length =
+        |location| std::fs::metadata(path.with_file_name(location)).map_or(0, |metadata| metadata.len());
+    Ok(locations.into_iter().map(length).sum())
 }
 
 /// Runs `f`, which enters tract; a panic becomes an error too.
@@ -207,7 +233,7 @@ thread_local! {
 static SILENCER: Once = Once::new();
 
 /// tract's messages quote whole nodes; the first words say which.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     const LONGEST: usize = 240;
     // With RUST_BACKTRACE set, tract's errors bring one along.
     let text = text.split("Stack backtrace:").next().unwrap_or_default();
@@ -264,7 +290,13 @@ fn check<'a>(
         let operators = unsupported.into_iter().collect::<Vec<_>>().join(", ");
         return Err(OnnxError::Operator { path: path.into(), operators: one_line(&operators) });
     }
-    astray.map_or(Ok(graph), |problem| Err(damaged(&problem)))
+    if let Some(problem) = astray {
+        return Err(damaged(&problem));
+    }
+    match bounds::excess(graph) {
+        Some(reason) => Err(OnnxError::Bounds { path: path.into(), reason }),
+        None => Ok(graph),
+    }
 }
 
 /// Most dimensions that a tensor may have.
@@ -283,7 +315,7 @@ fn wrong_axis(node: &NodeProto) -> Option<String> {
 }
 
 /// Calls `f` for `graph` and for the bodies of its `If`s and `Loop`s. Protobuf decoding has bounded their depth.
-fn for_each_graph<'a>(graph: &'a GraphProto, f: &mut impl FnMut(&'a GraphProto)) {
+pub(super) fn for_each_graph<'a>(graph: &'a GraphProto, f: &mut impl FnMut(&'a GraphProto)) {
     f(graph);
     for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
         for body in attribute.g.iter().chain(&attribute.graphs) {
@@ -300,12 +332,7 @@ fn hash_external(
     hash: &mut Sha256,
     path: &Path,
 ) -> Result<(), OnnxError> {
-    let mut locations = BTreeSet::new();
-    for_each_graph(graph, &mut |graph| {
-        let attributes = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
-        locations.extend(graph.initializer.iter().chain(attributes).filter_map(external_location));
-    });
-    for location in locations {
+    for location in external_locations(graph) {
         let error =
             |reason: String| OnnxError::External { path: path.into(), location: one_line(location), reason };
         let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
@@ -318,6 +345,16 @@ fn hash_external(
         *hash = reader.hash;
     }
     Ok(())
+}
+
+/// The files that hold tensors of `graph`, as it names them.
+fn external_locations(graph: &GraphProto) -> BTreeSet<&str> {
+    let mut locations = BTreeSet::new();
+    for_each_graph(graph, &mut |graph| {
+        let attributes = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|a| a.t.as_ref());
+        locations.extend(graph.initializer.iter().chain(attributes).filter_map(external_location));
+    });
+    locations
 }
 
 /// The file that holds the values of `tensor`, if it is another.

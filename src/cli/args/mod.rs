@@ -15,6 +15,8 @@ pub use demo::*;
 pub use heads::*;
 pub use profile::*;
 
+use super::limits::{Bytes, LimitArgs};
+
 /// DINOv3 features and light probe heads on small machines.
 ///
 #[cfg_attr(
@@ -39,6 +41,8 @@ pub struct Cli {
     /// Say more on standard error; twice for more still.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -83,6 +87,9 @@ pub enum Command {
     /// A new process for one row of a profile.
     #[command(hide = true)]
     Cold(ColdArgs),
+    /// A new process that tries an ONNX graph out.
+    #[command(hide = true)]
+    Trial(TrialArgs),
 }
 
 /// Cores to run on.
@@ -252,6 +259,19 @@ pub struct EmbedArgs {
     pub json: bool,
     #[command(flatten)]
     pub threads: Threads,
+}
+
+/// A graph to try out.
+#[derive(Debug, Args)]
+pub struct TrialArgs {
+    /// The ONNX file
+    pub model: PathBuf,
+    /// The shape of its input; without one it is opened only
+    #[arg(long, value_delimiter = ',')]
+    pub shape: Vec<usize>,
+    /// Bytes of memory that it may take above its weights
+    #[arg(long)]
+    pub memory: Option<Bytes>,
 }
 
 #[derive(Debug, Args)]

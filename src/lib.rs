@@ -2,10 +2,11 @@
 //!
 //! The layers, each ignorant of those after it: [`kernels`], [`vit`], [`checkpoint`], [`quant`], [`encoder`], `graph`, [`engine`],
 //! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary. [`board`] stands beside them;
-//! [`files`] and [`stamp`] are below all of them.
+//! [`files`], [`bounded`] and [`stamp`] are below all of them.
 //! `docs/architecture.md` tells how they fit together.
 
 pub mod board;
+pub mod bounded;
 pub mod checkpoint;
 pub mod encoder;
 pub mod engine;

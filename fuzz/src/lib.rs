@@ -1,4 +1,5 @@
-//! What the targets share: a file for each input, and an allocator that makes a huge allocation a find.
+//! What the targets share: a file for each input, an allocator that makes a huge allocation a find, and a look at the memory
+//! of the process, which sees what C code and `libc::malloc` took (openjp2, CharLS).
 
 pub mod tensors;
 
@@ -68,12 +69,35 @@ pub fn on_file<T, E: Display>(
 /// As [`on_file`], without a file.
 pub fn bounded<T, E: Display>(input: usize, fixed: usize, read: impl FnOnce() -> Result<T, E>) {
     LIMIT.store(ALIVE.load(Relaxed) + fixed + 64 * input, Relaxed);
+    let before = begin_peak();
     let result = read();
     LIMIT.store(usize::MAX, Relaxed);
+    if let Some(grown) = before.zip(peak()).map(|(before, peak)| peak.saturating_sub(before))
+        && grown > fixed + 64 * input + SLACK
+    {
+        eprintln!("more is allocated than this input allows: {grown} bytes were touched, some not by Rust's allocator");
+        std::process::abort();
+    }
     if let Err(error) = result {
         let text = error.to_string();
         assert!(!text.is_empty() && !text.contains('\n'), "the error is not one line: {text:?}");
     }
+}
+
+/// What the process may grow by beside what the allocator counts: libFuzzer's own corpus, stacks, malloc's own pages.
+const SLACK: usize = 64 << 20;
+
+/// Begins a new peak of the memory of this process (`/proc/self/clear_refs`, proc(5)), and says what it has now.
+fn begin_peak() -> Option<usize> {
+    std::fs::write("/proc/self/clear_refs", "5").ok()?;
+    peak()
+}
+
+/// The most memory that this process has had since the last [`begin_peak`], in bytes.
+fn peak() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<usize>().ok()? << 10)
 }
 
 /// A folder of this process, in `$TMPDIR`, which `fuzz/run` puts into memory.

@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 
 use super::CheckpointError;
 
-/// The largest header that the format's own library accepts, 100 MB. A ViT-L's has 45 kB.
-const MAX_HEADER: u64 = 100_000_000;
+/// The largest header, 16 MiB; a ViT-L's has 45 kB. The format's own library accepts 100 MB, which JSON of many small values
+/// makes gigabytes of.
+const MAX_HEADER: u64 = 16 << 20;
 
 /// Bytes that are hashed at a time where no tensor is wanted.
 const CHUNK: usize = 1 << 20;

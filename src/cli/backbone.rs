@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use microraptor::board::Root;
+use microraptor::board::sensors::available_memory;
 use microraptor::checkpoint::{Assumption, Card, Hints, Model};
 use microraptor::engine::{DEMO, Engine, UNTRAINED};
 use microraptor::heads::Head;
@@ -77,6 +79,7 @@ pub fn open(model: &Path, hints: &Hints) -> anyhow::Result<Engine> {
 
 /// [`open`] for an instruction set.
 pub fn open_on(model: &Path, isa: Isa, hints: &Hints) -> anyhow::Result<Engine> {
+    check_memory(model)?;
     let spinner = progress::spinner(format!("reading {}", model.display()));
     let engine = match untrained(model) {
         Some(name) => seeded(name, hints).map(|model| Engine::from_model(model, isa)),
@@ -90,6 +93,35 @@ pub fn open_on(model: &Path, isa: Isa, hints: &Hints) -> anyhow::Result<Engine> 
     }
     warn(&engine.about().name, &engine.about().assumed);
     Ok(engine)
+}
+
+/// Refuses weights that this machine has no memory for: they would be read until the system ends the program.
+fn check_memory(model: &Path) -> anyhow::Result<()> {
+    let Some(available) = available_memory(&Root::live()) else { return Ok(()) };
+    let bytes = weights(model);
+    if bytes > available {
+        let mib = |bytes: u64| bytes >> 20;
+        bail!(
+            "{}: its weights have {} MiB, and {} MiB of memory are free: take a smaller model",
+            model.display(),
+            mib(bytes),
+            mib(available)
+        );
+    }
+    Ok(())
+}
+
+/// Bytes of the weights file, or of those in a folder without `model.safetensors`; 0 where there is none, which is said
+/// elsewhere.
+fn weights(model: &Path) -> u64 {
+    let length = |path: &Path| std::fs::metadata(path).ok().filter(|m| m.is_file()).map_or(0, |m| m.len());
+    let whole = length(&model.join("model.safetensors"));
+    if whole > 0 {
+        return whole;
+    }
+    let Ok(entries) = std::fs::read_dir(model) else { return length(model) };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).map(|path| length(&path)).sum()
 }
 
 /// The untrained model of the card called `name`.

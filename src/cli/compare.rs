@@ -1,11 +1,13 @@
 //! `microraptor compare`
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::bail;
 use microraptor::profile::{Change, Comparison, Recorded, Tolerance};
 
 use super::args::CompareArgs;
+use super::limits;
 use super::table::{render, table};
 use super::terminal;
 
@@ -14,7 +16,11 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<bool> {
     if !(args.accuracy_tolerance >= 0.0 && args.accuracy_tolerance.is_finite()) {
         bail!("--accuracy-tolerance {}: give 0 or more", args.accuracy_tolerance);
     }
-    let (before, after) = (Recorded::load(&args.before)?, Recorded::load(&args.after)?);
+    let load = |path: &Path| {
+        let _watched = limits::Watched::new(path.display().to_string());
+        Recorded::load(path)
+    };
+    let (before, after) = (load(&args.before)?, load(&args.after)?);
     let tolerance = Tolerance { latency: args.tolerance.0, accuracy: args.accuracy_tolerance };
     let comparison = Comparison::new(&before, &after, tolerance);
     let mut out = terminal::stdout();

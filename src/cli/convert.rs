@@ -17,7 +17,7 @@ use serde_json::json;
 use super::args::{ConvertArgs, PrecisionArg};
 use super::backbone;
 use super::table::{render, table};
-use super::{inputs, progress, terminal};
+use super::{inputs, limits, progress, terminal};
 
 /// Most images that are used of a folder. The Hessians of a ViT-B's widest layer, 3072 inputs, then have twice as many
 /// tokens as inputs at 224 px.
@@ -124,7 +124,9 @@ fn calibration(folder: Option<&Path>, size: Size, preprocess: &Preprocess) -> an
     let bar = progress::bar(count, "reading images");
     let mut images = Vec::with_capacity(count);
     for i in 0..count {
-        images.push(Image::open(&files[i * files.len() / count])?.tensor(size, preprocess));
+        let file = &files[i * files.len() / count];
+        let _watched = limits::Watched::new(file.display().to_string());
+        images.push(Image::open(file)?.tensor(size, preprocess));
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::args::EmbedArgs;
-use super::{backbone, inputs, private, progress, terminal};
+use super::{backbone, inputs, limits, private, progress, terminal};
 
 /// Images that a thread runs between two writes. More would keep more features in memory, fewer would let threads wait for
 /// each other more often.
@@ -63,7 +63,16 @@ fn extract(
     let preprocess = session.engine().about().preprocess;
     let (mut writer, mut dim) = (None, 0);
     let bar = progress::bar(images.len(), "embedding");
+    let mut watched: Option<limits::Watched> = None;
     for paths in images.chunks(PER_THREAD * session.threads()) {
+        let name = match paths {
+            [path] => path.display().to_string(),
+            several => format!("{} and {} more", several[0].display(), several.len() - 1),
+        };
+        match &watched {
+            Some(watched) => watched.next(name),
+            None => watched = Some(limits::Watched::new(name)),
+        }
         let open = |path: &PathBuf| Ok(Image::open(path)?.tensor(size, &preprocess));
         let pixels: Vec<Result<Vec<f32>, InputError>> = paths.par_iter().map(open).collect();
         let pixels = pixels.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -78,6 +87,7 @@ fn extract(
             bar.inc(1);
         }
     }
+    drop(watched);
     if let Some(writer) = writer {
         writer.finish()?;
     }

@@ -9,13 +9,16 @@ use serde_json::json;
 
 use super::args::{EvaluateArgs, Part};
 use super::report::{print_judgement, record};
-use super::{backbone, progress, terminal};
+use super::{backbone, limits, progress, terminal};
 
 /// Measures a head on labelled images.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
+    let watched = limits::Watched::new(args.head.display().to_string());
     let head = Head::load(&args.head)?;
+    watched.next(args.data.display().to_string());
     let data = matching(Dataset::open(&args.data)?, &head.model)
         .with_context(|| format!("{} and {}", args.data.display(), args.head.display()))?;
+    drop(watched);
     if let Some(threshold) = args.threshold.filter(|p| !(0.0..=1.0).contains(p)) {
         bail!("--threshold {threshold}: give a probability, 0 to 1");
     }
@@ -32,12 +35,21 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
 
     let mut session = engine.session(cores)?;
     let bar = progress::bar(indices.len(), "features");
-    let read =
-        ReadOptions { allow_unsupported_modality: args.allow_unsupported_modality, ..head.read.clone() };
+    let read = ReadOptions {
+        allow_unsupported_modality: args.allow_unsupported_modality,
+        max_frames: limits::max_frames(),
+        ..head.read.clone()
+    };
     let tokens = (head.model.features() == FeatureKind::Patch).then(|| head.model.layers());
     let request = Request { size: head.size, preprocess: &head.preprocess, read: &read, tokens };
     let all: Vec<usize> = (0..indices.len()).collect();
-    let features = gather(&mut session, &data, &all, &request, args.cache.open().as_ref(), &|| bar.inc(1))?;
+    let watched = limits::Watched::new(args.data.display().to_string());
+    let tick = || {
+        bar.inc(1);
+        watched.next(format!("{} (after {} of its images)", args.data.display(), bar.position()));
+    };
+    let features = gather(&mut session, &data, &all, &request, args.cache.open().as_ref(), &tick)?;
+    drop(watched);
     bar.finish_and_clear();
     let set = Examined {
         data: &data,

@@ -57,7 +57,8 @@ pub fn board(inputs: &mut Inputs, placement: &Placement) {
 #[cfg(feature = "onnx")]
 fn external(inputs: &mut Inputs, model: &Path) {
     if is_onnx(model) {
-        checkpoint::onnx::external_files(model).iter().for_each(|file| inputs.add(file));
+        // A file that cannot be read is told of where it is opened.
+        checkpoint::onnx::external_files(model).iter().flatten().for_each(|file| inputs.add(file));
     }
 }
 

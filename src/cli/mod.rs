@@ -12,6 +12,7 @@ mod embed;
 mod evaluate;
 mod info;
 mod inputs;
+mod limits;
 mod masks;
 mod models;
 mod predict;
@@ -23,6 +24,8 @@ mod signals;
 mod table;
 mod terminal;
 mod train;
+#[cfg_attr(not(feature = "onnx"), path = "trial_absent.rs")]
+mod trial;
 mod usage;
 
 use std::io::{self, IsTerminal, Write};
@@ -50,11 +53,21 @@ pub fn main() -> ExitCode {
         // Help, or the version: on standard output, with success.
         Err(error) => error.exit(),
     };
+    limits::catch_aborts();
     start_log(cli.verbose);
     signals::handle();
     if let Err(error) = choose_isa(&cli) {
         report(&error);
         return ExitCode::from(FAILURE);
+    }
+    let timeout = if matches!(cli.command, Some(Command::Predict(_))) {
+        limits::USUAL_TIMEOUT
+    } else {
+        limits::Seconds(0.0)
+    };
+    limits::choose(cli.limits, timeout);
+    if !matches!(cli.command, Some(Command::Cold(_) | Command::Trial(_))) {
+        trial::begin();
     }
     let command = cli
         .command
@@ -71,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Board(args) => board::run(&args),
         Command::Profile(args) => profile::run(&args, cli.isa.as_deref()),
         Command::Cold(args) => cold::run(&args),
+        Command::Trial(args) => trial::run(&args),
         Command::Compare(args) => match compare::run(&args) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::from(REGRESSION),

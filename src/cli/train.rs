@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::args::{self, BankArg, DataArgs, HeadKind, TrainArgs};
 use super::report::{print_judgement, record};
-use super::{backbone, inputs, masks, private, progress, terminal};
+use super::{backbone, inputs, limits, masks, private, progress, terminal};
 
 /// Fits a head on frozen features and writes it.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
@@ -79,13 +79,15 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .context("the training features")?;
     tell_training(&mut head.training, args, &set);
     // Whether unsupported modalities are let in is asked each time.
-    head.read = ReadOptions { allow_unsupported_modality: false, ..read };
+    head.read = ReadOptions { allow_unsupported_modality: false, max_frames: None, ..read };
     head.save(&args.output)?;
     print(args, train.len(), &head, &judgement, folds.as_ref())
 }
 
 fn open(args: &DataArgs, dense: bool) -> anyhow::Result<Dataset> {
+    let watched = limits::Watched::new(args.data.display().to_string());
     let data = Dataset::open(&args.data)?;
+    drop(watched);
     if !dense && data.classes.is_empty() {
         bail!("{}: has no labels, only masks: use --head segment or segment3d", args.data.display());
     }
@@ -147,7 +149,13 @@ fn features(
     let preprocess = session.engine().about().preprocess;
     let request = Request { size, preprocess: &preprocess, read, tokens: recipe.tokens() };
     let bar = progress::bar(used.len(), "features");
-    let found = gather(session, data, used, &request, args.cache.open().as_ref(), &|| bar.inc(1))?;
+    let watched = limits::Watched::new(args.data.data.display().to_string());
+    let tick = || {
+        bar.inc(1);
+        watched.next(format!("{} (after {} of its images)", args.data.data.display(), bar.position()));
+    };
+    let found = gather(session, data, used, &request, args.cache.open().as_ref(), &tick)?;
+    drop(watched);
     bar.finish_and_clear();
     Ok(found)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tract_core::internal::*;
 
-use crate::checkpoint::onnx::{OnnxError, Source};
+use crate::checkpoint::onnx::{OnnxError, Source, try_out};
 
 /// An ONNX model with one input of 32-bit floats, of any shape.
 #[derive(Clone, Debug)]
@@ -54,6 +54,7 @@ impl OnnxFunction {
         let plan = match &*slot {
             Some((planned, plan)) if planned == shape => plan.clone(),
             _ => {
+                try_out(self.source.path(), Some(shape))?;
                 let model = self.source.typed_for(shape)?;
                 let options = RunOptions::default();
                 let plan = self

@@ -16,7 +16,7 @@ use tract_core::internal::*;
 use tract_linalg::multithread::Executor;
 
 use super::{Features, GraphError};
-use crate::checkpoint::onnx::{Imported, OnnxError, Proof, Source, import_source};
+use crate::checkpoint::onnx::{Imported, OnnxError, Proof, Source, import_source, try_out};
 use crate::vit::{Size, SizeError};
 
 /// What an ONNX file turned out to be.
@@ -141,6 +141,7 @@ impl OnnxModel {
         if fixed != size {
             return Err(OnnxRunError::FixedSize { model: self.source.name(), fixed, asked: size });
         }
+        try_out(self.source.path(), Some(&[1, input.channels, size.height, size.width]))?;
         let model = self.source.typed(size)?;
         let facts = self.source.guarded(|| {
             let outlets = model.output_outlets()?.to_vec();

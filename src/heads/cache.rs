@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::features::{Geometry, Request, ScanFeatures};
 use super::sealed;
 use super::segment::{Grid, Tokens};
+use crate::input::ReadOptions;
 use crate::output::{Access, Target, write_atomically};
 
 /// Of the entries' format and of what the program computes: entries of another version are not found.
@@ -59,6 +60,8 @@ impl FeatureCache {
     pub(super) fn key(&self, model: &str, content: &str, request: &Request<'_>) -> String {
         let mut hash = Sha256::new();
         let Request { size, preprocess, read, tokens } = request;
+        // How many frames a scan may have does not change those that it has.
+        let read = &ReadOptions { max_frames: None, ..(*read).clone() };
         let text = format!("{VERSION}\n{model}\n{content}\n{size:?}\n{preprocess:?}\n{read:?}\n{tokens:?}");
         hash.update(text);
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

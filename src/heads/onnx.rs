@@ -25,6 +25,7 @@ use super::linear::decide;
 use super::logistic::{sigmoid, softmax};
 use super::nn::bilinear::Bilinear;
 use super::{Backbone, Head, HeadError, HeadModel, Prediction, TrainingSummary};
+use crate::bounded;
 use crate::graph::head::OnnxFunction;
 use crate::input::{LabelMap, ReadOptions};
 use crate::vit::{Preprocess, Size};
@@ -87,15 +88,8 @@ impl OnnxHead {
     pub fn load(path: &Path) -> Result<(Head, String), HeadError> {
         let beside = path.with_extension("json");
         let format = |path: &Path, reason: String| HeadError::Format { path: path.to_owned(), reason };
-        let mut text = String::new();
-        let read = crate::files::open(&beside)
-            .and_then(|file| file.take(MAX_JSON + 1).read_to_string(&mut text));
-        match read {
-            Ok(length) if length as u64 <= MAX_JSON => {}
-            Ok(_) => {
-                let problem = format!("more than {MAX_JSON} bytes are no description of a head");
-                return Err(format(&beside, problem));
-            }
+        let text = match bounded::text(&beside, MAX_JSON) {
+            Ok(text) => text,
             Err(error) => {
                 let wanted = r#"{"classes": ["name", ...], "size": "224"}"#;
                 return Err(format(

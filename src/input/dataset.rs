@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::image::one_line;
 use super::{Image, InputError, ReadOptions, Scan, Split, content_digest, files};
+use crate::bounded;
 use crate::stamp::Stamp;
 
 /// Parts a label cell into its classes.
@@ -260,6 +261,9 @@ impl Dataset {
     }
 }
 
+/// Most bytes of a cell: the longest path that Linux takes.
+const MAX_CELL: usize = 4096;
+
 /// One line of the CSV file.
 struct Row {
     line: u64,
@@ -270,15 +274,18 @@ struct Row {
 }
 
 fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
-    let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(file);
+    let bytes = bounded::read(path, bounded::MAX_TABLE).map_err(|e| InputError::read(path, &e))?;
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(bytes.as_slice());
     let whole = |problem: String| InputError::Dataset { path: path.into(), problem };
     let headers = reader.headers().map_err(|e| csv_error(path, &e))?.clone();
     let column = |name: &str| headers.iter().position(|h| h.eq_ignore_ascii_case(name));
     let need = |name: &str| {
         column(name).ok_or_else(|| {
             let found = headers.iter().collect::<Vec<_>>().join(", ");
-            whole(format!("has no column '{name}' (found: {}): name it in the first line", one_line(&found)))
+            whole(format!(
+                "has no column '{name}' (found: {}): name it in the first line",
+                excerpt(&one_line(&found))
+            ))
         })
     };
     let (image, mask, split) = (need("image")?, column("mask"), column("split"));
@@ -290,6 +297,10 @@ fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
         let wrong = |problem: String| InputError::Row { path: path.into(), line, problem };
         // A quoted cell may hold a line break, and names go into messages and tables of one line each.
         let cell = |column: usize| match &record[column] {
+            text if text.len() > MAX_CELL => Err(wrong(format!(
+                "has a cell of {} bytes, of at most {MAX_CELL}: is it a CSV file?",
+                text.len()
+            ))),
             text if text.chars().any(char::is_control) => Err(wrong(format!(
                 "'{}' has a line break or control character: take it out",
                 text.escape_debug()
@@ -344,6 +355,11 @@ fn csv_error(path: &Path, error: &csv::Error) -> InputError {
         _ => format!("cannot be read ({error}): is it a CSV file?"),
     };
     InputError::Row { path: path.into(), line, problem }
+}
+
+/// The beginning of what a message quotes: a cell may be as long as the file.
+fn excerpt(text: &str) -> &str {
+    text.char_indices().nth(200).map_or(text, |(end, _)| &text[..end])
 }
 
 fn file_name(path: &Path) -> String {

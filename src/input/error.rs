@@ -117,6 +117,17 @@ pub enum InputError {
         /// What it is, and what was found.
         reason: String,
     },
+    /// More frames or slices than are allowed.
+    #[error("{name}: has {} frames or slices, of at most {most}: give a shorter clip or a part of the volume, or allow more (max-frames)",
+        frames.map_or_else(|| "more".into(), |frames| frames.to_string()))]
+    Frames {
+        /// The scan.
+        name: String,
+        /// How many there are, where that is known before they are read.
+        frames: Option<usize>,
+        /// How many there may be.
+        most: usize,
+    },
     /// A frame has another size than the first.
     #[error(
         "{name}: frame {frame} has {}x{} px but the first {}x{}: give frames of one size",

@@ -7,6 +7,7 @@ use std::path::Path;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Pixel, Rgb};
 
 use super::{InputError, Region};
+use crate::bounded;
 use crate::vit::{Preprocess, Size};
 
 /// Images with a shorter side are refused: half a 16 px patch, in which no model of the family can see anything, so
@@ -18,6 +19,12 @@ pub const MAX_PIXELS: u64 = 1 << 26;
 
 /// Decoded bytes of the largest image: [`MAX_PIXELS`] of RGBA with 16 bits each.
 const MAX_BYTES: u64 = 8 * MAX_PIXELS;
+
+/// Bytes of the longest file: [`MAX_BYTES`] as they are, and what else it holds.
+const MAX_FILE: u64 = MAX_BYTES + (64 << 20);
+
+/// Bytes of the longest JPEG file, which its decoder reads whole: [`MAX_PIXELS`] in the best quality have half of it.
+const MAX_JPEG: u64 = 256 << 20;
 
 /// Up to this many decoded bytes are taken on the header's word.
 pub(super) const TRUSTED_BYTES: u64 = 64 << 20;
@@ -55,10 +62,14 @@ impl Image {
         if metadata.is_dir() {
             return Err(InputError::Read { path: path.into(), reason: "it is a folder".into() });
         }
+        bounded::check(metadata.len(), MAX_FILE).map_err(io_error)?;
         let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io_error)?;
         let Some(format) = reader.format() else {
             return Err(InputError::Format { path: path.into() });
         };
+        if format == ImageFormat::Jpeg {
+            bounded::check(metadata.len(), MAX_JPEG).map_err(io_error)?;
+        }
         let image = decode(reader, path, metadata.len())?;
         // Other decoders report a file that ends too early; this one fills the rest with grey (image 0.25).
         if format == ImageFormat::Jpeg && !jpeg_has_end(&crate::files::read(path).map_err(io_error)?) {

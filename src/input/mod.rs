@@ -49,7 +49,7 @@ pub(crate) use image::one_line;
 pub use image::{Image, MAX_PIXELS, MIN_SIDE};
 pub use label_map::{LabelMap, Spacing};
 pub use nifti_info::{NIFTI_HEADER_BYTES, NiftiInfo};
-pub use options::{Axis, ReadOptions, Window};
+pub use options::{Axis, MAX_FRAMES, ReadOptions, Window};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
 pub use scan::{Scan, content_digest, is_dicom};
 pub use scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};

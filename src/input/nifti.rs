@@ -22,9 +22,12 @@ use nifti::{Endianness, NiftiHeader, NiftiType};
 
 use super::image::{MAX_RATIO, one_line};
 use super::nifti_affine::{best_affine, closest_axes};
-use super::scan::{Frames, Scan};
+use super::scan::{Frames, Scan, check_frames};
 use super::scan_info::{ScanInfo, ScanKind, SourceFrame};
-use super::{Axis, Image, InputError, LabelMap, NIFTI_HEADER_BYTES, NiftiInfo, ReadOptions, Spacing, Window};
+use super::{
+    Axis, Image, InputError, LabelMap, MAX_FRAMES, NIFTI_HEADER_BYTES, NiftiInfo, ReadOptions, Spacing,
+    Window,
+};
 
 /// Volumes with more voxels are refused: 1024 slices of 512 x 512, a CT of the whole trunk.
 const MAX_VOXELS: u64 = 1 << 28;
@@ -54,7 +57,7 @@ pub(super) fn is_nifti(start: &[u8]) -> bool {
 
 /// Reads a volume; its slices are made as they are asked for.
 pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Scan, InputError> {
-    let volume = Volume::read(path, options.axis.unwrap_or(Axis::Axial))?;
+    let volume = Volume::read(path, options.axis.unwrap_or(Axis::Axial), options.most_frames())?;
     let [depth, height, width] = volume.info.shape();
     Image::check_sides(&path.display().to_string(), width, height)?;
     let [slices, rows, columns] = volume.info.axes.map(|axis| volume.info.spacing[axis]);
@@ -83,7 +86,7 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Scan, InputErro
 
 /// Reads class numbers, sliced as [`open`] slices.
 pub(super) fn open_labels(path: &Path, axis: Option<Axis>) -> Result<LabelMap, InputError> {
-    let volume = Volume::read(path, axis.unwrap_or(Axis::Axial))?;
+    let volume = Volume::read(path, axis.unwrap_or(Axis::Axial), MAX_FRAMES)?;
     let [depth, height, width] = volume.info.shape();
     let mut labels = Vec::with_capacity(depth * height * width);
     for z in 0..depth {
@@ -119,7 +122,7 @@ struct Volume {
 }
 
 impl Volume {
-    fn read(path: &Path, axis: Axis) -> Result<Volume, InputError> {
+    fn read(path: &Path, axis: Axis, most_frames: usize) -> Result<Volume, InputError> {
         let wrong = |problem: String| InputError::unreadable(path, problem);
         let failed = |e: std::io::Error| {
             wrong(format!(
@@ -150,6 +153,10 @@ impl Volume {
                 MAX_VOXELS >> 20
             )));
         }
+        let (affine, unit) = best_affine(&header, dims).map_err(wrong)?;
+        let (axes, flips) = closest_axes(&affine, axis);
+        // Before the voxels are inflated.
+        check_frames(&path.display().to_string(), Some(dims[axes[0]]), most_frames)?;
         let skipped = std::io::copy(
             &mut reader.by_ref().take(offset - NIFTI_HEADER_BYTES as u64),
             &mut std::io::sink(),
@@ -164,8 +171,6 @@ impl Volume {
                 data.len()
             )));
         }
-        let (affine, unit) = best_affine(&header, dims).map_err(wrong)?;
-        let (axes, flips) = closest_axes(&affine, axis);
         let along = |n: usize| affine.iter().map(|row| row[n] * row[n]).sum::<f64>().sqrt();
         let spacing = [along(0), along(1), along(2)].map(|length| length * unit);
         let info = NiftiInfo {

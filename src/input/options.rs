@@ -18,6 +18,20 @@ pub struct ReadOptions {
     pub allow_unsupported_modality: bool,
     /// The axis along which a NIfTI volume is sliced; without one [`Axis::Axial`].
     pub axis: Option<Axis>,
+    /// The most frames or slices of one scan; without a number [`MAX_FRAMES`]. It is the caller's, and no head keeps it.
+    #[serde(skip)]
+    pub max_frames: Option<usize>,
+}
+
+/// Scans of more frames or slices are refused unless [`ReadOptions::max_frames`] allows them: 2 minutes of ultrasound at 30
+/// frames a second have 3600, a CT of the whole body some 2000 slices.
+pub const MAX_FRAMES: usize = 4096;
+
+impl ReadOptions {
+    /// The most frames or slices of one scan.
+    pub(super) fn most_frames(&self) -> usize {
+        self.max_frames.unwrap_or(MAX_FRAMES)
+    }
 }
 
 /// Which stored values become black and white: `centre - width / 2` and `centre + width / 2`, but for DICOM's half unit

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::scan_info::{ScanInfo, ScanKind, SourceFrame};
 use super::stream::{StreamFormat, Y4M_MAGIC};
-use super::{Image, InputError, ReadOptions, dicom, files, nifti};
+use super::{Image, InputError, MAX_FRAMES, ReadOptions, dicom, files, nifti};
 
 /// Frames as a reader gives them.
 pub(super) type Frames = Box<dyn Iterator<Item = Result<Image, InputError>> + Send>;
@@ -33,6 +33,8 @@ pub struct Scan {
     /// Size and number of the frames that were given out.
     given: Option<(usize, usize)>,
     count: usize,
+    /// The most frames that are given out.
+    most: usize,
     ended: bool,
 }
 
@@ -44,7 +46,7 @@ impl std::fmt::Debug for Scan {
 
 impl Scan {
     pub(super) fn new(info: ScanInfo, frames: Frames) -> Scan {
-        Scan { info, frames, given: None, count: 0, ended: false }
+        Scan { info, frames, given: None, count: 0, most: MAX_FRAMES, ended: false }
     }
 
     /// Opens a file, or a folder as one scan; the content decides what it is, not the name:
@@ -67,7 +69,11 @@ impl Scan {
                 "is not DICOM and so has no ultrasound regions to crop to: leave --crop-us out".into();
             return Err(InputError::Unreadable { path: path.into(), problem });
         }
-        match content {
+        let most = options.most_frames();
+        if let Content::Series(files) | Content::Clip(files) = &content {
+            check_frames(&path.display().to_string(), Some(files.len()), most)?;
+        }
+        let scan = match content {
             Content::Picture => Ok(Scan::from_file(path.display().to_string(), Image::open(path)?, path)),
             Content::Dicom => dicom::open_file(path, options),
             Content::Series(files) => dicom::open_series(path, files, options),
@@ -79,7 +85,18 @@ impl Scan {
                 Ok(scan)
             }
             Content::Clip(files) => clip(path, files),
-        }
+        };
+        scan?.limited(most)
+    }
+
+    /// The same scan with another limit on its frames than [`MAX_FRAMES`]: past it, [`Iterator::next`] gives an error.
+    ///
+    /// # Errors
+    /// [`InputError::Frames`] where it is known already that there are more.
+    pub fn limited(mut self, most: usize) -> Result<Scan, InputError> {
+        check_frames(&self.info.name, self.info.frames, most)?;
+        self.most = most;
+        Ok(self)
     }
 
     /// One picture that is in memory.
@@ -107,6 +124,10 @@ impl Scan {
 
     /// The size of the first frame binds the others.
     fn check(&mut self, frame: Image) -> Result<Image, InputError> {
+        if self.count == self.most {
+            let name = self.info.name.clone();
+            return Err(InputError::Frames { name, frames: None, most: self.most });
+        }
         self.count += 1;
         let size = (frame.height(), frame.width());
         let expected = *self.given.get_or_insert(size);
@@ -130,6 +151,14 @@ impl Iterator for Scan {
         self.ended = !matches!(frame, Some(Ok(_)));
         frame
     }
+}
+
+/// Refuses more frames than `most`.
+pub(super) fn check_frames(name: &str, frames: Option<usize>, most: usize) -> Result<(), InputError> {
+    if frames.is_some_and(|frames| frames > most) {
+        return Err(InputError::Frames { name: name.into(), frames, most });
+    }
+    Ok(())
 }
 
 /// The pictures of a folder, one after the other.

@@ -27,7 +27,6 @@ mod stats;
 mod sweep;
 mod verdict;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub use compare::{Change, Comparison, Recorded, Tolerance};
@@ -50,6 +49,7 @@ pub use stats::Latency;
 pub use sweep::{Budget, Cold, Found, ROUNDS, Sweep};
 
 use crate::board::{BoardError, Cores};
+use crate::bounded;
 use crate::engine::EngineError;
 use crate::heads::{FeatureCache, HeadError, Recipe};
 use crate::input::InputError;
@@ -153,13 +153,10 @@ pub struct Options {
 
 /// The text of a file of at most `limit` bytes.
 fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
-    let mut text = String::new();
-    let file = crate::files::open(path).map_err(|e| format!("cannot be read: {e}"))?;
-    file.take(limit + 1).read_to_string(&mut text).map_err(|e| format!("cannot be read: {e}"))?;
-    match text.len() as u64 > limit {
-        true => Err(format!("is larger than {} KiB", limit >> 10)),
-        false => Ok(text),
-    }
+    bounded::text(path, limit).map_err(|e| match e.kind() {
+        std::io::ErrorKind::FileTooLarge => format!("is larger than {} KiB", limit >> 10),
+        _ => format!("cannot be read: {e}"),
+    })
 }
 
 /// Values in the order in which they first come.

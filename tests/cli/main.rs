@@ -16,6 +16,7 @@ mod heads;
 mod identity;
 #[cfg(unix)]
 mod interrupted;
+mod limits;
 mod own_files;
 mod profile;
 #[path = "../support/mod.rs"]

@@ -86,6 +86,24 @@ pub fn load_average(root: &Root) -> Option<[f64; 3]> {
     Some([next()?, next()?, next()?])
 }
 
+/// Bytes of memory that this process could still have: what the kernel can free (MemAvailable), or less where a control
+/// group of its own allows less (memory.max, Documentation/admin-guide/cgroup-v2.rst). None where that is not told.
+pub fn available_memory(root: &Root) -> Option<u64> {
+    let machine = super::kib(&root.text("proc/meminfo")?, "MemAvailable")? << 10;
+    let group = |file: &str| root.text(&format!("sys/fs/cgroup/{file}"));
+    let cached = |line: &str| {
+        let (name, bytes) = line.split_once(' ')?;
+        ["inactive_file", "active_file"].contains(&name).then(|| bytes.parse::<u64>().ok())?
+    };
+    let free = || {
+        let limit: u64 = group("memory.max")?.parse().ok()?;
+        let used: u64 = group("memory.current")?.parse().ok()?;
+        let cache: u64 = group("memory.stat")?.lines().filter_map(cached).sum();
+        Some(limit.saturating_sub(used.saturating_sub(cache)))
+    };
+    Some(free().map_or(machine, |free| free.min(machine)))
+}
+
 /// Memory of this process, KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProcessMemory {
@@ -99,4 +117,32 @@ pub struct ProcessMemory {
 pub fn process_memory(root: &Root) -> Option<ProcessMemory> {
     let text = root.text("proc/self/status")?;
     Some(ProcessMemory { resident_kib: super::kib(&text, "VmRSS")?, peak_kib: super::kib(&text, "VmHWM") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_what_the_machine_and_the_group_leave() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let root = Root::recorded(folder.path());
+        assert_eq!(available_memory(&root), None);
+        write("proc/meminfo", "MemTotal:  8000 kB\nMemAvailable:   4000 kB\n");
+        assert_eq!(available_memory(&root), Some(4000 << 10));
+        write("sys/fs/cgroup/memory.max", "max\n");
+        assert_eq!(available_memory(&root), Some(4000 << 10));
+        write("sys/fs/cgroup/memory.max", "2048000\n");
+        write("sys/fs/cgroup/memory.current", "1048000\n");
+        write(
+            "sys/fs/cgroup/memory.stat",
+            "anon 700000\nfile 348000\ninactive_file 300000\nactive_file 48000\n",
+        );
+        assert_eq!(available_memory(&root), Some(1_000_000 + 348_000));
+    }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use change::ClockFall;
 pub use clocks::{Clock, clocks};
-pub use load::{CpuTimes, Load, ProcessMemory, cpu_times, load_average, process_memory};
+pub use load::{CpuTimes, Load, ProcessMemory, available_memory, cpu_times, load_average, process_memory};
 pub use mode::{NvpModel, PowerMode, power_mode};
 pub(super) use power::{Channel, channels};
 pub use power::{Energy, RailPower, energies, rails};

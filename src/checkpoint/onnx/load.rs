@@ -18,7 +18,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::infer::InferenceFact;
 
-use super::{OnnxError, layer_norm};
+use super::{OnnxError, bounds, layer_norm};
 use crate::checkpoint::file::hex;
 use crate::stamp::Stamp;
 use crate::vit::Size;
@@ -67,16 +67,9 @@ impl ImageInput {
 impl Source {
     /// Reads the file at `path` and the external data that it refers to.
     pub(crate) fn read(path: &Path) -> Result<Source, OnnxError> {
-        let io = |error: io::Error| OnnxError::Read { path: path.into(), reason: error.to_string() };
         let damaged = |reason: String| OnnxError::Damaged { path: path.into(), reason };
-        let file = crate::files::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if !metadata.is_file() {
-            return Err(OnnxError::Read { path: path.into(), reason: "it is not a file".into() });
-        }
-        if metadata.len() > MAX_FILE {
-            return Err(damaged(format!("its {} bytes are more than a protobuf can have", metadata.len())));
-        }
+        let file = open(path)?;
+        super::try_out(path, None)?;
 
         let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
         layer_norm::guard(&mut onnx);
@@ -174,7 +167,7 @@ impl Source {
 
     /// tract's typed graph for an input of `shape`, not yet simplified.
     pub(crate) fn typed_for(&self, shape: &[usize]) -> Result<TypedModel, OnnxError> {
-        self.guarded(|| {
+        let model = self.guarded(|| {
             let mut model = self.model.clone();
             model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
             // The declared shapes of outputs speak of symbols that have numbers now.
@@ -182,13 +175,45 @@ impl Source {
                 model.set_outlet_fact(output, InferenceFact::default())?;
             }
             model.into_typed()
-        })
+        })?;
+        match bounds::excess_of_typed(&model) {
+            Some(reason) => Err(OnnxError::Bounds { path: self.path.clone(), reason }),
+            None => Ok(model),
+        }
     }
 
     /// Runs tract; an error or a panic becomes [`OnnxError::Tract`].
     pub(crate) fn guarded<T>(&self, f: impl FnOnce() -> TractResult<T>) -> Result<T, OnnxError> {
         guarded(f).map_err(|reason| OnnxError::Tract { path: self.path.clone(), reason })
     }
+}
+
+/// Opens a file of a length that protobuf allows.
+fn open(path: &Path) -> Result<File, OnnxError> {
+    let io = |error: io::Error| OnnxError::Read { path: path.into(), reason: error.to_string() };
+    let file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        return Err(OnnxError::Read { path: path.into(), reason: "it is not a file".into() });
+    }
+    if metadata.len() > MAX_FILE {
+        let reason = format!("its {} bytes are more than a protobuf can have", metadata.len());
+        return Err(OnnxError::Damaged { path: path.into(), reason });
+    }
+    Ok(file)
+}
+
+/// The files with values that the ONNX file at `path` refers to.
+///
+/// # Errors
+/// [`OnnxError`] when the file cannot be read as a protobuf.
+pub fn external_files(path: &Path) -> Result<Vec<PathBuf>, OnnxError> {
+    let mut file = open(path)?;
+    let proto = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut file))
+        .map_err(|reason| OnnxError::Damaged { path: path.into(), reason })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let locations = proto.graph.iter().flat_map(external_locations);
+    Ok(locations.map(|location| folder.join(location)).collect())
 }
 
 /// Runs `f`, which enters tract; a panic becomes an error too.
@@ -226,7 +251,7 @@ thread_local! {
 static SILENCER: Once = Once::new();
 
 /// tract's messages quote whole nodes; the first words say which.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     const LONGEST: usize = 240;
     // With RUST_BACKTRACE set, tract's errors bring one along.
     let text = text.split("Stack backtrace:").next().unwrap_or_default();
@@ -283,7 +308,13 @@ fn check<'a>(
         let operators = unsupported.into_iter().collect::<Vec<_>>().join(", ");
         return Err(OnnxError::Operator { path: path.into(), operators: one_line(&operators) });
     }
-    astray.map_or(Ok(graph), |problem| Err(damaged(&problem)))
+    if let Some(problem) = astray {
+        return Err(damaged(&problem));
+    }
+    match bounds::excess(graph) {
+        Some(reason) => Err(OnnxError::Bounds { path: path.into(), reason }),
+        None => Ok(graph),
+    }
 }
 
 /// Most dimensions that a tensor may have.
@@ -302,7 +333,7 @@ fn wrong_axis(node: &NodeProto) -> Option<String> {
 }
 
 /// Calls `f` for `graph` and for the bodies of its `If`s and `Loop`s. Protobuf decoding has bounded their depth.
-fn for_each_graph<'a>(graph: &'a GraphProto, f: &mut impl FnMut(&'a GraphProto)) {
+pub(super) fn for_each_graph<'a>(graph: &'a GraphProto, f: &mut impl FnMut(&'a GraphProto)) {
     f(graph);
     for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
         for body in attribute.g.iter().chain(&attribute.graphs) {
@@ -345,22 +376,6 @@ fn external_locations(graph: &GraphProto) -> BTreeSet<&str> {
         locations.extend(graph.initializer.iter().chain(attributes).filter_map(external_location));
     });
     locations
-}
-
-/// The files with values that the ONNX file at `path` refers to. Empty where it cannot be read: whoever reads it will say
-/// so.
-pub fn external_files(path: &Path) -> Vec<PathBuf> {
-    let Some(file) =
-        crate::files::open(path).ok().filter(|f| f.metadata().is_ok_and(|m| m.len() <= MAX_FILE))
-    else {
-        return Vec::new();
-    };
-    let Ok(proto) = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut io::BufReader::new(file))) else {
-        return Vec::new();
-    };
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let locations = proto.graph.iter().flat_map(external_locations);
-    locations.map(|location| folder.join(location)).collect()
 }
 
 /// The file that holds the values of `tensor`, if it is another.

@@ -9,16 +9,20 @@
 //! Recognition (`recognise.rs`) may be lenient about spelling because [`import`] ends in a proof: the original in tract
 //! and our reference on the same pixels must agree.
 
+mod bounds;
 mod layer_norm;
 mod load;
 mod proof;
 mod recognise;
+mod trial;
 mod walk;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use load::Source;
 pub use load::external_files;
+pub(crate) use trial::try_out;
+pub use trial::{Trial, set_trial};
 
 use super::{Card, CheckpointError, Dtypes, Hints, Model, Naming};
 use crate::vit::{Config, Preprocess, Size, Weights};
@@ -120,6 +124,7 @@ pub(crate) fn import_source(source: &Source, proof: Proof) -> Result<Option<Impo
     });
     let model = match model {
         Ok(model) => model,
+        Err(error @ OnnxError::Bounds { .. }) => return Err(error),
         // A network of dynamic size need not accept one that suits a vision transformer.
         Err(error) if input.fixed_size().is_none() => return other(&error.to_string()),
         Err(error) => return Err(error),
@@ -194,6 +199,22 @@ pub enum OnnxError {
         /// The file.
         path: PathBuf,
         /// What it takes.
+        reason: String,
+    },
+    /// The graph asks for more memory than any model needs.
+    #[error("{} is refused: {reason}", path.display())]
+    Bounds {
+        /// The file.
+        path: PathBuf,
+        /// What asks for it.
+        reason: String,
+    },
+    /// A trial of the model went wrong ([`set_trial`]).
+    #[error("{}: {reason}", path.display())]
+    Trial {
+        /// The file.
+        path: PathBuf,
+        /// What the trial says, and what to do.
         reason: String,
     },
     /// tract refuses the model.

@@ -8,6 +8,7 @@ use microraptor::input::{Axis, ReadOptions, StreamFormat, Window};
 use microraptor::vit::Size;
 
 use super::{HintArgs, Threads};
+use crate::cli::limits;
 
 /// How images are held out where the data has no split.
 #[derive(Clone, Copy, Debug, Args)]
@@ -59,6 +60,7 @@ impl ReadArgs {
             crop_us: self.crop_us,
             axis: self.axis,
             allow_unsupported_modality: self.allow_unsupported_modality,
+            max_frames: limits::max_frames(),
         }
     }
 }

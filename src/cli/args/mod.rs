@@ -17,6 +17,8 @@ pub use heads::*;
 pub use hints::HintArgs;
 pub use profile::*;
 
+use super::limits::{Bytes, LimitArgs};
+
 /// DINOv3 features and light probe heads on small machines.
 ///
 #[cfg_attr(
@@ -41,6 +43,8 @@ pub struct Cli {
     /// Say more on standard error; twice for more still.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -85,6 +89,9 @@ pub enum Command {
     /// A new process for one row of a profile.
     #[command(hide = true)]
     Cold(ColdArgs),
+    /// A new process that tries an ONNX graph out.
+    #[command(hide = true)]
+    Trial(TrialArgs),
 }
 
 /// Cores to run on.
@@ -255,6 +262,19 @@ pub struct EmbedArgs {
     pub threads: Threads,
     #[command(flatten)]
     pub hints: HintArgs,
+}
+
+/// A graph to try out.
+#[derive(Debug, Args)]
+pub struct TrialArgs {
+    /// The ONNX file
+    pub model: PathBuf,
+    /// The shape of its input; without one it is opened only
+    #[arg(long, value_delimiter = ',')]
+    pub shape: Vec<usize>,
+    /// Bytes of memory that it may take above its weights
+    #[arg(long)]
+    pub memory: Option<Bytes>,
 }
 
 #[derive(Debug, Args)]

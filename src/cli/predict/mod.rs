@@ -13,12 +13,12 @@ use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::engine::{Features, Session};
 use microraptor::heads::{Collector, FeatureKind, Head, Outcome, Predictor, ScanFeatures, geometry};
-use microraptor::input::{Image, InputError, ReadOptions, Scan, ScanInfo, expand};
+use microraptor::input::{Image, InputError, MAX_FRAMES, ReadOptions, Scan, ScanInfo, expand};
 use microraptor::stamp::Stamp;
 use microraptor::vit::{Preprocess, Size};
 
 use super::args::PredictArgs;
-use super::{backbone, progress, terminal};
+use super::{backbone, limits, progress, terminal};
 use files::Files;
 use line::{HeadLine, Line, Milliseconds};
 
@@ -60,11 +60,12 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         let start = Instant::now();
         // Heads of several sizes, overlays and DICOM objects read the input again.
         let stamp = if path == Path::new("-") { None } else { Stamp::of(path).ok() };
+        let watched = limits::Watched::new(path.display().to_string());
         let mut line: Option<Line> = None;
         let mut said: Vec<Option<HeadLine>> = heads.iter().map(|_| None).collect();
         let mut times = Times::default();
         for group in &groups {
-            let (info, features) = group.run(&mut session, &heads, path, args, &mut times)?;
+            let (info, features) = group.run(&mut session, &heads, path, args, &mut times, &watched)?;
             let line =
                 line.get_or_insert_with(|| Line::new(path, &info, engine.about(), args.with_identifiers));
             for (&i, features) in group.heads.iter().zip(&features) {
@@ -89,6 +90,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         let mut line = line.expect("at least one head");
         line.heads = said.into_iter().flatten().collect();
         line.ms = times.milliseconds(start.elapsed());
+        drop(watched);
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
     }
     Ok(())
@@ -120,6 +122,7 @@ pub struct Loaded {
 
 impl Loaded {
     fn open(path: &Path) -> anyhow::Result<Loaded> {
+        let _watched = limits::Watched::new(path.display().to_string());
         let (head, sha256) = Head::read(path)?;
         Ok(Loaded { path: path.to_owned(), sha256, head })
     }
@@ -139,7 +142,8 @@ struct Group {
 fn groups(heads: &[Loaded], allow_unsupported_modality: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (i, Loaded { head, .. }) in heads.iter().enumerate() {
-        let read = ReadOptions { allow_unsupported_modality, ..head.read.clone() };
+        let max_frames = limits::max_frames();
+        let read = ReadOptions { allow_unsupported_modality, max_frames, ..head.read.clone() };
         let same = |g: &&mut Group| g.size == head.size && g.preprocess == head.preprocess && g.read == read;
         let group = match groups.iter_mut().find(same) {
             Some(group) => group,
@@ -165,11 +169,13 @@ impl Group {
         path: &Path,
         args: &PredictArgs,
         times: &mut Times,
+        watched: &limits::Watched,
     ) -> anyhow::Result<(ScanInfo, Vec<ScanFeatures>)> {
         session.keep_layers(&self.layers)?;
         let opened = Instant::now();
         let mut scan = match path.to_str() {
-            Some("-") => Scan::from_reader("standard input", io::stdin(), args.stdin)?,
+            Some("-") => Scan::from_reader("standard input", io::stdin(), args.stdin)?
+                .limited(limits::max_frames().unwrap_or(MAX_FRAMES))?,
             _ => Scan::open(path, &self.read)?,
         };
         times.decode += opened.elapsed();
@@ -186,6 +192,10 @@ impl Group {
             let started = Instant::now();
             let frames = scan.by_ref().take(together).collect::<Result<Vec<Image>, _>>()?;
             let Some(first) = frames.first() else { break };
+            if path == Path::new("-") {
+                // Whoever sends frames as they are seen takes the time that he needs.
+                watched.restart();
+            }
             let decoded = Instant::now();
             let pixels: Vec<Vec<f32>> =
                 frames.iter().map(|frame| frame.tensor(self.size, &self.preprocess)).collect();

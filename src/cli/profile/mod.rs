@@ -24,7 +24,7 @@ use microraptor::profile::{
 use sha2::{Digest, Sha256};
 
 use super::args::{ProfileArgs, ProfileHead, start_pool};
-use super::{backbone, cold, inputs, masks, private, progress, terminal};
+use super::{backbone, cold, inputs, limits, masks, private, progress, terminal};
 
 /// What is profiled where no model is given.
 const DEFAULT_MODEL: &str = if cfg!(feature = "demo") { DEMO } else { "untrained:dinov3-vits16" };
@@ -297,6 +297,9 @@ fn sweep(
         cold::measure(&model, row, cores, &args.hints)
     };
     let bar = progress::bar(0, "profile");
+    // Looking at the clock and the memory disturbs what is measured: only where it is asked for.
+    let step = |done| format!("profile (after {done} of its steps)");
+    let watched = limits::asked().then(|| limits::Watched::new(step(0)));
     let sweep = Sweep {
         engines,
         latency_only: &latency_only(models, engines, !args.peer.is_empty()),
@@ -308,10 +311,16 @@ fn sweep(
         cold: if args.no_cold { None } else { Some(&cold) },
         signals: signals.as_mut(),
         feeds: &feeds,
-        tick: &|| bar.inc(1),
+        tick: &|| {
+            bar.inc(1);
+            if let Some(watched) = &watched {
+                watched.next(step(bar.position()));
+            }
+        },
     };
     bar.set_length(sweep.steps() as u64);
     let found = sweep.run(journal);
+    drop(watched);
     bar.finish_and_clear();
     found
 }

@@ -36,6 +36,9 @@ const VERSION: u32 = 3;
 /// A head's file larger than this is not read: 100,000 neighbours of 768 features in half precision are 147 MiB.
 const MAX_BYTES: u64 = 256 << 20;
 
+/// The most bytes of the JSON that it begins with; one of a thousand classes has 30 KiB.
+const MAX_HEADER: u64 = 16 << 20;
+
 /// A head with all that is needed to use it on an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
@@ -227,6 +230,11 @@ impl Head {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Head, String> {
+        // Of its JSON something is made for every few bytes.
+        let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+        if header > MAX_HEADER {
+            return Err(format!("its header claims {header} bytes, of at most {MAX_HEADER}"));
+        }
         let broken =
             |e| format!("{e}; the file is cut short or is not a safetensors file, copy or train it again");
         let tensors = Incoming(SafeTensors::deserialize(bytes).map_err(broken)?);

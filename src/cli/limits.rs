@@ -1,0 +1,314 @@
+//! What a command may use: time for a file, memory above its model, frames of a scan.
+//!
+//! Readers check what a file claims before they allocate. This is for what no header tells: a decoder that takes minutes or
+//! gigabytes. A thread looks at the clock and at the memory of the process while a file is worked on; past a limit it says so
+//! in the one line of every failure and ends the process, for no code of others can be stopped from outside.
+
+use std::process;
+use std::str::FromStr;
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use clap::Args;
+use microraptor::board::Root;
+use microraptor::board::sensors::process_memory;
+
+use super::{FAILURE, report};
+
+/// Between two looks. Memory can grow by some 50 MB in that time; a look takes 50 microseconds.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Memory above the model, unless another amount is asked for.
+const MEMORY: Bytes = Bytes(1 << 30);
+
+/// Seconds that `predict` gives a file, and any command the plan of a foreign ONNX graph, unless others are asked for.
+pub const USUAL_TIMEOUT: Seconds = Seconds(60.0);
+
+/// The limits of every command.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArgs {
+    /// Give up on a file after so many seconds; 0 for never [default: 60 for `predict`, else 0]
+    #[arg(long, global = true, value_name = "SECONDS")]
+    timeout: Option<Seconds>,
+    /// Give up on a file that needs more memory than this above the model, such as 512MiB; 0 for no limit [default: 1GiB]
+    #[arg(long, global = true, value_name = "SIZE")]
+    max_memory: Option<Bytes>,
+    /// Refuse clips and volumes of more frames or slices [default: 4096]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_frames: Option<u32>,
+}
+
+/// The limits of this process, with the command's own defaults.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    asked: LimitArgs,
+    timeout: Seconds,
+}
+
+static LIMITS: OnceLock<Limits> = OnceLock::new();
+
+/// Takes the limits that were asked for, and the command's own time for a file.
+pub fn choose(asked: LimitArgs, usual_timeout: Seconds) {
+    // Called once, by `main`.
+    let _ = LIMITS.set(Limits { asked, timeout: asked.timeout.unwrap_or(usual_timeout) });
+}
+
+/// Lets a process that ends itself, as Rust does where an allocation fails, end with the exit code of every failure. What
+/// it said before is the one line.
+#[cfg(unix)]
+pub fn catch_aborts() {
+    static ALWAYS: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
+    let abort = signal_hook::consts::SIGABRT;
+    if let Err(error) = signal_hook::flag::register_conditional_shutdown(abort, FAILURE.into(), &ALWAYS) {
+        log::warn!("an allocation that fails will end the program by a signal: {error}");
+    }
+}
+
+#[cfg(not(unix))]
+pub fn catch_aborts() {}
+
+/// The most frames of a scan, if a number was asked for.
+pub fn max_frames() -> Option<usize> {
+    LIMITS.get()?.asked.max_frames.map(|frames| frames as usize)
+}
+
+/// Whether limits were asked for.
+pub fn asked() -> bool {
+    LIMITS.get().is_some_and(|limits| limits.asked.timeout.is_some() || limits.asked.max_memory.is_some())
+}
+
+/// Memory above the model; None where there is no limit.
+pub fn max_memory() -> Option<Bytes> {
+    let bytes = LIMITS.get().and_then(|limits| limits.asked.max_memory).unwrap_or(MEMORY);
+    (bytes.0 > 0).then_some(bytes)
+}
+
+/// How long a foreign graph may take to be planned.
+pub fn plan_timeout() -> Option<Seconds> {
+    let asked = LIMITS.get().and_then(|limits| limits.asked.timeout).unwrap_or(USUAL_TIMEOUT);
+    (asked.0 > 0.0).then_some(asked)
+}
+
+fn timeout() -> Option<Seconds> {
+    LIMITS.get().map(|limits| limits.timeout).filter(|timeout| timeout.0 > 0.0)
+}
+
+/// A file that is worked on. The limits hold until it is dropped.
+pub struct Watched(());
+
+impl Watched {
+    /// Begins to watch the work on `name`; of memory the limit is above what the process has now.
+    pub fn new(name: impl Into<String>) -> Watched {
+        let watch = Watch::get();
+        watch.set(Some(Work::new(name.into())));
+        Watched(())
+    }
+
+    /// The work goes on to `name`, with its own time and memory.
+    pub fn next(&self, name: impl Into<String>) {
+        Watch::get().set(Some(Work::new(name.into())));
+    }
+
+    /// The time begins anew: what was waited for has come.
+    pub fn restart(&self) {
+        if let Some(work) = Watch::get().work.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            work.started = Instant::now();
+        }
+    }
+}
+
+/// Does what has limits of its own: the time of the file that is worked on stands still.
+pub fn apart<T>(f: impl FnOnce() -> T) -> T {
+    let watch = Watch::get();
+    let work = watch.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let began = Instant::now();
+    let result = f();
+    watch.set(work.map(|work| Work { started: work.started + began.elapsed(), ..work }));
+    result
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        Watch::get().set(None);
+    }
+}
+
+struct Work {
+    name: String,
+    started: Instant,
+    /// Bytes past which the process is ended.
+    ceiling: Option<u64>,
+}
+
+impl Work {
+    fn new(name: String) -> Work {
+        let ceiling = max_memory().zip(resident()).map(|(most, now)| now.saturating_add(most.0));
+        Work { name, started: Instant::now(), ceiling }
+    }
+
+    /// What is past its limit.
+    fn excess(&self) -> Option<String> {
+        let Work { name, started, ceiling } = self;
+        if let Some(timeout) = timeout().filter(|timeout| started.elapsed().as_secs_f64() > timeout.0) {
+            return Some(format!(
+                "{name}: takes longer than {timeout}: leave it out, or give it more with --timeout"
+            ));
+        }
+        let (most, _) =
+            max_memory().zip(ceiling.filter(|&ceiling| resident().is_some_and(|now| now > ceiling)))?;
+        Some(format!(
+            "{name}: needs more than {most} of memory above the model: leave it out, or give it more with --max-memory"
+        ))
+    }
+}
+
+struct Watch {
+    work: Mutex<Option<Work>>,
+    changed: Condvar,
+}
+
+impl Watch {
+    /// The watch of this process; its thread is started with the first file.
+    fn get() -> &'static Watch {
+        static WATCH: Watch = Watch { work: Mutex::new(None), changed: Condvar::new() };
+        static STARTED: OnceLock<()> = OnceLock::new();
+        STARTED.get_or_init(|| {
+            let thread = thread::Builder::new().name("limits".into()).stack_size(256 << 10);
+            if let Err(error) = thread.spawn(|| WATCH.run()) {
+                log::warn!(
+                    "no thread can be started, so that --timeout and --max-memory do not hold: {error}"
+                );
+            }
+        });
+        &WATCH
+    }
+
+    fn set(&self, work: Option<Work>) {
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = work;
+        self.changed.notify_one();
+    }
+
+    fn run(&self) {
+        loop {
+            let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+            while work.is_none() {
+                work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
+            }
+            // The lock is kept to the end: the command cannot finish this file and say something else.
+            if let Some(problem) = work.as_ref().and_then(Work::excess) {
+                report(&anyhow!(problem));
+                process::exit(FAILURE.into());
+            }
+            drop(work);
+            thread::sleep(POLL);
+        }
+    }
+}
+
+/// Bytes of memory that this process has; None where the system does not say.
+fn resident() -> Option<u64> {
+    process_memory(&Root::live()).map(|memory| memory.resident_kib << 10)
+}
+
+/// A time on the command line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seconds(pub f64);
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    /// Reads `60`, `60s` or `0.5`.
+    fn from_str(text: &str) -> Result<Seconds, String> {
+        let number = text.trim().trim_end_matches('s').trim_end().parse::<f64>().ok();
+        // A year, so that it is a Duration too.
+        let number = number.filter(|seconds| (0.0..=3.2e7).contains(seconds));
+        number
+            .map(Seconds)
+            .ok_or_else(|| format!("'{text}' is no time: give seconds, as in 60, or 0 for no limit"))
+    }
+}
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} s", self.0)
+    }
+}
+
+/// An amount of memory on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+/// Units, each before those that end like it.
+const UNITS: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    /// Reads `512MiB`, `1.5GiB`, `800MB` or a number of bytes.
+    fn from_str(text: &str) -> Result<Bytes, String> {
+        let wrong =
+            || format!("'{text}' is no amount of memory: give one as in 512MiB or 1.5GiB, or 0 for no limit");
+        let (number, unit) = UNITS
+            .iter()
+            .find_map(|(name, unit)| Some((text.trim().strip_suffix(name)?, *unit)))
+            .unwrap_or((text, 1));
+        let number: f64 = number.trim().parse().map_err(|_| wrong())?;
+        let bytes = number * unit as f64;
+        if (0.0..=1e15).contains(&bytes) { Ok(Bytes(bytes as u64)) } else { Err(wrong()) }
+    }
+}
+
+impl std::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let whole = UNITS[..3].iter().rev().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit));
+        match whole {
+            Some((name, unit)) => write!(f, "{} {name}", self.0 / unit),
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_read_with_their_units() {
+        for (text, bytes) in [("1GiB", 1 << 30), ("512 MiB", 512 << 20), ("800MB", 800_000_000), ("0", 0)] {
+            assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
+        }
+        assert_eq!("1.5KiB".parse(), Ok(Bytes(1536)));
+        for text in ["", "GiB", "-1MiB", "1TiB", "nan", "1e99GiB"] {
+            assert!(text.parse::<Bytes>().unwrap_err().contains("no amount of memory"), "{text}");
+        }
+        assert_eq!(Bytes(1 << 30).to_string(), "1 GiB");
+        assert_eq!(Bytes(1536 << 10).to_string(), "1536 KiB");
+        assert_eq!(Bytes(1001).to_string(), "1001 bytes");
+        for (text, seconds) in [("60", 60.0), ("0.5", 0.5), ("2 s", 2.0), ("0", 0.0)] {
+            assert_eq!(text.parse(), Ok(Seconds(seconds)), "{text}");
+        }
+        for text in ["", "s", "-1", "inf", "nan", "1m"] {
+            assert!(text.parse::<Seconds>().unwrap_err().contains("no time"), "{text}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_that_is_touched_is_seen() {
+        let before = resident().unwrap();
+        let pages = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let after = resident().unwrap();
+        assert!(after >= before + (60 << 20), "{before} {after} {}", pages.len());
+    }
+}

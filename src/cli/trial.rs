@@ -1,0 +1,148 @@
+//! A foreign ONNX graph is tried out in a process of its own first.
+//!
+//! tract evaluates and allocates while it plans, as much as the file says: a graph of 150 bytes asks for terabytes, and an
+//! allocation that fails ends the process. So the program starts itself again under limits of memory and time, has it open,
+//! plan and run the graph once, and goes on only if that went well. An ordinary error of the trial is no reason to stop: the
+//! same error comes here, with its own words.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use microraptor::checkpoint::onnx::{Proof, external_files, set_trial};
+use microraptor::graph;
+use microraptor::graph::head::OnnxFunction;
+
+use super::args::TrialArgs;
+use super::limits::{self, Bytes, Seconds};
+
+/// Copies of the weights that are held at once while a graph is read and planned: the file, its messages, tract's tensors,
+/// and those packed for its kernels, old beside new.
+const COPIES: u64 = 6;
+
+/// Between two looks at whether the trial has ended.
+const POLL: Duration = Duration::from_millis(2);
+
+/// From now on graphs are tried out before this process plans them.
+pub fn begin() {
+    set_trial(|path, shape| limits::apart(|| try_out(path, shape)));
+}
+
+/// What the new process does: opens the graph as the program would, or plans it for an input of `shape` and runs it once.
+pub fn run(args: &TrialArgs) -> anyhow::Result<()> {
+    let TrialArgs { model, shape, memory } = args;
+    // It ends by itself too, should its parent not be there to end it.
+    let _watched = limits::Watched::new(model.display().to_string());
+    let length = std::fs::metadata(model)?.len();
+    if let Some(memory) = memory {
+        let before = address_space();
+        bound(before, memory.0 + COPIES * length);
+        let outside = external_files(model)?.iter().filter_map(|file| std::fs::metadata(file).ok());
+        let length = outside.fold(length, |sum, metadata| sum.saturating_add(metadata.len()));
+        bound(before, memory.0.saturating_add(COPIES.saturating_mul(length)));
+    }
+    if shape.is_empty() {
+        graph::onnx::open(model, Proof::Run)?;
+    } else {
+        let values = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
+        let zeros = vec![0.0; values.ok_or_else(|| anyhow::anyhow!("{shape:?} is no shape"))?];
+        OnnxFunction::load(model)?.run(shape, &zeros)?;
+    }
+    Ok(())
+}
+
+/// Keeps this process to `bytes` of address space above `before`.
+#[cfg(target_os = "linux")]
+fn bound(before: u64, bytes: u64) {
+    let wanted = before.saturating_add(bytes);
+    let limited =
+        rlimit::Resource::AS.get().and_then(|(_, hard)| rlimit::Resource::AS.set(wanted.min(hard), hard));
+    if let Err(error) = limited {
+        log::warn!("the memory of a trial cannot be bound: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bound(_: u64, _: u64) {}
+
+/// The address space of this process, in bytes.
+fn address_space() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
+/// Tries `path` out, for an input of `shape` or to open it; what went well once is not tried again.
+fn try_out(path: &Path, shape: Option<&[usize]>) -> Result<(), String> {
+    static SOUND: Mutex<BTreeSet<(PathBuf, Vec<usize>)>> = Mutex::new(BTreeSet::new());
+    let key = (path.to_owned(), shape.unwrap_or_default().to_vec());
+    if SOUND.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
+        return Ok(());
+    }
+    let (memory, timeout) = (limits::max_memory(), limits::plan_timeout());
+    let mut command = match std::env::current_exe() {
+        Ok(program) => Command::new(program),
+        Err(error) => return absent(&error),
+    };
+    command.arg("trial").arg(path);
+    if let Some(shape) = shape {
+        let sides: Vec<String> = shape.iter().map(usize::to_string).collect();
+        command.args(["--shape", &sides.join(",")]);
+    }
+    if let Some(Seconds(timeout)) = timeout {
+        command.args(["--timeout", &(timeout + 1.0).to_string()]);
+    }
+    if let Some(Bytes(memory)) = memory {
+        command.args(["--memory", &memory.to_string()]);
+    }
+    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return absent(&error),
+    };
+    let Some(status) = wait(&mut child, timeout.map(|timeout| Duration::from_secs_f64(timeout.0))) else {
+        let timeout = timeout.expect("nothing else ends the wait");
+        return Err(format!("planning it takes longer than {timeout}: refused; give --timeout for more"));
+    };
+    let mut said = String::new();
+    let _ = child.stderr.take().map(|stderr| stderr.take(1 << 16).read_to_string(&mut said));
+    // What the program itself says of a file it says here too, and better.
+    if status.success() || said.starts_with("error: ") {
+        SOUND.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        return Ok(());
+    }
+    match memory {
+        Some(memory) if said.contains("memory allocation of") => Err(format!(
+            "planning it needs more than {memory} of memory above its weights: refused; give --max-memory for more"
+        )),
+        // What ends in silence, and not by a signal, never became this program: an emulator reports so.
+        _ if said.is_empty() && status.code().is_some() => absent(&status),
+        _ => Err(format!("tract cannot plan it and would end the program ({status}): refused")),
+    }
+}
+
+/// Waits for the end of `child`; past `timeout` it is killed, and there is no status.
+fn wait(child: &mut Child, timeout: Option<Duration>) -> Option<std::process::ExitStatus> {
+    let started = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if timeout.is_none_or(|timeout| started.elapsed() < timeout) => thread::sleep(POLL),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+        }
+    }
+}
+
+/// Where no new process can be had, the graph is planned untried.
+fn absent(why: &dyn std::fmt::Display) -> Result<(), String> {
+    log::warn!("an ONNX graph is planned without a trial, for a new process cannot be started ({why})");
+    Ok(())
+}

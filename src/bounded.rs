@@ -3,7 +3,6 @@
 //! A file's length costs nothing to claim: one with a hole has gigabytes on a disk that holds a page. What is read whole is
 //! therefore of a kind that has a largest sensible length, and that is checked before anything is allocated.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -53,6 +52,8 @@ pub fn check(length: u64, limit: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

@@ -5,6 +5,7 @@
 //! before anything is allocated for it. A file that is built into the program is read in the same way.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 

@@ -41,7 +41,8 @@ pub fn run(args: &TrialArgs) -> anyhow::Result<()> {
     if let Some(memory) = memory {
         let before = address_space();
         bound(before, memory.0 + COPIES * length);
-        let outside = external_files(model)?.iter().filter_map(|file| std::fs::metadata(file).ok());
+        let outside = external_files(model)?;
+        let outside = outside.iter().filter_map(|file| std::fs::metadata(file).ok());
         let length = outside.fold(length, |sum, metadata| sum.saturating_add(metadata.len()));
         bound(before, memory.0.saturating_add(COPIES.saturating_mul(length)));
     }

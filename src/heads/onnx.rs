@@ -15,7 +15,6 @@
 //! Its identity is the SHA-256 of the bytes of `head.onnx`, of the files with weights that it names (sorted by name) and of
 //! `head.json`, one after the other: `cat head.onnx head.json | sha256sum` where it names none.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -100,7 +99,7 @@ impl OnnxHead {
                     ),
                 ));
             }
-        }
+        };
         let description: Description = serde_json::from_str(&text)
             .map_err(|e| format(&beside, format!("it is no description of a head: {e}")))?;
         let multi_label = description.activation == Activation::Sigmoid;

@@ -111,15 +111,17 @@ fn try_out(path: &Path, shape: Option<&[usize]>) -> Result<(), String> {
     };
     let mut said = String::new();
     let _ = child.stderr.take().map(|stderr| stderr.take(1 << 16).read_to_string(&mut said));
-    // What the program itself says of a file it says here too, and better.
-    if status.success() || said.starts_with("error: ") {
-        SOUND.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
-        return Ok(());
-    }
+    // Rust's words, and tract's.
+    let starved = ["memory allocation of", "failed to allocate"].iter().any(|words| said.contains(words));
     match memory {
-        Some(memory) if said.contains("memory allocation of") => Err(format!(
+        Some(memory) if starved => Err(format!(
             "planning it needs more than {memory} of memory above its weights: refused; give --max-memory for more"
         )),
+        // What the program itself says of a file it says here too, and better.
+        _ if status.success() || said.starts_with("error: ") => {
+            SOUND.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+            Ok(())
+        }
         // What ends in silence, and not by a signal, never became this program: an emulator reports so.
         _ if said.is_empty() && status.code().is_some() => absent(&status),
         _ => Err(format!("tract cannot plan it and would end the program ({status}): refused")),

@@ -87,6 +87,15 @@ impl Plan {
         (self.rows, self.cols)
     }
 
+    /// About how many bytes of working memory an image takes: the stream, queries, keys and values as they are and packed,
+    /// the layers that are kept, and what each thread has for a unit of rows.
+    pub fn image_bytes(&self, encoder: &Encoder) -> usize {
+        let config = encoder.config();
+        let values = self.tokens * config.dim * (8 + self.taps.len());
+        let unit = self.unit_rows() * (4 * config.dim + 4 * config.hidden);
+        4 * (values + self.threads * unit)
+    }
+
     /// Rows of the largest unit.
     pub(super) fn unit_rows(&self) -> usize {
         self.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)

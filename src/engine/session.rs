@@ -3,6 +3,7 @@
 
 #[cfg(feature = "onnx")]
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use atomic_refcell::AtomicRefCell;
 
@@ -11,11 +12,17 @@ use crate::board::Cores;
 use crate::encoder::{Encoder, EncoderError, Plan, Workspace};
 #[cfg(feature = "onnx")]
 use crate::graph::onnx::{OnnxModel, OnnxPlan};
-use crate::kernels::pool::{Pool, RowsMut};
+use crate::kernels::pool::Pool;
 use crate::vit::Size;
 
 /// Plans that a session keeps; a further one drops the one that has not been used for longest.
 const MAX_PLANS: usize = 8;
+
+/// Memory of the images of a batch, beside what [`Session::run_batch`] needs for itself.
+const BATCH_BYTES: usize = 256 << 20;
+
+/// Working memory of the threads that run whole images side by side.
+const LANES_BYTES: usize = 512 << 20;
 
 /// Runs one image at a time. Make one session for each thread that calls.
 pub struct Session {
@@ -205,6 +212,12 @@ impl Session {
         Ok(features)
     }
 
+    /// How many images of so many bytes are worth giving to [`Session::run_batch`] at once: two for each thread, within 256
+    /// MiB.
+    pub fn batch(&self, bytes: usize) -> usize {
+        (2 * self.threads()).min(BATCH_BYTES / bytes.max(1)).max(1)
+    }
+
     /// Features of several images of one size, each as [`Session::run`] gives them, to the bit.
     ///
     /// For throughput: each thread runs whole images by itself, with working memory of its own, so that threads never wait
@@ -289,24 +302,33 @@ impl VitRunner {
     ) -> Result<(), EncoderError> {
         let VitRunner { pool, layers, single, lanes, .. } = self;
         let plan = &*single.get(size, layers, || Plan::new(encoder, size, 1)?.with_taps(encoder, layers))?;
-        while lanes.len() < threads {
+        let used = threads.min(images.len()).min(LANES_BYTES / plan.image_bytes(encoder)).max(1);
+        while lanes.len() < used {
             // One thread is the caller's own: no thread is started, so nothing can fail.
             let pool = Pool::new(1).expect("a pool of one thread starts none");
             lanes.push(AtomicRefCell::new(Lane { pool, workspace: Workspace::default() }));
         }
+        let lanes = &mut lanes[..used];
         lanes.iter_mut().try_for_each(|lane| lane.get_mut().workspace.reserve(encoder, plan))?;
         let lanes = &*lanes;
         let failed = AtomicRefCell::new(None);
-        let bounds: Vec<usize> = (0..=images.len()).collect();
-        pool.for_parts(&bounds, RowsMut::new(out, 1), |i, worker, out| {
-            let Lane { pool, workspace } = &mut *lanes[worker].borrow_mut();
-            let result = encoder
-                .run(plan, workspace, pool, images[i])
-                .map(|tokens| fill(&mut out[0], encoder, tokens));
-            fill_layers(&mut out[0], encoder, plan, workspace, &mut Vec::new());
-            // Another thread may be writing its own error: one of them is enough.
-            if let (Err(error), Ok(mut failed)) = (result, failed.try_borrow_mut()) {
-                *failed = Some(error);
+        let out: Vec<AtomicRefCell<&mut Features>> = out.iter_mut().map(AtomicRefCell::new).collect();
+        let next = AtomicUsize::new(0);
+        // Each lane takes the next image until there is none.
+        pool.run(used, &|lane, _| {
+            let Lane { pool, workspace } = &mut *lanes[lane].borrow_mut();
+            while let i = next.fetch_add(1, Ordering::Relaxed)
+                && i < images.len()
+            {
+                let features = &mut **out[i].borrow_mut();
+                let result = encoder
+                    .run(plan, workspace, pool, images[i])
+                    .map(|tokens| fill(features, encoder, tokens));
+                fill_layers(features, encoder, plan, workspace, &mut Vec::new());
+                // Another thread may be writing its own error: one of them is enough.
+                if let (Err(error), Ok(mut failed)) = (result, failed.try_borrow_mut()) {
+                    *failed = Some(error);
+                }
             }
         });
         failed.into_inner().map_or(Ok(()), Err)

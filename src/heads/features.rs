@@ -131,7 +131,8 @@ pub fn gather(
     session.keep_layers(layers).map_err(|source| engine(&session.engine().about().name, source))?;
     let mut found: Vec<Option<ScanFeatures>> = vec![None; indices.len()];
     let mut keys = vec![None; indices.len()];
-    let mut queue = Queue { frames: Vec::new(), limit: 2 * session.threads() };
+    let limit = session.batch(3 * request.size.area() * size_of::<f32>());
+    let mut queue = Queue { frames: Vec::new(), limit };
     let mut collectors: Vec<Option<Collector>> = indices.iter().map(|_| None).collect();
     let mut geometries = vec![None; indices.len()];
     for (i, &index) in indices.iter().enumerate() {

@@ -284,7 +284,7 @@ fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
             let found = headers.iter().collect::<Vec<_>>().join(", ");
             whole(format!(
                 "has no column '{name}' (found: {}): name it in the first line",
-                excerpt(&one_line(&found))
+                excerpt(&one_line(&found)).escape_debug()
             ))
         })
     };

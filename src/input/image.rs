@@ -23,8 +23,8 @@ const MAX_BYTES: u64 = 8 * MAX_PIXELS;
 /// Bytes of the longest file: [`MAX_BYTES`] as they are, and what else it holds.
 const MAX_FILE: u64 = MAX_BYTES + (64 << 20);
 
-/// Bytes of the longest JPEG file, which its decoder reads whole: [`MAX_PIXELS`] in the best quality have half of it.
-const MAX_JPEG: u64 = 256 << 20;
+/// Bytes of the longest JPEG file, which its decoder reads whole: [`MAX_PIXELS`] in the best quality have some 100 MiB.
+const MAX_JPEG: u64 = 128 << 20;
 
 /// Up to this many decoded bytes are taken on the header's word.
 pub(super) const TRUSTED_BYTES: u64 = 64 << 20;

@@ -9,6 +9,7 @@ use tract_core::prelude::TypedModel;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, tensor_proto::DataType};
 
 use super::load::{for_each_graph, one_line};
+use super::skim::bits_of;
 
 /// Nodes of a graph and its branches; an export of ViT-L by TorchScript has 7000.
 const MAX_NODES: usize = 100_000;
@@ -78,13 +79,7 @@ pub(super) fn excess_of_typed(model: &TypedModel) -> Option<String> {
 /// A tensor whose shape is not that of its values: they would be read before anybody compares.
 fn misfit(tensor: &TensorProto) -> Option<String> {
     let values = product(tensor.dims.iter().map(|&side| side.max(0) as u64));
-    let bits = match DataType::try_from(tensor.data_type).ok()? {
-        DataType::Bool | DataType::Uint8 | DataType::Int8 => 8,
-        DataType::Uint16 | DataType::Int16 | DataType::Float16 | DataType::Bfloat16 => 16,
-        DataType::Uint32 | DataType::Int32 | DataType::Float => 32,
-        DataType::Uint64 | DataType::Int64 | DataType::Double => 64,
-        _ => return None,
-    };
+    let bits = bits_of(u64::try_from(tensor.data_type).ok()?)?;
     let expected = values.saturating_mul(bits / 8);
     let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key);
     let held = match entry("length") {

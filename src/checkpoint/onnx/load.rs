@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Once};
@@ -18,6 +18,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::infer::InferenceFact;
 
+use super::skim::skim;
 use super::{OnnxError, bounds, layer_norm};
 use crate::checkpoint::file::hex;
 use crate::stamp::Stamp;
@@ -188,18 +189,20 @@ impl Source {
     }
 }
 
-/// Opens a file of a length that protobuf allows.
+/// Opens a file of a length that protobuf allows, whose fields are whole.
 fn open(path: &Path) -> Result<File, OnnxError> {
     let io = |error: io::Error| OnnxError::Read { path: path.into(), reason: error.to_string() };
-    let file = File::open(path).map_err(io)?;
+    let damaged = |reason: String| OnnxError::Damaged { path: path.into(), reason };
+    let mut file = File::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
     if !metadata.is_file() {
         return Err(OnnxError::Read { path: path.into(), reason: "it is not a file".into() });
     }
     if metadata.len() > MAX_FILE {
-        let reason = format!("its {} bytes are more than a protobuf can have", metadata.len());
-        return Err(OnnxError::Damaged { path: path.into(), reason });
+        return Err(damaged(format!("its {} bytes are more than a protobuf can have", metadata.len())));
     }
+    skim(&file, metadata.len()).map_err(|reason| damaged(format!("it does not decode ({reason})")))?;
+    file.rewind().map_err(io)?;
     Ok(file)
 }
 

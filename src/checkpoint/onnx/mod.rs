@@ -14,6 +14,7 @@ mod layer_norm;
 mod load;
 mod proof;
 mod recognise;
+mod skim;
 mod trial;
 mod walk;
 

@@ -182,7 +182,9 @@ impl Group {
         let mut collectors: Vec<Collector> = self.heads.iter().map(|&i| self.collector(&heads[i])).collect();
         let mut seen = None;
         // A single image gets every thread. Of many each thread runs whole ones.
-        let together = if scan.info().frames == Some(1) { 1 } else { 2 * session.threads() };
+        let decoded = scan.info().size.map_or(0, |(height, width)| 3 * height * width);
+        let bytes = decoded + 3 * self.size.area() * size_of::<f32>();
+        let together = if scan.info().frames == Some(1) { 1 } else { session.batch(bytes) };
         let bar = match scan.info().frames {
             Some(1) => ProgressBar::hidden(),
             Some(frames) => progress::bar(frames, "frames"),

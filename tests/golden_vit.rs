@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use microraptor::checkpoint::{self, Model};
+use microraptor::input::Image;
 use microraptor::vit::{Config, Interpolation, Mlp, Positions, Preprocess, Size, forward};
 use safetensors::SafeTensors;
 
@@ -123,6 +124,79 @@ fn meta_names_with_masked_key_bias_and_stored_periods() {
 fn preprocessing_comes_from_the_checkpoint() {
     assert_eq!(load("hf_s").preprocess, Preprocess::IMAGENET);
     // timm's vit_tiny_patch16_224 was trained with these and a bicubic resize.
-    let half = Preprocess { mean: [0.5; 3], std: [0.5; 3], interpolation: Interpolation::Bicubic };
+    let half = Preprocess {
+        mean: [0.5; 3],
+        std: [0.5; 3],
+        interpolation: Interpolation::Bicubic,
+        size: Some((224, 224)),
+        ..Preprocess::IMAGENET
+    };
     assert_eq!(load("timm_vit").preprocess, half);
+}
+
+/// A checkpoint of `tests/golden/networks` (`tests/reference/make_networks.py`), whose outputs are timm's and transformers'.
+fn network(name: &str) -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/networks").join(name);
+    let model = checkpoint::load(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!((model.assumed.as_slice(), model.config.heads), (&[][..], 4), "{name}");
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(size) = path.file_stem().and_then(|stem| stem.to_str()?.parse::<Size>().ok()) else {
+            continue;
+        };
+        let bytes = fs::read(&path).unwrap();
+        let expected = SafeTensors::deserialize(&bytes).unwrap();
+        let trace = forward(&model.config, &model.weights, &values(&expected, "pixels"), size).unwrap();
+        let difference = relative(trace.output.iter().copied(), &values(&expected, "output"));
+        println!("{name} {size}: {difference:.1e}");
+        assert!(difference <= TOLERANCE, "{name} at {size} differs by {difference:.1e} of its largest value");
+    }
+    model
+}
+
+#[test]
+fn transformers_dinov2_and_vit() {
+    for name in ["dinov2", "dinov2_swiglu", "dinov2_registers", "vit"] {
+        network(name);
+    }
+    assert_eq!(network("dinov2_registers").config.registers, 2);
+    assert_eq!(network("vit").config.norm_eps, 1e-12);
+}
+
+#[test]
+fn timm_names_say_what_tensors_do_not() {
+    // 16 positions: 2 x 8 patches, not 4 x 4.
+    assert_eq!(network("timm_oblong").config.positions, Positions::learned(2, 8));
+    assert_eq!(network("timm_registers").config.registers, 2);
+    assert_eq!(network("timm_giant").config.mlp, Mlp::SwiGlu);
+}
+
+/// transformers' image processors resize bytes in two passes, each rounded, but for DINOv3's, which works in floats.
+#[test]
+fn pixels_are_those_of_transformers_processors() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/processors");
+    let picture = Image::open(folder.join("picture.png")).unwrap();
+    let bytes = fs::read(folder.join("pixels.safetensors")).unwrap();
+    let expected = SafeTensors::deserialize(&bytes).unwrap();
+    for (name, tensor) in expected.tensors() {
+        let file = folder.join(&name).join("model.onnx");
+        let preprocess = checkpoint::preprocess_beside(&file).unwrap().unwrap();
+        let [_, height, width] = tensor.shape() else { panic!("{name}") };
+        let size = Size { height: *height, width: *width };
+        if preprocess.size.is_some() {
+            assert_eq!(preprocess.default_size(), size, "{name}");
+        }
+        let found = picture.tensor(size, &preprocess);
+        let expected = values(&expected, &name);
+        assert_eq!(found.len(), expected.len(), "{name}");
+        // In levels of a byte: normalisation undone.
+        let differences: Vec<f32> = (0..found.len())
+            .map(|i| (found[i] - expected[i]).abs() * preprocess.std[i / size.area()] * 255.0)
+            .collect();
+        let worst = differences.iter().fold(0.0_f32, |worst, d| worst.max(*d));
+        let mean = differences.iter().sum::<f32>() / differences.len() as f32;
+        println!("{name}: {worst} levels at most, {mean} on average");
+        let (at_most, on_average) = if preprocess.rounded { (1.01, 0.25) } else { (0.02, 0.005) };
+        assert!(worst <= at_most && mean <= on_average, "{name}: {worst} levels, {mean} on average");
+    }
 }

@@ -1,5 +1,7 @@
 //! Round trips of one small model through every naming and number type, and every way in which a file can be wrong.
 
+use std::collections::BTreeMap;
+
 use half::{bf16, f16};
 use ndarray_npy::NpzReader;
 
@@ -397,4 +399,239 @@ fn deit_tiny_agrees_with_pytorch() {
         // Tokens reach about 10; two f32 implementations differ by some 1e-5 after 12 blocks.
         assert!(error < 1e-3, "{error}");
     }
+}
+
+/// A plain ViT of 16 positions, without a config.json.
+fn unnamed() -> (Config, Tensors) {
+    let config = Config {
+        heads: 4,
+        registers: 0,
+        positions: Positions::learned(2, 8),
+        layer_scale: false,
+        norm_eps: 1e-6,
+        ..tiny(Mlp::Gelu)
+    };
+    (config, tensors(&config, &vit::seeded_weights(&config, 3), Naming::Timm))
+}
+
+#[test]
+fn what_nothing_says_is_assumed_and_named_or_given() {
+    let (config, file) = unnamed();
+    let (dir, path) = folder(&serialized(&file, Dtype::F32));
+    let model = load(&path).unwrap();
+    assert_eq!((model.config.heads, model.config.positions), (1, Positions::learned(4, 4)));
+    let Preprocess { mean, std, .. } = model.preprocess;
+    assert_eq!(
+        model.assumed,
+        [
+            Assumption::Grid(4, 4),
+            Assumption::Heads(1),
+            Assumption::Details(1e-6),
+            Assumption::Statistics(mean, std)
+        ]
+    );
+    assert_eq!((model.card, model.name.as_str()), (None, dir.path().file_name().unwrap().to_str().unwrap()));
+
+    let hints = Hints { heads: Some(4), mean: Some([0.5; 3]), std: Some([0.25; 3]), grid: Some((2, 8)) };
+    let given = load_with(&path, &hints).unwrap();
+    assert_eq!(given.config, config);
+    assert_eq!((given.preprocess.mean, given.preprocess.std), ([0.5; 3], [0.25; 3]));
+    assert_eq!(given.assumed, [Assumption::Details(1e-6)]);
+    // Another network of the same bytes: heads of one are not for the other.
+    assert_eq!((&given.sha256, model.identity()), (&model.sha256, model.sha256.clone()));
+    assert_ne!(given.identity(), model.identity());
+    let same = load_with(&path, &Hints { heads: Some(1), grid: Some((4, 4)), ..Hints::default() }).unwrap();
+    assert_eq!(same.identity(), model.identity());
+
+    for (hints, expected) in [
+        (Hints { heads: Some(3), ..Hints::default() }, "16 cannot be split into 3 heads"),
+        (Hints { heads: Some(0), ..Hints::default() }, "at least one attention head"),
+        (
+            Hints { grid: Some((3, 3)), ..Hints::default() },
+            "17 learned positions are not those of CLS and 3x3",
+        ),
+        (Hints { grid: Some((0, 3)), ..Hints::default() }, "a grid of 0x3 patches"),
+        (Hints { std: Some([0.0; 3]), ..Hints::default() }, "finite and positive"),
+    ] {
+        let text = load_with(&path, &hints).unwrap_err().to_string();
+        assert!(text.contains(expected) && !text.contains('\n'), "{text}");
+    }
+}
+
+#[test]
+fn what_the_files_say_cannot_be_contradicted() {
+    let (config, file) = unnamed();
+    let (dir, path) = folder(&serialized(&file, Dtype::F32));
+    let json = serde_json::json!({
+        "architecture": "vit_small_patch16_224.augreg_in21k",
+        "model_args": {"embed_dim": 16, "num_heads": 4, "patch_size": 4, "img_size": [8, 32], "depth": 2},
+    });
+    std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
+    let model = load(&path).unwrap();
+    assert_eq!((model.config, model.name.as_str()), (config, "vit_small_patch16_224"));
+    // The tag's: 0.5 throughout.
+    assert_eq!((model.preprocess.mean, model.preprocess.std), ([0.5; 3], [0.5; 3]));
+    assert_eq!(model.assumed, []);
+    assert!(model.notes[0].contains("keeps the middle 0.9"), "{:?}", model.notes);
+    for (hints, expected) in [
+        (Hints { heads: Some(2), ..Hints::default() }, "config.json says 4 heads, which 2 contradicts"),
+        (Hints { grid: Some((4, 4)), ..Hints::default() }, "a grid of 2x8"),
+        (Hints { mean: Some([0.4; 3]), ..Hints::default() }, "mean [0.5, 0.5, 0.5]"),
+    ] {
+        let text = load_with(&path, &hints).unwrap_err().to_string();
+        assert!(text.contains(expected) && !text.contains('\n'), "{text}");
+    }
+    let same = Hints { heads: Some(4), mean: Some([0.5; 3]), std: Some([0.5; 3]), grid: Some((2, 8)) };
+    assert_eq!(load_with(&path, &same).unwrap().identity(), model.sha256);
+    for (key, value, expected) in [
+        ("qk_norm", true.into(), "model_args has qk_norm = true"),
+        ("act_layer", "quick_gelu".into(), "act_layer"),
+        (
+            "embed_dim",
+            serde_json::Value::Null,
+            "the tensors are of width 16, and timm's vit_small_patch16_224 has 384",
+        ),
+    ] {
+        let mut bad = json.clone();
+        bad["model_args"][key] = value;
+        std::fs::write(dir.path().join("config.json"), bad.to_string()).unwrap();
+        let text = one_line(load(&path).unwrap_err()).replace("config.json", "");
+        assert!(text.contains(expected), "{text}");
+    }
+    for (name, expected) in [
+        ("eva02_tiny_patch14_224", "rotary positions other than DINOv3's"),
+        ("vit_base_patch16_clip_quickgelu_224.openai", "activation QuickGELU"),
+        ("vit_base_patch16_siglip_224", "no class token"),
+        ("vit_base_patch16_rpn_224", "blocks of class ResPostBlock"),
+    ] {
+        let named = serde_json::json!({"architecture": name}).to_string();
+        std::fs::write(dir.path().join("config.json"), named).unwrap();
+        let text = load(&path).unwrap_err().to_string();
+        assert!(text.contains(expected) && text.contains("config.json"), "{text}");
+    }
+}
+
+#[test]
+fn tensors_of_other_networks_are_refused_with_the_reason() {
+    let (_, good) = unnamed();
+    let refuse = |name: &str, expected: &str| {
+        let mut file = good.clone();
+        file.insert(name.into(), (vec![16], vec![1.0; 16]));
+        let text = one_line(load_tensors(&file).unwrap_err());
+        assert!(text.contains(expected), "{name}: {text}");
+    };
+    refuse("blocks.0.attn.q_norm.weight", "queries and keys are normed");
+    refuse("norm_pre.weight", "a norm before the blocks");
+    refuse("fc_norm.weight", "after pooling");
+    refuse("attn_pool.latent", "pooled by attention");
+    refuse("blocks.1.attn.relative_position_bias_table", "positions are relative");
+    refuse("rope.freqs", "rotary positions other than DINOv3's");
+    refuse("blocks.0.gamma_1", "timm's Eva");
+    let mut file = good.clone();
+    file.remove("cls_token");
+    assert!(one_line(load_tensors(&file).unwrap_err()).contains("no class token"));
+    // A gated half in one matrix, of which nothing says the activation.
+    let mut file = good.clone();
+    for block in 0..2 {
+        file.insert(format!("blocks.{block}.mlp.fc1.weight"), (vec![48, 16], vec![0.1; 48 * 16]));
+        file.insert(format!("blocks.{block}.mlp.fc1.bias"), (vec![48], vec![0.1; 48]));
+    }
+    assert!(one_line(load_tensors(&file).unwrap_err()).contains("nothing says by which activation"));
+    // Learned positions beside Meta's rotary ones.
+    let config = tiny(Mlp::Gelu);
+    let mut file = tensors(&config, &distinct_weights(&config), Naming::Meta);
+    file.insert("pos_embed".into(), (vec![1, 10, 16], vec![0.1; 160]));
+    let text = one_line(load_tensors(&file).unwrap_err());
+    assert!(text.contains("pos_embed"), "{text}");
+}
+
+#[test]
+fn shards_are_one_checkpoint() {
+    let config = tiny(Mlp::Gelu);
+    let weights = distinct_weights(&config);
+    let all = tensors(&config, &weights, Naming::HuggingFace);
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    let (mut map, mut sums) = (BTreeMap::new(), String::new());
+    for (i, name) in names.into_iter().enumerate() {
+        let part: Tensors = all
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| n % 2 == i)
+            .map(|(_, (k, v))| (k.clone(), v.clone()))
+            .collect();
+        map.extend(part.keys().map(|tensor| (tensor.clone(), name.to_owned())));
+        let bytes = serialized(&part, Dtype::F32);
+        sums += &format!("{}  {name}\n", file::hex(&Sha256::digest(&bytes)));
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    std::fs::write(dir.path().join("config.json"), config_json(&config).to_string()).unwrap();
+    let index = dir.path().join("model.safetensors.index.json");
+    let write = |map: &BTreeMap<String, String>| {
+        std::fs::write(&index, serde_json::json!({"metadata": {}, "weight_map": map}).to_string()).unwrap();
+    };
+    write(&map);
+    let model = load(dir.path()).unwrap();
+    assert_eq!((&model.config, &model.weights, model.tensors), (&config, &weights, all.len()));
+    // `sha256sum *.safetensors | sha256sum`
+    assert_eq!(model.sha256, file::hex(&Sha256::digest(&sums)));
+    assert_eq!(model.name, dir.path().file_name().unwrap().to_str().unwrap());
+    assert_eq!(load(&index).unwrap().sha256, model.sha256);
+    assert_eq!(list_tensors(dir.path()).unwrap().len(), all.len());
+
+    for (tensor, file, expected) in [
+        (
+            "norm.bias",
+            "../outside.safetensors",
+            "'../outside.safetensors', which is no safetensors file beside it",
+        ),
+        ("norm.bias", "absent.safetensors", "cannot read"),
+        ("made.up", names[0], "lists tensor made.up"),
+    ] {
+        let mut bad = map.clone();
+        bad.insert(tensor.into(), file.into());
+        write(&bad);
+        let text = load(dir.path()).unwrap_err().to_string();
+        assert!(text.contains(expected) && !text.contains('\n'), "{text}");
+    }
+    let mut bad = map.clone();
+    bad.remove("norm.bias");
+    write(&bad);
+    assert!(load(dir.path()).unwrap_err().to_string().contains("does not list tensor norm.bias"));
+    write(&BTreeMap::new());
+    assert!(load(dir.path()).unwrap_err().to_string().contains("lists 0 files"));
+}
+
+#[test]
+fn a_processor_that_is_not_known_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let beside = |json: serde_json::Value| {
+        std::fs::write(dir.path().join("preprocessor_config.json"), json.to_string()).unwrap();
+        preprocess_beside(&dir.path().join("model.onnx"))
+    };
+    for (json, expected) in [
+        (serde_json::json!({"image_processor_type": "ConvNextImageProcessor"}), "whose steps are not known"),
+        (serde_json::json!({"size": {"longest_edge": 64}}), "a longest edge is not known"),
+        (serde_json::json!({"size": {"max_height": 64, "max_width": 64}}), "largest height and width"),
+        (serde_json::json!({"size": {"shortest_edge": 64}}), "nothing is cropped"),
+        (serde_json::json!({"size": {"height": 0, "width": 64}}), "a side is from 1 to 4096"),
+        (serde_json::json!({"size": "big"}), "a number, or height and width"),
+        (serde_json::json!({"do_resize": false}), "do_resize is false"),
+        (serde_json::json!({"do_pad": true}), "do_pad is true"),
+        (serde_json::json!({"rescale_factor": -1.0}), "rescale_factor is -1"),
+        (serde_json::json!({"resample": 9}), "resample is 9"),
+    ] {
+        let text = beside(json).unwrap_err().to_string();
+        assert!(text.contains(expected) && text.contains("preprocessor_config.json"), "{text}");
+    }
+    let size = |json| beside(json).unwrap().unwrap().default_size();
+    assert_eq!(size(serde_json::json!({"size": 96})), Size::square(96));
+    assert_eq!(
+        size(serde_json::json!({"size": {"height": 96, "width": 64}})),
+        Size { height: 96, width: 64 }
+    );
+    assert_eq!(size(serde_json::json!({"image_processor_type": "BitImageProcessor"})), Size::square(224));
+    let unscaled = beside(serde_json::json!({"do_rescale": false, "image_mean": 127.5, "image_std": 255.0}));
+    let unscaled = unscaled.unwrap().unwrap();
+    assert_eq!((unscaled.mean, unscaled.std), ([0.5; 3], [1.0; 3]));
 }

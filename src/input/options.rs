@@ -18,6 +18,9 @@ pub struct ReadOptions {
     pub allow_unsupported_modality: bool,
     /// The axis along which a NIfTI volume is sliced; without one [`Axis::Axial`].
     pub axis: Option<Axis>,
+    /// Which picture of a file that holds several, from 1: a page of a TIFF file, a frame of an animation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<usize>,
 }
 
 /// Which stored values become black and white: `centre - width / 2` and `centre + width / 2`, but for DICOM's half unit

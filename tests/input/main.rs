@@ -7,4 +7,5 @@ mod common;
 mod damaged;
 mod dicom;
 mod nifti;
+mod pictures;
 mod series;

@@ -49,6 +49,9 @@ pub struct ReadArgs {
     /// Take images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
     #[arg(long)]
     pub allow_unsupported_modality: bool,
+    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1
+    #[arg(long, value_name = "N")]
+    pub page: Option<usize>,
 }
 
 impl ReadArgs {
@@ -59,6 +62,7 @@ impl ReadArgs {
             crop_us: self.crop_us,
             axis: self.axis,
             allow_unsupported_modality: self.allow_unsupported_modality,
+            page: self.page,
         }
     }
 }

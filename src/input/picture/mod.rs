@@ -11,7 +11,7 @@ mod tiff;
 mod webp;
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
@@ -127,7 +127,7 @@ impl Picture<'_> {
             return self.jpeg(page);
         }
         // The first picture's header, before the check works through what it announces.
-        let header = self.decoder(self.bytes)?;
+        let header = self.decoder(Cursor::new(self.bytes))?;
         let ([width, height], decoded) = (header.dimensions().into(), header.total_bytes());
         check_size(self.path, [width, height], decoded, self.bytes.len() as u64)?;
         drop(header);
@@ -157,20 +157,24 @@ impl Picture<'_> {
         limits
     }
 
-    fn decoder<'a>(&self, bytes: &'a [u8]) -> Result<impl ImageDecoder + 'a, InputError> {
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), self.format);
+    fn decoder<'a, R: BufRead + Seek + 'a>(&self, bytes: R) -> Result<impl ImageDecoder + 'a, InputError> {
+        let mut reader = ImageReader::with_format(bytes, self.format);
         reader.limits(Picture::limits());
         reader.into_decoder().map_err(|e| self.failed(e))
     }
 
     /// The only picture of `bytes`, or the first.
     fn still(&self, bytes: &[u8]) -> Result<DynamicImage, InputError> {
-        let mut decoder = self.decoder(bytes)?;
+        let mut cursor = Cursor::new(bytes);
+        let mut decoder = self.decoder(&mut cursor)?;
         let ([width, height], decoded) = (decoder.dimensions().into(), decoder.total_bytes());
         check_size(self.path, [width, height], decoded, self.bytes.len() as u64)?;
         let orientation = decoder.orientation().map_err(|e| self.failed(e))?;
         let mut pixels = DynamicImage::from_decoder(decoder).map_err(|e| self.failed(e))?;
         pixels.apply_orientation(orientation);
+        if self.format == ImageFormat::WebP {
+            webp::check_used(bytes, cursor.position() as usize).map_err(|reason| self.damaged(reason))?;
+        }
         Ok(pixels)
     }
 

@@ -1,6 +1,7 @@
 //! Whether a WebP file is as long as it says, and how many frames it has (RFC 9649).
 //!
-//! Its pixels have no checksum: what damage within them leaves readable cannot be known.
+//! Its pixels have no checksum: what damage within them leaves readable, and of the right length where they are coded
+//! without loss, cannot be known.
 
 use super::Pages;
 
@@ -27,4 +28,19 @@ pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {
         at += 8 + length + length % 2;
     }
     if animated { Ok(Pages { count: frames, animated: Some(0), ..Pages::ONE }) } else { Ok(Pages::ONE) }
+}
+
+/// Refuses pixels coded without loss that end before their chunk does; the decoder stood at byte `at` after the last.
+pub(super) fn check_used(bytes: &[u8], at: usize) -> Result<(), String> {
+    /// The decoder takes up to a word of 8 bytes ahead; a chunk may have a byte of padding.
+    const AHEAD: usize = 9;
+    let mut chunk = 12;
+    while let Some(length) = bytes.get(chunk + 4..).and_then(|b| b.first_chunk()) {
+        let end = chunk + 8 + u32::from_le_bytes(*length) as usize;
+        if bytes[chunk..].starts_with(b"VP8L") && at + AHEAD < end {
+            return Err(format!("{} bytes remain after the last pixel", end - at));
+        }
+        chunk = end + end % 2;
+    }
+    Ok(())
 }

@@ -42,7 +42,8 @@ pub(super) fn open<R: BufRead + Seek>(
     let offset = pages[choose(path, page, pages.len())?];
     reader.seek(SeekFrom::Start(0)).map_err(io_error)?;
     let mut decoder = Decoder::new(reader).map_err(|e| damaged(e.to_string()))?;
-    let layout = Layout::read(&mut decoder, offset, form).map_err(damaged)?;
+    let layout = Layout::read(&mut decoder, offset, form)
+        .map_err(|reason| InputError::unreadable(path, format!("is a TIFF that is not read: {reason}")))?;
     let [width, height] = [layout.width, layout.height].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
     check_size(path, [width, height], layout.decoded(), length)?;
     let mut pixels = layout.pixels(decoder.inner(), length).map_err(damaged)?;

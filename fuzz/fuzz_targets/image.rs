@@ -1,4 +1,4 @@
-//! A picture: PNG, JPEG, TIFF, BMP, WebP or PNM.
+//! A picture: PNG, JPEG, TIFF, BMP, GIF, WebP or PNM.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -17,7 +17,7 @@ pub enum InputError {
         reason: String,
     },
     /// The content is none of the formats that are read.
-    #[error("{path}: not an image of a known format: give PNG, JPEG, TIFF, BMP, WebP or PNM")]
+    #[error("{path}: not an image of a known format: give PNG, JPEG, TIFF, BMP, GIF, WebP or PNM")]
     Format {
         /// The file.
         path: PathBuf,

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use super::InputError;
 
 /// Endings, in lower case, by which a folder's images are told from its other files.
-pub const EXTENSIONS: [&str; 14] =
-    ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "pnm", "pbm", "pgm", "ppm", "dcm", "nii", "nii.gz"];
+pub const EXTENSIONS: [&str; 15] = [
+    "png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif", "webp", "pnm", "pbm", "pgm", "ppm", "dcm", "nii",
+    "nii.gz",
+];
 
 /// How many of [`EXTENSIONS`] are pictures; after them come DICOM and NIfTI.
-const PICTURES: usize = 11;
+const PICTURES: usize = 12;
 
 /// The images that command-line arguments mean: a file stays, a folder becomes its images, by [`EXTENSIONS`] and sorted by
 /// name (hidden files and subfolders are left out).

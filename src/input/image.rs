@@ -1,13 +1,12 @@
 //! Decoded pixels, and how they become the network's input.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Seek};
+
 use std::path::Path;
 
-use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Pixel, Rgb};
+use image::{DynamicImage, ImageBuffer, Luma, Pixel, Rgb};
 
-use super::{InputError, Region};
-use crate::bounded;
+use super::{InputError, Region, picture};
 use crate::vit::{Preprocess, Size};
 
 /// Images with a shorter side are refused: half a 16 px patch, in which no model of the family can see anything, so
@@ -17,14 +16,6 @@ pub const MIN_SIDE: usize = 8;
 /// Images with more pixels are refused: 8192 x 8192, or 64 megapixels.
 pub const MAX_PIXELS: u64 = 1 << 26;
 
-/// Decoded bytes of the largest image: [`MAX_PIXELS`] of RGBA with 16 bits each.
-const MAX_BYTES: u64 = 8 * MAX_PIXELS;
-
-/// Bytes of the longest file: [`MAX_BYTES`] as they are, and what else it holds.
-const MAX_FILE: u64 = MAX_BYTES + (64 << 20);
-
-/// Bytes of the longest JPEG file, which its decoder reads whole: [`MAX_PIXELS`] in the best quality have some 100 MiB.
-const MAX_JPEG: u64 = 128 << 20;
 
 /// Up to this many decoded bytes are taken on the header's word.
 pub(super) const TRUSTED_BYTES: u64 = 64 << 20;
@@ -47,34 +38,27 @@ impl fmt::Debug for Image {
 }
 
 impl Image {
-    /// Reads a PNG, JPEG, TIFF, BMP, WebP or PNM file. The content decides which it is, not the name's ending. The
-    /// EXIF orientation is applied, as transformers' `load_image` does.
+    /// Reads a PNG, JPEG, TIFF, BMP, GIF, WebP or PNM file. The content decides which it is, not the name's ending. The
+    /// EXIF orientation is applied, as transformers' `load_image` does. docs/formats.md has the variants that are read, and
+    /// which damage each format can show.
     ///
     /// # Errors
-    /// [`InputError`] names the file: unreadable, of no known format, damaged or cut short, a side below
-    /// [`MIN_SIDE`], more than [`MAX_PIXELS`], or floating-point values outside 0..1. The pixels are allocated only
+    /// [`InputError`] names the file: unreadable, of no known format, damaged or cut short, several pictures in one
+    /// ([`Image::open_page`] reads one of them), a side below [`MIN_SIDE`], more than [`MAX_PIXELS`], or floating-point
+    /// values outside 0..1. The pixels are allocated only
     /// once the header has been compared with these limits and with the file's length.
     pub fn open(path: impl AsRef<Path>) -> Result<Image, InputError> {
+        Image::open_page(path, None)
+    }
+
+    /// Reads picture `page`, from 1, of a file that holds several: pages of a TIFF file, frames of an animated PNG, WebP or
+    /// GIF file, or pictures that follow each other in a JPEG or PNM file. Without a page the file has to hold one picture.
+    ///
+    /// # Errors
+    /// Those of [`Image::open`]; [`InputError::Unreadable`] when the file has no such page, or several and none is given.
+    pub fn open_page(path: impl AsRef<Path>, page: Option<usize>) -> Result<Image, InputError> {
         let path = path.as_ref();
-        let io_error = |e: std::io::Error| InputError::read(path, &e);
-        let file = crate::files::open(path).map_err(io_error)?;
-        let metadata = file.metadata().map_err(io_error)?;
-        if metadata.is_dir() {
-            return Err(InputError::Read { path: path.into(), reason: "it is a folder".into() });
-        }
-        bounded::check(metadata.len(), MAX_FILE).map_err(io_error)?;
-        let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io_error)?;
-        let Some(format) = reader.format() else {
-            return Err(InputError::Format { path: path.into() });
-        };
-        if format == ImageFormat::Jpeg {
-            bounded::check(metadata.len(), MAX_JPEG).map_err(io_error)?;
-        }
-        let image = decode(reader, path, metadata.len())?;
-        // Other decoders report a file that ends too early; this one fills the rest with grey (image 0.25).
-        if format == ImageFormat::Jpeg && !jpeg_has_end(&crate::files::read(path).map_err(io_error)?) {
-            return Err(InputError::Decode { path: path.into(), reason: "no end-of-image marker".into() });
-        }
+        let image = Image { pixels: picture::open(path, page)? };
         image.check_values(path)?;
         Ok(image)
     }
@@ -242,35 +226,9 @@ fn scale<T: Copy + Into<f32>>(pixels: &[T], stride: usize, max: f32, out: &mut [
     }
 }
 
-/// Decodes within the limits; `bytes` is the file's length.
-fn decode<R: BufRead + Seek>(
-    mut reader: ImageReader<R>,
-    path: &Path,
-    bytes: u64,
-) -> Result<Image, InputError> {
-    let failed =
-        |e: image::ImageError| InputError::Decode { path: path.into(), reason: one_line(&e.to_string()) };
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(failed)?;
-    let (width, height) = decoder.dimensions();
-    let decoded = decoder.total_bytes();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS
-        || decoded > MAX_BYTES
-        || (decoded > TRUSTED_BYTES && decoded / MAX_RATIO > bytes)
-    {
-        return Err(InputError::TooLarge { path: path.into(), width, height, bytes });
-    }
-    Image::check_sides(&path.display().to_string(), width as usize, height as usize)?;
-    let orientation = decoder.orientation().map_err(failed)?;
-    let mut pixels = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    pixels.apply_orientation(orientation);
-    Ok(Image { pixels })
-}
-
 /// Whether a JPEG stream runs to its EOI marker (ITU-T T.81, B.1.1): segments are stepped over by their length, so
 /// that a thumbnail's marker does not count, and coded data holds no marker but restarts.
+#[cfg(feature = "dicom")]
 pub(super) fn jpeg_has_end(bytes: &[u8]) -> bool {
     let mut at = 0;
     while let Some(rest) = bytes.get(at..)

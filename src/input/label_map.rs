@@ -147,7 +147,9 @@ fn palette_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
     let mut decoder = png::Decoder::new(BufReader::new(file));
     decoder.set_transformations(png::Transformations::IDENTITY);
     let Ok(header) = decoder.read_header_info() else { return Ok(None) };
-    if header.color_type != png::ColorType::Indexed {
+    // Grey of less than 8 bits too: decoders of pictures scale it, which would change the classes.
+    let is_scaled = header.color_type == png::ColorType::Grayscale && (header.bit_depth as usize) < 8;
+    if header.color_type != png::ColorType::Indexed && !is_scaled {
         return Ok(None);
     }
     // Refuses what cannot be: sizes, length, damage.
@@ -163,7 +165,11 @@ fn palette_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
         (row[at / 8] >> (8 - bits - at % 8)) & (0xFFu16 >> (8 - bits)) as u8
     };
     let rows = packed.chunks_exact(frame.line_size).take(height);
-    let labels = rows.flat_map(|row| (0..width).map(move |column| index(row, column))).collect();
+    let mut labels: Vec<u8> = rows.flat_map(|row| (0..width).map(move |column| index(row, column))).collect();
+    let white = (0xFFu16 >> (8 - bits)) as u8;
+    if is_scaled && labels.iter().all(|&label| label == 0 || label == white) {
+        labels.iter_mut().for_each(|label| *label = u8::from(*label > 0));
+    }
     LabelMap::new(1, height, width, labels).map(Some)
 }
 

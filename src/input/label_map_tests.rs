@@ -49,6 +49,19 @@ fn a_palette_gives_its_indices() {
 }
 
 #[test]
+fn grey_of_few_bits_is_not_scaled() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.png");
+    for (row, expected) in [([0x01, 0x2F, 0, 0], [0, 1, 2, 15]), ([0x0F, 0xF0, 0, 0], [0, 1, 1, 0])] {
+        let mut encoder = png::Encoder::new(File::create(&path).unwrap(), 8, 8);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::Four);
+        encoder.write_header().unwrap().write_image_data(&row.repeat(8)).unwrap();
+        assert_eq!(LabelMap::open(&path, None).unwrap().labels[..4], expected);
+    }
+}
+
+#[test]
 fn is_placed_where_it_was_cropped() {
     let map = LabelMap::new(2, 1, 2, vec![1, 2, 3, 4]).unwrap();
     assert_eq!(map.placed((1, 1), (2, 3)).labels, [0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 3, 4]);

@@ -21,6 +21,7 @@ mod dicom;
 mod error;
 mod files;
 mod image;
+mod jpeg;
 mod label_map;
 #[cfg(feature = "nifti")]
 mod nifti;
@@ -32,6 +33,7 @@ mod nifti_affine;
 mod nifti_info;
 mod options;
 mod phantom;
+mod picture;
 mod scan;
 mod scan_info;
 mod speckle;

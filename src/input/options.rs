@@ -21,6 +21,9 @@ pub struct ReadOptions {
     /// The most frames or slices of one scan; without a number [`MAX_FRAMES`]. It is the caller's, and no head keeps it.
     #[serde(skip)]
     pub max_frames: Option<usize>,
+    /// Which picture of a file that holds several, from 1: a page of a TIFF file, a frame of an animation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<usize>,
 }
 
 /// Scans of more frames or slices are refused unless [`ReadOptions::max_frames`] allows them: 2 minutes of ultrasound at 30

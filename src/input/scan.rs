@@ -51,7 +51,7 @@ impl Scan {
 
     /// Opens a file, or a folder as one scan; the content decides what it is, not the name:
     ///
-    /// - a PNG, JPEG, TIFF, BMP, WebP or PNM file: an image, as [`Image::open`] reads it;
+    /// - a PNG, JPEG, TIFF, BMP, GIF, WebP or PNM file: an image, as [`Image::open_page`] reads it;
     /// - a DICOM file: an image, or a clip where it has several frames (a volume, where these have positions);
     /// - a NIfTI file (`.nii`, `.nii.gz`): a volume, sliced along [`ReadOptions::axis`];
     /// - a YUV4MPEG2 file (`.y4m`): a clip;
@@ -73,8 +73,16 @@ impl Scan {
         if let Content::Series(files) | Content::Clip(files) = &content {
             check_frames(&path.display().to_string(), Some(files.len()), most)?;
         }
+        if options.page.is_some() && !matches!(content, Content::Picture | Content::Clip(_)) {
+            let problem =
+                "has frames or slices, of which all are read, and no pages: leave --page out".into();
+            return Err(InputError::Unreadable { path: path.into(), problem });
+        }
         let scan = match content {
-            Content::Picture => Ok(Scan::from_file(path.display().to_string(), Image::open(path)?, path)),
+            Content::Picture => {
+                let image = Image::open_page(path, options.page)?;
+                Ok(Scan::from_file(path.display().to_string(), image, path))
+            }
             Content::Dicom => dicom::open_file(path, options),
             Content::Series(files) => dicom::open_series(path, files, options),
             Content::Nifti => nifti::open(path, options),
@@ -84,7 +92,7 @@ impl Scan {
                 scan.info.files = vec![path.into()];
                 Ok(scan)
             }
-            Content::Clip(files) => clip(path, files),
+            Content::Clip(files) => clip(path, files, options.page),
         };
         scan?.limited(most)
     }
@@ -162,13 +170,13 @@ pub(super) fn check_frames(name: &str, frames: Option<usize>, most: usize) -> Re
 }
 
 /// The pictures of a folder, one after the other.
-fn clip(path: &Path, files: Vec<PathBuf>) -> Result<Scan, InputError> {
-    let first = Image::open(&files[0])?;
+fn clip(path: &Path, files: Vec<PathBuf>, page: Option<usize>) -> Result<Scan, InputError> {
+    let first = Image::open_page(&files[0], page)?;
     let mut info = ScanInfo::plain(path.display().to_string(), ScanKind::Clip, files.clone());
     info.frames = Some(files.len());
     info.source_frames = (0..files.len()).map(|file| SourceFrame { file, frame: 1 }).collect();
     info.size = Some((first.height(), first.width()));
-    let rest = files.into_iter().skip(1).map(Image::open);
+    let rest = files.into_iter().skip(1).map(move |file| Image::open_page(file, page));
     Ok(Scan::new(info, Box::new(std::iter::once(Ok(first)).chain(rest))))
 }
 

@@ -7,6 +7,7 @@ mod common;
 mod damaged;
 mod dicom;
 mod nifti;
+mod pictures;
 mod series;
 #[path = "../support/mod.rs"]
 mod support;

@@ -50,6 +50,9 @@ pub struct ReadArgs {
     /// Take images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
     #[arg(long)]
     pub allow_unsupported_modality: bool,
+    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1
+    #[arg(long, value_name = "N")]
+    pub page: Option<usize>,
 }
 
 impl ReadArgs {
@@ -61,6 +64,7 @@ impl ReadArgs {
             axis: self.axis,
             allow_unsupported_modality: self.allow_unsupported_modality,
             max_frames: limits::max_frames(),
+            page: self.page,
         }
     }
 }

@@ -1,0 +1,243 @@
+//! Picture files: which format, how many pictures, whether they are whole, and their pixels.
+//!
+//! The decoders below are lenient: what a damaged file lacks they fill in, and of several pictures they take the first. So
+//! each format has a check of its own that runs before its decoder. docs/formats.md lists what each can find.
+
+mod bmp;
+mod gif;
+mod png;
+mod pnm;
+mod tiff;
+mod webp;
+
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
+use std::path::Path;
+
+use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
+use image::metadata::Orientation;
+use image::{AnimationDecoder, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::image::{MAX_RATIO, TRUSTED_BYTES, one_line};
+use super::{Image, InputError, MAX_PIXELS, jpeg};
+use crate::{bounded, files};
+
+/// Decoded bytes of the largest image: [`MAX_PIXELS`] of RGBA with 16 bits each.
+const MAX_BYTES: u64 = 8 * MAX_PIXELS;
+
+/// A picture file of any format but TIFF is read whole, and may be this long: as its decoded pixels, and room for what
+/// else is in it.
+const MAX_FILE: u64 = MAX_BYTES + (64 << 20);
+
+/// Bytes of the longest JPEG file: [`MAX_PIXELS`] in the best quality have some 100 MiB.
+const MAX_JPEG: u64 = 128 << 20;
+
+/// The pictures that a file holds.
+struct Pages {
+    /// Where each begins in the file, for formats in which one file may follow another; else just zero.
+    starts: Vec<usize>,
+    /// How many there are.
+    count: usize,
+    /// Whether they build on each other, and how many stand before the animation.
+    animated: Option<usize>,
+}
+
+impl Pages {
+    /// One picture.
+    const ONE: Pages = Pages { starts: Vec::new(), count: 1, animated: None };
+}
+
+/// Reads page `page` of a file, from 1; where none is given the file has to hold just one.
+pub(super) fn open(path: &Path, page: Option<usize>) -> Result<DynamicImage, InputError> {
+    let io_error = |e: std::io::Error| InputError::read(path, &e);
+    let mut file = files::open(path).map_err(io_error)?;
+    let length = file.metadata().map_err(io_error)?.len();
+    let mut bytes = Vec::new();
+    file.by_ref().take(16).read_to_end(&mut bytes).map_err(io_error)?;
+    if tiff::is_tiff(&bytes) {
+        return tiff::open(BufReader::new(file), path, length, page);
+    }
+    let Ok(format) = image::guess_format(&bytes) else {
+        return Err(InputError::Format { path: path.into() });
+    };
+    let most = if format == ImageFormat::Jpeg { MAX_JPEG } else { MAX_FILE };
+    bounded::check(length, most).map_err(io_error)?;
+    // The limit also holds for a file that grows meanwhile.
+    file.take(most).read_to_end(&mut bytes).map_err(io_error)?;
+    Picture { path, bytes: &bytes, format }.read(page)
+}
+
+/// Which page is meant, from 0.
+fn choose(path: &Path, page: Option<usize>, count: usize) -> Result<usize, InputError> {
+    match page {
+        None if count == 1 => Ok(0),
+        None => {
+            let problem = format!("holds {count} pictures: say which is meant (--page 1 to --page {count})");
+            Err(InputError::unreadable(path, problem))
+        }
+        Some(page) if (1..=count).contains(&page) => Ok(page - 1),
+        Some(page) => {
+            let problem = format!("has no page {page}: it holds {count}, counted from 1 (--page)");
+            Err(InputError::unreadable(path, problem))
+        }
+    }
+}
+
+/// Refuses sizes before anything is allocated for them; `file` is the file's length.
+fn check_size(path: &Path, [width, height]: [u32; 2], decoded: u64, file: u64) -> Result<(), InputError> {
+    if u64::from(width) * u64::from(height) > MAX_PIXELS
+        || decoded > MAX_BYTES
+        || (decoded > TRUSTED_BYTES && decoded / MAX_RATIO > file)
+    {
+        return Err(InputError::TooLarge { path: path.into(), width, height, bytes: file });
+    }
+    Image::check_sides(&path.display().to_string(), width as usize, height as usize)
+}
+
+/// A sample of 0 to `largest` as one of 16 bits, to the nearest.
+fn deepen(sample: u16, largest: u32) -> u16 {
+    ((u32::from(sample) * 65535 + largest / 2) / largest).min(65535) as u16
+}
+
+/// A JPEG of 12 bits, as 16.
+fn deep_jpeg(bytes: &[u8]) -> Result<DynamicImage, String> {
+    let deep = jpeg::decode_12(bytes)?;
+    let (columns, rows, grey) = (deep.width as u32, deep.height as u32, deep.channels == 1);
+    let mut samples = deep.into_rgb();
+    samples.iter_mut().for_each(|sample| *sample = deepen(*sample, 4095));
+    let pixels = if grey {
+        ImageBuffer::from_raw(columns, rows, samples).map(DynamicImage::ImageLuma16)
+    } else {
+        ImageBuffer::from_raw(columns, rows, samples).map(DynamicImage::ImageRgb16)
+    };
+    pixels.ok_or_else(|| "its size changes".into())
+}
+
+/// A file in memory.
+struct Picture<'a> {
+    path: &'a Path,
+    bytes: &'a [u8],
+    format: ImageFormat,
+}
+
+impl Picture<'_> {
+    fn read(&self, page: Option<usize>) -> Result<DynamicImage, InputError> {
+        if self.format == ImageFormat::Jpeg {
+            return self.jpeg(page);
+        }
+        // The first picture's header, before the check works through what it announces.
+        let header = self.decoder(Cursor::new(self.bytes))?;
+        let ([width, height], decoded) = (header.dimensions().into(), header.total_bytes());
+        check_size(self.path, [width, height], decoded, self.bytes.len() as u64)?;
+        drop(header);
+        let pages = self.check().map_err(|reason| self.damaged(reason))?;
+        let chosen = choose(self.path, page, pages.count)?;
+        match pages.animated {
+            Some(before) if chosen >= before && pages.count > 1 => self.frame(chosen - before),
+            _ => self.still(&self.bytes[pages.starts.get(chosen).copied().unwrap_or(0)..]),
+        }
+    }
+
+    /// Whether it is whole, and what it holds.
+    fn check(&self) -> Result<Pages, String> {
+        match self.format {
+            ImageFormat::Png => png::check(self.bytes),
+            ImageFormat::Gif => gif::check(self.bytes),
+            ImageFormat::WebP => webp::check(self.bytes),
+            ImageFormat::Bmp => bmp::check(self.bytes).map(|()| Pages::ONE),
+            ImageFormat::Pnm => pnm::check(self.bytes),
+            _ => Ok(Pages::ONE),
+        }
+    }
+
+    fn limits() -> Limits {
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(MAX_BYTES);
+        limits
+    }
+
+    fn decoder<'a, R: BufRead + Seek + 'a>(&self, bytes: R) -> Result<impl ImageDecoder + 'a, InputError> {
+        let mut reader = ImageReader::with_format(bytes, self.format);
+        reader.limits(Picture::limits());
+        reader.into_decoder().map_err(|e| self.failed(e))
+    }
+
+    /// The only picture of `bytes`, or the first.
+    fn still(&self, bytes: &[u8]) -> Result<DynamicImage, InputError> {
+        let mut cursor = Cursor::new(bytes);
+        let mut decoder = self.decoder(&mut cursor)?;
+        let ([width, height], decoded) = (decoder.dimensions().into(), decoder.total_bytes());
+        check_size(self.path, [width, height], decoded, self.bytes.len() as u64)?;
+        let orientation = decoder.orientation().map_err(|e| self.failed(e))?;
+        let mut pixels = DynamicImage::from_decoder(decoder).map_err(|e| self.failed(e))?;
+        pixels.apply_orientation(orientation);
+        if self.format == ImageFormat::WebP {
+            webp::check_used(bytes, cursor.position() as usize).map_err(|reason| self.damaged(reason))?;
+        }
+        Ok(pixels)
+    }
+
+    /// A JPEG, or one of several that follow each other.
+    fn jpeg(&self, page: Option<usize>) -> Result<DynamicImage, InputError> {
+        let failed = |reason: String| self.damaged(reason);
+        let check = |bytes: &[u8]| {
+            let header = jpeg::header(bytes).ok_or_else(|| self.damaged("no frame header"))?;
+            let [width, height] = header.1.map(u32::from);
+            // Six bytes a pixel for three components of samples, and as much for coefficients.
+            let decoded = if header.0 == 12 { 12 } else { 3 } * u64::from(width) * u64::from(height);
+            check_size(self.path, [width, height], decoded, self.bytes.len() as u64)?;
+            Ok(header.0)
+        };
+        check(self.bytes)?;
+        let starts = jpeg::pictures(self.bytes).map_err(failed)?;
+        let bytes = &self.bytes[starts[choose(self.path, page, starts.len())?]..];
+        if check(bytes)? != 12 {
+            return self.still(bytes);
+        }
+        let mut pixels = deep_jpeg(bytes).map_err(failed)?;
+        let orientation = jpeg::exif(bytes).and_then(Orientation::from_exif_chunk);
+        pixels.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
+        Ok(pixels)
+    }
+
+    /// A frame of an animation, drawn over those before it.
+    fn frame(&self, frame: usize) -> Result<DynamicImage, InputError> {
+        let cursor = Cursor::new(self.bytes);
+        let limited = |decoder: &mut dyn ImageDecoder| decoder.set_limits(Picture::limits());
+        let failed = |e| self.failed(e);
+        let (mut frames, orientation) = match self.format {
+            ImageFormat::Png => {
+                let mut decoder = PngDecoder::with_limits(cursor, Picture::limits()).map_err(failed)?;
+                let orientation = decoder.orientation().map_err(failed)?;
+                (decoder.apng().map_err(failed)?.into_frames(), orientation)
+            }
+            ImageFormat::WebP => {
+                let mut decoder = WebPDecoder::new(cursor).map_err(failed)?;
+                let orientation = decoder.orientation().map_err(failed)?;
+                limited(&mut decoder).map_err(failed)?;
+                (decoder.into_frames(), orientation)
+            }
+            _ => {
+                let mut decoder = GifDecoder::new(cursor).map_err(failed)?;
+                limited(&mut decoder).map_err(failed)?;
+                (decoder.into_frames(), Orientation::NoTransforms)
+            }
+        };
+        let missing = || self.damaged(format!("frame {} is missing", frame + 1));
+        // One by one: each is drawn over those before it.
+        for _ in 0..frame {
+            frames.next().ok_or_else(missing)?.map_err(failed)?;
+        }
+        let mut pixels =
+            DynamicImage::from(frames.next().ok_or_else(missing)?.map_err(failed)?.into_buffer());
+        pixels.apply_orientation(orientation);
+        Ok(pixels)
+    }
+
+    fn failed(&self, error: image::ImageError) -> InputError {
+        self.damaged(error.to_string())
+    }
+
+    fn damaged(&self, reason: impl AsRef<str>) -> InputError {
+        InputError::Decode { path: self.path.into(), reason: one_line(reason.as_ref()) }
+    }
+}

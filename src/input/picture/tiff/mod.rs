@@ -1,0 +1,262 @@
+//! TIFF and BigTIFF files. The library below reads the directories; the strips and tiles are decoded here, since its own way
+//! takes no notice of a chunk's length, of what remains of it, of checksums that come after the last row, nor of FillOrder.
+
+mod chunk;
+mod fax;
+mod layout;
+mod pages;
+
+use std::io::{BufRead, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use half::f16;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageBuffer, Pixel};
+use tiff::decoder::Decoder;
+
+use super::{InputError, check_size, choose, deepen, one_line};
+use layout::{Extra, Layout, Photometric};
+use pages::Form;
+
+/// Whether a file that begins so is TIFF or BigTIFF.
+pub(super) fn is_tiff(start: &[u8]) -> bool {
+    Form::of(start).is_some()
+}
+
+/// Reads page `page`, from 1; `length` is the file's.
+pub(super) fn open<R: BufRead + Seek>(
+    mut reader: R,
+    path: &Path,
+    length: u64,
+    page: Option<usize>,
+) -> Result<DynamicImage, InputError> {
+    let damaged = |reason: String| InputError::Decode { path: path.into(), reason: one_line(&reason) };
+    let mut start = [0; 4];
+    let io_error = |e: std::io::Error| InputError::read(path, &e);
+    reader.seek(SeekFrom::Start(0)).and_then(|_| reader.read_exact(&mut start)).map_err(io_error)?;
+    let form = Form::of(&start).ok_or_else(|| damaged("no TIFF header".into()))?;
+    let pages = pages::pages(&mut reader, form).map_err(damaged)?;
+    if pages.is_empty() {
+        return Err(damaged("no page in full size".into()));
+    }
+    let offset = pages[choose(path, page, pages.len())?];
+    reader.seek(SeekFrom::Start(0)).map_err(io_error)?;
+    let mut decoder = Decoder::new(reader).map_err(|e| damaged(e.to_string()))?;
+    let layout = Layout::read(&mut decoder, offset, form)
+        .map_err(|reason| InputError::unreadable(path, format!("is a TIFF that is not read: {reason}")))?;
+    let [width, height] = [layout.width, layout.height].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    check_size(path, [width, height], layout.decoded(), length)?;
+    let mut pixels = layout.pixels(decoder.inner(), length).map_err(damaged)?;
+    pixels.apply_orientation(Orientation::from_exif(layout.orientation).unwrap_or(Orientation::NoTransforms));
+    Ok(pixels)
+}
+
+/// A kind of number that samples are decoded to.
+trait Sample: Copy + Default + PartialOrd {
+    /// The sample at a place of a row in the machine's order of bytes.
+    fn at(row: &[u8], place: usize, bits: usize) -> Self;
+
+    /// The largest sample of this depth.
+    fn full(bits: usize) -> Self;
+}
+
+impl Sample for u8 {
+    fn at(row: &[u8], place: usize, bits: usize) -> u8 {
+        let at = place * bits;
+        match bits {
+            8 => row[place],
+            _ => take(row, at, bits) as u8,
+        }
+    }
+
+    fn full(bits: usize) -> u8 {
+        (0xFF_u16 >> (8 - bits)) as u8
+    }
+}
+
+impl Sample for u16 {
+    fn at(row: &[u8], place: usize, bits: usize) -> u16 {
+        match bits {
+            16 => u16::from_ne_bytes([row[2 * place], row[2 * place + 1]]),
+            _ => take(row, place * bits, bits) as u16,
+        }
+    }
+
+    fn full(bits: usize) -> u16 {
+        0xFFFF >> (16 - bits)
+    }
+}
+
+impl Sample for f32 {
+    fn at(row: &[u8], place: usize, bits: usize) -> f32 {
+        let bytes = |width: usize| &row[place * width..];
+        match bits {
+            16 => bytes(2).first_chunk().map(|b| f16::from_ne_bytes(*b).to_f32()),
+            32 => bytes(4).first_chunk().map(|b| f32::from_ne_bytes(*b)),
+            _ => bytes(8).first_chunk().map(|b| f64::from_ne_bytes(*b) as f32),
+        }
+        .unwrap_or(f32::NAN)
+    }
+
+    fn full(_bits: usize) -> f32 {
+        1.0
+    }
+}
+
+/// `bits` bits from bit `at` on, the highest of each byte first.
+fn take(row: &[u8], at: usize, bits: usize) -> u32 {
+    let bytes = [0, 1, 2].map(|n| u32::from(row.get(at / 8 + n).copied().unwrap_or(0)));
+    let window = bytes[0] << 16 | bytes[1] << 8 | bytes[2];
+    (window >> (24 - at % 8 - bits)) & ((1 << bits) - 1)
+}
+
+impl Layout {
+    /// Decodes every chunk and makes grey or RGB of the samples.
+    fn pixels<R: Read + Seek>(&self, reader: &mut R, length: u64) -> Result<DynamicImage, String> {
+        let grey = self.colours() == 1 && self.photometric != Photometric::Palette;
+        match (self.float, self.bits) {
+            (true, _) => {
+                let mut samples = self.samples::<f32, R>(reader, length)?;
+                if grey {
+                    samples = samples.into_iter().flat_map(|v| [v; 3]).collect();
+                }
+                self.buffer(samples).map(DynamicImage::ImageRgb32F)
+            }
+            (false, 0..=8) => {
+                let samples = self.samples::<u8, R>(reader, length)?;
+                let samples = self.coloured(samples, 255, |value, largest| value * 255 / largest);
+                if grey {
+                    self.buffer(samples).map(DynamicImage::ImageLuma8)
+                } else {
+                    self.buffer(samples).map(DynamicImage::ImageRgb8)
+                }
+            }
+            _ => {
+                let samples = self.samples::<u16, R>(reader, length)?;
+                let samples =
+                    self.coloured(samples, 65535, |value, largest| deepen(value as u16, largest).into());
+                if grey {
+                    self.buffer(samples).map(DynamicImage::ImageLuma16)
+                } else {
+                    self.buffer(samples).map(DynamicImage::ImageRgb16)
+                }
+            }
+        }
+    }
+
+    fn buffer<P: Pixel>(
+        &self,
+        samples: Vec<P::Subpixel>,
+    ) -> Result<ImageBuffer<P, Vec<P::Subpixel>>, String> {
+        ImageBuffer::from_raw(self.width as u32, self.height as u32, samples)
+            .ok_or_else(|| "its size changes".into())
+    }
+
+    /// The samples that make the colour, `[height, width, colours]`.
+    fn samples<S: Sample, R: Read + Seek>(&self, reader: &mut R, length: u64) -> Result<Vec<S>, String> {
+        let across = self.width.div_ceil(self.chunk[0]);
+        let planes = if self.planar { self.samples } else { 1 };
+        let each = across * self.height.div_ceil(self.chunk[1]);
+        if self.chunks.len() != each * planes {
+            return Err(format!("{} strips or tiles where {} have to be", self.chunks.len(), each * planes));
+        }
+        let mut samples = vec![S::default(); self.width * self.height * self.colours()];
+        let mut is_opaque = true;
+        for (index, &(offset, size)) in self.chunks.iter().enumerate() {
+            let (left, top) = (index % each % across * self.chunk[0], index % each / across * self.chunk[1]);
+            let failed =
+                |e: String| format!("{} {}: {e}", if self.tiled { "tile" } else { "strip" }, index + 1);
+            let rows = if self.tiled { self.chunk[1] } else { self.chunk[1].min(self.height - top) };
+            let bytes = read(reader, offset, size, length).map_err(failed)?;
+            let mut decoded = self.decompress(&bytes, rows).map_err(failed)?;
+            self.undo_differences(&mut decoded);
+            is_opaque &= self.place(&decoded, [left, top], index / each, &mut samples);
+        }
+        if self.extra == Extra::Premultiplied && !is_opaque {
+            return Err(
+                "colours multiplied by an opacity that is not full: save it without transparency".into()
+            );
+        }
+        Ok(samples)
+    }
+
+    /// Puts a chunk's samples where they belong; says whether the first sample after the colours is full in all of them.
+    fn place<S: Sample>(
+        &self,
+        decoded: &[u8],
+        [left, top]: [usize; 2],
+        plane: usize,
+        samples: &mut [S],
+    ) -> bool {
+        let (stride, each) = self.chunk_row();
+        let columns = self.chunk[0].min(self.width - left);
+        let colours = self.colours();
+        let mut is_opaque = true;
+        for (row, y) in decoded.chunks_exact(stride).zip(top..self.height) {
+            for column in 0..columns {
+                let pixel = (y * self.width + left + column) * colours;
+                for sample in 0..each {
+                    let value = S::at(row, column * each + sample, self.bits);
+                    match plane + sample {
+                        channel if channel < colours => samples[pixel + channel] = value,
+                        channel => is_opaque &= channel > colours || value >= S::full(self.bits),
+                    }
+                }
+            }
+        }
+        is_opaque
+    }
+
+    /// Grey or RGB of 8 or 16 bits; `scale` brings a value of 0 to its second argument there.
+    fn coloured<S: Sample + Into<u32> + TryFrom<u32>>(
+        &self,
+        mut samples: Vec<S>,
+        largest: u32,
+        scale: impl Fn(u32, u32) -> u32,
+    ) -> Vec<S> {
+        let of = |value: u32| S::try_from(value).unwrap_or_default();
+        match self.photometric {
+            Photometric::Palette => {
+                // Of 16 bits the upper 8: some write them doubled, some over zeros.
+                let colours = 1 << self.bits;
+                let colour =
+                    |index: usize| [0, 1, 2].map(|n| of(u32::from(self.palette[n * colours + index] >> 8)));
+                samples.into_iter().flat_map(|index| colour(index.into() as usize)).collect()
+            }
+            Photometric::Cmyk => {
+                let ink = |value: S, black: u64| {
+                    (u64::from(largest - value.into()) * black / u64::from(largest)) as u32
+                };
+                let rgb = |cmyk: &[S; 4]| {
+                    let black = u64::from(largest - cmyk[3].into());
+                    [cmyk[0], cmyk[1], cmyk[2]].map(|value| of(ink(value, black)))
+                };
+                samples.as_chunks::<4>().0.iter().flat_map(rgb).collect()
+            }
+            _ => {
+                let full = (1 << self.bits) - 1;
+                let inverted = self.photometric == Photometric::WhiteIsZero;
+                if inverted || full != largest {
+                    samples.iter_mut().for_each(|sample| {
+                        let value = (*sample).into();
+                        *sample = of(scale(if inverted { full - value } else { value }, full));
+                    });
+                }
+                samples
+            }
+        }
+    }
+}
+
+/// The bytes of a chunk, which all have to be in the file.
+fn read<R: Read + Seek>(reader: &mut R, offset: u64, size: u64, length: u64) -> Result<Vec<u8>, String> {
+    if offset.checked_add(size).is_none_or(|end| end > length) || size == 0 {
+        return Err(format!("{size} bytes at byte {offset} of {length}"));
+    }
+    let mut bytes = vec![0; size as usize];
+    reader
+        .seek(SeekFrom::Start(offset))
+        .and_then(|_| reader.read_exact(&mut bytes))
+        .map_err(|e| e.to_string())?;
+    Ok(bytes)
+}

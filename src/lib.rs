@@ -10,6 +10,7 @@ pub mod encoder;
 pub mod engine;
 #[cfg(feature = "onnx")]
 pub mod graph;
+mod guarded;
 pub mod heads;
 pub mod input;
 pub mod kernels;

@@ -8,6 +8,7 @@ use std::path::Path;
 use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, Pixel, Rgb};
 
 use super::{InputError, Region};
+use crate::guarded::guarded;
 use crate::kernels::resample::Filter;
 use crate::vit::{Preprocess, Size};
 
@@ -51,6 +52,13 @@ impl Image {
     /// once the header has been compared with these limits and with the file's length.
     pub fn open(path: impl AsRef<Path>) -> Result<Image, InputError> {
         let path = path.as_ref();
+        guarded(
+            || Image::read(path),
+            |reason| InputError::Decode { path: path.into(), reason: reason.into() },
+        )
+    }
+
+    fn read(path: &Path) -> Result<Image, InputError> {
         let io_error = |e: std::io::Error| InputError::read(path, &e);
         let file = File::open(path).map_err(io_error)?;
         let metadata = file.metadata().map_err(io_error)?;
@@ -93,6 +101,14 @@ impl Image {
     /// Those of [`Image::from_grey8`].
     pub fn from_rgb8(width: usize, height: usize, pixels: Vec<u8>) -> Result<Image, InputError> {
         buffer::<Rgb<u8>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
+    }
+
+    /// A 16-bit colour image: `pixels` is `[height, width, 3]`.
+    ///
+    /// # Errors
+    /// Those of [`Image::from_grey8`].
+    pub fn from_rgb16(width: usize, height: usize, pixels: Vec<u16>) -> Result<Image, InputError> {
+        buffer::<Rgb<u16>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
     }
 
     /// Refuses sides below [`MIN_SIDE`] of what is called `name`.

@@ -33,6 +33,16 @@ pub struct Region {
     pub width: usize,
 }
 
+/// Where a frame is in its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceFrame {
+    /// Index of the file in [`ScanInfo::files`].
+    pub file: usize,
+    /// Its number in that file, from 1: DICOM's frame number; of NIfTI the voxel index along the axis that is sliced,
+    /// plus 1.
+    pub frame: usize,
+}
+
 /// What is known of a scan before its frames are read. Nothing in it but [`ScanInfo::identifiers`] tells who the patient
 /// is, as far as the file's path and its UIDs do not.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +69,9 @@ pub struct ScanInfo {
     pub identifiers: Option<Identifiers>,
     /// Every file that is read, in the order of the frames.
     pub files: Vec<PathBuf>,
+    /// Of each frame that is given out, in that order: where it is in the source. Empty where the frames come one after
+    /// the other out of one file or stream, as [`ScanInfo::source_frame`] knows.
+    pub source_frames: Vec<SourceFrame>,
 }
 
 impl ScanInfo {
@@ -76,7 +89,29 @@ impl ScanInfo {
             nifti: None,
             identifiers: None,
             files,
+            source_frames: Vec::new(),
         }
+    }
+
+    /// Where frame `n` (from 0, in the order in which frames are given out) is in the source.
+    pub fn source_frame(&self, n: usize) -> SourceFrame {
+        self.source_frames.get(n).copied().unwrap_or(SourceFrame { file: 0, frame: n + 1 })
+    }
+
+    /// The order in which a user knows `count` frames, as indices of the order in which they are given out: of one file
+    /// its own order of frames, of several files that of the slices.
+    pub fn source_order(&self, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        if self.files.len() <= 1 {
+            order.sort_by_key(|&n| self.source_frame(n));
+        }
+        order
+    }
+
+    /// The number by which a user knows frame `n`, from 1: in a file of several frames that file's own, of several files
+    /// the slice's.
+    pub fn number_of(&self, n: usize) -> usize {
+        if self.files.len() > 1 { n + 1 } else { self.source_frame(n).frame }
     }
 }
 
@@ -136,6 +171,17 @@ impl fmt::Debug for Identifiers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_of_one_file_are_known_by_its_numbers_and_files_by_their_place() {
+        let mut info = ScanInfo::plain("a.dcm".into(), ScanKind::Volume, vec!["a.dcm".into()]);
+        assert_eq!((info.source_order(3), info.number_of(2)), (vec![0, 1, 2], 3));
+        info.source_frames = [3, 1, 2].map(|frame| SourceFrame { file: 0, frame }).to_vec();
+        assert_eq!((info.source_order(3), info.number_of(0)), (vec![1, 2, 0], 3));
+        info.files = ["c", "a", "b"].map(PathBuf::from).to_vec();
+        info.source_frames = [0, 1, 2].map(|file| SourceFrame { file, frame: 1 }).to_vec();
+        assert_eq!((info.source_order(3), info.number_of(2)), (vec![0, 1, 2], 3));
+    }
 
     #[test]
     fn debug_output_names_no_patient() {

@@ -7,4 +7,6 @@ mod common;
 mod damaged;
 mod dicom;
 mod nifti;
+mod nifti_kinds;
 mod series;
+mod y4m;

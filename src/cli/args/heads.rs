@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use microraptor::heads::{FeatureCache, TEMPERATURE};
-use microraptor::input::{Axis, ReadOptions, StreamFormat, Window};
+use microraptor::input::{Axis, Matrix, Range, ReadOptions, StreamFormat, Window};
 use microraptor::vit::Size;
 
 use super::Threads;
@@ -49,6 +49,22 @@ pub struct ReadArgs {
     /// Take images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
     #[arg(long)]
     pub allow_unsupported_modality: bool,
+    /// Which volume of a NIfTI file that holds several (a fourth dimension), from 0
+    #[arg(long, value_name = "I")]
+    pub volume: Option<usize>,
+    #[command(flatten)]
+    pub colour: ColourArgs,
+}
+
+/// What a stream of frames may leave open about its colours.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ColourArgs {
+    /// Matrix by which the colours of y4m and yuv420p frames were made, which they do not tell [default: bt601]
+    #[arg(long, value_name = "bt601|bt709|bt2020")]
+    pub matrix: Option<Matrix>,
+    /// Which codes of such frames are black and white, where the stream does not say it [default: limited]
+    #[arg(long, value_name = "limited|full")]
+    pub range: Option<Range>,
 }
 
 impl ReadArgs {
@@ -59,6 +75,9 @@ impl ReadArgs {
             crop_us: self.crop_us,
             axis: self.axis,
             allow_unsupported_modality: self.allow_unsupported_modality,
+            volume: self.volume,
+            matrix: self.colour.matrix,
+            range: self.colour.range,
         }
     }
 }
@@ -219,6 +238,11 @@ pub struct PredictArgs {
     pub json: bool,
     #[command(flatten)]
     pub threads: Threads,
+    /// Which volume of a NIfTI file that holds several (a fourth dimension), from 0 [default: the head's]
+    #[arg(long, value_name = "I")]
+    pub volume: Option<usize>,
+    #[command(flatten)]
+    pub colour: ColourArgs,
 }
 
 /// Which part of the data to measure on.

@@ -42,7 +42,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let mut session = engine.session(cores)?;
     let predictors: Vec<Predictor> =
         heads.iter().map(|loaded| Predictor::new(&loaded.head.model, backbone::isa())).collect();
-    let groups = groups(&heads, args.allow_unsupported_modality);
+    let groups = groups(&heads, args);
     if groups.len() > 1 && inputs.contains(&PathBuf::from("-")) {
         bail!(
             "standard input is read once, and these heads read it differently (size or window): run them one by one"
@@ -126,10 +126,16 @@ struct Group {
     heads: Vec<usize>,
 }
 
-fn groups(heads: &[Loaded], allow_unsupported_modality: bool) -> Vec<Group> {
+fn groups(heads: &[Loaded], args: &PredictArgs) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (i, Loaded { head, .. }) in heads.iter().enumerate() {
-        let read = ReadOptions { allow_unsupported_modality, ..head.read.clone() };
+        let read = ReadOptions {
+            allow_unsupported_modality: args.allow_unsupported_modality,
+            volume: args.volume.or(head.read.volume),
+            matrix: args.colour.matrix.or(head.read.matrix),
+            range: args.colour.range.or(head.read.range),
+            ..head.read.clone()
+        };
         let same = |g: &&mut Group| g.size == head.size && g.preprocess == head.preprocess && g.read == read;
         let group = match groups.iter_mut().find(same) {
             Some(group) => group,
@@ -159,7 +165,7 @@ impl Group {
         session.keep_layers(&self.layers)?;
         let opened = Instant::now();
         let mut scan = match path.to_str() {
-            Some("-") => Scan::from_reader("standard input", io::stdin(), args.stdin)?,
+            Some("-") => Scan::from_stream("standard input", io::stdin(), args.stdin, &self.read)?,
             _ => Scan::open(path, &self.read)?,
         };
         times.decode += opened.elapsed();

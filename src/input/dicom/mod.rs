@@ -25,7 +25,7 @@ use layout::{Layout, string};
 use render::Rendering;
 
 use super::scan::{Frames, Scan};
-use super::scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind};
+use super::scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};
 use super::{Image, InputError, ReadOptions, Spacing, Window};
 
 /// A file with all that is needed to decode its frames.
@@ -100,6 +100,7 @@ pub(super) fn open_file(path: &Path, options: &ReadOptions) -> Result<Scan, Inpu
         dicom.frames_per_file = vec![source.layout.frames];
         dicom.positions = order.iter().filter_map(|&frame| planes[frame].position).collect();
     }
+    info.source_frames = order.iter().map(|&n| SourceFrame { file: 0, frame: n + 1 }).collect();
     let needs_range = source.rendering.needs_range(&source.file.object, &source.layout);
     let range = if needs_range { source.range(None)? } else { None };
     let crop = info.crop;
@@ -136,6 +137,7 @@ pub(super) fn open_series(
     info.kind = ScanKind::Volume;
     info.frames = Some(slices.len());
     info.files = stack.order.iter().map(|&n| slices[n].path.clone()).collect();
+    info.source_frames = (0..slices.len()).map(|file| SourceFrame { file, frame: 1 }).collect();
     info.spacing = Some(Spacing { slices: (slices.len() > 1).then_some(stack.gap), ..stack.in_plane });
     if let Some(dicom) = &mut info.dicom {
         let sorted = stack.order.iter().map(|&n| &slices[n]);

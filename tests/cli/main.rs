@@ -10,5 +10,7 @@ mod demo;
 mod demo_quality;
 #[cfg(feature = "dicom")]
 mod dicom;
+#[cfg(feature = "nifti")]
+mod embed;
 mod heads;
 mod profile;

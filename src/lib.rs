@@ -13,6 +13,7 @@ pub mod engine;
 pub mod files;
 #[cfg(feature = "onnx")]
 pub mod graph;
+mod guarded;
 pub mod heads;
 pub mod input;
 pub mod kernels;

@@ -76,8 +76,9 @@ const PER_BYTE: usize = 64;
 /// turn them upright, and twice as much for what a decoder keeps (the coefficients of a progressive JPEG are i16).
 const PIXELS: usize = 4 * (64 << 20);
 
-/// Deflate's largest ratio (RFC 1951), for a volume's voxels, its labels, a slice, and vectors that double.
-const INFLATED: usize = 4 * 1032;
+/// Deflate's largest ratio (RFC 1951), for a volume's voxels, f64 values for their percentiles, labels, a slice, and vectors
+/// that double.
+const INFLATED: usize = 16 * 1032;
 
 fn all_frames(scan: Result<Scan, InputError>) -> Result<(), InputError> {
     scan?.try_for_each(|frame| frame.map(|_| ()))

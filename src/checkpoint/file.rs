@@ -15,6 +15,7 @@ use safetensors::tensor::TensorInfo;
 use sha2::{Digest, Sha256};
 
 use super::CheckpointError;
+use crate::guarded::guarded;
 
 /// The largest header, 16 MiB; a ViT-L's has 45 kB. The format's own library accepts 100 MB, which JSON of many small values
 /// makes gigabytes of.
@@ -85,7 +86,8 @@ impl<'a> TensorFile<'a> {
         }
         head.resize(8 + length as usize, 0);
         file.read_exact(&mut head[8..]).map_err(io)?;
-        let entries = entries(path, &head[8..], bytes - 8 - length, bytes)?;
+        let gave_up = |reason: &str| header(format!("cannot be read: {reason}"));
+        let entries = guarded(|| entries(path, &head[8..], bytes - 8 - length, bytes), gave_up)?;
         Ok(TensorFile { path: path.to_owned(), file, head, entries, bytes })
     }
 

@@ -1,7 +1,6 @@
 //! Weights in one safetensors file, or in several that `model.safetensors.index.json` lists.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -93,7 +92,7 @@ impl Shards {
 fn read_index(path: &Path) -> Result<Index, CheckpointError> {
     let io = |source| CheckpointError::Io { path: PathBuf::from(path), source };
     let mut text = Vec::new();
-    File::open(path).map_err(io)?.take(MAX_INDEX + 1).read_to_end(&mut text).map_err(io)?;
+    crate::files::open(path).map_err(io)?.take(MAX_INDEX + 1).read_to_end(&mut text).map_err(io)?;
     let wrong = |problem: String| CheckpointError::Json { path: path.to_owned(), problem };
     if text.len() as u64 > MAX_INDEX {
         return Err(wrong(format!("has more than {MAX_INDEX} bytes")));

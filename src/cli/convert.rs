@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::checkpoint::{self, Hints, Model};
 use microraptor::engine::is_onnx;
-use microraptor::input::{Image, InputError, PhantomKind, expand, phantom};
+use microraptor::input::{Image, InputError, PhantomKind, ReadOptions, Scan, expand, phantom};
 use microraptor::output::check_writable;
 use microraptor::quant::{self, Agreement, BlockPlan, Calibration, Precision, QuantModel, file};
 use microraptor::vit::{Preprocess, Size};
@@ -126,7 +126,7 @@ fn calibration(folder: Option<&Path>, size: Size, preprocess: &Preprocess) -> an
     for i in 0..count {
         let file = &files[i * files.len() / count];
         let _watched = limits::Watched::new(file.display().to_string());
-        images.push(Image::open(file)?.tensor(size, preprocess));
+        images.push(frame(file)?.tensor(size, preprocess));
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -139,13 +139,32 @@ fn images_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         Err(error @ InputError::NoImages { .. }) => error,
         other => return Ok(other?),
     };
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(folder)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|p| p.is_dir())
-        .collect();
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
     folders.sort();
-    let files: Vec<PathBuf> = folders.into_iter().filter_map(|sub| expand(&[sub]).ok()).flatten().collect();
+    let mut files = Vec::new();
+    for folder in folders {
+        match expand(&[folder]) {
+            Err(InputError::NoImages { .. }) => {}
+            images => files.extend(images?),
+        }
+    }
     if files.is_empty() { Err(none.into()) } else { Ok(files) }
+}
+
+/// A picture; of a clip or a volume its middle frame, where that is known before it is read, else its first.
+fn frame(path: &Path) -> anyhow::Result<Image> {
+    let mut scan = Scan::open(path, &ReadOptions::default())?;
+    let middle = scan.info().frames.unwrap_or(1) / 2;
+    for _ in 0..middle {
+        scan.next().transpose()?;
+    }
+    scan.next().transpose()?.with_context(|| format!("{}: holds no frames", path.display()))
 }
 
 /// The licence that lies beside the checkpoint `source`, if one does.

@@ -1,28 +1,29 @@
 //! `microraptor embed`
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use indicatif::ProgressBar;
 use microraptor::engine::{Features, Session};
 use microraptor::files::shown;
-use microraptor::input::{Image, InputError, expand};
+use microraptor::input::{EXTENSIONS, InputError, ReadOptions, Scan, ScanInfo, expand};
 use microraptor::output::check_writable;
 use microraptor::output::features::{About, FeatureWriter, check_extension};
-use microraptor::vit::Size;
+use microraptor::vit::{Preprocess, Size};
 use rayon::prelude::*;
 use serde_json::json;
 
 use super::args::EmbedArgs;
 use super::{backbone, inputs, limits, private, progress, terminal};
 
-/// Images that a thread runs between two writes. More would keep more features in memory, fewer would let threads wait for
+/// Frames that a thread runs between two writes. More would keep more features in memory, fewer would let threads wait for
 /// each other more often.
 const PER_THREAD: usize = 2;
 
-/// Writes the features of images to a file.
+/// Writes the features of images, clips and volumes to a file.
 pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
-    let images = expand(&args.images)?;
+    let images = if args.bags { args.images.clone() } else { expand(&args.images)? };
     check_writable(&args.output)?;
     private::when_dicom(images.iter().map(PathBuf::as_path));
     check_extension(&args.output)?;
@@ -35,15 +36,19 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let engine = backbone::open(&args.model, &args.hints.hints())?;
     let size = backbone::size(args.size, &engine.about().preprocess);
     engine.check_size(size)?;
-    let mut session = engine.session(cores)?;
-    let (about, dim) = extract(&mut session, &images, size, args)?;
+    let session = engine.session(cores)?;
+    let bar = progress::bar(images.len(), "embedding");
+    let mut embedding = Embedding::new(session, size, &args.output);
+    embedding.all(&images, &args.read.options(), &bar)?;
+    bar.finish_and_clear();
+    let (about, dim) = embedding.finish()?;
 
     let mut out = terminal::stdout();
+    let (n, output) = (about.names.len(), shown(&args.output));
     let About { rows, cols, .. } = about;
-    let (n, output) = (images.len(), shown(&args.output));
     if args.json {
-        let summary = json!({"output": output, "images": n, "dim": dim, "rows": rows, "cols": cols,
-            "model": about.model, "sha256": about.sha256, "size": size.to_string()});
+        let summary = json!({"output": output, "images": images.len(), "frames": n, "dim": dim, "rows": rows,
+            "cols": cols, "model": about.model, "sha256": about.sha256, "size": size.to_string()});
         writeln!(out, "{summary}")?;
     } else {
         writeln!(out, "{output}: cls [{n}, {dim}], patch [{n}, {}, {dim}] of {}", rows * cols, about.model)?;
@@ -51,66 +56,137 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the features of `images`, and returns what the file says of itself and the width of a token.
-fn extract(
-    session: &mut Session,
-    images: &[PathBuf],
-    size: Size,
-    args: &EmbedArgs,
-) -> anyhow::Result<(About, usize)> {
-    let mut about = About::new(session.engine().about(), size);
-    about.names = images.iter().map(shown).collect();
-    let preprocess = session.engine().about().preprocess;
-    let (mut writer, mut dim) = (None, 0);
-    let bar = progress::bar(images.len(), "embedding");
-    let mut watched: Option<limits::Watched> = None;
-    for paths in images.chunks(PER_THREAD * session.threads()) {
-        let name = match paths {
-            [path] => path.display().to_string(),
-            several => format!("{} and {} more", several[0].display(), several.len() - 1),
-        };
-        match &watched {
-            Some(watched) => watched.next(name),
-            None => watched = Some(limits::Watched::new(name)),
-        }
-        let open = |path: &PathBuf| Ok(Image::open(path)?.tensor(size, &preprocess));
-        let pixels: Vec<Result<Vec<f32>, InputError>> = paths.par_iter().map(open).collect();
-        let pixels = pixels.into_iter().collect::<Result<Vec<_>, _>>()?;
-        for features in run_all(session, paths, &pixels, size)? {
-            if writer.is_none() {
-                (about.rows, about.cols, dim) = (features.rows, features.cols, features.dim());
-                writer = Some(FeatureWriter::create(&args.output, about.clone(), dim)?);
-            }
-            if let Some(writer) = &mut writer {
-                writer.push(&features)?;
-            }
-            bar.inc(1);
-        }
-    }
-    drop(watched);
-    if let Some(writer) = writer {
-        writer.finish()?;
-    }
-    bar.finish_and_clear();
-    Ok((about, dim))
+/// A frame on its way: what its row is called, and the network's input.
+struct Row {
+    name: String,
+    frame: usize,
+    pixels: Vec<f32>,
 }
 
-/// The features of a few images: each on a thread of its own, unless that would leave threads idle.
-fn run_all(
-    session: &mut Session,
-    paths: &[PathBuf],
-    pixels: &[Vec<f32>],
+/// Features that are being written.
+struct Embedding<'a> {
+    session: Session,
     size: Size,
-) -> anyhow::Result<Vec<Features>> {
-    if pixels.len() >= session.threads() {
-        let pixels: Vec<&[f32]> = pixels.iter().map(Vec::as_slice).collect();
-        // An error does not say of which image it is: one by one, below, it does.
+    output: &'a Path,
+    preprocess: Preprocess,
+    /// Of the first row on.
+    writer: Option<FeatureWriter>,
+    dim: usize,
+    waiting: Vec<Row>,
+}
+
+impl Embedding<'_> {
+    fn new(session: Session, size: Size, output: &Path) -> Embedding<'_> {
+        let preprocess = session.engine().about().preprocess;
+        Embedding { session, size, output, preprocess, writer: None, dim: 0, waiting: Vec::new() }
+    }
+
+    fn together(&self) -> usize {
+        PER_THREAD * self.session.threads()
+    }
+
+    /// Runs every frame of `images`.
+    fn all(&mut self, images: &[PathBuf], read: &ReadOptions, bar: &ProgressBar) -> anyhow::Result<()> {
+        let mut watched: Option<limits::Watched> = None;
+        for paths in images.chunks(self.together()) {
+            let name = match paths {
+                [path] => path.display().to_string(),
+                several => format!("{} and {} more", several[0].display(), several.len() - 1),
+            };
+            match &watched {
+                Some(watched) => watched.next(name),
+                None => watched = Some(limits::Watched::new(name)),
+            }
+            // Pictures are decoded side by side. Of volumes one at a time is held.
+            let (size, preprocess) = (self.size, self.preprocess);
+            let open = |path: &PathBuf| is_picture_name(path).then(|| begin(path, read, size, &preprocess));
+            let begun: Vec<Option<Result<_, InputError>>> = paths.par_iter().map(open).collect();
+            for (path, begun) in paths.iter().zip(begun) {
+                let (mut scan, first) = begun.unwrap_or_else(|| begin(path, read, size, &preprocess))?;
+                let Some(first) = first else { bail!("{}: holds no frames", path.display()) };
+                self.add(row(scan.info(), 0, first))?;
+                let mut number = 1;
+                while let Some(frame) = scan.next() {
+                    let pixels = frame?.tensor(self.size, &self.preprocess);
+                    self.add(row(scan.info(), number, pixels))?;
+                    number += 1;
+                }
+                bar.inc(1);
+            }
+        }
+        self.flush()
+    }
+
+    fn add(&mut self, row: Row) -> anyhow::Result<()> {
+        self.waiting.push(row);
+        if self.waiting.len() >= self.together() { self.flush() } else { Ok(()) }
+    }
+
+    /// Runs what waits and writes its features.
+    fn flush(&mut self) -> anyhow::Result<()> {
+        let rows = std::mem::take(&mut self.waiting);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for (row, features) in rows.iter().zip(run_all(&mut self.session, &rows, self.size)?) {
+            if self.writer.is_none() {
+                let mut about = About::new(self.session.engine().about(), self.size);
+                (about.rows, about.cols, self.dim) = (features.rows, features.cols, features.dim());
+                self.writer = Some(FeatureWriter::create(self.output, about, self.dim)?);
+            }
+            if let Some(writer) = &mut self.writer {
+                writer.push(row.name.clone(), row.frame, &features)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the complete file says of itself, and the width of a token.
+    fn finish(self) -> anyhow::Result<(About, usize)> {
+        let writer = self.writer.context("there is nothing to embed")?;
+        Ok((writer.finish()?, self.dim))
+    }
+}
+
+/// A scan, and the network's input of its first frame.
+fn begin(
+    path: &Path,
+    read: &ReadOptions,
+    size: Size,
+    preprocess: &Preprocess,
+) -> Result<(Scan, Option<Vec<f32>>), InputError> {
+    let mut scan = Scan::open(path, read)?;
+    let first = scan.next().transpose()?;
+    Ok((scan, first.map(|image| image.tensor(size, preprocess))))
+}
+
+/// Frame `number` (from 0, as the scan gives it out) under the name of its file and its number there.
+fn row(info: &ScanInfo, number: usize, pixels: Vec<f32>) -> Row {
+    let source = info.source_frame(number);
+    let name = info.files.get(source.file).map_or_else(|| info.name.clone(), shown);
+    Row { name, frame: source.frame, pixels }
+}
+
+/// Whether the name promises a picture, which decides no more than what is decoded side by side.
+fn is_picture_name(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let volumes = ["dcm", "nii"];
+    EXTENSIONS.iter().any(|known| ending.eq_ignore_ascii_case(known) && !volumes.contains(known))
+}
+
+/// The features of a few frames: each on a thread of its own, unless that would leave threads idle.
+fn run_all(session: &mut Session, rows: &[Row], size: Size) -> anyhow::Result<Vec<Features>> {
+    if rows.len() >= session.threads() {
+        let pixels: Vec<&[f32]> = rows.iter().map(|row| row.pixels.as_slice()).collect();
+        // An error does not say of which frame it is: one by one, below, it does.
         if let Ok(features) = session.run_batch(&pixels, size) {
             return Ok(features);
         }
     }
-    let one = |(path, pixels): (&PathBuf, &Vec<f32>)| {
-        session.run(pixels, size).cloned().with_context(|| path.display().to_string())
+    let one = |row: &Row| {
+        let place =
+            || if row.frame > 1 { format!("{} frame {}", row.name, row.frame) } else { row.name.clone() };
+        session.run(&row.pixels, size).cloned().with_context(place)
     };
-    paths.iter().zip(pixels).map(one).collect()
+    rows.iter().map(one).collect()
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::{EvaluateArgs, Part};
 use super::report::{print_judgement, record};
-use super::{backbone, limits, progress, terminal};
+use super::{backbone, limits, masks, progress, terminal};
 
 /// Measures a head on labelled images.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
@@ -83,7 +83,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
 fn masks(data: &Dataset, head: &Head) -> anyhow::Result<Vec<LabelMap>> {
     let HeadModel::Segment(_) = head.model else { return Ok(Vec::new()) };
     let mask = |sample: &microraptor::input::Sample| match &sample.mask {
-        Some(mask) => Ok(LabelMap::open(mask, head.read.axis)?),
+        Some(mask) => Ok(masks::open(sample, mask, &head.read)?),
         None => bail!("{} has no mask: a CSV with a column 'mask' is needed for this head", sample.name),
     };
     data.samples.iter().map(mask).collect()

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use anyhow::bail;
-use microraptor::input::{Axis, Dataset, LabelMap};
+use microraptor::input::{Dataset, InputError, LabelMap, ReadOptions, Sample, Source};
 
 /// The masks of all images of `data`, which came from `path`, and the names of their classes: `names`, or what they are called
 /// where none are given.
 pub fn read(
     data: &Dataset,
     path: &Path,
-    axis: Option<Axis>,
+    read: &ReadOptions,
     names: &[String],
 ) -> anyhow::Result<(Vec<LabelMap>, Vec<String>)> {
     let mut masks = Vec::with_capacity(data.samples.len());
@@ -22,7 +22,7 @@ pub fn read(
                 sample.name
             );
         };
-        masks.push(LabelMap::open(mask, axis)?);
+        masks.push(open(sample, mask, read)?);
     }
     let largest = masks.iter().flat_map(|mask| mask.labels.iter()).copied().max().unwrap_or(0);
     let mut names = names.to_vec();
@@ -43,4 +43,12 @@ pub fn read(
         );
     }
     Ok((masks, names))
+}
+
+/// The mask of `sample`, which must lie where its image does.
+pub fn open(sample: &Sample, mask: &Path, read: &ReadOptions) -> Result<LabelMap, InputError> {
+    match &sample.source {
+        Source::File(image) => LabelMap::open_for(mask, image, read),
+        Source::Memory(_) => LabelMap::open(mask, read.axis),
+    }
 }

@@ -33,7 +33,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         check_counts(&data, &parts.train)?;
     }
     let (masks, mask_classes) = match recipe.dense() {
-        true => masks::read(&data, &args.data.data, args.read.axis, &args.classes)?,
+        true => masks::read(&data, &args.data.data, &args.read.options(), &args.classes)?,
         false => (Vec::new(), Vec::new()),
     };
     check_writable(&args.output)?;

@@ -8,7 +8,7 @@ use csv::{ReaderBuilder, Trim};
 use sha2::{Digest, Sha256};
 
 use super::image::one_line;
-use super::{Image, InputError, ReadOptions, Scan, Split, content_digest, files};
+use super::{Image, InputError, ReadOptions, Scan, Split, content_digest, copies, files};
 use crate::bounded;
 use crate::stamp::Stamp;
 
@@ -142,6 +142,8 @@ impl Dataset {
             for file in [Some(&file), mask.as_ref()].into_iter().flatten().filter(|file| !file.exists()) {
                 missing.push((row.line, file.clone()));
             }
+            // By another way or a link it is the same image too.
+            let file = file.canonicalize().unwrap_or(file);
             if let Some(first) = seen.insert(file, row.line) {
                 let problem =
                     format!("{} is named in line {first} already: keep one of the lines", row.image);
@@ -161,7 +163,8 @@ impl Dataset {
             split: row.split,
             name: row.image,
         };
-        let samples = rows.into_iter().zip(labels).map(sample).collect();
+        let samples: Vec<Sample> = rows.into_iter().zip(labels).map(sample).collect();
+        copies::say(&samples, path);
         Ok(Dataset { classes, samples })
     }
 
@@ -182,8 +185,10 @@ impl Dataset {
             }
             classes
         } else {
+            check_splits(root, &folders)?;
             folders.into_iter().map(|class| (class, None)).collect()
         };
+        files::say_beside_folders(root)?;
         if classes.is_empty() {
             let problem = "holds no subfolders: give one subfolder a class, with its images".into();
             return Err(InputError::Dataset { path: root.into(), problem });
@@ -199,6 +204,7 @@ impl Dataset {
                 samples.push(Sample { name, source, labels, mask: None, split });
             }
         }
+        copies::say(&samples, root);
         Ok(Dataset { classes: names, samples })
     }
 
@@ -264,6 +270,21 @@ impl Dataset {
 /// Most bytes of a cell: the longest path that Linux takes.
 const MAX_CELL: usize = 4096;
 
+/// Refuses folders of which some are called as splits and some as classes: a class called `test` would be learned.
+fn check_splits(root: &Path, folders: &[PathBuf]) -> Result<(), InputError> {
+    let (splits, others): (Vec<String>, Vec<String>) =
+        folders.iter().map(|folder| file_name(folder)).partition(|name| name.parse::<Split>().is_ok());
+    match (splits.as_slice(), others.first()) {
+        ([first, second, ..], Some(other)) => {
+            let problem = format!(
+                "has the folders '{first}' and '{second}' beside '{other}': name all of them train, val or test, or none"
+            );
+            Err(InputError::Dataset { path: root.into(), problem: one_line(&problem) })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// One line of the CSV file.
 struct Row {
     line: u64,
@@ -288,6 +309,11 @@ fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
             ))
         })
     };
+    for name in ["image", "label", "mask", "split"] {
+        if headers.iter().filter(|h| h.eq_ignore_ascii_case(name)).count() > 1 {
+            return Err(whole(format!("has the column '{name}' twice: keep one")));
+        }
+    }
     let (image, mask, split) = (need("image")?, column("mask"), column("split"));
     let label = if mask.is_some() { column("label") } else { Some(need("label")?) };
     let mut rows = Vec::new();

@@ -100,6 +100,27 @@ fn names_file_and_line_of_what_is_wrong_in_a_csv() {
         error("image,label\na.png,x\nb.png,x,y\n"),
         "labels.csv line 3: 3 cells where the header has 2: correct the line"
     );
+    assert_eq!(error("image,label,Label\na.png,x,y\n"), "labels.csv: has the column 'label' twice: keep one");
+    // The same file by another way.
+    fs::create_dir(folder.at("sub")).unwrap();
+    assert_eq!(
+        error("image,label\na.png,x\nsub/../a.png,y\n"),
+        "labels.csv line 3: sub/../a.png is named in line 2 already: keep one of the lines"
+    );
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(folder.at("b.png"), folder.at("link.png")).unwrap();
+        let message = error("image,label,split\nb.png,x,train\nlink.png,x,test\n");
+        assert!(message.contains("link.png is named in line 2 already"), "{message}");
+    }
+    // Lines end as on Windows, and a cell is quoted: both are CSV (RFC 4180).
+    assert_eq!(
+        folder.csv("image,label\r\n\"a.png\",two words\r\nb.png,y\r\n").unwrap().classes,
+        ["two words", "y"]
+    );
+    assert!(
+        error("image,label\n\"a.png\",\"x\ny\"\n").contains("labels.csv line 2: 'x\\ny' has a line break")
+    );
     let latin1 = folder.csv_error(b"image,label\na.png,x\nb.png,b\xf6se\n");
     assert_eq!(latin1, "labels.csv line 3: is not UTF-8 text: save the file as UTF-8");
     assert!(
@@ -142,6 +163,9 @@ fn refuses_folders_without_images() {
     assert!(Dataset::open(empty.at("")).unwrap_err().to_string().contains("holds no subfolders"));
     let hollow = Folder::with(&["a/1.png", "b/.hidden.png"]);
     assert_eq!(Dataset::open(hollow.at("")), Err(InputError::NoImages { path: hollow.at("b") }));
+    let mixed = Folder::with(&["train/a/1.png", "test/a/2.png", "more/a/3.png"]);
+    let message = Dataset::open(mixed.at("")).unwrap_err().to_string();
+    assert!(message.contains("has the folders 'test' and 'train' beside 'more'"), "{message}");
 }
 
 #[test]

@@ -2,21 +2,32 @@
 
 use std::cmp::Ordering;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::InputError;
+use image::ImageFormat;
 
-/// Endings, in lower case, by which a folder's images are told from its other files.
+use super::scan::Content;
+use super::{InputError, nifti};
+
+/// Endings, in lower case, by which a file of a folder counts as an image even if its content is none that is known.
 pub const EXTENSIONS: [&str; 15] = [
     "png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif", "webp", "pnm", "pbm", "pgm", "ppm", "dcm", "nii",
     "nii.gz",
 ];
 
-/// How many of [`EXTENSIONS`] are pictures; after them come DICOM and NIfTI.
-const PICTURES: usize = 12;
+/// Sides of a bitmap's header (BITMAPCOREHEADER to BITMAPV5HEADER): "BM" alone also begins a text.
+const BITMAP_HEADERS: [u32; 7] = [12, 40, 52, 56, 64, 108, 124];
 
-/// The images that command-line arguments mean: a file stays, a folder becomes its images, by [`EXTENSIONS`] and sorted by
-/// name (hidden files and subfolders are left out).
+/// The element MediaStorageSOPClassUID (0002,0002) of a DICOMDIR (PS3.10, 8.6), as every file's meta group has it.
+const DICOMDIR: &[u8] = b"\x02\x00\x02\x00UI\x14\x001.2.840.10008.1.3.10";
+
+/// Within which a file's meta group has that element.
+const META_BYTES: u64 = 512;
+
+/// The images that command-line arguments mean: a file stays, a folder becomes its images, sorted by name. What a file's
+/// first bytes are known for makes it an image, or else an ending of [`EXTENSIONS`]. Hidden files and DICOMDIR are left
+/// out; what else is passed over is counted on standard error.
 ///
 /// # Errors
 /// [`InputError`] names a path that does not exist, or a folder that holds no image.
@@ -33,13 +44,105 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
     Ok(files)
 }
 
+/// What of a folder is no image.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Passed {
+    files: usize,
+    folders: usize,
+    first: Option<String>,
+}
+
+impl Passed {
+    fn add(&mut self, path: &Path) {
+        if path.is_dir() {
+            self.folders += 1
+        } else {
+            self.files += 1
+        }
+        self.first.get_or_insert_with(|| {
+            path.file_name().unwrap_or_default().to_string_lossy().escape_debug().to_string()
+        });
+    }
+
+    /// How many, in one line on standard error; nothing if there are none.
+    pub(super) fn say(&self, folder: &Path) {
+        if let Some(text) = self.text() {
+            log::warn!("{}: {text}", folder.display());
+        }
+    }
+
+    fn text(&self) -> Option<String> {
+        let first = self.first.as_ref()?;
+        let many = |n: usize, what: &str| match n {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            n => Some(format!("{n} {what}s")),
+        };
+        let parts: Vec<String> =
+            [many(self.files, "file"), many(self.folders, "folder")].into_iter().flatten().collect();
+        Some(format!("{} passed over (first: {first})", parts.join(" and ")))
+    }
+}
+
+/// The images directly in a folder, sorted by name, and what else is there.
+pub(super) fn sorted_out(folder: &Path) -> Result<(Vec<PathBuf>, Passed), InputError> {
+    let mut images = Vec::new();
+    let mut passed = Passed::default();
+    for path in entries(folder)? {
+        if path.is_file() && is_index(&path)? {
+            continue;
+        }
+        // The voxels of a pair come with their header.
+        if nifti::is_voxels_name(&path)
+            && nifti::partner(&path).is_some()
+            && Content::by_bytes(&path)?.is_none()
+        {
+            continue;
+        }
+        if path.is_file() && (Content::by_bytes(&path)?.is_some() || ends_in(&path, &EXTENSIONS)) {
+            images.push(path);
+        } else {
+            passed.add(&path);
+        }
+    }
+    Ok((images, passed))
+}
+
+/// Whether a file is the index of a DICOM medium, which is itself DICOM but no image: by its name, or by its class.
+fn is_index(path: &Path) -> Result<bool, InputError> {
+    if path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR")) {
+        return Ok(true);
+    }
+    let failed = |e: std::io::Error| InputError::read(path, &e);
+    let mut start = Vec::new();
+    crate::files::open(path).map_err(failed)?.take(META_BYTES).read_to_end(&mut start).map_err(failed)?;
+    Ok(start.get(128..132) == Some(b"DICM") && start.windows(DICOMDIR.len()).any(|w| w == DICOMDIR))
+}
+
+/// Whether a file that begins so is a picture that [`Image::open`](super::Image::open) knows. Two letters are too little
+/// to tell a picture from a text by: there the next fields of the header count too.
+pub(super) fn starts_as_picture(start: &[u8]) -> bool {
+    let word = |at: usize| start.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    match image::guess_format(start) {
+        Ok(ImageFormat::Pnm) => {
+            let next = start[2..].iter().find(|b| !b.is_ascii_whitespace());
+            let spaced = start.get(2).is_some_and(|b| b.is_ascii_whitespace() || *b == b'#');
+            spaced
+                && next.is_some_and(|b| b.is_ascii_digit() || *b == b'#' || (start[1] == b'7' && *b == b'W'))
+        }
+        Ok(ImageFormat::Bmp) => word(14).is_some_and(|size| BITMAP_HEADERS.contains(&size)),
+        Ok(format) => format.reading_enabled(),
+        Err(_) => false,
+    }
+}
+
 /// The images directly in a folder, sorted by name; at least one.
 pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
-    let images: Vec<PathBuf> =
-        entries(folder)?.into_iter().filter(|p| ends_in(p, &EXTENSIONS) && p.is_file()).collect();
+    let (images, passed) = sorted_out(folder)?;
     if images.is_empty() {
         return Err(InputError::NoImages { path: folder.into() });
     }
+    passed.say(folder);
     Ok(images)
 }
 
@@ -58,6 +161,14 @@ pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     Ok(entries(folder)?.into_iter().filter(|p| p.is_dir()).collect())
 }
 
+/// Counts on standard error the files that lie beside the folders of `root`, where folders are what is looked for.
+pub(super) fn say_beside_folders(root: &Path) -> Result<(), InputError> {
+    let mut passed = Passed::default();
+    entries(root)?.iter().filter(|path| !path.is_dir()).for_each(|path| passed.add(path));
+    passed.say(root);
+    Ok(())
+}
+
 /// What is in a folder, sorted by name, without hidden entries.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     let error = |e: std::io::Error| InputError::read(folder, &e);
@@ -70,16 +181,6 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     }
     paths.sort();
     Ok(paths)
-}
-
-/// The files directly in a folder, sorted by name, without hidden ones.
-pub(super) fn plain_files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
-    Ok(entries(folder)?.into_iter().filter(|p| p.is_file()).collect())
-}
-
-/// Whether the name ends as a picture's does.
-pub(super) fn is_picture_name(path: &Path) -> bool {
-    ends_in(path, &EXTENSIONS[..PICTURES])
 }
 
 fn ends_in(path: &Path, endings: &[&str]) -> bool {
@@ -121,7 +222,7 @@ mod tests {
     fn files_stay_and_folders_become_their_images() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        for name in ["b.PNG", "a.jpg", ".hidden.png", "notes.txt", "c.nii.gz", "png", "d.gz"] {
+        for name in ["b.PNG", "a.jpg", ".hidden.png", "notes.txt", "c.nii.gz", "png", "d.gz", "DICOMDIR"] {
             fs::write(at(name), "").unwrap();
         }
         fs::create_dir(at("sub.png")).unwrap();
@@ -131,6 +232,43 @@ mod tests {
         let missing = expand(&[at("absent.png")]).unwrap_err().to_string();
         assert!(missing.contains("absent.png: cannot be read"), "{missing}");
         assert_eq!(expand(&[at("sub.png")]), Err(InputError::NoImages { path: at("sub.png") }));
+    }
+
+    #[test]
+    fn the_content_makes_an_image_whatever_the_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let dicom = |class: &[u8]| [&[0; 128], b"DICM".as_slice(), b"\x02\x00\x02\x00UI", class].concat();
+        let volume = [&348i32.to_le_bytes()[..], &[0; 340], b"n+1\0", &[0; 4]].concat();
+        let bitmap = [&b"BM"[..], &[0; 12], &40u32.to_le_bytes()].concat();
+        let files: [(&str, &[u8]); 12] = [
+            ("IM0001", &dicom(b"\x1a\x001.2.840.10008.5.1.4.1.1.2\0")),
+            ("IM0002.IMA", &dicom(b"\x1a\x001.2.840.10008.5.1.4.1.1.2\0")),
+            // The index of a medium under another name.
+            ("INDEX", &dicom(b"\x14\x001.2.840.10008.1.3.10")),
+            ("volume", &volume),
+            ("clip", b"YUV4MPEG2 W8 H8\n"),
+            ("picture", b"\x89PNG\r\n\x1a\n"),
+            ("photo.txt", b"\xFF\xD8\xFF\xE0"),
+            ("bitmap", &bitmap),
+            ("grey", b"P5\n# made by hand\n8 8\n255\n"),
+            // Texts that begin with the letters of a picture.
+            ("minutes", b"BM: present"),
+            ("plan", b"P5 is the plan"),
+            ("empty", b""),
+        ];
+        for (name, bytes) in files {
+            fs::write(at(name), bytes).unwrap();
+        }
+        fs::create_dir(at("sub")).unwrap();
+        let (found, passed) = sorted_out(folder.path()).unwrap();
+        let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(
+            names,
+            ["IM0001", "IM0002.IMA", "bitmap", "clip", "grey", "photo.txt", "picture", "volume"]
+        );
+        assert_eq!(passed.text().unwrap(), "3 files and 1 folder passed over (first: empty)");
+        assert_eq!(Passed::default().text(), None);
     }
 
     #[test]

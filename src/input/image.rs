@@ -7,6 +7,7 @@ use std::path::Path;
 use image::{DynamicImage, ImageBuffer, Luma, Pixel, Rgb};
 
 use super::{InputError, Region, picture};
+use crate::guarded::guarded;
 use crate::vit::{Preprocess, Size};
 
 /// Images with a shorter side are refused: half a 16 px patch, in which no model of the family can see anything, so
@@ -15,7 +16,6 @@ pub const MIN_SIDE: usize = 8;
 
 /// Images with more pixels are refused: 8192 x 8192, or 64 megapixels.
 pub const MAX_PIXELS: u64 = 1 << 26;
-
 
 /// Up to this many decoded bytes are taken on the header's word.
 pub(super) const TRUSTED_BYTES: u64 = 64 << 20;
@@ -58,7 +58,11 @@ impl Image {
     /// Those of [`Image::open`]; [`InputError::Unreadable`] when the file has no such page, or several and none is given.
     pub fn open_page(path: impl AsRef<Path>, page: Option<usize>) -> Result<Image, InputError> {
         let path = path.as_ref();
-        let image = Image { pixels: picture::open(path, page)? };
+        let pixels = guarded(
+            || picture::open(path, page),
+            |reason| InputError::Decode { path: path.into(), reason: reason.into() },
+        )?;
+        let image = Image { pixels };
         image.check_values(path)?;
         Ok(image)
     }
@@ -86,6 +90,14 @@ impl Image {
     /// Those of [`Image::from_grey8`].
     pub fn from_rgb8(width: usize, height: usize, pixels: Vec<u8>) -> Result<Image, InputError> {
         buffer::<Rgb<u8>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
+    }
+
+    /// A 16-bit colour image: `pixels` is `[height, width, 3]`.
+    ///
+    /// # Errors
+    /// Those of [`Image::from_grey8`].
+    pub fn from_rgb16(width: usize, height: usize, pixels: Vec<u16>) -> Result<Image, InputError> {
+        buffer::<Rgb<u16>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
     }
 
     /// Refuses sides below [`MIN_SIDE`] of what is called `name`.

@@ -1,12 +1,13 @@
 //! Which class each pixel or voxel belongs to.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use image::DynamicImage;
 use serde::{Deserialize, Serialize};
 
-use super::{Axis, Image, InputError, Region, nifti, scan};
+use super::{Axis, Image, InputError, ReadOptions, Region, nifti, scan};
+use crate::guarded::guarded;
 
 /// Distance between neighbouring samples in millimetres, where the source tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,13 +51,42 @@ impl LabelMap {
     }
 
     /// Reads class numbers: a NIfTI volume, sliced along `axis` as [`Scan::open`](super::Scan::open) slices, or a grey or
-    /// palette picture. A picture of 0 and 255 alone is background and one class; otherwise its values are the classes.
+    /// palette picture, whose numbers are taken as they are stored. A mask of 0 and its white alone is background and one
+    /// class; otherwise its values are the classes.
     ///
     /// # Errors
-    /// [`InputError`] names the file: unreadable, in colour, or values that are no whole numbers from 0 to 255.
+    /// [`InputError`] names the file: unreadable, in colour, see-through, from a coder that changes values, values that are
+    /// no whole numbers from 0 to 254, or 255 among others.
     pub fn open(path: impl AsRef<Path>, axis: Option<Axis>) -> Result<LabelMap, InputError> {
         let path = path.as_ref();
-        if scan::is_nifti(path)? { nifti::open_labels(path, axis) } else { picture(path) }
+        let read = || if scan::is_nifti(path)? { nifti::open_labels(path, axis) } else { picture(path) };
+        guarded(read, |reason| InputError::unreadable(path, reason))
+    }
+
+    /// [`LabelMap::open`] of the mask of `image`. Where both say where in the patient they lie, they must lie in one place: of
+    /// two volumes of one size the patient's left may be on different sides.
+    ///
+    /// # Errors
+    /// Those of [`LabelMap::open`], and [`InputError::Unreadable`] where the mask lies elsewhere than the image.
+    pub fn open_for(
+        path: impl AsRef<Path>,
+        image: &Path,
+        options: &ReadOptions,
+    ) -> Result<LabelMap, InputError> {
+        let path = path.as_ref();
+        let map = LabelMap::open(path, options.axis)?;
+        if !image.is_file() || !scan::is_nifti(path)? || !scan::is_nifti(image)? {
+            return Ok(map);
+        }
+        let [mask, of] = [nifti::geometry(path, options.axis)?, nifti::geometry(image, options.axis)?];
+        if let Some(millimetres) = mask.apart(&of) {
+            let problem = format!(
+                "lies up to {millimetres:.1} mm away from {} by its affine: resample it onto that image",
+                image.display()
+            );
+            return Err(InputError::unreadable(path, problem));
+        }
+        Ok(map)
     }
 
     /// Whether it has one label for each pixel or voxel of `image`.
@@ -111,45 +141,79 @@ impl LabelMap {
     }
 }
 
+/// Class numbers from values of which `white` is the largest that can be stored.
+pub(super) fn classes_of(path: &Path, values: &[u16], white: u16) -> Result<Vec<u8>, InputError> {
+    if values.iter().all(|&v| v == 0 || v == white) {
+        return Ok(values.iter().map(|&v| u8::from(v > 0)).collect());
+    }
+    // The edges of a mask that was drawn or scaled smoothly, and the mark of some data sets for what has no class.
+    if values.contains(&u16::from(u8::MAX)) {
+        let problem = "holds 255 among other values, as smoothed edges or a mark for 'ignore' do: number the classes \
+                       from 0 on, or use 0 and 255 alone";
+        return Err(InputError::unreadable(path, problem));
+    }
+    let labels = values.iter().map(|&v| u8::try_from(v).ok()).collect::<Option<Vec<u8>>>();
+    labels.ok_or_else(|| InputError::unreadable(path, "has classes above 255: number them from 0 on"))
+}
+
 /// Class numbers from a picture, `depth` 1.
 fn picture(path: &Path) -> Result<LabelMap, InputError> {
-    if let Some(map) = palette_indices(path)? {
+    if let Some(map) = stored_indices(path)? {
         return Ok(map);
     }
     let image = Image::open(path)?;
     let (width, height) = (image.width(), image.height());
-    let colours =
-        || InputError::unreadable(path, "is in colour: give a mask in grey, or with a palette of classes");
-    let values: Vec<u16> = match image.pixels() {
-        DynamicImage::ImageLuma8(p) => p.as_raw().iter().map(|&v| v.into()).collect(),
-        DynamicImage::ImageLumaA8(p) => p.pixels().map(|p| p.0[0].into()).collect(),
-        DynamicImage::ImageLuma16(p) => p.as_raw().clone(),
+    let grey = |p: &[u8]| p[0] == p[1] && p[1] == p[2];
+    let opaque = |alpha: u8| alpha == 255;
+    let (values, opaque): (Option<Vec<u16>>, bool) = match image.pixels() {
+        DynamicImage::ImageLuma8(p) => (Some(p.as_raw().iter().map(|&v| v.into()).collect()), true),
+        DynamicImage::ImageLumaA8(p) => {
+            (Some(p.pixels().map(|p| p.0[0].into()).collect()), p.pixels().all(|p| opaque(p.0[1])))
+        }
+        DynamicImage::ImageLuma16(p) => (Some(p.as_raw().clone()), true),
         // Many programs save grey as RGB.
-        DynamicImage::ImageRgb8(p) if p.pixels().all(|p| p.0[0] == p.0[1] && p.0[1] == p.0[2]) => {
-            p.pixels().map(|p| p.0[0].into()).collect()
+        DynamicImage::ImageRgb8(p) if p.pixels().all(|p| grey(&p.0)) => {
+            (Some(p.pixels().map(|p| p.0[0].into()).collect()), true)
         }
-        DynamicImage::ImageRgba8(p) if p.pixels().all(|p| p.0[0] == p.0[1] && p.0[1] == p.0[2]) => {
-            p.pixels().map(|p| p.0[0].into()).collect()
+        DynamicImage::ImageRgba8(p) if p.pixels().all(|p| grey(&p.0)) => {
+            (Some(p.pixels().map(|p| p.0[0].into()).collect()), p.pixels().all(|p| opaque(p.0[3])))
         }
-        _ => return Err(colours()),
+        _ => (None, true),
     };
-    let two = values.iter().all(|&v| v == 0 || v == 255);
-    let class = |v: u16| if two { Some(u8::from(v > 0)) } else { u8::try_from(v).ok() };
-    let labels = values.iter().map(|&v| class(v)).collect::<Option<Vec<u8>>>();
-    let labels =
-        labels.ok_or_else(|| InputError::unreadable(path, "has classes above 255: number them from 0 on"))?;
-    LabelMap::new(1, height, width, labels)
+    let wrong = |problem: &str| InputError::unreadable(path, problem);
+    let values =
+        values.ok_or_else(|| wrong("is in colour: give a mask in grey, or with a palette of classes"))?;
+    if !opaque {
+        return Err(wrong("is see-through in places, which means no class: give a mask without alpha"));
+    }
+    let white = if matches!(image.pixels(), DynamicImage::ImageLuma16(_)) { u16::MAX } else { 255 };
+    if is_lossy(path)? && values.iter().any(|&v| v != 0 && v != white) {
+        return Err(wrong(
+            "was stored by a coder that changes values a little: give the mask as PNG, TIFF or BMP",
+        ));
+    }
+    LabelMap::new(1, height, width, classes_of(path, &values, white)?)
 }
 
-/// The indices of a PNG with a palette, which decoders of pictures replace by colours; none of anything else.
-fn palette_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
+/// Whether the file is of a format that does not keep values as they were.
+fn is_lossy(path: &Path) -> Result<bool, InputError> {
+    let mut start = Vec::new();
+    let failed = |e: std::io::Error| InputError::read(path, &e);
+    crate::files::open(path).map_err(failed)?.take(16).read_to_end(&mut start).map_err(failed)?;
+    // VP8 is the lossy one of WebP's two coders, and VP8X may hold it.
+    let webp = start.starts_with(b"RIFF") && start.get(12..16).is_some_and(|kind| kind != b"VP8L");
+    Ok(start.starts_with(&[0xFF, 0xD8]) || webp)
+}
+
+/// The numbers that a PNG stores where decoders give others: indices of a palette, which become colours, and greys below 8
+/// bits, which become brighter ones. None of anything else.
+fn stored_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
     let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
     let mut decoder = png::Decoder::new(BufReader::new(file));
     decoder.set_transformations(png::Transformations::IDENTITY);
     let Ok(header) = decoder.read_header_info() else { return Ok(None) };
-    // Grey of less than 8 bits too: decoders of pictures scale it, which would change the classes.
-    let is_scaled = header.color_type == png::ColorType::Grayscale && (header.bit_depth as usize) < 8;
-    if header.color_type != png::ColorType::Indexed && !is_scaled {
+    let few = header.color_type == png::ColorType::Grayscale && (header.bit_depth as usize) < 8;
+    if header.color_type != png::ColorType::Indexed && !few {
         return Ok(None);
     }
     // Refuses what cannot be: sizes, length, damage.
@@ -162,15 +226,13 @@ fn palette_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
     let (width, height) = (frame.width as usize, frame.height as usize);
     let index = |row: &[u8], column: usize| {
         let at = column * bits;
-        (row[at / 8] >> (8 - bits - at % 8)) & (0xFFu16 >> (8 - bits)) as u8
+        u16::from((row[at / 8] >> (8 - bits - at % 8)) & (0xFFu16 >> (8 - bits)) as u8)
     };
     let rows = packed.chunks_exact(frame.line_size).take(height);
-    let mut labels: Vec<u8> = rows.flat_map(|row| (0..width).map(move |column| index(row, column))).collect();
-    let white = (0xFFu16 >> (8 - bits)) as u8;
-    if is_scaled && labels.iter().all(|&label| label == 0 || label == white) {
-        labels.iter_mut().for_each(|label| *label = u8::from(*label > 0));
-    }
-    LabelMap::new(1, height, width, labels).map(Some)
+    let values: Vec<u16> = rows.flat_map(|row| (0..width).map(move |column| index(row, column))).collect();
+    // An index is white in no palette but of greys, of which 255 is.
+    let white = if few { (1 << bits) - 1 } else { 255 };
+    LabelMap::new(1, height, width, classes_of(path, &values, white)?).map(Some)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! assert_eq!(tensor.len(), 3 * 224 * 224);
 //! ```
 
+mod copies;
 mod dataset;
 #[cfg(feature = "dicom")]
 mod dicom;
@@ -30,6 +31,10 @@ mod nifti;
 mod nifti;
 #[cfg(feature = "nifti")]
 mod nifti_affine;
+#[cfg(feature = "nifti")]
+mod nifti_file;
+#[cfg(feature = "nifti")]
+mod nifti_header;
 mod nifti_info;
 mod options;
 mod phantom;
@@ -39,6 +44,8 @@ mod scan_info;
 mod speckle;
 mod split;
 mod stream;
+mod stream_colour;
+mod y4m;
 
 pub use dataset::{Dataset, Sample, Source};
 #[cfg(feature = "dicom")]
@@ -50,8 +57,8 @@ pub use files::{EXTENSIONS, expand};
 pub(crate) use image::one_line;
 pub use image::{Image, MAX_PIXELS, MIN_SIDE};
 pub use label_map::{LabelMap, Spacing};
-pub use nifti_info::{NIFTI_HEADER_BYTES, NiftiInfo};
-pub use options::{Axis, MAX_FRAMES, ReadOptions, Window};
+pub use nifti_info::NiftiInfo;
+pub use options::{Axis, MAX_FRAMES, Matrix, Range, ReadOptions, Window};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
 pub use scan::{Scan, content_digest, is_dicom};
 pub use scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};

@@ -1,4 +1,6 @@
-//! NIfTI-1 volumes (Cox et al. 2004; the layout is that of `nifti1.h`), sliced in the patient's axes.
+//! NIfTI volumes of versions 1 (Cox et al. 2004, `nifti1.h`) and 2 (`nifti2.h`), sliced in the patient's axes.
+//!
+//! `nifti_header.rs` reads the header, `nifti_file.rs` the voxels' bytes, `nifti_affine.rs` knows the patient's axes.
 //!
 //! The file's axes are brought to the patient's by the permutation and flips that come closest to its affine, as
 //! nibabel's `as_closest_canonical` does; nothing is interpolated. Slices are turned as DICOM's are on a screen, so that
@@ -10,27 +12,22 @@
 //! | coronal | the front | the feet | the patient's left |
 //! | sagittal | the right | the feet | the back |
 //!
-//! Values are windowed to 16 bits: by `--window`, else from the 0.5th to the 99.5th percentile of the volume (as nnU-Net
-//! clips, for a few hot voxels must not set the scale). A value that is not finite is black.
+//! Values are windowed to 16 bits: by `--window`, else by what the file displays as black and white (cal_min and cal_max),
+//! else from the 0.5th to the 99.5th percentile of the volume (as nnU-Net clips, for a few hot voxels must not set the
+//! scale). A value that is not finite is black, which is said. Voxels in colour stay as they are.
 
-use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use flate2::bufread::GzDecoder;
-use nifti::{Endianness, NiftiHeader, NiftiType};
-
-use super::image::{MAX_RATIO, one_line};
-use super::nifti_affine::{best_affine, closest_axes};
+use super::label_map::classes_of;
+use super::nifti_file::NiftiFile;
+pub(super) use super::nifti_file::{files, is_voxels_name, partner};
+use super::nifti_header::Voxel;
 use super::scan::{Frames, Scan, check_frames};
 use super::scan_info::{ScanInfo, ScanKind, SourceFrame};
 use super::{
-    Axis, Image, InputError, LabelMap, MAX_FRAMES, NIFTI_HEADER_BYTES, NiftiInfo, ReadOptions, Spacing,
-    Window,
+    Axis, Image, InputError, LabelMap, MAX_FRAMES, NiftiInfo, ReadOptions, Spacing, Window, nifti_file,
 };
-
-/// Volumes with more voxels are refused: 1024 slices of 512 x 512, a CT of the whole trunk.
-const MAX_VOXELS: u64 = 1 << 28;
 
 /// Compressed bytes from which the header of any gzipped file can be had.
 pub(super) const SNIFF_BYTES: usize = 4096;
@@ -39,27 +36,16 @@ pub(super) const SNIFF_BYTES: usize = 4096;
 /// per cent.
 const SAMPLED_VOXELS: usize = 1 << 22;
 
-const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
-
-/// Whether these first bytes of a file are those of a NIfTI one, gzipped or not.
+/// Whether these first bytes of a file are those of a NIfTI one (or of Analyze, which is refused), gzipped or not.
 pub(super) fn is_nifti(start: &[u8]) -> bool {
-    let mut header = Vec::new();
-    if start.starts_with(GZIP_MAGIC) {
-        // What was cut off is an error to the decoder; what came before it counts.
-        let _ = GzDecoder::new(start).take(NIFTI_HEADER_BYTES as u64).read_to_end(&mut header);
-    } else {
-        header.extend_from_slice(start);
-    }
-    // NIfTI-2 has its magic at byte 4.
-    matches!(header.get(344..348), Some(b"n+1\0" | b"ni1\0"))
-        || matches!(header.get(4..7), Some(b"n+2" | b"ni2"))
+    nifti_file::family(start).is_some()
 }
 
 /// Reads a volume; its slices are made as they are asked for.
 pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Scan, InputError> {
-    let volume = Volume::read(path, options.axis.unwrap_or(Axis::Axial), options.most_frames())?;
+    let volume =
+        Volume::read(path, options.axis.unwrap_or(Axis::Axial), options.volume, options.most_frames())?;
     let [depth, height, width] = volume.info.shape();
-    Image::check_sides(&path.display().to_string(), width, height)?;
     let [slices, rows, columns] = volume.info.axes.map(|axis| volume.info.spacing[axis]);
     let mut info = ScanInfo::plain(path.display().to_string(), ScanKind::Volume, vec![path.into()]);
     info.frames = Some(depth);
@@ -68,7 +54,23 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Scan, InputErro
     let along = |z: usize| if volume.info.flips[0] { depth - z } else { z + 1 };
     info.source_frames = (0..depth).map(|z| SourceFrame { file: 0, frame: along(z) }).collect();
     info.nifti = Some(volume.info.clone());
-    let [low, high] = options.window.map_or_else(|| volume.percentiles(), bounds);
+    if volume.kind.is_colour() {
+        volume.check_alpha(path)?;
+        let frames: Frames = Box::new((0..depth).map(move |z| {
+            let mut pixels = Vec::with_capacity(3 * height * width);
+            for y in 0..height {
+                pixels.extend((0..width).flat_map(|x| volume.colour(volume.info.index([z, y, x]))));
+            }
+            Image::from_rgb8(width, height, pixels)
+        }));
+        return Ok(Scan::new(info, frames));
+    }
+    volume.check_finite(path)?;
+    let [low, high] = match (options.window, volume.display) {
+        (Some(window), _) => bounds(window),
+        (None, Some(display)) => display,
+        (None, None) => volume.percentiles(),
+    };
     let volume = Arc::new(volume);
     let frames: Frames = Box::new((0..depth).map(move |z| {
         let scale = 65535.0 / (high - low);
@@ -86,9 +88,12 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Scan, InputErro
 
 /// Reads class numbers, sliced as [`open`] slices.
 pub(super) fn open_labels(path: &Path, axis: Option<Axis>) -> Result<LabelMap, InputError> {
-    let volume = Volume::read(path, axis.unwrap_or(Axis::Axial), MAX_FRAMES)?;
+    let volume = Volume::read(path, axis.unwrap_or(Axis::Axial), None, MAX_FRAMES)?;
+    if volume.kind.is_colour() {
+        return Err(InputError::unreadable(path, "is in colour: give a mask of whole numbers"));
+    }
     let [depth, height, width] = volume.info.shape();
-    let mut labels = Vec::with_capacity(depth * height * width);
+    let mut values = Vec::with_capacity(depth * height * width);
     for z in 0..depth {
         for y in 0..height {
             for x in 0..width {
@@ -99,11 +104,17 @@ pub(super) fn open_labels(path: &Path, axis: Option<Axis>) -> Result<LabelMap, I
                     );
                     return Err(InputError::unreadable(path, problem));
                 }
-                labels.push(value as u8);
+                values.push(value as u16);
             }
         }
     }
-    LabelMap::new(depth, height, width, labels)
+    LabelMap::new(depth, height, width, classes_of(path, &values, 255)?)
+}
+
+/// Where the voxels lie, by the header alone.
+pub(super) fn geometry(path: &Path, axis: Option<Axis>) -> Result<NiftiInfo, InputError> {
+    let header = NiftiFile::open(path)?.header;
+    header.geometry(axis.unwrap_or(Axis::Axial)).map_err(|problem| InputError::unreadable(path, problem))
 }
 
 /// Black and white of a window. NIfTI values are real numbers, so that it is DICOM's LINEAR_EXACT.
@@ -114,93 +125,66 @@ fn bounds(window: Window) -> [f64; 2] {
 /// Voxels as the file has them, and where they lie.
 struct Volume {
     info: NiftiInfo,
-    kind: NiftiType,
+    kind: Voxel,
     little: bool,
     slope: f64,
     intercept: f64,
+    /// Black and white by cal_min and cal_max.
+    display: Option<[f64; 2]>,
     bytes: Vec<u8>,
 }
 
 impl Volume {
-    fn read(path: &Path, axis: Axis, most_frames: usize) -> Result<Volume, InputError> {
-        let wrong = |problem: String| InputError::unreadable(path, problem);
-        let failed = |e: std::io::Error| {
-            wrong(format!(
-                "cannot be read as NIfTI ({}): the file is damaged or cut short",
-                one_line(&e.to_string())
-            ))
-        };
-        let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
-        let length = file.metadata().map_err(|e| InputError::read(path, &e))?.len();
-        let mut file = BufReader::new(file);
-        let zipped = std::io::BufRead::fill_buf(&mut file).map_err(failed)?.starts_with(GZIP_MAGIC);
-        let mut reader: Box<dyn Read> = if zipped { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
-        let mut raw = vec![0; NIFTI_HEADER_BYTES];
-        reader.read_exact(&mut raw).map_err(failed)?;
-        let Layout { header, kind, dims, slope, intercept, offset } = Layout::of(&raw).map_err(wrong)?;
-        let size = voxel_bytes(kind).ok_or_else(|| {
-            wrong(format!("has voxels of type {kind:?}: convert it to whole or floating-point numbers of at most 64 bits"))
-        })?;
-        let voxels: u64 = dims.iter().map(|&d| d as u64).product();
-        let bytes = voxels * size as u64;
-        let held = if zipped { length.saturating_mul(MAX_RATIO) } else { length };
-        if voxels > MAX_VOXELS || bytes.saturating_add(offset) > held {
-            return Err(wrong(format!(
-                "{} x {} x {} voxels of {size} bytes in a file of {length} bytes are refused: give at most {} million, and a whole file",
-                dims[0],
-                dims[1],
-                dims[2],
-                MAX_VOXELS >> 20
-            )));
-        }
-        let (affine, unit) = best_affine(&header, dims).map_err(wrong)?;
-        let (axes, flips) = closest_axes(&affine, axis);
+    fn read(
+        path: &Path,
+        axis: Axis,
+        volume: Option<usize>,
+        most_frames: usize,
+    ) -> Result<Volume, InputError> {
+        let file = NiftiFile::open(path)?;
+        let header = file.header.clone();
+        let info = header.geometry(axis).map_err(|problem| InputError::unreadable(path, problem))?;
+        let [depth, height, width] = info.shape();
         // Before the voxels are inflated.
-        check_frames(&path.display().to_string(), Some(dims[axes[0]]), most_frames)?;
-        let skipped = std::io::copy(
-            &mut reader.by_ref().take(offset - NIFTI_HEADER_BYTES as u64),
-            &mut std::io::sink(),
-        );
-        skipped.map_err(failed)?;
-        // Grows with what is there, for a gzipped file may hold less than its length allows.
-        let mut data = Vec::new();
-        reader.take(bytes).read_to_end(&mut data).map_err(failed)?;
-        if data.len() as u64 != bytes {
-            return Err(wrong(format!(
-                "ends after {} of {bytes} bytes of voxels: give the whole file",
-                data.len()
-            )));
+        check_frames(&path.display().to_string(), Some(depth), most_frames)?;
+        Image::check_sides(&path.display().to_string(), width, height)?;
+        let bytes = file.voxels(volume)?;
+        if let Some(contradiction) = header.contradiction() {
+            log::warn!("{}: {contradiction}", path.display());
         }
-        let along = |n: usize| affine.iter().map(|row| row[n] * row[n]).sum::<f64>().sqrt();
-        let spacing = [along(0), along(1), along(2)].map(|length| length * unit);
-        let info = NiftiInfo {
-            affine: affine.map(|row| row.map(|v| v * unit)),
-            dims,
-            spacing,
-            axes,
-            flips,
-            header: raw,
-        };
-        let little = header.endianness == Endianness::Little;
-        Ok(Volume { info, kind, little, slope, intercept, bytes: data })
+        Ok(Volume {
+            info,
+            kind: header.voxel,
+            little: header.little,
+            slope: header.slope,
+            intercept: header.intercept,
+            display: header.display,
+            bytes,
+        })
     }
 
-    /// The value of the voxel at `index` in the file's order.
+    /// The value of the voxel at `index` in the file's order; of a colour nothing.
     fn value(&self, index: usize) -> f64 {
         let raw = match self.kind {
-            NiftiType::Uint8 => f64::from(self.bytes[index]),
-            NiftiType::Int8 => f64::from(self.bytes[index].cast_signed()),
-            NiftiType::Uint16 => f64::from(u16::from_le_bytes(self.at(index))),
-            NiftiType::Int16 => f64::from(i16::from_le_bytes(self.at(index))),
-            NiftiType::Uint32 => f64::from(u32::from_le_bytes(self.at(index))),
-            NiftiType::Int32 => f64::from(i32::from_le_bytes(self.at(index))),
-            NiftiType::Float32 => f64::from(f32::from_le_bytes(self.at(index))),
-            NiftiType::Float64 => f64::from_le_bytes(self.at(index)),
-            NiftiType::Uint64 => u64::from_le_bytes(self.at(index)) as f64,
-            NiftiType::Int64 => i64::from_le_bytes(self.at(index)) as f64,
-            _ => unreachable!("`voxel_bytes` let no other through"),
+            Voxel::Unsigned(1) => f64::from(self.bytes[index]),
+            Voxel::Signed(1) => f64::from(self.bytes[index].cast_signed()),
+            Voxel::Unsigned(2) => f64::from(u16::from_le_bytes(self.at(index))),
+            Voxel::Signed(2) => f64::from(i16::from_le_bytes(self.at(index))),
+            Voxel::Unsigned(4) => f64::from(u32::from_le_bytes(self.at(index))),
+            Voxel::Signed(4) => f64::from(i32::from_le_bytes(self.at(index))),
+            Voxel::Float(4) => f64::from(f32::from_le_bytes(self.at(index))),
+            Voxel::Unsigned(_) => u64::from_le_bytes(self.at(index)) as f64,
+            Voxel::Signed(_) => i64::from_le_bytes(self.at(index)) as f64,
+            Voxel::Float(_) => f64::from_le_bytes(self.at(index)),
+            Voxel::Rgb | Voxel::Rgba => f64::NAN,
         };
         raw * self.slope + self.intercept
+    }
+
+    /// Red, green and blue of the voxel at `index` in the file's order.
+    fn colour(&self, index: usize) -> [u8; 3] {
+        let at = index * self.kind.bytes();
+        [self.bytes[at], self.bytes[at + 1], self.bytes[at + 2]]
     }
 
     /// The bytes of a voxel, the lowest first.
@@ -213,18 +197,50 @@ impl Volume {
         bytes
     }
 
+    /// Refuses voxels that let something behind them through: there is nothing behind them.
+    fn check_alpha(&self, path: &Path) -> Result<(), InputError> {
+        let clear = self.kind == Voxel::Rgba && self.bytes.chunks_exact(4).any(|voxel| voxel[3] != 255);
+        if clear {
+            return Err(InputError::unreadable(
+                path,
+                "has voxels that are not opaque: store it without alpha",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Says how many values are no numbers, and refuses a volume of nothing else.
+    fn check_finite(&self, path: &Path) -> Result<(), InputError> {
+        if !matches!(self.kind, Voxel::Float(_)) {
+            return Ok(());
+        }
+        let voxels = self.info.dims.iter().product::<usize>();
+        let wrong = (0..voxels).filter(|&i| !self.value(i).is_finite()).count();
+        if wrong == voxels {
+            return Err(InputError::unreadable(path, "holds no finite value: the file is damaged"));
+        }
+        if wrong > 0 {
+            log::warn!(
+                "{}: {wrong} of {voxels} voxels are not finite numbers and are taken as black",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+
     /// The 0.5th and 99.5th percentile of the finite values, by nearest rank; apart by something if the values are.
     fn percentiles(&self) -> [f64; 2] {
         let voxels = self.info.dims.iter().product::<usize>();
         let step = voxels.div_ceil(SAMPLED_VOXELS);
-        let mut values: Vec<f32> =
-            (0..voxels).step_by(step).map(|i| self.value(i) as f32).filter(|v| v.is_finite()).collect();
+        // In f64: whole numbers beyond 2^24 are apart by less than f32 can tell.
+        let mut values = Vec::with_capacity(voxels.div_ceil(step));
+        values.extend((0..voxels).step_by(step).map(|i| self.value(i)).filter(|v| v.is_finite()));
         if values.is_empty() {
             return [0.0, 1.0];
         }
         let mut rank = |share: f64| {
             let n = ((values.len() - 1) as f64 * share).round() as usize;
-            f64::from(*values.select_nth_unstable_by(n, f32::total_cmp).1)
+            *values.select_nth_unstable_by(n, f64::total_cmp).1
         };
         let [low, high] = [rank(0.005), rank(0.995)];
         if high > low {
@@ -235,83 +251,3 @@ impl Volume {
         if high > low { [low, high] } else { [low, low + 1.0] }
     }
 }
-
-/// What the header says of the voxels, checked.
-struct Layout {
-    header: NiftiHeader,
-    kind: NiftiType,
-    dims: [usize; 3],
-    slope: f64,
-    intercept: f64,
-    offset: u64,
-}
-
-impl Layout {
-    fn of(raw: &[u8]) -> Result<Layout, String> {
-        if matches!(raw.get(4..7), Some(b"n+2" | b"ni2")) {
-            return Err("is NIfTI-2, which is not read: convert it to NIfTI-1".into());
-        }
-        if raw.get(344..348) == Some(b"ni1\0") {
-            return Err("is a pair of .hdr and .img, which is not read: convert it to one .nii file".into());
-        }
-        let header = NiftiHeader::from_reader(raw).map_err(|e| {
-            format!(
-                "has no NIfTI header ({}): the file is damaged or another format",
-                one_line(&e.to_string())
-            )
-        })?;
-        if header.sizeof_hdr != NIFTI_HEADER_BYTES as i32 {
-            return Err(format!(
-                "has a header that calls itself {} bytes long, not 348: the file is damaged",
-                header.sizeof_hdr
-            ));
-        }
-        let dims = header.dim.map(|d| d.cast_signed());
-        let count = dims[0];
-        if !(1..=7).contains(&count) {
-            return Err(format!("has {count} dimensions: the file is damaged"));
-        }
-        let given = &dims[1..=count as usize];
-        if given.iter().any(|&d| d < 1) {
-            return Err(format!("has the dimensions {given:?}: the file is damaged"));
-        }
-        if given.iter().skip(3).any(|&d| d > 1) {
-            let problem = format!(
-                "has the dimensions {given:?}: give one volume in three dimensions, such as one time point"
-            );
-            return Err(problem);
-        }
-        let mut sides = [1; 3];
-        for (side, &d) in sides.iter_mut().zip(given) {
-            *side = d as usize;
-        }
-        let kind = header.data_type().map_err(|_| {
-            format!("has voxels of the unknown type {}: the file is damaged", header.datatype)
-        })?;
-        // A slope of 0 means that there is none; so does one that is no number, as nibabel reads it.
-        let scaled = header.scl_slope.is_finite() && header.scl_slope != 0.0 && header.scl_inter.is_finite();
-        let (slope, intercept) =
-            if scaled { (header.scl_slope.into(), header.scl_inter.into()) } else { (1.0, 0.0) };
-        let offset = header.vox_offset;
-        if !(offset == 0.0 || (NIFTI_HEADER_BYTES as f32..1e9).contains(&offset)) {
-            return Err(format!("has its voxels at byte {offset}: the file is damaged"));
-        }
-        let offset = if offset == 0.0 { 352 } else { offset as u64 };
-        Ok(Layout { header, kind, dims: sides, slope, intercept, offset })
-    }
-}
-
-/// Bytes of a voxel, for types that are one real number.
-fn voxel_bytes(kind: NiftiType) -> Option<usize> {
-    match kind {
-        NiftiType::Uint8 | NiftiType::Int8 => Some(1),
-        NiftiType::Uint16 | NiftiType::Int16 => Some(2),
-        NiftiType::Uint32 | NiftiType::Int32 | NiftiType::Float32 => Some(4),
-        NiftiType::Uint64 | NiftiType::Int64 | NiftiType::Float64 => Some(8),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-#[path = "nifti_tests.rs"]
-mod tests;

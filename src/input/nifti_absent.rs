@@ -1,8 +1,8 @@
 //! In place of the NIfTI reader, in a build without it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Axis, InputError, LabelMap, ReadOptions, Scan};
+use super::{Axis, InputError, LabelMap, NiftiInfo, ReadOptions, Scan};
 
 /// Up to the magic of `nifti1.h`.
 pub(super) const SNIFF_BYTES: usize = 348;
@@ -18,6 +18,23 @@ pub(super) fn open(path: &Path, _: &ReadOptions) -> Result<Scan, InputError> {
 
 pub(super) fn open_labels(path: &Path, _: Option<Axis>) -> Result<LabelMap, InputError> {
     Err(absent(path))
+}
+
+pub(super) fn geometry(path: &Path, _: Option<Axis>) -> Result<NiftiInfo, InputError> {
+    Err(absent(path))
+}
+
+/// Without the reader no pair is put together.
+pub(super) fn files(path: &Path) -> Vec<PathBuf> {
+    vec![path.into()]
+}
+
+pub(super) fn is_voxels_name(_: &Path) -> bool {
+    false
+}
+
+pub(super) fn partner(_: &Path) -> Option<PathBuf> {
+    None
 }
 
 fn absent(path: &Path) -> InputError {

@@ -1,28 +1,24 @@
 //! From a NIfTI header to patient axes, as nibabel does it (`nibabel.nifti1`, `nibabel.orientations`).
 
-use nifti::NiftiHeader;
-
 use super::Axis;
+use super::nifti_header::Header;
 
 type Affine = [[f64; 4]; 3];
 type Matrix = [[f64; 3]; 3];
 
-/// The affine from voxels to the file's length unit and that unit in millimetres: the sform if it has a code, else the
-/// qform, else the voxel sizes with the patient's left first, as nibabel's `get_best_affine`.
-pub(super) fn best_affine(header: &NiftiHeader, dims: [usize; 3]) -> Result<(Affine, f64), String> {
-    // The three lowest bits of xyzt_units: metres, millimetres, micrometres; unknown is taken as millimetres.
-    let unit = match header.xyzt_units & 7 {
-        1 => 1000.0,
-        3 => 0.001,
-        _ => 1.0,
-    };
+/// Sizes of a voxel that differ by less than this share are the same: the header rounds them to f32 in different places.
+const SAME_SIZE: f64 = 0.01;
+
+/// The affine from voxels to the file's length unit: the sform if it has a code, else the qform, else the voxel sizes with
+/// the patient's left first, as nibabel's `get_best_affine`.
+pub(super) fn best_affine(header: &Header) -> Result<Affine, String> {
     let affine = if header.sform_code > 0 {
-        [header.srow_x, header.srow_y, header.srow_z].map(|row| row.map(f64::from))
+        filled(header.sform, header.dims)
     } else if header.qform_code > 0 {
         qform(header)?
     } else {
-        let sizes = [1, 2, 3].map(|n| f64::from(header.pixdim[n]).abs());
-        let origin = |n: usize| -sizes[n] * (dims[n] as f64 - 1.0) / 2.0;
+        let sizes = [1, 2, 3].map(|n| header.pixdim[n].abs());
+        let origin = |n: usize| -sizes[n] * (header.dims[n] as f64 - 1.0) / 2.0;
         [[-sizes[0], 0.0, 0.0, -origin(0)], [0.0, sizes[1], 0.0, origin(1)], [0.0, 0.0, sizes[2], origin(2)]]
     };
     let finite = affine.iter().flatten().all(|v| v.is_finite());
@@ -31,12 +27,45 @@ pub(super) fn best_affine(header: &NiftiHeader, dims: [usize; 3]) -> Result<(Aff
     if !finite || volume < 1e-6 || volume.is_nan() {
         return Err("has an affine that maps the volume onto less than space: the file is damaged".into());
     }
-    Ok((affine, unit))
+    Ok(affine)
+}
+
+/// The affine of a single slice may leave out its third direction, which then is the one across the slice.
+fn filled(mut affine: Affine, dims: [usize; 3]) -> Affine {
+    let absent = |n: usize| dims[n] == 1 && affine.iter().all(|row| row[n] == 0.0);
+    let Some(n) = (0..3).find(|&n| absent(n)) else { return affine };
+    let column = |n: usize| [affine[0][n], affine[1][n], affine[2][n]];
+    let [a, b] = [column((n + 1) % 3), column((n + 2) % 3)];
+    let across = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+    let length = across.iter().map(|v| v * v).sum::<f64>().sqrt();
+    for (row, v) in affine.iter_mut().zip(across) {
+        row[n] = v / length;
+    }
+    affine
+}
+
+/// Where the sform turns the volume otherwise than the qform, or has voxels of another size than the header names.
+pub(super) fn disagreement(header: &Header) -> Option<String> {
+    let sform = best_affine(header).ok().filter(|_| header.sform_code > 0)?;
+    if header.qform_code > 0
+        && let Ok(qform) = qform(header)
+        && closest(&sform) != closest(&qform)
+    {
+        return Some("is turned otherwise by its qform than by its sform; the sform is taken".into());
+    }
+    let length = |n: usize| sform.iter().map(|row| row[n] * row[n]).sum::<f64>().sqrt();
+    let lengths = [length(0), length(1), length(2)];
+    let sizes = [1, 2, 3].map(|n| header.pixdim[n].abs());
+    let differ = |n: &usize| (lengths[*n] / sizes[*n] - 1.0).abs() > SAME_SIZE;
+    let named = sizes.iter().all(|&size| size > 0.0 && size.is_finite());
+    (named && (0..3).filter(|&n| header.dims[n] > 1).any(|n| differ(&n))).then(|| {
+        format!("has voxels of {sizes:?} by pixdim and of {lengths:?} by its sform; the sform is taken")
+    })
 }
 
 /// Method 2 of `nifti1.h`: a unit quaternion, of which a is not stored.
-fn qform(header: &NiftiHeader) -> Result<Affine, String> {
-    let [b, c, d] = [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from);
+fn qform(header: &Header) -> Result<Affine, String> {
+    let [b, c, d] = header.quaternion;
     let rest = 1.0 - (b * b + c * c + d * d);
     // f32 components of a unit quaternion may exceed its length by a few units in the last place.
     if rest < -1e-6 || rest.is_nan() {
@@ -49,8 +78,8 @@ fn qform(header: &NiftiHeader) -> Result<Affine, String> {
         [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - b * b - c * c],
     ];
     let side = if header.pixdim[0] < 0.0 { -1.0 } else { 1.0 };
-    let sizes = [1, 2, 3].map(|n| f64::from(header.pixdim[n]).abs());
-    let offset = [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from);
+    let sizes = [1, 2, 3].map(|n| header.pixdim[n].abs());
+    let offset = header.qform_origin;
     let row = |n: usize| {
         let r: [f64; 3] = rotation[n];
         [r[0] * sizes[0], r[1] * sizes[1], r[2] * sizes[2] * side, offset[n]]

@@ -2,9 +2,6 @@
 
 use super::{InputError, LabelMap};
 
-/// Bytes of a NIfTI-1 header (`nifti1.h`).
-pub const NIFTI_HEADER_BYTES: usize = 348;
-
 /// The geometry of a NIfTI volume and how it was sliced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NiftiInfo {
@@ -18,8 +15,6 @@ pub struct NiftiInfo {
     pub axes: [usize; 3],
     /// Whether slices, rows and columns run against that axis.
     pub flips: [bool; 3],
-    /// The header as the file has it, [`NIFTI_HEADER_BYTES`] long, in the file's byte order.
-    pub header: Vec<u8>,
 }
 
 impl NiftiInfo {
@@ -36,6 +31,33 @@ impl NiftiInfo {
             file[self.axes[n]] = if self.flips[n] { shape[n] - 1 - at[n] } else { at[n] };
         }
         (file[2] * self.dims[1] + file[1]) * self.dims[0] + file[0]
+    }
+
+    /// Millimetres right, anterior and superior of the voxel at slice `z`, row `y`, column `x`.
+    fn place(&self, at: [usize; 3]) -> [f64; 3] {
+        let shape = self.shape();
+        let mut file = [0.0; 3];
+        for n in 0..3 {
+            file[self.axes[n]] = (if self.flips[n] { shape[n] - 1 - at[n] } else { at[n] }) as f64;
+        }
+        self.affine.map(|row| row[0] * file[0] + row[1] * file[1] + row[2] * file[2] + row[3])
+    }
+
+    /// How far apart in millimetres the corners of two volumes of one shape are at most, where that is more than half a voxel:
+    /// then what is at one position of both is not one place in the patient. Other shapes are not compared.
+    pub(super) fn apart(&self, other: &NiftiInfo) -> Option<f64> {
+        let shape = self.shape();
+        if shape != other.shape() {
+            return None;
+        }
+        let corner = |n: usize| [0, 1, 2].map(|axis| if n >> axis & 1 == 1 { shape[axis] - 1 } else { 0 });
+        let distance = |n: usize| {
+            let [a, b] = [self.place(corner(n)), other.place(corner(n))];
+            a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+        };
+        let most = (0..8).map(distance).fold(0.0, f64::max);
+        let voxel = self.spacing.iter().chain(&other.spacing).copied().fold(f64::INFINITY, f64::min);
+        (most > voxel / 2.0).then_some(most)
     }
 
     /// The labels in the file's order of voxels, the first axis running fastest: what lies on the source volume when it

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What [`Scan::open`](super::Scan::open) is told. A head keeps it, so that it reads as it was trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ReadOptions {
     /// The window of grey DICOM and NIfTI values, instead of the file's own or the one made of its values. Pictures
     /// such as PNG have none.
@@ -24,6 +24,16 @@ pub struct ReadOptions {
     /// Which picture of a file that holds several, from 1: a page of a TIFF file, a frame of an animation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<usize>,
+    /// Which volume of a NIfTI file that holds several is read, counted from 0. A file of one volume has volume 0 alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<usize>,
+    /// How the colours of a stream are made of luma and chroma; without one [`Matrix::Bt601`], since YUV4MPEG2 does not
+    /// tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matrix: Option<Matrix>,
+    /// Which codes of a stream are black and white, where the stream does not say it; without one [`Range::Limited`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<Range>,
 }
 
 /// Scans of more frames or slices are refused unless [`ReadOptions::max_frames`] allows them: 2 minutes of ultrasound at 30
@@ -34,6 +44,56 @@ impl ReadOptions {
     /// The most frames or slices of one scan.
     pub(super) fn most_frames(&self) -> usize {
         self.max_frames.unwrap_or(MAX_FRAMES)
+    }
+}
+
+/// The standard by which video makes luma and two colour differences of red, green and blue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Matrix {
+    /// ITU-R BT.601: standard definition, JPEG.
+    #[default]
+    Bt601,
+    /// ITU-R BT.709: high definition.
+    Bt709,
+    /// ITU-R BT.2020, non-constant luminance: ultra-high definition.
+    Bt2020,
+}
+
+impl FromStr for Matrix {
+    type Err = String;
+
+    /// Reads `bt601`, `bt709` or `bt2020`.
+    fn from_str(text: &str) -> Result<Matrix, String> {
+        match text {
+            "bt601" => Ok(Matrix::Bt601),
+            "bt709" => Ok(Matrix::Bt709),
+            "bt2020" => Ok(Matrix::Bt2020),
+            _ => Err(format!("'{text}' is no matrix: give bt601, bt709 or bt2020")),
+        }
+    }
+}
+
+/// Which codes of luma and chroma are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Range {
+    /// Of 8 bits 16 to 235, chroma 16 to 240 (ITU-R BT.601-7, 2.5.3): what video has unless it says otherwise.
+    Limited,
+    /// All codes, as in JPEG.
+    Full,
+}
+
+impl FromStr for Range {
+    type Err = String;
+
+    /// Reads `limited` or `full`.
+    fn from_str(text: &str) -> Result<Range, String> {
+        match text {
+            "limited" => Ok(Range::Limited),
+            "full" => Ok(Range::Full),
+            _ => Err(format!("'{text}' is no range: give limited or full")),
+        }
     }
 }
 
@@ -119,5 +179,16 @@ mod tests {
         assert!(text.contains(r#""axis":"sagittal""#), "{text}");
         assert_eq!(serde_json::from_str::<ReadOptions>(&text).unwrap(), options);
         assert_eq!(serde_json::from_str::<ReadOptions>("{}").unwrap(), ReadOptions::default());
+        let video = ReadOptions {
+            volume: Some(2),
+            matrix: Some(Matrix::Bt709),
+            range: Some(Range::Full),
+            ..ReadOptions::default()
+        };
+        let text = serde_json::to_string(&video).unwrap();
+        assert!(text.ends_with(r#""volume":2,"matrix":"bt709","range":"full"}"#), "{text}");
+        assert_eq!(serde_json::from_str::<ReadOptions>(&text).unwrap(), video);
+        // What a head of another version asks for is not passed over.
+        assert!(serde_json::from_str::<ReadOptions>(r#"{"smoothing": 1}"#).is_err());
     }
 }

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::scan_info::{ScanInfo, ScanKind, SourceFrame};
-use super::stream::{StreamFormat, Y4M_MAGIC};
+use super::stream::StreamFormat;
+use super::y4m::MAGIC as Y4M_MAGIC;
 use super::{Image, InputError, MAX_FRAMES, ReadOptions, dicom, files, nifti};
+use crate::guarded::guarded;
 
 /// Frames as a reader gives them.
 pub(super) type Frames = Box<dyn Iterator<Item = Result<Image, InputError>> + Send>;
@@ -53,7 +55,8 @@ impl Scan {
     ///
     /// - a PNG, JPEG, TIFF, BMP, GIF, WebP or PNM file: an image, as [`Image::open_page`] reads it;
     /// - a DICOM file: an image, or a clip where it has several frames (a volume, where these have positions);
-    /// - a NIfTI file (`.nii`, `.nii.gz`): a volume, sliced along [`ReadOptions::axis`];
+    /// - a NIfTI file (`.nii`, `.nii.gz`), or either file of a pair (`.hdr` and `.img`): a volume, sliced along
+    ///   [`ReadOptions::axis`];
     /// - a YUV4MPEG2 file (`.y4m`): a clip;
     /// - a folder of DICOM files: one series, a volume, sorted by position;
     /// - a folder of pictures: a clip, sorted by name with numbers by value (`frame2` before `frame10`).
@@ -63,7 +66,17 @@ impl Scan {
     /// compared with the file's length.
     pub fn open(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Scan, InputError> {
         let path = path.as_ref();
-        let content = Content::of(path)?;
+        guarded(|| Scan::read(path, options), |reason| InputError::unreadable(path, reason))
+    }
+
+    fn read(path: &Path, options: &ReadOptions) -> Result<Scan, InputError> {
+        let content = Content::of(path, true)?;
+        if options.volume.is_some() && content != Content::Nifti {
+            return Err(InputError::unreadable(
+                path,
+                "is not NIfTI and holds no volumes to choose from: leave --volume out",
+            ));
+        }
         if options.crop_us && !matches!(content, Content::Dicom | Content::Series(_)) {
             let problem =
                 "is not DICOM and so has no ultrasound regions to crop to: leave --crop-us out".into();
@@ -88,7 +101,8 @@ impl Scan {
             Content::Nifti => nifti::open(path, options),
             Content::Y4m => {
                 let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
-                let mut scan = Scan::from_reader(path.display().to_string(), file, StreamFormat::Y4m)?;
+                let name = path.display().to_string();
+                let mut scan = Scan::from_stream(name, file, StreamFormat::Y4m, options)?;
                 scan.info.files = vec![path.into()];
                 Ok(scan)
             }
@@ -155,7 +169,13 @@ impl Iterator for Scan {
         if self.ended {
             return None;
         }
-        let frame = self.frames.next().map(|frame| frame.and_then(|frame| self.check(frame)));
+        let frames = &mut self.frames;
+        let gave_up = |reason: &str| InputError::Stream {
+            name: self.info.name.clone(),
+            problem: format!("frame {} cannot be read: {reason}", self.count + 1),
+        };
+        let frame = guarded(|| frames.next().transpose(), gave_up).transpose();
+        let frame = frame.map(|frame| frame.and_then(|frame| self.check(frame)));
         self.ended = !matches!(frame, Some(Ok(_)));
         frame
     }
@@ -187,12 +207,12 @@ pub(super) fn is_nifti(path: &Path) -> Result<bool, InputError> {
 
 /// Whether `path` is a DICOM file, or a folder with one. False where it cannot be read.
 pub fn is_dicom(path: &Path) -> bool {
-    matches!(Content::of(path), Ok(Content::Dicom | Content::Series(_)))
+    matches!(Content::of(path, false), Ok(Content::Dicom | Content::Series(_)))
 }
 
 /// What a path holds.
 #[derive(Debug, PartialEq)]
-enum Content {
+pub(super) enum Content {
     Picture,
     Dicom,
     Nifti,
@@ -204,47 +224,63 @@ enum Content {
 }
 
 impl Content {
-    fn of(path: &Path) -> Result<Content, InputError> {
+    /// With `say`, what of a folder is passed over is counted on standard error.
+    fn of(path: &Path, say: bool) -> Result<Content, InputError> {
         let metadata = fs::metadata(path).map_err(|e| InputError::read(path, &e))?;
-        if metadata.is_dir() { Content::of_folder(path) } else { Content::of_file(path) }
+        if metadata.is_dir() { Content::of_folder(path, say) } else { Content::of_file(path) }
     }
 
     /// By the first bytes; a name that ends in `.dcm` or `.nii` is taken at its word where they say nothing, so that the
     /// error is about that format.
-    fn of_file(path: &Path) -> Result<Content, InputError> {
-        let mut start = Vec::with_capacity(nifti::SNIFF_BYTES);
-        let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
-        let mut reader = file.take(nifti::SNIFF_BYTES as u64);
-        reader.read_to_end(&mut start).map_err(|e| InputError::read(path, &e))?;
+    pub(super) fn of_file(path: &Path) -> Result<Content, InputError> {
+        if let Some(content) = Content::by_bytes(path)? {
+            return Ok(content);
+        }
         let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-        Ok(if start.get(128..132) == Some(b"DICM") || name.ends_with(".dcm") {
+        Ok(if name.ends_with(".dcm") {
             Content::Dicom
-        } else if start.starts_with(Y4M_MAGIC) || name.ends_with(".y4m") {
+        } else if name.ends_with(".y4m") {
             Content::Y4m
-        } else if nifti::is_nifti(&start) || name.ends_with(".nii") || name.ends_with(".nii.gz") {
+        } else if name.ends_with(".nii") || name.ends_with(".nii.gz") || nifti::is_voxels_name(path) {
             Content::Nifti
         } else {
             Content::Picture
         })
     }
 
-    fn of_folder(path: &Path) -> Result<Content, InputError> {
+    /// What the first bytes of a file are known for, whatever its name.
+    pub(super) fn by_bytes(path: &Path) -> Result<Option<Content>, InputError> {
+        let mut start = Vec::with_capacity(nifti::SNIFF_BYTES);
+        let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
+        let mut reader = file.take(nifti::SNIFF_BYTES as u64);
+        reader.read_to_end(&mut start).map_err(|e| InputError::read(path, &e))?;
+        Ok(if start.get(128..132) == Some(b"DICM") {
+            Some(Content::Dicom)
+        } else if start.starts_with(Y4M_MAGIC) {
+            Some(Content::Y4m)
+        } else if nifti::is_nifti(&start) {
+            Some(Content::Nifti)
+        } else {
+            files::starts_as_picture(&start).then_some(Content::Picture)
+        })
+    }
+
+    fn of_folder(path: &Path, say: bool) -> Result<Content, InputError> {
         let mut dicom = Vec::new();
         let mut pictures = Vec::new();
-        for file in files::plain_files(path)? {
-            // The index of a DICOM medium is itself DICOM, and no image.
-            if file.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR")) {
-                continue;
-            }
+        let (found, passed) = files::sorted_out(path)?;
+        for file in found {
             match Content::of_file(&file)? {
                 Content::Dicom => dicom.push(file),
-                Content::Nifti | Content::Y4m if dicom.is_empty() && pictures.is_empty() => {
+                Content::Picture => pictures.push(file),
+                _ => {
                     let problem = format!("is a folder with {}: give that file itself", file.display());
                     return Err(InputError::Unreadable { path: path.into(), problem });
                 }
-                _ if files::is_picture_name(&file) => pictures.push(file),
-                _ => {}
             }
+        }
+        if say {
+            passed.say(path);
         }
         match (dicom.is_empty(), pictures.is_empty()) {
             (true, true) => Err(InputError::NoImages { path: path.into() }),
@@ -264,6 +300,7 @@ impl Content {
     fn files(self, path: &Path) -> Vec<PathBuf> {
         match self {
             Content::Series(files) | Content::Clip(files) => files,
+            Content::Nifti => nifti::files(path),
             _ => vec![path.into()],
         }
     }
@@ -279,7 +316,7 @@ pub fn content_digest(path: impl AsRef<Path>, options: &ReadOptions) -> Result<S
     let mut hash = Sha256::new();
     let options = serde_json::to_string(options).unwrap_or_else(|_| format!("{options:?}"));
     hash.update(options);
-    for file in Content::of(path)?.files(path) {
+    for file in Content::of(path, false)?.files(path) {
         let failed = |e: std::io::Error| InputError::read(&file, &e);
         let opened = crate::files::open(&file).map_err(failed)?;
         // The length keeps two files from passing for others that are parted elsewhere.

@@ -42,16 +42,16 @@ fn the_content_decides_not_the_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jpg");
     image::GrayImage::new(16, 16).save_with_format(&path, image::ImageFormat::Png).unwrap();
-    assert_eq!(Content::of(&path), Ok(Content::Picture));
+    assert_eq!(Content::of(&path, true), Ok(Content::Picture));
     std::fs::write(&path, [b"YUV4MPEG2 W8 H8 Cmono\nFRAME\n".as_slice(), &[16; 64]].concat()).unwrap();
-    assert_eq!(Content::of(&path), Ok(Content::Y4m));
+    assert_eq!(Content::of(&path, true), Ok(Content::Y4m));
     assert_eq!(shades(Scan::open(&path, &ReadOptions::default()).unwrap()), [0]);
     std::fs::write(&path, [[0; 128].as_slice(), b"DICM"].concat()).unwrap();
-    assert_eq!(Content::of(&path), Ok(Content::Dicom));
+    assert_eq!(Content::of(&path, true), Ok(Content::Dicom));
     let mut header = [0; 352];
     header[344..348].copy_from_slice(b"n+1\0");
     std::fs::write(&path, header).unwrap();
-    assert_eq!(Content::of(&path), Ok(Content::Nifti));
+    assert_eq!(Content::of(&path, true), Ok(Content::Nifti));
 }
 
 #[test]
@@ -61,6 +61,24 @@ fn empty_and_mixed_folders_are_errors() {
     assert!(message().contains("holds no images"), "{}", message());
     std::fs::write(folder.path().join("a.y4m"), "YUV4MPEG2 ").unwrap();
     assert!(message().contains("a.y4m: give that file itself"), "{}", message());
+}
+
+/// A decoder that panics in the midst of a clip ends it with an error of one line.
+#[test]
+fn a_frame_on_which_a_decoder_panics_is_an_error() {
+    let image = Image::from_grey8(16, 16, vec![0; 256]).unwrap();
+    let mut count = 0;
+    let frames = std::iter::from_fn(move || {
+        count += 1;
+        assert!(count < 3, "as a decoder does on damaged data");
+        Some(Ok(image.clone()))
+    });
+    let info = ScanInfo::plain("clip.dcm".into(), ScanKind::Clip, vec![]);
+    let mut scan = Scan::new(info, Box::new(frames));
+    assert!(scan.next().unwrap().is_ok() && scan.next().unwrap().is_ok());
+    let message = scan.next().unwrap().unwrap_err().to_string();
+    assert_eq!(message, "clip.dcm: frame 3 cannot be read: the decoder gave up on damaged data");
+    assert!(scan.next().is_none());
 }
 
 #[test]

@@ -1,32 +1,26 @@
 //! Clips that come as one stream of frames: YUV4MPEG2 (`ffmpeg -f yuv4mpegpipe`) and raw frames (`-f rawvideo`, or what a
 //! frame grabber gives).
 
-use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use y4m::Colorspace;
 
 use super::image::MAX_PIXELS;
 use super::scan::{Frames, Scan};
 use super::scan_info::{ScanInfo, ScanKind};
-use super::{Image, InputError};
+use super::stream_colour::{Colour, Planes};
+use super::y4m::{Header, MAX_HEADER};
+use super::{Image, InputError, Range, ReadOptions};
 
-/// The first bytes of a YUV4MPEG2 stream.
-pub(super) const Y4M_MAGIC: &[u8] = b"YUV4MPEG2 ";
+/// Bytes of the first frame for which memory is taken on the header's word; the rest is taken as it comes.
+const TRUSTED_BYTES: usize = 1 << 20;
 
-/// Bytes within which a YUV4MPEG2 header must end; ffmpeg writes about 100.
-const MAX_HEADER: u64 = 1024;
-
-/// Pixels of a frame for which memory is taken on the header's word: at most 1.5 MB, and 512 x 512 is what a header of
-/// 40 bytes may cost.
-const TRUSTED_PIXELS: usize = 1 << 18;
+/// Sides from which video is of high definition, whose matrix is BT.709 and not BT.601.
+const HIGH_DEFINITION: [usize; 2] = [1280, 720];
 
 /// What a stream of frames consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamFormat {
-    /// YUV4MPEG2 with 8 bits: grey, 4:2:0, 4:2:2 or 4:4:4.
+    /// YUV4MPEG2 of 8 to 16 bits: grey, 4:2:0, 4:2:2, 4:4:4, 4:1:1, 4:4:0 or 4:1:0.
     Y4m,
     /// One frame after the other, without any header.
     Raw {
@@ -46,7 +40,7 @@ pub enum RawPixel {
     Grey8,
     /// Red, green and blue, a byte each (`rgb24`).
     Rgb8,
-    /// A plane of luma, then Cb and Cr at half the size (`yuv420p`), limited range.
+    /// A plane of luma, then Cb and Cr at half the size (`yuv420p`).
     Yuv420p,
 }
 
@@ -77,47 +71,96 @@ impl FromStr for StreamFormat {
 }
 
 impl Scan {
-    /// Reads a clip from a stream, one frame at a time as they are asked for.
+    /// [`Scan::from_stream`] with nothing asked for.
     ///
     /// # Errors
-    /// [`InputError`] names the stream: a header that is none or not read, a frame below [`MIN_SIDE`](super::MIN_SIDE) or
-    /// above [`MAX_PIXELS`]; while reading, a frame that is cut short, or no frame at all.
+    /// Those of [`Scan::from_stream`].
     pub fn from_reader(
         name: impl Into<String>,
         reader: impl Read + Send + 'static,
         format: StreamFormat,
     ) -> Result<Scan, InputError> {
+        Scan::from_stream(name, reader, format, &ReadOptions::default())
+    }
+
+    /// Reads a clip from a stream, one frame at a time as they are asked for. Of `options` the matrix, the range
+    /// (where the stream does not say it) and the most frames count. What a stream leaves open and matters is said on standard error.
+    ///
+    /// # Errors
+    /// [`InputError`] names the stream: a header that is none or not read, a frame below [`MIN_SIDE`](super::MIN_SIDE) or
+    /// above [`MAX_PIXELS`]; while reading, a frame that is cut short, or no frame at all.
+    pub fn from_stream(
+        name: impl Into<String>,
+        reader: impl Read + Send + 'static,
+        format: StreamFormat,
+        options: &ReadOptions,
+    ) -> Result<Scan, InputError> {
         let name = name.into();
-        let (size, frames): (_, Frames) = match format {
-            StreamFormat::Y4m => {
-                let frames = Y4mFrames::new(name.clone(), reader)?;
-                ((frames.decoder.get_height(), frames.decoder.get_width()), Box::new(frames))
-            }
-            StreamFormat::Raw { width, height, pixel } => {
-                let chroma = width.div_ceil(2).checked_mul(height.div_ceil(2));
-                check_size(&name, width, height)?;
-                let length = match pixel {
-                    RawPixel::Grey8 => width * height,
-                    RawPixel::Rgb8 => 3 * width * height,
-                    RawPixel::Yuv420p => width * height + 2 * chroma.unwrap_or_default(),
-                };
-                let reader = Box::new(BufReader::new(reader));
-                (
-                    (height, width),
-                    Box::new(RawFrames {
-                        name: name.clone(),
-                        reader,
-                        size: (height, width),
-                        pixel,
-                        length,
-                        count: 0,
-                    }),
-                )
-            }
+        let mut reader = BufReader::new(reader);
+        let header = match format {
+            StreamFormat::Y4m => Some(y4m_header(&name, &mut reader)?),
+            StreamFormat::Raw { .. } => None,
         };
+        let (width, height, bits, chroma) = match (header, format) {
+            (Some(header), _) => (header.width, header.height, header.bits, header.chroma),
+            (None, StreamFormat::Raw { width, height, pixel: RawPixel::Yuv420p }) => {
+                (width, height, 8, Some([2, 2]))
+            }
+            (None, StreamFormat::Raw { width, height, .. }) => (width, height, 8, None),
+            (None, StreamFormat::Y4m) => unreachable!("its header was read"),
+        };
+        check_size(&name, width, height)?;
+        let interlaced = header.is_some_and(|header| header.interlaced);
+        let planes = Planes { width, height, bits, chroma, interlaced };
+        let raw_grey = matches!(format, StreamFormat::Raw { pixel: RawPixel::Grey8, .. });
+        let range = header.and_then(|header| header.range).or(options.range);
+        let colour = Colour {
+            matrix: options.matrix.unwrap_or_default(),
+            // A raw grey byte is as it is.
+            range: range.unwrap_or(if raw_grey { Range::Full } else { Range::Limited }),
+        };
+        if header.is_some() {
+            say_what_is_open(&name, &planes, range, options);
+        }
+        let rgb = matches!(format, StreamFormat::Raw { pixel: RawPixel::Rgb8, .. });
+        let pixels = if rgb { Pixels::Rgb8(width, height) } else { Pixels::Planes(planes, colour) };
+        let framed = header.is_some();
+        let frames: Frames =
+            Box::new(StreamFrames { name: name.clone(), reader: Box::new(reader), pixels, framed, count: 0 });
         let mut info = ScanInfo::plain(name, ScanKind::Clip, vec![]);
-        info.size = Some(size);
-        Ok(Scan::new(info, frames))
+        info.size = Some((height, width));
+        Scan::new(info, frames).limited(options.most_frames())
+    }
+}
+
+/// Reads the header's line.
+fn y4m_header(name: &str, reader: &mut impl BufRead) -> Result<Header, InputError> {
+    let stream = |problem| InputError::Stream { name: name.into(), problem };
+    let mut line = Vec::new();
+    let read = reader.take(MAX_HEADER).read_until(b'\n', &mut line);
+    read.map_err(|e| stream(format!("cannot be read ({e}): check what writes it")))?;
+    Header::of(&line).map_err(stream)
+}
+
+/// Says what the header leaves open, where it changes what is seen.
+fn say_what_is_open(name: &str, planes: &Planes, range: Option<Range>, options: &ReadOptions) {
+    let [wide, high] = HIGH_DEFINITION;
+    if planes.chroma.is_some() && options.matrix.is_none() && (planes.width >= wide || planes.height >= high)
+    {
+        log::warn!(
+            "{name}: YUV4MPEG2 does not say by which matrix its colours were made, and frames of {}x{} px may well be \
+             BT.709; BT.601 is taken (--matrix settles it)",
+            planes.width,
+            planes.height
+        );
+    }
+    if planes.chroma.is_none() && range.is_none() {
+        log::warn!(
+            "{name}: does not say which grey is black and white; the limited range of video is taken (--range settles it)"
+        );
+    }
+    if planes.interlaced {
+        log::warn!("{name}: is interlaced: a frame's odd and even rows show two instants");
     }
 }
 
@@ -135,219 +178,85 @@ fn check_size(name: &str, width: usize, height: usize) -> Result<(), InputError>
     Ok(())
 }
 
-struct RawFrames {
+/// What the bytes of a frame are.
+enum Pixels {
+    /// Red, green and blue, so many columns and rows.
+    Rgb8(usize, usize),
+    Planes(Planes, Colour),
+}
+
+impl Pixels {
+    fn bytes(&self) -> usize {
+        match self {
+            Pixels::Rgb8(width, height) => 3 * width * height,
+            Pixels::Planes(planes, _) => planes.bytes(),
+        }
+    }
+}
+
+struct StreamFrames {
     name: String,
     reader: Box<dyn BufRead + Send>,
-    size: (usize, usize),
-    pixel: RawPixel,
-    length: usize,
+    pixels: Pixels,
+    /// Whether a line comes before each frame, as in YUV4MPEG2.
+    framed: bool,
+    /// Frames that were read.
     count: usize,
 }
 
-impl RawFrames {
+impl StreamFrames {
     fn frame(&mut self) -> Result<Option<Image>, InputError> {
-        let stream = |problem| InputError::Stream { name: self.name.clone(), problem };
+        let (name, number, length) = (self.name.clone(), self.count + 1, self.pixels.bytes());
+        let stream = |problem| InputError::Stream { name: name.clone(), problem };
         let failed = |e: std::io::Error| stream(format!("cannot be read ({e}): check what writes it"));
-        let mut bytes = Vec::with_capacity(self.length);
-        self.reader.by_ref().take(self.length as u64).read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.is_empty() && self.count > 0 {
+        if self.framed {
+            let mut line = Vec::new();
+            self.reader.by_ref().take(MAX_HEADER).read_until(b'\n', &mut line).map_err(failed)?;
+            match line.strip_prefix(b"FRAME") {
+                _ if line.is_empty() && self.count > 0 => return Ok(None),
+                Some([b'\n']) => {}
+                Some([b' ', .., b'\n']) => {}
+                _ if !line.ends_with(b"\n") && line.len() < MAX_HEADER as usize => {
+                    return Err(stream(format!("ends within frame {number}: check what writes it")));
+                }
+                _ => return Err(stream(format!("frame {number} has no header: the stream is damaged"))),
+            }
+        }
+        let mut bytes = Vec::with_capacity(if self.count > 0 { length } else { length.min(TRUSTED_BYTES) });
+        self.reader.by_ref().take(length as u64).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.is_empty() && self.count > 0 && !self.framed {
             return Ok(None);
         }
-        if bytes.len() < self.length {
-            return Err(stream(format!(
-                "ends {} bytes into frame {}, which has {}: check the size, the pixel format and what writes it",
-                bytes.len(),
-                self.count + 1,
-                self.length
-            )));
+        if bytes.len() < length {
+            return Err(stream(if self.framed {
+                format!("ends within frame {number}: check what writes it")
+            } else {
+                format!(
+                    "ends {} bytes into frame {number}, which has {length}: check the size, the pixel format and what writes it",
+                    bytes.len()
+                )
+            }));
         }
         self.count += 1;
-        let (height, width) = self.size;
-        match self.pixel {
-            RawPixel::Grey8 => Image::from_grey8(width, height, bytes),
-            RawPixel::Rgb8 => Image::from_rgb8(width, height, bytes),
-            RawPixel::Yuv420p => {
-                let (luma, chroma) = bytes.split_at(width * height);
-                let (blue, red) = chroma.split_at(chroma.len() / 2);
-                Image::from_rgb8(width, height, rgb(width, height, [luma, blue, red], [2, 2], Range::Limited))
+        let image = match &self.pixels {
+            Pixels::Rgb8(width, height) => Image::from_rgb8(*width, *height, bytes),
+            Pixels::Planes(planes, colour) => planes.image(&bytes, *colour),
+        };
+        image.map(Some).map_err(|error| match error {
+            InputError::Stream { problem, .. } => {
+                stream(format!("frame {number} {problem}: check what writes it"))
             }
-        }
-        .map(Some)
+            error => error,
+        })
     }
 }
 
-impl Iterator for RawFrames {
+impl Iterator for StreamFrames {
     type Item = Result<Image, InputError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.frame().transpose()
     }
-}
-
-/// Counts the bytes that pass, for the decoder reports the end of the stream and a frame that is cut short alike.
-struct Counted {
-    reader: Box<dyn Read + Send>,
-    bytes: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
-}
-
-struct Y4mFrames {
-    name: String,
-    decoder: y4m::Decoder<Counted>,
-    bytes: Arc<AtomicU64>,
-    /// Divisors of the chroma planes, across and down; none for grey.
-    chroma: Option<[usize; 2]>,
-    range: Range,
-    count: usize,
-}
-
-impl Y4mFrames {
-    fn new(name: String, reader: impl Read + Send + 'static) -> Result<Y4mFrames, InputError> {
-        let stream = |problem| InputError::Stream { name: name.clone(), problem };
-        let damaged = || stream("is no YUV4MPEG2 stream: write one by ffmpeg -f yuv4mpegpipe".into());
-        let mut reader = BufReader::new(reader);
-        let mut header = Vec::new();
-        let failed = |e: std::io::Error| stream(format!("cannot be read ({e}): check what writes it"));
-        reader.by_ref().take(MAX_HEADER).read_until(b'\n', &mut header).map_err(failed)?;
-        if !header.starts_with(Y4M_MAGIC) || !header.ends_with(b"\n") {
-            return Err(damaged());
-        }
-        // The decoder multiplies the sides before it looks at its limit (y4m 0.8), which overflows: look here first, at the
-        // fields as it parts them.
-        let side = |letter: u8| {
-            let mut fields = header[..header.len() - 1].split(|&b| b == b' ');
-            let field = fields.rfind(|field| field.first() == Some(&letter))?;
-            std::str::from_utf8(&field[1..]).ok()?.parse::<usize>().ok()
-        };
-        let (Some(width), Some(height)) = (side(b'W'), side(b'H')) else { return Err(damaged()) };
-        check_size(&name, width, height)?;
-        // The decoder takes a frame's memory at once: only where at least the luma of one has come.
-        let mut ahead = Vec::new();
-        if width * height > TRUSTED_PIXELS {
-            let luma = width * height;
-            reader.by_ref().take(luma as u64).read_to_end(&mut ahead).map_err(failed)?;
-            if ahead.len() < luma {
-                return Err(stream("ends within frame 1: check what writes it".into()));
-            }
-        }
-        let range = if contains(&header, b"XCOLORRANGE=FULL") { Range::Full } else { Range::Limited };
-        let bytes = Arc::new(AtomicU64::new(0));
-        let whole = Cursor::new(header).chain(Cursor::new(ahead)).chain(reader);
-        let reader = Counted { reader: Box::new(whole), bytes: Arc::clone(&bytes) };
-        let unread = "has a colour space that is not read: convert it to 8 bits of mono, 420, 422 or 444 (ffmpeg -pix_fmt yuv420p)";
-        let decoder = y4m::decode(reader).map_err(|error| match error {
-            y4m::Error::UnknownColorspace => stream(unread.into()),
-            _ => damaged(),
-        })?;
-        let chroma = match decoder.get_colorspace() {
-            Colorspace::Cmono => None,
-            Colorspace::C420 | Colorspace::C420jpeg | Colorspace::C420paldv | Colorspace::C420mpeg2 => {
-                Some([2, 2])
-            }
-            Colorspace::C422 => Some([2, 1]),
-            Colorspace::C444 => Some([1, 1]),
-            _ => return Err(stream(unread.into())),
-        };
-        Ok(Y4mFrames { name, decoder, bytes, chroma, range, count: 0 })
-    }
-
-    fn frame(&mut self) -> Result<Option<Image>, InputError> {
-        let (width, height) = (self.decoder.get_width(), self.decoder.get_height());
-        let stream = |problem| InputError::Stream { name: self.name.clone(), problem };
-        self.bytes.store(0, Ordering::Relaxed);
-        let frame = match self.decoder.read_frame() {
-            Ok(frame) => frame,
-            Err(y4m::Error::EOF) if self.bytes.load(Ordering::Relaxed) == 0 && self.count > 0 => {
-                return Ok(None);
-            }
-            Err(y4m::Error::EOF) => {
-                return Err(stream(format!("ends within frame {}: check what writes it", self.count + 1)));
-            }
-            Err(y4m::Error::IoError(e)) if e.kind() != ErrorKind::InvalidData => {
-                return Err(stream(format!("cannot be read ({e}): check what writes it")));
-            }
-            Err(_) => {
-                return Err(stream(format!("frame {} has no header: the stream is damaged", self.count + 1)));
-            }
-        };
-        self.count += 1;
-        let luma = frame.get_y_plane();
-        match self.chroma {
-            None => Image::from_grey8(width, height, luma.iter().map(|&y| self.range.grey(y)).collect()),
-            Some(divisors) => {
-                let planes = [luma, frame.get_u_plane(), frame.get_v_plane()];
-                Image::from_rgb8(width, height, rgb(width, height, planes, divisors, self.range))
-            }
-        }
-        .map(Some)
-    }
-}
-
-impl Iterator for Y4mFrames {
-    type Item = Result<Image, InputError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.frame().transpose()
-    }
-}
-
-fn contains(bytes: &[u8], what: &[u8]) -> bool {
-    bytes.windows(what.len()).any(|window| window == what)
-}
-
-/// Which codes mean black and white.
-#[derive(Clone, Copy, PartialEq)]
-enum Range {
-    /// 16 and 235 (ITU-R BT.601-7, 2.5.3): what video has unless it says otherwise.
-    Limited,
-    /// 0 and 255: `XCOLORRANGE=FULL`.
-    Full,
-}
-
-impl Range {
-    /// A byte of luma as a grey value.
-    fn grey(self, luma: u8) -> u8 {
-        match self {
-            Range::Limited => byte((f32::from(luma) - 16.0) * (255.0 / 219.0)),
-            Range::Full => luma,
-        }
-    }
-}
-
-/// Rounds half away from zero into a byte.
-fn byte(value: f32) -> u8 {
-    value.round() as u8
-}
-
-/// Planes of Y, Cb and Cr to pixels (ITU-R BT.601-7: Kr = 0.299, Kb = 0.114). Chroma is taken from the nearest sample,
-/// not interpolated: what is looked at is a 16 px patch.
-fn rgb(width: usize, height: usize, planes: [&[u8]; 3], divisors: [usize; 2], range: Range) -> Vec<u8> {
-    let [across, down] = divisors;
-    let stride = width.div_ceil(across);
-    let (black, luma_scale, chroma_scale) = match range {
-        Range::Limited => (16.0, 255.0 / 219.0, 255.0 / 224.0),
-        Range::Full => (0.0, 1.0, 1.0),
-    };
-    let mut out = Vec::with_capacity(3 * width * height);
-    for row in 0..height {
-        for column in 0..width {
-            let y = (f32::from(planes[0][row * width + column]) - black) * luma_scale;
-            let at = row / down * stride + column / across;
-            let blue = (f32::from(planes[1][at]) - 128.0) * chroma_scale;
-            let red = (f32::from(planes[2][at]) - 128.0) * chroma_scale;
-            out.push(byte(y + 1.402 * red));
-            out.push(byte(y - (0.114 * 1.772 / 0.587) * blue - (0.299 * 1.402 / 0.587) * red));
-            out.push(byte(y + 1.772 * blue));
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Seek, Write};
+use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayView2, aview1};
 use ndarray_npy::{NpzWriter, WriteNpyError, WriteNpyExt, WriteNpzError};
@@ -20,8 +20,10 @@ use crate::vit::{Features, Size};
 /// and the bytes of the array `about` of an npz file.
 #[derive(Clone, Debug, Serialize)]
 pub struct About {
-    /// Image files, in the order of the rows.
+    /// The file of each row.
     pub names: Vec<String>,
+    /// The number of each row's frame or slice in its file, from 1.
+    pub frames: Vec<usize>,
     /// Name of the model.
     pub model: String,
     /// SHA-256 of its weights file.
@@ -43,6 +45,7 @@ impl About {
     pub fn new(model: &crate::engine::About, size: Size) -> About {
         About {
             names: Vec::new(),
+            frames: Vec::new(),
             model: model.name.clone(),
             sha256: model.sha256.clone(),
             height: size.height,
@@ -54,27 +57,21 @@ impl About {
     }
 }
 
-/// A feature file in the making: `cls [n, dim]`, `patch [n, rows * cols, dim]`, and what [`About`] says. Features go to the
-/// disk as they come; the bytes depend on the contents alone.
+/// A feature file in the making: `cls [n, dim]`, `patch [n, rows * cols, dim]`, and what [`About`] says, which stands before
+/// them and grows with each row. So patch tokens, nearly all there is, wait in a file without a name on the same disk; the
+/// bytes depend on the contents alone.
 pub struct FeatureWriter {
     about: About,
     dim: usize,
-    /// Images that have come so far.
-    count: usize,
+    cls: Vec<f32>,
+    patch: File,
     file: AtomicFile,
-    form: Form,
-}
-
-enum Form {
-    /// Where the two tensors begin.
-    Safetensors { cls: u64, patch: u64 },
-    /// An archive is written from front to back, and CLS comes first: patch tokens wait in a file of their own.
-    Npz { cls: Vec<f32>, patch: File },
+    npz: Option<PathBuf>,
 }
 
 impl FeatureWriter {
-    /// Begins `path`: npz if its name ends in `.npz`, safetensors otherwise. `about` is complete: `n = about.names.len()`
-    /// images will come, of tokens `dim` wide.
+    /// Begins `path`: npz if its name ends in `.npz`, safetensors otherwise. `about` names no rows yet; tokens are `dim`
+    /// wide.
     ///
     /// # Errors
     /// [`OutputError`] names the path.
@@ -85,73 +82,58 @@ impl FeatureWriter {
     ) -> Result<FeatureWriter, OutputError> {
         let target = target.into();
         let path = target.path;
-        let npz = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
-        let mut file = AtomicFile::create(target)?;
-        let (cls_bytes, patch_bytes) = sizes(&about, dim);
-        let form = if npz {
-            if patch_bytes > u64::from(u32::MAX) {
-                return Err(OutputError::TooLarge { path: path.to_owned(), bytes: patch_bytes });
-            }
-            Form::Npz { cls: Vec::new(), patch: spool_beside(path)? }
-        } else {
-            let mut cls = 0;
-            file.write(|file| {
-                let header = safetensors_header(&about, dim).map_err(io::Error::other)?;
-                cls = header.len() as u64;
-                file.write_all(&header)
-            })?;
-            Form::Safetensors { cls, patch: cls + cls_bytes }
-        };
-        Ok(FeatureWriter { about, dim, count: 0, file, form })
+        let npz = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")).then(|| path.to_owned());
+        let (file, patch) = (AtomicFile::create(target)?, spool_beside(path)?);
+        Ok(FeatureWriter { about, dim, cls: Vec::new(), patch, file, npz })
     }
 
-    /// Adds the next image's.
+    /// Adds the next row: of frame `frame` (from 1) of the file `name`.
     ///
     /// # Errors
-    /// [`OutputError`] names the path.
+    /// [`OutputError`] names the path; [`OutputError::TooLarge`] where an npz file cannot hold so much.
     ///
     /// # Panics
-    /// When the features are not of the shape that was said, or more than that.
-    pub fn push(&mut self, features: &Features) -> Result<(), OutputError> {
-        let FeatureWriter { about, dim, count, file, form } = self;
-        let patches = about.rows * about.cols * *dim;
-        assert!(*count < about.names.len() && (features.cls.len(), features.patch.len()) == (*dim, patches));
-        let at =
-            |start: u64, length: usize| SeekFrom::Start(start + (*count * length * size_of::<f32>()) as u64);
-        file.write(|file| match form {
-            Form::Safetensors { cls, patch } => {
-                file.seek(at(*cls, *dim))?;
-                file.write_all(bytes(&features.cls))?;
-                file.seek(at(*patch, patches))?;
-                file.write_all(bytes(&features.patch))
-            }
-            Form::Npz { cls, patch } => {
-                cls.extend_from_slice(&features.cls);
-                patch.write_all(bytes(&features.patch))
-            }
-        })?;
-        *count += 1;
-        Ok(())
+    /// When the features are not of the shape that was said.
+    pub fn push(&mut self, name: String, frame: usize, features: &Features) -> Result<(), OutputError> {
+        let patches = self.about.rows * self.about.cols * self.dim;
+        assert!((features.cls.len(), features.patch.len()) == (self.dim, patches));
+        self.about.names.push(name);
+        self.about.frames.push(frame);
+        self.check_fits()?;
+        self.cls.extend_from_slice(&features.cls);
+        let FeatureWriter { file, patch, .. } = self;
+        file.write(|_| patch.write_all(bytes(&features.patch)))
     }
 
-    /// Completes the file and gives it its name; dropped without, nothing is left behind.
-    ///
-    /// # Errors
-    /// [`OutputError`] names the path.
-    ///
-    /// # Panics
-    /// When images are missing.
-    pub fn finish(self) -> Result<(), OutputError> {
-        let FeatureWriter { about, dim, count, mut file, form } = self;
-        assert_eq!(count, about.names.len());
-        if let Form::Npz { cls, mut patch } = form {
-            file.write(|file| {
-                patch.rewind()?;
-                let patch = Spooled { shape: [count, about.rows * about.cols, dim], file: patch };
-                write_npz(file, &about, dim, &cls, &patch).map_err(io::Error::other)
-            })?;
+    /// Refuses more rows than the archive can hold.
+    fn check_fits(&self) -> Result<(), OutputError> {
+        let (_, bytes) = sizes(&self.about, self.dim);
+        match &self.npz {
+            Some(path) if bytes > u64::from(u32::MAX) => {
+                Err(OutputError::TooLarge { path: path.clone(), bytes })
+            }
+            _ => Ok(()),
         }
-        file.commit()
+    }
+
+    /// Completes the file, gives it its name, and returns what it says of itself; dropped without, nothing is left behind.
+    ///
+    /// # Errors
+    /// [`OutputError`] names the path.
+    pub fn finish(self) -> Result<About, OutputError> {
+        let FeatureWriter { about, dim, cls, mut patch, mut file, npz } = self;
+        file.write(|file| {
+            patch.rewind()?;
+            if npz.is_some() {
+                let patch = Spooled { shape: [about.names.len(), about.rows * about.cols, dim], file: patch };
+                return write_npz(file, &about, dim, &cls, &patch).map_err(io::Error::other);
+            }
+            file.write_all(&safetensors_header(&about, dim).map_err(io::Error::other)?)?;
+            file.write_all(bytes(&cls))?;
+            io::copy(&mut patch, file).map(drop)
+        })?;
+        file.commit()?;
+        Ok(about)
     }
 }
 
@@ -249,6 +231,7 @@ mod tests {
     fn about(n: usize) -> About {
         About {
             names: (0..n).map(|i| format!("{i}.png")).collect(),
+            frames: (1..=n).collect(),
             model: "m".into(),
             sha256: "ab".into(),
             height: 4,
@@ -267,9 +250,9 @@ mod tests {
     fn written(name: &str, n: usize) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
-        let mut writer = FeatureWriter::create(&path, about(n), DIM).unwrap();
-        (0..n).for_each(|i| writer.push(&features(i)).unwrap());
-        writer.finish().unwrap();
+        let mut writer = FeatureWriter::create(&path, about(0), DIM).unwrap();
+        (0..n).for_each(|i| writer.push(format!("{i}.png"), i + 1, &features(i)).unwrap());
+        assert_eq!(writer.finish().unwrap().frames.len(), n);
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
         std::fs::read(path).unwrap()
     }
@@ -302,12 +285,14 @@ mod tests {
     fn half_a_file_is_no_file_and_too_much_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["f.safetensors", "f.npz"] {
-            let mut writer = FeatureWriter::create(&folder.path().join(name), about(2), DIM).unwrap();
-            writer.push(&features(0)).unwrap();
+            let mut writer = FeatureWriter::create(&folder.path().join(name), about(0), DIM).unwrap();
+            writer.push("0.png".into(), 1, &features(0)).unwrap();
         }
         let wide = About { rows: 4096, cols: 4096, ..about(1) };
-        let error = FeatureWriter::create(&folder.path().join("f.npz"), wide, 1024).err().unwrap();
+        let writer = FeatureWriter::create(&folder.path().join("f.npz"), wide, 1024).unwrap();
+        let error = writer.check_fits().unwrap_err();
         assert!(error.to_string().contains("f.npz: 68719476736 bytes"), "{error}");
+        drop(writer);
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     }
 }

@@ -10,6 +10,8 @@ mod demo;
 mod demo_quality;
 #[cfg(feature = "dicom")]
 mod dicom;
+#[cfg(feature = "nifti")]
+mod embed;
 #[cfg(all(feature = "dicom", feature = "onnx"))]
 mod frames;
 mod heads;

@@ -7,7 +7,9 @@ mod common;
 mod damaged;
 mod dicom;
 mod nifti;
+mod nifti_kinds;
 mod pictures;
 mod series;
 #[path = "../support/mod.rs"]
 mod support;
+mod y4m;

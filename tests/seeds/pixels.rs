@@ -46,9 +46,16 @@ pub(super) fn add(seeds: &mut Vec<Seed>) {
         .unwrap();
     seeds.push(Seed::new("label_map", "grey.png", bytes));
     seeds.push(Seed::new("label_map", "palette.png", golden("pictures/palette.png")));
-    for (name, colour, samples) in
-        [("mono", " Cmono", 9 * 10), ("420", "", 9 * 10 + 2 * 25), ("444", " C444", 3 * 90)]
-    {
+    // Deep ones have two bytes a sample.
+    for (name, colour, samples) in [
+        ("mono", " Cmono", 9 * 10),
+        ("420", "", 9 * 10 + 2 * 25),
+        ("444", " C444", 3 * 90),
+        ("interlaced", " C420mpeg2 It", 9 * 10 + 2 * 25),
+        ("411", " C411", 9 * 10 + 2 * 30),
+        ("mono16", " Cmono16", 2 * 9 * 10),
+        ("420p16", " C420p16", 2 * (9 * 10 + 2 * 25)),
+    ] {
         let mut bytes = format!("YUV4MPEG2 W9 H10 F25:1 Ip A1:1{colour} XCOLORRANGE=FULL\n").into_bytes();
         for frame in 0..2 {
             bytes.extend(b"FRAME\n");

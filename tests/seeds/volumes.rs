@@ -30,6 +30,15 @@ pub(super) fn add(seeds: &mut Vec<Seed>) {
         seeds.push(Seed::new("nifti", &format!("{name}.nii.gz"), zipped.finish().unwrap()));
         seeds.push(Seed::new("nifti", &format!("{name}.nii"), bytes));
     }
+    let first = nifti(2, 1);
+    let member = |part: &[u8]| {
+        let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        zipped.write_all(part).unwrap();
+        zipped.finish().unwrap()
+    };
+    let members = [member(&first[..500]), member(&first[500..]), vec![0; 8]].concat();
+    seeds.push(Seed::new("nifti", "members.nii.gz", members));
+    seeds.push(Seed::new("nifti", "second.nii", second()));
 }
 
 /// The DICOM file `bytes` with all that an output refers to.
@@ -79,5 +88,27 @@ fn nifti(kind: i16, size: usize) -> Vec<u8> {
             _ => bytes.extend(&class.to_le_bytes()[..size]),
         }
     }
+    bytes
+}
+
+/// A NIfTI-2 volume of 9 x 8 x 10 voxels of uint8, big-endian, placed by its qform.
+fn second() -> Vec<u8> {
+    let mut bytes = vec![0; 544];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &540i32.to_be_bytes());
+    put(4, b"n+2\0\r\n\x1a\n");
+    put(12, &2i16.to_be_bytes());
+    put(14, &8i16.to_be_bytes());
+    for (n, side) in [3i64, 9, 8, 10, 1, 1, 1, 1].into_iter().enumerate() {
+        put(16 + 8 * n, &side.to_be_bytes());
+    }
+    for (n, size) in [-1f64, 0.5, 0.75, 2.0].into_iter().enumerate() {
+        put(104 + 8 * n, &size.to_be_bytes());
+    }
+    put(168, &544i64.to_be_bytes());
+    put(176, &1f64.to_be_bytes());
+    put(344, &1i32.to_be_bytes());
+    put(500, &2i32.to_be_bytes());
+    bytes.extend((0..720u16).map(|voxel| (voxel % 5) as u8));
     bytes
 }

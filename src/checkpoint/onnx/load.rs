@@ -193,7 +193,7 @@ impl Source {
 fn open(path: &Path) -> Result<File, OnnxError> {
     let io = |error: io::Error| OnnxError::Read { path: path.into(), reason: error.to_string() };
     let damaged = |reason: String| OnnxError::Damaged { path: path.into(), reason };
-    let mut file = File::open(path).map_err(io)?;
+    let mut file = crate::files::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
     if !metadata.is_file() {
         return Err(OnnxError::Read { path: path.into(), reason: "it is not a file".into() });

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use microraptor::heads::{FeatureCache, TEMPERATURE};
-use microraptor::input::{Axis, ReadOptions, StreamFormat, Window};
+use microraptor::input::{Axis, Matrix, Range, ReadOptions, StreamFormat, Window};
 use microraptor::vit::Size;
 
 use super::{HintArgs, Threads};
@@ -53,6 +53,22 @@ pub struct ReadArgs {
     /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1
     #[arg(long, value_name = "N")]
     pub page: Option<usize>,
+    /// Which volume of a NIfTI file that holds several (a fourth dimension), from 0
+    #[arg(long, value_name = "I")]
+    pub volume: Option<usize>,
+    #[command(flatten)]
+    pub colour: ColourArgs,
+}
+
+/// What a stream of frames may leave open about its colours.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ColourArgs {
+    /// Matrix by which the colours of y4m and yuv420p frames were made, which they do not tell [default: bt601]
+    #[arg(long, value_name = "bt601|bt709|bt2020")]
+    pub matrix: Option<Matrix>,
+    /// Which codes of such frames are black and white, where the stream does not say it [default: limited]
+    #[arg(long, value_name = "limited|full")]
+    pub range: Option<Range>,
 }
 
 impl ReadArgs {
@@ -65,6 +81,9 @@ impl ReadArgs {
             allow_unsupported_modality: self.allow_unsupported_modality,
             max_frames: limits::max_frames(),
             page: self.page,
+            volume: self.volume,
+            matrix: self.colour.matrix,
+            range: self.colour.range,
         }
     }
 }
@@ -229,6 +248,15 @@ pub struct PredictArgs {
     pub threads: Threads,
     #[command(flatten)]
     pub hints: HintArgs,
+    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1 [default: the
+    /// head's]
+    #[arg(long, value_name = "N")]
+    pub page: Option<usize>,
+    /// Which volume of a NIfTI file that holds several (a fourth dimension), from 0 [default: the head's]
+    #[arg(long, value_name = "I")]
+    pub volume: Option<usize>,
+    #[command(flatten)]
+    pub colour: ColourArgs,
 }
 
 /// Which part of the data to measure on.

@@ -246,10 +246,11 @@ pub struct EmbedArgs {
     /// Hugging Face folder, safetensors or ONNX file, demo, or untrained:NAME
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Images, or folders of images
+    /// Pictures, DICOM and NIfTI files, y4m clips, or folders of them
     #[arg(required = true, value_name = "IMAGES")]
     pub images: Vec<PathBuf>,
-    /// File to write: .safetensors or .npz, with tensors cls [n, dim] and patch [n, rows*cols, dim]
+    /// File to write: .safetensors or .npz, with tensors cls [n, dim] and patch [n, rows*cols, dim]; n counts pictures,
+    /// frames and slices, and names and frames say whence each row is
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Input size: 224, or 224x352 for height x width [default: the model's own, else 224]
@@ -262,6 +263,11 @@ pub struct EmbedArgs {
     pub threads: Threads,
     #[command(flatten)]
     pub hints: HintArgs,
+    /// Take each folder for one clip or volume instead of a list of images
+    #[arg(long)]
+    pub bags: bool,
+    #[command(flatten)]
+    pub read: ReadArgs,
 }
 
 /// A graph to try out.

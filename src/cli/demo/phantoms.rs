@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use microraptor::input::{Dataset, LabelMap, PhantomKind, Split, phantom};
+use microraptor::input::{Dataset, LabelMap, PhantomKind, ReadOptions, Split, phantom};
 use microraptor::output::{write_atomically, write_mask, write_picture};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -59,7 +59,7 @@ impl Phantoms {
         write_atomically(&csv, |file| file.write_all(list(per_kind).as_bytes()))?;
         let set = Dataset::open(&csv)?;
         let names = MASK_CLASSES.map(str::to_owned);
-        let (masks, mask_classes) = masks::read(&set, &csv, None, &names)?;
+        let (masks, mask_classes) = masks::read(&set, &csv, &ReadOptions::default(), &names)?;
         Ok(Phantoms { csv, set, masks, mask_classes })
     }
 }

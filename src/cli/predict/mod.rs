@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::engine::{Features, Session};
 use microraptor::heads::{Collector, FeatureKind, Head, Outcome, Predictor, ScanFeatures, geometry};
-use microraptor::input::{Image, InputError, MAX_FRAMES, ReadOptions, Scan, ScanInfo, expand};
+use microraptor::input::{Image, InputError, ReadOptions, Scan, ScanInfo, expand};
 use microraptor::stamp::Stamp;
 use microraptor::vit::{Preprocess, Size};
 
@@ -49,7 +49,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let mut session = engine.session(cores)?;
     let predictors: Vec<Predictor> =
         heads.iter().map(|loaded| Predictor::new(&loaded.head.model, backbone::isa())).collect();
-    let groups = groups(&heads, args.allow_unsupported_modality);
+    let groups = groups(&heads, args);
     if groups.len() > 1 && inputs.contains(&PathBuf::from("-")) {
         bail!(
             "standard input is read once, and these heads read it differently (size or window): run them one by one"
@@ -139,11 +139,18 @@ struct Group {
     heads: Vec<usize>,
 }
 
-fn groups(heads: &[Loaded], allow_unsupported_modality: bool) -> Vec<Group> {
+fn groups(heads: &[Loaded], args: &PredictArgs) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (i, Loaded { head, .. }) in heads.iter().enumerate() {
-        let max_frames = limits::max_frames();
-        let read = ReadOptions { allow_unsupported_modality, max_frames, ..head.read.clone() };
+        let read = ReadOptions {
+            allow_unsupported_modality: args.allow_unsupported_modality,
+            page: args.page.or(head.read.page),
+            volume: args.volume.or(head.read.volume),
+            matrix: args.colour.matrix.or(head.read.matrix),
+            range: args.colour.range.or(head.read.range),
+            max_frames: limits::max_frames(),
+            ..head.read.clone()
+        };
         let same = |g: &&mut Group| g.size == head.size && g.preprocess == head.preprocess && g.read == read;
         let group = match groups.iter_mut().find(same) {
             Some(group) => group,
@@ -174,8 +181,7 @@ impl Group {
         session.keep_layers(&self.layers)?;
         let opened = Instant::now();
         let mut scan = match path.to_str() {
-            Some("-") => Scan::from_reader("standard input", io::stdin(), args.stdin)?
-                .limited(limits::max_frames().unwrap_or(MAX_FRAMES))?,
+            Some("-") => Scan::from_stream("standard input", io::stdin(), args.stdin, &self.read)?,
             _ => Scan::open(path, &self.read)?,
         };
         times.decode += opened.elapsed();

@@ -14,7 +14,7 @@ use microraptor::board::hal::{Signals, open_meter};
 use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
 use microraptor::engine::{DEMO, Engine};
 use microraptor::heads::{FitOptions, Head, Recipe, Search, SegmentOptions};
-use microraptor::input::{Dataset, phantom_dataset};
+use microraptor::input::{Dataset, ReadOptions, phantom_dataset};
 use microraptor::kernels::Isa;
 use microraptor::output::Inputs;
 use microraptor::profile::{
@@ -430,7 +430,7 @@ fn open_data(data: &Path, args: &ProfileArgs) -> anyhow::Result<Data> {
         bail!("--folds {folds}: {} has {} images only", data.display(), set.samples.len());
     }
     let (masks, mask_classes) = match dense {
-        true => masks::read(&set, data, None, &[])?,
+        true => masks::read(&set, data, &ReadOptions::default(), &[])?,
         false => (Vec::new(), Vec::new()),
     };
     Ok(Data { name: microraptor::files::shown(data), set, masks, mask_classes })

@@ -1,0 +1,305 @@
+//! The bytes of a NIfTI volume: gzipped or not, in one file or as a pair of header and voxels.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::GzDecoder;
+
+use super::InputError;
+use super::image::{MAX_RATIO, one_line};
+use super::nifti_header::{Family, HEADER_BYTES, Header};
+
+/// Volumes with more voxels are refused: 1024 slices of 512 x 512, a CT of the whole trunk.
+const MAX_VOXELS: u64 = 1 << 28;
+
+/// What may follow the voxels of a gzipped file; it is inflated, for the checksum comes last.
+const MAX_TRAILING: u64 = 1 << 28;
+
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+
+/// What the start of a file is, gzipped or not.
+pub(super) fn family(start: &[u8]) -> Option<Family> {
+    if !start.starts_with(GZIP_MAGIC) {
+        return Family::of(start);
+    }
+    let mut header = Vec::new();
+    // What was cut off is an error to the decoder; what came before it counts.
+    let _ = GzDecoder::new(start).take(HEADER_BYTES as u64).read_to_end(&mut header);
+    Family::of(&header)
+}
+
+/// Endings of a pair's two files.
+const PAIR: [&str; 2] = ["hdr", "img"];
+
+/// Whether the name is that of the voxels of a pair.
+pub(super) fn is_voxels_name(path: &Path) -> bool {
+    parted(path).is_some_and(|(_, which, _)| which == 1)
+}
+
+/// The stem of a pair's name, which of [`PAIR`] it is, and what follows that.
+fn parted(path: &Path) -> Option<(&str, usize, &str)> {
+    let name = path.file_name()?.to_str()?;
+    let tail = if name.to_ascii_lowercase().ends_with(".gz") { name.len() - 3 } else { name.len() };
+    let dot = name[..tail].rfind('.')?;
+    let which = PAIR.iter().position(|ending| name[dot + 1..tail].eq_ignore_ascii_case(ending))?;
+    Some((&name[..=dot], which, &name[tail..]))
+}
+
+/// The other file of a pair, if it is there: of the same capitals, and first of all gzipped alike.
+pub(super) fn partner(path: &Path) -> Option<PathBuf> {
+    let (stem, which, zipped) = parted(path)?;
+    let mut ending = PAIR[1 - which].to_owned();
+    let name = path.file_name()?.to_str()?;
+    if name[stem.len()..].starts_with(|c: char| c.is_ascii_uppercase()) {
+        ending.make_ascii_uppercase();
+    }
+    let other = if zipped.is_empty() { ".gz" } else { "" };
+    [zipped, other]
+        .map(|zipped| path.with_file_name(format!("{stem}{ending}{zipped}")))
+        .into_iter()
+        .find(|p| p.is_file())
+}
+
+/// The files that make up the volume `path`: itself, or the two of a pair, the header first.
+pub(super) fn files(path: &Path) -> Vec<PathBuf> {
+    let pair = |header: PathBuf, voxels: PathBuf| vec![header, voxels];
+    match partner(path) {
+        Some(header) if is_voxels_name(path) => pair(header, path.into()),
+        Some(voxels) if is_pair(path) => pair(path.into(), voxels),
+        _ => vec![path.into()],
+    }
+}
+
+/// Whether the voxels of this header are in another file.
+fn is_pair(path: &Path) -> bool {
+    Bytes::open(path)
+        .and_then(|mut bytes| bytes.start())
+        .is_ok_and(|start| Family::of(&start) == Some(Family::Pair))
+}
+
+/// A file whose header has been read.
+pub(super) struct NiftiFile {
+    /// The file that was asked for.
+    path: PathBuf,
+    pub header: Header,
+    /// At the start of the voxels' file.
+    bytes: Bytes,
+    /// Bytes of `bytes` that were read with the header.
+    read: u64,
+}
+
+impl NiftiFile {
+    pub(super) fn open(path: &Path) -> Result<NiftiFile, InputError> {
+        let files = files(path);
+        let wrong = |problem: String| InputError::unreadable(path, problem);
+        if let [alone] = files.as_slice()
+            && is_voxels_name(alone)
+            && !matches!(family_of(alone)?, Some(Family::Single))
+        {
+            return Err(wrong(
+                "holds the voxels of a pair, and its .hdr file is not beside it: put it there".into(),
+            ));
+        }
+        let open = |path: &Path| Bytes::open(path).map_err(|e| InputError::read(path, &e));
+        let mut bytes = open(&files[0])?;
+        let start = bytes.start().map_err(|e| wrong(damaged(&e)))?;
+        let header = Header::of(&start).map_err(wrong)?;
+        let mut read = start.len() as u64;
+        if header.family == Family::Pair {
+            let Some(voxels) = files.get(1) else {
+                return Err(wrong(
+                    "is the header of a pair, and its voxels are not beside it: put the .img file of the same name there"
+                        .into(),
+                ));
+            };
+            (bytes, read) = (open(voxels)?, 0);
+        }
+        Ok(NiftiFile { path: path.into(), header, bytes, read })
+    }
+
+    /// The voxels of one volume as the file has them; of several the one at `volume`, counted from 0.
+    ///
+    /// # Errors
+    /// [`InputError`]: a file that is cut short or damaged, too large a volume, or none of that number.
+    pub(super) fn voxels(mut self, volume: Option<usize>) -> Result<Vec<u8>, InputError> {
+        let volume = self.choose(volume)?;
+        let size = self.header.voxel.bytes() as u64;
+        let [i, j, k] = self.header.dims;
+        let voxels = [i, j, k].iter().map(|&d| d as u64).product::<u64>();
+        let (bytes, all) = (voxels * size, voxels * size * self.header.volumes as u64);
+        let length = self.bytes.length;
+        let held = if self.bytes.zipped { length.saturating_mul(MAX_RATIO) } else { length };
+        let path = self.path.clone();
+        let wrong = |problem: String| InputError::unreadable(&path, problem);
+        if voxels > MAX_VOXELS || all.saturating_add(self.header.offset) > held {
+            return Err(wrong(format!(
+                "{i} x {j} x {k} voxels of {size} bytes{} in a file of {length} bytes are refused: give at most {} million, and a whole file",
+                if self.header.volumes > 1 {
+                    format!(", {} times,", self.header.volumes)
+                } else {
+                    String::new()
+                },
+                MAX_VOXELS >> 20
+            )));
+        }
+        let short = |at: u64| wrong(format!("ends after {at} of {all} bytes of voxels: give the whole file"));
+        let before = volume as u64 * bytes;
+        self.skip_to(before).map_err(wrong)?;
+        // Grows with what is there, for a gzipped file may hold less than its length allows.
+        let mut data = Vec::with_capacity(if self.bytes.zipped { 0 } else { bytes as usize });
+        self.bytes.reader.by_ref().take(bytes).read_to_end(&mut data).map_err(|e| wrong(damaged(&e)))?;
+        if data.len() as u64 != bytes {
+            return Err(short(before + data.len() as u64));
+        }
+        let after = self.rest(before + bytes).map_err(|e| wrong(damaged(&e)))?;
+        let expected = all - before - bytes;
+        if after < expected {
+            return Err(short(before + bytes + after));
+        }
+        match after - expected {
+            0 => {}
+            more if more > MAX_TRAILING => {
+                return Err(wrong(format!(
+                    "goes on behind its voxels for more than {} million bytes: its header names too few of them",
+                    MAX_TRAILING >> 20
+                )));
+            }
+            more => log::warn!(
+                "{}: holds {more} bytes behind the voxels that its header names; they are not read",
+                self.path.display()
+            ),
+        }
+        Ok(data)
+    }
+
+    /// Refuses a choice that the file does not leave, and none where it needs one.
+    fn choose(&self, volume: Option<usize>) -> Result<usize, InputError> {
+        let count = self.header.volumes;
+        let wrong = |problem: String| InputError::unreadable(&self.path, problem);
+        match volume {
+            None if count == 1 => Ok(0),
+            None => {
+                let [i, j, k] = self.header.dims;
+                Err(wrong(format!(
+                    "holds {count} volumes of {i} x {j} x {k} voxels: choose one by --volume I, from 0 to {}",
+                    count - 1
+                )))
+            }
+            Some(volume) if volume < count => Ok(volume),
+            Some(volume) => Err(wrong(format!("has no volume {volume}: it holds {count}, counted from 0"))),
+        }
+    }
+
+    /// Goes to byte `at` of the voxels.
+    fn skip_to(&mut self, at: u64) -> Result<(), String> {
+        let end = self.header.offset + at;
+        // Voxels may begin before the end of what was read with the header: NIfTI-1's is shorter than NIfTI-2's.
+        if end < self.read {
+            return self.bytes.back(self.read - end).map_err(|e| damaged(&e));
+        }
+        self.bytes.skip(end - self.read).map_err(|e| damaged(&e))
+    }
+
+    /// Bytes that follow after `at` bytes of the voxels; a gzipped file is read to its end, where the checksum is, and no
+    /// further than past what it may hold.
+    fn rest(&mut self, at: u64) -> io::Result<u64> {
+        if !self.bytes.zipped {
+            return Ok(self.bytes.length.saturating_sub(self.header.offset + at));
+        }
+        let voxels: u64 = self.header.dims.iter().map(|&d| d as u64).product();
+        let all = voxels * self.header.voxel.bytes() as u64 * self.header.volumes as u64;
+        io::copy(&mut self.bytes.reader.by_ref().take(all - at + MAX_TRAILING + 1), &mut io::sink())
+    }
+}
+
+fn family_of(path: &Path) -> Result<Option<Family>, InputError> {
+    let start = Bytes::open(path).and_then(|mut bytes| bytes.start());
+    // What cannot be inflated is no header.
+    start.map(|start| Family::of(&start)).or_else(|e| match e.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Err(InputError::read(path, &e)),
+        _ => Ok(None),
+    })
+}
+
+fn damaged(e: &io::Error) -> String {
+    format!("cannot be read as NIfTI ({}): the file is damaged or cut short", one_line(&e.to_string()))
+}
+
+/// A file, inflated where it is gzipped, whatever its name is.
+struct Bytes {
+    reader: Box<dyn Read + Send>,
+    zipped: bool,
+    /// Of the file on the disk.
+    length: u64,
+    /// What was given back by [`Bytes::back`] comes from here.
+    start: Vec<u8>,
+}
+
+impl Bytes {
+    fn open(path: &Path) -> io::Result<Bytes> {
+        let file = crate::files::open(path)?;
+        let length = file.metadata()?.len();
+        let mut file = BufReader::with_capacity(1 << 16, file);
+        let zipped = file.fill_buf()?.starts_with(GZIP_MAGIC);
+        let reader: Box<dyn Read + Send> =
+            if zipped { Box::new(Members { decoder: Some(GzDecoder::new(file)) }) } else { Box::new(file) };
+        Ok(Bytes { reader, zipped, length, start: Vec::new() })
+    }
+
+    /// The first [`HEADER_BYTES`], or all there are.
+    fn start(&mut self) -> io::Result<Vec<u8>> {
+        let mut start = Vec::with_capacity(HEADER_BYTES);
+        self.reader.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut start)?;
+        self.start.clone_from(&start);
+        Ok(start)
+    }
+
+    /// Gives back the last `count` of the bytes of [`Bytes::start`].
+    fn back(&mut self, count: u64) -> io::Result<()> {
+        let start = std::mem::take(&mut self.start);
+        let kept = start.len().saturating_sub(count as usize);
+        let rest = std::mem::replace(&mut self.reader, Box::new(io::empty()));
+        self.reader = Box::new(io::Cursor::new(start[kept..].to_vec()).chain(rest));
+        Ok(())
+    }
+
+    /// Reads past `count` bytes; what is not there is missed by who reads on.
+    fn skip(&mut self, count: u64) -> io::Result<()> {
+        io::copy(&mut self.reader.by_ref().take(count), &mut io::sink()).map(drop)
+    }
+}
+
+/// The members of a gzip file one after the other (RFC 1952, 2.2), each with its checksum compared. Zeros behind the last are
+/// padding, as gzip(1) and Python's gzip have it; anything else is an error.
+struct Members {
+    decoder: Option<GzDecoder<BufReader<File>>>,
+}
+
+impl Read for Members {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        while let Some(decoder) = &mut self.decoder {
+            let read = decoder.read(buffer)?;
+            if read > 0 {
+                return Ok(read);
+            }
+            let Some(mut file) = self.decoder.take().map(GzDecoder::into_inner) else { break };
+            loop {
+                let bytes = file.fill_buf()?;
+                let (all, zeros) = (bytes.len(), bytes.iter().take_while(|b| **b == 0).count());
+                file.consume(zeros);
+                if all == 0 {
+                    return Ok(0);
+                }
+                if zeros < all {
+                    break;
+                }
+            }
+            self.decoder = Some(GzDecoder::new(file));
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,118 @@
+//! From the luma and chroma of video to pixels.
+
+use super::{Image, InputError, Matrix, Range};
+
+impl Matrix {
+    /// The shares of red and blue in luma: BT.601-7, 2.5.1; BT.709-6, 3.2; BT.2020-2, table 4.
+    fn shares(self) -> [f64; 2] {
+        match self {
+            Matrix::Bt601 => [0.299, 0.114],
+            Matrix::Bt709 => [0.2126, 0.0722],
+            Matrix::Bt2020 => [0.2627, 0.0593],
+        }
+    }
+}
+
+/// What the samples of a frame mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Colour {
+    pub matrix: Matrix,
+    pub range: Range,
+}
+
+/// How the samples of a frame are stored: planes of luma, Cb and Cr one after the other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Planes {
+    pub width: usize,
+    pub height: usize,
+    /// Bits of a sample, 8 to 16; above 8 in two bytes, the lower first.
+    pub bits: u32,
+    /// Divisors of the chroma planes, across and down; none for grey.
+    pub chroma: Option<[usize; 2]>,
+    /// Whether odd and even rows are pictures of their own, each with its own rows of chroma.
+    pub interlaced: bool,
+}
+
+impl Planes {
+    /// Samples of the luma plane, and of both chroma planes.
+    fn samples(&self) -> [usize; 2] {
+        let chroma =
+            self.chroma.map_or(0, |[across, down]| self.width.div_ceil(across) * self.height.div_ceil(down));
+        [self.width * self.height, 2 * chroma]
+    }
+
+    /// Bytes of a frame.
+    pub(super) fn bytes(&self) -> usize {
+        self.samples().iter().sum::<usize>() * if self.bits > 8 { 2 } else { 1 }
+    }
+
+    /// The row of a chroma plane that belongs to a row of luma.
+    fn chroma_row(&self, row: usize, down: usize) -> usize {
+        // Of four rows of 4:2:0 the two of one field share a row of chroma (H.262, figure 6-2).
+        if self.interlaced && down > 1 {
+            let rows = self.height.div_ceil(down);
+            return (2 * (row / (2 * down)) + row % 2).min(rows - 1);
+        }
+        row / down
+    }
+
+    /// The picture of a frame of [`Planes::bytes`] bytes, with 8 bits, or with 16 where the samples have more.
+    ///
+    /// # Errors
+    /// [`InputError::Stream`], without a name, where a sample is beyond its bits.
+    pub(super) fn image(&self, bytes: &[u8], colour: Colour) -> Result<Image, InputError> {
+        if self.bits > 8 {
+            let samples: Vec<u16> =
+                bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+            if let Some(sample) = samples.iter().find(|&&sample| u32::from(sample) >> self.bits != 0) {
+                let problem = format!("holds the sample {sample}, which is beyond {} bits", self.bits);
+                return Err(InputError::Stream { name: String::new(), problem });
+            }
+            let pixels = self.pixels(|at| f64::from(samples[at]), colour, |value| value as u16);
+            return match self.chroma {
+                None => Image::from_grey16(self.width, self.height, pixels),
+                Some(_) => Image::from_rgb16(self.width, self.height, pixels),
+            };
+        }
+        let pixels = self.pixels(|at| f64::from(bytes[at]), colour, |value| value as u8);
+        match self.chroma {
+            None => Image::from_grey8(self.width, self.height, pixels),
+            Some(_) => Image::from_rgb8(self.width, self.height, pixels),
+        }
+    }
+
+    /// `[height, width]` or `[height, width, 3]` of whole numbers up to 255 or 65535, rounded half up. Chroma is taken from
+    /// the nearest sample, not interpolated: what is looked at is a 16 px patch.
+    fn pixels<T>(&self, sample: impl Fn(usize) -> f64, colour: Colour, whole: impl Fn(f64) -> T) -> Vec<T> {
+        let white = if self.bits > 8 { 65535.0 } else { 255.0 };
+        let unit = f64::from(1u32 << (self.bits - 8));
+        let all = f64::from((1u32 << self.bits) - 1);
+        // BT.709-6, 3.4 and BT.2020-2, table 5: the codes of 8 bits times 2^(n - 8).
+        let (black, luma, chroma) = match colour.range {
+            Range::Limited => (16.0 * unit, white / (219.0 * unit), white / (224.0 * unit)),
+            Range::Full => (0.0, white / all, white / all),
+        };
+        let whole = |value: f64| whole((value + 0.5).floor().clamp(0.0, white));
+        let Some([across, down]) = self.chroma else {
+            return (0..self.samples()[0]).map(|at| whole((sample(at) - black) * luma)).collect();
+        };
+        let [red_share, blue_share] = colour.matrix.shares();
+        let green_share = 1.0 - red_share - blue_share;
+        let [first, both] = self.samples();
+        let stride = self.width.div_ceil(across);
+        let mut out = Vec::with_capacity(3 * first);
+        for row in 0..self.height {
+            let chroma_row = first + self.chroma_row(row, down) * stride;
+            for column in 0..self.width {
+                let y = (sample(row * self.width + column) - black) * luma;
+                let at = chroma_row + column / across;
+                let blue = (sample(at) - 128.0 * unit) * chroma * 2.0 * (1.0 - blue_share);
+                let red = (sample(at + both / 2) - 128.0 * unit) * chroma * 2.0 * (1.0 - red_share);
+                out.push(whole(y + red));
+                out.push(whole(y - (blue_share * blue + red_share * red) / green_share));
+                out.push(whole(y + blue));
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,200 @@
+//! The header of YUV4MPEG2 (yuv4mpeg(5) of mjpegtools, and what ffmpeg's libavformat/yuv4mpegdec.c adds to it).
+
+use super::Range;
+
+/// The first bytes of a YUV4MPEG2 stream.
+pub(super) const MAGIC: &[u8] = b"YUV4MPEG2 ";
+
+/// Bytes within which a header must end; ffmpeg writes about 100.
+pub(super) const MAX_HEADER: u64 = 1024;
+
+/// What the header says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Header {
+    pub width: usize,
+    pub height: usize,
+    /// Bits of a sample.
+    pub bits: u32,
+    /// Divisors of the chroma planes, across and down; none for grey.
+    pub chroma: Option<[usize; 2]>,
+    /// Whether a frame's odd and even rows were taken at different times.
+    pub interlaced: bool,
+    /// Which codes are black and white, if it says so.
+    pub range: Option<Range>,
+}
+
+impl Header {
+    /// Reads the line, its end included.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub(super) fn of(line: &[u8]) -> Result<Header, String> {
+        let damaged = || "is no YUV4MPEG2 stream: write one by ffmpeg -f yuv4mpegpipe".to_owned();
+        let line = line.strip_prefix(MAGIC).and_then(|line| line.strip_suffix(b"\n")).ok_or_else(damaged)?;
+        let line = std::str::from_utf8(line).map_err(|_| damaged())?;
+        let (mut width, mut height, mut sampling, mut fields) = (None, None, None, None);
+        let (mut range, mut old_sampling, mut ratio) = (None, None, None);
+        for token in line.split(' ').filter(|token| !token.is_empty()) {
+            // The first letter is ASCII or the field is unknown.
+            let (letter, value) = token.split_at(token.chars().next().map_or(0, char::len_utf8));
+            match letter {
+                "W" => once(&mut width, letter, value)?,
+                "H" => once(&mut height, letter, value)?,
+                "C" => once(&mut sampling, letter, value)?,
+                "I" => once(&mut fields, letter, value)?,
+                "A" => once(&mut ratio, letter, value)?,
+                "X" => match value.split_once('=') {
+                    Some(("COLORRANGE", value)) => once(&mut range, "XCOLORRANGE", value)?,
+                    Some(("YSCSS", value)) => once(&mut old_sampling, "XYSCSS", value)?,
+                    Some((name, _)) if name.starts_with("COLOR") => {
+                        return Err(format!(
+                            "says {}, which is not read: take it out of the header",
+                            quoted(token)
+                        ));
+                    }
+                    // Comments and what programs tell themselves.
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        let side =
+            |text: Option<&str>| text.and_then(|text| text.parse::<usize>().ok()).filter(|&side| side > 0);
+        let (Some(width), Some(height)) = (side(width), side(height)) else { return Err(damaged()) };
+        let range = range.map(range_of).transpose()?;
+        let (bits, chroma) = sampling_of(sampling, old_sampling)?;
+        let interlaced = match fields {
+            None | Some("p" | "?") => false,
+            Some("t" | "b") => true,
+            Some("m") => {
+                return Err(
+                    "mixes interlaced and progressive frames: make all progressive (ffmpeg -vf yadif)".into(),
+                );
+            }
+            Some(other) => return Err(format!("has the interlacing {}, which is unknown", quoted(other))),
+        };
+        Ok(Header { width, height, bits, chroma, interlaced, range })
+    }
+}
+
+/// Refuses a field that is there twice and says two things.
+fn once<'a>(field: &mut Option<&'a str>, name: &str, value: &'a str) -> Result<(), String> {
+    match field.replace(value) {
+        Some(before) if before != value => {
+            Err(format!("says {name} twice, {} and {}: correct the header", quoted(before), quoted(value)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.escape_debug())
+}
+
+fn range_of(text: &str) -> Result<Range, String> {
+    match text {
+        "FULL" => Ok(Range::Full),
+        "LIMITED" => Ok(Range::Limited),
+        other => Err(format!("has the colour range {}: FULL and LIMITED are known", quoted(other))),
+    }
+}
+
+/// Bits and divisors of chroma. `C` counts, else the older `XYSCSS`, else it is 4:2:0 with 8 bits. Where within a patch of
+/// pixels chroma was taken (`jpeg`, `mpeg2`, `paldv`) makes no difference to the nearest sample.
+fn sampling_of(sampling: Option<&str>, old: Option<&str>) -> Result<(u32, Option<[usize; 2]>), String> {
+    let text = sampling.or(old).unwrap_or("420").to_ascii_lowercase();
+    let unread = |why: &str| {
+        format!(
+            "has the colour space {}, {why}: convert it to mono, 420, 422 or 444 (ffmpeg -pix_fmt yuv420p)",
+            quoted(&text)
+        )
+    };
+    if text == "444alpha" {
+        return Err(unread("which has a plane of opacity that cannot be honoured"));
+    }
+    let unknown = || unread("which is not read");
+    if let Some(bits) = text.strip_prefix("mono") {
+        return Ok((if bits.is_empty() { 8 } else { depth(bits).ok_or_else(unknown)? }, None));
+    }
+    let (name, rest) = text.split_at_checked(3).ok_or_else(unknown)?;
+    let chroma = match name {
+        "420" => [2, 2],
+        "422" => [2, 1],
+        "444" => [1, 1],
+        "411" => [4, 1],
+        "440" => [1, 2],
+        "410" => [4, 4],
+        _ => return Err(unknown()),
+    };
+    let bits = match rest {
+        "" => 8,
+        "jpeg" | "mpeg2" | "paldv" if name == "420" => 8,
+        rest => rest.strip_prefix('p').and_then(depth).ok_or_else(unknown)?,
+    };
+    Ok((bits, Some(chroma)))
+}
+
+/// The depths that ffmpeg writes.
+fn depth(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|bits| [9, 10, 12, 14, 16].contains(bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(text: &str) -> Result<Header, String> {
+        Header::of(format!("YUV4MPEG2 {text}\n").as_bytes())
+    }
+
+    #[test]
+    fn fields_are_told_apart() {
+        let plain =
+            Header { width: 96, height: 72, bits: 8, chroma: Some([2, 2]), interlaced: false, range: None };
+        assert_eq!(header("W96 H72 F25:1 Ip A1:1"), Ok(plain));
+        assert_eq!(header("W96 H72 C420jpeg XYSCSS=420JPEG"), Ok(plain));
+        // The older field counts where C is absent.
+        let ten = Header { bits: 10, chroma: Some([2, 1]), ..plain };
+        assert_eq!(header("W96 H72 XYSCSS=422P10"), Ok(ten));
+        assert_eq!(header("H72 C422p10 W96"), Ok(ten));
+        for (name, bits, chroma) in [
+            ("mono", 8, None),
+            ("mono9", 9, None),
+            ("mono16", 16, None),
+            ("420paldv", 8, Some([2, 2])),
+            ("420p16", 16, Some([2, 2])),
+            ("444p14", 14, Some([1, 1])),
+            ("411", 8, Some([4, 1])),
+            ("440", 8, Some([1, 2])),
+        ] {
+            assert_eq!(header(&format!("W96 H72 C{name}")), Ok(Header { bits, chroma, ..plain }), "{name}");
+        }
+        let full = Header { range: Some(Range::Full), ..plain };
+        assert_eq!(header("W96 H72 XCOLORRANGE=FULL"), Ok(full));
+        // A comment that speaks of it says nothing.
+        assert_eq!(header("W96 H72 XNOTE=XCOLORRANGE=FULL"), Ok(plain));
+        assert_eq!(header("W96 H72 XNOTXCOLORRANGE=FULL"), Ok(plain));
+        assert_eq!(header("W96 H72 It").map(|header| header.interlaced), Ok(true));
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused() {
+        for (text, why) in [
+            ("W96", "no YUV4MPEG2"),
+            ("W0 H72", "no YUV4MPEG2"),
+            ("W96 H72 W97", "says W twice"),
+            ("W96 H72 XCOLORRANGE=FULLER", "colour range 'FULLER'"),
+            ("W96 H72 XCOLORRANGE=FULL XCOLORRANGE=LIMITED", "says XCOLORRANGE twice"),
+            ("W96 H72 XCOLORMATRIX=BT709", "XCOLORMATRIX=BT709"),
+            ("W96 H72 C444alpha", "opacity"),
+            ("W96 H72 C420p11", "'420p11', which is not read"),
+            ("W96 H72 C422jpeg", "not read"),
+            ("W96 H72 Cé", "not read"),
+            ("W96 H72 Im", "mixes interlaced"),
+            ("W96 H72 Ix", "interlacing 'x'"),
+        ] {
+            let message = header(text).unwrap_err();
+            assert!(message.contains(why) && !message.contains('\n'), "{text}: {message}");
+        }
+    }
+}

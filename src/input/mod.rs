@@ -18,9 +18,11 @@ mod dicom;
 #[cfg(not(feature = "dicom"))]
 #[path = "dicom_absent.rs"]
 mod dicom;
+mod dicom_sniff;
 mod error;
 mod files;
 mod image;
+mod jpeg;
 mod label_map;
 #[cfg(feature = "nifti")]
 mod nifti;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::scan_info::{ScanInfo, ScanKind};
 use super::stream::{StreamFormat, Y4M_MAGIC};
-use super::{Image, InputError, ReadOptions, dicom, files, nifti};
+use super::{Image, InputError, ReadOptions, dicom, dicom_sniff, files, nifti};
 
 /// Frames as a reader gives them.
 pub(super) type Frames = Box<dyn Iterator<Item = Result<Image, InputError>> + Send>;
@@ -174,7 +174,7 @@ impl Content {
         let mut reader = file.take(nifti::SNIFF_BYTES as u64);
         reader.read_to_end(&mut start).map_err(|e| InputError::read(path, &e))?;
         let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-        Ok(if start.get(128..132) == Some(b"DICM") || name.ends_with(".dcm") {
+        Ok(if dicom_sniff::is_dicom(&start) || name.ends_with(".dcm") {
             Content::Dicom
         } else if start.starts_with(Y4M_MAGIC) || name.ends_with(".y4m") {
             Content::Y4m

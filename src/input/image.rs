@@ -238,26 +238,6 @@ fn scale<T: Copy + Into<f32>>(pixels: &[T], stride: usize, max: f32, out: &mut [
     }
 }
 
-/// Whether a JPEG stream runs to its EOI marker (ITU-T T.81, B.1.1): segments are stepped over by their length, so
-/// that a thumbnail's marker does not count, and coded data holds no marker but restarts.
-#[cfg(feature = "dicom")]
-pub(super) fn jpeg_has_end(bytes: &[u8]) -> bool {
-    let mut at = 0;
-    while let Some(rest) = bytes.get(at..)
-        && let Some(marker) = rest.windows(2).position(|w| w[0] == 0xFF && !matches!(w[1], 0x00 | 0xFF))
-    {
-        at += marker + 2;
-        match (rest[marker + 1], bytes.get(at..at + 2)) {
-            (0xD9, _) => return true,
-            // RST0 to RST7, SOI and TEM have no length.
-            (0xD0..=0xD8 | 0x01, _) => {}
-            (_, Some(length)) => at += usize::from(u16::from_be_bytes([length[0], length[1]])),
-            (_, None) => return false,
-        }
-    }
-    false
-}
-
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -19,6 +19,7 @@ mod dicom;
 #[cfg(not(feature = "dicom"))]
 #[path = "dicom_absent.rs"]
 mod dicom;
+mod dicom_sniff;
 mod error;
 mod files;
 mod image;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::scan_info::{ScanInfo, ScanKind, SourceFrame};
 use super::stream::StreamFormat;
 use super::y4m::MAGIC as Y4M_MAGIC;
-use super::{Image, InputError, MAX_FRAMES, ReadOptions, dicom, files, nifti};
+use super::{Image, InputError, MAX_FRAMES, ReadOptions, dicom, dicom_sniff, files, nifti};
 use crate::guarded::guarded;
 
 /// Frames as a reader gives them.
@@ -254,7 +254,7 @@ impl Content {
         let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
         let mut reader = file.take(nifti::SNIFF_BYTES as u64);
         reader.read_to_end(&mut start).map_err(|e| InputError::read(path, &e))?;
-        Ok(if start.get(128..132) == Some(b"DICM") {
+        Ok(if dicom_sniff::is_dicom(&start) {
             Some(Content::Dicom)
         } else if start.starts_with(Y4M_MAGIC) {
             Some(Content::Y4m)

@@ -137,7 +137,7 @@ pub struct DicomInfo {
     /// Frames of each file, in the order of [`ScanInfo::files`].
     pub frames_per_file: Vec<usize>,
     /// Whether its pixels may show text, such as the patient's name: unless BurnedInAnnotation (0028,0301) is NO, or it is
-    /// a CT or MR image that does not say YES.
+    /// a CT or MR image that does not say YES and is no secondary capture.
     pub may_show_text: bool,
     /// The largest two-dimensional ultrasound region (0018,6011): the picture without the frame of text around it.
     pub tissue: Option<Region>,

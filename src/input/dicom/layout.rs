@@ -2,7 +2,7 @@
 
 use dicom_core::Tag;
 use dicom_core::header::HasLength;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 
 use super::file::{DicomFile, Pixels};
@@ -56,7 +56,7 @@ impl Layout {
         if rows == 0 || columns == 0 || rows.max(columns) > usize::from(u16::MAX) {
             return Err(format!("has {rows} rows and {columns} columns: the file is damaged"));
         }
-        let frames = whole(object, tags::NUMBER_OF_FRAMES, "NumberOfFrames")?.unwrap_or(1) as usize;
+        let frames = frames(object)?.unwrap_or(1);
         let text = string(object, tags::PHOTOMETRIC_INTERPRETATION);
         let text = text.ok_or_else(|| missing("PhotometricInterpretation"))?;
         let photometric = match text.as_str() {
@@ -98,9 +98,20 @@ impl Layout {
         if stored == 0 || high >= allocated || high + 1 < stored {
             return Err(format!("stores {stored} bits up to bit {high} of {allocated}: the file is damaged"));
         }
-        let signed = whole(object, tags::PIXEL_REPRESENTATION, "PixelRepresentation")?.unwrap_or(0) == 1;
-        let planar = whole(object, tags::PLANAR_CONFIGURATION, "PlanarConfiguration")?.unwrap_or(0) == 1;
-        let layout = Layout {
+        if colour && stored != 8 {
+            return Err(format!("has {stored} of 8 bits a colour sample, which is not read: save it with 8"));
+        }
+        let [signed, planar] = [
+            (tags::PIXEL_REPRESENTATION, "PixelRepresentation"),
+            (tags::PLANAR_CONFIGURATION, "PlanarConfiguration"),
+        ]
+        .map(|(tag, name)| match whole(object, tag, name)? {
+            None | Some(0) => Ok(false),
+            Some(1) => Ok(true),
+            Some(other) => Err(format!("has {other} as {name}, which is 0 or 1: the file is damaged")),
+        });
+        let [signed, planar] = [signed?, planar?];
+        let mut layout = Layout {
             rows,
             columns,
             frames,
@@ -112,6 +123,7 @@ impl Layout {
             planar: planar && colour,
             photometric,
         };
+        layout.see_chroma(file);
         layout.check(file)?;
         Ok(layout)
     }
@@ -152,33 +164,38 @@ impl Layout {
                 "announces {frames} frames of {columns}x{rows} px but holds {held}: the file is damaged or cut short"
             )
         };
+        if file.syntax.is_encapsulated_pixel_data() != matches!(file.pixels, Pixels::Encapsulated(_)) {
+            let not = if file.syntax.is_encapsulated_pixel_data() { " not" } else { "" };
+            return Err(format!(
+                "says that it is {} but its pixels are{not} compressed: the file is damaged",
+                file.syntax.name()
+            ));
+        }
+        let j2k = [uids::JPEG2000_LOSSLESS, uids::JPEG2000].contains(&file.syntax.uid());
+        if self.photometric == Photometric::YbrJ2k && !j2k {
+            return Err(format!(
+                "says that its colours are transformed as in JPEG 2000 but is {}: save it as RGB",
+                file.syntax.name()
+            ));
+        }
         match &file.pixels {
             Pixels::Native { length, .. } => {
-                if file.syntax.is_encapsulated_pixel_data() {
-                    return Err(format!(
-                        "says that it is {} but its pixels are not compressed: the file is damaged",
-                        file.syntax.name()
-                    ));
-                }
                 let needed = (self.native_bytes() as u64).checked_mul(frames as u64);
-                if frames == 0 || needed.is_none_or(|needed| needed > *length) {
+                let Some(needed) = needed.filter(|&needed| frames > 0 && needed <= *length) else {
                     return Err(short(format!("{length} bytes of pixels")));
+                };
+                // Less than a row, such as the byte that makes a length even, is no part of a picture.
+                if length - needed >= (self.native_bytes() / rows) as u64 {
+                    return Err(format!(
+                        "announces {frames} frames of {columns}x{rows} px (NumberOfFrames, Rows, Columns), which are {needed} bytes, but holds {length}: correct what it announces"
+                    ));
                 }
                 if self.photometric == Photometric::YbrFull422 && columns % 2 == 1 {
                     return Err("has an odd number of columns in YBR_FULL_422: the file is damaged".into());
                 }
             }
-            Pixels::Encapsulated { fragments, .. } => {
-                if !file.syntax.is_encapsulated_pixel_data() {
-                    return Err(format!(
-                        "says that it is {} but its pixels are compressed: the file is damaged",
-                        file.syntax.name()
-                    ));
-                }
-                if frames == 0 || frames > fragments.len() {
-                    return Err(short(format!("{} fragments", fragments.len())));
-                }
-                let held: u64 = fragments.iter().map(|&(_, bytes)| u64::from(bytes)).sum();
+            Pixels::Encapsulated(fragments) => {
+                let held = fragments.bytes();
                 let frame = self.frame_bytes() as u64;
                 if frame > TRUSTED_BYTES && frame / MAX_RATIO > held {
                     return Err(short(format!("{held} compressed bytes")));
@@ -187,6 +204,23 @@ impl Layout {
         }
         Ok(())
     }
+
+    /// Uncompressed YBR_FULL_422 whose length says that no chroma is left out: a known fault of devices. With an even number of
+    /// columns, no length fits both.
+    fn see_chroma(&mut self, file: &DicomFile) {
+        let all = (self.frame_bytes() as u64).checked_mul(self.frames as u64);
+        if let (Photometric::YbrFull422, Pixels::Native { length, .. }, Some(all)) =
+            (self.photometric, &file.pixels, all)
+            && (all..=all + 1).contains(length)
+        {
+            self.photometric = Photometric::YbrFull;
+        }
+    }
+}
+
+/// How many frames are announced.
+pub(super) fn frames(object: &InMemDicomObject) -> Result<Option<usize>, String> {
+    Ok(whole(object, tags::NUMBER_OF_FRAMES, "NumberOfFrames")?.map(|frames| frames as usize))
 }
 
 pub(super) fn missing(name: &str) -> String {

@@ -1,17 +1,29 @@
 //! DICOM images, cine loops and series (PS3.3, PS3.5, PS3.10), by the dicom-rs crates.
 //!
-//! `file.rs` opens a file without its pixels, `layout.rs` checks what its header says of them, `codec.rs` decodes a frame,
-//! `render.rs` makes a picture of it, `geometry.rs` puts slices in order, `regions.rs` finds an ultrasound image's area,
-//! `modality.rs` knows what the model fails on.
+//! `file.rs` opens a file without its pixels: `meta.rs` reads how it begins, `elements.rs` what comes before the pixels,
+//! `fragments.rs` where compressed frames are. `layout.rs` checks what the header says of the pixels, `codec.rs` decodes a
+//! frame (by `jpeg.rs`, `j2k/` and `rle.rs`), `render.rs` makes a picture of it (by `lut.rs` and `window.rs`). `geometry.rs`
+//! puts slices in order, `regions.rs` finds an ultrasound image's area, `modality.rs` knows what the model fails on,
+//! `burned_in.rs` whether text is to be reckoned with.
 
+mod burned_in;
+mod bytes;
 mod codec;
+mod elements;
 mod file;
+mod fragments;
 mod geometry;
 mod guarded;
+mod j2k;
+mod jpeg;
 mod layout;
+mod lut;
+mod meta;
 mod modality;
 mod regions;
 mod render;
+mod rle;
+mod window;
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +57,7 @@ impl Source {
     }
 
     fn samples(&self, frame: usize) -> Result<Samples, InputError> {
-        let bytes = self.file.frame(frame, self.layout.frames, self.layout.native_bytes() as u64);
+        let bytes = self.file.frame(frame, self.layout.native_bytes() as u64);
         let samples = bytes.and_then(|bytes| codec::decode(&self.layout, self.file.syntax, bytes));
         samples.map_err(|problem| self.wrong(frame, &problem))
     }
@@ -231,11 +243,9 @@ fn describe(path: &Path, source: &Source, options: &ReadOptions) -> Result<ScanI
         Image::check_sides(&format!("the ultrasound region of {}", info.name), region.width, region.height)?;
         info.crop = Some(region);
     }
-    let burned_in = text(tags::BURNED_IN_ANNOTATION);
     let modality = text(tags::MODALITY).unwrap_or_default();
-    let computed = matches!(modality.as_str(), "CT" | "MR");
     info.dicom = Some(DicomInfo {
-        may_show_text: burned_in.as_deref().map_or(!computed, |text| text != "NO"),
+        may_show_text: burned_in::may_show_text(object),
         tissue: regions::largest(object, layout).ok(),
         sop_class_uid: text(tags::SOP_CLASS_UID).unwrap_or_default(),
         sop_instance_uids: vec![text(tags::SOP_INSTANCE_UID).unwrap_or_default()],

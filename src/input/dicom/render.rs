@@ -1,18 +1,21 @@
 //! From samples to a picture: modality and VOI transforms for grey, RGB for colours.
 //!
-//! Grey values go through the rescale slope and intercept, then the first of: the window that was asked for, the file's
-//! first window with its function (LINEAR, LINEAR_EXACT or SIGMOID, PS3.3 C.11.2.1.2 and .3), its first VOI LUT. Without
-//! any of these, unsigned 8-bit values are shown as they are, and others from the smallest to the largest value of all
-//! frames of the scan (padding left out), so that slices of one volume stay comparable. MONOCHROME1 is inverted last. The
-//! picture has 16 bits unless the values are 8-bit ones as they are. Colours become RGB with 8 bits.
+//! Grey values go through the modality LUT or the rescale slope and intercept, then the first of: the window that was asked
+//! for, the file's first window with its function, its first VOI LUT. Without any of these, unsigned 8-bit values are shown
+//! as they are, and others from the smallest to the largest value of all frames of the scan (padding left out), so that
+//! slices of one volume stay comparable. MONOCHROME1 is inverted last. The picture has 16 bits unless the values are 8-bit
+//! ones as they are. Colours become RGB with 8 bits. Overlays (groups 60xx) are not drawn, and where they are in bits of the
+//! samples that are not stored, these bits are left out.
 
 use dicom_core::Tag;
+use dicom_core::header::HasLength;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use dicom_pixeldata::{Rescale, VoiLutFunction, WindowLevel, WindowLevelTransform};
 
 use super::codec::Samples;
-use super::layout::{Layout, Photometric, items, numbers, of_frame, string};
+use super::layout::{Layout, Photometric, items, of_frame, string};
+use super::lut::{Lut, palette};
+use super::window::Function;
 use crate::input::{Image, InputError, Window};
 
 /// White of a 16-bit picture.
@@ -26,75 +29,39 @@ pub(super) enum Rendering {
     Colour,
 }
 
-/// A table of values (PS3.3 C.11.1.1): the first for what is at or below `first`, the last for all above.
-pub(super) struct Lut {
-    first: i64,
-    bits: u32,
-    data: Vec<u16>,
-}
-
-impl Lut {
-    /// From the elements of a descriptor and its data in `object`.
-    fn of(object: &InMemDicomObject, descriptor: Tag, data: Tag, signed: bool) -> Result<Lut, String> {
-        let wrong = || "has a damaged lookup table: the file is damaged".to_string();
-        let values = object.get(descriptor).and_then(|e| e.to_multi_int::<i32>().ok()).ok_or_else(wrong)?;
-        let &[entries, first, bits] = values.as_slice() else { return Err(wrong()) };
-        // Unsigned 16-bit numbers whatever the element's type; 0 entries stand for 65536.
-        let entries = match entries & 0xFFFF {
-            0 => 1 << 16,
-            n => n as usize,
-        };
-        let first = if signed { i64::from(first as i16) } else { i64::from(first as u16) };
-        let bytes = object.get(data).and_then(|e| e.to_bytes().ok()).ok_or_else(wrong)?;
-        // Entries of 8 bits may be packed, two to a word.
-        let packed = bits == 8 && bytes.len() < 2 * entries;
-        let data: Vec<u16> = if packed {
-            bytes.iter().map(|&v| v.into()).collect()
-        } else {
-            // `to_bytes` gives words in the machine's order.
-            bytes.as_chunks().0.iter().map(|b| u16::from_ne_bytes(*b)).collect()
-        };
-        if !(8..=16).contains(&bits) || data.len() < entries {
-            return Err(wrong());
-        }
-        Ok(Lut { first, bits: bits as u32, data: data[..entries].to_vec() })
-    }
-
-    fn value(&self, index: i64) -> u16 {
-        let at = (index - self.first).clamp(0, self.data.len() as i64 - 1);
-        self.data[at as usize]
-    }
-
-    /// The same with entries of 8 bits. Where 16 are announced but all entries are below 256, a known fault of devices,
-    /// they are taken as they are, for such a picture would be black.
-    fn in_bytes(mut self) -> Lut {
-        if self.data.iter().any(|&v| v > 255) {
-            let shift = self.bits - 8;
-            self.data.iter_mut().for_each(|v| *v = (*v >> shift).min(255));
-        }
-        Lut { bits: 8, ..self }
-    }
-
-    /// White of its entries.
-    fn white(&self) -> f64 {
-        f64::from((1u32 << self.bits) - 1)
-    }
-}
-
 /// What makes a grey value visible.
 enum Voi {
-    Function(VoiLutFunction, Window),
-    Lut(Lut),
+    Function(Function, Window),
+    /// With white of its entries.
+    Lut(Lut, f64),
     /// 8-bit values as they are.
     Identity,
     /// From the smallest to the largest.
     Range,
 }
 
+/// From stored values to those of the modality, such as Hounsfield units.
+#[derive(Clone, Copy)]
+enum Modality<'a> {
+    Rescale { slope: f64, intercept: f64 },
+    Lut(&'a Lut),
+}
+
+impl Modality<'_> {
+    fn apply(self, value: i64) -> f64 {
+        match self {
+            Modality::Rescale { slope, intercept } => slope * value as f64 + intercept,
+            Modality::Lut(lut) => lut.value(value).into(),
+        }
+    }
+}
+
 /// Grey values of a file.
 pub(super) struct Grey {
     window: Option<Window>,
-    padding: Option<i64>,
+    modality: Option<Lut>,
+    /// Smallest and largest value of what is no picture.
+    padding: Option<[i64; 2]>,
 }
 
 impl Rendering {
@@ -105,35 +72,14 @@ impl Rendering {
     ) -> Result<Rendering, String> {
         match layout.photometric {
             Photometric::Monochrome1 | Photometric::Monochrome2 => {
-                if !items(object, tags::MODALITY_LUT_SEQUENCE).is_empty() {
-                    return Err(
-                        "has a modality LUT, which is not read: save it with rescale slope and intercept"
-                            .into(),
-                    );
-                }
-                let padding = object.get(tags::PIXEL_PADDING_VALUE).and_then(|e| e.to_int::<i64>().ok());
-                Ok(Rendering::Grey(Grey { window, padding }))
+                check_presentation(object, layout)?;
+                let modality = items(object, tags::MODALITY_LUT_SEQUENCE).first();
+                let modality = modality
+                    .map(|item| Lut::of(item, tags::LUT_DESCRIPTOR, tags::LUT_DATA, layout.signed))
+                    .transpose()?;
+                Ok(Rendering::Grey(Grey { window, modality, padding: padding(object, layout)? }))
             }
-            Photometric::Palette => {
-                if object.get(tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA).is_some() {
-                    return Err("has a segmented palette, which is not read: save it as RGB".into());
-                }
-                let red = (
-                    tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-                    tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-                );
-                let green = (
-                    tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-                    tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-                );
-                let blue = (
-                    tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-                    tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-                );
-                let [red, green, blue]: [Result<Lut, String>; 3] = [red, green, blue]
-                    .map(|(d, data)| Ok(Lut::of(object, d, data, layout.signed)?.in_bytes()));
-                Ok(Rendering::Palette(Box::new([red?, green?, blue?])))
-            }
+            Photometric::Palette => Ok(Rendering::Palette(Box::new(palette(object, layout.signed)?))),
             _ => Ok(Rendering::Colour),
         }
     }
@@ -157,11 +103,23 @@ impl Rendering {
         frame: usize,
     ) -> Option<[f64; 2]> {
         let Rendering::Grey(grey) = self else { return None };
-        let (rescale, _) = grey.voi(object, layout, frame).ok()?;
-        let seen = values(layout, &samples.bytes).filter(|&v| grey.padding != Some(v));
-        let [low, high] = seen.fold([i64::MAX, i64::MIN], |[low, high], v| [low.min(v), high.max(v)]);
-        let [a, b] = [rescale.apply(low as f64), rescale.apply(high as f64)];
-        (low <= high).then(|| [a.min(b), a.max(b)])
+        let (modality, _) = grey.voi(object, layout, frame).ok()?;
+        let seen = values(layout, &samples.bytes).filter(|&v| !grey.is_padding(v));
+        let widen = |[low, high]: [f64; 2], v: f64| [low.min(v), high.max(v)];
+        let nothing = [f64::INFINITY, f64::NEG_INFINITY];
+        let [low, high] = match modality {
+            Modality::Lut(_) => seen.map(|v| modality.apply(v)).fold(nothing, widen),
+            // The ends alone, for it is a line.
+            Modality::Rescale { .. } => {
+                let [low, high] = seen.fold([i64::MAX, i64::MIN], |[low, high], v| [low.min(v), high.max(v)]);
+                if low > high {
+                    nothing
+                } else {
+                    [low, high].map(|v| modality.apply(v)).into_iter().fold(nothing, widen)
+                }
+            }
+        };
+        (low <= high).then_some([low, high])
     }
 
     /// A picture of a frame; `range` is that of the scan, where it is needed.
@@ -176,13 +134,13 @@ impl Rendering {
         let Layout { rows, columns, .. } = *layout;
         Ok(match self {
             Rendering::Grey(grey) => {
-                let (rescale, voi) = grey.voi(object, layout, frame)?;
+                let (modality, voi) = grey.voi(object, layout, frame)?;
                 let inverted = layout.photometric == Photometric::Monochrome1;
                 if matches!(voi, Voi::Identity) {
                     let shown = |v: i64| if inverted { 255 - v as u8 } else { v as u8 };
                     Image::from_grey8(columns, rows, values(layout, &samples.bytes).map(shown).collect())
                 } else {
-                    let table = table(layout, rescale, &voi, range.unwrap_or([0.0, 1.0]), inverted);
+                    let table = table(layout, modality, &voi, range.unwrap_or([0.0, 1.0]), inverted);
                     let pixels = raw(layout, &samples.bytes).map(|v| table[usize::from(v)]).collect();
                     Image::from_grey16(columns, rows, pixels)
                 }
@@ -197,57 +155,143 @@ impl Rendering {
 }
 
 impl Grey {
-    /// The rescaling of a frame, and how it is shown.
+    fn is_padding(&self, value: i64) -> bool {
+        self.padding.is_some_and(|[low, high]| (low..=high).contains(&value))
+    }
+
+    /// The modality transform of a frame, and how it is shown.
     fn voi(
         &self,
         object: &InMemDicomObject,
         layout: &Layout,
         frame: usize,
-    ) -> Result<(Rescale, Voi), String> {
-        let number = |object: &InMemDicomObject, tag| numbers(object, tag).map(|v| v[0]);
-        let group = tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE;
-        let slope = of_frame(object, frame, group, |o| number(o, tags::RESCALE_SLOPE)).unwrap_or(1.0);
-        let intercept = of_frame(object, frame, group, |o| number(o, tags::RESCALE_INTERCEPT)).unwrap_or(0.0);
-        // A slope of 0 is a known fault of devices: all would be one grey.
-        let rescale = Rescale::new(if slope == 0.0 { 1.0 } else { slope }, intercept);
+    ) -> Result<(Modality<'_>, Voi), String> {
+        let modality = self.modality(object, frame)?;
         if let Some(window) = self.window {
-            return Ok((rescale, Voi::Function(VoiLutFunction::Linear, window)));
+            return Ok((modality, Voi::Function(Function::Linear, window)));
         }
-        let group = tags::FRAME_VOILUT_SEQUENCE;
-        let window = of_frame(object, frame, group, |o| {
-            let window =
-                Window { center: number(o, tags::WINDOW_CENTER)?, width: number(o, tags::WINDOW_WIDTH)? };
-            (window.width > 0.0).then_some(window)
-        });
-        if let Some(window) = window {
-            let name = of_frame(object, frame, group, |o| string(o, tags::VOILUT_FUNCTION));
-            let function = match &name {
-                None => VoiLutFunction::Linear,
-                Some(name) => VoiLutFunction::try_from(name.as_str()).map_err(|_| {
-                    format!("has the VOI LUT function '{name}', which is not known: give --window")
-                })?,
-            };
-            return Ok((rescale, Voi::Function(function, window)));
+        if let Some((function, window)) = window(object, frame)? {
+            return Ok((modality, Voi::Function(function, window)));
         }
         if let Some(item) = items(object, tags::VOILUT_SEQUENCE).first() {
-            let lut = Lut::of(item, tags::LUT_DESCRIPTOR, tags::LUT_DATA, layout.signed || intercept < 0.0)?;
-            return Ok((rescale, Voi::Lut(lut)));
+            let signed = match modality {
+                Modality::Rescale { intercept, .. } => layout.signed || intercept < 0.0,
+                Modality::Lut(_) => false,
+            };
+            let lut = Lut::of(item, tags::LUT_DESCRIPTOR, tags::LUT_DATA, signed)?;
+            let white = lut.white()?;
+            return Ok((modality, Voi::Lut(lut, white)));
         }
         let plain = layout.stored == 8 && layout.allocated == 8 && !layout.signed;
-        let unscaled = rescale.slope == 1.0 && rescale.intercept == 0.0;
-        Ok((rescale, if plain && unscaled { Voi::Identity } else { Voi::Range }))
+        let unscaled = matches!(modality, Modality::Rescale { slope: 1.0, intercept: 0.0 });
+        Ok((modality, if plain && unscaled { Voi::Identity } else { Voi::Range }))
+    }
+
+    fn modality(&self, object: &InMemDicomObject, frame: usize) -> Result<Modality<'_>, String> {
+        let group = tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE;
+        let slope = of_frame(object, frame, group, |o| number(o, tags::RESCALE_SLOPE).transpose());
+        let slope = slope.transpose()?.unwrap_or(1.0);
+        let intercept = of_frame(object, frame, group, |o| number(o, tags::RESCALE_INTERCEPT).transpose());
+        let intercept = intercept.transpose()?.unwrap_or(0.0);
+        if slope == 0.0 {
+            return Err("has a RescaleSlope of 0, which makes one grey of all values: correct it".into());
+        }
+        match &self.modality {
+            None => Ok(Modality::Rescale { slope, intercept }),
+            Some(lut) if slope == 1.0 && intercept == 0.0 => Ok(Modality::Lut(lut)),
+            // PS3.3 C.11.1: one or the other.
+            Some(_) => {
+                Err("has both a modality LUT and a rescale slope and intercept: take one of them out".into())
+            }
+        }
     }
 }
 
-/// The 16-bit grey for each pattern of the stored bits.
-fn table(layout: &Layout, rescale: Rescale, voi: &Voi, [low, high]: [f64; 2], inverted: bool) -> Vec<u16> {
-    let shown: Box<dyn Fn(f64) -> f64> = match voi {
-        Voi::Function(function, Window { center, width }) => {
-            let transform =
-                WindowLevelTransform::new(*function, WindowLevel { center: *center, width: *width });
-            Box::new(move |v| transform.apply(v, WHITE))
+/// A number, if it is there and not empty.
+fn number(object: &InMemDicomObject, tag: Tag) -> Result<Option<f64>, String> {
+    let Some(element) = object.get(tag).filter(|e| !e.is_empty()) else { return Ok(None) };
+    let first = element.to_multi_float64().ok().and_then(|values| values.first().copied());
+    first
+        .filter(|v| v.is_finite())
+        .map(Some)
+        .ok_or_else(|| format!("has a value at {tag} that is no number: correct it"))
+}
+
+/// The first window of a frame, and its function (PS3.3 C.11.2.1.2 and .3).
+fn window(object: &InMemDicomObject, frame: usize) -> Result<Option<(Function, Window)>, String> {
+    let group = tags::FRAME_VOILUT_SEQUENCE;
+    let window = of_frame(object, frame, group, |o| {
+        let [center, width] = [tags::WINDOW_CENTER, tags::WINDOW_WIDTH].map(|tag| number(o, tag));
+        match (center, width) {
+            (Err(problem), _) | (_, Err(problem)) => Some(Err(problem)),
+            (Ok(None), Ok(None)) => None,
+            (Ok(Some(center)), Ok(Some(width))) if width > 0.0 => Some(Ok(Window { center, width })),
+            (Ok(_), Ok(Some(width))) if width <= 0.0 => {
+                Some(Err(format!("has a window of the width {width}, which shows nothing: give a window")))
+            }
+            _ => Some(Err("has only one of WindowCenter and WindowWidth: give a window".into())),
         }
-        Voi::Lut(lut) => Box::new(|v| f64::from(lut.value(v.round() as i64)) / lut.white() * WHITE),
+    });
+    let Some(window) = window.transpose()? else { return Ok(None) };
+    let name = of_frame(object, frame, group, |o| string(o, tags::VOILUT_FUNCTION));
+    let function = match name.as_deref() {
+        None | Some("LINEAR") => Function::Linear,
+        Some("LINEAR_EXACT") => Function::LinearExact,
+        Some("SIGMOID") => Function::Sigmoid,
+        Some(name) => {
+            return Err(format!("has the VOI LUT function '{name}', which is not known: give a window"));
+        }
+    };
+    Ok(Some((function, window)))
+}
+
+/// Refuses what would be shown by colours or by a table that comes after the window.
+fn check_presentation(object: &InMemDicomObject, layout: &Layout) -> Result<(), String> {
+    let presentation = string(object, tags::PIXEL_PRESENTATION).unwrap_or_default();
+    if matches!(presentation.as_str(), "COLOR" | "MIXED") {
+        return Err("shows grey values in colours of a supplemental palette (PixelPresentation), which is not read: save it as RGB".into());
+    }
+    if !items(object, tags::PRESENTATION_LUT_SEQUENCE).is_empty() {
+        return Err("has a presentation LUT, which is not read: save it with a window".into());
+    }
+    let inverse = layout.photometric == Photometric::Monochrome1;
+    match string(object, tags::PRESENTATION_LUT_SHAPE).as_deref() {
+        // PS3.3 C.8.11.3.1.2: INVERSE goes with MONOCHROME1, IDENTITY with MONOCHROME2.
+        Some(shape @ ("IDENTITY" | "INVERSE")) if inverse != (shape == "INVERSE") => Err(format!(
+            "has the PresentationLUTShape {shape}, which contradicts its PhotometricInterpretation MONOCHROME{}: correct one of them",
+            if inverse { 1 } else { 2 }
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Values that are no picture (PS3.3 C.7.5.1.1.2): one, or all up to the range's limit. They have the type of the samples,
+/// but many write them unsigned.
+fn padding(object: &InMemDicomObject, layout: &Layout) -> Result<Option<[i64; 2]>, String> {
+    let value = |tag| -> Result<Option<i64>, String> {
+        let Some(element) = object.get(tag).filter(|e| !e.is_empty()) else { return Ok(None) };
+        let value: i64 = element
+            .to_int()
+            .map_err(|_| format!("has a value at {tag} that is no whole number: correct it"))?;
+        Ok(Some(match (layout.signed, layout.allocated) {
+            (true, 8) => i64::from(value as i8),
+            (true, _) => i64::from(value as i16),
+            (false, 8) => i64::from(value as u8),
+            (false, _) => i64::from(value as u16),
+        }))
+    };
+    let Some(first) = value(tags::PIXEL_PADDING_VALUE)? else { return Ok(None) };
+    let last = value(tags::PIXEL_PADDING_RANGE_LIMIT)?.unwrap_or(first);
+    Ok(Some([first.min(last), first.max(last)]))
+}
+
+/// The 16-bit grey for each pattern of the stored bits.
+fn table(layout: &Layout, modality: Modality, voi: &Voi, [low, high]: [f64; 2], inverted: bool) -> Vec<u16> {
+    let shown: Box<dyn Fn(f64) -> f64> = match voi {
+        &Voi::Function(function, window) => Box::new(move |v| function.apply(window, v) * WHITE),
+        &Voi::Lut(ref lut, white) => {
+            Box::new(move |v| f64::from(lut.value(v.round() as i64)) / white * WHITE)
+        }
         Voi::Identity | Voi::Range => {
             let scale = if high > low { WHITE / (high - low) } else { 0.0 };
             Box::new(move |v| (v - low) * scale)
@@ -255,8 +299,7 @@ fn table(layout: &Layout, rescale: Rescale, voi: &Voi, [low, high]: [f64; 2], in
     };
     let patterns = 1u32 << layout.stored;
     let grey = |pattern: u32| {
-        let white =
-            shown(rescale.apply(value(layout, pattern as u16) as f64)).clamp(0.0, WHITE).round() as u16;
+        let white = shown(modality.apply(value(layout, pattern as u16))).clamp(0.0, WHITE).round() as u16;
         if inverted { u16::MAX - white } else { white }
     };
     (0..patterns).map(grey).collect()

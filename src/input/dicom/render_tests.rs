@@ -27,42 +27,109 @@ fn stored_bits_are_cut_out_and_signed() {
 }
 
 #[test]
-fn a_window_is_that_of_the_standard() {
-    // PS3.3 C.11.2.1.2.1: centre 2048 and width 4096 map 0 to black and 4095 to white.
-    let voi = Voi::Function(VoiLutFunction::Linear, Window { center: 2048.0, width: 4096.0 });
-    let table = table(&layout(12, false), Rescale::new(1.0, 0.0), &voi, [0.0, 1.0], false);
-    assert_eq!((table[0], table[4095], table.len()), (0, 65535, 4096));
-    assert_eq!(table[1365], 21845);
-    let rescaled = super::table(&layout(12, false), Rescale::new(2.0, -2048.0), &voi, [0.0, 1.0], true);
+fn a_window_fills_the_table() {
+    let voi = Voi::Function(Function::Linear, Window { center: 2048.0, width: 4096.0 });
+    let rescale = |slope, intercept| Modality::Rescale { slope, intercept };
+    let table = table(&layout(12, false), rescale(1.0, 0.0), &voi, [0.0, 1.0], false);
+    assert_eq!((table[0], table[1365], table[4095], table.len()), (0, 21845, 65535, 4096));
+    let rescaled = super::table(&layout(12, false), rescale(2.0, -2048.0), &voi, [0.0, 1.0], true);
     assert_eq!((rescaled[0], rescaled[1024], rescaled[4095]), (65535, 65535, 0));
 }
 
-#[test]
-fn a_voi_lut_is_looked_up() {
-    let item = InMemDicomObject::from_element_iter([
-        DataElement::new(tags::LUT_DESCRIPTOR, VR::US, dicom_value!(U16, [4, 10, 12])),
-        DataElement::new(tags::LUT_DATA, VR::US, dicom_value!(U16, [0, 100, 2000, 4095])),
-    ]);
-    let lut = Lut::of(&item, tags::LUT_DESCRIPTOR, tags::LUT_DATA, false).unwrap();
-    assert_eq!([0, 10, 11, 12, 13, 99].map(|v| lut.value(v)), [0, 0, 100, 2000, 4095, 4095]);
-    let table = table(&layout(8, false), Rescale::new(1.0, 0.0), &Voi::Lut(lut), [0.0, 1.0], false);
-    assert_eq!((table[10], table[12], table[200]), (0, 32007, 65535));
+/// A table of 16-bit words.
+fn lut(descriptor: [u16; 3], data: &[u16]) -> InMemDicomObject {
+    InMemDicomObject::from_element_iter([
+        DataElement::new(tags::LUT_DESCRIPTOR, VR::US, PrimitiveValue::U16(descriptor.as_slice().into())),
+        DataElement::new(tags::LUT_DATA, VR::OW, PrimitiveValue::U16(data.into())),
+    ])
+}
+
+fn grey(object: &InMemDicomObject, layout: &Layout, window: Option<Window>) -> Result<Grey, String> {
+    match Rendering::of(object, layout, window)? {
+        Rendering::Grey(grey) => Ok(grey),
+        _ => panic!("no grey"),
+    }
 }
 
 #[test]
-fn palettes_of_8_bits_may_be_packed_or_mislabelled() {
-    let lut = |descriptor: [u16; 3], data: PrimitiveValue| {
-        let item = InMemDicomObject::from_element_iter([
-            DataElement::new(tags::LUT_DESCRIPTOR, VR::US, PrimitiveValue::U16(descriptor.as_slice().into())),
-            DataElement::new(tags::LUT_DATA, VR::OW, data),
+fn modality_and_voi_luts_are_looked_up_in_turn() {
+    let mut object = InMemDicomObject::new_empty();
+    object.put(DataElement::new(tags::MODALITY_LUT_SEQUENCE, VR::SQ, vec![lut([3, 0, 16], &[10, 11, 12])]));
+    object.put(DataElement::new(
+        tags::VOILUT_SEQUENCE,
+        VR::SQ,
+        vec![lut([4, 10, 12], &[0, 100, 2000, 4095])],
+    ));
+    let layout = layout(8, false);
+    let grey = grey(&object, &layout, None).unwrap();
+    let (modality, voi) = grey.voi(&object, &layout, 0).unwrap();
+    let table = table(&layout, modality, &voi, [0.0, 1.0], false);
+    // 100, 2000 of 4095 in 65535.
+    assert_eq!((table[0], table[1], table[2], table[200]), (0, 1600, 32007, 32007));
+
+    let text = |tag, value: &str| DataElement::new(tag, VR::DS, PrimitiveValue::from(value));
+    object.put(text(tags::RESCALE_SLOPE, "2"));
+    assert!(grey.voi(&object, &layout, 0).err().unwrap().contains("both a modality LUT and a rescale"));
+    object.put(text(tags::RESCALE_SLOPE, "0"));
+    assert!(grey.voi(&object, &layout, 0).err().unwrap().contains("RescaleSlope of 0"));
+    object.put(text(tags::RESCALE_SLOPE, "one"));
+    assert!(grey.voi(&object, &layout, 0).err().unwrap().contains("no number"));
+}
+
+#[test]
+fn a_window_that_shows_nothing_is_refused() {
+    let text = |tag, value: &str| DataElement::new(tag, VR::DS, PrimitiveValue::from(value));
+    let voi = |center: &str, width: &str, window| {
+        let object = InMemDicomObject::from_element_iter([
+            text(tags::WINDOW_CENTER, center),
+            text(tags::WINDOW_WIDTH, width),
         ]);
-        Lut::of(&item, tags::LUT_DESCRIPTOR, tags::LUT_DATA, false).map(|lut| lut.in_bytes().data)
+        let grey = grey(&object, &layout(12, false), window).unwrap();
+        grey.voi(&object, &layout(12, false), 0).map(|(_, voi)| matches!(voi, Voi::Function(..)))
     };
-    assert_eq!(lut([4, 0, 8], dicom_value!(U16, [0x0201, 0x0403])), Ok(vec![1, 2, 3, 4]));
-    assert_eq!(lut([2, 0, 16], dicom_value!(U16, [7, 255])), Ok(vec![7, 255]));
-    assert_eq!(lut([2, 0, 16], dicom_value!(U16, [0x0700, 0xFFFF])), Ok(vec![7, 255]));
-    assert!(lut([0, 0, 16], dicom_value!(U16, [7, 255])).is_err());
-    assert!(lut([2, 0, 40], dicom_value!(U16, [7, 255])).is_err());
+    assert_eq!(voi("10", "20", None), Ok(true));
+    assert_eq!(voi("", "", None), Ok(false));
+    assert!(voi("10", "0", None).unwrap_err().contains("width 0"));
+    assert!(voi("10", "", None).unwrap_err().contains("only one of"));
+    assert!(voi("10", "wide", None).unwrap_err().contains("no number"));
+    assert_eq!(voi("10", "0", Some(Window { center: 1.0, width: 2.0 })), Ok(true));
+}
+
+#[test]
+fn padding_is_a_value_or_a_range_of_the_samples_type() {
+    let found = |vr, value: PrimitiveValue, limit: Option<PrimitiveValue>, signed| {
+        let mut object =
+            InMemDicomObject::from_element_iter([DataElement::new(tags::PIXEL_PADDING_VALUE, vr, value)]);
+        if let Some(limit) = limit {
+            object.put(DataElement::new(tags::PIXEL_PADDING_RANGE_LIMIT, vr, limit));
+        }
+        padding(&object, &layout(16, signed)).unwrap()
+    };
+    assert_eq!(found(VR::US, dicom_value!(U16, [63536]), None, true), Some([-2000, -2000]));
+    assert_eq!(
+        found(VR::SS, dicom_value!(I16, [-2000]), Some(dicom_value!(I16, [-1500])), true),
+        Some([-2000, -1500])
+    );
+    assert_eq!(
+        found(VR::US, dicom_value!(U16, [65535]), Some(dicom_value!(U16, [65000])), false),
+        Some([65000, 65535])
+    );
+    assert_eq!(padding(&InMemDicomObject::new_empty(), &layout(16, true)), Ok(None));
+}
+
+#[test]
+fn what_is_shown_by_colours_or_contradicts_itself_is_refused() {
+    let of = |tag, value: &str, photometric| {
+        let object =
+            InMemDicomObject::from_element_iter([DataElement::new(tag, VR::CS, PrimitiveValue::from(value))]);
+        grey(&object, &Layout { photometric, ..layout(12, false) }, None).err()
+    };
+    let two = Photometric::Monochrome2;
+    assert!(of(tags::PIXEL_PRESENTATION, "MIXED", two).unwrap().contains("supplemental palette"));
+    assert_eq!(of(tags::PIXEL_PRESENTATION, "MONOCHROME", two), None);
+    assert!(of(tags::PRESENTATION_LUT_SHAPE, "INVERSE", two).unwrap().contains("MONOCHROME2"));
+    assert_eq!(of(tags::PRESENTATION_LUT_SHAPE, "INVERSE", Photometric::Monochrome1), None);
+    assert_eq!(of(tags::PRESENTATION_LUT_SHAPE, "IDENTITY", two), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
-use dicom_object::{DefaultDicomObject, InMemDicomObject};
+use dicom_object::InMemDicomObject;
 
 use super::uid;
 use crate::input::{ScanInfo, SourceFrame, dicom_elements};
@@ -24,8 +24,8 @@ pub struct Sources {
 /// One source file.
 pub(super) struct Instance {
     pub path: PathBuf,
-    /// Everything before the pixels.
-    pub object: DefaultDicomObject,
+    /// The elements before the pixels that are read (`input/dicom/elements.rs`).
+    pub object: InMemDicomObject,
     pub class: String,
     pub uid: String,
     pub series: String,

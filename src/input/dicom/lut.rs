@@ -1,0 +1,221 @@
+//! Lookup tables (PS3.3 C.11.1, C.11.2 and C.7.6.3.1.5), plain and in segments (C.7.9.2).
+
+use dicom_core::Tag;
+use dicom_core::header::HasLength;
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+
+/// A table of values: the first for what is at or below `first`, the last for all above.
+#[derive(Debug, PartialEq)]
+pub(super) struct Lut {
+    first: i64,
+    bits: u32,
+    data: Vec<u16>,
+}
+
+impl Lut {
+    /// From the elements of a descriptor and its data in `object`; `signed` is what it is looked up by.
+    pub(super) fn of(
+        object: &InMemDicomObject,
+        descriptor: Tag,
+        data: Tag,
+        signed: bool,
+    ) -> Result<Lut, String> {
+        let Descriptor { entries, first, bits } = Descriptor::of(object, descriptor, signed)?;
+        let bytes = object.get(data).and_then(|e| e.to_bytes().ok()).ok_or_else(damaged)?;
+        // Entries of 8 bits may be packed, two to a word.
+        let packed = bits == 8 && bytes.len() < 2 * entries;
+        let mut data: Vec<u16> =
+            if packed { bytes.iter().map(|&v| v.into()).collect() } else { words(&bytes) };
+        if data.len() < entries {
+            return Err(damaged());
+        }
+        data.truncate(entries);
+        Lut { first, bits, data }.checked()
+    }
+
+    /// From a descriptor and data in segments.
+    fn of_segments(
+        object: &InMemDicomObject,
+        descriptor: Tag,
+        data: Tag,
+        signed: bool,
+    ) -> Result<Lut, String> {
+        let Descriptor { entries, first, bits } = Descriptor::of(object, descriptor, signed)?;
+        let bytes = object.get(data).and_then(|e| e.to_bytes().ok()).ok_or_else(damaged)?;
+        let data = if bits == 8 {
+            expand(&bytes.iter().map(|&v| v.into()).collect::<Vec<u16>>(), 1, entries)
+        } else {
+            expand(&words(&bytes), 2, entries)
+        };
+        Lut { first, bits, data: data.ok_or_else(damaged)? }.checked()
+    }
+
+    fn checked(self) -> Result<Lut, String> {
+        if self.most() >> self.bits == 0 {
+            return Ok(self);
+        }
+        Err(format!(
+            "has a lookup table of {} bits that holds {}: the file is damaged",
+            self.bits,
+            self.most()
+        ))
+    }
+
+    fn most(&self) -> u32 {
+        self.data.iter().copied().max().unwrap_or(0).into()
+    }
+
+    pub(super) fn value(&self, index: i64) -> u16 {
+        let at = (index - self.first).clamp(0, self.data.len() as i64 - 1);
+        self.data[at as usize]
+    }
+
+    /// White of a VOI LUT's entries.
+    ///
+    /// Its bits are often said to be 16, or 14, where all entries have fewer: all would be as dark as the part that is used
+    /// (dicom-pixeldata 0.10 and dcm4che go by the entries). That is taken for what it is where the bits that are used are
+    /// of a depth that devices have; else nobody knows what is meant.
+    pub(super) fn white(&self) -> Result<f64, String> {
+        let most = self.most();
+        let used = u32::BITS - most.leading_zeros();
+        let bits = match (self.bits, used) {
+            (bits, used) if most == 0 || used + 1 >= bits => bits,
+            (14.., 8 | 10 | 12 | 14) => used,
+            (bits, _) => {
+                return Err(format!(
+                    "has a VOI LUT of {bits} bits whose largest entry is {most}, so that white is not known: give a window"
+                ));
+            }
+        };
+        Ok(f64::from((1u32 << bits) - 1))
+    }
+}
+
+/// (0028,3002), (0028,1101) and so on.
+struct Descriptor {
+    entries: usize,
+    first: i64,
+    bits: u32,
+}
+
+impl Descriptor {
+    fn of(object: &InMemDicomObject, tag: Tag, signed: bool) -> Result<Descriptor, String> {
+        let values = object.get(tag).and_then(|e| e.to_multi_int::<i32>().ok()).ok_or_else(damaged)?;
+        let &[entries, first, bits] = values.as_slice() else { return Err(damaged()) };
+        if !(8..=16).contains(&bits) {
+            return Err(damaged());
+        }
+        // Unsigned 16-bit numbers whatever the element's type; 0 entries stand for 65536.
+        let entries = match entries & 0xFFFF {
+            0 => 1 << 16,
+            n => n as usize,
+        };
+        // The type is that of what it is looked up by, but many write it unsigned.
+        let first = if signed || first < 0 { i64::from(first as i16) } else { i64::from(first as u16) };
+        Ok(Descriptor { entries, first, bits: bits as u32 })
+    }
+}
+
+fn damaged() -> String {
+    "has a damaged lookup table, or lacks its data: the file is damaged".into()
+}
+
+/// `to_bytes` gives words in the machine's order.
+fn words(bytes: &[u8]) -> Vec<u16> {
+    bytes.as_chunks().0.iter().map(|b| u16::from_ne_bytes(*b)).collect()
+}
+
+/// Expands segments (C.7.9.2) to `entries` values; none if they are of another number. A word has `size` bytes.
+fn expand(words: &[u16], size: usize, entries: usize) -> Option<Vec<u16>> {
+    let mut out = Vec::with_capacity(entries);
+    let mut at = 0;
+    // A byte of padding.
+    while at + 1 < words.len() {
+        at = segment(words, at, size, entries, &mut out, true)?;
+    }
+    (out.len() == entries).then_some(out)
+}
+
+/// Expands the segment at the word `at`; where it ends.
+fn segment(
+    words: &[u16],
+    at: usize,
+    size: usize,
+    entries: usize,
+    out: &mut Vec<u16>,
+    indirect: bool,
+) -> Option<usize> {
+    let (&kind, &length) = (words.get(at)?, words.get(at + 1)?);
+    let at = at + 2;
+    let count = usize::from(length);
+    match kind {
+        // Values as they are.
+        0 => {
+            out.extend_from_slice(words.get(at..at + count)?);
+            (out.len() <= entries).then_some(at + count)
+        }
+        // On a line from the last value to this.
+        1 => {
+            let (&from, &to) = (out.last()?, words.get(at)?);
+            let step = (f64::from(to) - f64::from(from)) / f64::from(length);
+            out.extend(
+                (1..=length).map(|n| (f64::from(from) + f64::from(n) * step).round_ties_even() as u16),
+            );
+            (out.len() <= entries).then_some(at + 1)
+        }
+        // Segments once more, which begin at a byte of the table; the low half of its number comes first.
+        2 if indirect => {
+            let parts = words.get(at..at + 4 / size)?;
+            let byte = parts.iter().rev().fold(0usize, |byte, &part| byte << (8 * size) | usize::from(part));
+            let mut again = byte / size;
+            for _ in 0..count {
+                again = segment(words, again, size, entries, out, false)?;
+            }
+            Some(at + 4 / size)
+        }
+        _ => None,
+    }
+}
+
+/// Red, green and blue of a palette, with entries of 8 bits.
+pub(super) fn palette(object: &InMemDicomObject, signed: bool) -> Result<[Lut; 3], String> {
+    let plain = [
+        (tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA),
+        (tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA),
+        (tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA),
+    ];
+    let segmented = [
+        tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    ];
+    let there = |tag: Tag| object.get(tag).is_some_and(|e| !e.is_empty());
+    if !there(plain[0].1) && !there(segmented[0]) && there(tags::PALETTE_COLOR_LOOKUP_TABLE_UID) {
+        return Err("names its palette by a UID, which is not read: save it as RGB".into());
+    }
+    let [red, green, blue] = [0, 1, 2].map(|n| {
+        let (descriptor, data) = plain[n];
+        if there(segmented[n]) && !there(data) {
+            Lut::of_segments(object, descriptor, segmented[n], signed)
+        } else {
+            Lut::of(object, descriptor, data, signed)
+        }
+    });
+    Ok(in_bytes([red?, green?, blue?]))
+}
+
+/// The same with entries of 8 bits. Where 16 are announced but all entries of all colours are below 256, a known fault of
+/// devices, they are taken as they are, for such a picture would be black. One colour alone may well be as dark.
+fn in_bytes(luts: [Lut; 3]) -> [Lut; 3] {
+    let mislabelled = luts.iter().all(|lut| lut.most() <= 255);
+    luts.map(|lut| {
+        let shift = if mislabelled { 0 } else { lut.bits - 8 };
+        let data = lut.data.iter().map(|&v| v >> shift).collect();
+        Lut { bits: 8, data, ..lut }
+    })
+}
+
+#[cfg(test)]
+#[path = "lut_tests.rs"]
+mod tests;

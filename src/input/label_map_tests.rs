@@ -1,3 +1,5 @@
+use std::fs::File;
+
 use super::*;
 
 fn save(image: impl Into<DynamicImage>, path: &Path) {

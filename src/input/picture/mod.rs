@@ -93,6 +93,16 @@ fn check_size(path: &Path, [width, height]: [u32; 2], decoded: u64, file: u64) -
     Image::check_sides(&path.display().to_string(), width as usize, height as usize)
 }
 
+/// A decoder's words in one line, without the lists of numbers that some quote from a file.
+fn short(reason: &str) -> String {
+    const LONGEST: usize = 200;
+    let line = one_line(reason);
+    if line.chars().count() <= LONGEST {
+        return line;
+    }
+    line.chars().take(LONGEST).chain("...".chars()).collect()
+}
+
 /// A sample of 0 to `largest` as one of 16 bits, to the nearest.
 fn deepen(sample: u16, largest: u32) -> u16 {
     ((u32::from(sample) * 65535 + largest / 2) / largest).min(65535) as u16
@@ -238,6 +248,6 @@ impl Picture<'_> {
     }
 
     fn damaged(&self, reason: impl AsRef<str>) -> InputError {
-        InputError::Decode { path: self.path.into(), reason: one_line(reason.as_ref()) }
+        InputError::Decode { path: self.path.into(), reason: short(reason.as_ref()) }
     }
 }

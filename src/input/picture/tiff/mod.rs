@@ -14,7 +14,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, Pixel};
 use tiff::decoder::Decoder;
 
-use super::{InputError, check_size, choose, deepen, one_line};
+use super::{InputError, check_size, choose, deepen, short};
 use layout::{Extra, Layout, Photometric};
 use pages::Form;
 
@@ -30,7 +30,7 @@ pub(super) fn open<R: BufRead + Seek>(
     length: u64,
     page: Option<usize>,
 ) -> Result<DynamicImage, InputError> {
-    let damaged = |reason: String| InputError::Decode { path: path.into(), reason: one_line(&reason) };
+    let damaged = |reason: String| InputError::Decode { path: path.into(), reason: short(&reason) };
     let mut start = [0; 4];
     let io_error = |e: std::io::Error| InputError::read(path, &e);
     reader.seek(SeekFrom::Start(0)).and_then(|_| reader.read_exact(&mut start)).map_err(io_error)?;
@@ -42,8 +42,9 @@ pub(super) fn open<R: BufRead + Seek>(
     let offset = pages[choose(path, page, pages.len())?];
     reader.seek(SeekFrom::Start(0)).map_err(io_error)?;
     let mut decoder = Decoder::new(reader).map_err(|e| damaged(e.to_string()))?;
-    let layout = Layout::read(&mut decoder, offset, form)
-        .map_err(|reason| InputError::unreadable(path, format!("is a TIFF that is not read: {reason}")))?;
+    let layout = Layout::read(&mut decoder, offset, form).map_err(|reason| {
+        InputError::unreadable(path, format!("is a TIFF that is not read: {}", short(&reason)))
+    })?;
     let [width, height] = [layout.width, layout.height].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
     check_size(path, [width, height], layout.decoded(), length)?;
     let mut pixels = layout.pixels(decoder.inner(), length).map_err(damaged)?;

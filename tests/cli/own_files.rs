@@ -173,8 +173,8 @@ fn a_pipe_or_a_device_is_no_file() {
         let pipe = pipe(name);
         said(&[&"info", &pipe]);
         said(&[&"embed", &pipe, &image, &"-o", &out]);
-        said(&[&"predict", &model, &"--head", &pipe, &image]);
     }
+    said(&[&"predict", &model, &"--head", &at("m.safetensors"), &image]);
     let folder_of_pipe = at("m");
     std::fs::create_dir(&folder_of_pipe).unwrap();
     std::fs::copy(model.join("model.safetensors"), folder_of_pipe.join("model.safetensors")).unwrap();

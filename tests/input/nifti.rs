@@ -105,3 +105,62 @@ fn without_a_window_the_percentiles_are_black_and_white() {
     let count = |value| values.iter().filter(|&&v| v == value).count();
     assert_eq!((values.len(), count(0), count(65535)), (1287, 7, 7));
 }
+
+/// The number of a slice is the index of its voxels along the file's axis, whichever way the slices run.
+#[test]
+fn slices_are_numbered_by_the_files_own_index() {
+    for (name, _) in expected("nifti.json", "golden") {
+        for (axis_name, axis) in AXES {
+            let path = Path::new(GOLDEN).join("nifti").join(&name);
+            let options = ReadOptions { axis: Some(axis), ..ReadOptions::default() };
+            let info = Scan::open(&path, &options).unwrap().info().clone();
+            let nifti = info.nifti.as_ref().unwrap();
+            let [depth, height, width] = nifti.shape();
+            // Every voxel says which slice it was in.
+            let labels = (0..depth).flat_map(|z| vec![z as u8; height * width]).collect();
+            let restored = nifti.restore(&LabelMap::new(depth, height, width, labels).unwrap()).unwrap();
+            let [nx, ny, _] = nifti.dims;
+            for (at, &z) in restored.iter().enumerate() {
+                let index = [at % nx, at / nx % ny, at / (nx * ny)][nifti.axes[0]];
+                assert_eq!(info.source_frame(z.into()).frame, index + 1, "{name} {axis_name}");
+            }
+            assert_eq!(info.source_order(depth).len(), depth);
+            let first = info.source_order(depth)[0];
+            assert_eq!((info.number_of(first), info.source_frame(first).file), (1, 0));
+        }
+    }
+}
+
+/// A mask of the bright voxels, slice by slice, is the mask of the bright voxels of the file, read as `nifti1.h` lays them
+/// out: `las_int16` is flipped, `psr_int32` has its axes in another order (nibabel wrote both).
+#[test]
+fn a_mask_goes_back_to_the_voxels_that_it_was_made_from() {
+    for (name, size) in [("las_int16", 2), ("psr_int32", 4), ("ras_uint16", 2)] {
+        let path = Path::new(GOLDEN).join(format!("nifti/{name}.nii.gz"));
+        let mut bytes = Vec::new();
+        flate2::read::GzDecoder::new(std::fs::File::open(&path).unwrap()).read_to_end(&mut bytes).unwrap();
+        let value = |voxel: &[u8]| match *voxel {
+            [a, b] if name == "ras_uint16" => i64::from(u16::from_le_bytes([a, b])),
+            [a, b] => i64::from(i16::from_le_bytes([a, b])),
+            [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])),
+            _ => unreachable!(),
+        };
+        let values: Vec<i64> = bytes[352..].chunks_exact(size).map(value).collect();
+        let mut sorted = values.clone();
+        sorted.sort_unstable();
+        let middle = sorted[sorted.len() / 2];
+        let bright: Vec<u8> = values.iter().map(|&v| u8::from(v > middle)).collect();
+        for (axis_name, axis) in AXES {
+            // What is above the middle is white, what is not is black.
+            let window = Window { center: middle as f64 + 0.5, width: 1.0 };
+            let options = ReadOptions { window: Some(window), axis: Some(axis), ..ReadOptions::default() };
+            let scan = Scan::open(&path, &options).unwrap();
+            let info = scan.info().clone();
+            let labels =
+                scan.flat_map(|f| grey16(&f.unwrap()).iter().map(|&v| u8::from(v > 0)).collect::<Vec<_>>());
+            let (rows, columns) = info.size.unwrap();
+            let map = LabelMap::new(info.frames.unwrap(), rows, columns, labels.collect()).unwrap();
+            assert!(info.nifti.unwrap().restore(&map).unwrap() == bright, "{name} {axis_name}");
+        }
+    }
+}

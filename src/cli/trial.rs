@@ -95,8 +95,11 @@ fn try_out(path: &Path, shape: Option<&[usize]>) -> Result<(), String> {
         command.args(["--shape", &sides.join(",")]);
     }
     if let Some(Seconds(timeout)) = timeout {
-        command.args(["--timeout", &(timeout + 1.0).to_string()]);
+        // Well after this process should have ended it.
+        command.args(["--timeout", &(2.0 * timeout + 10.0).to_string()]);
     }
+    // Its weights count for nothing: `--memory` bounds what comes on top of them.
+    command.args(["--max-memory", "0"]);
     if let Some(Bytes(memory)) = memory {
         command.args(["--memory", &memory.to_string()]);
     }

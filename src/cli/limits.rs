@@ -200,6 +200,7 @@ impl Watch {
             // The lock is kept to the end: the command cannot finish this file and say something else.
             if let Some(problem) = work.as_ref().and_then(Work::excess) {
                 report(&anyhow!(problem));
+                microraptor::output::remove_temporaries();
                 process::exit(FAILURE.into());
             }
             drop(work);

@@ -6,5 +6,6 @@
 mod common;
 mod damaged;
 mod dicom;
+mod dicom_kinds;
 mod nifti;
 mod series;

@@ -22,7 +22,7 @@ fn pixel(image: &Image, row: usize, column: usize) -> Vec<f64> {
 }
 
 /// Compares a file's samples and picture with what pydicom makes of it; the largest difference of the picture.
-fn compare(path: &Path, expected: &Value, lossless: bool) -> f64 {
+pub fn compare(path: &Path, expected: &Value, lossless: bool) -> f64 {
     let name = path.display();
     let samples = dicom_samples(path).unwrap_or_else(|e| panic!("{e}"));
     let shape: Vec<u64> = samples.shape.iter().map(|&n| n as u64).filter(|&n| n > 1).collect();

@@ -6,6 +6,7 @@
 mod common;
 mod damaged;
 mod dicom;
+mod dicom_kinds;
 mod nifti;
 mod nifti_kinds;
 mod pictures;

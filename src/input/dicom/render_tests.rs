@@ -1,3 +1,4 @@
+use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 
 use super::*;
@@ -54,11 +55,15 @@ fn grey(object: &InMemDicomObject, layout: &Layout, window: Option<Window>) -> R
 #[test]
 fn modality_and_voi_luts_are_looked_up_in_turn() {
     let mut object = InMemDicomObject::new_empty();
-    object.put(DataElement::new(tags::MODALITY_LUT_SEQUENCE, VR::SQ, vec![lut([3, 0, 16], &[10, 11, 12])]));
+    object.put(DataElement::new(
+        tags::MODALITY_LUT_SEQUENCE,
+        VR::SQ,
+        DataSetSequence::from(vec![lut([3, 0, 16], &[10, 11, 12])]),
+    ));
     object.put(DataElement::new(
         tags::VOILUT_SEQUENCE,
         VR::SQ,
-        vec![lut([4, 10, 12], &[0, 100, 2000, 4095])],
+        DataSetSequence::from(vec![lut([4, 10, 12], &[0, 100, 2000, 4095])]),
     ));
     let layout = layout(8, false);
     let grey = grey(&object, &layout, None).unwrap();

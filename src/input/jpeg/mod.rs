@@ -13,7 +13,7 @@ mod huffman;
 mod scan;
 mod stream;
 
-pub(in crate::input) use deep::{Deep, decode_12};
+pub(in crate::input) use deep::decode_12;
 use stream::Stream;
 
 /// Scans past which a stream is refused, as libjpeg-turbo advises: encoders write about ten, and a short file of thousands

@@ -476,5 +476,5 @@ fn restart_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
     let rest = bytes.get(at..)?;
     let fill = rest.iter().take_while(|&&byte| byte == 0xFF).count();
     let code = *rest.get(fill)?;
-    (fill > 0 && (0xD0..=0xD7).contains(&code)).then_some((code - 0xD0, at + fill + 1))
+    (fill > 0 && (0xD0..=0xD7).contains(&code)).then(|| (code - 0xD0, at + fill + 1))
 }

@@ -32,8 +32,11 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
 
     let mut session = engine.session(cores)?;
     let bar = progress::bar(indices.len(), "features");
-    let read =
-        ReadOptions { allow_unsupported_modality: args.allow_unsupported_modality, ..head.read.clone() };
+    let read = ReadOptions {
+        allow_unsupported_modality: args.allow_unsupported_modality,
+        page: args.page.or(head.read.page),
+        ..head.read.clone()
+    };
     let tokens = (head.model.features() == FeatureKind::Patch).then(|| head.model.layers());
     let request = Request { size: head.size, preprocess: &head.preprocess, read: &read, tokens };
     let all: Vec<usize> = (0..indices.len()).collect();

@@ -42,7 +42,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let mut session = engine.session(cores)?;
     let predictors: Vec<Predictor> =
         heads.iter().map(|loaded| Predictor::new(&loaded.head.model, backbone::isa())).collect();
-    let groups = groups(&heads, args.allow_unsupported_modality);
+    let groups = groups(&heads, args.allow_unsupported_modality, args.page);
     if groups.len() > 1 && inputs.contains(&PathBuf::from("-")) {
         bail!(
             "standard input is read once, and these heads read it differently (size or window): run them one by one"
@@ -126,10 +126,11 @@ struct Group {
     heads: Vec<usize>,
 }
 
-fn groups(heads: &[Loaded], allow_unsupported_modality: bool) -> Vec<Group> {
+fn groups(heads: &[Loaded], allow_unsupported_modality: bool, page: Option<usize>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (i, Loaded { head, .. }) in heads.iter().enumerate() {
-        let read = ReadOptions { allow_unsupported_modality, ..head.read.clone() };
+        let page = page.or(head.read.page);
+        let read = ReadOptions { allow_unsupported_modality, page, ..head.read.clone() };
         let same = |g: &&mut Group| g.size == head.size && g.preprocess == head.preprocess && g.read == read;
         let group = match groups.iter_mut().find(same) {
             Some(group) => group,

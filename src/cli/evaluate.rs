@@ -38,6 +38,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let read = ReadOptions {
         allow_unsupported_modality: args.allow_unsupported_modality,
         max_frames: limits::max_frames(),
+        page: args.page.or(head.read.page),
         ..head.read.clone()
     };
     let tokens = (head.model.features() == FeatureKind::Patch).then(|| head.model.layers());

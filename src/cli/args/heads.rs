@@ -238,6 +238,9 @@ pub struct PredictArgs {
     /// Take images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
     #[arg(long)]
     pub allow_unsupported_modality: bool,
+    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1 [default: the head's]
+    #[arg(long, value_name = "N")]
+    pub page: Option<usize>,
     /// Print the patient's name, id and dates of DICOM input too
     #[arg(long)]
     pub with_identifiers: bool,
@@ -248,10 +251,6 @@ pub struct PredictArgs {
     pub threads: Threads,
     #[command(flatten)]
     pub hints: HintArgs,
-    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1 [default: the
-    /// head's]
-    #[arg(long, value_name = "N")]
-    pub page: Option<usize>,
     /// Which volume of a NIfTI file that holds several (a fourth dimension), from 0 [default: the head's]
     #[arg(long, value_name = "I")]
     pub volume: Option<usize>,
@@ -304,6 +303,9 @@ pub struct EvaluateArgs {
     /// Take images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
     #[arg(long)]
     pub allow_unsupported_modality: bool,
+    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1 [default: the head's]
+    #[arg(long, value_name = "N")]
+    pub page: Option<usize>,
     #[command(flatten)]
     pub cache: CacheArgs,
     /// Print JSON

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::engine::{Features, Session};
-use microraptor::heads::{Collector, FeatureKind, Head, Outcome, Predictor, ScanFeatures, geometry};
+use microraptor::heads::{Collector, FeatureKind, Head, HeadError, Outcome, Predictor, ScanFeatures, geometry};
 use microraptor::input::{Image, ReadOptions, Scan, ScanInfo, expand};
 use microraptor::vit::{Preprocess, Size};
 use sha2::{Digest, Sha256};
@@ -109,6 +109,9 @@ pub struct Loaded {
 impl Loaded {
     fn open(path: &Path) -> anyhow::Result<Loaded> {
         let head = Head::load(path)?;
+        if head.model.features() == FeatureKind::Patch && head.preprocess.crop.is_some() {
+            return Err(HeadError::Cropped(head.backbone.name)).with_context(|| path.display().to_string());
+        }
         let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
         let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Loaded { path: path.to_owned(), sha256, head })

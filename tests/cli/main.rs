@@ -11,4 +11,5 @@ mod demo_quality;
 #[cfg(feature = "dicom")]
 mod dicom;
 mod heads;
+mod hints;
 mod profile;

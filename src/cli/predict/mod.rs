@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::engine::{Features, Session};
-use microraptor::heads::{Collector, FeatureKind, Head, HeadError, Outcome, Predictor, ScanFeatures, geometry};
+use microraptor::heads::{
+    Collector, FeatureKind, Head, HeadError, Outcome, Predictor, ScanFeatures, geometry,
+};
 use microraptor::input::{Image, ReadOptions, Scan, ScanInfo, expand};
 use microraptor::vit::{Preprocess, Size};
 use sha2::{Digest, Sha256};

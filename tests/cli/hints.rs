@@ -38,7 +38,7 @@ fn what_is_assumed_is_said_with_the_flag_that_settles_it() {
     assert_eq!(about["assumed"].as_array().unwrap().len(), 1, "{about}");
     let named = golden("vit/timm_vit");
     let text = failure(&[&"info", &named, &"--size", &"48", &"--heads", &"4"]);
-    assert!(text.contains("config.json says 2 heads, which 4 contradicts"), "{text}");
+    assert!(text.contains("the config.json beside it says 2 heads, which 4 contradicts"), "{text}");
     assert!(failure(&[&"info", &model, &"--std", &"0.5,0.5"]).contains("three numbers"));
 }
 

@@ -122,7 +122,7 @@ fn meta_names_with_masked_key_bias_and_stored_periods() {
 
 #[test]
 fn preprocessing_comes_from_the_checkpoint() {
-    assert_eq!(load("hf_s").preprocess, Preprocess::IMAGENET);
+    assert_eq!(load("hf_s").preprocess, Preprocess { size: Some((224, 224)), ..Preprocess::IMAGENET });
     // timm's vit_tiny_patch16_224 was trained with these and a bicubic resize.
     let half = Preprocess {
         mean: [0.5; 3],

@@ -1,11 +1,18 @@
 //! The architecture of a checkpoint, by the shapes of its tensors, timm's name of it, and the user's word.
 
+use std::path::Path;
+
 use super::CheckpointError;
 use super::hints::{Assumption, Hints};
 use super::json::Description;
 use super::layout::Layout;
 use super::naming::{Naming, Part};
 use crate::vit::{Config, Mlp, PositionResize, Positions};
+
+/// Whose word a hint may not contradict.
+pub(super) fn beside(weights: &Path) -> String {
+    format!("{}: the config.json beside it", weights.display())
+}
 
 impl Layout {
     /// The architecture as the shapes tell it, and what they do not tell: the number of heads, which comes from the rotary
@@ -97,11 +104,16 @@ impl Layout {
         let Config { dim, .. } = *config;
         if self.has(Part::Periods) {
             let heads = dim / self.side(Part::Periods, 0)?.saturating_mul(4).max(1);
-            hints.agree("the tensor of rotary periods", Some(heads), None, None)?;
+            hints.agree(
+                &format!("{}: its tensor of rotary periods", self.path.display()),
+                Some(heads),
+                None,
+                None,
+            )?;
             return Ok(heads);
         }
         if let Some(heads) = known.args.num_heads.or(known.timm.map(|row| row.heads)) {
-            hints.agree("config.json", Some(heads), None, None)?;
+            hints.agree(&beside(&self.path), Some(heads), None, None)?;
             return Ok(heads);
         }
         if let Some(heads) = hints.heads {
@@ -178,7 +190,7 @@ impl Layout {
         let named = known.timm.filter(|row| row.patch == patch).map(|row| row.grid);
         let said = known.pictures.iter().map(|(height, width)| (height / patch, width / patch)).chain(named);
         if let Some(grid) = said.into_iter().find(fits) {
-            hints.agree("config.json", None, Some(grid), None)?;
+            hints.agree(&beside(&self.path), None, Some(grid), None)?;
             return Ok(grid);
         }
         if let Some((rows, cols)) = hints.grid {

@@ -134,7 +134,7 @@ pub fn load_with(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
     let layout = Layout::new(&source, &file.entries())?;
     let (mut config, mut assumed, mut word) = match known.config {
         Some(config) => {
-            hints.agree("config.json", Some(config.heads), grid(&config), None)?;
+            hints.agree(&infer::beside(&source), Some(config.heads), grid(&config), None)?;
             (config, Vec::new(), None)
         }
         None => {
@@ -162,7 +162,12 @@ pub fn load_with(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
     if let Some(published) = Card::of_bytes(&contents.sha256) {
         // Its very bytes: nothing is left to be assumed.
         let Card { architecture, .. } = published;
-        hints.agree(&published.title, Some(architecture.heads), grid(architecture), None)?;
+        hints.agree(
+            &format!("{}, which is {},", source.display(), published.title),
+            Some(architecture.heads),
+            grid(architecture),
+            None,
+        )?;
         card = Some(published);
         preprocess = preprocess.or(Some(published.preprocess));
         assumed.clear();

@@ -474,7 +474,10 @@ fn what_the_files_say_cannot_be_contradicted() {
     assert_eq!(model.assumed, []);
     assert!(model.notes[0].contains("keeps the middle 0.9"), "{:?}", model.notes);
     for (hints, expected) in [
-        (Hints { heads: Some(2), ..Hints::default() }, "config.json says 4 heads, which 2 contradicts"),
+        (
+            Hints { heads: Some(2), ..Hints::default() },
+            "the config.json beside it says 4 heads, which 2 contradicts",
+        ),
         (Hints { grid: Some((4, 4)), ..Hints::default() }, "a grid of 2x8"),
         (Hints { mean: Some([0.4; 3]), ..Hints::default() }, "mean [0.5, 0.5, 0.5]"),
     ] {

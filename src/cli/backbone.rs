@@ -63,12 +63,12 @@ pub fn warn(name: &str, assumed: &[Assumption]) {
 /// An assumption with what settles it.
 pub fn settled(assumption: &Assumption) -> String {
     let settles = match assumption {
-        Assumption::Heads(_) => "--heads",
-        Assumption::Statistics(..) => "--mean and --std",
-        Assumption::Grid(..) => "--grid",
-        Assumption::Details(_) => "a config.json that names the architecture",
+        Assumption::Heads(_) => "--heads settles it",
+        Assumption::Statistics(..) => "--mean and --std settle it",
+        Assumption::Grid(..) => "--grid settles it",
+        Assumption::Details(_) => "a config.json that names the architecture settles it",
     };
-    format!("{assumption} ({settles} settles it)")
+    format!("{assumption} ({settles})")
 }
 
 /// Loads MODEL: a path, `demo` for the built-in backbone, or `untrained:NAME` for a card's architecture with weights from

@@ -163,10 +163,14 @@ impl Image {
         for row in 0..self.height() {
             self.read_row(row, &mut source);
             horizontal.line(&source, &mut line, channels);
+            // Pillow and torchvision resize bytes along rows, then along columns, and have bytes after either.
+            if preprocess.rounded {
+                to_bytes(&mut line);
+            }
             vertical.spread(row, &line, &mut resized);
         }
         if preprocess.rounded {
-            resized.iter_mut().for_each(|v| *v = (v.clamp(0.0, 1.0) * 255.0).round() / 255.0);
+            to_bytes(&mut resized);
         }
         let mut tensor = Vec::with_capacity(3 * size.area());
         for (channel, (mean, std)) in preprocess.mean.iter().zip(&preprocess.std).enumerate() {
@@ -209,6 +213,11 @@ impl Image {
         }
         Ok(())
     }
+}
+
+/// Clips to 0..1 and rounds to 255ths.
+fn to_bytes(values: &mut [f32]) {
+    values.iter_mut().for_each(|v| *v = (v.clamp(0.0, 1.0) * 255.0).round() / 255.0);
 }
 
 /// Pixels in `image`'s form: `values` is `[height, width, channels]`.

@@ -15,6 +15,7 @@ mod embed;
 #[cfg(all(feature = "dicom", feature = "onnx"))]
 mod frames;
 mod heads;
+mod hints;
 mod identity;
 #[cfg(unix)]
 mod interrupted;

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::engine::{Features, Session};
-use microraptor::heads::{Collector, FeatureKind, Head, Outcome, Predictor, ScanFeatures, geometry};
+use microraptor::heads::{
+    Collector, FeatureKind, Head, HeadError, Outcome, Predictor, ScanFeatures, geometry,
+};
 use microraptor::input::{Image, InputError, ReadOptions, Scan, ScanInfo, expand};
 use microraptor::stamp::Stamp;
 use microraptor::vit::{Preprocess, Size};
@@ -124,6 +126,9 @@ impl Loaded {
     fn open(path: &Path) -> anyhow::Result<Loaded> {
         let _watched = limits::Watched::new(path.display().to_string());
         let (head, sha256) = Head::read(path)?;
+        if head.model.features() == FeatureKind::Patch && head.preprocess.crop.is_some() {
+            return Err(HeadError::Cropped(head.backbone.name)).with_context(|| path.display().to_string());
+        }
         Ok(Loaded { path: path.to_owned(), sha256, head })
     }
 }

@@ -1,0 +1,88 @@
+//! Models whose files do not say all: what is assumed is said, the flags settle it, and what `convert` writes needs none.
+
+use std::fs;
+
+use super::common::*;
+
+/// timm's tiny ViT of two heads and 3 x 3 patches, without its config.json.
+fn unnamed() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let model = dir.path().join("plain.safetensors");
+    fs::copy(golden("vit/timm_vit/model.safetensors"), &model).unwrap();
+    let model = model.to_str().unwrap().to_owned();
+    (dir, model)
+}
+
+const FLAGS: [&str; 4] = ["--heads=2", "--grid=3x3", "--mean=0.5,0.5,0.5", "--std=0.5,0.5,0.5"];
+
+#[test]
+fn what_is_assumed_is_said_with_the_flag_that_settles_it() {
+    let (dir, model) = unnamed();
+    let picture = dir.path().join("a.png");
+    write_image(&picture, 0, 0);
+    let out = dir.path().join("a.npz");
+    let output = microraptor(&[&"embed", &model, &picture, &"-o", &out, &"--size", &"48"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.lines().count() == 1, "{said}");
+    for part in ["1 attention heads (--heads", "3 x 3 patches (--grid", "0.485", "(--mean and --std"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let about = json(&success(&[&"info", &model, &"--size", &"48", &"--json"]));
+    assert_eq!(about["assumed"].as_array().unwrap().len(), 4, "{about}");
+    assert_eq!(about["name"], "plain");
+
+    let [heads, grid, mean, std] = FLAGS;
+    let about = json(&success(&[&"info", &model, &"--size", &"48", &"--json", &heads, &grid, &mean, &std]));
+    assert_eq!((&about["architecture"]["heads"], &about["preprocess"]["mean"][0]), (&2.into(), &0.5.into()));
+    // Activation and epsilon, which no flag settles.
+    assert_eq!(about["assumed"].as_array().unwrap().len(), 1, "{about}");
+    let named = golden("vit/timm_vit");
+    let text = failure(&[&"info", &named, &"--size", &"48", &"--heads", &"4"]);
+    assert!(text.contains("the config.json beside it says 2 heads, which 4 contradicts"), "{text}");
+    assert!(failure(&[&"info", &model, &"--std", &"0.5,0.5"]).contains("three numbers"));
+}
+
+#[test]
+fn a_converted_model_keeps_what_was_said() {
+    let (dir, model) = unnamed();
+    let out = dir.path().join("converted.safetensors");
+    let [heads, grid, mean, std] = FLAGS;
+    success(&[
+        &"convert",
+        &model,
+        &"-o",
+        &out,
+        &"--precision",
+        &"f32",
+        &"--size",
+        &"48",
+        &heads,
+        &grid,
+        &mean,
+        &std,
+    ]);
+    let about = json(&success(&[&"info", &out, &"--size", &"48", &"--json"]));
+    assert_eq!((&about["architecture"]["heads"], &about["preprocess"]["std"][2]), (&2.into(), &0.5.into()));
+    assert!(about["converted"]["assumed"].as_str().unwrap().contains("GELU"), "{about}");
+    let text = failure(&[&"info", &out, &"--size", &"48", &"--heads", &"4"]);
+    assert!(text.contains("says 2 heads, which 4 contradicts"), "{text}");
+    let text = failure(&[&"info", &out, &"--size", &"48", &"--grid", &"1x9"]);
+    assert!(text.contains("a grid of 3x3, which 1x9 contradicts"), "{text}");
+    let text = failure(&[&"info", &"untrained:deit-tiny", &"--heads", &"4"]);
+    assert!(text.contains("3 heads, which 4 contradicts"), "{text}");
+}
+
+#[test]
+fn a_head_is_for_the_network_that_it_was_trained_on() {
+    let (dir, model) = unnamed();
+    let data = dir.path().join("data");
+    write_dataset(&data, &["a", "b"], 8);
+    let head = dir.path().join("head.safetensors");
+    let picture = data.join("a/00.png");
+    success(&[&"train", &model, &"--data", &data, &"-o", &head, &"--size", &"48", &"--heads", &"2"]);
+    success(&[&"predict", &model, &"--head", &head, &picture, &"--heads", &"2"]);
+    let output = microraptor(&[&"predict", &model, &"--head", &head, &picture]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("error: ") && said.contains("head.safetensors"), "{said}");
+}

@@ -37,6 +37,7 @@ mod nifti_header;
 mod nifti_info;
 mod options;
 mod phantom;
+mod say;
 mod scan;
 mod scan_info;
 mod speckle;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Sample, Source};
+use super::{Sample, Source, say};
 
 /// Bytes that are compared first: files of one length, as uncompressed ones often are, differ within these.
 const START: u64 = 1 << 16;
@@ -17,13 +17,13 @@ const START: u64 = 1 << 16;
 pub(super) fn say(samples: &[Sample], from: &Path) {
     let copies = pairs(samples);
     if let Some(&(first, second)) = copies.first() {
-        log::warn!(
+        say::once(format!(
             "{}: {} and {} hold the same bytes{}: a copy that is trained on makes what is measured on the other too good",
             from.display(),
             samples[first].name,
             samples[second].name,
             if copies.len() > 1 { format!(" (and {} more such)", copies.len() - 1) } else { String::new() }
-        );
+        ));
     }
 }
 

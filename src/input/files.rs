@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use image::ImageFormat;
 
 use super::scan::Content;
-use super::{InputError, nifti};
+use super::{InputError, nifti, say};
 
 /// Endings, in lower case, by which a file of a folder counts as an image even if its content is none that is known.
 pub const EXTENSIONS: [&str; 15] = [
@@ -67,7 +67,7 @@ impl Passed {
     /// How many, in one line on standard error; nothing if there are none.
     pub(super) fn say(&self, folder: &Path) {
         if let Some(text) = self.text() {
-            log::warn!("{}: {text}", folder.display());
+            say::once(format!("{}: {text}", folder.display()));
         }
     }
 

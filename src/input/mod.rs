@@ -40,6 +40,7 @@ mod nifti_info;
 mod options;
 mod phantom;
 mod picture;
+mod say;
 mod scan;
 mod scan_info;
 mod speckle;

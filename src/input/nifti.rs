@@ -26,7 +26,7 @@ use super::nifti_header::Voxel;
 use super::scan::{Frames, Scan, check_frames};
 use super::scan_info::{ScanInfo, ScanKind, SourceFrame};
 use super::{
-    Axis, Image, InputError, LabelMap, MAX_FRAMES, NiftiInfo, ReadOptions, Spacing, Window, nifti_file,
+    Axis, Image, InputError, LabelMap, MAX_FRAMES, NiftiInfo, ReadOptions, Spacing, Window, nifti_file, say,
 };
 
 /// Compressed bytes from which the header of any gzipped file can be had.
@@ -150,7 +150,7 @@ impl Volume {
         Image::check_sides(&path.display().to_string(), width, height)?;
         let bytes = file.voxels(volume)?;
         if let Some(contradiction) = header.contradiction() {
-            log::warn!("{}: {contradiction}", path.display());
+            say::once(format!("{}: {contradiction}", path.display()));
         }
         Ok(Volume {
             info,
@@ -220,10 +220,10 @@ impl Volume {
             return Err(InputError::unreadable(path, "holds no finite value: the file is damaged"));
         }
         if wrong > 0 {
-            log::warn!(
+            say::once(format!(
                 "{}: {wrong} of {voxels} voxels are not finite numbers and are taken as black",
                 path.display()
-            );
+            ));
         }
         Ok(())
     }

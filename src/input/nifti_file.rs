@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::GzDecoder;
 
-use super::InputError;
 use super::image::{MAX_RATIO, one_line};
 use super::nifti_header::{Family, HEADER_BYTES, Header};
+use super::{InputError, say};
 
 /// Volumes with more voxels are refused: 1024 slices of 512 x 512, a CT of the whole trunk.
 const MAX_VOXELS: u64 = 1 << 28;
@@ -165,10 +165,10 @@ impl NiftiFile {
                     MAX_TRAILING >> 20
                 )));
             }
-            more => log::warn!(
+            more => say::once(format!(
                 "{}: holds {more} bytes behind the voxels that its header names; they are not read",
                 self.path.display()
-            ),
+            )),
         }
         Ok(data)
     }

@@ -9,7 +9,7 @@ use super::scan::{Frames, Scan};
 use super::scan_info::{ScanInfo, ScanKind};
 use super::stream_colour::{Colour, Planes};
 use super::y4m::{Header, MAX_HEADER};
-use super::{Image, InputError, Range, ReadOptions};
+use super::{Image, InputError, Range, ReadOptions, say};
 
 /// Bytes of the first frame for which memory is taken on the header's word; the rest is taken as it comes.
 const TRUSTED_BYTES: usize = 1 << 20;
@@ -147,20 +147,19 @@ fn say_what_is_open(name: &str, planes: &Planes, range: Option<Range>, options: 
     let [wide, high] = HIGH_DEFINITION;
     if planes.chroma.is_some() && options.matrix.is_none() && (planes.width >= wide || planes.height >= high)
     {
-        log::warn!(
+        say::once(format!(
             "{name}: YUV4MPEG2 does not say by which matrix its colours were made, and frames of {}x{} px may well be \
              BT.709; BT.601 is taken (--matrix settles it)",
-            planes.width,
-            planes.height
-        );
+            planes.width, planes.height
+        ));
     }
     if planes.chroma.is_none() && range.is_none() {
-        log::warn!(
+        say::once(format!(
             "{name}: does not say which grey is black and white; the limited range of video is taken (--range settles it)"
-        );
+        ));
     }
     if planes.interlaced {
-        log::warn!("{name}: is interlaced: a frame's odd and even rows show two instants");
+        say::once(format!("{name}: is interlaced: a frame's odd and even rows show two instants"));
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn add(seeds: &mut Vec<Seed>) {
     seeds.push(Seed::new("label_map", "palette.png", golden("pictures/palette.png")));
     // Deep ones have two bytes a sample.
     for (name, colour, samples) in [
-        ("mono", " Cmono", 9 * 10),
+        ("mono", " Ip Cmono", 9 * 10),
         ("420", "", 9 * 10 + 2 * 25),
         ("444", " C444", 3 * 90),
         ("interlaced", " C420mpeg2 It", 9 * 10 + 2 * 25),
@@ -56,7 +56,7 @@ pub(super) fn add(seeds: &mut Vec<Seed>) {
         ("mono16", " Cmono16", 2 * 9 * 10),
         ("420p16", " C420p16", 2 * (9 * 10 + 2 * 25)),
     ] {
-        let mut bytes = format!("YUV4MPEG2 W9 H10 F25:1 Ip A1:1{colour} XCOLORRANGE=FULL\n").into_bytes();
+        let mut bytes = format!("YUV4MPEG2 W9 H10 F25:1 A1:1{colour} XCOLORRANGE=FULL\n").into_bytes();
         for frame in 0..2 {
             bytes.extend(b"FRAME\n");
             bytes.extend((0..samples).map(|i| (i * 3 + frame) as u8));

@@ -51,10 +51,10 @@ fn pairs(samples: &[Sample]) -> Vec<(usize, usize)> {
 }
 
 /// Those of `files` that are equal by `key`, two or more together.
-fn parted<'p>(
-    files: Vec<(usize, &'p Path)>,
+fn parted(
+    files: Vec<(usize, &Path)>,
     key: impl Fn(&Path) -> io::Result<[u8; 32]>,
-) -> Vec<Vec<(usize, &'p Path)>> {
+) -> Vec<Vec<(usize, &Path)>> {
     let mut groups: HashMap<[u8; 32], Vec<(usize, &Path)>> = HashMap::new();
     for (n, path) in files {
         if let Ok(key) = key(path) {

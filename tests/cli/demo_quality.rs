@@ -1,7 +1,7 @@
 //! What the weights of the built-in backbone are worth: the figures of models/demo/README.md, as bounds.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tempfile::tempdir;
 

@@ -104,7 +104,13 @@ fn model(mlp: Mlp, positions: Positions) -> QuantModel {
         network,
         preprocess: Preprocess::IMAGENET,
         precision: Precision::Int8,
-        source: Source { file: "m".into(), sha256: "ab".repeat(32), naming: "timm".into(), untrained: false },
+        source: Source {
+            file: "m".into(),
+            sha256: "ab".repeat(32),
+            naming: "timm".into(),
+            untrained: false,
+            assumed: vec![],
+        },
         licence: None,
         report: Report {
             images_from: "phantoms".into(),

@@ -1,4 +1,4 @@
-use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
+use dicom_core::{DataElement, PrimitiveValue, VR};
 
 use super::*;
 

@@ -234,7 +234,7 @@ impl Description {
         }
         if let Some(share) = crop.filter(|share| *share < 1.0) {
             self.notes.push(format!(
-                "timm's evaluation keeps the middle {share} of each side of a picture; here the whole picture is taken"
+                "timm's evaluation keeps the middle {share:.3} of each side of a picture; here the whole picture is taken"
             ));
         }
         self.preprocess = known.map(|known| checked(path, known)).transpose()?.or(self.preprocess);

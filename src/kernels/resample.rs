@@ -240,10 +240,15 @@ mod tests {
     #[test]
     fn identity_keeps_the_bits() {
         let input: Vec<f32> = (0..35).map(|i| (i as f32).sin()).collect();
-        for kernel in [TRIANGLE, CUBIC, BOX, HAMMING, LANCZOS] {
+        for kernel in [TRIANGLE, CUBIC, BOX, HAMMING] {
             let output = resample(&input, 7, 1, &Filter::new(5, 5, kernel), &Filter::new(7, 7, kernel));
             assert_eq!(output, input);
         }
+        // Of Lanczos, as Pillow computes it, sin(pi n) is not 0 but below 4e-16 (pi is rounded to 53 bits), over pi n:
+        // two passes of four such weights each move a value of at most 1 by less than 2e-15.
+        let (rows, columns) = (Filter::new(5, 5, LANCZOS), Filter::new(7, 7, LANCZOS));
+        let output = resample(&input, 7, 1, &rows, &columns);
+        assert!(output.iter().zip(&input).all(|(a, b)| (a - b).abs() < 2e-15), "{output:?}");
     }
 
     #[test]

@@ -107,30 +107,36 @@ fn a_changed_head_is_refused() {
     }
 }
 
-/// A pipe can be read once only: whoever opened it a second time would find nothing.
+/// How often `path` is opened while `work` runs, as inotify(7) tells.
+#[cfg(target_os = "linux")]
+fn opened<T>(path: &Path, work: impl FnOnce() -> T) -> (usize, T) {
+    use rustix::fs::inotify;
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    // A file that is opened anew each time: equal events that follow each other directly are told once, and between two
+    // opens lies a close.
+    let events = inotify::WatchFlags::OPEN | inotify::WatchFlags::CLOSE_NOWRITE;
+    inotify::add_watch(&watch, path, events).unwrap();
+    let result = work();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(&watch, &mut buffer);
+    let mut count = 0;
+    while let Ok(event) = reader.next() {
+        count += usize::from(event.events().contains(inotify::ReadFlags::OPEN));
+    }
+    (count, result)
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn heads_and_deployments_are_read_once() {
-    use std::io::Write;
-    use std::process::Stdio;
-
     let folder = tempdir().unwrap();
     let (data, head) = (folder.path().join("data"), folder.path().join("head.safetensors"));
     write_dataset(&data, &["columns", "rows"], 12);
     train(&data, "32", &head);
     let image = data.join("rows/00.png");
-    let through_a_pipe = |bytes: &[u8], option: &str, model: Option<&Path>| {
-        let mut command = program();
-        command.arg("predict").args(model).args([option, "/dev/stdin"]).arg(&image);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(bytes).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        json(&String::from_utf8_lossy(&output.stdout))
-    };
-    let line = through_a_pipe(&std::fs::read(&head).unwrap(), "--head", Some(&tiny_model()));
-    assert_eq!(line["heads"][0]["sha256"], sha256(&head));
+    let run = || success(&[&"predict", &tiny_model(), &"--head", &head, &image]);
+    let (count, line) = opened(&head, run);
+    assert_eq!((count, json(&line)["heads"][0]["sha256"].as_str()), (1, Some(sha256(&head).as_str())));
 
     let golden = std::fs::read_to_string(golden("profile/deploy.toml")).unwrap();
     let mut deploy: toml::Table = golden.parse().unwrap();
@@ -142,6 +148,10 @@ fn heads_and_deployments_are_read_once() {
     ] {
         deploy.insert(key.into(), value.into());
     }
-    let line = through_a_pipe(deploy.to_string().as_bytes(), "--deploy", None);
-    assert_eq!(line["heads"][0]["sha256"], sha256(&head));
+    let file = folder.path().join("deploy.toml");
+    std::fs::write(&file, deploy.to_string()).unwrap();
+    let run = || success(&[&"predict", &"--deploy", &file, &image]);
+    let (count, (heads, line)) = opened(&file, || opened(&head, run));
+    assert_eq!((count, heads), (1, 1));
+    assert_eq!(json(&line)["heads"][0]["sha256"], sha256(&head));
 }

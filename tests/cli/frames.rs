@@ -21,12 +21,12 @@ const SIDE: usize = 48;
 const ORDERS: [(&str, [i32; FRAMES]); 3] =
     [("up", [0, 2, 4, 6, 8, 10]), ("down", [0, -2, -4, -6, -8, -10]), ("interleaved", [0, 4, 8, 2, 6, 10])];
 
-/// A bright disc on noise that moves from frame to frame.
+/// A bright block on noise, in another place in each frame.
 fn frame(n: usize) -> Vec<u8> {
     let pixel = |p: usize| {
-        let (y, x) = ((p / SIDE) as i64, (p % SIDE) as i64);
-        let (dy, dx) = (y - 6 - 7 * n as i64, x - 8 - 5 * n as i64);
-        if dy * dy + dx * dx < 60 + 10 * n as i64 { 220 } else { (40 + (p * 7919 + n * 104_729) % 53) as u8 }
+        let noise = ((p * 7919 + n * 104_729) % 53) as u8;
+        let (y, x) = (p / SIDE * 2 / SIDE, p % SIDE * 3 / SIDE);
+        if (y, x) == (n / 3, n % 3) { 255 - noise } else { noise }
     };
     (0..SIDE * SIDE).map(pixel).collect()
 }

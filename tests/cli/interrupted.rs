@@ -72,12 +72,13 @@ fn what_a_killed_run_left_is_swept_and_what_a_live_one_has_is_not() {
     if emulated() {
         return;
     }
-    let folder = tempdir().unwrap();
-    let mut killed = embedding(folder.path());
+    let (folder, other) = (tempdir().unwrap(), tempdir().unwrap());
+    let mut live = embedding(folder.path());
+    let mut killed = embedding(other.path());
     killed.kill().unwrap();
     killed.wait().unwrap();
-    let [stale] = temporaries(folder.path()).try_into().unwrap();
-    let mut live = embedding(folder.path());
+    let [stale] = temporaries(other.path()).try_into().unwrap();
+    std::fs::rename(other.path().join(&stale), folder.path().join(&stale)).unwrap();
     let old = |name: &str| {
         let file = std::fs::File::options().write(true).open(folder.path().join(name)).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::line::HeadLine;
 use super::{Loaded, PredictArgs};
-use crate::cli::inputs;
+use crate::cli::{inputs, one_line};
 
 /// Where files go, and which have been written.
 pub struct Files<'a> {
@@ -160,7 +160,11 @@ impl<'a> Files<'a> {
         }
         write().map_err(|error| match self.written.len() {
             0 => error,
-            n => anyhow!("{error:#}; written before it: {n} {}", if n == 1 { "file" } else { "files" }),
+            n => anyhow!(
+                "{}; written before it: {n} {}",
+                one_line(&error),
+                if n == 1 { "file" } else { "files" }
+            ),
         })?;
         self.written.insert(path.to_owned());
         self.known.extend(FileId::of(path));

@@ -327,7 +327,8 @@ fn timms_config_gives_heads_pixels_and_a_name() {
     assert_eq!(model.preprocess, expected);
     json["architecture"] = "vit_medium_patch16_rope_reg1_gap_256".into();
     std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
-    assert!(one_line(load(&path).unwrap_err()).contains("rotary positions other than DINOv3's"));
+    let text = load(&path).unwrap_err().to_string();
+    assert!(text.contains("config.json") && text.contains("rotary positions other than DINOv3's"), "{text}");
 }
 
 #[test]

@@ -49,10 +49,13 @@ pub const HAMMING: Kernel = Kernel {
 pub const LANCZOS: Kernel =
     Kernel { radius: 3.0, value: |x| if x.abs() < 3.0 { sinc(x) * sinc(x / 3.0) } else { 0.0 } };
 
-/// `sin(pi x) / (pi x)`, not by the platform's sine.
+/// `sin(pi x) / (pi x)`, not by the platform's sine; exact at whole numbers, where pi has no exact multiple.
 fn sinc(x: f64) -> f64 {
+    if x == x.trunc() {
+        return if x == 0.0 { 1.0 } else { 0.0 };
+    }
     let x = std::f64::consts::PI * x;
-    if x == 0.0 { 1.0 } else { libm::sin(x) / x }
+    libm::sin(x) / x
 }
 
 /// The taps of one axis: for each output position a first input position and its weights.

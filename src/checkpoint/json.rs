@@ -216,7 +216,7 @@ impl Description {
             size: Some((tag.side, tag.side)),
             ..Preprocess::IMAGENET
         });
-        let mut crop = tagged.map(|tag| f64::from(tag.crop));
+        let mut crop = tagged.map(|tag| tag.crop);
         if let Some(pixels) = pixels {
             if let (Some(mean), Some(std)) =
                 (pixels.mean.or(known.map(|k| k.mean)), pixels.std.or(known.map(|k| k.std)))

@@ -29,7 +29,7 @@ pub(super) struct Tag {
     pub std: [f32; 3],
     pub interpolation: Interpolation,
     /// Share of the resized picture that timm's own evaluation keeps.
-    pub crop: f32,
+    pub crop: f64,
     /// Side of the input.
     pub side: usize,
 }

@@ -49,10 +49,13 @@ pub const HAMMING: Kernel = Kernel {
 pub const LANCZOS: Kernel =
     Kernel { radius: 3.0, value: |x| if x.abs() < 3.0 { sinc(x) * sinc(x / 3.0) } else { 0.0 } };
 
-/// `sin(pi x) / (pi x)`, not by the platform's sine.
+/// `sin(pi x) / (pi x)`, not by the platform's sine; exact at whole numbers, where pi has no exact multiple.
 fn sinc(x: f64) -> f64 {
+    if x == x.trunc() {
+        return if x == 0.0 { 1.0 } else { 0.0 };
+    }
     let x = std::f64::consts::PI * x;
-    if x == 0.0 { 1.0 } else { libm::sin(x) / x }
+    libm::sin(x) / x
 }
 
 /// The taps of one axis: for each output position a first input position and its weights.
@@ -240,15 +243,10 @@ mod tests {
     #[test]
     fn identity_keeps_the_bits() {
         let input: Vec<f32> = (0..35).map(|i| (i as f32).sin()).collect();
-        for kernel in [TRIANGLE, CUBIC, BOX, HAMMING] {
+        for kernel in [TRIANGLE, CUBIC, BOX, HAMMING, LANCZOS] {
             let output = resample(&input, 7, 1, &Filter::new(5, 5, kernel), &Filter::new(7, 7, kernel));
             assert_eq!(output, input);
         }
-        // Of Lanczos, as Pillow computes it, sin(pi n) is not 0 but below 4e-16 (pi is rounded to 53 bits), over pi n:
-        // two passes of four such weights each move a value of at most 1 by less than 2e-15.
-        let (rows, columns) = (Filter::new(5, 5, LANCZOS), Filter::new(7, 7, LANCZOS));
-        let output = resample(&input, 7, 1, &rows, &columns);
-        assert!(output.iter().zip(&input).all(|(a, b)| (a - b).abs() < 2e-15), "{output:?}");
     }
 
     #[test]

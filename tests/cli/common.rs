@@ -63,10 +63,15 @@ pub fn failure(args: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
     let stderr = String::from_utf8(output.stderr).expect("messages are UTF-8");
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{stderr}");
+    error_line(&stderr).to_owned()
+}
+
+/// The one line of an error, beside what was warned of before.
+pub fn error_line(stderr: &str) -> &str {
     let mut errors = stderr.lines().filter(|line| !line.starts_with("[WARN ] "));
     let error = errors.next().and_then(|line| line.strip_prefix("error: "));
     assert_eq!(errors.count(), 0, "{stderr}");
-    error.expect("a message says that it is an error").trim_end().to_owned()
+    error.expect("a message says that it is an error").trim_end()
 }
 
 /// Names of what is in a folder.

@@ -98,6 +98,9 @@ impl Usual {
     }
 }
 
+/// The crop, if there is one; height and width of the input, if they are said.
+type Geometry = (Option<Crop>, Option<(usize, usize)>);
+
 impl Processor {
     pub fn preprocess(&self, path: &Path) -> Result<Preprocess, CheckpointError> {
         let class = self.image_processor_type.as_deref().or(self.feature_extractor_type.as_deref());
@@ -146,11 +149,7 @@ impl Processor {
     }
 
     /// The crop, if there is one, and the size of the input.
-    fn geometry(
-        &self,
-        path: &Path,
-        usual: &Usual,
-    ) -> Result<(Option<Crop>, Option<(usize, usize)>), CheckpointError> {
+    fn geometry(&self, path: &Path, usual: &Usual) -> Result<Geometry, CheckpointError> {
         if self.do_pad == Some(true) {
             return Err(json(path, "do_pad is true; pictures are not padded here".into()));
         }

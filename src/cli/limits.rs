@@ -87,6 +87,7 @@ pub fn max_memory() -> Option<Bytes> {
 }
 
 /// How long a foreign graph may take to be planned.
+#[cfg(feature = "onnx")]
 pub fn plan_timeout() -> Option<Seconds> {
     let asked = LIMITS.get().and_then(|limits| limits.asked.timeout).unwrap_or(USUAL_TIMEOUT);
     (asked.0 > 0.0).then_some(asked)
@@ -121,6 +122,7 @@ impl Watched {
 }
 
 /// Does what has limits of its own: the time of the file that is worked on stands still.
+#[cfg(feature = "onnx")]
 pub fn apart<T>(f: impl FnOnce() -> T) -> T {
     let watch = Watch::get();
     let work = watch.work.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -24,13 +24,19 @@ fn embedding(folder: &Path) -> Child {
     command.args(["--threads", "1", "-o"]).arg(folder.join("out.safetensors"));
     command.args(std::iter::repeat_n(&image, 4000)).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().unwrap();
+    wait_for_temporary(folder);
+    child
+}
+
+/// Comes back when a temporary file has been in the folder for a while. The first is the one that tries whether the folder can
+/// be written to: it is gone at once.
+fn wait_for_temporary(folder: &Path) {
     let begun = Instant::now();
     loop {
-        // The first is the one that tries whether the folder can be written to: it is gone at once.
         let found = temporaries(folder);
         std::thread::sleep(Duration::from_millis(300));
         if temporaries(folder).iter().any(|name| found.contains(name)) {
-            return child;
+            return;
         }
         assert!(begun.elapsed() < Duration::from_secs(120), "no file was begun: {:?}", listing(folder));
         std::thread::sleep(Duration::from_millis(10));

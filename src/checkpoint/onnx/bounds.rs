@@ -196,8 +196,7 @@ mod tests {
             float_data: values.to_vec(),
             ..tensor(name, DataType::Float, &[values.len() as i64])
         };
-        let raw =
-            TensorProto { raw_data: vec![0; 8].into(), ..tensor("w", DataType::Float, &[1 << 20, 1 << 20]) };
+        let raw = TensorProto { raw_data: vec![0; 8], ..tensor("w", DataType::Float, &[1 << 20, 1 << 20]) };
         let cases = [
             (
                 node("Conv", &["x"], vec![ints("pads", &[0, 0, 1_000_000_000, 0])]),

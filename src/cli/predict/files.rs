@@ -186,12 +186,12 @@ impl<'a> Files<'a> {
         mask: &LabelMap,
         mut write: impl FnMut(&Path, usize) -> anyhow::Result<()>,
     ) -> anyhow::Result<serde_json::Value> {
-        let mut names = vec![String::new(); mask.depth];
+        let mut names = Vec::with_capacity(mask.depth);
         for z in 0..mask.depth {
             let number = if mask.depth > 1 { format!("-{:03}", info.number_of(z)) } else { String::new() };
             let path = with_ending(stem, &format!("{number}.png"));
             self.put(&path, || write(&path, z))?;
-            names[z] = shown(&path);
+            names.push(shown(&path));
         }
         let names: Vec<&String> = info.source_order(mask.depth).into_iter().map(|z| &names[z]).collect();
         Ok(if let [name] = names.as_slice() { json!(name) } else { json!(names) })

@@ -227,7 +227,7 @@ impl Kept {
         let here = self.open.last().is_none_or(|open| open.kept);
         let table = TABLES.contains(&header.tag)
             && matches!(header.vr, VR::OB | VR::OW | VR::OV | VR::US | VR::SS | VR::UN);
-        here && header.tag.0 % 2 == 0 && (table || header.len.0 <= MAX_VALUE)
+        here && header.tag.0.is_multiple_of(2) && (table || header.len.0 <= MAX_VALUE)
     }
 
     fn put(&mut self, element: DataElement<InMemDicomObject>) -> Result<(), String> {

@@ -97,11 +97,10 @@ fn block(component: &Component, values: &[i16; 64], basis: &[[f32; 8]; 8]) -> [u
     for (k, &place) in ZIGZAG.iter().enumerate() {
         coefficients[usize::from(place)] = f32::from(values[k]) * f32::from(component.steps[k]);
     }
-    let mut rows = [0.0_f32; 64];
-    for at in 0..64 {
+    let rows: [f32; 64] = std::array::from_fn(|at| {
         let (row, x) = (at / 8, at % 8);
-        rows[at] = (0..8).map(|f| coefficients[row * 8 + f] * basis[f][x]).sum();
-    }
+        (0..8).map(|f| coefficients[row * 8 + f] * basis[f][x]).sum()
+    });
     std::array::from_fn(|at| {
         let (y, x) = (at / 8, at % 8);
         let sum: f32 = (0..8).map(|f| rows[f * 8 + x] * basis[f][y]).sum();

@@ -215,7 +215,10 @@ fn text<T>(result: TiffResult<T>) -> Result<T, String> {
 }
 
 /// Columns and rows of a chunk; offset and length of each.
-fn chunks(tags: &mut Tags, tiled: bool, size: [usize; 2]) -> Result<([usize; 2], Vec<(u64, u64)>), String> {
+type Chunks = ([usize; 2], Vec<(u64, u64)>);
+
+/// The strips, or the tiles, of a picture of `size`.
+fn chunks(tags: &mut Tags, tiled: bool, size: [usize; 2]) -> Result<Chunks, String> {
     let (chunk, offsets, lengths) = if tiled {
         ([tags.size(Tag::TileWidth)?, tags.size(Tag::TileLength)?], Tag::TileOffsets, Tag::TileByteCounts)
     } else {

@@ -1,5 +1,6 @@
 //! A run that is cut short: by a signal, by a kill, by a full disk.
 
+#[cfg(feature = "onnx")]
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;

@@ -169,7 +169,9 @@ fn a_pipe_or_a_device_is_no_file() {
     }
     said(&[&"predict", &model, &"--head", &head, &"/dev/null"]);
     said(&[&"embed", &model, &"/dev/null", &"-o", &out]);
-    for name in ["m.safetensors", "m.onnx"] {
+    let models: &[&str] =
+        if cfg!(feature = "onnx") { &["m.safetensors", "m.onnx"] } else { &["m.safetensors"] };
+    for name in models {
         let pipe = pipe(name);
         said(&[&"info", &pipe]);
         said(&[&"embed", &pipe, &image, &"-o", &out]);

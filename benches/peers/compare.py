@@ -31,6 +31,8 @@ PEERS = (
     "onnxruntime-f32 onnxruntime-int8 openvino-f32 openvino-int8 openvino-int8-bf16 ncnn-f32 ncnn-int8 "
     "rten-f32 rten-int8 tract-f32"
 ).split()
+# An instruction set, as NAME@ISA: how ours is told (--isa), and how oneDNN below OpenVINO is (ONEDNN_MAX_CPU_ISA).
+ISAS = {"avx2": "AVX2", "avxvnni": "AVX2_VNNI", "avx512vnni": "AVX512_CORE_VNNI"}
 PAUSE = 0.2  # seconds between turns, for the last one's threads to fall asleep
 
 
@@ -38,8 +40,23 @@ def note(text):
     print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
+def base(runtime):
+    """The name without the instruction set that it is held to."""
+    return runtime.split("@")[0]
+
+
+def held_to(runtime):
+    """The instruction set that a runtime is held to, or None."""
+    return runtime.partition("@")[2] or None
+
+
+def known(runtime):
+    can_be_held = base(runtime).startswith(("microraptor", "openvino"))
+    return base(runtime) in OURS + PEERS and (held_to(runtime) is None or (held_to(runtime) in ISAS and can_be_held))
+
+
 def prepare(args, model, size):
-    peers = [runtime for runtime in args.runtimes if runtime in PEERS]
+    peers = sorted({base(runtime) for runtime in args.runtimes if base(runtime) in PEERS})
     command = [sys.executable, HERE / "prepare.py", "--work", args.work, "--model", model, "--size", size]
     command += ["--runtimes", ",".join(peers)] + (["--image", args.image] if args.image else [])
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
@@ -51,23 +68,25 @@ def prepare(args, model, size):
 
 
 def start_ours(args, runtime, case, shared, cpus):
-    precision = runtime.split("-")[1]
+    precision = base(runtime).split("-")[1]
     model = Path(shared["checkpoint"])
     if precision != "f32":
         out = args.work / Path(case["model"]).name / f"microraptor-{precision}.safetensors"
         model = convert(args.microraptor, model, precision, shared["calibration"], out)
     folder = Path(shared["folder"])
-    return Program(args.microraptor, model, case["size"], case["threads"], cpus, shared["image"], folder)
+    isa = held_to(runtime)
+    return Program(args.microraptor, model, case["size"], case["threads"], cpus, shared["image"], folder, isa)
 
 
 def start_peer(args, runtime, case, prepared, cpus):
-    if runtime in prepared["errors"]:
-        raise Failed(prepared["errors"][runtime])
+    if base(runtime) in prepared["errors"]:
+        raise Failed(prepared["errors"][base(runtime)])
     shared, folder = prepared["shared"], Path(prepared["shared"]["folder"])
-    spec = dict(runtime=runtime, model=prepared["files"][runtime], threads=case["threads"], size=case["size"])
+    spec = dict(runtime=base(runtime), model=prepared["files"][base(runtime)], threads=case["threads"], size=case["size"])
     spec.update(dim=shared["dim"], pixels=shared["pixels"], features=str(folder / f"{runtime}.f32"))
     command = worker_command(runtime, args.rust, spec, folder)
-    return Worker(runtime, command, case["threads"], cpus, folder)
+    held = {"ONEDNN_MAX_CPU_ISA": ISAS[held_to(runtime)]} if held_to(runtime) else {}
+    return Worker(runtime, command, case["threads"], cpus, folder, held)
 
 
 def start(args, case, prepared, cpus):
@@ -76,7 +95,7 @@ def start(args, case, prepared, cpus):
     expected = np.fromfile(shared["reference"], np.float32).reshape(-1, shared["dim"])
     for runtime in args.runtimes:
         try:
-            if runtime in OURS:
+            if base(runtime) in OURS:
                 runner = start_ours(args, runtime, case, shared, cpus)
             else:
                 runner = start_peer(args, runtime, case, prepared, cpus)
@@ -149,7 +168,13 @@ def arguments():
     parser.add_argument("--threads", default="1,2", type=numbers)
     parser.add_argument("--rounds", default=5, type=int)
     parser.add_argument("--runs", default=5, type=int, help="timed runs a turn")
-    parser.add_argument("--runtimes", default=OURS + PEERS, type=split, help=", ".join(OURS + PEERS))
+    parser.add_argument(
+        "--runtimes",
+        default=OURS + PEERS,
+        type=split,
+        help=f"{', '.join(OURS + PEERS)}; ours and OpenVINO's also held to an instruction set, as openvino-int8@avx2 "
+        f"({', '.join(ISAS)})",
+    )
     parser.add_argument("--cpus", type=numbers, help="cores to use, the first for one thread; default all allowed ones")
     parser.add_argument("--image", type=Path, help="image to run on; default a photograph of scikit-image")
     parser.add_argument("--microraptor", type=Path, default=ROOT / "target/release/microraptor", help="our program")
@@ -157,7 +182,7 @@ def arguments():
     parser.add_argument("--work", type=Path, default=work, help="where models go (10 GB for everything)")
     parser.add_argument("--output", type=Path, help="folder for report.md and results.json; default --work")
     args = parser.parse_args()
-    unknown = set(args.runtimes) - set(OURS + PEERS)
+    unknown = {runtime for runtime in args.runtimes if not known(runtime)}
     if unknown:
         parser.error(f"unknown runtimes: {', '.join(sorted(unknown))}")
     args.cpus = args.cpus or sorted(os.sched_getaffinity(0))
@@ -171,8 +196,8 @@ def main():
     args.work, args.microraptor = args.work.resolve(), args.microraptor.resolve()
     args.output = args.output or args.work
     args.work.mkdir(parents=True, exist_ok=True)
-    if not machine.has_bf16() and "openvino-int8-bf16" in args.runtimes:
-        args.runtimes.remove("openvino-int8-bf16")  # would be emulated
+    if not machine.has_bf16():  # it would be emulated
+        args.runtimes = [runtime for runtime in args.runtimes if base(runtime) != "openvino-int8-bf16"]
     rust = any(runtime.startswith(("rten", "tract")) for runtime in args.runtimes)
     args.rust = rust_worker() if rust else None
     facts = machine.facts(args.cpus)

@@ -29,9 +29,10 @@ def tail(text):
 class Worker:
     """A process that holds a model and sleeps until it is asked (worker.py and rten/src/main.rs)."""
 
-    def __init__(self, runtime, command, threads, cpus, folder):
+    def __init__(self, runtime, command, threads, cpus, folder, held):
+        """`held`: variables that hold it to an instruction set."""
         self.log = folder / f"{runtime}-{threads}.log"
-        env = dict(os.environ, OMP_NUM_THREADS=str(threads))
+        env = dict(os.environ, OMP_NUM_THREADS=str(threads), **held)
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log.open("w"))
         self.process = subprocess.Popen(command, text=True, env=env, preexec_fn=pinned(cpus), **pipes)
         try:
@@ -76,8 +77,9 @@ class Worker:
 class Program:
     """Our own program: a process for each measurement, as a user would run it."""
 
-    def __init__(self, binary, model, size, threads, cpus, image, folder):
+    def __init__(self, binary, model, size, threads, cpus, image, folder, isa=None):
         self.binary, self.model, self.size, self.threads, self.cpus = binary, model, size, threads, cpus
+        self.isa = ["--isa", isa] if isa else []
         self.image, self.folder = image, folder
         self.version = self.run(["--version"]).split()[-1]
 
@@ -89,7 +91,7 @@ class Program:
         return done.stdout
 
     def time(self, runs):
-        options = ["--sizes", self.size, "--threads", self.threads, "--runs", runs, "--seconds", 0, "--json"]
+        options = ["--sizes", self.size, "--threads", self.threads, "--runs", runs, "--seconds", 0, "--json", *self.isa]
         row = json.loads(self.run(["profile", self.model, *options]))["rows"][0]
         self.backend = row["backend"]
         return row["latency"]["p50_ms"], row["latency"]["min_ms"]
@@ -99,7 +101,8 @@ class Program:
         from safetensors.numpy import load_file
 
         out = self.folder / "microraptor.safetensors"
-        self.run(["embed", self.model, self.image, "-o", out, "--size", self.size, "--threads", self.threads])
+        options = ["--size", self.size, "--threads", self.threads, *self.isa]
+        self.run(["embed", self.model, self.image, "-o", out, *options])
         tensors = load_file(out)
         return np.concatenate([tensors["cls"].reshape(1, dim), tensors["patch"].reshape(-1, dim)])
 

@@ -114,6 +114,13 @@ pub struct Row {
     pub cores: CpuList,
     /// Multiply-accumulates of one image, where they are known.
     pub macs: Option<u64>,
+    /// Multiply-accumulates a second in the median run, in 10^9, where they are known.
+    #[serde(default)]
+    pub gmacs: Option<f64>,
+    /// Share of the median run that its multiply-accumulates would take at the machine's peaks, 0 to 1; none where other code
+    /// ran it.
+    #[serde(default)]
+    pub of_peak: Option<f64>,
     /// Latency of one image through the backbone (MLPerf's SingleStream); of a peer, with its decoding and resizing.
     pub latency: Latency,
     /// Each round of the timed runs.
@@ -140,6 +147,16 @@ impl Row {
     /// Input size.
     pub fn size(&self) -> Size {
         Size { height: self.height, width: self.width }
+    }
+
+    /// Sets how near the median run came to the machine's peaks, from the multiply-accumulates and the operators' shares.
+    pub(super) fn rate(&mut self) {
+        let median = self.latency.p50_ms;
+        if median > 0.0 {
+            self.gmacs = self.macs.map(|macs| macs as f64 / median / 1e6);
+            let least: f64 = self.operators.iter().filter_map(|op| Some(op.of_peak? * op.ms)).sum();
+            self.of_peak = (least > 0.0).then_some(least / median);
+        }
     }
 
     /// Which code ran it, and in which precision; ours is not named: `int8`, `tract f32`, `peer onnxruntime`.

@@ -14,8 +14,10 @@ pub fn print(results: &Results, out: &mut impl Write) -> io::Result<()> {
     let metric = results.rows.iter().find_map(|r| r.accuracy.as_ref()).map(|a| a.metric.clone());
     let accuracy = metric.as_ref().map(|m| format!("{m} [95%]"));
     let joules = results.rows.iter().any(|row| !row.energy.is_empty());
-    let mut header =
-        vec!["model", "runs on", "size", "threads", "GMAC", "min ms", "median", "p90", "p99", "runs"];
+    let mut header = vec![
+        "model", "runs on", "size", "threads", "GMAC", "GMAC/s", "peak", "min ms", "median", "p90", "p99",
+        "runs",
+    ];
     header.extend(joules.then_some("J/frame"));
     header.extend(accuracy.as_deref());
     header.push("");
@@ -88,6 +90,8 @@ fn cells(row: &Row, joules: bool, with_accuracy: bool) -> Vec<String> {
         row.size().to_string(),
         row.threads.to_string(),
         row.macs.map_or("-".into(), giga),
+        row.gmacs.map_or("-".into(), |gmacs| format!("{gmacs:.0}")),
+        row.of_peak.map_or("-".into(), |share| format!("{:.0}%", 100.0 * share)),
         ms(l.min_ms),
         ms(l.p50_ms),
         ms(l.p90_ms),

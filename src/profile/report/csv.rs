@@ -41,6 +41,8 @@ fn nothing() -> Row {
         threads: 0,
         cores: CpuList::default(),
         macs: None,
+        gmacs: None,
+        of_peak: None,
         latency: Latency::default(),
         rounds: Vec::new(),
         runs_ms: Vec::new(),
@@ -79,6 +81,8 @@ fn fields(row: &Row) -> Fields {
     add("threads", row.threads.to_string());
     add("cores", row.cores.to_string());
     add("macs", whole(row.macs));
+    add("gmacs", number(row.gmacs));
+    add("of_peak", number(row.of_peak));
     latency("", &row.latency, &mut add);
     let accuracy = row.accuracy.as_ref();
     add("metric", accuracy.map(|a| a.metric.clone()).unwrap_or_default());

@@ -303,7 +303,7 @@ impl Sweep<'_> {
             }
             _ => None,
         };
-        Ok(Row {
+        let mut row = Row {
             verdict: Verdict::new(&latency, &rounds, battery),
             latency,
             rounds,
@@ -315,7 +315,9 @@ impl Sweep<'_> {
             cold,
             accuracy: judged.map(|judged| judged.measured.accuracy.clone()),
             ..lane.row.clone()
-        })
+        };
+        row.rate();
+        Ok(row)
     }
 
     fn scenarios(

@@ -6,8 +6,21 @@ use super::{Cell, Mood, Table};
 use crate::profile::{Row, distinct};
 
 /// Names of the columns after the accuracy and before the meters.
-const NUMBERS: [&str; 11] =
-    ["median ms [95%]", "min", "p90", "p95", "p99", "p99.9", "max", "mean", "std", "runs", "GMAC"];
+const NUMBERS: [&str; 13] = [
+    "median ms [95%]",
+    "min",
+    "p90",
+    "p95",
+    "p99",
+    "p99.9",
+    "max",
+    "mean",
+    "std",
+    "runs",
+    "GMAC",
+    "GMAC/s",
+    "of peak",
+];
 
 /// The table.
 pub fn table(view: &View) -> Table {
@@ -99,6 +112,8 @@ fn numbers(row: &Row) -> [String; NUMBERS.len()] {
         text::ms(l.std_ms),
         l.runs.to_string(),
         maybe(row.macs, |macs| text::fixed(macs as f64 / 1e9, 2)),
+        maybe(row.gmacs, text::short),
+        maybe(row.of_peak, text::percent),
     ]
 }
 

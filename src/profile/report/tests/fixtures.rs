@@ -136,6 +136,8 @@ fn row(
         threads,
         cores: (4..4 + threads).collect(),
         macs: ours.then_some((4.6e9 * scale * pixels / 50176.0) as u64),
+        gmacs: None,
+        of_peak: None,
         latency: Latency::from_seconds(runs.iter().map(|ms| ms / 1e3).collect()),
         rounds: Vec::new(),
         runs_ms: runs,
@@ -150,6 +152,7 @@ fn row(
     if sweep.details && ours {
         details(&mut row, ms);
     }
+    row.rate();
     row
 }
 

@@ -188,6 +188,12 @@ impl Isa {
         0
     }
 
+    /// Whether it has registers of 512 bits.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn is_avx512(self) -> bool {
+        self.0 == Kind::Avx512Vnni
+    }
+
     pub(super) fn kind(self) -> Kind {
         self.0
     }
@@ -205,8 +211,8 @@ impl fmt::Display for Isa {
     }
 }
 
-/// Defines `fn name(isa, args)` whose body is compiled for the baseline and, on x86-64, for AVX2 with FMA. (On 64-bit ARM
-/// the baseline has SIMD and fused multiply-adds.)
+/// Defines `fn name(isa, args)` whose body is compiled for the baseline and, on x86-64, for AVX2 with FMA and for AVX-512. (On
+/// 64-bit ARM the baseline has SIMD and fused multiply-adds.)
 ///
 /// The body is IEEE operations in one order, with `f32::mul_add` where a fused multiply-add is meant and nowhere else, so
 /// all versions give the same bits: the compiler neither contracts nor reorders floating-point operations.
@@ -223,15 +229,24 @@ macro_rules! per_isa {
                 #[target_feature(enable = "avx2,fma,f16c")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx2 $(<$($gen: $bound),*>)? ($($arg: $ty),*) $(-> $ret)? {
-                    portable($($arg),*)
+                    portable $(::<$($gen),*>)? ($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512 $(<$($gen: $bound),*>)? ($($arg: $ty),*) $(-> $ret)? {
+                    portable $(::<$($gen),*>)? ($($arg),*)
+                }
+                if isa.is_avx512() {
+                    // SAFETY: such an `Isa` exists only where these were detected.
+                    return unsafe { avx512 $(::<$($gen),*>)? ($($arg),*) };
                 }
                 if isa != $crate::kernels::Isa::SCALAR {
                     // SAFETY: every x86-64 `Isa` but SCALAR exists only where AVX2, FMA and F16C were detected.
-                    return unsafe { avx2($($arg),*) };
+                    return unsafe { avx2 $(::<$($gen),*>)? ($($arg),*) };
                 }
             }
             let _ = isa;
-            portable($($arg),*)
+            portable $(::<$($gen),*>)? ($($arg),*)
         }
     };
 }

@@ -1,5 +1,6 @@
 //! Kernels alone, one thread: `cargo bench --bench kernels`. Prints G multiply-adds a second, the best of many slices, and
-//! their share of what the instructions can do in registers.
+//! their share of what the instructions can do in registers. Layers are run twice: with weights that stay in the caches, and
+//! with weights that come from beyond them, as in a forward pass.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,9 @@ use microraptor::kernels::{Isa, activation};
 
 /// Seconds that each case is timed for.
 const SECONDS: f64 = 0.4;
+
+/// Weights that layers are run with in turn when their way from memory counts: more than a last-level cache keeps.
+const COLD_BYTES: usize = 96 << 20;
 
 /// The shortest run of `f`.
 fn best(mut f: impl FnMut()) -> f64 {
@@ -49,17 +53,30 @@ fn linear(isa: Isa) {
             Linear::int8(isa, &values, &vec![1.0 / most; n], &bias)
         };
         let half: Vec<half::f16> = weight.iter().map(|&w| half::f16::from_f32(w)).collect();
-        for (name, layer) in [
-            ("int7", int(63.0)),
-            ("int8", int(127.0)),
-            ("fp16", Linear::f16(isa, &half, &bias)),
-            ("f32", Linear::f32(isa, &weight, &bias)),
-        ] {
-            let rows = if layer.is_int8() { Rows::Codes(&codes, &quants) } else { Rows::Float(&x) };
-            let seconds = best(|| layer.apply(rows, &mut wide, &mut out, Into::Store));
-            let rate = (m * n * k) as f64 / seconds;
-            let share = 100.0 * rate / if layer.is_int8() { int_peak } else { float_peak };
-            println!("{isa:>10}  {name}  {m} x {n} x {k}  {:6.1} GMAC/s, {share:3.0}%", rate / 1e9);
+        let kinds: [(&str, usize, &dyn Fn() -> Linear); 4] = [
+            ("int7", 1, &|| int(63.0)),
+            ("int8", 1, &|| int(127.0)),
+            ("fp16", 2, &|| Linear::f16(isa, &half, &bias)),
+            ("f32", 4, &|| Linear::f32(isa, &weight, &bias)),
+        ];
+        for (name, bytes, layer) in kinds {
+            let warm = layer();
+            let rows = if warm.is_int8() { Rows::Codes(&codes, &quants) } else { Rows::Float(&x) };
+            let warm_seconds = best(|| warm.apply(rows, &mut wide, &mut out, Into::Store));
+            let copies: Vec<Linear> = (0..COLD_BYTES.div_ceil(n * k * bytes)).map(|_| layer()).collect();
+            let cold_seconds = best(|| {
+                copies.iter().for_each(|layer| layer.apply(rows, &mut wide, &mut out, Into::Store));
+            }) / copies.len() as f64;
+            let peak = if warm.is_int8() { int_peak } else { float_peak };
+            let rate = |seconds: f64| (m * n * k) as f64 / seconds;
+            let share = |seconds: f64| 100.0 * rate(seconds) / peak;
+            println!(
+                "{isa:>10}  {name}  {m} x {n} x {k}  {:6.1} GMAC/s, {:3.0}%; weights from memory {:6.1}, {:3.0}%",
+                rate(warm_seconds) / 1e9,
+                share(warm_seconds),
+                rate(cold_seconds) / 1e9,
+                share(cold_seconds)
+            );
         }
     }
 }

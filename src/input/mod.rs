@@ -26,6 +26,8 @@ mod image;
 mod jpeg;
 mod label_map;
 #[cfg(feature = "nifti")]
+mod lattice;
+#[cfg(feature = "nifti")]
 mod nifti;
 #[cfg(not(feature = "nifti"))]
 #[path = "nifti_absent.rs"]

@@ -225,7 +225,7 @@ pub(super) enum Content {
 
 impl Content {
     /// With `say`, what of a folder is passed over is counted on standard error.
-    fn of(path: &Path, say: bool) -> Result<Content, InputError> {
+    pub(super) fn of(path: &Path, say: bool) -> Result<Content, InputError> {
         let metadata = fs::metadata(path).map_err(|e| InputError::read(path, &e))?;
         if metadata.is_dir() { Content::of_folder(path, say) } else { Content::of_file(path) }
     }

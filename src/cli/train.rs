@@ -78,8 +78,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let mut head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, (&judgement).into())
         .context("the training features")?;
     tell_training(&mut head.training, args, &set);
-    // Whether unsupported modalities are let in is asked each time.
-    head.read = ReadOptions { allow_unsupported_modality: false, max_frames: None, ..read };
+    head.read = read.of_head();
     head.save(&args.output)?;
     print(args, train.len(), &head, &judgement, folds.as_ref())
 }

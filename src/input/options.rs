@@ -45,6 +45,11 @@ impl ReadOptions {
     pub(super) fn most_frames(&self) -> usize {
         self.max_frames.unwrap_or(MAX_FRAMES)
     }
+
+    /// What a head keeps of them. Whether unsupported modalities are let in, and how long a scan may be, is asked each time.
+    pub fn of_head(&self) -> ReadOptions {
+        ReadOptions { allow_unsupported_modality: false, max_frames: None, ..self.clone() }
+    }
 }
 
 /// The standard by which video makes luma and two colour differences of red, green and blue.

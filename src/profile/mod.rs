@@ -52,7 +52,7 @@ use crate::board::{BoardError, Cores};
 use crate::bounded;
 use crate::engine::EngineError;
 use crate::heads::{FeatureCache, HeadError, Recipe};
-use crate::input::InputError;
+use crate::input::{InputError, ReadOptions};
 use crate::output::OutputError;
 use crate::vit::Size;
 
@@ -147,6 +147,8 @@ pub struct Options {
     pub seed: u64,
     /// Share of the images that is held out where the data has no split.
     pub val_share: f64,
+    /// How files become pixels.
+    pub read: ReadOptions,
     /// Where features are kept between runs.
     pub cache: Option<FeatureCache>,
 }

@@ -22,5 +22,7 @@ mod interrupted;
 mod limits;
 mod own_files;
 mod profile;
+#[cfg(feature = "nifti")]
+mod reading;
 #[path = "../support/mod.rs"]
 mod support;

@@ -14,7 +14,7 @@ use microraptor::board::hal::{Signals, open_meter};
 use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
 use microraptor::engine::{DEMO, Engine};
 use microraptor::heads::{FitOptions, Head, Recipe, Search, SegmentOptions};
-use microraptor::input::{Dataset, ReadOptions, phantom_dataset};
+use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::kernels::Isa;
 use microraptor::output::Inputs;
 use microraptor::profile::{
@@ -85,6 +85,7 @@ pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
 
 /// Measures, and writes the report if one is asked for: the results, and the names of the files.
 pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results, Vec<String>)> {
+    check_reading(args)?;
     let options = options(args)?;
     let data = args.data.as_deref().map(|data| open_data(data, args)).transpose()?;
     if let Some(folder) = &args.output {
@@ -170,6 +171,26 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     }
     journal.finish();
     Ok((results, written))
+}
+
+/// Refuses options for files where none is read, and says what does not reach another program.
+fn check_reading(args: &ProfileArgs) -> anyhow::Result<()> {
+    if args.read.is_empty() {
+        return Ok(());
+    }
+    match args.data.as_deref() {
+        None => {
+            bail!("without --data no file is read: leave out how files are read, or give labelled images")
+        }
+        Some(data) if data == Path::new(PHANTOMS) => {
+            bail!("--data phantoms is read from no file: leave out how files are read")
+        }
+        Some(_) => {}
+    }
+    if let Some(peer) = args.peer.first() {
+        log::warn!("{} reads files in its own way: how they are read here is not told to it", peer.name);
+    }
+    Ok(())
 }
 
 /// Refuses a folder in which a file of the report would take the place of one that is read.
@@ -348,7 +369,7 @@ fn fingerprint(
     let mut hash = Sha256::new();
     let program = (environment.version, environment.commit, &environment.cpu, environment.cores);
     let measured = (&options.sizes, &options.threads, options.budget, &options.scenarios);
-    let judged = (&options.recipe, options.folds, options.seed, options.val_share);
+    let judged = (&options.recipe, options.folds, options.seed, options.val_share, options.read.of_head());
     let data = data.map(|data| (data.set.digest(), &data.mask_classes));
     let rest = (&args.peer, args.no_cold, args.signals.len(), &args.power_meter);
     hash.update(format!("{program:?}\n{measured:?}\n{judged:?}\n{data:?}\n{rest:?}\n"));
@@ -394,6 +415,7 @@ fn options(args: &ProfileArgs) -> anyhow::Result<Options> {
         folds: args.folds.map(|folds| folds as usize),
         seed: args.split.seed,
         val_share: args.split.val_share,
+        read: args.read.options(),
         cache: args.cache.open(),
     })
 }
@@ -430,7 +452,7 @@ fn open_data(data: &Path, args: &ProfileArgs) -> anyhow::Result<Data> {
         bail!("--folds {folds}: {} has {} images only", data.display(), set.samples.len());
     }
     let (masks, mask_classes) = match dense {
-        true => masks::read(&set, data, &ReadOptions::default(), &[])?,
+        true => masks::read(&set, data, &args.read.options(), &[])?,
         false => (Vec::new(), Vec::new()),
     };
     Ok(Data { name: microraptor::files::shown(data), set, masks, mask_classes })

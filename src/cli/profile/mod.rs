@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use microraptor::board::energy::{PowerMeter, meters};
 use microraptor::board::hal::{Signals, open_meter};
 use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
+use microraptor::checkpoint::Hints;
 use microraptor::engine::{DEMO, Engine};
 use microraptor::heads::{FitOptions, Head, Recipe, Search, SegmentOptions};
 use microraptor::input::{Dataset, phantom_dataset};
@@ -167,7 +168,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
         written = profile::save(&results, folder)?;
         let model = |row: &Row| model_of(row, &models, &engines);
         let head = |row: &Row| heads.get(&(row.sha256.clone(), row.size())).cloned();
-        written.extend(deploy(&results, folder, &model, &head)?);
+        written.extend(deploy(&results, folder, &model, args.hints.hints(), &head)?);
     }
     journal.finish();
     Ok((results, written))
@@ -464,6 +465,7 @@ fn deploy(
     results: &Results,
     folder: &Path,
     model: &dyn Fn(&Row) -> Option<PathBuf>,
+    hints: Hints,
     head: &dyn Fn(&Row) -> Option<PathBuf>,
 ) -> anyhow::Result<Option<String>> {
     let path = folder.join("deploy.toml");
@@ -481,6 +483,6 @@ fn deploy(
         Some(head) => Some((head.as_path(), Head::read(head)?.1)),
         None => None,
     };
-    Deploy::new(row, decision, machine, &model, head, folder).save(&path)?;
+    Deploy::new(row, decision, machine, (&model, hints), head, folder).save(&path)?;
     Ok(Some("deploy.toml".to_owned()))
 }

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod board;
+#[cfg(unix)]
+mod changing;
 mod commands;
 mod common;
 mod convert;

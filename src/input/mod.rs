@@ -64,6 +64,7 @@ pub use label_map::{LabelMap, Spacing};
 pub use nifti_info::NiftiInfo;
 pub use options::{Axis, MAX_FRAMES, Matrix, Range, ReadOptions, Window};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
+pub(crate) use scan::check_frames;
 pub use scan::{Scan, content_digest, is_dicom};
 pub use scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};
 pub use split::{Parts, Split};

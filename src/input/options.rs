@@ -42,7 +42,7 @@ pub const MAX_FRAMES: usize = 4096;
 
 impl ReadOptions {
     /// The most frames or slices of one scan.
-    pub(super) fn most_frames(&self) -> usize {
+    pub(crate) fn most_frames(&self) -> usize {
         self.max_frames.unwrap_or(MAX_FRAMES)
     }
 

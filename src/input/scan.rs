@@ -182,7 +182,7 @@ impl Iterator for Scan {
 }
 
 /// Refuses more frames than `most`.
-pub(super) fn check_frames(name: &str, frames: Option<usize>, most: usize) -> Result<(), InputError> {
+pub(crate) fn check_frames(name: &str, frames: Option<usize>, most: usize) -> Result<(), InputError> {
     if frames.is_some_and(|frames| frames > most) {
         return Err(InputError::Frames { name: name.into(), frames, most });
     }

@@ -8,13 +8,13 @@ use tempfile::tempdir;
 
 use crate::common::*;
 
-/// A NIfTI file of two volumes of two slices, whose stripes run in one direction in the first and in another in the second.
-fn volumes(path: &Path, kinds: [usize; 2], seed: usize) {
+/// A NIfTI file of two volumes of some slices, whose stripes run in one direction in the first and in another in the second.
+fn volumes(path: &Path, kinds: [usize; 2], slices: usize, seed: usize) {
     let side = 24;
     let mut bytes = vec![0; 352];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     put(0, &348i32.to_le_bytes());
-    for (n, size) in [4, side, side, 2, 2].into_iter().enumerate() {
+    for (n, size) in [4, side, side, slices, 2].into_iter().enumerate() {
         put(40 + 2 * n, &(size as i16).to_le_bytes());
     }
     // Unsigned bytes, of 1 mm.
@@ -26,7 +26,7 @@ fn volumes(path: &Path, kinds: [usize; 2], seed: usize) {
     put(108, &352f32.to_le_bytes());
     put(344, b"n+1\0");
     for kind in kinds {
-        for _ in 0..2 {
+        for _ in 0..slices {
             let pixel = |x: usize, y: usize| [x, y][kind] % 6 / 3 * 180 + (x * 7 + y * 31 + seed * 17) % 23;
             bytes.extend((0..side * side).map(|i| pixel(i % side, i / side) as u8));
         }
@@ -35,11 +35,11 @@ fn volumes(path: &Path, kinds: [usize; 2], seed: usize) {
 }
 
 /// Eight such files of each of two classes, which are the other way round in their second volumes.
-fn data(folder: &Path) -> PathBuf {
-    let data = folder.join("data");
+fn labelled(folder: &Path, slices: usize) -> PathBuf {
+    let data = folder.join(format!("data-{slices}"));
     for (class, kinds) in [("columns", [0, 1]), ("rows", [1, 0])] {
         fs::create_dir_all(data.join(class)).unwrap();
-        (0..8).for_each(|n| volumes(&data.join(class).join(format!("{n}.nii")), kinds, n));
+        (0..8).for_each(|n| volumes(&data.join(class).join(format!("{n}.nii")), kinds, slices, n));
     }
     data
 }
@@ -47,13 +47,13 @@ fn data(folder: &Path) -> PathBuf {
 #[test]
 fn the_volume_that_is_asked_for_is_measured() {
     let folder = tempdir().unwrap();
-    let (data, head) = (data(folder.path()), folder.path().join("head.safetensors"));
+    let (data, head) = (labelled(folder.path(), 1), folder.path().join("head.safetensors"));
     let model = tiny_model();
     success(&[&"train", &model, &"--data", &data, &"-o", &head, &"--size", &"32", &"--volume", &"0"]);
     let evaluate = |more: &[&dyn AsRef<std::ffi::OsStr>]| -> Value {
         let usual: [&dyn AsRef<std::ffi::OsStr>; 9] =
             [&"evaluate", &model, &"--head", &head, &"--data", &data, &"--split", &"all", &"--json"];
-        json(&success(&[usual.as_slice(), more].concat()))["metrics"]["accuracy"].clone()
+        json(&success(&[usual.as_slice(), more].concat()))["metrics"]["accuracy"]["value"].clone()
     };
     // What a class shows in its second volume the other shows in its first.
     assert_eq!(evaluate(&[]), 1.0);
@@ -70,7 +70,7 @@ fn the_volume_that_is_asked_for_is_measured() {
 #[test]
 fn a_profile_reads_as_it_is_told_and_so_do_its_heads() {
     let folder = tempdir().unwrap();
-    let (data, out) = (data(folder.path()), folder.path().join("out"));
+    let (data, out) = (labelled(folder.path(), 1), folder.path().join("out"));
     let profile = |more: &[&dyn AsRef<std::ffi::OsStr>]| -> Vec<std::ffi::OsString> {
         let model = tiny_model();
         let usual: [&dyn AsRef<std::ffi::OsStr>; 11] = [
@@ -93,8 +93,15 @@ fn a_profile_reads_as_it_is_told_and_so_do_its_heads() {
     };
     let error = refs(&profile(&[&"--data", &data]));
     assert!(error.contains("choose one by --volume"), "{error}");
-    let error = refs(&profile(&[&"--data", &data, &"--volume", &"1", &"--max-frames", &"1"]));
-    assert!(error.contains("2 frames or slices, of at most 1"), "{error}");
+    let long = labelled(folder.path(), 2);
+    // From the files, and from features that were kept.
+    let cache = folder.path().join("cache");
+    for (most, said) in [("1", "of at most 1"), ("2", "looks at single images"), ("1", "of at most 1")] {
+        let limited: [&dyn AsRef<std::ffi::OsStr>; 8] =
+            [&"--data", &long, &"--volume", &"1", &"--cache", &cache, &"--max-frames", &most];
+        let error = refs(&profile(&limited));
+        assert!(error.contains("2 frames") && error.contains(said), "{most}: {error}");
+    }
     let error = refs(&profile(&[&"--volume", &"1"]));
     assert!(error.contains("without --data no file is read"), "{error}");
     let error = refs(&profile(&[&"--data", &"phantoms", &"--axis", &"coronal"]));
@@ -115,7 +122,7 @@ fn a_profile_reads_as_it_is_told_and_so_do_its_heads() {
 #[test]
 fn calibration_reads_as_it_is_told() {
     let folder = tempdir().unwrap();
-    let (data, out) = (data(folder.path()), folder.path().join("out.safetensors"));
+    let (data, out) = (labelled(folder.path(), 1), folder.path().join("out.safetensors"));
     let model = tiny_model();
     let convert = |more: &[&dyn AsRef<std::ffi::OsStr>]| -> Vec<std::ffi::OsString> {
         let usual: [&dyn AsRef<std::ffi::OsStr>; 8] =

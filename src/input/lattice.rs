@@ -2,7 +2,6 @@
 
 /// Places are millimetres to the patient's right, front and head, as NIfTI has them; shapes and positions are slices, rows,
 /// columns.
-#[cfg_attr(not(feature = "dicom"), expect(dead_code, reason = "the DICOM reader makes it"))]
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lattice {
     /// How many rows and columns a slice has.

@@ -1,7 +1,7 @@
 //! Weights in one safetensors file, or in several that `model.safetensors.index.json` lists.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -90,12 +90,10 @@ impl Shards {
 }
 
 fn read_index(path: &Path) -> Result<Index, CheckpointError> {
-    let io = |source| CheckpointError::Io { path: PathBuf::from(path), source };
-    let mut text = Vec::new();
-    crate::files::open(path).map_err(io)?.take(MAX_INDEX + 1).read_to_end(&mut text).map_err(io)?;
     let wrong = |problem: String| CheckpointError::Json { path: path.to_owned(), problem };
-    if text.len() as u64 > MAX_INDEX {
-        return Err(wrong(format!("has more than {MAX_INDEX} bytes")));
-    }
+    let text = crate::files::read(path, MAX_INDEX).map_err(|source| match source.kind() {
+        io::ErrorKind::FileTooLarge => wrong(format!("has more than {MAX_INDEX} bytes")),
+        _ => CheckpointError::Io { path: path.to_owned(), source },
+    })?;
     serde_json::from_slice(&text).map_err(|e| wrong(format!("cannot be used: {e}")))
 }

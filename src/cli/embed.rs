@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::engine::{Features, Session};
-use microraptor::files::shown;
+use microraptor::names::shown;
 use microraptor::input::{EXTENSIONS, InputError, ReadOptions, Scan, ScanInfo, expand};
 use microraptor::output::check_writable;
 use microraptor::output::features::{About, FeatureWriter, check_extension};

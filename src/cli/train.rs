@@ -200,7 +200,7 @@ fn print(
     let output = args.output.display();
     if args.json {
         let mut all = json!({
-            "head": microraptor::files::shown(&args.output), "kind": head.model.kind(), "backbone": head.backbone,
+            "head": microraptor::names::shown(&args.output), "kind": head.model.kind(), "backbone": head.backbone,
             "size": head.size.to_string(), "classes": head.model.classes(), "train_images": train,
             "c": head.training.c, "epoch": head.training.epoch, "validation": record(judgement),
         });

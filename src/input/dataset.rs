@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 
 use super::image::one_line;
 use super::{Image, InputError, ReadOptions, Scan, Split, content_digest, copies, files};
-use crate::bounded;
 use crate::stamp::Stamp;
 
 /// Parts a label cell into its classes.
@@ -199,7 +198,7 @@ impl Dataset {
         for (folder, split) in classes {
             let label = names.binary_search(&file_name(&folder)).unwrap_or_default();
             for image in files::examples(&folder)? {
-                let name = crate::files::shown(image.strip_prefix(root).unwrap_or(&image));
+                let name = crate::names::shown(image.strip_prefix(root).unwrap_or(&image));
                 let (labels, source) = (vec![label], Source::File(image));
                 samples.push(Sample { name, source, labels, mask: None, split });
             }
@@ -295,7 +294,7 @@ struct Row {
 }
 
 fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
-    let bytes = bounded::read(path, bounded::MAX_TABLE).map_err(|e| InputError::read(path, &e))?;
+    let bytes = crate::files::read(path, crate::files::MAX_TABLE).map_err(|e| InputError::read(path, &e))?;
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(bytes.as_slice());
     let whole = |problem: String| InputError::Dataset { path: path.into(), problem };
     let headers = reader.headers().map_err(|e| csv_error(path, &e))?.clone();
@@ -389,7 +388,7 @@ fn excerpt(text: &str) -> &str {
 }
 
 fn file_name(path: &Path) -> String {
-    crate::files::shown(path.file_name().unwrap_or_default())
+    crate::names::shown(path.file_name().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub use stats::Latency;
 pub use sweep::{Budget, Cold, Found, ROUNDS, Sweep};
 
 use crate::board::{BoardError, Cores};
-use crate::bounded;
+use crate::files;
 use crate::engine::EngineError;
 use crate::heads::{FeatureCache, HeadError, Recipe};
 use crate::input::InputError;
@@ -153,7 +153,7 @@ pub struct Options {
 
 /// The text of a file of at most `limit` bytes.
 fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
-    bounded::text(path, limit).map_err(|e| match e.kind() {
+    files::text(path, limit).map_err(|e| match e.kind() {
         std::io::ErrorKind::FileTooLarge => format!("is larger than {} KiB", limit >> 10),
         _ => format!("cannot be read: {e}"),
     })

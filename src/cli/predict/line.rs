@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use microraptor::engine::About;
-use microraptor::files::shown;
+use microraptor::names::shown;
 use microraptor::heads::{Geometry, OodScore, Outcome};
 use microraptor::input::{Identifiers, LabelMap, ScanInfo, ScanKind, SourceFrame};
 use serde::Serialize;

@@ -153,7 +153,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     let results = Results {
         schema: SCHEMA,
         environment,
-        command: std::env::args_os().map(microraptor::files::shown).collect(),
+        command: std::env::args_os().map(microraptor::names::shown).collect(),
         protocol,
         data,
         rows,
@@ -433,7 +433,7 @@ fn open_data(data: &Path, args: &ProfileArgs) -> anyhow::Result<Data> {
         true => masks::read(&set, data, &ReadOptions::default(), &[])?,
         false => (Vec::new(), Vec::new()),
     };
-    Ok(Data { name: microraptor::files::shown(data), set, masks, mask_classes })
+    Ok(Data { name: microraptor::names::shown(data), set, masks, mask_classes })
 }
 
 /// Writes `deploy.toml` for the row that the limits chose; the file's name, if there is one. An older one of another choice

@@ -83,14 +83,11 @@ pub fn open_on(model: &Path, isa: Isa, hints: &Hints) -> anyhow::Result<Engine> 
     let spinner = progress::spinner(format!("reading {}", model.display()));
     let engine = match untrained(model) {
         Some(name) => seeded(name, hints).map(|model| Engine::from_model(model, isa)),
-        None if is_demo(model) => demo(isa),
+        None if is_demo(model) => demo(isa).and_then(|engine| Ok(engine.agreeing(hints)?)),
         None => Engine::open_with(model, isa, hints).map_err(|error| hint(model, error.into())),
     };
     spinner.finish_and_clear();
     let engine = engine?;
-    if let Some(config) = engine.config() {
-        hints.agree_with(&engine.about().name, config, &engine.about().preprocess)?;
-    }
     warn(&engine.about().name, &engine.about().assumed);
     Ok(engine)
 }

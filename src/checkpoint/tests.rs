@@ -583,6 +583,12 @@ fn shards_are_one_checkpoint() {
     assert_eq!(model.name, dir.path().file_name().unwrap().to_str().unwrap());
     assert_eq!(load(&index).unwrap().sha256, model.sha256);
     assert_eq!(list_tensors(dir.path()).unwrap().len(), all.len());
+    let shards = names.map(|name| dir.path().join(name));
+    assert_eq!(weights_files(dir.path()).unwrap(), shards);
+    assert_eq!(weights_files(&shards[0]).unwrap(), shards[..1]);
+    let read: BTreeSet<_> = files(dir.path()).into_iter().collect();
+    let beside = [index.clone(), dir.path().join("config.json")];
+    assert_eq!(read, shards.into_iter().chain(beside).collect());
 
     for (tensor, file, expected) in [
         (

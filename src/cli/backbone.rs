@@ -1,12 +1,12 @@
 //! What MODEL means on the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, bail};
 use microraptor::board::Root;
 use microraptor::board::sensors::available_memory;
-use microraptor::checkpoint::{Assumption, Card, Hints, Model};
+use microraptor::checkpoint::{self, Assumption, Card, Hints, Model};
 use microraptor::engine::{DEMO, Engine, UNTRAINED};
 use microraptor::heads::Head;
 use microraptor::kernels::{Isa, VARIABLE};
@@ -108,17 +108,11 @@ fn check_memory(model: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes of the weights file, or of those in a folder without `model.safetensors`; 0 where there is none, which is said
-/// elsewhere.
+/// Bytes of the weights; 0 where there are none, which is said elsewhere.
 fn weights(model: &Path) -> u64 {
-    let length = |path: &Path| std::fs::metadata(path).ok().filter(|m| m.is_file()).map_or(0, |m| m.len());
-    let whole = length(&model.join("model.safetensors"));
-    if whole > 0 {
-        return whole;
-    }
-    let Ok(entries) = std::fs::read_dir(model) else { return length(model) };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).map(|path| length(&path)).sum()
+    let length =
+        |path: &PathBuf| std::fs::metadata(path).ok().filter(|m| m.is_file()).map_or(0, |m| m.len());
+    checkpoint::weights_files(model).iter().flatten().map(length).sum()
 }
 
 /// The untrained model of the card called `name`.

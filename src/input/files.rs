@@ -10,11 +10,22 @@ use image::ImageFormat;
 use super::scan::Content;
 use super::{InputError, nifti, say};
 
-/// Endings, in lower case, by which a file of a folder counts as an image even if its content is none that is known.
-pub const EXTENSIONS: [&str; 15] = [
-    "png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif", "webp", "pnm", "pbm", "pgm", "ppm", "dcm", "nii",
-    "nii.gz",
-];
+/// Endings of pictures, in lower case.
+const PICTURES: [&str; 12] =
+    ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif", "webp", "pnm", "pbm", "pgm", "ppm"];
+
+/// Endings of files that may hold many frames.
+const VOLUMES: [&str; 3] = ["dcm", "nii", "nii.gz"];
+
+/// Endings by which a file of a folder counts as an image even if its content is none that is known.
+pub(super) fn extensions() -> impl Iterator<Item = &'static str> {
+    PICTURES.into_iter().chain(VOLUMES)
+}
+
+/// Whether the name of a file promises a picture, which its content need not be.
+pub fn is_picture_name(path: &Path) -> bool {
+    ends_in(path, PICTURES)
+}
 
 /// Sides of a bitmap's header (BITMAPCOREHEADER to BITMAPV5HEADER): "BM" alone also begins a text.
 const BITMAP_HEADERS: [u32; 7] = [12, 40, 52, 56, 64, 108, 124];
@@ -26,7 +37,7 @@ const DICOMDIR: &[u8] = b"\x02\x00\x02\x00UI\x14\x001.2.840.10008.1.3.10";
 const META_BYTES: u64 = 512;
 
 /// The images that command-line arguments mean: a file stays, a folder becomes its images, sorted by name. What a file's
-/// first bytes are known for makes it an image, or else an ending of [`EXTENSIONS`]. Hidden files and DICOMDIR are left
+/// first bytes are known for makes it an image, or else the ending of one. Hidden files and DICOMDIR are left
 /// out; what else is passed over is counted on standard error.
 ///
 /// # Errors
@@ -99,7 +110,7 @@ pub(super) fn sorted_out(folder: &Path) -> Result<(Vec<PathBuf>, Passed), InputE
         {
             continue;
         }
-        if path.is_file() && (Content::by_bytes(&path)?.is_some() || ends_in(&path, &EXTENSIONS)) {
+        if path.is_file() && (Content::by_bytes(&path)?.is_some() || ends_in(&path, extensions())) {
             images.push(path);
         } else {
             passed.add(&path);
@@ -183,9 +194,9 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     Ok(paths)
 }
 
-fn ends_in(path: &Path, endings: &[&str]) -> bool {
+fn ends_in(path: &Path, endings: impl IntoIterator<Item = &'static str>) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
-    endings.iter().any(|ending| name.strip_suffix(ending.as_bytes()).is_some_and(|stem| stem.ends_with(b".")))
+    endings.into_iter().any(|ending| name.strip_suffix(ending.as_bytes()).is_some_and(|stem| stem.ends_with(b".")))
 }
 
 /// Order of names in which runs of digits count by their value, so that `frame2` comes before `frame10`; names that are

@@ -55,7 +55,7 @@ pub(crate) use dicom::elements as dicom_elements;
 #[cfg(feature = "dicom")]
 pub use dicom::{DicomSamples, dicom_samples};
 pub use error::InputError;
-pub use files::{EXTENSIONS, expand};
+pub use files::{expand, is_picture_name};
 pub(crate) use image::one_line;
 pub use image::{Image, MAX_PIXELS, MIN_SIDE};
 pub use label_map::{LabelMap, Spacing};

@@ -55,9 +55,7 @@ impl Index {
             plain && name.ends_with(".safetensors")
         };
         match names.iter().find(|name| !beside(name)) {
-            Some(name) => {
-                Err(json(path, format!("lists '{name}', which is no safetensors file beside it")))
-            }
+            Some(name) => Err(json(path, format!("lists '{name}', which is no safetensors file beside it"))),
             None => Ok(names),
         }
     }

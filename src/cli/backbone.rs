@@ -110,8 +110,7 @@ fn check_memory(model: &Path) -> anyhow::Result<()> {
 
 /// Bytes of the weights; 0 where there are none, which is said elsewhere.
 fn weights(model: &Path) -> u64 {
-    let length =
-        |path: &PathBuf| std::fs::metadata(path).ok().filter(|m| m.is_file()).map_or(0, |m| m.len());
+    let length = |path: &PathBuf| std::fs::metadata(path).ok().filter(|m| m.is_file()).map_or(0, |m| m.len());
     checkpoint::weights_files(model).iter().flatten().map(length).sum()
 }
 

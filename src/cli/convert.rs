@@ -138,7 +138,7 @@ fn calibration(folder: Option<&Path>, size: Size, preprocess: &Preprocess) -> an
 fn images_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let none = match expand(&[folder.to_owned()]) {
         Err(error @ InputError::NoImages { .. }) => error,
-        other => return Ok(other?),
+        images => return Ok(images?.paths),
     };
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -152,7 +152,7 @@ fn images_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for folder in folders {
         match expand(&[folder]) {
             Err(InputError::NoImages { .. }) => {}
-            images => files.extend(images?),
+            images => files.extend(images?.paths),
         }
     }
     if files.is_empty() { Err(none.into()) } else { Ok(files) }

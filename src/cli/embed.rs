@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::engine::{Features, Session};
+use microraptor::input::{Images, InputError, ReadOptions, Scan, ScanInfo, expand, is_picture_name};
 use microraptor::names::shown;
-use microraptor::input::{InputError, ReadOptions, Scan, ScanInfo, expand, is_picture_name};
 use microraptor::output::check_writable;
 use microraptor::output::features::{About, FeatureWriter, check_extension};
 use microraptor::vit::{Preprocess, Size};
@@ -23,9 +23,10 @@ const PER_THREAD: usize = 2;
 
 /// Writes the features of images, clips and volumes to a file.
 pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
-    let images = if args.bags { args.images.clone() } else { expand(&args.images)? };
+    let found = if args.bags { Images::at(args.images.clone()) } else { expand(&args.images)? };
     check_writable(&args.output)?;
-    private::when_dicom(images.iter().map(PathBuf::as_path));
+    private::when_dicom(found.hold_dicom());
+    let images = found.paths;
     check_extension(&args.output)?;
     inputs::refuse(&args.output, |inputs| {
         inputs::model(inputs, &args.model);

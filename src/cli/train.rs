@@ -27,7 +27,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         inputs::board(inputs, &args.threads.placement);
         inputs::data(inputs, &args.data.data, &data);
     })?;
-    private::when_dicom(data.samples.iter().filter_map(|sample| sample.source.file()));
+    private::when_dicom(data.holds_dicom());
     let parts = data.split(args.data.split.seed, args.data.split.val_share)?;
     if !recipe.dense() {
         check_counts(&data, &parts.train)?;

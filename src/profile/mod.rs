@@ -49,8 +49,8 @@ pub use stats::Latency;
 pub use sweep::{Budget, Cold, Found, ROUNDS, Sweep};
 
 use crate::board::{BoardError, Cores};
-use crate::files;
 use crate::engine::EngineError;
+use crate::files;
 use crate::heads::{FeatureCache, HeadError, Recipe};
 use crate::input::InputError;
 use crate::output::OutputError;

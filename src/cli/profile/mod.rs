@@ -90,8 +90,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     if let Some(folder) = &args.output {
         profile::check_folder(folder)?;
         refuse_inputs(args, folder, data.as_ref())?;
-        let samples = data.iter().flat_map(|data| &data.set.samples);
-        private::when_dicom(samples.filter_map(|sample| sample.source.file()));
+        private::when_dicom(data.as_ref().is_some_and(|data| data.set.holds_dicom()));
     }
     let (models, engines) = open(args, isa)?;
     for engine in &engines {

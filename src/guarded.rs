@@ -57,8 +57,8 @@ mod tests {
         assert_eq!(guarded(|| Ok(empty[0]), str::to_owned), Err(GAVE_UP.to_owned()));
         assert_eq!(guarded(|| Ok(1), str::to_owned), Ok(1));
         assert_eq!(caught(|| empty.len()), Ok(0));
-        assert_eq!(caught(|| panic!("in {} words", 3)), Err::<(), _>("in 3 words".to_owned()));
-        assert_eq!(caught(|| panic!("plain")), Err::<(), _>("plain".to_owned()));
+        assert_eq!(caught::<()>(|| panic!("in {} words", 3)), Err("in 3 words".to_owned()));
+        assert_eq!(caught::<()>(|| panic!("plain")), Err("plain".to_owned()));
         assert!(!QUIET.get());
     }
 }

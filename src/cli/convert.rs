@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::checkpoint::{self, Hints, Model};
 use microraptor::engine::is_onnx;
+use microraptor::files;
 use microraptor::input::{Image, InputError, PhantomKind, ReadOptions, Scan, expand, phantom};
 use microraptor::output::check_writable;
 use microraptor::quant::{self, Agreement, BlockPlan, Calibration, Precision, QuantModel, file};
@@ -69,7 +70,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
 
     let mut out = terminal::stdout();
     if args.json {
-        let about = json!({"output": microraptor::files::shown(&args.output), "name": model.name,
+        let about = json!({"output": microraptor::names::shown(&args.output), "name": model.name,
             "file_bytes": model.file_bytes, "sha256": model.sha256, "precision": model.precision,
             "plan": model.plan, "report": model.report, "source": model.source, "licence": model.licence,
             "tool": model.tool});
@@ -143,7 +144,7 @@ fn calibration(args: &ConvertArgs, size: Size, preprocess: &Preprocess) -> anyho
 fn images_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let none = match expand(&[folder.to_owned()]) {
         Err(error @ InputError::NoImages { .. }) => error,
-        other => return Ok(other?),
+        images => return Ok(images?.paths),
     };
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -157,7 +158,7 @@ fn images_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for folder in folders {
         match expand(&[folder]) {
             Err(InputError::NoImages { .. }) => {}
-            images => files.extend(images?),
+            images => files.extend(images?.paths),
         }
     }
     if files.is_empty() { Err(none.into()) } else { Ok(files) }
@@ -176,10 +177,7 @@ fn frame(path: &Path, read: &ReadOptions) -> anyhow::Result<Image> {
 /// The licence that lies beside the checkpoint `source`, if one does.
 fn licence_text(source: &Path) -> Option<String> {
     let names = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt"];
-    let mut files = names.map(|name| source.with_file_name(name)).into_iter();
-    let file =
-        files.find(|file| std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= MAX_LICENCE))?;
-    microraptor::files::read_to_string(&file).ok()
+    names.iter().find_map(|name| files::text(&source.with_file_name(name), MAX_LICENCE).ok())
 }
 
 fn print(model: &QuantModel, output: &Path, out: &mut impl Write) -> io::Result<()> {

@@ -61,7 +61,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let caveat = caveat(&data, part);
     if args.json {
         let record = json!({
-            "head": microraptor::files::shown(&args.head), "kind": head.model.kind(), "backbone": head.backbone,
+            "head": microraptor::names::shown(&args.head), "kind": head.model.kind(), "backbone": head.backbone,
             "size": head.size.to_string(), "split": part.name(), "caveat": caveat, "metrics": record(&judgement),
         });
         writeln!(out, "{}", serde_json::to_string_pretty(&record)?)?;

@@ -57,7 +57,8 @@ pub(crate) use dicom::elements as dicom_elements;
 #[cfg(feature = "dicom")]
 pub use dicom::{DicomSamples, dicom_samples};
 pub use error::InputError;
-pub use files::{EXTENSIONS, expand};
+pub(crate) use files::Dicom;
+pub use files::{Images, expand, is_picture_name};
 pub(crate) use image::one_line;
 pub use image::{Image, MAX_PIXELS, MIN_SIDE};
 pub use label_map::{LabelMap, Spacing};
@@ -65,7 +66,7 @@ pub use nifti_info::NiftiInfo;
 pub use options::{Axis, MAX_FRAMES, Matrix, Range, ReadOptions, Window};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
 pub(crate) use scan::check_frames;
-pub use scan::{Scan, content_digest, is_dicom};
+pub use scan::{Scan, content_digest};
 pub use scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};
 pub use split::{Parts, Split};
 pub use stream::{RawPixel, StreamFormat};

@@ -49,8 +49,8 @@ pub use stats::Latency;
 pub use sweep::{Budget, Cold, Found, ROUNDS, Sweep};
 
 use crate::board::{BoardError, Cores};
-use crate::bounded;
 use crate::engine::EngineError;
+use crate::files;
 use crate::heads::{FeatureCache, HeadError, Recipe};
 use crate::input::{InputError, ReadOptions};
 use crate::output::OutputError;
@@ -155,7 +155,7 @@ pub struct Options {
 
 /// The text of a file of at most `limit` bytes.
 fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
-    bounded::text(path, limit).map_err(|e| match e.kind() {
+    files::text(path, limit).map_err(|e| match e.kind() {
         std::io::ErrorKind::FileTooLarge => format!("is larger than {} KiB", limit >> 10),
         _ => format!("cannot be read: {e}"),
     })

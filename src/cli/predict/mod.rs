@@ -110,7 +110,7 @@ fn inputs(args: &PredictArgs) -> anyhow::Result<Vec<PathBuf>> {
     if streams.len() > 1 {
         bail!("standard input ('-') is given twice: give it once");
     }
-    let mut all = if args.bags { paths } else { expand(&paths)? };
+    let mut all = if args.bags { paths } else { expand(&paths)?.paths };
     all.extend(streams);
     Ok(all)
 }

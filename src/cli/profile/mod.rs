@@ -92,8 +92,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     if let Some(folder) = &args.output {
         profile::check_folder(folder)?;
         refuse_inputs(args, folder, data.as_ref())?;
-        let samples = data.iter().flat_map(|data| &data.set.samples);
-        private::when_dicom(samples.filter_map(|sample| sample.source.file()));
+        private::when_dicom(data.as_ref().is_some_and(|data| data.set.holds_dicom()));
     }
     let (models, engines) = open(args, isa)?;
     for engine in &engines {
@@ -155,7 +154,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     let results = Results {
         schema: SCHEMA,
         environment,
-        command: std::env::args_os().map(microraptor::files::shown).collect(),
+        command: std::env::args_os().map(microraptor::names::shown).collect(),
         protocol,
         data,
         rows,
@@ -456,7 +455,7 @@ fn open_data(data: &Path, args: &ProfileArgs) -> anyhow::Result<Data> {
         true => masks::read(&set, data, &args.read.options(), &[])?,
         false => (Vec::new(), Vec::new()),
     };
-    Ok(Data { name: microraptor::files::shown(data), set, masks, mask_classes })
+    Ok(Data { name: microraptor::names::shown(data), set, masks, mask_classes })
 }
 
 /// Writes `deploy.toml` for the row that the limits chose; the file's name, if there is one. An older one of another choice

@@ -22,7 +22,7 @@ use image::{
 
 use super::image::{MAX_RATIO, TRUSTED_BYTES, one_line};
 use super::{Image, InputError, MAX_PIXELS, jpeg};
-use crate::{bounded, files};
+use crate::files;
 
 /// Decoded bytes of the largest image: [`MAX_PIXELS`] of RGBA with 16 bits each.
 const MAX_BYTES: u64 = 8 * MAX_PIXELS;
@@ -71,7 +71,7 @@ impl Source {
             return Err(InputError::Format { path: path.into() });
         };
         let most = if format == ImageFormat::Jpeg { MAX_JPEG } else { MAX_FILE };
-        bounded::check(length, most).map_err(io_error)?;
+        files::check_length(length, most).map_err(io_error)?;
         // The limit also holds for a file that grows meanwhile.
         file.take(most).read_to_end(&mut bytes).map_err(io_error)?;
         Ok(Source::Bytes(bytes, format))

@@ -1,11 +1,17 @@
-//! Files and their names as the system has them, below every layer that reads or writes.
+//! Opening files and reading them whole, below every layer that reads or writes.
+//!
+//! A file's length costs nothing to claim: one with a hole has gigabytes on a disk that holds a page. What is read whole is
+//! therefore of a kind that has a largest sensible length, and that is checked before anything is allocated.
 
-use std::borrow::Cow;
-use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
+
+/// Most bytes of a description in JSON or TOML: transformers' longest `config.json` has some 10 KiB.
+pub const MAX_TEXT: u64 = 16 << 20;
+
+/// Most bytes of a table: half a million rows of 64.
+pub const MAX_TABLE: u64 = 32 << 20;
 
 /// Opens a file for reading. What is no regular file is refused at once, without waiting for a writer: a pipe, a socket
 /// and a device have no end that is known, and whoever gave one meant something else. Links are followed.
@@ -14,33 +20,49 @@ use std::path::Path;
 /// What the system says, or one that says what is there instead of a file.
 pub fn open(path: &Path) -> io::Result<File> {
     // Asked before it is opened, for opening a device can move it (a tape), and opening a pipe takes its writer's bytes.
-    check(&std::fs::metadata(path)?)?;
+    check_kind(&std::fs::metadata(path)?)?;
     let file = open_at_once(path)?;
     // Asked again of what was opened: another file may have taken the name in between.
-    check(&file.metadata()?)?;
+    check_kind(&file.metadata()?)?;
     Ok(file)
 }
 
-/// The bytes of a file that [`open`] opens.
+/// The bytes of the file at `path`, of which there may be `limit`.
 ///
 /// # Errors
-/// As [`open`].
-pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = open(path)?;
+/// As [`open`]; [`io::ErrorKind::FileTooLarge`] for a file that is longer, of which nothing has been read then
+/// unless the length that the system gives is wrong, as it is in procfs.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let length = file.metadata()?.len();
+    check_length(length, limit)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    bytes.try_reserve_exact(length as usize)?;
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    check_length(bytes.len() as u64, limit)?;
     Ok(bytes)
 }
 
-/// The text of a file that [`open`] opens.
+/// As [`read`], of text in UTF-8.
 ///
 /// # Errors
-/// As [`open`]; one of its own for text that is not UTF-8.
-pub fn read_to_string(path: &Path) -> io::Result<String> {
-    let mut file = open(path)?;
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(text)
+/// As [`read`]; [`io::ErrorKind::InvalidData`] for what is not UTF-8.
+pub fn text(path: &Path, limit: u64) -> io::Result<String> {
+    String::from_utf8(read(path, limit)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// Refuses `length` bytes where `limit` are the most.
+///
+/// # Errors
+/// [`io::ErrorKind::FileTooLarge`] gives both numbers.
+pub fn check_length(length: u64, limit: u64) -> io::Result<()> {
+    if length <= limit {
+        return Ok(());
+    }
+    let most = if limit >= 1 << 20 { format!("{} MiB", limit >> 20) } else { format!("{} KiB", limit >> 10) };
+    let problem = format!("its {length} bytes are more than the {most} that such a file may have");
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, problem))
 }
 
 /// Opening a pipe without a writer waits for one, unless it is told not to. Regular files do not know the flag.
@@ -56,7 +78,7 @@ fn open_at_once(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
-fn check(found: &Metadata) -> io::Result<()> {
+fn check_kind(found: &Metadata) -> io::Result<()> {
     match kind(found.file_type()) {
         None => Ok(()),
         Some("folder") => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder, not a file")),
@@ -86,69 +108,9 @@ fn kind(found: FileType) -> Option<&'static str> {
     found.is_dir().then_some("folder")
 }
 
-/// A name for text that programs read, such as JSON. One that is UTF-8 stands as it is. In any other, `\xNN` stands for
-/// each byte that is no part of a character, and `\\` for a backslash, so that the name can be had back.
-pub fn shown(name: impl AsRef<OsStr>) -> String {
-    let name = name.as_ref();
-    if let Some(name) = name.to_str() {
-        return name.to_owned();
-    }
-    let mut text = String::new();
-    for chunk in name.as_encoded_bytes().utf8_chunks() {
-        text += &chunk.valid().replace('\\', r"\\");
-        for byte in chunk.invalid() {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
-}
-
-/// `text` with `\uNNNN` for each character that would do something on a terminal instead of standing there: controls of
-/// either set (ISO 6429) but the line feed, and what turns the direction of text around (Unicode's bidirectional formatting
-/// characters, and its line and paragraph separators; CVE-2021-42574). JSON text keeps its meaning.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(acts) {
-        return text.into();
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if acts(c) {
-            // All of them are of the basic plane, and so have four digits.
-            let _ = write!(safe, "\\u{:04x}", u32::from(c));
-        } else {
-            safe.push(c);
-        }
-    }
-    safe.into()
-}
-
-fn acts(c: char) -> bool {
-    let turns =
-        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    (c.is_control() && c != '\n') || turns || matches!(c, '\u{2028}' | '\u{2029}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_would_act_on_a_terminal_is_spelled_out() {
-        assert_eq!(printable("plain \u{fc}\u{65e5}\n"), "plain \u{fc}\u{65e5}\n");
-        assert_eq!(printable("a\u{1b}[2Jb\u{9b}1m\r\t\u{7f}"), r"a\u001b[2Jb\u009b1m\u000d\u0009\u007f");
-        assert_eq!(printable("x\u{202e}gnp.exe\u{2066}\u{2028}"), r"x\u202egnp.exe\u2066\u2028");
-        let json = serde_json::to_string("\u{202e}\u{85}\u{1b}").unwrap();
-        assert_eq!(serde_json::from_str::<String>(&printable(&json)).unwrap(), "\u{202e}\u{85}\u{1b}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_name_that_is_not_utf8_is_shown_by_its_bytes() {
-        use std::os::unix::ffi::OsStrExt;
-        assert_eq!(shown("a\\b"), "a\\b");
-        assert_eq!(shown(OsStr::from_bytes(b"a\\b\xff\xfe.png")), r"a\\b\xff\xfe.png");
-    }
 
     #[cfg(unix)]
     #[test]
@@ -157,9 +119,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "text").unwrap();
-        assert_eq!(read_to_string(&file).unwrap(), "text");
+        assert_eq!(text(&file, 4).unwrap(), "text");
         std::os::unix::fs::symlink(&file, folder.path().join("link")).unwrap();
-        assert_eq!(read(&folder.path().join("link")).unwrap(), b"text");
+        assert_eq!(read(&folder.path().join("link"), 4).unwrap(), b"text");
         let said = |path: &Path| open(path).unwrap_err().to_string();
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -170,5 +132,33 @@ mod tests {
         assert!(said(Path::new("/dev/null")).contains("it is a device"));
         assert!(said(folder.path()).contains("it is a folder"));
         assert_eq!(open(&folder.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_of_holes_is_refused_by_its_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        File::create(&path).unwrap().set_len(3 << 30).unwrap();
+        let error = read(&path, MAX_TEXT).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(
+            error.to_string(),
+            "its 3221225472 bytes are more than the 16 MiB that such a file may have"
+        );
+        std::fs::write(&path, [b'x'; 1024]).unwrap();
+        assert_eq!(read(&path, 1024).unwrap(), [b'x'; 1024]);
+        assert!(read(&path, 1023).unwrap_err().to_string().contains("0 KiB"));
+        std::fs::write(&path, [0xff]).unwrap();
+        assert_eq!(text(&path, 9).unwrap_err().to_string(), "it is not UTF-8 text");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_whose_length_is_a_lie_is_bounded_all_the_same() {
+        // procfs gives no lengths.
+        assert!(!read(Path::new("/proc/self/status"), 1 << 20).unwrap().is_empty());
+        let error = read(Path::new("/proc/self/status"), 10).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert!(read(Path::new("/dev/zero"), 4096).unwrap_err().to_string().contains("it is a device"));
     }
 }

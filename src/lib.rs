@@ -2,11 +2,10 @@
 //!
 //! The layers, each ignorant of those after it: [`kernels`], [`vit`], [`checkpoint`], [`quant`], [`encoder`], `graph`, [`engine`],
 //! [`input`] and [`output`], [`heads`], [`profile`]; the command line sits on top, in the binary. [`board`] stands beside them;
-//! [`files`], [`bounded`] and [`stamp`] are below all of them.
+//! [`files`], [`names`] and [`stamp`] are below all of them.
 //! `docs/architecture.md` tells how they fit together.
 
 pub mod board;
-pub mod bounded;
 pub mod checkpoint;
 pub mod encoder;
 pub mod engine;
@@ -17,6 +16,7 @@ mod guarded;
 pub mod heads;
 pub mod input;
 pub mod kernels;
+pub mod names;
 pub mod output;
 pub mod profile;
 pub mod quant;

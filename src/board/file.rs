@@ -224,11 +224,7 @@ impl Board {
     pub fn open(path: &Path) -> Result<Board, BoardError> {
         let file = path.display().to_string();
         let refuse = |reason: String| BoardError::Read { file: file.clone(), reason };
-        let about = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?;
-        if !about.is_file() || about.len() > MAX_BYTES {
-            return Err(refuse(format!("a board is a file of at most {} KiB", MAX_BYTES >> 10)));
-        }
-        let text = crate::files::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
+        let text = crate::files::text(path, MAX_BYTES).map_err(|e| refuse(e.to_string()))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         Board::parse(&name, &file, &text)
     }

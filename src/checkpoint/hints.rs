@@ -8,15 +8,20 @@ use super::CheckpointError;
 use crate::vit::{Config, Positions, Preprocess};
 
 /// What the user says of a checkpoint that does not say it itself. What the checkpoint does say, it may not contradict.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Hints {
     /// Attention heads.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub heads: Option<usize>,
     /// Mean of each channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<[f32; 3]>,
     /// Standard deviation of each channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
     /// Rows and columns of patches of the learned positions.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub grid: Option<(usize, usize)>,
 }
 
@@ -46,6 +51,11 @@ impl fmt::Display for Assumption {
 }
 
 impl Hints {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        *self == Hints::default()
+    }
+
     /// Refuses heads and a grid that are not `heads` and `grid`, and statistics other than those of `preprocess`, which
     /// `whose` says.
     pub(crate) fn agree(

@@ -10,7 +10,7 @@ use super::CheckpointError;
 use super::processor::Processor;
 use super::timm::Architecture;
 use super::transformers;
-use crate::bounded;
+use crate::files;
 use crate::vit::{Config, Interpolation, MAX_SIDE, Preprocess};
 
 /// What is known of a checkpoint apart from its tensors.
@@ -281,7 +281,7 @@ pub(super) fn from_value<T: DeserializeOwned>(
 /// Parses the JSON file at `path`; `None` when there is no such file.
 fn parse<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CheckpointError> {
     let io = |source| CheckpointError::Io { path: PathBuf::from(path), source };
-    match bounded::read(path, bounded::MAX_TEXT) {
+    match files::read(path, files::MAX_TEXT) {
         Ok(bytes) => {
             serde_json::from_slice(&bytes).map(Some).map_err(|e| json(path, format!("cannot be used: {e}")))
         }

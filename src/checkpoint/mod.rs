@@ -247,20 +247,27 @@ pub fn preprocess_beside(file: &Path) -> Result<Option<Preprocess>, CheckpointEr
     Description::preprocess_in(file.parent().unwrap_or(Path::new(".")))
 }
 
+/// The files with the weights of the checkpoint `path`: one, or the shards that an index lists.
+///
+/// # Errors
+/// [`CheckpointError`] where `path` is no checkpoint, or the index cannot be used.
+pub fn weights_files(path: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    shards::files(&weights_file(path)?)
+}
+
 /// The files that reading the checkpoint `path` may read, as far as they are there: its weights, and what lies beside
 /// them and says what they are.
 pub fn files(path: &Path) -> Vec<PathBuf> {
-    let weights = weights_file(path).unwrap_or_else(|_| path.to_owned());
+    let weights = weights_files(path).unwrap_or_else(|_| vec![path.to_owned()]);
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
     let beside = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let beside = beside.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.file_name()));
-    // Descriptions, licences, and the parts of weights that are split over several files.
+    // Descriptions, the index of shards among them, and licences.
     let read = |name: &std::ffi::OsString| {
         let name = name.to_string_lossy().to_ascii_lowercase();
-        let part = name.ends_with(".safetensors") && name.contains("-of-");
-        name.ends_with(".json") || name.starts_with("licen") || part
+        name.ends_with(".json") || name.starts_with("licen")
     };
-    [weights].into_iter().chain(beside.filter(read).map(|name| folder.join(name))).collect()
+    weights.into_iter().chain(beside.filter(read).map(|name| folder.join(name))).collect()
 }
 
 /// What a file says of one tensor.

@@ -1,7 +1,7 @@
 //! Weights in one safetensors file, or in several that `model.safetensors.index.json` lists.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::CheckpointError;
 use super::file::{Contents, Entry, TensorFile, hex};
+use super::json::json;
 
 /// The index that transformers writes beside shards.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
@@ -19,10 +20,45 @@ const MAX_INDEX: u64 = 16 << 20;
 /// More shards are not opened.
 const MAX_SHARDS: usize = 256;
 
+/// The files with weights that `source` means: itself, or the shards beside it that it lists.
+pub(super) fn files(source: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    if !source.ends_with(INDEX) {
+        return Ok(vec![source.to_owned()]);
+    }
+    let index = Index::read(source)?;
+    Ok(index.shards(source)?.into_iter().map(|name| source.with_file_name(name)).collect())
+}
+
 #[derive(Deserialize)]
 struct Index {
     /// The file of each tensor.
     weight_map: BTreeMap<String, String>,
+}
+
+impl Index {
+    fn read(path: &Path) -> Result<Index, CheckpointError> {
+        let text = crate::files::read(path, MAX_INDEX).map_err(|source| match source.kind() {
+            io::ErrorKind::FileTooLarge => json(path, format!("has more than {MAX_INDEX} bytes")),
+            _ => CheckpointError::Io { path: path.to_owned(), source },
+        })?;
+        serde_json::from_slice(&text).map_err(|e| json(path, format!("cannot be used: {e}")))
+    }
+
+    /// The names of the shards, each of a file beside the index, which is at `path`.
+    fn shards(&self, path: &Path) -> Result<BTreeSet<&str>, CheckpointError> {
+        let names: BTreeSet<&str> = self.weight_map.values().map(String::as_str).collect();
+        if names.is_empty() || names.len() > MAX_SHARDS {
+            return Err(json(path, format!("lists {} files, expected 1 to {MAX_SHARDS}", names.len())));
+        }
+        let beside = |name: &str| {
+            let plain = Path::new(name).file_name().is_some_and(|file| file == name);
+            plain && name.ends_with(".safetensors")
+        };
+        match names.iter().find(|name| !beside(name)) {
+            Some(name) => Err(json(path, format!("lists '{name}', which is no safetensors file beside it"))),
+            None => Ok(names),
+        }
+    }
 }
 
 /// The open files, by name.
@@ -36,27 +72,20 @@ impl Shards {
         if !source.ends_with(INDEX) {
             return Ok(Shards { files: vec![(String::new(), TensorFile::open(source)?)] });
         }
-        let wrong = |problem: String| CheckpointError::Json { path: source.to_owned(), problem };
-        let Index { weight_map } = read_index(source)?;
-        let names: BTreeSet<&String> = weight_map.values().collect();
-        if names.is_empty() || names.len() > MAX_SHARDS {
-            return Err(wrong(format!("lists {} files, expected 1 to {MAX_SHARDS}", names.len())));
-        }
+        let wrong = |problem: String| json(source, problem);
+        let index = Index::read(source)?;
+        let (weight_map, names) = (&index.weight_map, index.shards(source)?);
         let mut files = Vec::with_capacity(names.len());
         let mut found = BTreeSet::new();
         for name in names {
-            let plain = Path::new(name).file_name().is_some_and(|file| file == name.as_str());
-            if !plain || !name.ends_with(".safetensors") {
-                return Err(wrong(format!("lists '{name}', which is no safetensors file beside it")));
-            }
             let file = TensorFile::open(&source.with_file_name(name))?;
             for entry in &file.entries {
-                if weight_map.get(&entry.name) != Some(name) {
+                if weight_map.get(&entry.name).map(String::as_str) != Some(name) {
                     return Err(wrong(format!("does not list tensor {} of {name}", entry.name)));
                 }
                 found.insert(entry.name.clone());
             }
-            files.push((name.clone(), file));
+            files.push((name.to_owned(), file));
         }
         match weight_map.iter().find(|(tensor, _)| !found.contains(*tensor)) {
             Some((tensor, file)) => Err(wrong(format!("lists tensor {tensor}, which {file} does not hold"))),
@@ -87,15 +116,4 @@ impl Shards {
         let sha256 = if several { hex(&Sha256::digest(sums)) } else { one };
         Ok(Contents { values, sha256 })
     }
-}
-
-fn read_index(path: &Path) -> Result<Index, CheckpointError> {
-    let io = |source| CheckpointError::Io { path: PathBuf::from(path), source };
-    let mut text = Vec::new();
-    crate::files::open(path).map_err(io)?.take(MAX_INDEX + 1).read_to_end(&mut text).map_err(io)?;
-    let wrong = |problem: String| CheckpointError::Json { path: path.to_owned(), problem };
-    if text.len() as u64 > MAX_INDEX {
-        return Err(wrong(format!("has more than {MAX_INDEX} bytes")));
-    }
-    serde_json::from_slice(&text).map_err(|e| wrong(format!("cannot be used: {e}")))
 }

@@ -1,6 +1,6 @@
 //! Round trips of one small model through every naming and number type, and every way in which a file can be wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use half::{bf16, f16};
 use ndarray_npy::NpzReader;
@@ -583,6 +583,12 @@ fn shards_are_one_checkpoint() {
     assert_eq!(model.name, dir.path().file_name().unwrap().to_str().unwrap());
     assert_eq!(load(&index).unwrap().sha256, model.sha256);
     assert_eq!(list_tensors(dir.path()).unwrap().len(), all.len());
+    let shards = names.map(|name| dir.path().join(name));
+    assert_eq!(weights_files(dir.path()).unwrap(), shards);
+    assert_eq!(weights_files(&shards[0]).unwrap(), shards[..1]);
+    let read: BTreeSet<_> = files(dir.path()).into_iter().collect();
+    let beside = [index.clone(), dir.path().join("config.json")];
+    assert_eq!(read, BTreeSet::from_iter(shards.into_iter().chain(beside)));
 
     for (tensor, file, expected) in [
         (

@@ -1,12 +1,12 @@
 //! What MODEL means on the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, bail};
 use microraptor::board::Root;
 use microraptor::board::sensors::available_memory;
-use microraptor::checkpoint::{Assumption, Card, Hints, Model};
+use microraptor::checkpoint::{self, Assumption, Card, Hints, Model};
 use microraptor::engine::{DEMO, Engine, UNTRAINED};
 use microraptor::heads::Head;
 use microraptor::kernels::{Isa, VARIABLE};
@@ -83,14 +83,11 @@ pub fn open_on(model: &Path, isa: Isa, hints: &Hints) -> anyhow::Result<Engine> 
     let spinner = progress::spinner(format!("reading {}", model.display()));
     let engine = match untrained(model) {
         Some(name) => seeded(name, hints).map(|model| Engine::from_model(model, isa)),
-        None if is_demo(model) => demo(isa),
+        None if is_demo(model) => demo(isa).and_then(|engine| Ok(engine.agreeing(hints)?)),
         None => Engine::open_with(model, isa, hints).map_err(|error| hint(model, error.into())),
     };
     spinner.finish_and_clear();
     let engine = engine?;
-    if let Some(config) = engine.config() {
-        hints.agree_with(&engine.about().name, config, &engine.about().preprocess)?;
-    }
     warn(&engine.about().name, &engine.about().assumed);
     Ok(engine)
 }
@@ -111,17 +108,10 @@ fn check_memory(model: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes of the weights file, or of those in a folder without `model.safetensors`; 0 where there is none, which is said
-/// elsewhere.
+/// Bytes of the weights; 0 where there are none, which is said elsewhere.
 fn weights(model: &Path) -> u64 {
-    let length = |path: &Path| std::fs::metadata(path).ok().filter(|m| m.is_file()).map_or(0, |m| m.len());
-    let whole = length(&model.join("model.safetensors"));
-    if whole > 0 {
-        return whole;
-    }
-    let Ok(entries) = std::fs::read_dir(model) else { return length(model) };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).map(|path| length(&path)).sum()
+    let length = |path: &PathBuf| std::fs::metadata(path).ok().filter(|m| m.is_file()).map_or(0, |m| m.len());
+    checkpoint::weights_files(model).iter().flatten().map(length).sum()
 }
 
 /// The untrained model of the card called `name`.

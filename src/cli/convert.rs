@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::checkpoint::{self, Hints, Model};
 use microraptor::engine::is_onnx;
+use microraptor::files;
 use microraptor::input::{Image, InputError, PhantomKind, ReadOptions, Scan, expand, phantom};
 use microraptor::output::check_writable;
 use microraptor::quant::{self, Agreement, BlockPlan, Calibration, Precision, QuantModel, file};
@@ -35,6 +36,11 @@ const MAX_LICENCE: u64 = 256 << 10;
 /// Makes a model file.
 pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     check_writable(&args.output)?;
+    if args.calibrate.is_none() && !args.read.is_empty() {
+        bail!(
+            "without --calibrate no file is read: leave out how files are read, or give a folder of images"
+        );
+    }
     inputs::refuse(&args.output, |inputs| {
         inputs::model(inputs, &args.model);
         inputs::board(inputs, &args.threads.placement);
@@ -49,9 +55,10 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     };
     let model = open(&args.model, &args.hints.hints())?;
     backbone::warn(&model.name, &model.assumed);
-    let size = backbone::size(args.size, &model.preprocess);
+    // Of calibration alone: the model keeps its own.
+    let size = args.size.unwrap_or(model.preprocess.default_size());
     size.grid(model.config.patch)?;
-    let calibration = calibration(args.calibrate.as_deref(), size, &model.preprocess)?;
+    let calibration = calibration(args, size, &model.preprocess)?;
     let licence = licence_text(&model.source);
     let bars = Bars::default();
     let mut model = quant::convert(model, precision, &calibration, licence, backbone::isa(), &bars)?;
@@ -63,7 +70,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
 
     let mut out = terminal::stdout();
     if args.json {
-        let about = json!({"output": microraptor::files::shown(&args.output), "name": model.name,
+        let about = json!({"output": microraptor::names::shown(&args.output), "name": model.name,
             "file_bytes": model.file_bytes, "sha256": model.sha256, "precision": model.precision,
             "plan": model.plan, "report": model.report, "source": model.source, "licence": model.licence,
             "tool": model.tool});
@@ -112,21 +119,21 @@ fn open_onnx(path: &Path, _: &Hints) -> anyhow::Result<Model> {
     bail!("{}: this build cannot read ONNX (it was built with --no-default-features)", path.display())
 }
 
-/// The images of `folder`, or phantoms.
-fn calibration(folder: Option<&Path>, size: Size, preprocess: &Preprocess) -> anyhow::Result<Calibration> {
-    let Some(folder) = folder else {
+/// The images of `--calibrate`, or phantoms.
+fn calibration(args: &ConvertArgs, size: Size, preprocess: &Preprocess) -> anyhow::Result<Calibration> {
+    let Some(folder) = &args.calibrate else {
         let image = |i: usize| phantom(i as u64, PhantomKind::ALL[i % 3], PHANTOM_SIDE).image;
         let images = (0..PHANTOMS).map(|i| image(i).tensor(size, preprocess)).collect();
         return Ok(Calibration { from: "phantoms".into(), images, size });
     };
     let files = images_below(folder)?;
-    let count = files.len().min(MAX_IMAGES);
+    let (count, read) = (files.len().min(MAX_IMAGES), args.read.options());
     let bar = progress::bar(count, "reading images");
     let mut images = Vec::with_capacity(count);
     for i in 0..count {
         let file = &files[i * files.len() / count];
         let _watched = limits::Watched::new(file.display().to_string());
-        images.push(frame(file)?.tensor(size, preprocess));
+        images.push(frame(file, &read)?.tensor(size, preprocess));
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -137,7 +144,7 @@ fn calibration(folder: Option<&Path>, size: Size, preprocess: &Preprocess) -> an
 fn images_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let none = match expand(&[folder.to_owned()]) {
         Err(error @ InputError::NoImages { .. }) => error,
-        other => return Ok(other?),
+        images => return Ok(images?.paths),
     };
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -151,15 +158,15 @@ fn images_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for folder in folders {
         match expand(&[folder]) {
             Err(InputError::NoImages { .. }) => {}
-            images => files.extend(images?),
+            images => files.extend(images?.paths),
         }
     }
     if files.is_empty() { Err(none.into()) } else { Ok(files) }
 }
 
 /// A picture; of a clip or a volume its middle frame, where that is known before it is read, else its first.
-fn frame(path: &Path) -> anyhow::Result<Image> {
-    let mut scan = Scan::open(path, &ReadOptions::default())?;
+fn frame(path: &Path, read: &ReadOptions) -> anyhow::Result<Image> {
+    let mut scan = Scan::open(path, read)?;
     let middle = scan.info().frames.unwrap_or(1) / 2;
     for _ in 0..middle {
         scan.next().transpose()?;
@@ -170,10 +177,7 @@ fn frame(path: &Path) -> anyhow::Result<Image> {
 /// The licence that lies beside the checkpoint `source`, if one does.
 fn licence_text(source: &Path) -> Option<String> {
     let names = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt"];
-    let mut files = names.map(|name| source.with_file_name(name)).into_iter();
-    let file =
-        files.find(|file| std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= MAX_LICENCE))?;
-    microraptor::files::read_to_string(&file).ok()
+    names.iter().find_map(|name| files::text(&source.with_file_name(name), MAX_LICENCE).ok())
 }
 
 fn print(model: &QuantModel, output: &Path, out: &mut impl Write) -> io::Result<()> {

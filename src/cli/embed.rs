@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::engine::{Features, Session};
-use microraptor::files::shown;
-use microraptor::input::{EXTENSIONS, InputError, ReadOptions, Scan, ScanInfo, expand};
+use microraptor::input::{Images, InputError, ReadOptions, Scan, ScanInfo, expand, is_picture_name};
+use microraptor::names::shown;
 use microraptor::output::check_writable;
 use microraptor::output::features::{About, FeatureWriter, check_extension};
 use microraptor::vit::{Preprocess, Size};
@@ -23,9 +23,10 @@ const PER_THREAD: usize = 2;
 
 /// Writes the features of images, clips and volumes to a file.
 pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
-    let images = if args.bags { args.images.clone() } else { expand(&args.images)? };
+    let found = if args.bags { Images::at(args.images.clone()) } else { expand(&args.images)? };
     check_writable(&args.output)?;
-    private::when_dicom(images.iter().map(PathBuf::as_path));
+    private::when_dicom(found.hold_dicom());
+    let images = found.paths;
     check_extension(&args.output)?;
     inputs::refuse(&args.output, |inputs| {
         inputs::model(inputs, &args.model);
@@ -97,7 +98,7 @@ impl Embedding<'_> {
                 Some(watched) => watched.next(name),
                 None => watched = Some(limits::Watched::new(name)),
             }
-            // Pictures are decoded side by side. Of volumes one at a time is held.
+            // Pictures, by their names, are decoded side by side. Of volumes one at a time is held.
             let (size, preprocess) = (self.size, self.preprocess);
             let open = |path: &PathBuf| is_picture_name(path).then(|| begin(path, read, size, &preprocess));
             let begun: Vec<Option<Result<_, InputError>>> = paths.par_iter().map(open).collect();
@@ -165,13 +166,6 @@ fn row(info: &ScanInfo, number: usize, pixels: Vec<f32>) -> Row {
     let source = info.source_frame(number);
     let name = info.files.get(source.file).map_or_else(|| info.name.clone(), shown);
     Row { name, frame: source.frame, pixels }
-}
-
-/// Whether the name promises a picture, which decides no more than what is decoded side by side.
-fn is_picture_name(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    let volumes = ["dcm", "nii"];
-    EXTENSIONS.iter().any(|known| ending.eq_ignore_ascii_case(known) && !volumes.contains(known))
 }
 
 /// The features of a few frames: each on a thread of its own, unless that would leave threads idle.

@@ -29,18 +29,13 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         bail!("{}: no image is in the split '{}': give --split all", args.data.display(), part.name());
     }
     let data = data.subset(&indices);
-    let masks = masks(&data, &head)?;
+    let read = args.choices.over(&head.read);
+    let masks = masks(&data, &head, &read)?;
     let cores = args.threads.cores()?;
     let engine = backbone::open_for(&head, &args.head, &args.model, &args.hints.hints())?;
 
     let mut session = engine.session(cores)?;
     let bar = progress::bar(indices.len(), "features");
-    let read = ReadOptions {
-        allow_unsupported_modality: args.allow_unsupported_modality,
-        max_frames: limits::max_frames(),
-        page: args.page.or(head.read.page),
-        ..head.read.clone()
-    };
     let tokens = (head.model.features() == FeatureKind::Patch).then(|| head.model.layers());
     let request = Request { size: head.size, preprocess: &head.preprocess, read: &read, tokens };
     let all: Vec<usize> = (0..indices.len()).collect();
@@ -66,7 +61,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let caveat = caveat(&data, part);
     if args.json {
         let record = json!({
-            "head": microraptor::files::shown(&args.head), "kind": head.model.kind(), "backbone": head.backbone,
+            "head": microraptor::names::shown(&args.head), "kind": head.model.kind(), "backbone": head.backbone,
             "size": head.size.to_string(), "split": part.name(), "caveat": caveat, "metrics": record(&judgement),
         });
         writeln!(out, "{}", serde_json::to_string_pretty(&record)?)?;
@@ -81,10 +76,10 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
 }
 
 /// The masks of a dense head's examples.
-fn masks(data: &Dataset, head: &Head) -> anyhow::Result<Vec<LabelMap>> {
+fn masks(data: &Dataset, head: &Head, read: &ReadOptions) -> anyhow::Result<Vec<LabelMap>> {
     let HeadModel::Segment(_) = head.model else { return Ok(Vec::new()) };
     let mask = |sample: &microraptor::input::Sample| match &sample.mask {
-        Some(mask) => Ok(masks::open(sample, mask, &head.read)?),
+        Some(mask) => Ok(masks::open(sample, mask, read)?),
         None => bail!("{} has no mask: a CSV with a column 'mask' is needed for this head", sample.name),
     };
     data.samples.iter().map(mask).collect()

@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
-use microraptor::files::printable;
+use microraptor::names::printable;
 
 /// The exit code of every failure.
 const FAILURE: u8 = 2;

@@ -1,12 +1,8 @@
 //! What is made of patients' images is for their owner alone.
 
-use std::path::Path;
-
-use microraptor::input::is_dicom;
-
-/// Has every file and folder that the program makes from now on readable by its owner alone, if one of `inputs` is DICOM.
-pub fn when_dicom<'a>(inputs: impl IntoIterator<Item = &'a Path>) {
-    if inputs.into_iter().any(is_dicom) {
+/// Has every file and folder that the program makes from now on readable by its owner alone, if `dicom` is read.
+pub fn when_dicom(dicom: bool) {
+    if dicom {
         restrict();
     }
 }

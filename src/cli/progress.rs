@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use microraptor::files::printable;
+use microraptor::names::printable;
 
 /// A bar of `length` steps; hidden unless standard error is a terminal.
 pub fn bar(length: usize, what: impl Into<String>) -> ProgressBar {

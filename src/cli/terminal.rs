@@ -2,7 +2,7 @@
 
 use std::io::{self, StdoutLock, Write};
 
-use microraptor::files::printable;
+use microraptor::names::printable;
 
 /// Standard output, through [`printable`].
 pub fn stdout() -> Printable<StdoutLock<'static>> {

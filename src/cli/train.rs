@@ -27,7 +27,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         inputs::board(inputs, &args.threads.placement);
         inputs::data(inputs, &args.data.data, &data);
     })?;
-    private::when_dicom(data.samples.iter().filter_map(|sample| sample.source.file()));
+    private::when_dicom(data.holds_dicom());
     let parts = data.split(args.data.split.seed, args.data.split.val_share)?;
     if !recipe.dense() {
         check_counts(&data, &parts.train)?;
@@ -78,8 +78,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let mut head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, (&judgement).into())
         .context("the training features")?;
     tell_training(&mut head.training, args, &set);
-    // Whether unsupported modalities are let in is asked each time.
-    head.read = ReadOptions { allow_unsupported_modality: false, max_frames: None, ..read };
+    head.read = read.of_head();
     head.save(&args.output)?;
     print(args, train.len(), &head, &judgement, folds.as_ref())
 }
@@ -200,7 +199,7 @@ fn print(
     let output = args.output.display();
     if args.json {
         let mut all = json!({
-            "head": microraptor::files::shown(&args.output), "kind": head.model.kind(), "backbone": head.backbone,
+            "head": microraptor::names::shown(&args.output), "kind": head.model.kind(), "backbone": head.backbone,
             "size": head.size.to_string(), "classes": head.model.classes(), "train_images": train,
             "c": head.training.c, "epoch": head.training.epoch, "validation": record(judgement),
         });

@@ -191,14 +191,25 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`]; [`CheckpointError::Hint`] when the files say otherwise.
     pub fn open_with(path: &Path, isa: Isa, hints: &Hints) -> Result<Engine, EngineError> {
-        if is_onnx(path) {
-            return Engine::open_onnx(path, isa, hints);
+        let engine = if is_onnx(path) {
+            Engine::open_onnx(path, isa, hints)?
+        } else if let Some(model) = quant::file::read_if_ours(path)? {
+            Engine::from_converted(model, isa)
+        } else {
+            Engine::from_model(checkpoint::load_with(path, hints)?, isa)
+        };
+        engine.agreeing(hints)
+    }
+
+    /// The same engine, unless `hints` say of it what it is not.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Hint`] says what contradicts.
+    pub fn agreeing(self, hints: &Hints) -> Result<Engine, EngineError> {
+        if let Some(config) = self.config() {
+            hints.agree_with(&self.about().name, config, &self.about().preprocess)?;
         }
-        if let Some(model) = quant::file::read_if_ours(path)? {
-            hints.agree_with(&model.name, &model.network.config, &model.preprocess)?;
-            return Ok(Engine::from_converted(model, isa));
-        }
-        Ok(Engine::from_model(checkpoint::load_with(path, hints)?, isa))
+        Ok(self)
     }
 
     /// The backbone that is built in. Heads that were trained on it work on its file too, and the other way round.

@@ -6,7 +6,7 @@
 //! again; a cache that cannot be written is done without.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use half::f16;
@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use super::features::{Geometry, Request, ScanFeatures};
 use super::sealed;
 use super::segment::{Grid, Tokens};
+use crate::files;
 use crate::input::ReadOptions;
 use crate::output::{Access, Target, write_atomically};
 
@@ -27,6 +28,9 @@ const VERSION: &str = "2";
 
 /// Key of an entry's metadata.
 const METADATA: &str = "microraptor.features";
+
+/// Most bytes of an entry: what a command may hold above the model while a file is worked on (docs/limits.md).
+const MAX_ENTRY: u64 = 1 << 30;
 
 /// The metadata of an entry.
 #[derive(Serialize, Deserialize)]
@@ -73,10 +77,14 @@ impl FeatureCache {
 
     /// An entry that is whole.
     pub(super) fn get(&self, key: &str) -> Option<ScanFeatures> {
-        let bytes = crate::files::read(&self.path(key)).ok()?;
-        let found = parse(key, &bytes);
+        let path = self.path(key);
+        let found = match files::read(&path, MAX_ENTRY) {
+            Ok(bytes) => parse(key, &bytes),
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => None,
+            Err(_) => return None,
+        };
         if found.is_none() {
-            log::warn!("{}: is damaged and is made anew", self.path(key).display());
+            log::warn!("{}: is damaged and is made anew", path.display());
         }
         found
     }
@@ -85,7 +93,11 @@ impl FeatureCache {
     pub(super) fn put(&self, key: &str, features: &ScanFeatures) {
         let path = self.path(key);
         let folder = path.parent().expect("joined above");
-        let bytes = match serialise(key, features) {
+        let whole = serialise(key, features).and_then(|bytes| {
+            files::check_length(bytes.len() as u64, MAX_ENTRY).map_err(|e| e.to_string())?;
+            Ok(bytes)
+        });
+        let bytes = match whole {
             Ok(bytes) => bytes,
             Err(error) => return log::warn!("features are not cached: {error}"),
         };
@@ -195,6 +207,9 @@ mod tests {
         }
         // One that lies in another's place.
         std::fs::copy(cache.path("abc"), cache.path("abd")).unwrap();
+        assert!(cache.get("abd").is_none());
+        // One that is longer than any may be is not read.
+        std::fs::File::create(cache.path("abd")).unwrap().set_len(MAX_ENTRY + 1).unwrap();
         assert!(cache.get("abd").is_none());
         // A folder that cannot be made is done without.
         std::fs::write(folder.path().join("file"), "").unwrap();

@@ -7,7 +7,7 @@ use super::cache::FeatureCache;
 use super::segment::{Grid, Tokens};
 use super::{Examples, HeadError, Targets, cls_and_mean};
 use crate::engine::Session;
-use crate::input::{Dataset, Image, InputError, ReadOptions, Region, Scan, ScanKind, Spacing};
+use crate::input::{Dataset, Image, InputError, ReadOptions, Region, Scan, ScanKind, Spacing, check_frames};
 use crate::stamp::Stamp;
 use crate::vit::{Features, Preprocess, Size};
 
@@ -145,7 +145,9 @@ pub fn gather(
             found[i] = cache.get(&key);
             keys[i] = Some(key);
         }
-        if found[i].is_some() {
+        if let Some(features) = &found[i] {
+            // A limit holds whether or not the work was done before.
+            check_frames(&sample.name, Some(features.rows.nrows()), request.read.most_frames())?;
             tick();
             continue;
         }

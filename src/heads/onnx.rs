@@ -24,7 +24,7 @@ use super::linear::decide;
 use super::logistic::{sigmoid, softmax};
 use super::nn::bilinear::Bilinear;
 use super::{Backbone, Head, HeadError, HeadModel, Prediction, TrainingSummary};
-use crate::bounded;
+use crate::files;
 use crate::graph::head::OnnxFunction;
 use crate::input::{LabelMap, ReadOptions};
 use crate::vit::{Preprocess, Size};
@@ -87,7 +87,7 @@ impl OnnxHead {
     pub fn load(path: &Path) -> Result<(Head, String), HeadError> {
         let beside = path.with_extension("json");
         let format = |path: &Path, reason: String| HeadError::Format { path: path.to_owned(), reason };
-        let text = match bounded::text(&beside, MAX_JSON) {
+        let text = match files::text(&beside, MAX_JSON) {
             Ok(text) => text,
             Err(error) => {
                 let wanted = r#"{"classes": ["name", ...], "size": "224"}"#;

@@ -8,8 +8,7 @@ use csv::{ReaderBuilder, Trim};
 use sha2::{Digest, Sha256};
 
 use super::image::one_line;
-use super::{Image, InputError, ReadOptions, Scan, Split, content_digest, copies, files};
-use crate::bounded;
+use super::{Dicom, Image, InputError, ReadOptions, Scan, Split, content_digest, copies, files};
 use crate::stamp::Stamp;
 
 /// Parts a label cell into its classes.
@@ -104,6 +103,8 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The images, in the order of the CSV file, or by class and name.
     pub samples: Vec<Sample>,
+    /// What was seen of them when their folders were read.
+    pub(crate) dicom: Dicom,
 }
 
 impl Dataset {
@@ -165,7 +166,7 @@ impl Dataset {
         };
         let samples: Vec<Sample> = rows.into_iter().zip(labels).map(sample).collect();
         copies::say(&samples, path);
-        Ok(Dataset { classes, samples })
+        Ok(Dataset { classes, samples, dicom: Dicom::Unknown })
     }
 
     /// Reads a folder with one subfolder a class, each with its images. If all subfolders are called `train`, `val`
@@ -195,23 +196,30 @@ impl Dataset {
         }
         let names: BTreeSet<String> = classes.iter().map(|(folder, _)| file_name(folder)).collect();
         let names: Vec<String> = names.into_iter().collect();
-        let mut samples = Vec::new();
+        let (mut samples, mut dicom) = (Vec::new(), Dicom::Absent);
         for (folder, split) in classes {
             let label = names.binary_search(&file_name(&folder)).unwrap_or_default();
-            for image in files::examples(&folder)? {
-                let name = crate::files::shown(image.strip_prefix(root).unwrap_or(&image));
+            let images = files::examples(&folder)?;
+            dicom = dicom.and(images.dicom);
+            for image in images.paths {
+                let name = crate::names::shown(image.strip_prefix(root).unwrap_or(&image));
                 let (labels, source) = (vec![label], Source::File(image));
                 samples.push(Sample { name, source, labels, mask: None, split });
             }
         }
         copies::say(&samples, root);
-        Ok(Dataset { classes: names, samples })
+        Ok(Dataset { classes: names, samples, dicom })
+    }
+
+    /// Whether one of the images is DICOM, in a set that was read of files; looks into them where that is not known.
+    pub fn holds_dicom(&self) -> bool {
+        self.dicom.known_or_in(self.samples.iter().filter_map(|sample| sample.source.file()))
     }
 
     /// The samples `indices`, in that order, with the same classes.
     pub fn subset(&self, indices: &[usize]) -> Dataset {
         let samples = indices.iter().map(|&i| self.samples[i].clone()).collect();
-        Dataset { classes: self.classes.clone(), samples }
+        Dataset { classes: self.classes.clone(), samples, dicom: self.dicom }
     }
 
     /// Whether some image carries several labels or none.
@@ -234,6 +242,7 @@ impl Dataset {
         Ok(Dataset {
             classes: vec!["rest".into(), name.into()],
             samples: self.samples.iter().map(relabel).collect(),
+            dicom: self.dicom,
         })
     }
 
@@ -263,7 +272,8 @@ impl Dataset {
             labels.sort_unstable();
             Sample { labels, ..sample.clone() }
         };
-        Ok(Dataset { classes: classes.to_vec(), samples: self.samples.iter().map(relabel).collect() })
+        let samples = self.samples.iter().map(relabel).collect();
+        Ok(Dataset { classes: classes.to_vec(), samples, dicom: self.dicom })
     }
 }
 
@@ -295,7 +305,7 @@ struct Row {
 }
 
 fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
-    let bytes = bounded::read(path, bounded::MAX_TABLE).map_err(|e| InputError::read(path, &e))?;
+    let bytes = crate::files::read(path, crate::files::MAX_TABLE).map_err(|e| InputError::read(path, &e))?;
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(bytes.as_slice());
     let whole = |problem: String| InputError::Dataset { path: path.into(), problem };
     let headers = reader.headers().map_err(|e| csv_error(path, &e))?.clone();
@@ -389,7 +399,7 @@ fn excerpt(text: &str) -> &str {
 }
 
 fn file_name(path: &Path) -> String {
-    crate::files::shown(path.file_name().unwrap_or_default())
+    crate::names::shown(path.file_name().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "nifti")]
+use super::lattice::Lattice;
 use super::{InputError, ReadOptions, Scan};
 
 pub(super) fn open_file(path: &Path, _: &ReadOptions) -> Result<Scan, InputError> {
@@ -10,4 +12,10 @@ pub(super) fn open_file(path: &Path, _: &ReadOptions) -> Result<Scan, InputError
 
 pub(super) fn open_series(path: &Path, _: Vec<PathBuf>, options: &ReadOptions) -> Result<Scan, InputError> {
     open_file(path, options)
+}
+
+/// The image is refused where it is read.
+#[cfg(feature = "nifti")]
+pub(super) fn lattice(_: &[PathBuf]) -> Result<Option<Lattice>, InputError> {
+    Ok(None)
 }

@@ -78,7 +78,7 @@ pub enum InputError {
         found: usize,
     },
     /// A folder has no image, where one was expected.
-    #[error("{path}: holds no images: add files that end in {}", super::EXTENSIONS.join(", "))]
+    #[error("{path}: holds no images: add files that end in {}", super::files::extensions().collect::<Vec<_>>().join(", "))]
     NoImages {
         /// The folder.
         path: PathBuf,

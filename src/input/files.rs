@@ -7,14 +7,25 @@ use std::path::{Path, PathBuf};
 
 use image::ImageFormat;
 
-use super::scan::Content;
+use super::scan::{Content, is_dicom};
 use super::{InputError, nifti, say};
 
-/// Endings, in lower case, by which a file of a folder counts as an image even if its content is none that is known.
-pub const EXTENSIONS: [&str; 15] = [
-    "png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif", "webp", "pnm", "pbm", "pgm", "ppm", "dcm", "nii",
-    "nii.gz",
-];
+/// Endings of pictures, in lower case.
+const PICTURES: [&str; 12] =
+    ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif", "webp", "pnm", "pbm", "pgm", "ppm"];
+
+/// Endings of files that may hold many frames.
+const VOLUMES: [&str; 3] = ["dcm", "nii", "nii.gz"];
+
+/// Endings by which a file of a folder counts as an image even if its content is none that is known.
+pub(super) fn extensions() -> impl Iterator<Item = &'static str> {
+    PICTURES.into_iter().chain(VOLUMES)
+}
+
+/// Whether the name of a file promises a picture, which its content need not be.
+pub fn is_picture_name(path: &Path) -> bool {
+    ends_in(path, PICTURES)
+}
 
 /// Sides of a bitmap's header (BITMAPCOREHEADER to BITMAPV5HEADER): "BM" alone also begins a text.
 const BITMAP_HEADERS: [u32; 7] = [12, 40, 52, 56, 64, 108, 124];
@@ -25,23 +36,78 @@ const DICOMDIR: &[u8] = b"\x02\x00\x02\x00UI\x14\x001.2.840.10008.1.3.10";
 /// Within which a file's meta group has that element.
 const META_BYTES: u64 = 512;
 
+/// Files and folders with images, and what was seen of them on the way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Images {
+    /// Where they are.
+    pub paths: Vec<PathBuf>,
+    /// Whether one of them is DICOM.
+    pub(super) dicom: Dicom,
+}
+
+impl Images {
+    /// Those at `paths`, into which nobody has looked yet.
+    pub fn at(paths: Vec<PathBuf>) -> Images {
+        let dicom = if paths.is_empty() { Dicom::Absent } else { Dicom::Unknown };
+        Images { paths, dicom }
+    }
+
+    /// Whether one of them is DICOM; looks into them where that is not known.
+    pub fn hold_dicom(&self) -> bool {
+        self.dicom.known_or_in(self.paths.iter().map(PathBuf::as_path))
+    }
+
+    fn extend(&mut self, more: Images) {
+        self.paths.extend(more.paths);
+        self.dicom = self.dicom.and(more.dicom);
+    }
+}
+
+/// What is known of whether one of some images is DICOM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Dicom {
+    /// One is.
+    Present,
+    /// None is.
+    #[default]
+    Absent,
+    /// Nobody has looked into all of them.
+    Unknown,
+}
+
+impl Dicom {
+    /// Of these images and of others together.
+    pub(super) fn and(self, others: Dicom) -> Dicom {
+        match (self, others) {
+            (Dicom::Present, _) | (_, Dicom::Present) => Dicom::Present,
+            (Dicom::Absent, Dicom::Absent) => Dicom::Absent,
+            _ => Dicom::Unknown,
+        }
+    }
+
+    /// What is known, or else seen in `paths`.
+    pub(super) fn known_or_in<'a>(self, mut paths: impl Iterator<Item = &'a Path>) -> bool {
+        match self {
+            Dicom::Present => true,
+            Dicom::Absent => false,
+            Dicom::Unknown => paths.any(is_dicom),
+        }
+    }
+}
+
 /// The images that command-line arguments mean: a file stays, a folder becomes its images, sorted by name. What a file's
-/// first bytes are known for makes it an image, or else an ending of [`EXTENSIONS`]. Hidden files and DICOMDIR are left
+/// first bytes are known for makes it an image, or else the ending of one. Hidden files and DICOMDIR are left
 /// out; what else is passed over is counted on standard error.
 ///
 /// # Errors
 /// [`InputError`] names a path that does not exist, or a folder that holds no image.
-pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
-    let mut files = Vec::with_capacity(paths.len());
+pub fn expand(paths: &[PathBuf]) -> Result<Images, InputError> {
+    let mut all = Images::default();
     for path in paths {
         let metadata = fs::metadata(path).map_err(|e| InputError::read(path, &e))?;
-        if metadata.is_dir() {
-            files.extend(images(path)?);
-        } else {
-            files.push(path.clone());
-        }
+        all.extend(if metadata.is_dir() { images(path)? } else { Images::at(vec![path.clone()]) });
     }
-    Ok(files)
+    Ok(all)
 }
 
 /// What of a folder is no image.
@@ -85,25 +151,30 @@ impl Passed {
 }
 
 /// The images directly in a folder, sorted by name, and what else is there.
-pub(super) fn sorted_out(folder: &Path) -> Result<(Vec<PathBuf>, Passed), InputError> {
-    let mut images = Vec::new();
+pub(super) fn sorted_out(folder: &Path) -> Result<(Images, Passed), InputError> {
+    let mut images = Images::default();
     let mut passed = Passed::default();
     for path in entries(folder)? {
-        if path.is_file() && is_index(&path)? {
-            continue;
-        }
-        // The voxels of a pair come with their header.
-        if nifti::is_voxels_name(&path)
-            && nifti::partner(&path).is_some()
-            && Content::by_bytes(&path)?.is_none()
-        {
-            continue;
-        }
-        if path.is_file() && (Content::by_bytes(&path)?.is_some() || ends_in(&path, &EXTENSIONS)) {
-            images.push(path);
-        } else {
+        if !path.is_file() {
             passed.add(&path);
+            continue;
         }
+        if is_index(&path)? {
+            continue;
+        }
+        let content = Content::by_bytes(&path)?;
+        // The voxels of a pair come with their header.
+        if content.is_none() && nifti::is_voxels_name(&path) && nifti::partner(&path).is_some() {
+            continue;
+        }
+        if content.is_none() && !ends_in(&path, extensions()) {
+            passed.add(&path);
+            continue;
+        }
+        if content.unwrap_or_else(|| Content::by_name(&path)) == Content::Dicom {
+            images.dicom = Dicom::Present;
+        }
+        images.paths.push(path);
     }
     Ok((images, passed))
 }
@@ -137,9 +208,9 @@ pub(super) fn starts_as_picture(start: &[u8]) -> bool {
 }
 
 /// The images directly in a folder, sorted by name; at least one.
-pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
+pub(super) fn images(folder: &Path) -> Result<Images, InputError> {
     let (images, passed) = sorted_out(folder)?;
-    if images.is_empty() {
+    if images.paths.is_empty() {
         return Err(InputError::NoImages { path: folder.into() });
     }
     passed.say(folder);
@@ -147,10 +218,11 @@ pub(super) fn images(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
 }
 
 /// The images directly in a folder, or, where there are none, its subfolders: bags of images.
-pub(super) fn examples(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
+pub(super) fn examples(folder: &Path) -> Result<Images, InputError> {
     match images(folder) {
         Err(InputError::NoImages { path }) => {
-            Some(folders(folder)?).filter(|bags| !bags.is_empty()).ok_or(InputError::NoImages { path })
+            let bags = folders(folder)?;
+            if bags.is_empty() { Err(InputError::NoImages { path }) } else { Ok(Images::at(bags)) }
         }
         images => images,
     }
@@ -183,9 +255,11 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     Ok(paths)
 }
 
-fn ends_in(path: &Path, endings: &[&str]) -> bool {
+fn ends_in(path: &Path, endings: impl IntoIterator<Item = &'static str>) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
-    endings.iter().any(|ending| name.strip_suffix(ending.as_bytes()).is_some_and(|stem| stem.ends_with(b".")))
+    endings
+        .into_iter()
+        .any(|ending| name.strip_suffix(ending.as_bytes()).is_some_and(|stem| stem.ends_with(b".")))
 }
 
 /// Order of names in which runs of digits count by their value, so that `frame2` comes before `frame10`; names that are
@@ -227,7 +301,9 @@ mod tests {
         }
         fs::create_dir(at("sub.png")).unwrap();
         let given = [at("notes.txt"), folder.path().to_path_buf()];
-        assert_eq!(expand(&given), Ok(vec![at("notes.txt"), at("a.jpg"), at("b.PNG"), at("c.nii.gz")]));
+        let images = expand(&given).unwrap();
+        assert_eq!(images.paths, [at("notes.txt"), at("a.jpg"), at("b.PNG"), at("c.nii.gz")]);
+        assert!(!images.hold_dicom());
 
         let missing = expand(&[at("absent.png")]).unwrap_err().to_string();
         assert!(missing.contains("absent.png: cannot be read"), "{missing}");
@@ -262,13 +338,30 @@ mod tests {
         }
         fs::create_dir(at("sub")).unwrap();
         let (found, passed) = sorted_out(folder.path()).unwrap();
-        let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        let names: Vec<_> =
+            found.paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(
             names,
             ["IM0001", "IM0002.IMA", "bitmap", "clip", "grey", "photo.txt", "picture", "volume"]
         );
         assert_eq!(passed.text().unwrap(), "3 files and 1 folder passed over (first: empty)");
         assert_eq!(Passed::default().text(), None);
+    }
+
+    #[test]
+    fn what_is_seen_of_dicom_is_handed_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("a.png"), b"\x89PNG\r\n\x1a\n").unwrap();
+        let expanded = |path: PathBuf| expand(&[path]).unwrap();
+        assert_eq!(expanded(folder.path().into()).dicom, Dicom::Absent);
+        fs::write(at("b.dcm"), "damaged").unwrap();
+        assert_eq!(expanded(folder.path().into()).dicom, Dicom::Present);
+        // Into a file that is named nobody has looked.
+        assert_eq!(expanded(at("b.dcm")).dicom, Dicom::Unknown);
+        assert!(expanded(at("b.dcm")).hold_dicom() && !expanded(at("a.png")).hold_dicom());
+        assert!(Images::at(vec![at("a.png"), at("b.dcm")]).hold_dicom());
+        assert!(!Images::at(Vec::new()).hold_dicom());
     }
 
     #[test]

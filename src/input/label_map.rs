@@ -6,7 +6,7 @@ use std::path::Path;
 use image::DynamicImage;
 use serde::{Deserialize, Serialize};
 
-use super::{Axis, Image, InputError, ReadOptions, Region, nifti, scan};
+use super::{Axis, Image, InputError, MAX_FRAMES, ReadOptions, Region, nifti, picture, scan};
 use crate::guarded::guarded;
 
 /// Distance between neighbouring samples in millimetres, where the source tells it.
@@ -59,12 +59,13 @@ impl LabelMap {
     /// no whole numbers from 0 to 254, or 255 among others.
     pub fn open(path: impl AsRef<Path>, axis: Option<Axis>) -> Result<LabelMap, InputError> {
         let path = path.as_ref();
-        let read = || if scan::is_nifti(path)? { nifti::open_labels(path, axis) } else { picture(path) };
+        let volume = || nifti::open_labels(path, axis, MAX_FRAMES);
+        let read = || if scan::is_nifti(path)? { volume() } else { of_picture(path) };
         guarded(read, |reason| InputError::unreadable(path, reason))
     }
 
     /// [`LabelMap::open`] of the mask of `image`. Where both say where in the patient they lie, they must lie in one place: of
-    /// two volumes of one size the patient's left may be on different sides.
+    /// two volumes of one size the patient's left may be on different sides. A volume is sliced as a DICOM image is.
     ///
     /// # Errors
     /// Those of [`LabelMap::open`], and [`InputError::Unreadable`] where the mask lies elsewhere than the image.
@@ -74,19 +75,11 @@ impl LabelMap {
         options: &ReadOptions,
     ) -> Result<LabelMap, InputError> {
         let path = path.as_ref();
-        let map = LabelMap::open(path, options.axis)?;
-        if !image.is_file() || !scan::is_nifti(path)? || !scan::is_nifti(image)? {
-            return Ok(map);
+        if !scan::is_nifti(path)? {
+            return LabelMap::open(path, options.axis);
         }
-        let [mask, of] = [nifti::geometry(path, options.axis)?, nifti::geometry(image, options.axis)?];
-        if let Some(millimetres) = mask.apart(&of) {
-            let problem = format!(
-                "lies up to {millimetres:.1} mm away from {} by its affine: resample it onto that image",
-                image.display()
-            );
-            return Err(InputError::unreadable(path, problem));
-        }
-        Ok(map)
+        let read = || nifti::open_labels_for(path, image, options);
+        guarded(read, |reason| InputError::unreadable(path, reason))
     }
 
     /// Whether it has one label for each pixel or voxel of `image`.
@@ -141,9 +134,9 @@ impl LabelMap {
     }
 }
 
-/// Class numbers from values of which `white` is the largest that can be stored.
-pub(super) fn classes_of(path: &Path, values: &[u16], white: u16) -> Result<Vec<u8>, InputError> {
-    if values.iter().all(|&v| v == 0 || v == white) {
+/// Class numbers from values, of which `white` beside 0 alone is a class's.
+pub(super) fn classes_of(path: &Path, values: &[u16], white: Option<u16>) -> Result<Vec<u8>, InputError> {
+    if values.iter().all(|&v| v == 0 || Some(v) == white) {
         return Ok(values.iter().map(|&v| u8::from(v > 0)).collect());
     }
     // The edges of a mask that was drawn or scaled smoothly, and the mark of some data sets for what has no class.
@@ -157,9 +150,13 @@ pub(super) fn classes_of(path: &Path, values: &[u16], white: u16) -> Result<Vec<
 }
 
 /// Class numbers from a picture, `depth` 1.
-fn picture(path: &Path) -> Result<LabelMap, InputError> {
+fn of_picture(path: &Path) -> Result<LabelMap, InputError> {
     if let Some(map) = stored_indices(path)? {
         return Ok(map);
+    }
+    if let Some(picture::Stored { values, white, lossy }) = picture::stored(path)? {
+        let (width, height) = (values.width() as usize, values.height() as usize);
+        return numbered(path, (width, height), &values, white, lossy);
     }
     let image = Image::open(path)?;
     let (width, height) = (image.width(), image.height());
@@ -187,12 +184,22 @@ fn picture(path: &Path) -> Result<LabelMap, InputError> {
         return Err(wrong("is see-through in places, which means no class: give a mask without alpha"));
     }
     let white = if matches!(image.pixels(), DynamicImage::ImageLuma16(_)) { u16::MAX } else { 255 };
-    if is_lossy(path)? && values.iter().any(|&v| v != 0 && v != white) {
-        return Err(wrong(
-            "was stored by a coder that changes values a little: give the mask as PNG, TIFF or BMP",
-        ));
+    numbered(path, (width, height), &values, Some(white), is_lossy(path)?)
+}
+
+/// The map of one picture of `width` and `height`.
+fn numbered(
+    path: &Path,
+    (width, height): (usize, usize),
+    values: &[u16],
+    white: Option<u16>,
+    lossy: bool,
+) -> Result<LabelMap, InputError> {
+    if lossy && values.iter().any(|&v| v != 0 && Some(v) != white) {
+        let problem = "was stored by a coder that changes values a little: give the mask as PNG, TIFF or BMP";
+        return Err(InputError::unreadable(path, problem));
     }
-    LabelMap::new(1, height, width, classes_of(path, &values, white)?)
+    LabelMap::new(1, height, width, classes_of(path, values, white)?)
 }
 
 /// Whether the file is of a format that does not keep values as they were.
@@ -232,7 +239,7 @@ fn stored_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
     let values: Vec<u16> = rows.flat_map(|row| (0..width).map(move |column| index(row, column))).collect();
     // An index is white in no palette but of greys, of which 255 is.
     let white = if few { (1 << bits) - 1 } else { 255 };
-    LabelMap::new(1, height, width, classes_of(path, &values, white)?).map(Some)
+    LabelMap::new(1, height, width, classes_of(path, &values, Some(white))?).map(Some)
 }
 
 #[cfg(test)]

@@ -127,6 +127,90 @@ fn grey_of_few_bits_is_not_scaled() {
     }
 }
 
+/// Netpbm's maxval says what white is, not what the samples are: `pnm(5)` of Netpbm 11, and Pillow scales them.
+#[test]
+fn numbers_of_a_pgm_are_those_that_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str, head: &str, row: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, [head.as_bytes(), &row.repeat(8)].concat()).unwrap();
+        LabelMap::open(&path, None).map(|map| map.labels[56..].to_vec()).map_err(|error| error.to_string())
+    };
+    let row = [0, 1, 2, 3, 0, 0, 0, 2];
+    assert_eq!(open("a.pgm", "P5 8 8 3\n", &row), Ok(row.to_vec()));
+    assert_eq!(open("a.pgm", "P5\n# by hand\n8 8 100\n", &row), Ok(row.to_vec()));
+    assert_eq!(open("a.pgm", "P2 8 8 7\n", b"0 1 2 3 0 0 0 2\n"), Ok(row.to_vec()));
+    // The last class beside the background alone.
+    assert_eq!(open("a.pgm", "P5 8 8 2\n", &[0, 2, 0, 0, 0, 0, 0, 0]), Ok(vec![0, 2, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(open("a.pgm", "P5 8 8 255\n", &[0, 255, 0, 0, 0, 0, 0, 0]), Ok(vec![0, 1, 0, 0, 0, 0, 0, 0]));
+    let deep: Vec<u8> = row.iter().flat_map(|&v| [0, v]).collect();
+    assert_eq!(open("a.pgm", "P5 8 8 4095\n", &deep), Ok(row.to_vec()));
+    let white: Vec<u8> = [0u16, 4095, 0, 0, 0, 0, 0, 0].iter().flat_map(|v| v.to_be_bytes()).collect();
+    assert_eq!(open("a.pgm", "P5 8 8 4095\n", &white), Ok(vec![0, 1, 0, 0, 0, 0, 0, 0]));
+    let pam = "P7\nWIDTH 8\nHEIGHT 8\nDEPTH 1\nMAXVAL 5\nTUPLTYPE GRAYSCALE\nENDHDR\n";
+    assert_eq!(open("a.pam", pam, &row), Ok(row.to_vec()));
+    // A bitmap's ones are black.
+    assert_eq!(open("a.pbm", "P1 8 8\n", b"1 0 1 1 1 1 1 1\n"), Ok(vec![0, 1, 0, 0, 0, 0, 0, 0]));
+    assert!(open("a.pgm", "P5 8 8 1\n", &row).unwrap_err().contains("a sample 3 above 1"));
+    assert!(open("a.ppm", "P6 8 8 3\n", &[[1, 2, 3]; 8].concat()).unwrap_err().contains("in colour"));
+}
+
+/// A TIFF file of 8 x 8 px and one sample, whose one strip is `row` eight times.
+fn tiff_file(path: &Path, bits: u16, photometric: u16, row: &[u8]) {
+    let mut file = b"II*\0\x08\0\0\0".to_vec();
+    let palette: Vec<u8> = (0..3u16 << bits).flat_map(|n| (n % 251 * 256).to_le_bytes()).collect();
+    let has_palette = photometric == 3;
+    let strip = row.repeat(8);
+    let after = 8 + 2 + 12 * (8 + u32::from(has_palette)) + 4;
+    let mut entries: Vec<(u16, u16, u32, u32)> = vec![
+        (256, 3, 1, 8),
+        (257, 3, 1, 8),
+        (258, 3, 1, bits.into()),
+        (259, 3, 1, 1),
+        (262, 3, 1, photometric.into()),
+        (273, 4, 1, after),
+        (278, 3, 1, 8),
+        (279, 4, 1, strip.len() as u32),
+    ];
+    if has_palette {
+        entries.push((320, 3, 3 << bits, after + strip.len() as u32));
+    }
+    file.extend((entries.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in entries {
+        file.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+        file.extend([count.to_le_bytes(), value.to_le_bytes()].concat());
+    }
+    file.extend([0; 4]);
+    file.extend(strip);
+    if has_palette {
+        file.extend(palette);
+    }
+    std::fs::write(path, file).unwrap();
+}
+
+/// TIFF 6.0 says of PhotometricInterpretation which end of the numbers is black, and of a palette that they are indices.
+#[test]
+fn numbers_of_a_tiff_are_those_that_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.tif");
+    let open = |bits: u16, photometric: u16, row: &[u8]| {
+        tiff_file(&path, bits, photometric, row);
+        LabelMap::open(&path, None).map(|map| map.labels[56..].to_vec()).map_err(|error| error.to_string())
+    };
+    let (zero_is_white, zero_is_black, palette) = (0, 1, 3);
+    let row = vec![0, 1, 2, 3, 0, 0, 0, 2];
+    assert_eq!(open(2, zero_is_black, &[0b00_01_10_11, 0b00_00_00_10]), Ok(row.clone()));
+    assert_eq!(open(4, zero_is_black, &[0x01, 0x23, 0x00, 0x02]), Ok(row.clone()));
+    assert_eq!(open(8, zero_is_black, &row), Ok(row.clone()));
+    assert_eq!(open(12, zero_is_black, &[0, 0, 1, 0, 0x20, 3, 0, 0, 0, 0, 0, 2]), Ok(row.clone()));
+    assert_eq!(open(1, zero_is_black, &[0b0100_0001]), Ok(vec![0, 1, 0, 0, 0, 0, 0, 1]));
+    assert_eq!(open(2, zero_is_black, &[0b00_11_00_00, 0]), Ok(vec![0, 1, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(open(1, zero_is_white, &[0b1011_1110]), Ok(vec![0, 1, 0, 0, 0, 0, 0, 1]));
+    assert!(open(4, zero_is_white, &[0x01, 0x23, 0x00, 0x02]).unwrap_err().contains("0 is white"));
+    assert_eq!(open(4, palette, &[0x01, 0x23, 0x00, 0x02]), Ok(row.clone()));
+    assert_eq!(open(8, palette, &row), Ok(row));
+}
+
 #[test]
 fn is_placed_where_it_was_cropped() {
     let map = LabelMap::new(2, 1, 2, vec![1, 2, 3, 4]).unwrap();
@@ -138,29 +222,38 @@ fn is_placed_where_it_was_cropped() {
     assert!(LabelMap::new(2, 2, 2, vec![0; 7]).is_err());
 }
 
+/// Writes a NIfTI file of uint8 in which the first voxel of each row along the first axis is set; `rows` are its sform.
+#[cfg(feature = "nifti")]
+fn volume(path: &Path, dims: [i16; 3], rows: [[f32; 4]; 3], sform_code: i16) {
+    let mut bytes = vec![0; 352];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &348i32.to_le_bytes());
+    for (n, side) in [3].into_iter().chain(dims).enumerate() {
+        put(40 + 2 * n, &side.to_le_bytes());
+    }
+    put(70, &2i16.to_le_bytes());
+    for n in 1..4 {
+        put(76 + 4 * n, &1f32.to_le_bytes());
+    }
+    put(254, &sform_code.to_le_bytes());
+    for (n, value) in rows.into_iter().flatten().enumerate() {
+        put(280 + 4 * n, &value.to_le_bytes());
+    }
+    put(344, b"n+1\0");
+    let mut row = vec![0; dims[0] as usize];
+    row[0] = 1;
+    bytes.extend(row.repeat(dims[1] as usize * dims[2] as usize));
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// A mask whose axes run the other way has the right size, and lies on other tissue if only its voxels are taken.
 #[cfg(feature = "nifti")]
 #[test]
 fn a_mask_must_lie_where_its_image_does() {
     let folder = tempfile::tempdir().unwrap();
-    // 8 x 9 x 10 voxels of uint8, the first of each row set, with the affine's first row.
     let write = |name: &str, x: [f32; 4]| {
-        let mut bytes = vec![0; 352];
-        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-        put(0, &348i32.to_le_bytes());
-        for (n, side) in [3i16, 8, 9, 10].into_iter().enumerate() {
-            put(40 + 2 * n, &side.to_le_bytes());
-        }
-        put(70, &2i16.to_le_bytes());
-        put(254, &1i16.to_le_bytes());
-        let rows = [x, [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]];
-        for (n, value) in rows.into_iter().flatten().enumerate() {
-            put(280 + 4 * n, &value.to_le_bytes());
-        }
-        put(344, b"n+1\0");
-        bytes.extend([1, 0, 0, 0, 0, 0, 0, 0].repeat(90));
         let path = folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
+        volume(&path, [8, 9, 10], [x, [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]], 1);
         path
     };
     let image = write("image.nii", [1.0, 0.0, 0.0, 0.0]);
@@ -178,4 +271,18 @@ fn a_mask_must_lie_where_its_image_does() {
     assert!(moved.contains("3.0 mm away") && !moved.contains('\n'), "{moved}");
     // A third of a voxel is no other place.
     assert!(open(&write("close.nii", [1.0, 0.0, 0.0, 0.3])).is_ok());
+}
+
+/// 5000 slices are past what is read unless more are asked for, of a mask as of its image.
+#[cfg(feature = "nifti")]
+#[test]
+fn the_frames_that_are_asked_for_bind_masks_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.nii");
+    volume(&path, [8, 8, 5000], [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]], 1);
+    let open =
+        |max_frames| LabelMap::open_for(&path, &path, &ReadOptions { max_frames, ..ReadOptions::default() });
+    assert!(open(None).unwrap_err().to_string().contains("5000 frames or slices, of at most 4096"));
+    assert!(open(Some(10)).unwrap_err().to_string().contains("of at most 10"));
+    assert_eq!(open(Some(5000)).map(|map| map.depth), Ok(5000));
 }

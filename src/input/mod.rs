@@ -26,6 +26,8 @@ mod image;
 mod jpeg;
 mod label_map;
 #[cfg(feature = "nifti")]
+mod lattice;
+#[cfg(feature = "nifti")]
 mod nifti;
 #[cfg(not(feature = "nifti"))]
 #[path = "nifti_absent.rs"]
@@ -55,14 +57,16 @@ pub(crate) use dicom::elements as dicom_elements;
 #[cfg(feature = "dicom")]
 pub use dicom::{DicomSamples, dicom_samples};
 pub use error::InputError;
-pub use files::{EXTENSIONS, expand};
+pub(crate) use files::Dicom;
+pub use files::{Images, expand, is_picture_name};
 pub(crate) use image::one_line;
 pub use image::{Image, MAX_PIXELS, MIN_SIDE};
 pub use label_map::{LabelMap, Spacing};
 pub use nifti_info::NiftiInfo;
 pub use options::{Axis, MAX_FRAMES, Matrix, Range, ReadOptions, Window};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
-pub use scan::{Scan, content_digest, is_dicom};
+pub(crate) use scan::check_frames;
+pub use scan::{Scan, content_digest};
 pub use scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};
 pub use split::{Parts, Split};
 pub use stream::{RawPixel, StreamFormat};

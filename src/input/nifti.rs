@@ -22,12 +22,10 @@ use std::sync::Arc;
 use super::label_map::classes_of;
 use super::nifti_file::NiftiFile;
 pub(super) use super::nifti_file::{files, is_voxels_name, partner};
-use super::nifti_header::Voxel;
-use super::scan::{Frames, Scan, check_frames};
+use super::nifti_header::{Cut, Voxel};
+use super::scan::{Content, Frames, Scan, check_frames};
 use super::scan_info::{ScanInfo, ScanKind, SourceFrame};
-use super::{
-    Axis, Image, InputError, LabelMap, MAX_FRAMES, NiftiInfo, ReadOptions, Spacing, Window, nifti_file, say,
-};
+use super::{Image, InputError, LabelMap, NiftiInfo, ReadOptions, Spacing, Window, dicom, nifti_file, say};
 
 /// Compressed bytes from which the header of any gzipped file can be had.
 pub(super) const SNIFF_BYTES: usize = 4096;
@@ -43,8 +41,7 @@ pub(super) fn is_nifti(start: &[u8]) -> bool {
 
 /// Reads a volume; its slices are made as they are asked for.
 pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Scan, InputError> {
-    let volume =
-        Volume::read(path, options.axis.unwrap_or(Axis::Axial), options.volume, options.most_frames())?;
+    let volume = Volume::read(path, options.axis.into(), options.volume, options.most_frames())?;
     let [depth, height, width] = volume.info.shape();
     let [slices, rows, columns] = volume.info.axes.map(|axis| volume.info.spacing[axis]);
     let mut info = ScanInfo::plain(path.display().to_string(), ScanKind::Volume, vec![path.into()]);
@@ -86,9 +83,61 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Scan, InputErro
     Ok(Scan::new(info, frames))
 }
 
-/// Reads class numbers, sliced as [`open`] slices.
-pub(super) fn open_labels(path: &Path, axis: Option<Axis>) -> Result<LabelMap, InputError> {
-    let volume = Volume::read(path, axis.unwrap_or(Axis::Axial), None, MAX_FRAMES)?;
+/// Reads the class numbers of `image`, which must lie where it does as far as both say it: sliced as that is, where it is
+/// DICOM, else as [`open`] slices.
+pub(super) fn open_labels_for(
+    path: &Path,
+    image: &Path,
+    options: &ReadOptions,
+) -> Result<LabelMap, InputError> {
+    let most = options.most_frames();
+    let files = match Content::of(image, false)? {
+        Content::Nifti => {
+            let [mask, of] = [geometry(path, options.axis.into())?, geometry(image, options.axis.into())?];
+            check_place(path, image, mask.apart(&of))?;
+            return open_labels(path, options.axis, most);
+        }
+        Content::Dicom => vec![image.into()],
+        Content::Series(files) => files,
+        // What says nowhere in the patient it lies.
+        Content::Picture | Content::Clip(_) | Content::Y4m => {
+            return open_labels(path, options.axis, most);
+        }
+    };
+    let lattice = dicom::lattice(&files)?;
+    let placed = NiftiFile::open(path)?.header.says_place();
+    let Some(lattice) = lattice.filter(|_| placed) else {
+        let unplaced = if placed { image } else { path };
+        say::once(format!(
+            "{}: is laid on {} by its size alone, for {} does not say where in the patient it lies",
+            path.display(),
+            image.display(),
+            unplaced.display()
+        ));
+        return open_labels(path, options.axis, most);
+    };
+    let cut = Cut::Lattice(&lattice);
+    check_place(path, image, geometry(path, cut)?.apart_from_lattice(&lattice))?;
+    open_labels(path, cut, most)
+}
+
+/// Refuses a mask of which a corner is so many millimetres away from where that of `image` is.
+fn check_place(path: &Path, image: &Path, apart: Option<f64>) -> Result<(), InputError> {
+    let Some(millimetres) = apart else { return Ok(()) };
+    let problem = format!(
+        "lies up to {millimetres:.1} mm away from {} by its affine: resample it onto that image",
+        image.display()
+    );
+    Err(InputError::unreadable(path, problem))
+}
+
+/// Reads class numbers, of at most `most` slices.
+pub(super) fn open_labels<'a>(
+    path: &Path,
+    cut: impl Into<Cut<'a>>,
+    most: usize,
+) -> Result<LabelMap, InputError> {
+    let volume = Volume::read(path, cut.into(), None, most)?;
     if volume.kind.is_colour() {
         return Err(InputError::unreadable(path, "is in colour: give a mask of whole numbers"));
     }
@@ -108,13 +157,13 @@ pub(super) fn open_labels(path: &Path, axis: Option<Axis>) -> Result<LabelMap, I
             }
         }
     }
-    LabelMap::new(depth, height, width, classes_of(path, &values, 255)?)
+    LabelMap::new(depth, height, width, classes_of(path, &values, Some(255))?)
 }
 
 /// Where the voxels lie, by the header alone.
-pub(super) fn geometry(path: &Path, axis: Option<Axis>) -> Result<NiftiInfo, InputError> {
+fn geometry(path: &Path, cut: Cut<'_>) -> Result<NiftiInfo, InputError> {
     let header = NiftiFile::open(path)?.header;
-    header.geometry(axis.unwrap_or(Axis::Axial)).map_err(|problem| InputError::unreadable(path, problem))
+    header.geometry(cut).map_err(|problem| InputError::unreadable(path, problem))
 }
 
 /// Black and white of a window. NIfTI values are real numbers, so that it is DICOM's LINEAR_EXACT.
@@ -137,13 +186,13 @@ struct Volume {
 impl Volume {
     fn read(
         path: &Path,
-        axis: Axis,
+        cut: Cut<'_>,
         volume: Option<usize>,
         most_frames: usize,
     ) -> Result<Volume, InputError> {
         let file = NiftiFile::open(path)?;
         let header = file.header.clone();
-        let info = header.geometry(axis).map_err(|problem| InputError::unreadable(path, problem))?;
+        let info = header.geometry(cut).map_err(|problem| InputError::unreadable(path, problem))?;
         let [depth, height, width] = info.shape();
         // Before the voxels are inflated.
         check_frames(&path.display().to_string(), Some(depth), most_frames)?;

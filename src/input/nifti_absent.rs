@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Axis, InputError, LabelMap, NiftiInfo, ReadOptions, Scan};
+use super::{Axis, InputError, LabelMap, ReadOptions, Scan};
 
 /// Up to the magic of `nifti1.h`.
 pub(super) const SNIFF_BYTES: usize = 348;
@@ -16,11 +16,11 @@ pub(super) fn open(path: &Path, _: &ReadOptions) -> Result<Scan, InputError> {
     Err(absent(path))
 }
 
-pub(super) fn open_labels(path: &Path, _: Option<Axis>) -> Result<LabelMap, InputError> {
+pub(super) fn open_labels(path: &Path, _: Option<Axis>, _: usize) -> Result<LabelMap, InputError> {
     Err(absent(path))
 }
 
-pub(super) fn geometry(path: &Path, _: Option<Axis>) -> Result<NiftiInfo, InputError> {
+pub(super) fn open_labels_for(path: &Path, _: &Path, _: &ReadOptions) -> Result<LabelMap, InputError> {
     Err(absent(path))
 }
 

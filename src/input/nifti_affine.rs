@@ -104,6 +104,18 @@ pub(super) fn closest_axes(affine: &Affine, axis: Axis) -> ([usize; 3], [bool; 3
     (order.map(|patient| file_axis[patient]), flips)
 }
 
+/// [`closest_axes`] for slices, rows and columns that run along `directions`, unit vectors to the right, front and head.
+pub(super) fn closest_along(affine: &Affine, directions: &[[f64; 3]; 3]) -> ([usize; 3], [bool; 3]) {
+    let along = |direction: &[f64; 3]| {
+        let mut row = [0.0; 4];
+        for (part, from) in direction.iter().zip(affine) {
+            row.iter_mut().zip(from).for_each(|(sum, v)| *sum += part * v);
+        }
+        row
+    };
+    closest(&[along(&directions[0]), along(&directions[1]), along(&directions[2])])
+}
+
 /// For right, anterior and superior: the file's axis that comes closest and whether it runs against it. The rotation part
 /// (polar decomposition) decides, the file's axes with the clearest direction first, as nibabel's `io_orientation`.
 fn closest(affine: &Affine) -> ([usize; 3], [bool; 3]) {
@@ -181,6 +193,14 @@ mod tests {
         let affine = [[0.2, 0.9, 0.1, 0.0], [-0.3, 0.1, 2.9, 0.0], [-2.0, 0.1, 0.3, 0.0]];
         assert_eq!(closest(&affine), ([1, 2, 0], [false, false, true]));
         assert_eq!(closest_axes(&affine, Axis::Axial), ([0, 2, 1], [true, true, true]));
+    }
+
+    #[test]
+    fn axes_along_those_of_the_patient_are_the_same() {
+        let affine = [[0.2, 0.9, 0.1, 0.0], [-0.3, 0.1, 2.9, 0.0], [-2.0, 0.1, 0.3, 0.0]];
+        // Slices to the head, rows to the back, columns to the left.
+        let axial = [[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]];
+        assert_eq!(closest_along(&affine, &axial), closest_axes(&affine, Axis::Axial));
     }
 
     #[test]

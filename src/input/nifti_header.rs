@@ -1,7 +1,8 @@
 //! The headers of NIfTI-1 (Cox et al. 2004, `nifti1.h`) and NIfTI-2 (`nifti2.h`), in either byte order.
 
 use super::Axis;
-use super::nifti_affine::{best_affine, closest_axes, disagreement};
+use super::lattice::Lattice;
+use super::nifti_affine::{best_affine, closest_along, closest_axes, disagreement};
 use super::nifti_info::NiftiInfo;
 
 /// Bytes of a NIfTI-1 header, as it says itself in its first four.
@@ -15,6 +16,21 @@ pub(super) const HEADER_BYTES: usize = SECOND;
 
 /// What follows the magic of NIfTI-2, and shows whether line ends were changed on the way (`nifti2.h`).
 const LINE_ENDS: &[u8] = b"\r\n\x1a\n";
+
+/// Along what a volume is cut into slices.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cut<'a> {
+    /// An axis of the patient.
+    Axis(Axis),
+    /// The slices, rows and columns of another image.
+    Lattice(&'a Lattice),
+}
+
+impl From<Option<Axis>> for Cut<'_> {
+    fn from(axis: Option<Axis>) -> Self {
+        Cut::Axis(axis.unwrap_or(Axis::Axial))
+    }
+}
 
 /// What these first bytes of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,13 +317,21 @@ impl Header {
         Ok(self)
     }
 
-    /// Where the voxels lie, and how they are sliced along `axis`.
+    /// Whether it says where in the patient the voxels lie. Without either code `best_affine` makes something up.
+    pub(super) fn says_place(&self) -> bool {
+        self.sform_code > 0 || self.qform_code > 0
+    }
+
+    /// Where the voxels lie, and how they are sliced.
     ///
     /// # Errors
     /// What is wrong with the affine.
-    pub(super) fn geometry(&self, axis: Axis) -> Result<NiftiInfo, String> {
+    pub(super) fn geometry(&self, cut: Cut<'_>) -> Result<NiftiInfo, String> {
         let affine = best_affine(self)?;
-        let (axes, flips) = closest_axes(&affine, axis);
+        let (axes, flips) = match cut {
+            Cut::Axis(axis) => closest_axes(&affine, axis),
+            Cut::Lattice(lattice) => closest_along(&affine, &lattice.directions),
+        };
         let along = |n: usize| affine.iter().map(|row| row[n] * row[n]).sum::<f64>().sqrt();
         let unit = self.unit;
         Ok(NiftiInfo {

@@ -123,12 +123,12 @@ fn a_slice_needs_no_third_direction() {
     for (at, value) in [(280, 0.5f32), (300, 0.75)] {
         raw[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
-    let info = Header::of(&raw).unwrap().geometry(Axis::Axial).unwrap();
+    let info = Header::of(&raw).unwrap().geometry(Cut::Axis(Axis::Axial)).unwrap();
     assert_eq!((info.spacing, info.shape()), ([0.5, 0.75, 1.0], [1, 30, 20]));
     // Without any form the size of an axis that is not there means nothing: pixdim is all zero but two.
     let mut raw = first([2, 20, 30, 0, 0, 0, 0, 0], 4);
     for (at, value) in [(80, 0.5f32), (84, 0.75)] {
         raw[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
-    assert_eq!(Header::of(&raw).unwrap().geometry(Axis::Axial).unwrap().spacing, [0.5, 0.75, 1.0]);
+    assert_eq!(Header::of(&raw).unwrap().geometry(Cut::Axis(Axis::Axial)).unwrap().spacing, [0.5, 0.75, 1.0]);
 }

@@ -1,5 +1,7 @@
 //! Where the voxels of a NIfTI volume lie, and the way from slices back to the file's order.
 
+#[cfg(feature = "nifti")]
+use super::lattice::Lattice;
 use super::{InputError, LabelMap};
 
 /// The geometry of a NIfTI volume and how it was sliced.
@@ -34,6 +36,7 @@ impl NiftiInfo {
     }
 
     /// Millimetres right, anterior and superior of the voxel at slice `z`, row `y`, column `x`.
+    #[cfg(feature = "nifti")]
     fn place(&self, at: [usize; 3]) -> [f64; 3] {
         let shape = self.shape();
         let mut file = [0.0; 3];
@@ -45,18 +48,34 @@ impl NiftiInfo {
 
     /// How far apart in millimetres the corners of two volumes of one shape are at most, where that is more than half a voxel:
     /// then what is at one position of both is not one place in the patient. Other shapes are not compared.
+    #[cfg(feature = "nifti")]
     pub(super) fn apart(&self, other: &NiftiInfo) -> Option<f64> {
-        let shape = self.shape();
-        if shape != other.shape() {
+        self.apart_from(other.shape(), &other.spacing, |at| other.place(at))
+    }
+
+    /// [`NiftiInfo::apart`], of a volume and the slices of another format.
+    #[cfg(feature = "nifti")]
+    pub(super) fn apart_from_lattice(&self, lattice: &Lattice) -> Option<f64> {
+        self.apart_from(lattice.shape(), &lattice.spacing, |at| lattice.place(at))
+    }
+
+    #[cfg(feature = "nifti")]
+    fn apart_from(
+        &self,
+        shape: [usize; 3],
+        spacing: &[f64],
+        place: impl Fn([usize; 3]) -> [f64; 3],
+    ) -> Option<f64> {
+        if shape != self.shape() {
             return None;
         }
         let corner = |n: usize| [0, 1, 2].map(|axis| if n >> axis & 1 == 1 { shape[axis] - 1 } else { 0 });
         let distance = |n: usize| {
-            let [a, b] = [self.place(corner(n)), other.place(corner(n))];
+            let [a, b] = [self.place(corner(n)), place(corner(n))];
             a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
         };
         let most = (0..8).map(distance).fold(0.0, f64::max);
-        let voxel = self.spacing.iter().chain(&other.spacing).copied().fold(f64::INFINITY, f64::min);
+        let voxel = self.spacing.iter().chain(spacing).copied().fold(f64::INFINITY, f64::min);
         (most > voxel / 2.0).then_some(most)
     }
 

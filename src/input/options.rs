@@ -42,8 +42,13 @@ pub const MAX_FRAMES: usize = 4096;
 
 impl ReadOptions {
     /// The most frames or slices of one scan.
-    pub(super) fn most_frames(&self) -> usize {
+    pub(crate) fn most_frames(&self) -> usize {
         self.max_frames.unwrap_or(MAX_FRAMES)
+    }
+
+    /// What a head keeps of them. Whether unsupported modalities are let in, and how long a scan may be, is asked each time.
+    pub fn of_head(&self) -> ReadOptions {
+        ReadOptions { allow_unsupported_modality: false, max_frames: None, ..self.clone() }
     }
 }
 

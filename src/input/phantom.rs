@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::speckle::{FIELD_MM, between, compound, compress, from_db, uniform};
-use super::{Dataset, Image, MIN_SIDE, Sample, Source, Split};
+use super::{Dataset, Dicom, Image, MIN_SIDE, Sample, Source, Split};
 
 /// What a phantom shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub fn phantom_dataset(seed: u64, per_class: usize, side: usize) -> Dataset {
         }
     }
     let classes = PhantomKind::ALL.map(|kind| kind.name().to_owned()).to_vec();
-    Dataset { classes, samples }
+    Dataset { classes, samples, dicom: Dicom::Absent }
 }
 
 /// What the sound meets.

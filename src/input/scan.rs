@@ -182,7 +182,7 @@ impl Iterator for Scan {
 }
 
 /// Refuses more frames than `most`.
-pub(super) fn check_frames(name: &str, frames: Option<usize>, most: usize) -> Result<(), InputError> {
+pub(crate) fn check_frames(name: &str, frames: Option<usize>, most: usize) -> Result<(), InputError> {
     if frames.is_some_and(|frames| frames > most) {
         return Err(InputError::Frames { name: name.into(), frames, most });
     }
@@ -206,7 +206,7 @@ pub(super) fn is_nifti(path: &Path) -> Result<bool, InputError> {
 }
 
 /// Whether `path` is a DICOM file, or a folder with one. False where it cannot be read.
-pub fn is_dicom(path: &Path) -> bool {
+pub(super) fn is_dicom(path: &Path) -> bool {
     matches!(Content::of(path, false), Ok(Content::Dicom | Content::Series(_)))
 }
 
@@ -225,7 +225,7 @@ pub(super) enum Content {
 
 impl Content {
     /// With `say`, what of a folder is passed over is counted on standard error.
-    fn of(path: &Path, say: bool) -> Result<Content, InputError> {
+    pub(super) fn of(path: &Path, say: bool) -> Result<Content, InputError> {
         let metadata = fs::metadata(path).map_err(|e| InputError::read(path, &e))?;
         if metadata.is_dir() { Content::of_folder(path, say) } else { Content::of_file(path) }
     }
@@ -233,11 +233,13 @@ impl Content {
     /// By the first bytes; a name that ends in `.dcm` or `.nii` is taken at its word where they say nothing, so that the
     /// error is about that format.
     pub(super) fn of_file(path: &Path) -> Result<Content, InputError> {
-        if let Some(content) = Content::by_bytes(path)? {
-            return Ok(content);
-        }
+        Ok(Content::by_bytes(path)?.unwrap_or_else(|| Content::by_name(path)))
+    }
+
+    /// What the name of a file promises whose first bytes say nothing.
+    pub(super) fn by_name(path: &Path) -> Content {
         let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-        Ok(if name.ends_with(".dcm") {
+        if name.ends_with(".dcm") {
             Content::Dicom
         } else if name.ends_with(".y4m") {
             Content::Y4m
@@ -245,7 +247,7 @@ impl Content {
             Content::Nifti
         } else {
             Content::Picture
-        })
+        }
     }
 
     /// What the first bytes of a file are known for, whatever its name.
@@ -269,7 +271,7 @@ impl Content {
         let mut dicom = Vec::new();
         let mut pictures = Vec::new();
         let (found, passed) = files::sorted_out(path)?;
-        for file in found {
+        for file in found.paths {
             match Content::of_file(&file)? {
                 Content::Dicom => dicom.push(file),
                 Content::Picture => pictures.push(file),

@@ -180,7 +180,7 @@ fn deal(rng: &mut ChaCha8Rng, members: &[usize], val: usize, sides: &mut [Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::Source;
+    use crate::input::{Dicom, Source};
 
     fn dataset(labels: &[&[usize]], classes: usize) -> Dataset {
         let sample = |(i, labels): (usize, &&[usize])| Sample {
@@ -193,6 +193,7 @@ mod tests {
         Dataset {
             classes: (0..classes).map(|c| format!("c{c}")).collect(),
             samples: labels.iter().enumerate().map(sample).collect(),
+            dicom: Dicom::Unknown,
         }
     }
 

@@ -42,13 +42,11 @@ impl Roles {
     pub fn new(data: &Data, options: &Options) -> Result<Roles, ProfileError> {
         let dense = options.recipe.dense();
         let parts = data.set.split(options.seed, options.val_share)?;
-        let folds = options.folds.map(|parts| {
-            let sides = Dataset { samples: data.set.samples.clone(), classes: data.set.classes.clone() };
-            (sides.folds(parts, options.seed), parts)
-        });
+        let folds = options.folds.map(|parts| (data.set.folds(parts, options.seed), parts));
         let (train, choose, held_out) = if parts.test.is_empty() {
             let samples = parts.train.iter().map(|&i| Sample { split: None, ..data.set.samples[i].clone() });
-            let train = Dataset { classes: data.set.classes.clone(), samples: samples.collect() };
+            let Dataset { classes, dicom, .. } = &data.set;
+            let train = Dataset { classes: classes.clone(), samples: samples.collect(), dicom: *dicom };
             let inner = train.split(options.seed, CHOOSE_SHARE)?;
             let of = |places: &[usize]| places.iter().map(|&i| parts.train[i]).collect::<Vec<usize>>();
             (of(&inner.train), of(&inner.val), parts.val)

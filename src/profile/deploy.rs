@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, ProfileError, Row};
+use crate::checkpoint::Hints;
 use crate::engine;
 use crate::input::one_line;
 use crate::output::write_atomically;
@@ -38,6 +39,9 @@ pub struct Deploy {
     pub threads: usize,
     /// Cores to keep to, such as `4-7`; none where the system chose.
     pub cores: Option<String>,
+    /// What was said of the model in the profile, since its files do not say it.
+    #[serde(default, skip_serializing_if = "Hints::is_empty")]
+    pub hints: Hints,
     /// What was measured.
     pub expected: Expected,
 }
@@ -65,13 +69,13 @@ pub struct Expected {
 }
 
 impl Deploy {
-    /// The file for `row`, which `decision` chose. `model` is as it was given on the command line, `head` the head's file with
-    /// its SHA-256; both paths are written so that they are found from `folder`.
+    /// The file for `row`, which `decision` chose. `model` is as it was given on the command line, with `hints`, `head` the
+    /// head's file with its SHA-256; both paths are written so that they are found from `folder`.
     pub fn new(
         row: &Row,
         decision: &Decision,
         machine: &str,
-        model: &Path,
+        (model, hints): (&Path, Hints),
         head: Option<(&Path, String)>,
         folder: &Path,
     ) -> Deploy {
@@ -96,6 +100,7 @@ impl Deploy {
             isa: row.isa.clone(),
             threads: row.threads,
             cores: (!row.cores.is_empty()).then(|| row.cores.to_string()),
+            hints,
             expected: Expected {
                 machine: machine.to_owned(),
                 p50_ms: row.latency.p50_ms,
@@ -182,7 +187,8 @@ mod tests {
         let decision = Decision { limits: vec!["p90".into()], ..Decision::default() };
         let model = Path::new("/models/m \"x\".safetensors");
         let with_digest = || Some((head.as_path(), "cd".repeat(32)));
-        let deploy = Deploy::new(&row, &decision, "board", model, with_digest(), folder.path());
+        let hints = Hints { heads: Some(2), mean: Some([0.485, 0.456, 0.406]), ..Hints::default() };
+        let deploy = Deploy::new(&row, &decision, "board", (model, hints), with_digest(), folder.path());
         assert_eq!(deploy.head.as_deref(), Some("heads/h.safetensors"));
         let path = folder.path().join("deploy.toml");
         deploy.save(&path).unwrap();
@@ -190,16 +196,19 @@ mod tests {
         assert_eq!((found.model().as_path(), found.head.as_deref()), (model, head.to_str()));
         assert_eq!((&found.sha256, found.head_sha256.as_ref()), (&"ab".repeat(32), Some(&"cd".repeat(32))));
         assert_eq!((found.size.as_str(), found.expected.p90_ms), ("224x352", 20.0));
+        assert_eq!(found.hints, hints);
 
         // A name stays one, and a file that is called like it is none.
         for (model, written, found) in [
-            ("demo".into(), "demo", "demo".into()),
+            (PathBuf::from("demo"), "demo", PathBuf::from("demo")),
             ("untrained:deit-tiny".into(), "untrained:deit-tiny", "untrained:deit-tiny".into()),
             (folder.path().join("demo"), "./demo", folder.path().join("./demo")),
         ] {
-            let deploy = Deploy::new(&row, &decision, "board", &model, with_digest(), folder.path());
+            let model = (model.as_path(), Hints::default());
+            let deploy = Deploy::new(&row, &decision, "board", model, with_digest(), folder.path());
             assert_eq!(deploy.model, written);
             deploy.save(&path).unwrap();
+            assert!(!std::fs::read_to_string(&path).unwrap().contains("hints"));
             assert_eq!(Deploy::load(&path).unwrap().model(), found);
         }
 

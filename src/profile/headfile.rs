@@ -32,6 +32,7 @@ pub(super) fn save(
     let (set, (train, choose)) = (examination.examined(features), examination.examples());
     let mut head = Head::fitted(about, size, &set, (&train, &choose), fitted, validation(measured))?;
     let Examination { data, options, .. } = examination;
+    head.read = options.read.of_head();
     head.training.seed = head.training.epoch.map(|_| options.seed);
     head.training.refit = matches!(options.recipe, Recipe::Linear(..) | Recipe::Knn { .. });
     head.training.drawn = DrawnSplit::of(&data.set, options.seed, options.val_share);

@@ -49,10 +49,10 @@ pub use stats::Latency;
 pub use sweep::{Budget, Cold, Found, ROUNDS, Sweep};
 
 use crate::board::{BoardError, Cores};
-use crate::bounded;
 use crate::engine::EngineError;
+use crate::files;
 use crate::heads::{FeatureCache, HeadError, Recipe};
-use crate::input::InputError;
+use crate::input::{InputError, ReadOptions};
 use crate::output::OutputError;
 use crate::vit::Size;
 
@@ -147,13 +147,15 @@ pub struct Options {
     pub seed: u64,
     /// Share of the images that is held out where the data has no split.
     pub val_share: f64,
+    /// How files become pixels.
+    pub read: ReadOptions,
     /// Where features are kept between runs.
     pub cache: Option<FeatureCache>,
 }
 
 /// The text of a file of at most `limit` bytes.
 fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
-    bounded::text(path, limit).map_err(|e| match e.kind() {
+    files::text(path, limit).map_err(|e| match e.kind() {
         std::io::ErrorKind::FileTooLarge => format!("is larger than {} KiB", limit >> 10),
         _ => format!("cannot be read: {e}"),
     })

@@ -8,7 +8,7 @@ use super::{Data, Options, ProfileError, Stages};
 use crate::encoder::Operator;
 use crate::engine::{Engine, Session};
 use crate::heads::{Collector, HeadModel, Predictor, geometry};
-use crate::input::{Dataset, ReadOptions, Source};
+use crate::input::{Dataset, Source};
 use crate::kernels::Isa;
 
 /// Files that stages are measured on; of each the first frame.
@@ -44,7 +44,7 @@ pub(super) fn measure(
     let mut all = Vec::new();
     for source in files(&data.set) {
         let start = Instant::now();
-        let mut scan = source.scan(&ReadOptions::default())?;
+        let mut scan = source.scan(&options.read)?;
         let Some(frame) = scan.next().transpose()? else { continue };
         let decoded = Instant::now();
         let pixels = frame.tensor(size, &session.engine().about().preprocess);

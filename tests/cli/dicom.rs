@@ -144,3 +144,77 @@ fn modalities_that_features_fail_on_are_refused_unless_one_insists() {
     let line = json(&success(&[&"predict", &tiny_model(), &"--head", &classes, &scan, &flag]));
     assert!(line["caution"].as_str().unwrap().contains("2509.06467"), "{line}");
 }
+
+/// Whether others than the owner may do anything with any file or folder below `folder`.
+#[cfg(unix)]
+fn open_to_others(folder: &Path) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.metadata().unwrap().permissions().mode() & 0o077 != 0 {
+            found.push(path.display().to_string());
+        }
+        if path.is_dir() {
+            found.extend(open_to_others(&path));
+        }
+    }
+    found
+}
+
+/// Features and heads can say who somebody is: what is made of DICOM is for its owner alone, what is made of pictures is as
+/// the umask says.
+#[cfg(unix)]
+#[test]
+fn what_is_made_of_patients_is_private() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let scan = dicom_object::open_file(golden("dicom/exact.dcm")).unwrap();
+    let pixels = scan.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap().into_owned();
+    for (kind, class) in ["flat", "steps"].iter().enumerate() {
+        std::fs::create_dir_all(at("scans").join(class)).unwrap();
+        for n in 0..6 {
+            let mut object = scan.clone();
+            let changed = pixels.iter().enumerate().map(|(i, &v)| v ^ (i / 16 % 8 * kind * 16 + n) as u8);
+            let changed = PrimitiveValue::U8(changed.collect());
+            object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, changed));
+            object.write_to_file(at(&format!("scans/{class}/{n}.dcm"))).unwrap();
+        }
+    }
+    write_dataset(&at("pictures"), &["columns", "rows"], 6);
+    let usual = {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(at("usual"), "").unwrap();
+        at("usual").metadata().unwrap().permissions().mode() & 0o077 != 0
+    };
+    let model = tiny_model();
+    for data in ["scans", "pictures"] {
+        let out = at(&format!("of-{data}"));
+        std::fs::create_dir(&out).unwrap();
+        let class = at(data).join(if data == "scans" { "steps" } else { "rows" });
+        let size: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"--size", &"32", &"--threads", &"1"];
+        let embed: [&dyn AsRef<std::ffi::OsStr>; 5] = [&"embed", &model, &class, &"-o", &out.join("f.npz")];
+        success(&[embed.as_slice(), &size].concat());
+        let train: [&dyn AsRef<std::ffi::OsStr>; 6] =
+            [&"train", &model, &"--data", &at(data), &"-o", &out.join("head.safetensors")];
+        success(&[train.as_slice(), &size].concat());
+        let report = out.join("report");
+        let profile: [&dyn AsRef<std::ffi::OsStr>; 11] = [
+            &"profile",
+            &model,
+            &"--data",
+            &at(data),
+            &"-o",
+            &report,
+            &"--runs",
+            &"3",
+            &"--seconds",
+            &"0",
+            &"--no-cold",
+        ];
+        success(&[profile.as_slice(), &size].concat());
+        assert!(report.join("heads").is_dir() && out.join("head.safetensors").is_file());
+        let open = open_to_others(&out);
+        assert!(open.is_empty() == (data == "scans" || !usual), "{data}: {open:?}");
+    }
+}

@@ -86,3 +86,61 @@ fn a_head_is_for_the_network_that_it_was_trained_on() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("error: ") && said.contains("head.safetensors"), "{said}");
 }
+
+#[test]
+fn a_deployment_keeps_what_was_said_of_the_model() {
+    let (dir, model) = unnamed();
+    let (data, out) = (dir.path().join("data"), dir.path().join("out"));
+    write_dataset(&data, &["columns", "rows"], 12);
+    let [heads, grid, mean, std] = FLAGS;
+    success(&[
+        &"profile",
+        &model,
+        &"--sizes",
+        &"48",
+        &"--threads",
+        &"1",
+        &"--runs",
+        &"3",
+        &"--seconds",
+        &"0",
+        &"--no-cold",
+        &"--data",
+        &data,
+        &"--budget",
+        &"60s",
+        &"-o",
+        &out,
+        &heads,
+        &grid,
+        &mean,
+        &std,
+    ]);
+    let deploy = out.join("deploy.toml");
+    let text = fs::read_to_string(&deploy).unwrap();
+    let kept: toml::Table = text.parse().unwrap();
+    let expected: toml::Table =
+        "heads = 2\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\ngrid = [3, 3]".parse().unwrap();
+    assert_eq!(kept["hints"].as_table(), Some(&expected), "{text}");
+    let picture = data.join("rows/00.png");
+    let line = json(&success(&[&"predict", &"--deploy", &deploy, &picture]));
+    let by_hand = json(&success(&[
+        &"predict",
+        &model,
+        &"--head",
+        &out.join(kept["head"].as_str().unwrap()),
+        &picture,
+        &heads,
+        &grid,
+        &mean,
+        &std,
+    ]));
+    assert_eq!(line["heads"], by_hand["heads"]);
+    success(&[&"predict", &"--deploy", &deploy, &picture, &heads]);
+    let text = failure(&[&"predict", &"--deploy", &deploy, &picture, &"--heads=1"]);
+    assert!(text.contains("deploy.toml: was measured with another --heads"), "{text}");
+    // Without them it is another network.
+    fs::write(&deploy, fs::read_to_string(&deploy).unwrap().replace("heads = 2\n", "")).unwrap();
+    let output = microraptor(&[&"predict", &"--deploy", &deploy, &picture]);
+    assert_eq!(output.status.code(), Some(2));
+}

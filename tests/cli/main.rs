@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod board;
+#[cfg(unix)]
+mod changing;
 mod commands;
 mod common;
 mod convert;
@@ -22,5 +24,7 @@ mod interrupted;
 mod limits;
 mod own_files;
 mod profile;
+#[cfg(feature = "nifti")]
+mod reading;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,6 +7,8 @@ use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use image::DynamicImage;
+#[cfg(feature = "nifti")]
+use microraptor::input::LabelMap;
 use microraptor::input::{ReadOptions, Scan, ScanKind};
 
 use super::common::Slice;
@@ -143,4 +145,79 @@ fn frames_with_positions_are_a_volume_in_their_order() {
         message.contains("between frame 1 and frame 2") || message.contains("between frame 2 and frame 3"),
         "{message}"
     );
+}
+
+/// Writes a NIfTI mask of uint8 whose first voxel alone is set; `rows` are its sform, unless the code is 0.
+#[cfg(feature = "nifti")]
+fn mask(path: &Path, dims: [i16; 3], rows: [[f32; 4]; 3], code: i16) {
+    let mut bytes = vec![0; 352];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &348i32.to_le_bytes());
+    for (n, side) in [3].into_iter().chain(dims).enumerate() {
+        put(40 + 2 * n, &side.to_le_bytes());
+    }
+    put(70, &2i16.to_le_bytes());
+    for n in 1..4 {
+        put(76 + 4 * n, &1f32.to_le_bytes());
+    }
+    put(254, &code.to_le_bytes());
+    for (n, value) in rows.into_iter().flatten().enumerate() {
+        put(280 + 4 * n, &value.to_le_bytes());
+    }
+    put(344, b"n+1\0");
+    bytes.resize(352 + dims.iter().map(|&n| n as usize).product::<usize>(), 0);
+    bytes[352] = 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// The place of the set voxel follows from DICOM's equation (PS3.3 C.7.6.2.1.1), its x and y turned as NIfTI counts them.
+#[cfg(feature = "nifti")]
+#[test]
+fn a_nifti_mask_must_lie_where_its_dicom_image_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (series, path) = (folder.path().join("series"), folder.path().join("mask.nii"));
+    std::fs::create_dir(&series).unwrap();
+    write(&series, &[at(0.0), at(10.0), at(20.0)]);
+    let open = |image: &Path| {
+        let map = LabelMap::open_for(&path, image, &ReadOptions::default()).map_err(|e| e.to_string())?;
+        let at = map.labels.iter().position(|&label| label == 1).unwrap();
+        let area = map.height * map.width;
+        Ok::<_, String>((
+            [map.depth, map.height, map.width],
+            [at / area, at % area / map.width, at % map.width],
+        ))
+    };
+    // From right to left, back to front and down: the first voxel is that of the last slice, row 15, column 0.
+    let (x, y, z) = ([-0.5, 0.0, 0.0, 4.0], [0.0, 0.5, 0.0, -3.5], [0.0, 0.0, -10.0, 20.0]);
+    mask(&path, [16, 16, 3], [x, y, z], 1);
+    assert_eq!(open(&series), Ok(([3, 16, 16], [2, 15, 0])));
+    // Its axes in another order.
+    mask(&path, [3, 16, 16], [[0.0, -0.5, 0.0, 4.0], [0.0, 0.0, 0.5, -3.5], [-10.0, 0.0, 0.0, 20.0]], 1);
+    assert_eq!(open(&series), Ok(([3, 16, 16], [2, 15, 0])));
+    // The left said to be the right: the same size, another place.
+    mask(&path, [16, 16, 3], [[0.5, 0.0, 0.0, 4.0], y, z], 1);
+    let message = open(&series).unwrap_err();
+    assert!(
+        message.contains("mask.nii: lies up to 7.5 mm away from") && !message.contains('\n'),
+        "{message}"
+    );
+    // Nothing says where it lies: by its size alone, along the patient's axes that nibabel assumes.
+    mask(&path, [16, 16, 3], [x, y, z], 0);
+    assert!(open(&series).is_ok());
+    // One slice, and a coronal series, whose slices run to the back.
+    mask(&path, [16, 16, 1], [x, y, [0.0, 0.0, 10.0, 10.0]], 1);
+    let middle = series.join("2.dcm");
+    assert_eq!(open(&middle), Ok(([1, 16, 16], [0, 15, 0])));
+    let coronal = folder.path().join("coronal");
+    std::fs::create_dir(&coronal).unwrap();
+    for (n, depth) in [-4.0, -1.0].into_iter().enumerate() {
+        let slice = Slice { orientation: [1.0, 0.0, 0.0, 0.0, 0.0, -1.0], z: 5.0, ..Slice::default() };
+        slice.write_with(&coronal.join(format!("{n}.dcm")), |object| {
+            let place = PrimitiveValue::from(format!("-4\\{depth}\\5").as_str());
+            object.put(DataElement::new(tags::IMAGE_POSITION_PATIENT, VR::DS, place));
+        });
+    }
+    // Along the patient's left, front and head: the first voxel is at the right, in the back slice, in the lowest row.
+    mask(&path, [16, 2, 16], [x, [0.0, 3.0, 0.0, 1.0], [0.0, 0.0, 0.5, -2.5]], 1);
+    assert_eq!(open(&coronal), Ok(([2, 16, 16], [1, 15, 0])));
 }

@@ -13,6 +13,8 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps
 
+import progressive
+
 OUT = Path(__file__).resolve().parent.parent / "golden" / "kinds"
 OUT.mkdir(exist_ok=True)
 WIDTH, HEIGHT = 29, 19
@@ -124,7 +126,23 @@ for name, data, within in [("grey12.jpg", grey16 >> 4, 1), ("colour12.jpg", rgb1
     how = {"subsampling": "444", "colorspace": "RGB", "outcolorspace": "YCBCR"} if data.ndim == 3 else {}
     (OUT / name).write_bytes(imagecodecs.jpeg8_encode(data, level=92, bitspersample=12, **how))
     near(name, imagecodecs.jpeg8_decode((OUT / name).read_bytes()), within)
+(OUT / "progressive_grey12.jpg").write_bytes(progressive.encode(grey16 >> 4, 12, 5))
+near("progressive_grey12.jpg", imagecodecs.jpeg8_decode((OUT / "progressive_grey12.jpg").read_bytes()), 1)
+# The orientation 8: what is stored is to be turned by a quarter, against the clock (Exif 3.0, 4.6.5.1.6).
+plain12 = (OUT / "grey12.jpg").read_bytes()
+(OUT / "turned_grey12.jpg").write_bytes(plain12[:2] + progressive.segment(0xE1, exif.tobytes()) + plain12[2:])
+near("turned_grey12.jpg", np.rot90(imagecodecs.jpeg8_decode(plain12)).copy(), 1)
+assert np.array_equal(ImageOps.exif_transpose(Image.open(OUT / "turned.png")), np.rot90(rgb))
 
+# Rows from the top, which a negative height says; Pillow writes them from the bottom and reads both.
+pillow("topdown.bmp", picture)
+bmp = bytearray((OUT / "topdown.bmp").read_bytes())
+start, stride = int.from_bytes(bmp[10:14], "little"), -(-WIDTH * 3 // 4) * 4
+rows = [bmp[start + n * stride : start + (n + 1) * stride] for n in range(HEIGHT)]
+bmp[22:26] = (-HEIGHT).to_bytes(4, "little", signed=True)
+bmp[start:] = b"".join(rows[::-1])
+(OUT / "topdown.bmp").write_bytes(bmp)
+expect("topdown.bmp", np.array(Image.open(OUT / "topdown.bmp")))
 turned = [Image.fromarray(rgb[::-1].copy()), Image.fromarray(rgb[:, ::-1].copy())]
 for name, how in [("pages.tif", {}), ("frames.png", {}), ("frames.webp", {"lossless": True}), ("frames.gif", {})]:
     picture.quantize(16).convert("RGB").save(OUT / name, save_all=True, append_images=turned, **how)

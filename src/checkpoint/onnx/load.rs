@@ -1,12 +1,10 @@
 //! From a file to tract's graph: reading, hashing, and refusing damaged files before tract meets them.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tract_core::prelude::{Datum, TractResult, TypedModel};
@@ -21,6 +19,7 @@ use tract_onnx::tract_hir::infer::InferenceFact;
 use super::skim::skim;
 use super::{OnnxError, bounds, layer_norm};
 use crate::checkpoint::file::hex;
+use crate::guarded::caught;
 use crate::stamp::Stamp;
 use crate::vit::Size;
 
@@ -194,14 +193,11 @@ fn open(path: &Path) -> Result<File, OnnxError> {
     let io = |error: io::Error| OnnxError::Read { path: path.into(), reason: error.to_string() };
     let damaged = |reason: String| OnnxError::Damaged { path: path.into(), reason };
     let mut file = crate::files::open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() {
-        return Err(OnnxError::Read { path: path.into(), reason: "it is not a file".into() });
+    let length = file.metadata().map_err(io)?.len();
+    if length > MAX_FILE {
+        return Err(damaged(format!("its {length} bytes are more than a protobuf can have")));
     }
-    if metadata.len() > MAX_FILE {
-        return Err(damaged(format!("its {} bytes are more than a protobuf can have", metadata.len())));
-    }
-    skim(&file, metadata.len()).map_err(|reason| damaged(format!("it does not decode ({reason})")))?;
+    skim(&file, length).map_err(|reason| damaged(format!("it does not decode ({reason})")))?;
     file.rewind().map_err(io)?;
     Ok(file)
 }
@@ -224,34 +220,9 @@ pub fn external_files(path: &Path) -> Result<Vec<PathBuf>, OnnxError> {
 /// tract's ONNX reader indexes by what the file says and has `unimplemented!` arms (`tensor.rs`, `model.rs`), so a
 /// damaged file can panic in places that no check of ours foresees.
 pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
-    let outer = SILENT.replace(true);
-    SILENCER.call_once(|| {
-        let previous = take_hook();
-        set_hook(Box::new(move |panic| {
-            if !SILENT.get() {
-                previous(panic);
-            }
-        }));
-    });
-    let result = catch_unwind(AssertUnwindSafe(f));
-    SILENT.set(outer);
-    match result {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(one_line(&format!("{error:#}"))),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-            Err(one_line(text))
-        }
-    }
+    let result = caught(f).map(|result| result.map_err(|error| format!("{error:#}")));
+    result.flatten().map_err(|reason| one_line(&reason))
 }
-
-thread_local! {
-    /// Whether this thread is inside [`guarded`], where a panic becomes an error and is not to be printed as well.
-    static SILENT: Cell<bool> = const { Cell::new(false) };
-}
-/// The panic hook belongs to the process: ours goes in once, in front of the one that was there.
-static SILENCER: Once = Once::new();
 
 /// tract's messages quote whole nodes; the first words say which.
 pub(super) fn one_line(text: &str) -> String {

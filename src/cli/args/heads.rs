@@ -47,43 +47,61 @@ pub struct ReadArgs {
     /// Axis along which volumes are cut into slices [default: axial]
     #[arg(long, value_name = "axial|coronal|sagittal")]
     pub axis: Option<Axis>,
-    /// Take images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
-    #[arg(long)]
-    pub allow_unsupported_modality: bool,
-    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1
-    #[arg(long, value_name = "N")]
-    pub page: Option<usize>,
-    /// Which volume of a NIfTI file that holds several (a fourth dimension), from 0
-    #[arg(long, value_name = "I")]
-    pub volume: Option<usize>,
     #[command(flatten)]
-    pub colour: ColourArgs,
-}
-
-/// What a stream of frames may leave open about its colours.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct ColourArgs {
-    /// Matrix by which the colours of y4m and yuv420p frames were made, which they do not tell [default: bt601]
-    #[arg(long, value_name = "bt601|bt709|bt2020")]
-    pub matrix: Option<Matrix>,
-    /// Which codes of such frames are black and white, where the stream does not say it [default: limited]
-    #[arg(long, value_name = "limited|full")]
-    pub range: Option<Range>,
+    pub choices: ChoiceArgs,
 }
 
 impl ReadArgs {
     /// As the library wants it.
     pub fn options(&self) -> ReadOptions {
-        ReadOptions {
+        let own = ReadOptions {
             window: self.window,
             crop_us: self.crop_us,
             axis: self.axis,
+            ..ReadOptions::default()
+        };
+        self.choices.over(&own)
+    }
+
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        ReadOptions { max_frames: None, ..self.options() } == ReadOptions::default()
+    }
+}
+
+/// What files leave open: a command that takes a head may answer it otherwise than its training did.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ChoiceArgs {
+    /// Take images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
+    #[arg(long)]
+    pub allow_unsupported_modality: bool,
+    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1 [default: the
+    /// head's, if there is one]
+    #[arg(long, value_name = "N")]
+    pub page: Option<usize>,
+    /// Which volume of a NIfTI file that holds several (a fourth dimension), from 0 [default: the head's, if there is one]
+    #[arg(long, value_name = "I")]
+    pub volume: Option<usize>,
+    /// Matrix by which the colours of y4m and yuv420p frames were made, which they do not tell [default: the head's, else
+    /// bt601]
+    #[arg(long, value_name = "bt601|bt709|bt2020")]
+    pub matrix: Option<Matrix>,
+    /// Which codes of such frames are black and white, where the stream does not say it [default: the head's, else limited]
+    #[arg(long, value_name = "limited|full")]
+    pub range: Option<Range>,
+}
+
+impl ChoiceArgs {
+    /// `read`, which a head may have kept, with what is said here in place of what it says.
+    pub fn over(&self, read: &ReadOptions) -> ReadOptions {
+        ReadOptions {
             allow_unsupported_modality: self.allow_unsupported_modality,
+            page: self.page.or(read.page),
+            volume: self.volume.or(read.volume),
+            matrix: self.matrix.or(read.matrix),
+            range: self.range.or(read.range),
             max_frames: limits::max_frames(),
-            page: self.page,
-            volume: self.volume,
-            matrix: self.colour.matrix,
-            range: self.colour.range,
+            ..read.clone()
         }
     }
 }
@@ -235,12 +253,8 @@ pub struct PredictArgs {
     /// Folder for DICOM objects, for DICOM input: segmentations of the masks, structured reports of the probabilities
     #[arg(long, value_name = "DIR")]
     pub dicom: Option<PathBuf>,
-    /// Take images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
-    #[arg(long)]
-    pub allow_unsupported_modality: bool,
-    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1 [default: the head's]
-    #[arg(long, value_name = "N")]
-    pub page: Option<usize>,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     /// Print the patient's name, id and dates of DICOM input too
     #[arg(long)]
     pub with_identifiers: bool,
@@ -251,11 +265,6 @@ pub struct PredictArgs {
     pub threads: Threads,
     #[command(flatten)]
     pub hints: HintArgs,
-    /// Which volume of a NIfTI file that holds several (a fourth dimension), from 0 [default: the head's]
-    #[arg(long, value_name = "I")]
-    pub volume: Option<usize>,
-    #[command(flatten)]
-    pub colour: ColourArgs,
 }
 
 /// Which part of the data to measure on.
@@ -300,12 +309,8 @@ pub struct EvaluateArgs {
     /// Probability from which an image counts as positive [default: the head's own]
     #[arg(long, value_name = "P")]
     pub threshold: Option<f64>,
-    /// Take images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
-    #[arg(long)]
-    pub allow_unsupported_modality: bool,
-    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1 [default: the head's]
-    #[arg(long, value_name = "N")]
-    pub page: Option<usize>,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     #[command(flatten)]
     pub cache: CacheArgs,
     /// Print JSON

@@ -45,6 +45,27 @@ impl HintArgs {
         Hints { heads: self.head_count, mean: self.mean, std: self.std, grid: self.grid }
     }
 
+    /// These together with `kept`, which a file holds.
+    ///
+    /// # Errors
+    /// What both say differently.
+    pub fn joined(&self, kept: &Hints) -> Result<HintArgs, String> {
+        fn both<T: PartialEq>(name: &str, given: Option<T>, kept: Option<T>) -> Result<Option<T>, String> {
+            match (given, kept) {
+                (Some(given), Some(kept)) if given != kept => {
+                    Err(format!("was measured with another --{name}: leave it out, or profile again with it"))
+                }
+                (given, kept) => Ok(given.or(kept)),
+            }
+        }
+        Ok(HintArgs {
+            head_count: both("heads", self.head_count, kept.heads)?,
+            mean: both("mean", self.mean, kept.mean)?,
+            std: both("std", self.std, kept.std)?,
+            grid: both("grid", self.grid, kept.grid)?,
+        })
+    }
+
     /// The same, as arguments of another process.
     pub fn arguments(&self) -> Vec<String> {
         let three = |[a, b, c]: [f32; 3]| format!("{a},{b},{c}");
@@ -61,6 +82,15 @@ impl HintArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_keeps_is_not_contradicted() {
+        let kept = Hints { heads: Some(2), mean: Some([0.5; 3]), ..Hints::default() };
+        let given = |head_count, grid| HintArgs { head_count, grid, ..HintArgs::default() };
+        let joined = given(Some(2), Some((3, 3))).joined(&kept).unwrap();
+        assert_eq!(joined.hints(), Hints { grid: Some((3, 3)), ..kept });
+        assert!(given(Some(3), None).joined(&kept).unwrap_err().contains("another --heads"));
+    }
 
     #[test]
     fn three_numbers_and_a_grid() {

@@ -229,6 +229,8 @@ pub struct ConvertArgs {
     /// program makes]
     #[arg(long, value_name = "DIR")]
     pub calibrate: Option<PathBuf>,
+    #[command(flatten)]
+    pub read: ReadArgs,
     /// Input size of calibration: 224, or 224x352 for height x width [default: the model's own, else 224]
     #[arg(long, value_name = "R")]
     pub size: Option<Size>,

@@ -8,7 +8,7 @@ use microraptor::board::{MeterSpec, Signal};
 use microraptor::profile::{PeerSpec, ScenarioName};
 use microraptor::vit::Size;
 
-use super::{CacheArgs, HintArgs, Placement, SplitArgs};
+use super::{CacheArgs, HintArgs, Placement, ReadArgs, SplitArgs};
 
 /// A time: `40ms`, `0.5s`; a bare number is milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,6 +114,8 @@ pub struct ProfileArgs {
     /// Measure by cross-validation in so many parts instead of holding one part out
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(3..=100), help_heading = "Accuracy")]
     pub folds: Option<u32>,
+    #[command(flatten)]
+    pub read: ReadArgs,
     #[command(flatten)]
     pub split: SplitArgs,
     #[command(flatten)]

@@ -91,7 +91,7 @@ fn about(args: &DemoArgs, phantoms: &Phantoms, shown: &Shown) -> serde_json::Val
     let about = shown.engine.about();
     json!({
         "schema": 1,
-        "folder": microraptor::files::shown(&args.output),
+        "folder": microraptor::names::shown(&args.output),
         "backbone": {"name": about.name, "sha256": about.sha256, "untrained": about.untrained},
         "size": shown.size.to_string(),
         "seed": args.seed,

@@ -1,4 +1,4 @@
-//! `predict --deploy`: what a profile chose, in place of MODEL, --head, --threads and --isa.
+//! `predict --deploy`: what a profile chose, in place of MODEL, --head, --threads, --isa and what was said of the model.
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,8 @@ pub fn resolve(args: &PredictArgs) -> anyhow::Result<(PathBuf, PredictArgs, Opti
     args.heads = vec![PathBuf::from(head)];
     // What would be MODEL is the first image.
     args.images.splice(0..0, first);
+    let hints = args.hints.joined(&deploy.hints).map_err(anyhow::Error::msg);
+    args.hints = hints.with_context(|| path.display().to_string())?;
     args.threads.threads.get_or_insert(deploy.threads);
     if let (None, Some(cores)) = (&args.threads.placement.cores, &deploy.cores) {
         let cores = cores.parse().with_context(|| format!("{}: cores", path.display()))?;

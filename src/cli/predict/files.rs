@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use microraptor::engine::About;
-use microraptor::files::shown;
 use microraptor::heads::{FeatureKind, Outcome};
 use microraptor::input::{LabelMap, ReadOptions, Region, Scan, ScanInfo};
+use microraptor::names::shown;
 use microraptor::output::{Access, FileId, Inputs, Target, write_mask, write_overlay};
 use serde_json::json;
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use microraptor::engine::About;
-use microraptor::files::shown;
 use microraptor::heads::{Geometry, OodScore, Outcome};
 use microraptor::input::{Identifiers, LabelMap, ScanInfo, ScanKind, SourceFrame};
+use microraptor::names::shown;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

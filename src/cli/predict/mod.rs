@@ -110,7 +110,7 @@ fn inputs(args: &PredictArgs) -> anyhow::Result<Vec<PathBuf>> {
     if streams.len() > 1 {
         bail!("standard input ('-') is given twice: give it once");
     }
-    let mut all = if args.bags { paths } else { expand(&paths)? };
+    let mut all = if args.bags { paths } else { expand(&paths)?.paths };
     all.extend(streams);
     Ok(all)
 }
@@ -147,15 +147,7 @@ struct Group {
 fn groups(heads: &[Loaded], args: &PredictArgs) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (i, Loaded { head, .. }) in heads.iter().enumerate() {
-        let read = ReadOptions {
-            allow_unsupported_modality: args.allow_unsupported_modality,
-            page: args.page.or(head.read.page),
-            volume: args.volume.or(head.read.volume),
-            matrix: args.colour.matrix.or(head.read.matrix),
-            range: args.colour.range.or(head.read.range),
-            max_frames: limits::max_frames(),
-            ..head.read.clone()
-        };
+        let read = args.choices.over(&head.read);
         let same = |g: &&mut Group| g.size == head.size && g.preprocess == head.preprocess && g.read == read;
         let group = match groups.iter_mut().find(same) {
             Some(group) => group,

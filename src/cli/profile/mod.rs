@@ -12,9 +12,10 @@ use anyhow::{Context, bail};
 use microraptor::board::energy::{PowerMeter, meters};
 use microraptor::board::hal::{Signals, open_meter};
 use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
+use microraptor::checkpoint::Hints;
 use microraptor::engine::{DEMO, Engine};
 use microraptor::heads::{FitOptions, Head, Recipe, Search, SegmentOptions};
-use microraptor::input::{Dataset, ReadOptions, phantom_dataset};
+use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::kernels::Isa;
 use microraptor::output::Inputs;
 use microraptor::profile::{
@@ -85,13 +86,13 @@ pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
 
 /// Measures, and writes the report if one is asked for: the results, and the names of the files.
 pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results, Vec<String>)> {
+    check_reading(args)?;
     let options = options(args)?;
     let data = args.data.as_deref().map(|data| open_data(data, args)).transpose()?;
     if let Some(folder) = &args.output {
         profile::check_folder(folder)?;
         refuse_inputs(args, folder, data.as_ref())?;
-        let samples = data.iter().flat_map(|data| &data.set.samples);
-        private::when_dicom(samples.filter_map(|sample| sample.source.file()));
+        private::when_dicom(data.as_ref().is_some_and(|data| data.set.holds_dicom()));
     }
     let (models, engines) = open(args, isa)?;
     for engine in &engines {
@@ -153,7 +154,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     let results = Results {
         schema: SCHEMA,
         environment,
-        command: std::env::args_os().map(microraptor::files::shown).collect(),
+        command: std::env::args_os().map(microraptor::names::shown).collect(),
         protocol,
         data,
         rows,
@@ -166,10 +167,30 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
         written = profile::save(&results, folder)?;
         let model = |row: &Row| model_of(row, &models, &engines);
         let head = |row: &Row| heads.get(&(row.sha256.clone(), row.size())).cloned();
-        written.extend(deploy(&results, folder, &model, &head)?);
+        written.extend(deploy(&results, folder, &model, args.hints.hints(), &head)?);
     }
     journal.finish();
     Ok((results, written))
+}
+
+/// Refuses options for files where none is read, and says what does not reach another program.
+fn check_reading(args: &ProfileArgs) -> anyhow::Result<()> {
+    if args.read.is_empty() {
+        return Ok(());
+    }
+    match args.data.as_deref() {
+        None => {
+            bail!("without --data no file is read: leave out how files are read, or give labelled images")
+        }
+        Some(data) if data == Path::new(PHANTOMS) => {
+            bail!("--data phantoms is read from no file: leave out how files are read")
+        }
+        Some(_) => {}
+    }
+    if let Some(peer) = args.peer.first() {
+        log::warn!("{} reads files in its own way: how they are read here is not told to it", peer.name);
+    }
+    Ok(())
 }
 
 /// Refuses a folder in which a file of the report would take the place of one that is read.
@@ -348,7 +369,7 @@ fn fingerprint(
     let mut hash = Sha256::new();
     let program = (environment.version, environment.commit, &environment.cpu, environment.cores);
     let measured = (&options.sizes, &options.threads, options.budget, &options.scenarios);
-    let judged = (&options.recipe, options.folds, options.seed, options.val_share);
+    let judged = (&options.recipe, options.folds, options.seed, options.val_share, options.read.of_head());
     let data = data.map(|data| (data.set.digest(), &data.mask_classes));
     let rest = (&args.peer, args.no_cold, args.signals.len(), &args.power_meter);
     hash.update(format!("{program:?}\n{measured:?}\n{judged:?}\n{data:?}\n{rest:?}\n"));
@@ -394,6 +415,7 @@ fn options(args: &ProfileArgs) -> anyhow::Result<Options> {
         folds: args.folds.map(|folds| folds as usize),
         seed: args.split.seed,
         val_share: args.split.val_share,
+        read: args.read.options(),
         cache: args.cache.open(),
     })
 }
@@ -430,10 +452,10 @@ fn open_data(data: &Path, args: &ProfileArgs) -> anyhow::Result<Data> {
         bail!("--folds {folds}: {} has {} images only", data.display(), set.samples.len());
     }
     let (masks, mask_classes) = match dense {
-        true => masks::read(&set, data, &ReadOptions::default(), &[])?,
+        true => masks::read(&set, data, &args.read.options(), &[])?,
         false => (Vec::new(), Vec::new()),
     };
-    Ok(Data { name: microraptor::files::shown(data), set, masks, mask_classes })
+    Ok(Data { name: microraptor::names::shown(data), set, masks, mask_classes })
 }
 
 /// Writes `deploy.toml` for the row that the limits chose; the file's name, if there is one. An older one of another choice
@@ -442,6 +464,7 @@ fn deploy(
     results: &Results,
     folder: &Path,
     model: &dyn Fn(&Row) -> Option<PathBuf>,
+    hints: Hints,
     head: &dyn Fn(&Row) -> Option<PathBuf>,
 ) -> anyhow::Result<Option<String>> {
     let path = folder.join("deploy.toml");
@@ -459,6 +482,6 @@ fn deploy(
         Some(head) => Some((head.as_path(), Head::read(head)?.1)),
         None => None,
     };
-    Deploy::new(row, decision, machine, &model, head, folder).save(&path)?;
+    Deploy::new(row, decision, machine, (&model, hints), head, folder).save(&path)?;
     Ok(Some("deploy.toml".to_owned()))
 }

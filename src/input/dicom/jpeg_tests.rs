@@ -1,20 +1,5 @@
 use super::*;
 
-fn layout() -> Layout {
-    Layout {
-        rows: 16,
-        columns: 8,
-        frames: 1,
-        samples: 1,
-        allocated: 8,
-        stored: 8,
-        high: 7,
-        signed: false,
-        planar: false,
-        photometric: Photometric::Monochrome2,
-    }
-}
-
 #[test]
 fn a_jpeg_header_is_read_up_to_its_scan() {
     let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xE0, 0, 7];
@@ -35,8 +20,8 @@ fn a_jpeg_header_is_read_up_to_its_scan() {
         interleave: 2,
     };
     assert_eq!(header, expected);
-    assert_eq!(header.check(&layout()), Ok(()));
-    let other = Layout { rows: 17, ..layout() };
+    assert_eq!(header.check(&Layout::grey()), Ok(()));
+    let other = Layout { rows: 17, ..Layout::grey() };
     assert!(
         header.check(&other).unwrap_err().contains("8x17 px of 1 samples but its compressed pixels are 8x16")
     );

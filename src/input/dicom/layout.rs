@@ -273,3 +273,22 @@ pub(super) fn of_frame<T>(
     let found = groups.filter_map(|groups| items(groups, group).first()).find_map(&read);
     found.or_else(|| read(object))
 }
+
+#[cfg(test)]
+impl Layout {
+    /// One grey frame of 8 x 16 px, for tests.
+    pub(super) fn grey() -> Layout {
+        Layout {
+            rows: 16,
+            columns: 8,
+            frames: 1,
+            samples: 1,
+            allocated: 8,
+            stored: 8,
+            high: 7,
+            signed: false,
+            planar: false,
+            photometric: Photometric::Monochrome2,
+        }
+    }
+}

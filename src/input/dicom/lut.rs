@@ -21,45 +21,28 @@ impl Lut {
         data: Tag,
         signed: bool,
     ) -> Result<Lut, String> {
-        let Descriptor { entries, first, bits } = Descriptor::of(object, descriptor, signed)?;
-        let bytes = object.get(data).and_then(|e| e.to_bytes().ok()).ok_or_else(damaged)?;
-        // Entries of 8 bits may be packed, two to a word.
-        let packed = bits == 8 && bytes.len() < 2 * entries;
-        let mut data: Vec<u16> =
-            if packed { bytes.iter().map(|&v| v.into()).collect() } else { words(&bytes) };
-        if data.len() < entries {
-            return Err(damaged());
-        }
-        data.truncate(entries);
-        Lut { first, bits, data }.checked()
+        Lut::read(object, [descriptor, data], signed, plain)
     }
 
-    /// From a descriptor and data in segments.
-    fn of_segments(
+    /// From the elements of a descriptor and of data that `unpack` makes entries of, where it can.
+    fn read(
         object: &InMemDicomObject,
-        descriptor: Tag,
-        data: Tag,
+        [descriptor, data]: [Tag; 2],
         signed: bool,
+        unpack: impl Fn(&[u8], &Descriptor) -> Option<Vec<u16>>,
     ) -> Result<Lut, String> {
-        let Descriptor { entries, first, bits } = Descriptor::of(object, descriptor, signed)?;
+        let descriptor = Descriptor::of(object, descriptor, signed)?;
         let bytes = object.get(data).and_then(|e| e.to_bytes().ok()).ok_or_else(damaged)?;
-        let data = if bits == 8 {
-            expand(&bytes.iter().map(|&v| v.into()).collect::<Vec<u16>>(), 1, entries)
-        } else {
-            expand(&words(&bytes), 2, entries)
-        };
-        Lut { first, bits, data: data.ok_or_else(damaged)? }.checked()
-    }
-
-    fn checked(self) -> Result<Lut, String> {
-        if self.most() >> self.bits == 0 {
-            return Ok(self);
+        let data = unpack(&bytes, &descriptor).ok_or_else(damaged)?;
+        let lut = Lut { first: descriptor.first, bits: descriptor.bits, data };
+        if lut.most() >> lut.bits != 0 {
+            return Err(format!(
+                "has a lookup table of {} bits that holds {}: the file is damaged",
+                lut.bits,
+                lut.most()
+            ));
         }
-        Err(format!(
-            "has a lookup table of {} bits that holds {}: the file is damaged",
-            self.bits,
-            self.most()
-        ))
+        Ok(lut)
     }
 
     fn most(&self) -> u32 {
@@ -126,6 +109,24 @@ fn words(bytes: &[u8]) -> Vec<u16> {
     bytes.as_chunks().0.iter().map(|b| u16::from_ne_bytes(*b)).collect()
 }
 
+/// Entries as they are.
+fn plain(bytes: &[u8], &Descriptor { entries, bits, .. }: &Descriptor) -> Option<Vec<u16>> {
+    // Entries of 8 bits may be packed, two to a word.
+    let packed = bits == 8 && bytes.len() < 2 * entries;
+    let mut data = if packed { widened(bytes) } else { words(bytes) };
+    data.truncate(entries);
+    (data.len() == entries).then_some(data)
+}
+
+/// Entries in segments.
+fn segmented(bytes: &[u8], &Descriptor { entries, bits, .. }: &Descriptor) -> Option<Vec<u16>> {
+    if bits == 8 { expand(&widened(bytes), 1, entries) } else { expand(&words(bytes), 2, entries) }
+}
+
+fn widened(bytes: &[u8]) -> Vec<u16> {
+    bytes.iter().map(|&byte| byte.into()).collect()
+}
+
 /// Expands segments (C.7.9.2) to `entries` values; none if they are of another number. A word has `size` bytes.
 fn expand(words: &[u16], size: usize, entries: usize) -> Option<Vec<u16>> {
     let mut out = Vec::with_capacity(entries);
@@ -180,26 +181,33 @@ fn segment(
 
 /// Red, green and blue of a palette, with entries of 8 bits.
 pub(super) fn palette(object: &InMemDicomObject, signed: bool) -> Result<[Lut; 3], String> {
-    let plain = [
-        (tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA),
-        (tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA),
-        (tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA),
-    ];
-    let segmented = [
-        tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-        tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-        tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    let colours = [
+        (
+            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        ),
+        (
+            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        ),
+        (
+            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        ),
     ];
     let there = |tag: Tag| object.get(tag).is_some_and(|e| !e.is_empty());
-    if !there(plain[0].1) && !there(segmented[0]) && there(tags::PALETTE_COLOR_LOOKUP_TABLE_UID) {
+    let (_, red, segmented_red) = colours[0];
+    if !there(red) && !there(segmented_red) && there(tags::PALETTE_COLOR_LOOKUP_TABLE_UID) {
         return Err("names its palette by a UID, which is not read: save it as RGB".into());
     }
-    let [red, green, blue] = [0, 1, 2].map(|n| {
-        let (descriptor, data) = plain[n];
-        if there(segmented[n]) && !there(data) {
-            Lut::of_segments(object, descriptor, segmented[n], signed)
+    let [red, green, blue] = colours.map(|(descriptor, data, in_segments)| {
+        if there(in_segments) && !there(data) {
+            Lut::read(object, [descriptor, in_segments], signed, segmented)
         } else {
-            Lut::of(object, descriptor, data, signed)
+            Lut::read(object, [descriptor, data], signed, plain)
         }
     });
     Ok(in_bytes([red?, green?, blue?]))

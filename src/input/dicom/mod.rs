@@ -3,7 +3,7 @@
 //! `file.rs` opens a file without its pixels: `meta.rs` reads how it begins, `elements.rs` what comes before the pixels,
 //! `fragments.rs` where compressed frames are. `layout.rs` checks what the header says of the pixels, `codec.rs` decodes a
 //! frame (by `jpeg.rs`, `j2k/` and `rle.rs`), `render.rs` makes a picture of it (by `lut.rs` and `window.rs`). `geometry.rs`
-//! puts slices in order, `regions.rs` finds an ultrasound image's area, `modality.rs` knows what the model fails on,
+//! puts slices in order, `lattice.rs` says where they lie, `regions.rs` finds an ultrasound image's area, `modality.rs` knows what the model fails on,
 //! `burned_in.rs` whether text is to be reckoned with.
 
 mod burned_in;
@@ -16,6 +16,8 @@ mod geometry;
 mod guarded;
 mod j2k;
 mod jpeg;
+#[cfg(feature = "nifti")]
+mod lattice;
 mod layout;
 mod lut;
 mod meta;
@@ -33,6 +35,8 @@ use codec::Samples;
 use file::DicomFile;
 pub(crate) use file::elements;
 use geometry::Plane;
+#[cfg(feature = "nifti")]
+pub(super) use lattice::lattice;
 use layout::{Layout, string};
 use render::Rendering;
 

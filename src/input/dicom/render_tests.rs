@@ -4,18 +4,7 @@ use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use super::*;
 
 fn layout(stored: u32, signed: bool) -> Layout {
-    Layout {
-        rows: 1,
-        columns: 4,
-        frames: 1,
-        samples: 1,
-        allocated: 16,
-        stored,
-        high: stored - 1,
-        signed,
-        planar: false,
-        photometric: Photometric::Monochrome2,
-    }
+    Layout { rows: 1, columns: 4, allocated: 16, stored, high: stored - 1, signed, ..Layout::grey() }
 }
 
 #[test]

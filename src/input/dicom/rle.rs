@@ -77,21 +77,10 @@ fn unpack(mut packed: &[u8], count: usize, out: &mut Vec<u8>) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::dicom::layout::Photometric;
 
     fn layout(samples: usize, allocated: u32) -> Layout {
-        Layout {
-            rows: 2,
-            columns: 3,
-            frames: 1,
-            samples,
-            allocated,
-            stored: allocated,
-            high: allocated - 1,
-            signed: false,
-            planar: false,
-            photometric: Photometric::Monochrome2,
-        }
+        let (stored, high) = (allocated, allocated - 1);
+        Layout { rows: 2, columns: 3, samples, allocated, stored, high, ..Layout::grey() }
     }
 
     fn frame(segments: &[&[u8]]) -> Vec<u8> {

@@ -274,13 +274,7 @@ impl Scan {
     }
 
     /// The first bits of AC coefficients (G.1.2.2).
-    fn first(
-        &self,
-        mut block: Block,
-        coder: &mut Coder,
-        bits: &mut Bits,
-        skip: &mut u32,
-    ) -> Result<(), Fault> {
+    fn first(&self, mut block: Block, coder: &Coder, bits: &mut Bits, skip: &mut u32) -> Result<(), Fault> {
         if *skip > 0 {
             *skip -= 1;
             return Ok(());
@@ -311,13 +305,7 @@ impl Scan {
     }
 
     /// One bit more of AC coefficients (G.1.2.3).
-    fn refine(
-        &self,
-        mut block: Block,
-        coder: &mut Coder,
-        bits: &mut Bits,
-        skip: &mut u32,
-    ) -> Result<(), Fault> {
+    fn refine(&self, mut block: Block, coder: &Coder, bits: &mut Bits, skip: &mut u32) -> Result<(), Fault> {
         let (mut k, end) = (u32::from(self.band[0]), u32::from(self.band[1]));
         while k <= end && *skip == 0 {
             let (mut run, size) = coder.ac_symbol(bits)?;

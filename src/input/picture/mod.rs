@@ -10,16 +10,19 @@ mod pnm;
 mod tiff;
 mod webp;
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
-use image::{AnimationDecoder, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{
+    AnimationDecoder, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma,
+};
 
 use super::image::{MAX_RATIO, TRUSTED_BYTES, one_line};
 use super::{Image, InputError, MAX_PIXELS, jpeg};
-use crate::{bounded, files};
+use crate::files;
 
 /// Decoded bytes of the largest image: [`MAX_PIXELS`] of RGBA with 16 bits each.
 const MAX_BYTES: u64 = 8 * MAX_PIXELS;
@@ -46,24 +49,63 @@ impl Pages {
     const ONE: Pages = Pages { starts: Vec::new(), count: 1, animated: None };
 }
 
+/// A file that may be a picture.
+enum Source {
+    /// TIFF, of which parts are read, and its length.
+    Tiff(BufReader<File>, u64),
+    /// Any other format, whole.
+    Bytes(Vec<u8>, ImageFormat),
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Source, InputError> {
+        let io_error = |e: std::io::Error| InputError::read(path, &e);
+        let mut file = files::open(path).map_err(io_error)?;
+        let length = file.metadata().map_err(io_error)?.len();
+        let mut bytes = Vec::new();
+        file.by_ref().take(16).read_to_end(&mut bytes).map_err(io_error)?;
+        if tiff::is_tiff(&bytes) {
+            return Ok(Source::Tiff(BufReader::new(file), length));
+        }
+        let Ok(format) = image::guess_format(&bytes) else {
+            return Err(InputError::Format { path: path.into() });
+        };
+        let most = if format == ImageFormat::Jpeg { MAX_JPEG } else { MAX_FILE };
+        files::check_length(length, most).map_err(io_error)?;
+        // The limit also holds for a file that grows meanwhile.
+        file.take(most).read_to_end(&mut bytes).map_err(io_error)?;
+        Ok(Source::Bytes(bytes, format))
+    }
+}
+
 /// Reads page `page` of a file, from 1; where none is given the file has to hold just one.
 pub(super) fn open(path: &Path, page: Option<usize>) -> Result<DynamicImage, InputError> {
-    let io_error = |e: std::io::Error| InputError::read(path, &e);
-    let mut file = files::open(path).map_err(io_error)?;
-    let length = file.metadata().map_err(io_error)?.len();
-    let mut bytes = Vec::new();
-    file.by_ref().take(16).read_to_end(&mut bytes).map_err(io_error)?;
-    if tiff::is_tiff(&bytes) {
-        return tiff::open(BufReader::new(file), path, length, page);
+    match Source::open(path)? {
+        Source::Tiff(reader, length) => tiff::open(reader, path, length, page),
+        Source::Bytes(bytes, format) => Picture { path, bytes: &bytes, format }.read(page),
     }
-    let Ok(format) = image::guess_format(&bytes) else {
-        return Err(InputError::Format { path: path.into() });
-    };
-    let most = if format == ImageFormat::Jpeg { MAX_JPEG } else { MAX_FILE };
-    bounded::check(length, most).map_err(io_error)?;
-    // The limit also holds for a file that grows meanwhile.
-    file.take(most).read_to_end(&mut bytes).map_err(io_error)?;
-    Picture { path, bytes: &bytes, format }.read(page)
+}
+
+/// Numbers as a file stores them, one a pixel, neither scaled nor looked up in a palette.
+pub(super) struct Stored {
+    pub(super) values: ImageBuffer<Luma<u16>, Vec<u16>>,
+    /// The number that is white, if one is beyond doubt.
+    pub(super) white: Option<u16>,
+    /// Whether the coder changes numbers.
+    pub(super) lossy: bool,
+}
+
+/// The numbers that a TIFF or PNM file stores where [`open`] gives others, or might; none of other formats and of colours.
+pub(super) fn stored(path: &Path) -> Result<Option<Stored>, InputError> {
+    match Source::open(path)? {
+        Source::Tiff(reader, length) => tiff::stored(reader, path, length),
+        Source::Bytes(bytes, ImageFormat::Pnm) => {
+            // Refuses what cannot be: sizes, length, damage.
+            Picture { path, bytes: &bytes, format: ImageFormat::Pnm }.read(None)?;
+            Ok(pnm::greys(&bytes))
+        }
+        Source::Bytes(..) => Ok(None),
+    }
 }
 
 /// Which page is meant, from 0.

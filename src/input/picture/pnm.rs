@@ -2,7 +2,9 @@
 //!
 //! The decoder takes a sample above the header's largest for white, and stops after the first picture.
 
-use super::Pages;
+use image::ImageBuffer;
+
+use super::{Pages, Stored};
 
 /// The header of one picture.
 struct Header {
@@ -30,6 +32,28 @@ pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {
         }
     }
     Ok(Pages { count: starts.len(), starts, animated: None })
+}
+
+/// The greys of a file that [`check`] let pass, as they are stored; none of a bitmap, in which 1 is black, and of colours.
+pub(super) fn greys(bytes: &[u8]) -> Option<Stored> {
+    let mut reader = Reader { bytes, at: 0 };
+    let header = reader.header().ok()?;
+    if !matches!(header.kind, b'2' | b'5' | b'7') || header.samples != 1 {
+        return None;
+    }
+    let (width, height) = (u32::try_from(header.width).ok()?, u32::try_from(header.height).ok()?);
+    let count = usize::try_from(header.width.checked_mul(header.height)?).ok()?;
+    let values: Vec<u16> = match (header.kind, header.largest > 255) {
+        (b'2', _) => (0..count).map(|_| u16::try_from(reader.word().ok()?).ok()).collect::<Option<_>>()?,
+        (_, false) => bytes.get(reader.at..)?.get(..count)?.iter().copied().map(u16::from).collect(),
+        (_, true) => {
+            let raster = bytes.get(reader.at..)?.get(..count.checked_mul(2)?)?;
+            raster.as_chunks().0.iter().map(|b| u16::from_be_bytes(*b)).collect()
+        }
+    };
+    // Below 255 the largest value is often the last class.
+    let white = u16::try_from(header.largest).ok().filter(|&largest| largest >= 255);
+    Some(Stored { values: ImageBuffer::from_raw(width, height, values)?, white, lossy: false })
 }
 
 struct Reader<'a> {

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use super::Sweep;
 use crate::engine::{About, Engine};
 use crate::heads::{Head, HeadModel, Request, ScanFeatures, gather};
-use crate::input::ReadOptions;
 use crate::profile::accuracy::{Examination, Measured};
 use crate::profile::{Journal, Outcomes, PeerSpec, ProfileError, Row, headfile, peer_features};
 use crate::vit::Size;
@@ -150,7 +149,7 @@ impl Sweep<'_> {
         size: Size,
     ) -> Result<Vec<ScanFeatures>, ProfileError> {
         let mut session = engine.session(&self.options.accuracy_threads)?;
-        let (preprocess, read) = (&engine.about().preprocess, &ReadOptions::default());
+        let (preprocess, read) = (&engine.about().preprocess, &self.options.read);
         let request = Request { size, preprocess, read, tokens: self.options.recipe.tokens() };
         let cache = self.options.cache.as_ref();
         Ok(gather(&mut session, &examination.data.set, &examination.used, &request, cache, self.tick)?)

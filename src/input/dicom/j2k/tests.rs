@@ -1,20 +1,5 @@
 use super::*;
 
-fn layout() -> Layout {
-    Layout {
-        rows: 16,
-        columns: 8,
-        frames: 1,
-        samples: 1,
-        allocated: 8,
-        stored: 8,
-        high: 7,
-        signed: false,
-        planar: false,
-        photometric: Photometric::Monochrome2,
-    }
-}
-
 /// A codestream of 8 x 16 px without any tile.
 fn header() -> Vec<u8> {
     let mut bytes = vec![0xFF, 0x4F, 0xFF, 0x51, 0, 41, 0, 0];
@@ -41,7 +26,7 @@ const END: [u8; 2] = [0xFF, 0xD9];
 
 fn outcome(bytes: &[u8]) -> Result<(), String> {
     let stream = Stream::of(codestream(bytes)?)?;
-    check(&layout(), &stream)?;
+    check(&Layout::grey(), &stream)?;
     packets::check(&stream)
 }
 
@@ -75,9 +60,9 @@ fn every_tile_must_be_there_and_filled_by_its_packets() {
 fn the_size_must_be_that_of_the_dicom_header() {
     let whole = [header(), part(0, 0, 1, &[0]), END.to_vec()].concat();
     let stream = Stream::of(&whole).unwrap();
-    assert!(check(&Layout { columns: 9, ..layout() }, &stream).unwrap_err().contains("9x16 px"));
+    assert!(check(&Layout { columns: 9, ..Layout::grey() }, &stream).unwrap_err().contains("9x16 px"));
     assert!(
-        check(&Layout { photometric: Photometric::YbrJ2k, ..layout() }, &stream)
+        check(&Layout { photometric: Photometric::YbrJ2k, ..Layout::grey() }, &stream)
             .unwrap_err()
             .contains("its stream does not")
     );

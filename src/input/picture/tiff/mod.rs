@@ -14,8 +14,8 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, Pixel};
 use tiff::decoder::Decoder;
 
-use super::{InputError, check_size, choose, deepen, short};
-use layout::{Extra, Layout, Photometric};
+use super::{InputError, Stored, check_size, choose, deepen, short};
+use layout::{Compression, Extra, Layout, Photometric};
 use pages::Form;
 
 /// Whether a file that begins so is TIFF or BigTIFF.
@@ -25,12 +25,61 @@ pub(super) fn is_tiff(start: &[u8]) -> bool {
 
 /// Reads page `page`, from 1; `length` is the file's.
 pub(super) fn open<R: BufRead + Seek>(
-    mut reader: R,
+    reader: R,
     path: &Path,
     length: u64,
     page: Option<usize>,
 ) -> Result<DynamicImage, InputError> {
-    let damaged = |reason: String| InputError::Decode { path: path.into(), reason: short(&reason) };
+    let (mut decoder, layout) = find(reader, path, length, page)?;
+    let mut pixels = layout.pixels(decoder.inner(), length).map_err(|reason| damaged(path, &reason))?;
+    pixels.apply_orientation(layout.orientation());
+    Ok(pixels)
+}
+
+/// The numbers of the only page as they are stored, greys or indices of a palette; none of colours and floating point.
+pub(super) fn stored<R: BufRead + Seek>(
+    reader: R,
+    path: &Path,
+    length: u64,
+) -> Result<Option<Stored>, InputError> {
+    let (mut decoder, layout) = find(reader, path, length, None)?;
+    if layout.float || layout.colours() != 1 || layout.samples != 1 {
+        return Ok(None);
+    }
+    let values = match layout.bits {
+        0..=8 => {
+            layout.samples::<u8, R>(decoder.inner(), length).map(|v| v.into_iter().map(u16::from).collect())
+        }
+        _ => layout.samples::<u16, R>(decoder.inner(), length),
+    };
+    let mut values: Vec<u16> = values.map_err(|reason| damaged(path, &reason))?;
+    let full = u16::full(layout.bits);
+    if layout.photometric == Photometric::WhiteIsZero {
+        if !values.iter().all(|&value| value == 0 || value == full) {
+            let problem = "says that 0 is white, so that its numbers may count from either end: save the mask with 0 as \
+                           black";
+            return Err(InputError::unreadable(path, problem));
+        }
+        values.iter_mut().for_each(|value| *value = full - *value);
+    }
+    // An index is white in no palette but of greys, of which 255 is.
+    let white = if layout.photometric == Photometric::Palette { 255 } else { full };
+    let values = ImageBuffer::from_raw(layout.width as u32, layout.height as u32, values)
+        .ok_or_else(|| damaged(path, "its size changes"))?;
+    let mut values = DynamicImage::ImageLuma16(values);
+    values.apply_orientation(layout.orientation());
+    let lossy = layout.compression == Compression::Jpeg;
+    Ok(Some(Stored { values: values.into_luma16(), white: Some(white), lossy }))
+}
+
+/// The layout of page `page`, from 1, of a size that is read.
+fn find<R: BufRead + Seek>(
+    mut reader: R,
+    path: &Path,
+    length: u64,
+    page: Option<usize>,
+) -> Result<(Decoder<R>, Layout), InputError> {
+    let damaged = |reason: String| damaged(path, &reason);
     let mut start = [0; 4];
     let io_error = |e: std::io::Error| InputError::read(path, &e);
     reader.seek(SeekFrom::Start(0)).and_then(|_| reader.read_exact(&mut start)).map_err(io_error)?;
@@ -47,9 +96,11 @@ pub(super) fn open<R: BufRead + Seek>(
     })?;
     let [width, height] = [layout.width, layout.height].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
     check_size(path, [width, height], layout.decoded(), length)?;
-    let mut pixels = layout.pixels(decoder.inner(), length).map_err(damaged)?;
-    pixels.apply_orientation(Orientation::from_exif(layout.orientation).unwrap_or(Orientation::NoTransforms));
-    Ok(pixels)
+    Ok((decoder, layout))
+}
+
+fn damaged(path: &Path, reason: &str) -> InputError {
+    InputError::Decode { path: path.into(), reason: short(reason) }
 }
 
 /// A kind of number that samples are decoded to.
@@ -112,6 +163,10 @@ fn take(row: &[u8], at: usize, bits: usize) -> u32 {
 }
 
 impl Layout {
+    fn orientation(&self) -> Orientation {
+        Orientation::from_exif(self.orientation).unwrap_or(Orientation::NoTransforms)
+    }
+
     /// Decodes every chunk and makes grey or RGB of the samples.
     fn pixels<R: Read + Seek>(&self, reader: &mut R, length: u64) -> Result<DynamicImage, String> {
         let grey = self.colours() == 1 && self.photometric != Photometric::Palette;

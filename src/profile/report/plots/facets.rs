@@ -1,7 +1,8 @@
 //! Curves in as many plots as they need to be told apart.
 
-use super::super::chart::{Mark, Paint, Stroke};
+use super::super::chart::{Heading, Mark, Paint, Scene, Stroke};
 use super::super::view::{View, mark};
+use super::Plot;
 use crate::profile::{Row, distinct};
 
 /// Curves of one plot.
@@ -44,6 +45,24 @@ pub fn divide<T>(curves: Vec<T>, by: impl Fn(&T) -> String) -> Vec<Facet<T>> {
         }
     }
     facets
+}
+
+/// The plots of `facets`: one called `name`, or several, numbered, each with what its curves have in common in the title.
+pub fn plots<'a, T: 'a>(
+    facets: Vec<Facet<T>>,
+    name: &str,
+    title: &str,
+    draw: impl Fn(&Facet<T>, &mut Scene, &Heading) + Copy + 'a,
+) -> Vec<Plot<'a>> {
+    let several = facets.len() > 1;
+    let plot = |(i, facet): (usize, Facet<T>)| {
+        let (name, title) = match several {
+            true => (format!("{name}-{}", i + 1), format!("{title}, {}", facet.name)),
+            false => (name.to_owned(), title.to_owned()),
+        };
+        Plot::new(name, title, move |scene, heading| draw(&facet, scene, heading))
+    };
+    facets.into_iter().enumerate().map(plot).collect()
 }
 
 /// How a curve is drawn.

@@ -3,10 +3,10 @@
 use super::super::chart::{Axis, Entry, Frame, Heading, Item, Key, Mark, Paint, Scene, Stroke, legend};
 use super::super::text;
 use super::super::view::{View, config, side};
-use super::facets::{Facet, Style, divide};
+use super::facets::{Facet, Style, divide, plots};
 use super::resolution::size_axis;
 use super::whiskers::vertical;
-use super::{Figure, NARROW, Plot};
+use super::{Figure, NARROW};
 use crate::profile::Row;
 
 /// One model and configuration at each size.
@@ -18,20 +18,15 @@ pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
         return None;
     }
     let facets = divide(curves(view), |curve| curve[0].model.clone());
-    let panels = facets.len() > 1;
-    let plots = facets.into_iter().enumerate().map(|(i, facet)| {
-        let (name, title) = match panels {
-            true => (format!("latency-{}", i + 1), format!("Latency against input size, {}", facet.name)),
-            false => ("latency".to_owned(), "Latency against input size".to_owned()),
-        };
-        Plot::new(name, title, move |scene, heading| draw(view, &facet, scene, heading))
-    });
+    let title = "Latency against input size";
+    let plots =
+        plots(facets, "latency", title, move |facet, scene, heading| draw(view, facet, scene, heading));
     Some(Figure {
-        title: "Latency against input size",
+        title,
         caption: "Median latency of one image; whiskers go to the 90th percentile. Hollow: INVALID."
             .to_owned(),
-        plots: plots.collect(),
-        panels,
+        panels: plots.len() > 1,
+        plots,
         list: Vec::new(),
     })
 }

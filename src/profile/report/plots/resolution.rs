@@ -3,9 +3,9 @@
 use super::super::chart::{Axis, Entry, Frame, Heading, Key, Scene, Stroke, Tick, legend};
 use super::super::text;
 use super::super::view::{View, side};
-use super::facets::{Facet, Style, divide};
+use super::facets::{Facet, Style, divide, plots};
 use super::whiskers::vertical;
-use super::{Figure, NARROW, Plot};
+use super::{Figure, NARROW};
 use crate::profile::{Row, distinct};
 
 /// What one model in one precision reaches at each size: one row a size, since neither the instruction set nor the number
@@ -16,21 +16,16 @@ type Curve<'a> = Vec<&'a Row>;
 pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
     let metric = view.metric?;
     let facets = divide(curves(view), |curve| curve[0].model.clone());
-    let panels = facets.len() > 1;
-    let plots = facets.into_iter().enumerate().map(|(i, facet)| {
-        let (name, title) = match panels {
-            true => (format!("resolution-{}", i + 1), format!("{metric} against input size, {}", facet.name)),
-            false => ("resolution".to_owned(), format!("{metric} against input size")),
-        };
-        Plot::new(name, title, move |scene, heading| draw(view, &facet, scene, heading))
-    });
+    let title = format!("{metric} against input size");
+    let plots =
+        plots(facets, "resolution", &title, move |facet, scene, heading| draw(view, facet, scene, heading));
     Some(Figure {
         title: "Accuracy against input size",
         caption: "Each head was fitted and measured at the size that it is shown at. Whiskers: 95% interval. Points of \
                   one size are drawn side by side."
             .to_owned(),
-        plots: plots.collect(),
-        panels,
+        panels: plots.len() > 1,
+        plots,
         list: Vec::new(),
     })
 }

@@ -1,0 +1,82 @@
+//! Files that change while they are read more than once: the command says so and gives no result of two states.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tempfile::tempdir;
+
+use crate::common::*;
+
+/// Does `work` while the time of the file's last change (ctime) moves on.
+fn restless<T>(file: &Path, work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// A clip that takes the program much longer than a file system's clock takes to tick.
+fn clip(path: &Path, kind: usize) {
+    let mut bytes = b"YUV4MPEG2 W48 H48 F25:1 Cmono XCOLORRANGE=FULL\n".to_vec();
+    for frame in 0..100 {
+        bytes.extend(b"FRAME\n");
+        bytes.extend((0..48 * 48).map(|i| ([i % 48, i / 48][kind] * 16 + frame) as u8));
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_scan_that_changes_is_refused() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (data, head, model) = (at("data"), at("head.safetensors"), tiny_model());
+    for (kind, class) in ["columns", "rows"].iter().enumerate() {
+        fs::create_dir_all(data.join(class)).unwrap();
+        (0..4).for_each(|n| clip(&data.join(class).join(format!("{n}.y4m")), kind));
+    }
+    let train: [&dyn AsRef<std::ffi::OsStr>; 9] =
+        [&"train", &model, &"--data", &data, &"-o", &head, &"--size", &"32", &"--head=volume"];
+    let cached: [&dyn AsRef<std::ffi::OsStr>; 2] = [&"--cache", &at("cache")];
+    let changing = data.join("rows/3.y4m");
+    // Its digest is a key of the cache.
+    let error = restless(&changing, || failure(&[train.as_slice(), &cached].concat()));
+    assert!(error.contains("3.y4m") && error.contains("changed while it was read"), "{error}");
+    assert!(!head.exists());
+    success(&[train.as_slice(), &[&"--no-cache"]].concat());
+    // Heads of other sizes, overlays and objects would be of another state.
+    let predict = || failure(&[&"predict", &model, &"--head", &head, &changing]);
+    let error = restless(&changing, predict);
+    assert!(error.contains("3.y4m") && error.contains("changed while it was read"), "{error}");
+    success(&[&"predict", &model, &"--head", &head, &changing]);
+}
+
+/// What was hashed is what runs.
+#[cfg(feature = "onnx")]
+#[test]
+fn weights_beside_a_graph_that_change_are_refused() {
+    let folder = tempdir().unwrap();
+    for name in ["cnn-external.onnx", "cnn-external.data"] {
+        fs::copy(golden("onnx").join(name), folder.path().join(name)).unwrap();
+    }
+    let (model, weights) = (folder.path().join("cnn-external.onnx"), folder.path().join("cnn-external.data"));
+    let open = || microraptor::engine::Engine::open(&model).map(drop).map_err(|error| error.to_string());
+    open().unwrap();
+    // Both readings may lie within one tick of the file system's clock.
+    let refused = restless(&weights, || (0..500).find_map(|_| open().err()));
+    let message = refused.expect("500 readings");
+    assert!(
+        message.contains("cnn-external.data") && message.contains("changed while it was read"),
+        "{message}"
+    );
+}

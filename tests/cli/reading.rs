@@ -1,0 +1,166 @@
+//! How files become pixels: every command that reads them takes the same options, and says what it does not use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::common::*;
+
+/// A NIfTI file of two volumes of some slices, whose stripes run in one direction in the first and in another in the second.
+fn volumes(path: &Path, kinds: [usize; 2], slices: usize, seed: usize) {
+    let side = 24;
+    let mut bytes = vec![0; 352];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &348i32.to_le_bytes());
+    for (n, size) in [4, side, side, slices, 2].into_iter().enumerate() {
+        put(40 + 2 * n, &(size as i16).to_le_bytes());
+    }
+    // Unsigned bytes, of 1 mm.
+    put(70, &2i16.to_le_bytes());
+    put(72, &8i16.to_le_bytes());
+    for n in 0..8 {
+        put(76 + 4 * n, &1f32.to_le_bytes());
+    }
+    put(108, &352f32.to_le_bytes());
+    put(344, b"n+1\0");
+    for kind in kinds {
+        for _ in 0..slices {
+            let pixel = |x: usize, y: usize| [x, y][kind] % 6 / 3 * 180 + (x * 7 + y * 31 + seed * 17) % 23;
+            bytes.extend((0..side * side).map(|i| pixel(i % side, i / side) as u8));
+        }
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+/// Eight such files of each of two classes, which are the other way round in their second volumes.
+fn labelled(folder: &Path, slices: usize) -> PathBuf {
+    let data = folder.join(format!("data-{slices}"));
+    for (class, kinds) in [("columns", [0, 1]), ("rows", [1, 0])] {
+        fs::create_dir_all(data.join(class)).unwrap();
+        (0..8).for_each(|n| volumes(&data.join(class).join(format!("{n}.nii")), kinds, slices, n));
+    }
+    data
+}
+
+#[test]
+fn the_volume_that_is_asked_for_is_measured() {
+    let folder = tempdir().unwrap();
+    let (data, head) = (labelled(folder.path(), 1), folder.path().join("head.safetensors"));
+    let model = tiny_model();
+    success(&[&"train", &model, &"--data", &data, &"-o", &head, &"--size", &"32", &"--volume", &"0"]);
+    let evaluate = |more: &[&dyn AsRef<std::ffi::OsStr>]| -> Value {
+        let usual: [&dyn AsRef<std::ffi::OsStr>; 9] =
+            [&"evaluate", &model, &"--head", &head, &"--data", &data, &"--split", &"all", &"--json"];
+        json(&success(&[usual.as_slice(), more].concat()))["metrics"]["accuracy"]["value"].clone()
+    };
+    // What a class shows in its second volume the other shows in its first.
+    assert_eq!(evaluate(&[]), 1.0);
+    assert_eq!(evaluate(&[&"--volume", &"0"]), 1.0);
+    assert_eq!(evaluate(&[&"--volume", &"1"]), 0.0);
+    let error = failure(&[&"evaluate", &model, &"--head", &head, &"--data", &data, &"--volume", &"2"]);
+    assert!(error.contains(".nii: "), "{error}");
+    let picture = folder.path().join("a.png");
+    write_image(&picture, 0, 0);
+    let error = failure(&[&"predict", &model, &"--head", &head, &"--volume", &"1", &picture]);
+    assert!(error.contains("is not NIfTI"), "{error}");
+}
+
+#[test]
+fn a_profile_reads_as_it_is_told_and_so_do_its_heads() {
+    let folder = tempdir().unwrap();
+    let (data, out) = (labelled(folder.path(), 1), folder.path().join("out"));
+    let profile = |more: &[&dyn AsRef<std::ffi::OsStr>]| -> Vec<std::ffi::OsString> {
+        let model = tiny_model();
+        let usual: [&dyn AsRef<std::ffi::OsStr>; 11] = [
+            &"profile",
+            &model,
+            &"--sizes",
+            &"32",
+            &"--threads",
+            &"1",
+            &"--runs",
+            &"3",
+            &"--seconds",
+            &"0",
+            &"--no-cold",
+        ];
+        usual.iter().chain(more).map(|arg| arg.as_ref().to_owned()).collect()
+    };
+    let refs = |args: &[std::ffi::OsString]| -> String {
+        failure(&args.iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>).collect::<Vec<_>>())
+    };
+    let error = refs(&profile(&[&"--data", &data]));
+    assert!(error.contains("choose one by --volume"), "{error}");
+    let long = labelled(folder.path(), 2);
+    // From the files, and from features that were kept.
+    let cache = folder.path().join("cache");
+    for (most, said) in [("1", "of at most 1"), ("2", "looks at single images"), ("1", "of at most 1")] {
+        let limited: [&dyn AsRef<std::ffi::OsStr>; 8] =
+            [&"--data", &long, &"--volume", &"1", &"--cache", &cache, &"--max-frames", &most];
+        let error = refs(&profile(&limited));
+        assert!(error.contains("2 frames") && error.contains(said), "{most}: {error}");
+    }
+    let error = refs(&profile(&[&"--volume", &"1"]));
+    assert!(error.contains("without --data no file is read"), "{error}");
+    let error = refs(&profile(&[&"--data", &"phantoms", &"--axis", &"coronal"]));
+    assert!(error.contains("--data phantoms is read from no file"), "{error}");
+
+    let args = profile(&[&"--data", &data, &"--volume", &"1", &"--budget", &"60s", &"-o", &out]);
+    success(&args.iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>).collect::<Vec<_>>());
+    let deploy = out.join("deploy.toml");
+    let line = |more: &[&dyn AsRef<std::ffi::OsStr>]| {
+        let image = data.join("rows/0.nii");
+        let usual: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"predict", &"--deploy", &deploy, &image];
+        json(&success(&[usual.as_slice(), more].concat()))["heads"][0]["class"].clone()
+    };
+    assert_eq!(line(&[]), "rows");
+    assert_eq!(line(&[&"--volume", &"0"]), "columns");
+}
+
+#[test]
+fn calibration_reads_as_it_is_told() {
+    let folder = tempdir().unwrap();
+    let (data, out) = (labelled(folder.path(), 1), folder.path().join("out.safetensors"));
+    let model = tiny_model();
+    let convert = |more: &[&dyn AsRef<std::ffi::OsStr>]| -> Vec<std::ffi::OsString> {
+        let usual: [&dyn AsRef<std::ffi::OsStr>; 8] =
+            [&"convert", &model, &"-o", &out, &"--size", &"32", &"--precision", &"fp16"];
+        usual.iter().chain(more).map(|arg| arg.as_ref().to_owned()).collect()
+    };
+    fn refs(args: &[std::ffi::OsString]) -> Vec<&dyn AsRef<std::ffi::OsStr>> {
+        args.iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>).collect()
+    }
+    let error = failure(&refs(&convert(&[&"--calibrate", &data])));
+    assert!(error.contains("choose one by --volume"), "{error}");
+    let error = failure(&refs(&convert(&[&"--page", &"2"])));
+    assert!(error.contains("without --calibrate no file is read"), "{error}");
+    success(&refs(&convert(&[&"--calibrate", &data, &"--volume", &"1"])));
+}
+
+/// The tiny model's preprocessor_config.json names 224 px.
+#[test]
+fn another_size_than_the_models_is_said_where_one_is_given() {
+    let folder = tempdir().unwrap();
+    let (picture, out) = (folder.path().join("a.png"), folder.path().join("f.npz"));
+    write_image(&picture, 0, 0);
+    let said = |args: &[&dyn AsRef<std::ffi::OsStr>]| {
+        let output = microraptor(args);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        stderr.matches("taken in place of 224 px").count()
+    };
+    let model = tiny_model();
+    assert_eq!(said(&[&"embed", &model, &picture, &"-o", &out, &"--size", &"32"]), 1);
+    assert_eq!(said(&[&"embed", &model, &picture, &"-o", &out, &"--size", &"224"]), 0);
+    assert_eq!(said(&[&"embed", &model, &picture, &"-o", &out]), 0);
+    // Calibration at another size changes nothing of the model's own.
+    let converted = folder.path().join("m.safetensors");
+    assert_eq!(said(&[&"convert", &model, &"-o", &converted, &"--precision", &"f32", &"--size", &"32"]), 0);
+    assert_eq!(said(&[&"embed", &converted, &picture, &"-o", &out, &"--size", &"32"]), 1);
+    // A sweep names its sizes in its table.
+    let sizes: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"profile", &model, &"--sizes", &"32,48"];
+    let quick: [&dyn AsRef<std::ffi::OsStr>; 6] = [&"--threads", &"1", &"--runs", &"3", &"--seconds", &"0"];
+    assert_eq!(said(&[sizes.as_slice(), &quick].concat()), 0);
+}

@@ -41,11 +41,6 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     safe.into()
 }
 
-/// `text` with one space for each run of blanks and line breaks: what libraries say of a file, and quote from it.
-pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 fn acts(c: char) -> bool {
     let turns =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -11,7 +11,6 @@ use super::processor::Processor;
 use super::timm::Architecture;
 use super::transformers;
 use crate::files;
-use crate::names::one_line;
 use crate::vit::{Config, Interpolation, MAX_SIDE, Preprocess};
 
 /// What is known of a checkpoint apart from its tensors.
@@ -269,8 +268,7 @@ pub(super) fn checked(path: &Path, preprocess: Preprocess) -> Result<Preprocess,
 }
 
 pub(super) fn json(path: &Path, problem: String) -> CheckpointError {
-    // Problems quote what the file holds.
-    CheckpointError::Json { path: path.to_owned(), problem: one_line(&problem) }
+    CheckpointError::Json { path: path.to_owned(), problem }
 }
 
 pub(super) fn from_value<T: DeserializeOwned>(

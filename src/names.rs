@@ -47,6 +47,11 @@ fn acts(c: char) -> bool {
     (c.is_control() && c != '\n') || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
+/// `text` with one blank in the place of all white space in a row: a message is one line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::CheckpointError;
 use crate::guarded::guarded;
+use crate::names::one_line;
 
 /// The largest header, 16 MiB; a ViT-L's has 45 kB. The format's own library accepts 100 MB, which JSON of many small values
 /// makes gigabytes of.
@@ -160,12 +161,17 @@ impl<'a> TensorFile<'a> {
 
 /// Parses a header and checks that its tensors fill the `data` bytes after it, without gap or overlap.
 fn entries(path: &Path, header: &[u8], data: u64, bytes: u64) -> Result<Vec<Entry>, CheckpointError> {
-    let bad = |problem: String| CheckpointError::Header { path: path.to_owned(), problem };
+    let bad =
+        |problem: String| CheckpointError::Header { path: path.to_owned(), problem: one_line(&problem) };
     let mut json: BTreeMap<String, serde_json::Value> =
         serde_json::from_slice(header).map_err(|e| bad(format!("is not JSON ({e})")))?;
     json.remove("__metadata__");
     let mut infos = Vec::with_capacity(json.len());
     for (name, value) in json {
+        // Messages name tensors, and a message is one line.
+        if name.contains(char::is_control) {
+            return Err(bad(format!("names a tensor {name:?}, with a control character")));
+        }
         let info: TensorInfo = serde_json::from_value(value)
             .map_err(|e| bad(format!("does not describe tensor {name} ({e})")))?;
         infos.push((name, info));

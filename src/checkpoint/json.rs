@@ -11,6 +11,7 @@ use super::processor::Processor;
 use super::timm::Architecture;
 use super::transformers;
 use crate::files;
+use crate::names::one_line;
 use crate::vit::{Config, Interpolation, MAX_SIDE, Preprocess};
 
 /// What is known of a checkpoint apart from its tensors.
@@ -268,7 +269,7 @@ pub(super) fn checked(path: &Path, preprocess: Preprocess) -> Result<Preprocess,
 }
 
 pub(super) fn json(path: &Path, problem: String) -> CheckpointError {
-    CheckpointError::Json { path: path.to_owned(), problem }
+    CheckpointError::Json { path: path.to_owned(), problem: one_line(&problem) }
 }
 
 pub(super) fn from_value<T: DeserializeOwned>(

@@ -250,6 +250,10 @@ fn a_header_that_lies_is_found_out_before_anything_is_allocated() {
     assert!(
         lying(r#"{"cls_token":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}"#, 4).contains("cls_token")
     );
+    let broken = format!(r#"{{"blocks.0.attn\nqkv":{}}}"#, tensor("[16]", 0, 64));
+    assert!(lying(&broken, 64).contains(r#"names a tensor "blocks.0.attn\nqkv", with a control character"#));
+    let dtype = r#"{"cls_token":{"dtype":"F3\n2","shape":[1],"data_offsets":[0,4]}}"#;
+    assert!(lying(dtype, 4).contains("unknown variant `F3 2`"));
     // Shapes that are consistent, and absurd: nothing of their size is allocated.
     let absurd = format!(
         r#"{{"cls_token":{},"patch_embed.proj.weight":{},"pos_embed":{},"blocks.0.mlp.fc1.weight":{}}}"#,
@@ -279,6 +283,7 @@ fn json_files_are_believed_and_checked() {
         ("hidden_size", "wide".into(), "cannot be used"),
         ("patch_size", serde_json::json!([4, 8]), "4 x 8"),
         ("model_type", "swin".into(), "model_type is 'swin'"),
+        ("model_type", "sw\nin".into(), "model_type is 'sw in'"),
         ("key_bias", true.into(), "layer.0.attention.k_proj.bias is missing"),
         ("value_bias", false.into(), "layer.0.attention.v_proj.bias does not belong"),
         ("use_gated_mlp", false.into(), "hidden_act is 'silu'"),

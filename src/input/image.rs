@@ -8,6 +8,7 @@ use image::{DynamicImage, ImageBuffer, Luma, Pixel, Rgb};
 
 use super::{InputError, Region, picture};
 use crate::guarded::guarded;
+pub(crate) use crate::names::one_line;
 use crate::vit::{Preprocess, Size};
 
 /// Images with a shorter side are refused: half a 16 px patch, in which no model of the family can see anything, so
@@ -245,10 +246,6 @@ fn scale<T: Copy + Into<f32>>(pixels: &[T], stride: usize, max: f32, out: &mut [
             *out = (*value).into() / max;
         }
     }
-}
-
-pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -12,16 +12,12 @@ use crate::vit::{Config, Positions, Preprocess};
 #[serde(default, deny_unknown_fields)]
 pub struct Hints {
     /// Attention heads.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub heads: Option<usize>,
     /// Mean of each channel.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<[f32; 3]>,
     /// Standard deviation of each channel.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
     /// Rows and columns of patches of the learned positions.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub grid: Option<(usize, usize)>,
 }
 

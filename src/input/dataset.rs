@@ -7,8 +7,8 @@ use std::sync::Arc;
 use csv::{ReaderBuilder, Trim};
 use sha2::{Digest, Sha256};
 
-use super::image::one_line;
 use super::{Dicom, Image, InputError, ReadOptions, Scan, Split, content_digest, copies, files};
+use crate::names::one_line;
 use crate::stamp::Stamp;
 
 /// Parts a label cell into its classes.

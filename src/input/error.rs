@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::image::one_line;
 use super::{MAX_PIXELS, MIN_SIDE};
+use crate::names::one_line;
 
 /// Why an image or a data set cannot be used. Each message is one line: where, what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,6 @@ use image::{DynamicImage, ImageBuffer, Luma, Pixel, Rgb};
 
 use super::{InputError, Region, picture};
 use crate::guarded::guarded;
-pub(crate) use crate::names::one_line;
 use crate::vit::{Preprocess, Size};
 
 /// Images with a shorter side are refused: half a 16 px patch, in which no model of the family can see anything, so

@@ -59,7 +59,6 @@ pub use dicom::{DicomSamples, dicom_samples};
 pub use error::InputError;
 pub(crate) use files::Dicom;
 pub use files::{Images, expand, is_picture_name};
-pub(crate) use image::one_line;
 pub use image::{Image, MAX_PIXELS, MIN_SIDE};
 pub use label_map::{LabelMap, Spacing};
 pub use nifti_info::NiftiInfo;

@@ -105,7 +105,8 @@ pub(super) fn open_labels_for(
         }
     };
     let lattice = dicom::lattice(&files)?;
-    let placed = NiftiFile::open(path)?.header.says_place();
+    let header = NiftiFile::open(path)?.header;
+    let placed = header.says_place();
     let Some(lattice) = lattice.filter(|_| placed) else {
         let unplaced = if placed { image } else { path };
         say::once(format!(
@@ -117,7 +118,8 @@ pub(super) fn open_labels_for(
         return open_labels(path, options.axis, most);
     };
     let cut = Cut::Lattice(&lattice);
-    check_place(path, image, geometry(path, cut)?.apart_from_lattice(&lattice))?;
+    let mask = header.geometry(cut).map_err(|problem| InputError::unreadable(path, problem))?;
+    check_place(path, image, mask.apart_from_lattice(&lattice))?;
     open_labels(path, cut, most)
 }
 

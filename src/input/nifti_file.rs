@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::GzDecoder;
 
-use super::image::{MAX_RATIO, one_line};
+use super::image::MAX_RATIO;
 use super::nifti_header::{Family, HEADER_BYTES, Header};
 use super::{InputError, say};
+use crate::names::one_line;
 
 /// Volumes with more voxels are refused: 1024 slices of 512 x 512, a CT of the whole trunk.
 const MAX_VOXELS: u64 = 1 << 28;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::stats::median;
 use super::{DataInfo, Outcomes, ProfileError, Row, SCHEMA};
 use crate::heads::Bootstrap;
-use crate::input::one_line;
+use crate::names::one_line;
 
 /// A results.json larger than this is not read: 10,000 rows of 2000 runs are 400 MB.
 const MAX_BYTES: u64 = 512 << 20;

@@ -43,6 +43,27 @@ pub fn microraptor(args: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
     program().args(args.iter().map(|a| a.as_ref())).output().expect("the binary was built for this test")
 }
 
+/// An argument.
+pub type Arg<'a> = &'a dyn AsRef<std::ffi::OsStr>;
+
+/// The arguments of a profile that takes no longer than it must, and `more`.
+pub fn quick_profile<'a>(model: Arg<'a>, size: Arg<'a>, more: &[Arg<'a>]) -> Vec<Arg<'a>> {
+    let quick: [Arg; 11] = [
+        &"profile",
+        model,
+        &"--sizes",
+        size,
+        &"--threads",
+        &"1",
+        &"--runs",
+        &"3",
+        &"--seconds",
+        &"0",
+        &"--no-cold",
+    ];
+    [&quick, more].concat()
+}
+
 /// What a program prints as JSON.
 pub fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))

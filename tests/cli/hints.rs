@@ -93,29 +93,8 @@ fn a_deployment_keeps_what_was_said_of_the_model() {
     let (data, out) = (dir.path().join("data"), dir.path().join("out"));
     write_dataset(&data, &["columns", "rows"], 12);
     let [heads, grid, mean, std] = FLAGS;
-    success(&[
-        &"profile",
-        &model,
-        &"--sizes",
-        &"48",
-        &"--threads",
-        &"1",
-        &"--runs",
-        &"3",
-        &"--seconds",
-        &"0",
-        &"--no-cold",
-        &"--data",
-        &data,
-        &"--budget",
-        &"60s",
-        &"-o",
-        &out,
-        &heads,
-        &grid,
-        &mean,
-        &std,
-    ]);
+    let more: [Arg; 10] = [&"--data", &data, &"--budget", &"60s", &"-o", &out, &heads, &grid, &mean, &std];
+    success(&quick_profile(&model, &"48", &more));
     let deploy = out.join("deploy.toml");
     let text = fs::read_to_string(&deploy).unwrap();
     let kept: toml::Table = text.parse().unwrap();

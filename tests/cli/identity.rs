@@ -27,25 +27,8 @@ fn a_deployment_runs_only_what_was_measured() {
     let folder = tempdir().unwrap();
     let (data, out) = (folder.path().join("data"), folder.path().join("out"));
     write_dataset(&data, &["columns", "rows"], 12);
-    success(&[
-        &"profile",
-        &tiny_model(),
-        &"--sizes",
-        &"32",
-        &"--threads",
-        &"1",
-        &"--runs",
-        &"3",
-        &"--seconds",
-        &"0",
-        &"--no-cold",
-        &"--data",
-        &data,
-        &"--budget",
-        &"60s",
-        &"-o",
-        &out,
-    ]);
+    let more: [Arg; 6] = [&"--data", &data, &"--budget", &"60s", &"-o", &out];
+    success(&quick_profile(&tiny_model(), &"32", &more));
     let deploy = out.join("deploy.toml");
     let image = data.join("rows/00.png");
     let text = std::fs::read_to_string(&deploy).unwrap();

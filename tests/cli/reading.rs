@@ -71,44 +71,29 @@ fn the_volume_that_is_asked_for_is_measured() {
 fn a_profile_reads_as_it_is_told_and_so_do_its_heads() {
     let folder = tempdir().unwrap();
     let (data, out) = (labelled(folder.path(), 1), folder.path().join("out"));
-    let profile = |more: &[&dyn AsRef<std::ffi::OsStr>]| -> Vec<std::ffi::OsString> {
-        let model = tiny_model();
-        let usual: [&dyn AsRef<std::ffi::OsStr>; 11] = [
-            &"profile",
-            &model,
-            &"--sizes",
-            &"32",
-            &"--threads",
-            &"1",
-            &"--runs",
-            &"3",
-            &"--seconds",
-            &"0",
-            &"--no-cold",
-        ];
-        usual.iter().chain(more).map(|arg| arg.as_ref().to_owned()).collect()
-    };
-    let refs = |args: &[std::ffi::OsString]| -> String {
-        failure(&args.iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>).collect::<Vec<_>>())
-    };
-    let error = refs(&profile(&[&"--data", &data]));
+    let model = tiny_model();
+    let refused = |more: &[Arg]| failure(&quick_profile(&model, &"32", more));
+    let error = refused(&[&"--data", &data]);
     assert!(error.contains("choose one by --volume"), "{error}");
     let long = labelled(folder.path(), 2);
     // From the files, and from features that were kept.
     let cache = folder.path().join("cache");
     for (most, said) in [("1", "of at most 1"), ("2", "looks at single images"), ("1", "of at most 1")] {
-        let limited: [&dyn AsRef<std::ffi::OsStr>; 8] =
+        let limited: [Arg; 8] =
             [&"--data", &long, &"--volume", &"1", &"--cache", &cache, &"--max-frames", &most];
-        let error = refs(&profile(&limited));
+        let error = refused(&limited);
         assert!(error.contains("2 frames") && error.contains(said), "{most}: {error}");
     }
-    let error = refs(&profile(&[&"--volume", &"1"]));
+    let error = refused(&[&"--volume", &"1"]);
     assert!(error.contains("without --data no file is read"), "{error}");
-    let error = refs(&profile(&[&"--data", &"phantoms", &"--axis", &"coronal"]));
+    let error = refused(&[&"--data", &"phantoms", &"--axis", &"coronal"]);
     assert!(error.contains("--data phantoms is read from no file"), "{error}");
 
-    let args = profile(&[&"--data", &data, &"--volume", &"1", &"--budget", &"60s", &"-o", &out]);
-    success(&args.iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>).collect::<Vec<_>>());
+    success(&quick_profile(
+        &model,
+        &"32",
+        &[&"--data", &data, &"--volume", &"1", &"--budget", &"60s", &"-o", &out],
+    ));
     let deploy = out.join("deploy.toml");
     let line = |more: &[&dyn AsRef<std::ffi::OsStr>]| {
         let image = data.join("rows/0.nii");

@@ -20,6 +20,7 @@ use super::skim::skim;
 use super::{OnnxError, bounds, layer_norm};
 use crate::checkpoint::file::hex;
 use crate::guarded::caught;
+use crate::names;
 use crate::stamp::Stamp;
 use crate::vit::Size;
 
@@ -229,7 +230,7 @@ pub(super) fn one_line(text: &str) -> String {
     const LONGEST: usize = 240;
     // With RUST_BACKTRACE set, tract's errors bring one along.
     let text = text.split("Stack backtrace:").next().unwrap_or_default();
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = names::one_line(text);
     if let Some((end, _)) = line.char_indices().nth(LONGEST) {
         line.truncate(end);
         line.push_str(" ...");

@@ -20,7 +20,8 @@ pub use summary::{Backbone, DrawnSplit, TrainingSummary, ValidationSummary};
 
 use super::{Examined, FeatureKind, Fitted, HeadError, HeadModel, OutOfDistribution, sealed};
 use crate::engine::About;
-use crate::input::{ReadOptions, one_line};
+use crate::input::ReadOptions;
+use crate::names::one_line;
 use crate::output::write_atomically;
 use crate::vit::{Preprocess, Size};
 use parts::Options;

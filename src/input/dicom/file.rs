@@ -19,7 +19,7 @@ use super::guarded::guarded;
 use super::layout;
 use super::meta::{Encoding, Start};
 use crate::input::InputError;
-use crate::input::image::one_line;
+use crate::names::one_line;
 
 /// A file that holds an image.
 pub(super) struct DicomFile {

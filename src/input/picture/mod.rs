@@ -20,9 +20,10 @@ use image::{
     AnimationDecoder, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma,
 };
 
-use super::image::{MAX_RATIO, TRUSTED_BYTES, one_line};
+use super::image::{MAX_RATIO, TRUSTED_BYTES};
 use super::{Image, InputError, MAX_PIXELS, jpeg};
 use crate::files;
+use crate::names::one_line;
 
 /// Decoded bytes of the largest image: [`MAX_PIXELS`] of RGBA with 16 bits each.
 const MAX_BYTES: u64 = 8 * MAX_PIXELS;
@@ -53,8 +54,8 @@ impl Pages {
 enum Source {
     /// TIFF, of which parts are read, and its length.
     Tiff(BufReader<File>, u64),
-    /// Any other format, whole.
-    Bytes(Vec<u8>, ImageFormat),
+    /// Any other format: its first bytes, the file after them, and its length.
+    Other(ImageFormat, Vec<u8>, File, u64),
 }
 
 impl Source {
@@ -70,19 +71,34 @@ impl Source {
         let Ok(format) = image::guess_format(&bytes) else {
             return Err(InputError::Format { path: path.into() });
         };
-        let most = if format == ImageFormat::Jpeg { MAX_JPEG } else { MAX_FILE };
-        files::check_length(length, most).map_err(io_error)?;
-        // The limit also holds for a file that grows meanwhile.
-        file.take(most).read_to_end(&mut bytes).map_err(io_error)?;
-        Ok(Source::Bytes(bytes, format))
+        Ok(Source::Other(format, bytes, file, length))
     }
+}
+
+/// The whole of a file that begins with `bytes`.
+fn whole(
+    path: &Path,
+    format: ImageFormat,
+    mut bytes: Vec<u8>,
+    file: File,
+    length: u64,
+) -> Result<Vec<u8>, InputError> {
+    let io_error = |e: std::io::Error| InputError::read(path, &e);
+    let most = if format == ImageFormat::Jpeg { MAX_JPEG } else { MAX_FILE };
+    files::check_length(length, most).map_err(io_error)?;
+    // The limit also holds for a file that grows meanwhile.
+    file.take(most).read_to_end(&mut bytes).map_err(io_error)?;
+    Ok(bytes)
 }
 
 /// Reads page `page` of a file, from 1; where none is given the file has to hold just one.
 pub(super) fn open(path: &Path, page: Option<usize>) -> Result<DynamicImage, InputError> {
     match Source::open(path)? {
         Source::Tiff(reader, length) => tiff::open(reader, path, length, page),
-        Source::Bytes(bytes, format) => Picture { path, bytes: &bytes, format }.read(page),
+        Source::Other(format, start, file, length) => {
+            let bytes = whole(path, format, start, file, length)?;
+            Picture { path, bytes: &bytes, format }.read(page)
+        }
     }
 }
 
@@ -99,12 +115,13 @@ pub(super) struct Stored {
 pub(super) fn stored(path: &Path) -> Result<Option<Stored>, InputError> {
     match Source::open(path)? {
         Source::Tiff(reader, length) => tiff::stored(reader, path, length),
-        Source::Bytes(bytes, ImageFormat::Pnm) => {
+        Source::Other(format @ ImageFormat::Pnm, start, file, length) => {
+            let bytes = whole(path, format, start, file, length)?;
             // Refuses what cannot be: sizes, length, damage.
-            Picture { path, bytes: &bytes, format: ImageFormat::Pnm }.read(None)?;
+            Picture { path, bytes: &bytes, format }.read(None)?;
             Ok(pnm::greys(&bytes))
         }
-        Source::Bytes(..) => Ok(None),
+        Source::Other(..) => Ok(None),
     }
 }
 

@@ -7,6 +7,7 @@ use super::hints::{Assumption, Hints};
 use super::json::Description;
 use super::layout::Layout;
 use super::naming::{Naming, Part};
+use super::timm::Architecture;
 use crate::vit::{Config, Mlp, PositionResize, Positions};
 
 /// Whose word a hint may not contradict.
@@ -123,7 +124,10 @@ impl Layout {
             let Config { heads, norm_eps, .. } = card.architecture;
             card.architecture == Config { heads, norm_eps, ..*config }
         });
-        let heads = card.map_or((dim / 64).max(1), |card| card.architecture.heads);
+        let heads = card
+            .map(|card| card.architecture.heads)
+            .or_else(|| Architecture::usual_heads(dim, config.mlp == Mlp::SwiGlu))
+            .unwrap_or((dim / 64).max(1));
         assumed.push(Assumption::Heads(heads));
         Ok(heads)
     }

@@ -15,7 +15,9 @@ pub(super) struct Architecture {
     /// Rows and columns of the trained grid of patches.
     pub grid: (usize, usize),
     pub norm_eps: f32,
-    /// Whether the feed-forward half holds gate and value in one matrix, the gate's rows first.
+    /// Whether the feed-forward half is gated.
+    pub gated: bool,
+    /// Whether it holds gate and value in one matrix, the gate's rows first.
     pub packed_swiglu: bool,
     /// What it has that this program does not run; empty where it runs.
     pub why: &'static str,
@@ -41,6 +43,19 @@ impl Architecture {
         TABLE.lines().skip(1).filter_map(Architecture::parse).find(|line| line.name == name)
     }
 
+    /// The heads that all architectures of this width have which run here; none where they differ. Width / 64 is wrong for
+    /// the largest: ViT-H has 16 heads of 80, but DINOv3's ViT-H+, which is gated, 20 of 64.
+    pub fn usual_heads(dim: usize, gated: bool) -> Option<usize> {
+        let mut alike = TABLE
+            .lines()
+            .skip(1)
+            .filter_map(Architecture::parse)
+            .filter(|line| line.why.is_empty() && (line.dim, line.gated) == (dim, gated))
+            .map(|line| line.heads);
+        let first = alike.next()?;
+        alike.all(|heads| heads == first).then_some(first)
+    }
+
     fn parse(line: &'static str) -> Option<Architecture> {
         let fields: Vec<&'static str> = line.split(',').collect();
         let [name, dim, heads, patch, rows, cols, epsilon, mlp, why, pixels] = fields[..] else {
@@ -54,6 +69,7 @@ impl Architecture {
             patch: number(patch)?,
             grid: (number(rows)?, number(cols)?),
             norm_eps: epsilon.parse().ok()?,
+            gated: mlp.starts_with("swiglu"),
             packed_swiglu: mlp == "swiglu_packed",
             why,
             pixels,
@@ -130,6 +146,15 @@ mod tests {
         assert_eq!(small.tag(Some("unheard_of")), None);
         assert_eq!(Architecture::named("vit_tiny_patch16_224").unwrap().tag(None).unwrap().std, [0.5; 3]);
         assert_eq!(Architecture::named("resnet50"), None);
+        for (dim, gated, heads) in [
+            (384, false, Some(6)),
+            (1280, false, Some(16)),
+            (1280, true, Some(20)),
+            (1408, false, Some(16)),
+            (72, false, None),
+        ] {
+            assert_eq!(Architecture::usual_heads(dim, gated), heads, "{dim}");
+        }
         assert!(Architecture::named("eva02_tiny_patch14_224").unwrap().why.contains("rotary"));
     }
 }

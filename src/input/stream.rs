@@ -119,7 +119,8 @@ impl Scan {
             // A raw grey byte is as it is.
             range: range.unwrap_or(if raw_grey { Range::Full } else { Range::Limited }),
         };
-        if header.is_some() {
+        if let Some(Header { ratio: [wide, high], .. }) = header {
+            say::aspect(&name, high.into(), wide.into());
             say_what_is_open(&name, &planes, range, options);
         }
         let rgb = matches!(format, StreamFormat::Raw { pixel: RawPixel::Rgb8, .. });

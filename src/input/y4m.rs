@@ -21,6 +21,8 @@ pub(super) struct Header {
     pub interlaced: bool,
     /// Which codes are black and white, if it says so.
     pub range: Option<Range>,
+    /// Width and height of a pixel; 0:0 where that is not known.
+    pub ratio: [u32; 2],
 }
 
 impl Header {
@@ -73,7 +75,8 @@ impl Header {
             }
             Some(other) => return Err(format!("has the interlacing {}, which is unknown", quoted(other))),
         };
-        Ok(Header { width, height, bits, chroma, interlaced, range })
+        let ratio = ratio.map_or(Ok([0; 2]), ratio_of)?;
+        Ok(Header { width, height, bits, chroma, interlaced, range, ratio })
     }
 }
 
@@ -89,6 +92,14 @@ fn once<'a>(field: &mut Option<&'a str>, name: &str, value: &'a str) -> Result<(
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.escape_debug())
+}
+
+fn ratio_of(text: &str) -> Result<[u32; 2], String> {
+    let parts = text.split_once(':').map(|(width, height)| [width.parse().ok(), height.parse().ok()]);
+    match parts {
+        Some([Some(width), Some(height)]) => Ok([width, height]),
+        _ => Err(format!("has the pixel aspect ratio {}: give two whole numbers, as in A1:1", quoted(text))),
+    }
 }
 
 fn range_of(text: &str) -> Result<Range, String> {
@@ -149,9 +160,17 @@ mod tests {
 
     #[test]
     fn fields_are_told_apart() {
-        let plain =
-            Header { width: 96, height: 72, bits: 8, chroma: Some([2, 2]), interlaced: false, range: None };
-        assert_eq!(header("W96 H72 F25:1 Ip A1:1"), Ok(plain));
+        let plain = Header {
+            width: 96,
+            height: 72,
+            bits: 8,
+            chroma: Some([2, 2]),
+            interlaced: false,
+            range: None,
+            ratio: [0, 0],
+        };
+        assert_eq!(header("W96 H72 F25:1 Ip A1:1"), Ok(Header { ratio: [1, 1], ..plain }));
+        assert_eq!(header("W96 H72 A10:11"), Ok(Header { ratio: [10, 11], ..plain }));
         assert_eq!(header("W96 H72 C420jpeg XYSCSS=420JPEG"), Ok(plain));
         // The older field counts where C is absent.
         let ten = Header { bits: 10, chroma: Some([2, 1]), ..plain };
@@ -192,6 +211,8 @@ mod tests {
             ("W96 H72 Cé", "not read"),
             ("W96 H72 Im", "mixes interlaced"),
             ("W96 H72 Ix", "interlacing 'x'"),
+            ("W96 H72 A1", "aspect ratio '1'"),
+            ("W96 H72 A1:-1", "aspect ratio '1:-1'"),
         ] {
             let message = header(text).unwrap_err();
             assert!(message.contains(why) && !message.contains('\n'), "{text}: {message}");

@@ -87,6 +87,16 @@ pub fn failure(args: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
     error_line(&stderr).to_owned()
 }
 
+/// What is said on standard error, but for the size, which the tiny model's files name otherwise.
+pub fn said_of_files(stderr: &[u8]) -> String {
+    let size = "[WARN ] --size ";
+    String::from_utf8_lossy(stderr)
+        .lines()
+        .filter(|line| !line.starts_with(size))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
 /// The one line of an error, beside what was warned of before.
 pub fn error_line(stderr: &str) -> &str {
     let mut errors = stderr.lines().filter(|line| !line.starts_with("[WARN ] "));

@@ -121,6 +121,29 @@ fn objects_are_written_and_the_patient_is_not_named() {
 }
 
 #[test]
+fn what_is_not_applied_is_said() {
+    let folder = tempdir().unwrap();
+    let output = folder.path().join("f.npz");
+    let said = |elements: &[(Tag, VR, &str)]| {
+        let scan = with(folder.path(), "scan.dcm", elements);
+        let run = microraptor(&[&"embed", &tiny_model(), &scan, &"--size", &"32", &"-o", &output]);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        said_of_files(&run.stderr)
+    };
+    assert_eq!(
+        said(&[(tags::PIXEL_ASPECT_RATIO, VR::IS, "4\\4"), (tags::PIXEL_SPACING, VR::DS, "0.2\\0.201")]),
+        ""
+    );
+    // Height before width, PS3.3 C.7.6.3.1.7.
+    let message = said(&[(tags::PIXEL_ASPECT_RATIO, VR::IS, "2\\1")]);
+    assert!(message.contains("not square (1 wide, 2 high)"), "{message}");
+    let message = said(&[(tags::PIXEL_SPACING, VR::DS, "0.2\\0.3")]);
+    assert!(message.contains("not square (0.3 wide, 0.2 high)"), "{message}");
+    let message = said(&[(Tag(0x6002, 0x0010), VR::US, "32")]);
+    assert!(message.contains("has overlays, which are not drawn"), "{message}");
+}
+
+#[test]
 fn pixels_that_may_show_a_name_are_not_drawn() {
     let folder = tempdir().unwrap();
     let [_, lesion] = heads(folder.path());

@@ -149,3 +149,45 @@ fn another_size_than_the_models_is_said_where_one_is_given() {
     let quick: [&dyn AsRef<std::ffi::OsStr>; 6] = [&"--threads", &"1", &"--runs", &"3", &"--seconds", &"0"];
     assert_eq!(said(&[sizes.as_slice(), &quick].concat()), 0);
 }
+
+/// What a file says of its pixels that nobody applies is said of the first such file, and only where it says it.
+#[test]
+fn profiles_and_pixels_that_are_not_square_are_named() {
+    use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+    let folder = tempdir().unwrap();
+    let picture = |name: &str, profile: &[u8]| {
+        let path = folder.path().join(name);
+        let mut encoder = PngEncoder::new(fs::File::create(&path).unwrap());
+        encoder.set_icc_profile(profile.to_vec()).unwrap();
+        encoder.write_image(&[90; 3 * 32 * 32], 32, 32, ExtendedColorType::Rgb8).unwrap();
+        path
+    };
+    let clip = |name: &str, ratio: &str| {
+        let path = folder.path().join(name);
+        let mut bytes = format!("YUV4MPEG2 W32 H32 Cmono XCOLORRANGE=FULL {ratio}\nFRAME\n").into_bytes();
+        bytes.resize(bytes.len() + 32 * 32, 90);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let said = |files: &[&dyn AsRef<std::ffi::OsStr>]| {
+        let model = tiny_model();
+        let output = folder.path().join("features.npz");
+        let usual: [&dyn AsRef<std::ffi::OsStr>; 6] = [&"embed", &model, &"--size", &"32", &"-o", &output];
+        let run = microraptor(&[usual.as_slice(), files].concat());
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        said_of_files(&run.stderr)
+    };
+    // In a profile a name is in ASCII (version 2) or UTF-16 (version 4).
+    let wide: Vec<u8> = "sRGB IEC61966-2.1".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let usual = [picture("a.png", b"desc sRGB IEC61966-2.1"), picture("b.png", &wide)];
+    let square = [clip("a.y4m", "A1:1"), clip("b.y4m", "A0:0"), clip("c.y4m", "")];
+    assert_eq!(said(&[&usual[0], &usual[1], &square[0], &square[1], &square[2]]), "");
+
+    // Of two that are read at once either may be the first.
+    let foreign = [picture("c.png", b"desc Adobe RGB (1998)"), picture("d.png", b"desc Display P3")];
+    let message = said(&[&foreign[0], &foreign[1]]);
+    assert!(message.contains(".png: has a colour profile other than sRGB"), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    let message = said(&[&clip("d.y4m", "A10:11")]);
+    assert!(message.contains("d.y4m: has pixels that are not square (10 wide, 11 high)"), "{message}");
+}

@@ -29,7 +29,9 @@ mod window;
 
 use std::path::{Path, PathBuf};
 
+use dicom_core::Tag;
 use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 
 use codec::Samples;
 use file::DicomFile;
@@ -37,12 +39,12 @@ pub(crate) use file::elements;
 use geometry::Plane;
 #[cfg(feature = "nifti")]
 pub(super) use lattice::lattice;
-use layout::{Layout, string};
+use layout::{Layout, exactly, string};
 use render::Rendering;
 
 use super::scan::{Frames, Scan};
 use super::scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};
-use super::{Image, InputError, ReadOptions, Spacing, Window};
+use super::{Image, InputError, ReadOptions, Spacing, Window, say};
 
 /// A file with all that is needed to decode its frames.
 struct Source {
@@ -225,6 +227,25 @@ fn check_series(folder: &Path, slices: &[Slice]) -> Result<(), InputError> {
     Ok(())
 }
 
+/// Says what the object says of its pixels and nobody applies.
+fn say_unapplied(info: &ScanInfo, object: &InMemDicomObject) {
+    // Heights before widths, both of them.
+    match (exactly(object, tags::PIXEL_ASPECT_RATIO), info.spacing) {
+        (Some([height, width]), _) => say::aspect(&info.name, height, width),
+        (None, Some(spacing)) => say::aspect(&info.name, spacing.rows, spacing.columns),
+        (None, None) => {}
+    }
+    if let Some(profile) = object.element_opt(tags::ICC_PROFILE).ok().flatten()
+        && let Ok(profile) = profile.to_bytes()
+    {
+        say::profile(&info.name, &profile);
+    }
+    // Groups 6000 to 601E, PS3.3 C.9.2.
+    if object.iter().any(|element| matches!(element.header().tag, Tag(0x6000..=0x601E, 0x0010))) {
+        say::first("an overlay", &info.name, "has overlays, which are not drawn");
+    }
+}
+
 /// All but the frames' order, once the modality is one that may be read.
 fn describe(path: &Path, source: &Source, options: &ReadOptions) -> Result<ScanInfo, InputError> {
     let object = &source.file.object;
@@ -241,6 +262,7 @@ fn describe(path: &Path, source: &Source, options: &ReadOptions) -> Result<ScanI
     info.size = Some((layout.rows, layout.columns));
     info.caution = caution;
     info.spacing = Plane::of(object, 0).spacing.or_else(|| regions::spacing(object, layout));
+    say_unapplied(&info, object);
     if options.crop_us {
         let region =
             regions::largest(object, layout).map_err(|problem| InputError::unreadable(path, problem))?;

@@ -21,7 +21,7 @@ use image::{
 };
 
 use super::image::{MAX_RATIO, TRUSTED_BYTES};
-use super::{Image, InputError, MAX_PIXELS, jpeg};
+use super::{Image, InputError, MAX_PIXELS, jpeg, say};
 use crate::files;
 use crate::names::one_line;
 
@@ -237,6 +237,7 @@ impl Picture<'_> {
         let ([width, height], decoded) = (decoder.dimensions().into(), decoder.total_bytes());
         check_size(self.path, [width, height], decoded, self.bytes.len() as u64)?;
         let orientation = decoder.orientation().map_err(|e| self.failed(e))?;
+        self.say_profile(&mut decoder);
         let mut pixels = DynamicImage::from_decoder(decoder).map_err(|e| self.failed(e))?;
         pixels.apply_orientation(orientation);
         if self.format == ImageFormat::WebP {
@@ -277,11 +278,13 @@ impl Picture<'_> {
             ImageFormat::Png => {
                 let mut decoder = PngDecoder::with_limits(cursor, Picture::limits()).map_err(failed)?;
                 let orientation = decoder.orientation().map_err(failed)?;
+                self.say_profile(&mut decoder);
                 (decoder.apng().map_err(failed)?.into_frames(), orientation)
             }
             ImageFormat::WebP => {
                 let mut decoder = WebPDecoder::new(cursor).map_err(failed)?;
                 let orientation = decoder.orientation().map_err(failed)?;
+                self.say_profile(&mut decoder);
                 limited(&mut decoder).map_err(failed)?;
                 (decoder.into_frames(), orientation)
             }
@@ -300,6 +303,13 @@ impl Picture<'_> {
             DynamicImage::from(frames.next().ok_or_else(missing)?.map_err(failed)?.into_buffer());
         pixels.apply_orientation(orientation);
         Ok(pixels)
+    }
+
+    /// A profile that cannot be read is none.
+    fn say_profile(&self, decoder: &mut impl ImageDecoder) {
+        if let Ok(Some(profile)) = decoder.icc_profile() {
+            say::profile(self.path.display(), &profile);
+        }
     }
 
     fn failed(&self, error: image::ImageError) -> InputError {

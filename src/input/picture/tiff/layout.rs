@@ -69,6 +69,8 @@ pub(super) struct Layout {
     /// 16-bit red values, then green and blue.
     pub(super) palette: Vec<u16>,
     pub(super) jpeg_tables: Vec<u8>,
+    /// The ICC profile.
+    pub(super) profile: Option<Vec<u8>>,
     pub(super) orientation: u8,
     pub(super) little: bool,
 }
@@ -135,6 +137,13 @@ impl Layout {
                 Some(value) => text(value.into_u8_vec())?,
                 None => Vec::new(),
             },
+            // A profile that cannot be read is none.
+            profile: tags
+                .0
+                .find_tag(Tag::IccProfile)
+                .ok()
+                .flatten()
+                .and_then(|value| value.into_u8_vec().ok()),
             orientation: tags.number(Tag::Orientation, 1)?.min(255) as u8,
             little: form.little,
         };

@@ -14,7 +14,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, Pixel};
 use tiff::decoder::Decoder;
 
-use super::{InputError, Stored, check_size, choose, deepen, short};
+use super::{InputError, Stored, check_size, choose, deepen, say, short};
 use layout::{Compression, Extra, Layout, Photometric};
 use pages::Form;
 
@@ -33,6 +33,9 @@ pub(super) fn open<R: BufRead + Seek>(
     let (mut decoder, layout) = find(reader, path, length, page)?;
     let mut pixels = layout.pixels(decoder.inner(), length).map_err(|reason| damaged(path, &reason))?;
     pixels.apply_orientation(layout.orientation());
+    if let Some(profile) = &layout.profile {
+        say::profile(path.display(), profile);
+    }
     Ok(pixels)
 }
 

@@ -58,7 +58,7 @@ fn main() {
 }
 
 fn an_encoder_allocates_nothing() {
-    let encoder = Encoder::new(&network(), Isa::best());
+    let encoder = Encoder::new(network(), Isa::best());
     for threads in [1, 3] {
         let mut pool = Pool::new(threads).unwrap();
         let mut workspace = Workspace::default();

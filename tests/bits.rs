@@ -66,7 +66,7 @@ fn mixed(config: &Config) -> Network {
 
 /// SHA-256 of the features' bits over two images and two sizes.
 fn digest(network: &Network, isa: Isa, threads: usize) -> String {
-    let encoder = Encoder::new(network, isa);
+    let encoder = Encoder::new(network.clone(), isa);
     let mut workspace = Workspace::default();
     let mut pool = Pool::new(threads).unwrap();
     let mut hash = Sha256::new();

@@ -44,7 +44,7 @@ fn converted(model: &Model, precision: Precision, images: Vec<Vec<f32>>) -> Quan
 
 /// Tokens of each image.
 fn features(network: &Network, images: &[Vec<f32>]) -> Vec<Vec<f32>> {
-    let encoder = Encoder::new(network, Isa::best());
+    let encoder = Encoder::new(network.clone(), Isa::best());
     let plan = Plan::new(&encoder, SIZE, 1).expect("a size of whole patches");
     images
         .par_iter()

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::times::Clock;
 use super::workspace::{Attention, Worker};
-use super::{Block, Encoder, EncoderError, Mlp, Operator, Plan, Workspace};
+use super::{Block, Encoder, EncoderError, Mlp, Operator, Plan, STEP_ROWS, Workspace};
 use crate::kernels::linear::{Into, Linear, Rows, codes_stride};
 use crate::kernels::pool::{Pool, RowsMut};
 use crate::kernels::quantise::{self, Quant};
@@ -67,15 +67,17 @@ impl Encoder {
                 // The last product and its test.
                 worker.clock.lap(if layer == 0 { Operator::PatchEmbed } else { Operator::Fc2 });
                 if !tapped.is_empty() {
-                    self.normalise(&self.norm, stream, worker);
-                    tapped.copy_from_slice(&worker.normed[..stream.len()]);
+                    self.normalise(&self.norm, stream, tapped);
                     worker.clock.lap(Operator::FinalNorm);
                 }
                 if layer < depth {
                     self.project(plan, &self.blocks[layer], rows, worker, stream, codes, floats, scales);
                 } else {
-                    self.normalise(&self.norm, stream, worker);
-                    stream.copy_from_slice(&worker.normed[..stream.len()]);
+                    let normed = &mut worker.row[..self.config.dim];
+                    for row in stream.chunks_exact_mut(self.config.dim) {
+                        self.normalise(&self.norm, row, normed);
+                        row.copy_from_slice(normed);
+                    }
                     finite(stream, depth + 1);
                     worker.clock.lap(Operator::FinalNorm);
                 }
@@ -165,22 +167,49 @@ impl Encoder {
         stream.copy_from_slice(&plan.base[first * dim..][..stream.len()]);
         let skip = prefix.saturating_sub(first).min(stream.len() / dim);
         let stream = &mut stream[skip * dim..];
-        let count = stream.len() / dim;
-        if count == 0 {
-            return;
+        let inputs = self.patch.inputs();
+        for (i, stream) in stream.chunks_mut(STEP_ROWS * dim).enumerate() {
+            let cut = &mut worker.hidden[..stream.len() / dim * inputs];
+            let from = first + skip - prefix + i * STEP_ROWS;
+            patches::cut(pixels, plan.rows, plan.cols, self.config.patch, from, cut);
+            self.patch.apply(Rows::Float(cut), &mut worker.codes16, stream, Into::Add);
         }
-        let cut = &mut worker.hidden[..count * self.patch.inputs()];
-        let from = first + skip - prefix;
-        patches::cut(pixels, plan.rows, plan.cols, self.config.patch, from, cut);
-        self.patch.apply(Rows::Float(cut), &mut worker.codes16, stream, Into::Add);
     }
 
-    /// LayerNorm of a unit's rows into `worker.normed`.
-    fn normalise(&self, norm: &Norm, stream: &[f32], worker: &mut Worker) {
+    /// LayerNorm of rows.
+    fn normalise(&self, norm: &Norm, rows: &[f32], out: &mut [f32]) {
         let dim = self.config.dim;
-        for (x, out) in stream.chunks_exact(dim).zip(worker.normed.chunks_exact_mut(dim)) {
+        for (x, out) in rows.chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
             norm::norm_row(self.isa, x, &norm.weight, &norm.bias, self.config.norm_eps, out);
         }
+    }
+
+    /// LayerNorm of a unit's rows as `layer` wants them: row by row into codes, or into floats.
+    fn normalised<'w>(
+        &self,
+        norm: &Norm,
+        layer: &Linear,
+        stream: &[f32],
+        (row, normed): (&mut [f32], &'w mut [f32]),
+        (codes, quants): (&'w mut [u8], &'w mut [Quant]),
+        clock: &mut Clock,
+    ) -> Rows<'w> {
+        if !layer.is_int8() {
+            self.normalise(norm, stream, normed);
+            clock.lap(Operator::Norm);
+            return Rows::Float(normed);
+        }
+        let rows = stream.chunks_exact(self.config.dim);
+        let row = &mut row[..self.config.dim];
+        for ((x, codes), quant) in
+            rows.zip(codes.chunks_exact_mut(codes_stride(layer.inputs()))).zip(&mut *quants)
+        {
+            self.normalise(norm, x, row);
+            clock.lap(Operator::Norm);
+            *quant = quantise::row(self.isa, row, codes);
+            clock.lap(Operator::Quantise);
+        }
+        Rows::Codes(codes, quants)
     }
 
     /// Phase 1: LayerNorm, then queries, keys and values of the unit that begins at token `first`.
@@ -197,11 +226,9 @@ impl Encoder {
         key_scales: &mut [f32],
     ) {
         let (isa, dim, head_dim) = (self.isa, self.config.dim, self.config.head_dim());
-        self.normalise(&block.norm1, stream, worker);
-        worker.clock.lap(Operator::Norm);
-        let len = stream.len();
-        let Worker { normed, wide, codes, codes16, quants, clock, .. } = worker;
-        let rows = rows_for(isa, &block.queries, &normed[..len], codes, quants, clock);
+        let Worker { row, normed, wide, codes, codes16, quants, clock, .. } = worker;
+        let rows =
+            self.normalised(&block.norm1, &block.queries, stream, (row, normed), (codes, quants), clock);
         block.values.apply(rows, codes16, values, Into::Store);
         if !block.int8_attention {
             block.queries.apply(rows, codes16, queries, Into::Store);
@@ -211,7 +238,7 @@ impl Encoder {
             self.rotate(plan, first, keys, clock);
             return;
         }
-        let wide = &mut wide[..len];
+        let wide = &mut wide[..stream.len()];
         block.queries.apply(rows, codes16, wide, Into::Store);
         clock.lap(Operator::Qkv);
         self.rotate(plan, first, wide, clock);
@@ -278,39 +305,70 @@ impl Encoder {
         clock.lap(Operator::Proj);
     }
 
-    /// Phase 3, second half: LayerNorm, MLP, residual.
+    /// Phase 3, second half: LayerNorm, MLP, residual. The hidden activations of a few rows at a time are in memory, or for an
+    /// int8 layer below their codes of all rows: each layer's weights pass by once.
     fn mlp(&self, block: &Block, worker: &mut Worker, stream: &mut [f32]) {
-        let (isa, hidden_dim) = (self.isa, self.config.hidden);
-        self.normalise(&block.norm2, stream, worker);
-        worker.clock.lap(Operator::Norm);
-        let count = stream.len() / self.config.dim;
-        let Worker { normed, codes, codes16, quants, hidden, gate, clock, .. } = worker;
-        let normed = &normed[..stream.len()];
-        let hidden = &mut hidden[..count * hidden_dim];
-        let scale = &block.hidden_scale;
-        let (down, hidden) = match &block.mlp {
-            Mlp::Gelu { up, down } => {
-                up.apply(rows_for(isa, up, normed, codes, quants, clock), codes16, hidden, Into::Store);
+        let dim = self.config.dim;
+        let Worker {
+            row,
+            normed,
+            codes,
+            codes16,
+            quants,
+            hidden,
+            gate,
+            hidden_codes,
+            hidden_quants,
+            clock,
+            ..
+        } = worker;
+        let (up, down) = (block.mlp.up(), block.mlp.down());
+        let rows = self.normalised(&block.norm2, up, stream, (row, normed), (codes, quants), clock);
+        let stride = codes_stride(down.inputs());
+        for (i, stream) in stream.chunks_mut(STEP_ROWS * dim).enumerate() {
+            let first = i * STEP_ROWS;
+            let hidden = &mut hidden[..stream.len() / dim * down.inputs()];
+            let rows = rows.from(first, up.inputs());
+            up.apply(rows, codes16, hidden, Into::Store);
+            clock.lap(Operator::Fc1);
+            if let Mlp::SwiGlu { gate: gated, .. } = &block.mlp {
+                gated.apply(rows, codes16, &mut gate[..hidden.len()], Into::Store);
                 clock.lap(Operator::Fc1);
-                for row in hidden.chunks_exact_mut(hidden_dim) {
-                    activation::gelu_row(isa, row, scale);
-                }
-                (down, hidden)
             }
-            Mlp::SwiGlu { gate: gated, up, down } => {
-                let gate = &mut gate[..count * hidden_dim];
-                gated.apply(rows_for(isa, gated, normed, codes, quants, clock), codes16, gate, Into::Store);
-                clock.lap(Operator::Fc1);
-                up.apply(rows_for(isa, up, normed, codes, quants, clock), codes16, hidden, Into::Store);
-                clock.lap(Operator::Fc1);
-                for (gate, up) in gate.chunks_exact_mut(hidden_dim).zip(hidden.chunks_exact(hidden_dim)) {
-                    activation::silu_row(isa, gate, up, scale);
-                }
-                (down, gate)
+            let to = (&mut hidden_codes[first * stride..], &mut hidden_quants[first..]);
+            self.activate(block, hidden, gate, to, clock);
+            if !down.is_int8() {
+                down.apply(Rows::Float(hidden), codes16, stream, Into::Add);
+                clock.lap(Operator::Fc2);
             }
-        };
-        clock.lap(Operator::Activation);
-        down.apply(rows_for(isa, down, hidden, codes, quants, clock), codes16, stream, Into::Add);
+        }
+        if down.is_int8() {
+            down.apply(Rows::Codes(hidden_codes, hidden_quants), codes16, stream, Into::Add);
+        }
+    }
+
+    /// Activates rows in place, and makes codes of each for an int8 layer while it is in L1.
+    fn activate(
+        &self,
+        block: &Block,
+        hidden: &mut [f32],
+        gate: &[f32],
+        (codes, quants): (&mut [u8], &mut [Quant]),
+        clock: &mut Clock,
+    ) {
+        let (isa, width, scale) = (self.isa, self.config.hidden, &block.hidden_scale);
+        let stride = codes_stride(width);
+        for (r, row) in hidden.chunks_exact_mut(width).enumerate() {
+            match &block.mlp {
+                Mlp::Gelu { .. } => activation::gelu_row(isa, row, scale),
+                Mlp::SwiGlu { .. } => activation::silu_row(isa, row, &gate[r * width..][..width], scale),
+            }
+            clock.lap(Operator::Activation);
+            if block.mlp.down().is_int8() {
+                quants[r] = quantise::row(isa, row, &mut codes[r * stride..][..stride]);
+                clock.lap(Operator::Quantise);
+            }
+        }
     }
 }
 

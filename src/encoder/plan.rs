@@ -1,12 +1,15 @@
 //! What depends on the input's size and the number of threads.
 
-use super::{Encoder, EncoderError};
+use super::{Encoder, EncoderError, STEP_ROWS};
 use crate::kernels::tile::{Numbers, U8S8};
 use crate::vit::{Positions, RopeTable, Size, learned_positions};
 
-/// Most rows of a unit. Its hidden activations (96 x 1536 f32, 590 KB in ViT-S) leave L2 slowly; smaller units would read
-/// the weights more often.
-const UNIT_ROWS: usize = 96;
+/// Bytes of a unit's rows: of the stream, of what the layers read and write, and of the hidden codes. While a unit passes by a
+/// layer the two together should fit in the last cache, of which a Raspberry Pi 5 has 2 MB.
+const UNIT_BYTES: usize = 3 << 19;
+
+/// Fewest rows of a unit where there is a choice: the weights pass by once for each.
+const LEAST_ROWS: usize = 96;
 
 /// A size of input on a number of threads.
 pub struct Plan {
@@ -51,7 +54,8 @@ impl Plan {
                 None
             }
         };
-        let bounds = units(tokens, threads, U8S8::kernel(encoder.isa).rows);
+        let most = UNIT_BYTES / (3 * 4 * config.dim + config.hidden);
+        let bounds = units(tokens, threads, most, U8S8::kernel(encoder.isa).rows);
         let heads = (0..=config.heads).collect();
         Ok(Plan { size, rows, cols, tokens, threads, rope, base, bounds, heads, taps: Vec::new() })
     }
@@ -92,8 +96,9 @@ impl Plan {
     pub fn image_bytes(&self, encoder: &Encoder) -> usize {
         let config = encoder.config();
         let values = self.tokens * config.dim * (8 + self.taps.len());
-        let unit = self.unit_rows() * (4 * config.dim + 4 * config.hidden);
-        4 * (values + self.threads * unit)
+        let unit = self.unit_rows() * (3 * config.dim + config.hidden);
+        let step = self.unit_rows().min(STEP_ROWS) * 3 * config.hidden;
+        4 * (values + self.threads * (unit + step))
     }
 
     /// Rows of the largest unit.
@@ -102,11 +107,14 @@ impl Plan {
     }
 }
 
-/// Bounds of units of at most [`UNIT_ROWS`] rows or so: as many units as threads or a multiple, nearly equal, each but the
-/// last a whole number of tiles of `tile` rows.
-fn units(tokens: usize, threads: usize, tile: usize) -> Vec<usize> {
+/// Bounds of units of at most `most` rows or so: as many units as threads or a multiple, nearly equal, each but the last a whole
+/// number of tiles of `tile` rows. With several threads there are two units or more for each, if these are not too small: a thread
+/// that is slower, or kept from running, does fewer.
+fn units(tokens: usize, threads: usize, most: usize, tile: usize) -> Vec<usize> {
     let tiles = tokens.div_ceil(tile);
-    let units = tokens.div_ceil(UNIT_ROWS).next_multiple_of(threads.max(1)).min(tiles);
+    let fair = if threads > 1 { tokens.div_ceil(2 * threads) } else { tokens };
+    let most = most.min(fair).max(LEAST_ROWS);
+    let units = tokens.div_ceil(most).next_multiple_of(threads.max(1)).min(tiles);
     (0..=units).map(|i| (tiles * i / units * tile).min(tokens)).collect()
 }
 
@@ -119,11 +127,11 @@ mod tests {
         for tokens in (1..400).chain([1029, 4101]) {
             for threads in [1, 2, 3, 8] {
                 for tile in [4, 6, 12] {
-                    let bounds = units(tokens, threads, tile);
+                    let bounds = units(tokens, threads, 256, tile);
                     assert_eq!((bounds[0], *bounds.last().unwrap()), (0, tokens));
                     let sizes: Vec<usize> = bounds.windows(2).map(|w| w[1] - w[0]).collect();
                     let (low, high) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
-                    assert!(*low > 0 && high - low < 2 * tile && *high <= UNIT_ROWS + tile, "{sizes:?}");
+                    assert!(*low > 0 && high - low < 2 * tile && *high <= 256 + tile, "{sizes:?}");
                 }
             }
         }

@@ -67,7 +67,7 @@ fn tokens(
     pixels: &[f32],
     size: Size,
 ) -> Result<Vec<f32>, EncoderError> {
-    let encoder = Encoder::new(network, isa);
+    let encoder = Encoder::new(network.clone(), isa);
     let plan = Plan::new(&encoder, size, threads)?;
     let mut workspace = Workspace::default();
     workspace.reserve(&encoder, &plan)?;
@@ -107,7 +107,7 @@ fn a_tap_is_what_the_network_cut_there_would_give() {
     let network = Network::from_weights(&config, uneven_weights(&config));
     let pixels = pixels(SIZE);
     for threads in [1, 3] {
-        let encoder = Encoder::new(&network, Isa::best());
+        let encoder = Encoder::new(network.clone(), Isa::best());
         let last = config.depth - 1;
         let plan = Plan::new(&encoder, SIZE, threads).unwrap().with_taps(&encoder, &[last, 0, 0]).unwrap();
         assert_eq!(plan.taps(), [0, last]);
@@ -215,7 +215,7 @@ fn a_timed_run_gives_the_same_bits_and_its_times_sum_to_the_whole() {
             if int {
                 int8(&mut network, 63.0, true);
             }
-            let encoder = Encoder::new(&network, Isa::best());
+            let encoder = Encoder::new(network.clone(), Isa::best());
             for threads in [1, 3] {
                 let plan = Plan::new(&encoder, SIZE, threads).unwrap().with_taps(&encoder, &[1]).unwrap();
                 let mut workspace = Workspace::default();
@@ -261,7 +261,7 @@ fn multiply_accumulates_are_of_the_numbers_of_each_layer() {
     let mut network = Network::from_weights(&config, uneven_weights(&config));
     int8(&mut network, 63.0, true);
     network.blocks[2].int8_attention = false;
-    let encoder = Encoder::new(&network, Isa::SCALAR);
+    let encoder = Encoder::new(network.clone(), Isa::SCALAR);
     let macs = |operator| encoder.macs(operator, SIZE).unwrap();
     let total: u64 = Operator::ALL.iter().map(|&operator| macs(operator).total()).sum();
     assert_eq!(total, config.macs(SIZE).unwrap());

@@ -6,7 +6,8 @@ use std::time::Instant;
 use atomic_refcell::AtomicRefCell;
 
 use super::times::{Clock, nanoseconds};
-use super::{Encoder, EncoderError, Mlp, Operator, OperatorTimes, Plan};
+use super::{Encoder, EncoderError, Mlp, Operator, OperatorTimes, Plan, STEP_ROWS};
+use crate::kernels::aligned::Aligned;
 use crate::kernels::attention::{FloatHead, IntHead, Scratch};
 use crate::kernels::linear::codes_stride;
 use crate::kernels::quantise::Quant;
@@ -15,9 +16,9 @@ use crate::kernels::quantise::Quant;
 #[derive(Default)]
 pub struct Workspace {
     /// The residual stream, `[tokens, dim]`; after a run the features.
-    pub(super) stream: Vec<f32>,
+    pub(super) stream: Aligned<f32>,
     /// The plan's taps, `[taps, tokens, dim]`.
-    pub(super) taps: Vec<f32>,
+    pub(super) taps: Aligned<f32>,
     pub(super) attention: Attention,
     /// One for each thread. The cell is a flag, not a lock: a worker's memory is its own.
     pub(super) workers: Vec<AtomicRefCell<Worker>>,
@@ -30,19 +31,19 @@ pub struct Workspace {
 #[derive(Default)]
 pub(super) struct Attention {
     /// `[tokens, dim]`
-    pub query_codes: Vec<u8>,
+    pub query_codes: Aligned<u8>,
     /// `[tokens, heads]`
     pub query_quants: Vec<Quant>,
     /// `[tokens, dim]`
-    pub key_codes: Vec<i8>,
+    pub key_codes: Aligned<i8>,
     /// `[tokens, heads]`
-    pub key_scales: Vec<f32>,
+    pub key_scales: Aligned<f32>,
     /// `[tokens, dim]`; empty if every block's attention is int8.
-    pub queries: Vec<f32>,
+    pub queries: Aligned<f32>,
     /// As the queries.
-    pub keys: Vec<f32>,
+    pub keys: Aligned<f32>,
     /// `[tokens, dim]`
-    pub values: Vec<f32>,
+    pub values: Aligned<f32>,
     /// One for each head; those of the kind that no block uses stay empty.
     pub int_heads: Vec<IntHead>,
     pub float_heads: Vec<FloatHead>,
@@ -51,20 +52,26 @@ pub(super) struct Attention {
 /// A thread's working memory, for one unit of rows.
 #[derive(Default)]
 pub(super) struct Worker {
-    /// `[unit, dim]`
-    pub normed: Vec<f32>,
+    /// `[dim]`
+    pub row: Aligned<f32>,
+    /// `[unit, dim]`; empty if every layer after a norm is int8.
+    pub normed: Aligned<f32>,
     /// `[unit, dim]`: queries or keys before they are quantised, then attention's output.
-    pub wide: Vec<f32>,
-    /// `[unit, codes_stride(dim or hidden)]`
-    pub codes: Vec<u8>,
-    /// The same, widened to i16.
-    pub codes16: Vec<i16>,
+    pub wide: Aligned<f32>,
+    /// `[unit, codes_stride(dim)]`
+    pub codes: Aligned<u8>,
     /// `[unit]`
     pub quants: Vec<Quant>,
-    /// `[unit, hidden]`, or the unit's patches.
-    pub hidden: Vec<f32>,
-    /// `[unit, hidden]`, for SwiGLU.
-    pub gate: Vec<f32>,
+    /// `[step, codes_stride(dim or hidden)]`: some rows of codes, widened.
+    pub codes16: Aligned<i16>,
+    /// `[step, hidden]`, or patches.
+    pub hidden: Aligned<f32>,
+    /// `[step, hidden]`, for SwiGLU.
+    pub gate: Aligned<f32>,
+    /// `[unit, codes_stride(hidden)]`
+    pub hidden_codes: Aligned<u8>,
+    /// `[unit]`
+    pub hidden_quants: Vec<Quant>,
     pub scratch: Scratch,
     pub clock: Clock,
 }
@@ -130,43 +137,48 @@ impl Workspace {
         let config = encoder.config();
         let tokens = plan.tokens;
         let (dim, values) = (config.dim, tokens * config.dim);
-        grow(&mut self.stream, values)?;
-        grow(&mut self.taps, plan.taps.len() * values)?;
+        self.stream.grow(values)?;
+        self.taps.grow(plan.taps.len() * values)?;
         let dims = encoder.dims(tokens);
         let a = &mut self.attention;
-        grow(&mut a.values, values)?;
+        a.values.grow(values)?;
         if encoder.blocks.iter().any(|b| b.int8_attention) {
-            grow(&mut a.query_codes, values)?;
+            a.query_codes.grow(values)?;
             grow(&mut a.query_quants, tokens * config.heads)?;
-            grow(&mut a.key_codes, values)?;
-            grow(&mut a.key_scales, tokens * config.heads)?;
+            a.key_codes.grow(values)?;
+            a.key_scales.grow(tokens * config.heads)?;
             a.int_heads.resize_with(config.heads, IntHead::default);
             a.int_heads.iter_mut().try_for_each(|head| head.reserve(dims))?;
         }
         if encoder.blocks.iter().any(|b| !b.int8_attention) {
-            grow(&mut a.queries, values)?;
-            grow(&mut a.keys, values)?;
+            a.queries.grow(values)?;
+            a.keys.grow(values)?;
             a.float_heads.resize_with(config.heads, FloatHead::default);
             a.float_heads.iter_mut().try_for_each(|head| head.reserve(dims))?;
         }
 
         let unit = plan.unit_rows();
-        let stride = codes_stride(dim.max(config.hidden));
+        let step = unit.min(STEP_ROWS);
         let gated = encoder.blocks.iter().any(|b| matches!(b.mlp, Mlp::SwiGlu { .. }));
         if self.workers.len() < plan.threads {
             self.workers.resize_with(plan.threads, AtomicRefCell::default);
         }
         for worker in &mut self.workers {
             let w = worker.get_mut();
-            grow(&mut w.normed, unit * dim)?;
-            grow(&mut w.wide, unit * dim)?;
-            grow(&mut w.codes, unit * stride)?;
-            grow(&mut w.codes16, unit * stride)?;
-            grow(&mut w.quants, unit)?;
-            grow(&mut w.hidden, unit * config.hidden.max(3 * config.patch * config.patch))?;
-            if gated {
-                grow(&mut w.gate, unit * config.hidden)?;
+            w.row.grow(dim)?;
+            if !encoder.blocks.iter().all(|b| b.queries.is_int8() && b.mlp.up().is_int8()) {
+                w.normed.grow(unit * dim)?;
             }
+            w.wide.grow(unit * dim)?;
+            w.codes.grow(unit * codes_stride(dim))?;
+            grow(&mut w.quants, unit)?;
+            w.codes16.grow(step * codes_stride(dim.max(config.hidden)))?;
+            w.hidden.grow(step * config.hidden.max(3 * config.patch * config.patch))?;
+            if gated {
+                w.gate.grow(step * config.hidden)?;
+            }
+            w.hidden_codes.grow(unit * codes_stride(config.hidden))?;
+            grow(&mut w.hidden_quants, unit)?;
             w.scratch.reserve(tokens)?;
         }
         Ok(())

@@ -233,7 +233,7 @@ impl Engine {
             isa: Some(isa),
             assumed: Vec::new(),
         };
-        let encoder = Box::new(Encoder::new(&model.network, isa));
+        let encoder = Box::new(Encoder::new(model.network, isa));
         Engine { shared: Arc::new(Shared { about, backbone: Backbone::Vit(encoder) }) }
     }
 
@@ -279,10 +279,7 @@ impl Engine {
         };
         let network = Network::from_weights(&model.config, model.weights);
         Engine {
-            shared: Arc::new(Shared {
-                about,
-                backbone: Backbone::Vit(Box::new(Encoder::new(&network, isa))),
-            }),
+            shared: Arc::new(Shared { about, backbone: Backbone::Vit(Box::new(Encoder::new(network, isa))) }),
         }
     }
 

@@ -68,15 +68,15 @@ per_isa! {
 }
 
 per_isa! {
-    /// `gate = silu(gate) * up * scale`, the gated half of SwiGLU (arXiv 2002.05202); `scale: [n]` or empty for ones.
-    pub fn silu_row(gate: &mut [f32], up: &[f32], scale: &[f32]) {
-        for (g, u) in gate.iter_mut().zip(up) {
+    /// `up = silu(gate) * up * scale`, the gated half of SwiGLU (arXiv 2002.05202); `scale: [n]` or empty for ones.
+    pub fn silu_row(up: &mut [f32], gate: &[f32], scale: &[f32]) {
+        for (u, g) in up.iter_mut().zip(gate) {
             // e^-|g| is at most 1; the sigmoid of -g is its share of the sum.
             let e = exp2(-g.abs() * std::f32::consts::LOG2_E);
             let sigmoid = if *g < 0.0 { e } else { 1.0 } / (1.0 + e);
-            *g = *g * sigmoid * u;
+            *u *= *g * sigmoid;
         }
-        for (v, s) in gate.iter_mut().zip(scale) {
+        for (v, s) in up.iter_mut().zip(scale) {
             *v *= s;
         }
     }
@@ -100,10 +100,10 @@ mod tests {
     #[test]
     fn rows_of_gelu_and_silu_keep_their_bounds_and_bits() {
         let x: Vec<f32> = sweep().step_by(7).collect();
-        let up = vec![1.0; x.len()];
-        let (mut gelu, mut silu) = (x.clone(), x.clone());
+        let ones = vec![1.0; x.len()];
+        let (mut gelu, mut silu) = (x.clone(), ones.clone());
         gelu_row(Isa::SCALAR, &mut gelu, &[]);
-        silu_row(Isa::SCALAR, &mut silu, &up, &[]);
+        silu_row(Isa::SCALAR, &mut silu, &x, &[]);
         for ((&x, g), s) in x.iter().zip(&gelu).zip(&silu) {
             let x = f64::from(x);
             let exact = 0.5 * x * (1.0 + libm::erf(x / 2f64.sqrt()));
@@ -112,9 +112,9 @@ mod tests {
             assert!((f64::from(*s) - exact).abs() <= 1e-6 * x.abs(), "silu({x}) = {s}");
         }
         for isa in Isa::available() {
-            let (mut g, mut s) = (x.clone(), x.clone());
+            let (mut g, mut s) = (x.clone(), ones.clone());
             gelu_row(isa, &mut g, &[]);
-            silu_row(isa, &mut s, &up, &[]);
+            silu_row(isa, &mut s, &x, &[]);
             assert!(g == gelu && s == silu, "{isa}");
         }
     }

@@ -53,12 +53,19 @@ impl<T: Pod> Deref for Aligned<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
+        // Nothing was allocated, and what a Vec has then for a pointer is aligned to a byte.
+        if self.len == 0 {
+            return &[];
+        }
         bytemuck::cast_slice(&self.bytes[self.offset..self.offset + self.len * size_of::<T>()])
     }
 }
 
 impl<T: Pod> DerefMut for Aligned<T> {
     fn deref_mut(&mut self) -> &mut [T] {
+        if self.len == 0 {
+            return &mut [];
+        }
         bytemuck::cast_slice_mut(&mut self.bytes[self.offset..self.offset + self.len * size_of::<T>()])
     }
 }

@@ -5,6 +5,7 @@ use half::f16;
 use super::Isa;
 use super::aligned::Aligned;
 use super::isa::per_isa;
+use super::output::{Output, RowOf};
 use super::quantise::Quant;
 use super::tile::{self, Epilogue, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, Sums, U8S8, for_tiles};
 
@@ -35,6 +36,13 @@ struct Channels {
     sums: Vec<i32>,
 }
 
+/// Bytes of the left side that pass by all panels before the next do: they are read once for each panel, so that they should stay
+/// in L2, of which a core has 512 KiB or more (a Cortex-A72 or A55 has a share of as much).
+const BLOCK_BYTES: usize = 192 << 10;
+
+/// A multiple of the rows of all tiles.
+const BLOCK_TILES: usize = 12;
+
 /// Rows that a layer is applied to.
 #[derive(Clone, Copy)]
 pub enum Rows<'a> {
@@ -42,6 +50,18 @@ pub enum Rows<'a> {
     Float(&'a [f32]),
     /// Quantised: codes `[rows, stride]` with [`codes_stride`], and each row's [`Quant`]; for int8 weights.
     Codes(&'a [u8], &'a [Quant]),
+}
+
+impl Rows<'_> {
+    /// All but the first `count` rows of `inputs` numbers.
+    pub fn from(self, count: usize, inputs: usize) -> Self {
+        match self {
+            Rows::Float(x) => Rows::Float(&x[count * inputs..]),
+            Rows::Codes(codes, quants) => {
+                Rows::Codes(&codes[count * codes_stride(inputs)..], &quants[count..])
+            }
+        }
+    }
 }
 
 /// What happens to a result.
@@ -150,32 +170,47 @@ impl Linear {
         matches!(self.weights, Weights::F16(..))
     }
 
-    /// Applies the layer to `rows`, into `out: [rows, outputs]`. `wide: [rows, codes_stride(inputs)]` is scratch, used
-    /// by [`I16`] alone.
+    /// Applies the layer to `rows`, into `out: [rows, outputs]`. `wide: [some rows, codes_stride(inputs)]` is scratch, used by
+    /// [`I16`] alone.
     ///
     /// # Panics
     /// When the kind of `rows` is not that of the weights, or a length is wrong.
     pub fn apply(&self, rows: Rows, wide: &mut [i16], out: &mut [f32], into: Into) {
+        let stride = codes_stride(self.inputs);
+        let most = match &self.weights {
+            Weights::I16(..) => wide.len() / stride,
+            Weights::U8S8(..) => BLOCK_BYTES / stride,
+            Weights::F32(..) | Weights::F16(..) => BLOCK_BYTES / (4 * self.inputs),
+        };
+        // Whole tiles of every instruction set.
+        let most = (most / BLOCK_TILES * BLOCK_TILES).max(BLOCK_TILES);
+        for (i, out) in out.chunks_mut(most * self.outputs).enumerate() {
+            self.apply_block(rows.from(i * most, self.inputs), wide, out, into);
+        }
+    }
+
+    fn apply_block(&self, rows: Rows, wide: &mut [i16], out: &mut [f32], into: Into) {
         let m = out.len() / self.outputs;
         let stride = codes_stride(self.inputs);
-        let output = Output { out, n: self.outputs, bias: &self.bias, into };
+        let output = Output { out, stride: self.outputs, columns: self.outputs };
+        let bias = &self.bias[..];
         let isa = self.isa;
         match (&self.weights, rows) {
             (Weights::F32(w), Rows::Float(x)) => {
-                float(isa, F32::kernel(isa), x, self.inputs, w, output);
+                float(isa, F32::kernel(isa), x, self.inputs, w, bias, output, into);
             }
             (Weights::F16(w), Rows::Float(x)) => {
-                float(isa, F16::kernel(isa), x, self.inputs, w, output);
+                float(isa, F16::kernel(isa), x, self.inputs, w, bias, output, into);
             }
             (Weights::U8S8(w, channels), Rows::Codes(codes, quants)) => {
                 let groups = self.inputs.div_ceil(U8S8::GROUP);
-                int(isa, U8S8::kernel(isa), codes, stride, groups, quants, w, channels, output);
+                int(isa, U8S8::kernel(isa), codes, stride, groups, quants, w, channels, bias, output, into);
             }
             (Weights::I16(w, channels), Rows::Codes(codes, quants)) => {
                 let wide = &mut wide[..m * stride];
                 widen(isa, &codes[..m * stride], wide);
                 let groups = self.inputs.div_ceil(I16::GROUP);
-                int(isa, I16::kernel(isa), wide, stride, groups, quants, w, channels, output);
+                int(isa, I16::kernel(isa), wide, stride, groups, quants, w, channels, bias, output, into);
             }
             _ => panic!("int8 weights take codes, float weights take floats"),
         }
@@ -190,80 +225,115 @@ per_isa! {
     }
 }
 
-/// Where results go: `out: [rows, n]`, with the bias of each column (padded) added.
-struct Output<'a> {
-    out: &'a mut [f32],
-    n: usize,
-    bias: &'a [f32],
-    into: Into,
-}
-
-impl Output<'_> {
-    /// Stores or adds columns `panel * PANEL..` of a row, cut to the matrix's width.
-    #[inline(always)]
-    fn put(&mut self, row: usize, panel: usize, y: &[f32; PANEL]) {
-        let first = panel * PANEL;
-        let width = PANEL.min(self.n - first);
-        let out = &mut self.out[row * self.n + first..][..width];
-        match (self.into, <&mut [f32; PANEL]>::try_from(&mut *out)) {
-            (Into::Store, Ok(full)) => *full = *y,
-            (Into::Add, Ok(full)) => full.iter_mut().zip(y).for_each(|(o, y)| *o += y),
-            (Into::Store, Err(_)) => out.copy_from_slice(&y[..width]),
-            (Into::Add, Err(_)) => out.iter_mut().zip(y).for_each(|(o, y)| *o += y),
-        }
-    }
-}
-
 /// Sixteen values of a padded vector.
 #[inline(always)]
 pub(super) fn columns<T>(padded: &[T], panel: usize) -> &[T; PANEL] {
     padded[panel * PANEL..][..PANEL].try_into().expect("padded to whole panels")
 }
 
-struct FloatOutput<'a>(Output<'a>);
+struct FloatOutput<'a, const ADD: bool> {
+    output: Output<'a>,
+    /// Of the columns, padded.
+    bias: &'a [f32],
+}
 
-impl Epilogue<f32> for FloatOutput<'_> {
+/// A tile's rows of floats, and the bias of its columns.
+struct FloatRows<'a>(&'a Sums<f32>, &'a [f32; PANEL]);
+
+impl RowOf for FloatRows<'_> {
     #[inline(always)]
-    fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<f32>) {
-        let bias = columns(self.0.bias, panel);
-        for (r, sums) in sums.iter().enumerate().take(rows) {
-            let mut y = *sums;
-            for c in 0..PANEL {
-                y[c] += bias[c];
-            }
-            self.0.put(row + r, panel, &y);
+    fn row(&self, r: usize) -> [f32; PANEL] {
+        let (sums, bias) = (&self.0[r], self.1);
+        let mut y = [0.0; PANEL];
+        for c in 0..PANEL {
+            y[c] = sums[c] + bias[c];
         }
+        y
     }
 }
 
-struct IntOutput<'a> {
+impl<const ADD: bool> Epilogue<f32> for FloatOutput<'_, ADD> {
+    #[inline(always)]
+    fn expect(&self, row: usize, panel: usize, rows: usize) {
+        self.output.expect(row, panel, rows);
+    }
+
+    #[inline(always)]
+    fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<f32>) {
+        let bias = columns(self.bias, panel);
+        self.output.put::<ADD>(row, panel, rows, FloatRows(sums, bias));
+    }
+}
+
+struct IntOutput<'a, const ADD: bool> {
     output: Output<'a>,
     quants: &'a [Quant],
     channels: &'a Channels,
+    /// Of the columns, padded.
+    bias: &'a [f32],
 }
 
-impl Epilogue<i32> for IntOutput<'_> {
+/// A tile's rows of integers, with what makes floats of them.
+struct IntRows<'a> {
+    acc: &'a Sums<i32>,
+    quants: &'a [Quant],
+    scales: &'a [f32; PANEL],
+    sums: &'a [i32; PANEL],
+    bias: &'a [f32; PANEL],
+}
+
+impl RowOf for IntRows<'_> {
+    #[inline(always)]
+    fn row(&self, r: usize) -> [f32; PANEL] {
+        let Quant { scale, zero } = self.quants[r];
+        let acc = &self.acc[r];
+        let mut y = [0.0; PANEL];
+        for c in 0..PANEL {
+            let sum = acc[c] - zero * self.sums[c];
+            y[c] = (sum as f32).mul_add(scale * self.scales[c], self.bias[c]);
+        }
+        y
+    }
+}
+
+impl<const ADD: bool> Epilogue<i32> for IntOutput<'_, ADD> {
+    #[inline(always)]
+    fn expect(&self, row: usize, panel: usize, rows: usize) {
+        self.output.expect(row, panel, rows);
+    }
+
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
-        let bias = columns(self.output.bias, panel);
+        let bias = columns(self.bias, panel);
         let scales = columns(&self.channels.scales, panel);
         let sums = columns(&self.channels.sums, panel);
-        for (r, acc) in acc.iter().enumerate().take(rows) {
-            let Quant { scale, zero } = self.quants[row + r];
-            let mut y = [0.0; PANEL];
-            for c in 0..PANEL {
-                let sum = acc[c] - zero * sums[c];
-                y[c] = (sum as f32).mul_add(scale * scales[c], bias[c]);
-            }
-            self.output.put(row + r, panel, &y);
-        }
+        let quants = &self.quants[row..row + rows];
+        self.output.put::<ADD>(row, panel, rows, IntRows { acc, quants, scales, sums, bias });
     }
 }
 
 per_isa! {
-    fn float<N: FloatNumbers>(kernel: Kernel<N>, x: &[f32], k: usize, weights: &[N::B], output: Output) {
-        let m = output.out.len() / output.n;
-        for_tiles::<N>(kernel, m, k, x, k, weights, &mut FloatOutput(output));
+    #[allow(clippy::too_many_arguments)]
+    fn float<N: FloatNumbers>(
+        kernel: Kernel<N>,
+        x: &[f32],
+        k: usize,
+        weights: &[N::B],
+        bias: &[f32],
+        output: Output,
+        into: Into,
+    ) {
+        let m = output.rows();
+        match into {
+            Into::Store => {
+                let mut to = FloatOutput::<false> { output, bias };
+                for_tiles::<N>(kernel, m, k, x, k, weights, &mut to);
+            }
+            Into::Add => {
+                let mut to = FloatOutput::<true> { output, bias };
+                for_tiles::<N>(kernel, m, k, x, k, weights, &mut to);
+            }
+        }
     }
 }
 
@@ -277,10 +347,21 @@ per_isa! {
         quants: &[Quant],
         weights: &[N::B],
         channels: &Channels,
+        bias: &[f32],
         output: Output,
+        into: Into,
     ) {
-        let m = output.out.len() / output.n;
-        for_tiles::<N>(kernel, m, groups, codes, stride, weights, &mut IntOutput { output, quants, channels });
+        let m = output.rows();
+        match into {
+            Into::Store => {
+                let mut to = IntOutput::<false> { output, quants, channels, bias };
+                for_tiles::<N>(kernel, m, groups, codes, stride, weights, &mut to);
+            }
+            Into::Add => {
+                let mut to = IntOutput::<true> { output, quants, channels, bias };
+                for_tiles::<N>(kernel, m, groups, codes, stride, weights, &mut to);
+            }
+        }
     }
 }
 

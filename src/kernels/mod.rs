@@ -12,6 +12,7 @@ pub mod lanes;
 pub mod linear;
 pub mod matmul;
 pub mod norm;
+mod output;
 pub mod patches;
 pub mod peak;
 pub mod pool;

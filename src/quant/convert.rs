@@ -254,7 +254,7 @@ impl<'a> Yardstick<'a> {
     /// The features of `network`, by the kernels that a device runs, against f32.
     fn total(&self, network: &Network) -> Result<Agreement, QuantError> {
         let Config { dim, .. } = network.config;
-        let encoder = Encoder::new(network, self.forward.isa);
+        let encoder = Encoder::new(network.clone(), self.forward.isa);
         let plan = encoder::Plan::new(&encoder, self.calibration.size, 1)?;
         let session = || {
             let pool = Pool::new(1).expect("a pool of the calling thread alone starts none");

@@ -169,11 +169,11 @@ impl Forward {
                 (hidden, down)
             }
             DenseMlp::SwiGlu { gate, up, down } => {
-                let (mut gate, up) = (gate.run(self.isa, &normed), up.run(self.isa, &normed));
-                for (gate, up) in gate.chunks_exact_mut(width).zip(up.chunks_exact(width)) {
-                    activation::silu_row(self.isa, gate, up, scale);
+                let (gate, mut up) = (gate.run(self.isa, &normed), up.run(self.isa, &normed));
+                for (up, gate) in up.chunks_exact_mut(width).zip(gate.chunks_exact(width)) {
+                    activation::silu_row(self.isa, up, gate, scale);
                 }
-                (gate, down)
+                (up, down)
             }
         };
         observe(Site::Down, &hidden);

@@ -88,6 +88,7 @@ pub fn failure(args: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
 }
 
 /// What is said on standard error, but for the size, which the tiny model's files name otherwise.
+#[cfg(any(feature = "dicom", feature = "nifti"))]
 pub fn said_of_files(stderr: &[u8]) -> String {
     let size = "[WARN ] --size ";
     String::from_utf8_lossy(stderr)

@@ -17,6 +17,7 @@ use super::aligned::Aligned;
 use super::isa::per_isa;
 use super::lanes;
 use super::linear::{columns, packed_len};
+use super::output::{Output, RowOf};
 use super::quantise::{Quant, round_scaled};
 use super::tile::{Epilogue, F32, Kernel, Numbers, PANEL, Sums, U8S8, for_tiles};
 
@@ -94,6 +95,10 @@ struct IntScores<'a> {
 }
 
 impl Epilogue<i32> for IntScores<'_> {
+    /// They were used a moment ago.
+    #[inline(always)]
+    fn expect(&self, _: usize, _: usize, _: usize) {}
+
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
         let scales = columns(&self.packed.key_scales, panel);
@@ -118,6 +123,10 @@ struct FloatScores<'a> {
 }
 
 impl Epilogue<f32> for FloatScores<'_> {
+    /// They were used a moment ago.
+    #[inline(always)]
+    fn expect(&self, _: usize, _: usize, _: usize) {}
+
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<f32>) {
         for (r, acc) in acc.iter().enumerate().take(rows) {
@@ -129,30 +138,30 @@ impl Epilogue<f32> for FloatScores<'_> {
 
 /// A head's channels of some rows of `[rows, dim]`, and what each row is multiplied by.
 struct Heads<'a> {
-    out: &'a mut [f32],
-    dim: usize,
-    head_dim: usize,
+    output: Output<'a>,
     inverse: &'a [f32; QUERIES],
 }
 
-impl Heads<'_> {
+/// A tile's rows of floats, and their factors.
+struct FloatRows<'a>(&'a Sums<f32>, &'a [f32]);
+
+impl RowOf for FloatRows<'_> {
     #[inline(always)]
-    fn put(&mut self, row: usize, panel: usize, y: &[f32; PANEL]) {
-        let out = &mut self.out[row * self.dim + panel * PANEL..];
-        match self.head_dim - panel * PANEL {
-            PANEL.. => out[..PANEL].copy_from_slice(y),
-            width => out[..width].copy_from_slice(&y[..width]),
-        }
+    fn row(&self, r: usize) -> [f32; PANEL] {
+        let inverse = self.1[r];
+        self.0[r].map(|y| y * inverse)
     }
 }
 
 impl Epilogue<f32> for Heads<'_> {
+    /// They were used a moment ago.
+    #[inline(always)]
+    fn expect(&self, _: usize, _: usize, _: usize) {}
+
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<f32>) {
-        for (r, acc) in acc.iter().enumerate().take(rows) {
-            let inverse = self.inverse[row + r];
-            self.put(row + r, panel, &acc.map(|y| y * inverse));
-        }
+        let inverse = &self.inverse[row..row + rows];
+        self.output.put::<false>(row, panel, rows, FloatRows(acc, inverse));
     }
 }
 
@@ -163,20 +172,37 @@ struct IntMeans<'a> {
     scales: &'a [f32],
 }
 
+/// A tile's rows of integers, in parts, and the factors of rows and columns.
+struct IntRows<'a> {
+    acc: &'a Sums<i32>,
+    inverse: &'a [f32],
+    scales: &'a [f32; PANEL],
+}
+
+impl RowOf for IntRows<'_> {
+    #[inline(always)]
+    fn row(&self, r: usize) -> [f32; PANEL] {
+        let inverse = self.inverse[r];
+        let acc = OfInts::sum(&self.acc[r * OfInts::PARTS..][..OfInts::PARTS]);
+        let mut y = [0.0; PANEL];
+        for c in 0..PANEL {
+            y[c] = acc[c] as f32 * (self.scales[c] * inverse);
+        }
+        y
+    }
+}
+
 impl Epilogue<i32> for IntMeans<'_> {
+    /// They were used a moment ago.
+    #[inline(always)]
+    fn expect(&self, _: usize, _: usize, _: usize) {}
+
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
         let scales = columns(self.scales, panel);
-        let first = row / OfInts::PARTS;
-        for (r, parts) in acc[..rows].chunks_exact(OfInts::PARTS).enumerate() {
-            let inverse = self.out.inverse[first + r];
-            let acc = OfInts::sum(parts);
-            let mut y = [0.0; PANEL];
-            for c in 0..PANEL {
-                y[c] = acc[c] as f32 * (scales[c] * inverse);
-            }
-            self.out.put(first + r, panel, &y);
-        }
+        let (first, rows) = (row / OfInts::PARTS, rows / OfInts::PARTS);
+        let inverse = &self.out.inverse[first..first + rows];
+        self.out.output.put::<false>(first, panel, rows, IntRows { acc, inverse, scales });
     }
 }
 
@@ -237,7 +263,8 @@ per_isa! {
                 inverse[r] = 1.0 / sum as f32;
             }
             let groups = tokens.div_ceil(IntProduct::GROUP);
-            let out = Heads { out: &mut out[first * dim + head * head_dim..], dim, head_dim, inverse: &inverse };
+            let out = &mut out[first * dim + head * head_dim..];
+            let out = Heads { output: Output { out, stride: dim, columns: head_dim }, inverse: &inverse };
             let mut to = IntMeans { out, scales: &packed.value_scales };
             for_tiles::<IntProduct>(kernels.1, m * parts, groups, probabilities, padded, values, &mut to);
         }
@@ -307,8 +334,8 @@ per_isa! {
                 // `exp2` knows no NaN: a score that is not finite spoils its row here.
                 inverse[r] = if largest.is_finite() { 1.0 / lanes::sum(row) } else { f32::NAN };
             }
-            let mut to =
-                Heads { out: &mut out[first * dim + head * head_dim..], dim, head_dim, inverse: &inverse };
+            let out = &mut out[first * dim + head * head_dim..];
+            let mut to = Heads { output: Output { out, stride: dim, columns: head_dim }, inverse: &inverse };
             for_tiles::<F32>(kernel, m, tokens, scores, padded, values, &mut to);
         }
     }

@@ -9,7 +9,10 @@ use crate::kernels::aligned::Aligned;
 use crate::kernels::isa::per_isa;
 use crate::kernels::linear::packed_len;
 use crate::kernels::quantise::round_scaled;
-use crate::kernels::tile::{F32, Numbers, PANEL, U8S8};
+use crate::kernels::tile::{F32, Numbers, PANEL, U8S8, prefetch};
+
+/// How many tokens ahead values are asked for.
+const AHEAD: usize = 8;
 
 /// Keys and values of one head, packed for the two products. `K` and `V` are the products' types.
 pub struct Packed<K: Numbers, V: Numbers> {
@@ -153,34 +156,34 @@ per_isa! {
             to.key_sums[token] = codes[at(token)..at(token) + head_dim].iter().map(|&c| i32::from(c)).sum();
         }
 
-        let largest = &mut to.value_scales[..head_dim];
-        largest.fill(0.0);
-        for token in 0..tokens {
-            for (l, v) in largest.iter_mut().zip(&values[at(token)..at(token) + head_dim]) {
-                *l = if v.abs() > *l { v.abs() } else { *l };
-            }
-        }
         // Below 1e-30 a channel is 0: the inverse of less could be infinite.
         let inverse = |l: f32| if l > 1e-30 { 127.0 / l } else { 0.0 };
         let groups = tokens.div_ceil(IntProduct::GROUP);
         let panels = &mut to.values[..packed_len::<IntProduct>(head_dim, tokens)];
         for (p, panel) in panels.chunks_exact_mut(groups * IntProduct::GROUP * PANEL).enumerate() {
             let channels = p * PANEL..head_dim.min((p + 1) * PANEL);
-            let mut inverses = [0.0; PANEL];
-            for (i, &l) in inverses.iter_mut().zip(&largest[channels.clone()]) {
-                *i = inverse(l);
+            let token = |token: usize| {
+                let channels = at(token) + channels.start..at(token) + channels.end;
+                sixteen(if token < tokens { values.get(channels) } else { None })
+            };
+            // In registers, sixteen at a time: of a row in memory the compiler makes stores under a mask, which take Zen 3 as long
+            // as the rest.
+            let mut largest = [0f32; PANEL];
+            for t in 0..tokens {
+                // Lines of memory far apart, which no CPU guesses.
+                prefetch(values.get(at(t + AHEAD) + channels.start..at(t + AHEAD) + channels.end).unwrap_or(&[]));
+                let values = token(t);
+                for c in 0..PANEL {
+                    largest[c] = if values[c].abs() > largest[c] { values[c].abs() } else { largest[c] };
+                }
             }
+            let inverses = largest.map(inverse);
             for (g, group) in panel.chunks_exact_mut(IntProduct::GROUP * PANEL).enumerate() {
-                let token = |t: usize| {
-                    let token = g * IntProduct::GROUP + t;
-                    let channels = at(token) + channels.start..at(token) + channels.end;
-                    sixteen(if token < tokens { values.get(channels) } else { None })
-                };
+                let token = |t: usize| token(g * IntProduct::GROUP + t);
                 put_group::<IntProduct>(group, token, &inverses, OfInts::value);
             }
-        }
-        for scale in largest {
-            *scale *= 1.0 / 127.0;
+            let scales = &mut to.value_scales[channels];
+            scales.iter_mut().zip(largest).for_each(|(scale, largest)| *scale = largest * (1.0 / 127.0));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::Sums;
+use super::{Sums, Tile};
 
 pub(super) const ROWS: usize = 6;
 

@@ -1,81 +1,141 @@
-//! AVX-512 F, BW, VL and VNNI: 12 rows x 16 columns, a register each.
+//! AVX-512 F, BW, VL and VNNI: 12 rows x 32 columns of two panels, 24 sums in 32 registers; 12 x 16 of the last panel where
+//! their number is odd.
 
 use std::arch::x86_64::*;
 
-use super::Sums;
+use super::{Sums, Tile};
 
 pub(super) const ROWS: usize = 12;
 
-by_rows!(u8s8, u8s8_rows, "avx512f,avx512bw,avx512vl,avx512vnni", u8, i8, i32, 1 2 3 4 5 6 7 8 9 10 11 12);
-by_rows!(i16, i16_rows, "avx512f,avx512bw,avx512vl,avx512vnni", i16, i16, i32, 1 2 3 4 5 6 7 8 9 10 11 12);
-by_rows!(f32, f32_rows, "avx512f,avx512bw,avx512vl,avx512vnni", f32, f32, f32, 1 2 3 4 5 6 7 8 9 10 11 12);
-by_rows!(f16, f16_rows, "avx512f,avx512bw,avx512vl,avx512vnni", f32, u16, f32, 1 2 3 4 5 6 7 8 9 10 11 12);
-
-/// The integer micro-kernels: `$dot` adds the products of one group to the sums.
-macro_rules! dot_rows {
-    ($name:ident, $a:ty, $b:ty, $group:literal, $dot:ident) => {
-        #[inline]
+/// Defines the micro-kernel `$name`, which calls `$inner` with the numbers of rows and panels at hand as constants.
+macro_rules! by_rows_and_panels {
+    ($name:ident, $inner:ident, $a:ty, $b:ty, $sum:ty, $($rows:literal)*) => {
+        /// # Safety
+        /// See `Kernel::run`.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-        unsafe fn $name<const R: usize>(
+        pub(in super::super) unsafe fn $name(
+            rows: usize,
+            panels: usize,
             groups: usize,
             a: *const $a,
             stride: usize,
             b: *const $b,
-            out: &mut Sums<i32>,
+            tile: &mut Tile<$sum>,
         ) {
-            let mut sums = [_mm512_setzero_si512(); R];
-            for g in 0..groups {
-                // SAFETY: group `g` of the panel is 64 bytes, group `g` of row `r` 4: both within what the caller
-                // vouches for.
-                unsafe {
-                    let b = _mm512_load_si512(b.add(g * 16 * $group).cast());
-                    for (r, sum) in sums.iter_mut().enumerate() {
-                        let x = a.add(r * stride + g * $group).cast::<i32>().read_unaligned();
-                        *sum = $dot(*sum, _mm512_set1_epi32(x), b);
-                    }
+            let [first, second] = tile;
+            // SAFETY: the caller's promise is handed on, with `rows` and `panels` as constants.
+            unsafe {
+                match (rows, panels) {
+                    $(($rows, 1) => $inner::<$rows, 1>(groups, a, stride, b, [first]),)*
+                    $(($rows, 2) => $inner::<$rows, 2>(groups, a, stride, b, [first, second]),)*
+                    _ => unreachable!("a kernel takes 1 to `Kernel::rows` rows and 1 to `Kernel::panels` panels"),
                 }
-            }
-            for (row, sum) in out.iter_mut().zip(sums) {
-                // SAFETY: a row holds 16 values, one register.
-                unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), sum) };
             }
         }
     };
 }
 
-dot_rows!(u8s8_rows, u8, i8, 4, _mm512_dpbusd_epi32);
-dot_rows!(i16_rows, i16, i16, 2, _mm512_dpwssd_epi32);
+by_rows_and_panels!(u8s8, u8s8_tile, u8, i8, i32, 1 2 3 4 5 6 7 8 9 10 11 12);
+by_rows_and_panels!(i16, i16_tile, i16, i16, i32, 1 2 3 4 5 6 7 8 9 10 11 12);
+by_rows_and_panels!(f32, f32_tile, f32, f32, f32, 1 2 3 4 5 6 7 8 9 10 11 12);
+by_rows_and_panels!(f16, f16_tile, f32, u16, f32, 1 2 3 4 5 6 7 8 9 10 11 12);
 
-/// The f32 micro-kernels; `$load` reads 16 columns of the panel.
-macro_rules! float_rows {
+/// The integer micro-kernels: `$dot` adds the products of one group to the sums.
+macro_rules! dot_tile {
+    ($name:ident, $a:ty, $b:ty, $group:literal, $dot:ident) => {
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+        unsafe fn $name<const R: usize, const P: usize>(
+            groups: usize,
+            a: *const $a,
+            stride: usize,
+            b: *const $b,
+            tile: [&mut Sums<i32>; P],
+        ) {
+            let mut sums = [[_mm512_setzero_si512(); P]; R];
+            for g in 0..groups {
+                // SAFETY: group `g` of panel `p` is 64 bytes, group `g` of row `r` 4: both within what the caller vouches for.
+                unsafe {
+                    let mut panels = [_mm512_setzero_si512(); P];
+                    for (p, panel) in panels.iter_mut().enumerate() {
+                        *panel = _mm512_load_si512(b.add((p * groups + g) * 16 * $group).cast());
+                    }
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let x =
+                            _mm512_set1_epi32(a.add(r * stride + g * $group).cast::<i32>().read_unaligned());
+                        for (sum, panel) in sums.iter_mut().zip(panels) {
+                            *sum = $dot(*sum, x, panel);
+                        }
+                    }
+                }
+            }
+            for (p, out) in tile.into_iter().enumerate() {
+                for (row, sums) in out.iter_mut().zip(sums) {
+                    // SAFETY: a row holds 16 values, one register.
+                    unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), sums[p]) };
+                }
+            }
+        }
+    };
+}
+
+dot_tile!(u8s8_tile, u8, i8, 4, _mm512_dpbusd_epi32);
+dot_tile!(i16_tile, i16, i16, 2, dpwssd);
+
+/// `_mm512_dpwssd_epi32`. LLVM takes the intrinsic apart, into `vpmaddwd` and `vpaddd`, since the sum alone is ready sooner; these
+/// loops wait for no sum, and it would be two instructions for one.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn dpwssd(mut sum: __m512i, x: __m512i, panel: __m512i) -> __m512i {
+    // SAFETY: registers alone; the instruction is of AVX-512 VNNI, which the caller has.
+    unsafe {
+        std::arch::asm!(
+            "vpdpwssd {0}, {1}, {2}",
+            inout(zmm_reg) sum, in(zmm_reg) x, in(zmm_reg) panel,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}
+
+/// The f32 micro-kernels; `$load` reads 16 columns of a panel.
+macro_rules! float_tile {
     ($name:ident, $b:ty, $load:expr) => {
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-        unsafe fn $name<const R: usize>(
+        unsafe fn $name<const R: usize, const P: usize>(
             groups: usize,
             a: *const f32,
             stride: usize,
             b: *const $b,
-            out: &mut Sums<f32>,
+            tile: [&mut Sums<f32>; P],
         ) {
-            let mut sums = [_mm512_setzero_ps(); R];
+            let mut sums = [[_mm512_setzero_ps(); P]; R];
             for k in 0..groups {
-                // SAFETY: column `k` of the panel is 16 values, element `k` of row `r` one: both within what the caller
-                // vouches for.
+                // SAFETY: column `k` of panel `p` is 16 values, element `k` of row `r` one: both within what the caller vouches
+                // for.
                 unsafe {
-                    let b = $load(b.add(k * 16));
-                    for (r, sum) in sums.iter_mut().enumerate() {
-                        *sum = _mm512_fmadd_ps(_mm512_set1_ps(*a.add(r * stride + k)), b, *sum);
+                    let mut panels = [_mm512_setzero_ps(); P];
+                    for (p, panel) in panels.iter_mut().enumerate() {
+                        *panel = $load(b.add((p * groups + k) * 16));
+                    }
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let x = _mm512_set1_ps(*a.add(r * stride + k));
+                        for (sum, panel) in sums.iter_mut().zip(panels) {
+                            *sum = _mm512_fmadd_ps(x, panel, *sum);
+                        }
                     }
                 }
             }
-            for (row, sum) in out.iter_mut().zip(sums) {
-                // SAFETY: a row holds 16 values, one register.
-                unsafe { _mm512_storeu_ps(row.as_mut_ptr(), sum) };
+            for (p, out) in tile.into_iter().enumerate() {
+                for (row, sums) in out.iter_mut().zip(sums) {
+                    // SAFETY: a row holds 16 values, one register.
+                    unsafe { _mm512_storeu_ps(row.as_mut_ptr(), sums[p]) };
+                }
             }
         }
     };
 }
 
-float_rows!(f32_rows, f32, |p: *const f32| _mm512_load_ps(p));
-float_rows!(f16_rows, u16, |p: *const u16| _mm512_cvtph_ps(_mm256_load_si256(p.cast())));
+float_tile!(f32_tile, f32, |p: *const f32| _mm512_load_ps(p));
+float_tile!(f16_tile, u16, |p: *const u16| _mm512_cvtph_ps(_mm256_load_si256(p.cast())));

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::Sums;
 use super::avx2::store_i32;
+use super::{Sums, Tile};
 
 pub(super) use super::avx2::{ROWS, f16, f32};
 
@@ -42,6 +42,21 @@ macro_rules! dot_rows {
 }
 
 dot_rows!(u8s8_rows, "avx2,avxvnni", u8, i8, 4, _mm256_dpbusd_avx_epi32);
-dot_rows!(i16_rows, "avx2,avxvnni", i16, i16, 2, _mm256_dpwssd_avx_epi32);
+dot_rows!(i16_rows, "avx2,avxvnni", i16, i16, 2, dpwssd);
 by_rows!(u8s8, u8s8_rows, "avx2,avxvnni", u8, i8, i32, 1 2 3 4 5 6);
 by_rows!(i16, i16_rows, "avx2,avxvnni", i16, i16, i32, 1 2 3 4 5 6);
+
+/// `_mm256_dpwssd_avx_epi32`, which LLVM takes apart: see [`super::avx512`].
+#[inline]
+#[target_feature(enable = "avx2,avxvnni")]
+fn dpwssd(mut sum: __m256i, x: __m256i, panel: __m256i) -> __m256i {
+    // SAFETY: registers alone; the instruction is of AVX-VNNI, which the caller has. Its other encoding is AVX-512's.
+    unsafe {
+        std::arch::asm!(
+            "{{vex}} vpdpwssd {0}, {1}, {2}",
+            inout(ymm_reg) sum, in(ymm_reg) x, in(ymm_reg) panel,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}

@@ -5,8 +5,8 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::Sums;
 use super::neon::{spread, store_i32};
+use super::{Sums, Tile};
 
 pub(super) use super::neon::{f16, f32, i16};
 

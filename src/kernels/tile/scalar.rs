@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{PANEL, Sums};
+use super::{PANEL, Tile};
 
 pub(super) const ROWS: usize = 4;
 
@@ -13,11 +13,12 @@ macro_rules! kernel {
         /// See `Kernel::run`.
         pub(in super::super) unsafe fn $name(
             rows: usize,
+            _panels: usize,
             groups: usize,
             a: *const $a,
             stride: usize,
             b: *const $b,
-            sums: &mut Sums<$sum>,
+            [sums, _]: &mut Tile<$sum>,
         ) {
             let step: fn($sum, $a, $b) -> $sum = $step;
             for (r, sums) in sums.iter_mut().enumerate().take(rows) {

@@ -170,8 +170,8 @@ impl Linear {
         matches!(self.weights, Weights::F16(..))
     }
 
-    /// Applies the layer to `rows`, into `out: [rows, outputs]`. `wide: [some rows, codes_stride(inputs)]` is scratch, used by
-    /// [`I16`] alone.
+    /// Applies the layer to `rows`, into `out: [rows, outputs]`. `wide: [rows or fewer, codes_stride(inputs)]` is scratch, used
+    /// by [`I16`] alone: 12 rows at least where there are so many.
     ///
     /// # Panics
     /// When the kind of `rows` is not that of the weights, or a length is wrong.

@@ -53,10 +53,7 @@ impl Means for Whole {
 
     #[inline(always)]
     fn store(codes: &mut [i16], at: usize, probabilities: &[i32; PANEL]) {
-        let codes: &mut [i16; PANEL] = codes[at..].first_chunk_mut().expect("whole panels");
-        for c in 0..PANEL {
-            codes[c] = probabilities[c] as i16;
-        }
+        codes[at..at + PANEL].copy_from_slice(&probabilities.map(|q| q as i16));
     }
 
     #[inline(always)]
@@ -101,8 +98,6 @@ mod tests {
     struct Collect<'a, M>(&'a mut Vec<i32>, std::marker::PhantomData<M>);
 
     impl<M: Means> Epilogue<i32> for Collect<'_, M> {
-        fn expect(&self, _: usize, _: usize, _: usize) {}
-
         fn take(&mut self, _: usize, _: usize, rows: usize, sums: &Sums<i32>) {
             sums[..rows].chunks_exact(M::PARTS).for_each(|parts| self.0.extend(M::sum(parts)));
         }

@@ -95,10 +95,6 @@ struct IntScores<'a> {
 }
 
 impl Epilogue<i32> for IntScores<'_> {
-    /// They were used a moment ago.
-    #[inline(always)]
-    fn expect(&self, _: usize, _: usize, _: usize) {}
-
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
         let scales = columns(&self.packed.key_scales, panel);
@@ -123,10 +119,6 @@ struct FloatScores<'a> {
 }
 
 impl Epilogue<f32> for FloatScores<'_> {
-    /// They were used a moment ago.
-    #[inline(always)]
-    fn expect(&self, _: usize, _: usize, _: usize) {}
-
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<f32>) {
         for (r, acc) in acc.iter().enumerate().take(rows) {
@@ -154,10 +146,6 @@ impl RowOf for FloatRows<'_> {
 }
 
 impl Epilogue<f32> for Heads<'_> {
-    /// They were used a moment ago.
-    #[inline(always)]
-    fn expect(&self, _: usize, _: usize, _: usize) {}
-
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<f32>) {
         let inverse = &self.inverse[row..row + rows];
@@ -193,10 +181,6 @@ impl RowOf for IntRows<'_> {
 }
 
 impl Epilogue<i32> for IntMeans<'_> {
-    /// They were used a moment ago.
-    #[inline(always)]
-    fn expect(&self, _: usize, _: usize, _: usize) {}
-
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
         let scales = columns(self.scales, panel);

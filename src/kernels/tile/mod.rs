@@ -222,8 +222,12 @@ pub fn keeps_fp16(isa: Isa) -> bool {
 /// What becomes of a tile's sums. A trait, not a closure: `#[inline(always)]` makes it part of a function that is
 /// compiled for an instruction set, and a closure cannot ask for that.
 pub(super) trait Epilogue<S> {
-    /// Asks for the memory that [`Epilogue::take`] will read and write, before the sums are computed.
-    fn expect(&self, row: usize, panel: usize, rows: usize);
+    /// Asks for the memory that [`Epilogue::take`] will read and write, before the sums are computed; nothing, where it was in use
+    /// a moment ago.
+    #[inline(always)]
+    fn expect(&self, row: usize, panel: usize, rows: usize) {
+        let _ = (row, panel, rows);
+    }
 
     /// Takes the sums of rows `row..row + rows` and the columns of panel `panel`.
     fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<S>);

@@ -22,8 +22,6 @@ struct Collect<'a, S> {
 }
 
 impl<S: Copy> Epilogue<S> for Collect<'_, S> {
-    fn expect(&self, _: usize, _: usize, _: usize) {}
-
     fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<S>) {
         for (r, sums) in sums.iter().enumerate().take(rows) {
             self.out[((row + r) * self.panels + panel) * PANEL..][..PANEL].copy_from_slice(sums);

@@ -99,10 +99,16 @@ impl Hints {
         config: &Config,
         preprocess: &Preprocess,
     ) -> Result<(), CheckpointError> {
+        self.agree_on(whose, config)?;
+        self.agree(whose, None, None, Some(preprocess))
+    }
+
+    /// Refuses heads and a grid that `config`, that of `whose`, does not have.
+    pub(crate) fn agree_on(&self, whose: &str, config: &Config) -> Result<(), CheckpointError> {
         if let (Some((rows, cols)), Positions::Rope) = (self.grid, config.positions) {
             return Err(contradiction(whose, "rotary positions".into(), format!("a grid of {rows}x{cols}")));
         }
-        self.agree(whose, Some(config.heads), super::grid(config), Some(preprocess))
+        self.agree(whose, Some(config.heads), super::grid(config), None)
     }
 
     /// What is done to pixels for a graph that is run as it is: what lies beside it says so, or the caller, or it is assumed.

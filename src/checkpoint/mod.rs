@@ -134,18 +134,15 @@ pub fn load_with(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
     let layout = Layout::new(&source, &file.entries())?;
     let (mut config, mut assumed, mut word) = match known.config {
         Some(config) => {
-            hints.agree(&infer::beside(&source), Some(config.heads), grid(&config), None)?;
+            hints.agree_on(&infer::beside(&source), &config)?;
             (config, Vec::new(), None)
         }
         None => {
             let (config, assumed) = layout.infer(&known, hints)?;
+            hints.agree_on(&source.display().to_string(), &config)?;
             (config, assumed, layout.word(&config, &known, hints))
         }
     };
-    if let (Some((rows, cols)), Positions::Rope) = (hints.grid, config.positions) {
-        let problem = format!("{}: has rotary positions, no grid of {rows}x{cols}", source.display());
-        return Err(CheckpointError::Hint { problem });
-    }
     config.validate().map_err(|error| CheckpointError::Config { path: source.clone(), source: error })?;
     let naming = layout.naming;
     let mut card = named_card(&known, &config, naming);
@@ -162,12 +159,7 @@ pub fn load_with(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
     if let Some(published) = Card::of_bytes(&contents.sha256) {
         // Its very bytes: nothing is left to be assumed.
         let Card { architecture, .. } = published;
-        hints.agree(
-            &format!("{}, which is {},", source.display(), published.title),
-            Some(architecture.heads),
-            grid(architecture),
-            None,
-        )?;
+        hints.agree_on(&format!("{}, which is {},", source.display(), published.title), architecture)?;
         card = Some(published);
         preprocess = preprocess.or(Some(published.preprocess));
         assumed.clear();

@@ -43,6 +43,41 @@ fn what_is_assumed_is_said_with_the_flag_that_settles_it() {
 }
 
 #[test]
+fn a_grid_of_learned_positions_is_refused_where_they_are_rotary() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.safetensors");
+    let mut models = vec![golden("vit/hf_s"), golden("vit/hf_s/model.safetensors")];
+    if cfg!(feature = "onnx") {
+        models.push(golden("onnx/tiny/dynamo-dynamic.onnx"));
+    }
+    for model in &models {
+        let said = [
+            failure(&[&"info", model, &"--size", &"64", &"--grid", &"4x4"]),
+            failure(&[
+                &"convert",
+                model,
+                &"-o",
+                &out,
+                &"--precision",
+                &"f32",
+                &"--size",
+                &"64",
+                &"--grid",
+                &"4x4",
+            ]),
+        ];
+        for text in said {
+            assert!(
+                text.contains("rotary positions, which a grid of 4x4 contradicts"),
+                "{}: {text}",
+                model.display()
+            );
+        }
+    }
+    assert!(!out.exists());
+}
+
+#[test]
 fn a_converted_model_keeps_what_was_said() {
     let (dir, model) = unnamed();
     let out = dir.path().join("converted.safetensors");

@@ -59,7 +59,7 @@ impl Model {
     ) -> Result<Model, CheckpointError> {
         let Imported { config, weights, sha256, tensors, .. } = imported;
         hints.check()?;
-        hints.agree(&name, Some(config.heads), super::grid(&config), None)?;
+        hints.agree_on(&name, &config)?;
         let card = Card::describing(&config, Naming::Onnx, None)
             .filter(|card| preprocess.is_none_or(|known| known == card.preprocess));
         let mut assumed = Vec::new();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use microraptor::board::sensors::{ClockFall, CpuTimes, Load, ProcessMemory, State, Supply, cpu_times};
-use microraptor::board::{Report, Request, Root};
+use microraptor::board::{CacheShare, Cores, Report, Request, Root};
 use tempfile::{TempDir, tempdir};
 
 const TREES: [&str; 6] =
@@ -139,6 +139,32 @@ fn a_container_that_holds_little_cores_only_gets_those() {
     let report = report(copy("rock-5b", &status).path());
     assert_eq!(report.machine.usable.to_string(), "1-3");
     assert_eq!((report.choice.cores.threads(), report.choice.cores.cpus().len()), (3, 0));
+}
+
+#[test]
+fn threads_that_share_a_cache_have_a_part_each() {
+    let share = |root: &Path, cpus: &str, threads: usize| {
+        let cores = Cores::new(threads, cpus.parse().unwrap());
+        let share = CacheShare::of(&Root::recorded(root), &cores)?;
+        Some((share.l2 >> 10, share.last >> 10))
+    };
+    let all = |name: &str, threads: usize| {
+        CacheShare::of(&Root::recorded(tree(name)), &Cores::from(threads)).map(|s| (s.l2 >> 10, s.last >> 10))
+    };
+    assert_eq!(all("raspberry-pi-5", 1), Some((512, 2048)));
+    assert_eq!(all("raspberry-pi-5", 4), Some((512, 512)));
+    assert_eq!(share(&tree("rock-5b"), "4-7", 4), Some((512, 768)));
+    assert_eq!(share(&tree("rock-5b"), "0-3", 2), Some((128, 1536)));
+    // Its tree says nothing of caches: the board's file does, of a second level that the cluster shares.
+    assert_eq!(all("raspberry-pi-4", 1), Some((1024, 1024)));
+    assert_eq!(all("raspberry-pi-4", 4), Some((256, 256)));
+    // What the system says of sharing counts.
+    let list = "sys/devices/system/cpu/cpu4/cache/index3/shared_cpu_list";
+    let two = copy("rock-5b", &[(list, "4-5")]);
+    assert_eq!(share(two.path(), "4", 1), Some((512, 3072)));
+    assert_eq!(share(two.path(), "1,4", 2), Some((512, 3072)));
+    let nothing = tempdir().unwrap();
+    assert_eq!(share(nothing.path(), "0-3", 4), None);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::caches::levels;
 use super::{CpuList, Root};
 
 /// Clocks that differ by less than this ratio make no two clusters: RK3588 bins its two pairs of A76 some percent apart,
@@ -191,19 +192,8 @@ fn cpu(root: &Root, number: usize, cpuinfo: &CpuInfo, kinds: &[(&'static str, Cp
         capacity: root.value(&format!("{folder}/cpu_capacity")),
         max_mhz: khz.map(|khz| khz / 1000),
         features: listed.map(|core| core.features.clone()).unwrap_or_default(),
-        cache_kib: caches(root, &folder),
+        cache_kib: levels(root, number).iter().map(|cache| (cache.level, cache.kib)).collect(),
     }
-}
-
-/// Data and unified caches by level, KiB. The kernel writes sizes as `512K`.
-fn caches(root: &Root, cpu: &str) -> BTreeMap<u8, u32> {
-    let read = |index: &str| {
-        let folder = format!("{cpu}/cache/{index}");
-        let level = root.value::<u8>(&format!("{folder}/level"))?;
-        let size = root.text(&format!("{folder}/size"))?.strip_suffix('K')?.parse().ok()?;
-        (root.text(&format!("{folder}/type"))? != "Instruction").then_some((level, size))
-    };
-    root.numbered(&format!("{cpu}/cache"), "index").iter().filter_map(|(_, name)| read(name)).collect()
 }
 
 /// What `/proc/cpuinfo` says.

@@ -4,6 +4,7 @@
 //! It stands beside the layers: the command line, the profiler and the engine's threads ask it; it asks none of them.
 
 mod affinity;
+mod caches;
 mod choose;
 mod cores;
 mod cpus;
@@ -22,6 +23,7 @@ mod root;
 pub mod sensors;
 mod signal;
 
+pub use caches::CacheShare;
 pub use choose::{Choice, NamedGroup, Request, choose};
 pub use cores::Cores;
 pub use cpus::{CpuList, CpuListError, MAX_CPUS};

@@ -19,7 +19,7 @@ mod times;
 mod workspace;
 
 pub use operators::{Macs, Operator};
-pub use plan::Plan;
+pub use plan::{Cache, Plan};
 pub use times::OperatorTimes;
 pub use workspace::Workspace;
 

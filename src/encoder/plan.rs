@@ -4,12 +4,22 @@ use super::{Encoder, EncoderError, STEP_ROWS};
 use crate::kernels::tile::{Numbers, U8S8};
 use crate::vit::{Positions, RopeTable, Size, learned_positions};
 
-/// Bytes of a unit's rows: of the stream, of what the layers read and write, and of the hidden codes. While a unit passes by a
-/// layer the two together should fit in the last cache, of which a Raspberry Pi 5 has 2 MB.
-const UNIT_BYTES: usize = 3 << 19;
-
 /// Fewest rows of a unit where there is a choice: the weights pass by once for each.
 const LEAST_ROWS: usize = 96;
+
+/// Bytes of cache that each thread has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Second level.
+    pub l2: usize,
+    /// The last level.
+    pub last: usize,
+}
+
+impl Cache {
+    /// Where nothing is known: a core of a Raspberry Pi 5, on one thread.
+    pub const UNKNOWN: Cache = Cache { l2: 512 << 10, last: 2 << 20 };
+}
 
 /// A size of input on a number of threads.
 pub struct Plan {
@@ -54,10 +64,21 @@ impl Plan {
                 None
             }
         };
-        let most = UNIT_BYTES / (3 * 4 * config.dim + config.hidden);
-        let bounds = units(tokens, threads, most, U8S8::kernel(encoder.isa).rows);
         let heads = (0..=config.heads).collect();
-        Ok(Plan { size, rows, cols, tokens, threads, rope, base, bounds, heads, taps: Vec::new() })
+        let bounds = Vec::new();
+        let plan = Plan { size, rows, cols, tokens, threads, rope, base, bounds, heads, taps: Vec::new() };
+        Ok(plan.within(encoder, Cache::UNKNOWN))
+    }
+
+    /// The same plan for threads that have `cache`.
+    ///
+    /// While a unit passes by a layer its rows (of the stream, of what the layers read and write, and of the hidden codes) and
+    /// the weights that come should fit in the last cache: the rows get three quarters.
+    pub fn within(mut self, encoder: &Encoder, cache: Cache) -> Plan {
+        let row_bytes = 3 * 4 * encoder.config.dim + encoder.config.hidden;
+        let most = cache.last / 4 * 3 / row_bytes;
+        self.bounds = units(self.tokens, self.threads, most, U8S8::kernel(encoder.isa).rows);
+        self
     }
 
     /// The same plan, which also keeps the output of the blocks `layers` (from 0) after the final LayerNorm, in ascending

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use atomic_refcell::AtomicRefCell;
 
 use super::{Backbone, Engine, EngineError, Features, MAX_THREADS, OperatorTimes};
-use crate::board::Cores;
-use crate::encoder::{Encoder, EncoderError, Plan, Workspace};
+use crate::board::{CacheShare, Cores, Root};
+use crate::encoder::{Cache, Encoder, EncoderError, Plan, Workspace};
 #[cfg(feature = "onnx")]
 use crate::graph::onnx::{OnnxModel, OnnxPlan};
 use crate::kernels::pool::Pool;
@@ -44,6 +44,8 @@ enum Runner {
 
 struct VitRunner {
     pool: Pool,
+    /// What each thread has.
+    cache: Cache,
     workspace: Workspace,
     plans: Recent<Plan>,
     /// Blocks whose patch tokens are kept, ascending.
@@ -106,6 +108,7 @@ impl Session {
         let runner = match &engine.shared.backbone {
             Backbone::Vit(_) => Runner::Vit(Box::new(VitRunner {
                 pool: Pool::new(threads).map_err(|e| refuse(e.to_string()))?,
+                cache: cache(&cores),
                 workspace: Workspace::default(),
                 plans: Recent(Vec::new()),
                 layers: Vec::new(),
@@ -252,6 +255,12 @@ impl Session {
     }
 }
 
+/// The cache that each of the session's threads has.
+fn cache(cores: &Cores) -> Cache {
+    let share = CacheShare::of(&Root::live(), cores);
+    share.map_or(Cache::UNKNOWN, |CacheShare { l2, last }| Cache { l2, last })
+}
+
 /// Keeps the calling thread to the session's cores.
 fn pin(cores: &Cores) -> Result<(), EngineError> {
     let refuse = |e: std::io::Error| EngineError::Threads {
@@ -300,8 +309,9 @@ impl VitRunner {
         size: Size,
         out: &mut [Features],
     ) -> Result<(), EncoderError> {
-        let VitRunner { pool, layers, single, lanes, .. } = self;
-        let plan = &*single.get(size, layers, || Plan::new(encoder, size, 1)?.with_taps(encoder, layers))?;
+        let VitRunner { pool, cache, layers, single, lanes, .. } = self;
+        let new = || Plan::new(encoder, size, 1)?.within(encoder, *cache).with_taps(encoder, layers);
+        let plan = &*single.get(size, layers, new)?;
         let used = threads.min(images.len()).min(LANES_BYTES / plan.image_bytes(encoder)).max(1);
         while lanes.len() < used {
             // One thread is the caller's own: no thread is started, so nothing can fail.
@@ -342,9 +352,10 @@ impl VitRunner {
         size: Size,
         features: &mut Features,
     ) -> Result<(), EncoderError> {
-        let VitRunner { pool, workspace, layers, spare, plans, .. } = self;
+        let VitRunner { pool, cache, workspace, layers, spare, plans, .. } = self;
         let plan = plans.get(size, layers, || {
-            let plan = Plan::new(encoder, size, threads)?.with_taps(encoder, layers)?;
+            let plan =
+                Plan::new(encoder, size, threads)?.within(encoder, *cache).with_taps(encoder, layers)?;
             workspace.reserve(encoder, &plan)?;
             Ok::<_, EncoderError>(plan)
         })?;

@@ -1,0 +1,75 @@
+//! How much of the caches a thread has.
+
+use super::{Cores, CpuList, Machine, Root, recognise};
+
+/// Bytes of cache that each thread of a session has, if threads that share a cache share it evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheShare {
+    /// Second level.
+    pub l2: usize,
+    /// The last level: the third where there is one.
+    pub last: usize,
+}
+
+/// A data or unified cache as sysfs describes it.
+pub(super) struct Level {
+    /// 1 is the nearest to the core.
+    pub level: u8,
+    /// Its size.
+    pub kib: u32,
+    /// Cores that use it; None where the kernel does not say.
+    shared: Option<CpuList>,
+}
+
+impl CacheShare {
+    /// Of each of `cores`' threads: as the system says, else as the board's file does; None where neither does.
+    ///
+    /// Cores of one session are alike or nearly so: the last of them, on ARM a big one if there is any, stands for all.
+    pub fn of(root: &Root, cores: &Cores) -> Option<CacheShare> {
+        let online = || root.value::<CpuList>("sys/devices/system/cpu/online").unwrap_or_default();
+        let cpus = if cores.cpus().is_empty() { online() } else { cores.cpus().clone() };
+        let cpu = cpus.iter().last()?;
+        let levels = levels(root, cpu);
+        let share = |level: &Level, unsaid: usize| {
+            let sharing = level.shared.as_ref().map_or(unsaid, |shared| shared.and(&cpus).len());
+            bytes(level.kib) / sharing.min(cores.threads()).max(1)
+        };
+        let last = levels.iter().filter(|level| level.level >= 2).max_by_key(|level| level.level);
+        let Some(last) = last else { return of_board(root, cpu, cores.threads()) };
+        let l2 = levels.iter().find(|level| level.level == 2);
+        // Where it is not said a third level is shared by all and a second by none.
+        let last_share = share(last, if last.level > 2 { cpus.len() } else { 1 });
+        Some(CacheShare { l2: l2.map_or(last_share, |l2| share(l2, 1)), last: last_share })
+    }
+}
+
+fn bytes(kib: u32) -> usize {
+    (kib as usize).saturating_mul(1024)
+}
+
+/// Data and unified caches of core `cpu`. The kernel writes sizes as `512K`.
+pub(super) fn levels(root: &Root, cpu: usize) -> Vec<Level> {
+    let folder = format!("sys/devices/system/cpu/cpu{cpu}/cache");
+    let read = |index: &str| {
+        let folder = format!("{folder}/{index}");
+        let level = root.value::<u8>(&format!("{folder}/level"))?;
+        let kib = root.text(&format!("{folder}/size"))?.strip_suffix('K')?.parse().ok()?;
+        let shared = root.value(&format!("{folder}/shared_cpu_list"));
+        let data = root.text(&format!("{folder}/type"))? != "Instruction";
+        data.then_some(Level { level, kib, shared })
+    };
+    root.numbered(&folder, "index").iter().filter_map(|(_, name)| read(name)).collect()
+}
+
+/// As the file of the board that this machine is says of the cluster of core `cpu`.
+fn of_board(root: &Root, cpu: usize, threads: usize) -> Option<CacheShare> {
+    let machine = Machine::read(root);
+    let board = recognise(&machine)?.board;
+    let midr = machine.cpus.iter().find(|c| c.number == cpu)?.midr?;
+    let cluster = board.clusters.iter().find(|cluster| (cluster.implementer, cluster.part) == midr)?;
+    let sharing = threads.min(cluster.count.get()).max(1);
+    let caches = cluster.caches;
+    let l2 = caches.l2_kib.map(|kib| bytes(kib.get()) / if caches.l2_shared { sharing } else { 1 });
+    let last = caches.l3_kib.map(|kib| bytes(kib.get()) / sharing).or(l2)?;
+    Some(CacheShare { l2: l2.unwrap_or(last), last })
+}

@@ -80,13 +80,30 @@ pub const fn codes_stride(inputs: usize) -> usize {
 
 /// Packs `matrix: [n, k]`, row-major, into panels of 16 columns (its rows), each value through `convert`.
 fn pack<S: Copy, N: Numbers>(n: usize, k: usize, matrix: &[S], convert: impl Fn(S) -> N::B) -> Aligned<N::B> {
+    match N::GROUP {
+        1 => pack_groups::<S, N, 1>(n, k, matrix, convert),
+        2 => pack_groups::<S, N, 2>(n, k, matrix, convert),
+        4 => pack_groups::<S, N, 4>(n, k, matrix, convert),
+        _ => unreachable!("no product takes groups of {}", N::GROUP),
+    }
+}
+
+/// [`pack`], with the size of a group as a constant: the compiler then makes one load and one store of it.
+fn pack_groups<S: Copy, N: Numbers, const GROUP: usize>(
+    n: usize,
+    k: usize,
+    matrix: &[S],
+    convert: impl Fn(S) -> N::B,
+) -> Aligned<N::B> {
     let mut panels = Aligned::zeroed(packed_len::<N>(n, k));
-    let panel_len = k.div_ceil(N::GROUP) * N::GROUP * PANEL;
+    let panel_len = k.div_ceil(GROUP) * GROUP * PANEL;
     for (panel, rows) in panels.chunks_exact_mut(panel_len).zip(matrix.chunks(PANEL * k)) {
-        for (column, row) in rows.chunks_exact(k).enumerate() {
-            for (g, group) in row.chunks(N::GROUP).enumerate() {
-                let to = &mut panel[(g * PANEL + column) * N::GROUP..][..group.len()];
-                to.iter_mut().zip(group).for_each(|(to, &v)| *to = convert(v));
+        for (g, group) in panel.chunks_exact_mut(GROUP * PANEL).enumerate() {
+            for (to, row) in group.as_chunks_mut::<GROUP>().0.iter_mut().zip(rows.chunks_exact(k)) {
+                match row[g * GROUP..].first_chunk::<GROUP>() {
+                    Some(whole) => *to = whole.map(&convert),
+                    None => to.iter_mut().zip(&row[g * GROUP..]).for_each(|(to, &v)| *to = convert(v)),
+                }
             }
         }
     }
@@ -144,7 +161,8 @@ impl Linear {
             scales: padded(scales.iter().copied()),
             sums: padded(weight.chunks_exact(k).map(row_sum)),
         };
-        let narrow = weight.iter().all(|w| w.unsigned_abs() <= NARROW.unsigned_abs());
+        // Not `all`: a search that may stop anywhere is not vectorised, and took longer than packing.
+        let narrow = weight.iter().fold(0, |most, w| w.unsigned_abs().max(most)) <= NARROW.unsigned_abs();
         let weights = if narrow || tile::wide_u8s8(isa) {
             let mut panels = pack::<_, U8S8>(n, k, weight, |w| w);
             U8S8::arrange(isa, k.div_ceil(U8S8::GROUP), &mut panels);

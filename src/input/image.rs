@@ -6,7 +6,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageBuffer, Luma, Pixel, Rgb};
 
-use super::{InputError, Region, picture};
+use super::{InputError, Preprocessor, Region, picture};
 use crate::guarded::guarded;
 use crate::vit::{Preprocess, Size};
 
@@ -141,47 +141,23 @@ impl Image {
         &self.pixels
     }
 
-    /// The network's input, `[3, height, width]`: values scaled to 0..1, resized to `size` in f32 (straight, or resized and
-    /// cropped where `preprocess` says so; where a crop reaches past the image it is black), then `(x - mean) / std`. This is the order of transformers' `DINOv3ViTImageProcessor`, which it agrees with to 1e-4
-    /// (what differs is the rounding of torch's f32 weights: against a resize in f64 it is 1e-6). A grey image is filtered once
-    /// and replicated; alpha is dropped.
-    ///
-    /// The same pixels give the same bits on every machine ([`kernels::resample`](crate::kernels::resample)). Beside
-    /// the result it holds one image of `size` and two lines, however large the source.
+    /// The network's input, `[3, height, width]`, of this image alone: of many images a [`Preprocessor`] makes it faster.
     ///
     /// # Panics
     /// When a side of `size` is zero.
     pub fn tensor(&self, size: Size, preprocess: &Preprocess) -> Vec<f32> {
-        let Size { height, width } = size;
-        let channels = if self.pixels.color().has_color() { 3 } else { 1 };
-        let (whole, (top, left)) = preprocess.placed(self.height(), self.width(), size);
-        let horizontal = preprocess.interpolation.filter(self.width(), whole.width, left, width);
-        let vertical = preprocess.interpolation.filter(self.height(), whole.height, top, height);
-        let mut resized = vec![0.0; size.area() * channels];
-        let mut source = vec![0.0; self.width() * channels];
-        let mut line = vec![0.0; width * channels];
-        for row in 0..self.height() {
-            self.read_row(row, &mut source);
-            horizontal.line(&source, &mut line, channels);
-            // Pillow and torchvision resize bytes along rows, then along columns, and have bytes after either.
-            if preprocess.rounded {
-                to_bytes(&mut line);
-            }
-            vertical.spread(row, &line, &mut resized);
-        }
-        if preprocess.rounded {
-            to_bytes(&mut resized);
-        }
-        let mut tensor = Vec::with_capacity(3 * size.area());
-        for (channel, (mean, std)) in preprocess.mean.iter().zip(&preprocess.std).enumerate() {
-            let values = resized[channel % channels..].iter().step_by(channels);
-            tensor.extend(values.map(|x| (x - mean) / std));
-        }
+        let mut tensor = Vec::new();
+        Preprocessor::new(size, *preprocess).run(self, &mut tensor);
         tensor
     }
 
+    /// Colour channels, without alpha: 1 or 3.
+    pub(super) fn channels(&self) -> usize {
+        if self.pixels.color().has_color() { 3 } else { 1 }
+    }
+
     /// One row of pixels as values in 0..1: `out` is `[width, channels]`, without alpha.
-    fn read_row(&self, row: usize, out: &mut [f32]) {
+    pub(super) fn read_row(&self, row: usize, out: &mut [f32]) {
         let stride = usize::from(self.pixels.color().channel_count());
         let span = row * self.width() * stride..(row + 1) * self.width() * stride;
         match &self.pixels {
@@ -213,11 +189,6 @@ impl Image {
         }
         Ok(())
     }
-}
-
-/// Clips to 0..1 and rounds to 255ths.
-fn to_bytes(values: &mut [f32]) {
-    values.iter_mut().for_each(|v| *v = (v.clamp(0.0, 1.0) * 255.0).round() / 255.0);
 }
 
 /// Pixels in `image`'s form: `values` is `[height, width, channels]`.

@@ -1,6 +1,6 @@
 //! Pixels in: image files, DICOM, NIfTI and clips, labelled data sets, and ultrasound phantoms that need no file at all.
 //!
-//! An [`Image`] is decoded pixels; [`Image::tensor`] makes of it what the network reads. A [`Scan`] is what a path means:
+//! An [`Image`] is decoded pixels; a [`Preprocessor`] makes of it what the network reads. A [`Scan`] is what a path means:
 //! one image, the frames of a clip or the slices of a volume. A [`Dataset`] is a list of them with labels, from a CSV file, from a folder with one subfolder a class, or from [`phantom_dataset`].
 //!
 //! ```
@@ -42,6 +42,7 @@ mod nifti_info;
 mod options;
 mod phantom;
 mod picture;
+mod preprocessor;
 mod say;
 mod scan;
 mod scan_info;
@@ -64,6 +65,7 @@ pub use label_map::{LabelMap, Spacing};
 pub use nifti_info::NiftiInfo;
 pub use options::{Axis, MAX_FRAMES, Matrix, Range, ReadOptions, Window};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
+pub use preprocessor::Preprocessor;
 pub(crate) use scan::check_frames;
 pub use scan::{Scan, content_digest};
 pub use scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};

@@ -3,7 +3,10 @@
 //! The filter is that of Pillow and of PyTorch's `interpolate(antialias=True)`: pixel centres at half-integers, a
 //! kernel whose support grows with the scale when the picture shrinks, weights normalised over the pixels inside it.
 //! Weights are computed in f64 and rounded once to f32. Each pass sums its taps in ascending order, each step one
-//! multiplication and one addition (no fused multiply-add); rows are filtered first, then columns.
+//! multiplication and one addition (no fused multiply-add); rows are filtered first, then columns. So the loops are
+//! compiled for every instruction set, and all give the same bits.
+
+use super::isa::{Isa, per_isa};
 
 /// A resampling kernel: its radius in source pixels at scale 1, and its value at a distance.
 #[derive(Clone, Copy, Debug)]
@@ -157,16 +160,15 @@ impl Filter {
         self.taps.len()
     }
 
-    /// Filters one line: `input` is `[self.input(), channels]`, `output` is `[self.output(), channels]`.
+    /// Filters one line: `input` is `[self.input(), channels]`, `output` is `[self.output(), channels]`. Several lines whose
+    /// values are interleaved are one with so many times the channels.
     ///
     /// # Panics
     /// When a slice has another length.
-    pub fn line(&self, input: &[f32], output: &mut [f32], channels: usize) {
+    pub fn line(&self, isa: Isa, input: &[f32], output: &mut [f32], channels: usize) {
         assert_eq!(input.len(), self.input * channels);
         assert_eq!(output.len(), self.output() * channels);
-        for ((first, weights), out) in self.taps.iter().zip(output.chunks_exact_mut(channels)) {
-            weighted_sum(&input[first * channels..], channels, weights, out);
-        }
+        filter_line(isa, &self.taps, input, output, channels);
     }
 
     /// Filters across lines: `lines` is `[self.input(), width]`, the result's line `row` goes to `out` (`[width]`).
@@ -185,15 +187,30 @@ impl Filter {
     ///
     /// # Panics
     /// When a slice has another length or `row` is not below [`Filter::input`].
-    pub fn spread(&self, row: usize, line: &[f32], lines: &mut [f32]) {
+    pub fn spread(&self, isa: Isa, row: usize, line: &[f32], lines: &mut [f32]) {
         let width = line.len();
         assert!(row < self.input && lines.len() == self.output() * width);
         // First and last taps ascend from one output line to the next.
         let begin = self.taps.partition_point(|(first, weights)| first + weights.len() <= row);
         let end = self.taps.partition_point(|(first, _)| *first <= row);
-        for ((first, weights), out) in
-            self.taps[begin..end].iter().zip(lines[begin * width..].chunks_exact_mut(width))
-        {
+        spread_line(isa, &self.taps[begin..end], row, line, &mut lines[begin * width..]);
+    }
+}
+
+/// The first input and the weights of each output.
+type Taps = [(usize, Vec<f32>)];
+
+per_isa! {
+    fn filter_line(taps: &Taps, input: &[f32], output: &mut [f32], channels: usize) {
+        for ((first, weights), out) in taps.iter().zip(output.chunks_exact_mut(channels)) {
+            weighted_sum(&input[first * channels..], channels, weights, out);
+        }
+    }
+}
+
+per_isa! {
+    fn spread_line(taps: &Taps, row: usize, line: &[f32], lines: &mut [f32]) {
+        for ((first, weights), out) in taps.iter().zip(lines.chunks_exact_mut(line.len())) {
             let weight = weights[row - first];
             for (o, v) in out.iter_mut().zip(line) {
                 *o += weight * v;
@@ -202,13 +219,29 @@ impl Filter {
     }
 }
 
+/// Values that are summed at once, in a register.
+const LANES: usize = 8;
+
 /// `out = sum_i weights[i] * input[i * stride ..]`, taps in ascending order.
+#[inline(always)]
 fn weighted_sum(input: &[f32], stride: usize, weights: &[f32], out: &mut [f32]) {
-    out.fill(0.0);
-    for (line, weight) in input.chunks_exact(stride).zip(weights) {
-        for (o, v) in out.iter_mut().zip(line) {
-            *o += weight * v;
+    let (whole, rest) = out.as_chunks_mut::<LANES>();
+    let at = whole.len() * LANES;
+    for (i, out) in whole.iter_mut().enumerate() {
+        let mut sum = [0.0; LANES];
+        for (tap, weight) in weights.iter().enumerate() {
+            let values = &input[tap * stride + i * LANES..][..LANES];
+            for l in 0..LANES {
+                sum[l] += weight * values[l];
+            }
         }
+        *out = sum;
+    }
+    for (i, out) in rest.iter_mut().enumerate() {
+        *out = weights
+            .iter()
+            .enumerate()
+            .fold(0.0, |sum, (tap, weight)| sum + weight * input[tap * stride + at + i]);
     }
 }
 
@@ -226,8 +259,9 @@ pub fn resample(
     assert_eq!(input.len(), vertical.input() * cols * channels);
     let width = horizontal.output() * channels;
     let mut lines = vec![0.0; vertical.input() * width];
+    let isa = Isa::best();
     for (line, out) in input.chunks_exact(cols * channels).zip(lines.chunks_exact_mut(width)) {
-        horizontal.line(line, out, channels);
+        horizontal.line(isa, line, out, channels);
     }
     let mut output = vec![0.0; vertical.output() * width];
     for (row, out) in output.chunks_exact_mut(width).enumerate() {
@@ -254,15 +288,22 @@ mod tests {
         for (from, to) in [(37, 16), (16, 37), (9, 9), (5, 1), (1, 5)] {
             for kernel in [TRIANGLE, CUBIC] {
                 let filter = Filter::new(from, to, kernel);
-                let lines: Vec<f32> = (0..from * 3).map(|i| (i as f32).sin()).collect();
-                let (mut spread, mut across) = (vec![0.0; to * 3], vec![0.0; to * 3]);
-                for (row, line) in lines.chunks_exact(3).enumerate() {
-                    filter.spread(row, line, &mut spread);
+                for width in [3, 19] {
+                    let lines: Vec<f32> = (0..from * width).map(|i| (i as f32).sin()).collect();
+                    let mut across = vec![0.0; to * width];
+                    for (row, out) in across.chunks_exact_mut(width).enumerate() {
+                        filter.across(&lines, width, row, out);
+                    }
+                    for isa in Isa::available() {
+                        let (mut spread, mut along) = (vec![0.0; to * width], vec![0.0; to * width]);
+                        for (row, line) in lines.chunks_exact(width).enumerate() {
+                            filter.spread(isa, row, line, &mut spread);
+                        }
+                        filter.line(isa, &lines, &mut along, width);
+                        assert_eq!(spread, across, "{from} -> {to} on {isa}");
+                        assert_eq!(along, across, "{from} -> {to} on {isa}");
+                    }
                 }
-                for (row, out) in across.chunks_exact_mut(3).enumerate() {
-                    filter.across(&lines, 3, row, out);
-                }
-                assert_eq!(spread, across, "{from} -> {to}");
             }
         }
     }
@@ -273,7 +314,7 @@ mod tests {
             for kernel in [TRIANGLE, CUBIC] {
                 let filter = Filter::new(from, to, kernel);
                 let mut out = vec![0.0; to];
-                filter.line(&vec![0.75; from], &mut out, 1);
+                filter.line(Isa::SCALAR, &vec![0.75; from], &mut out, 1);
                 // Each of up to 2 * support weights is rounded once, each addition once.
                 let taps = filter.taps.iter().map(|t| t.1.len()).max().unwrap();
                 let bound = 2.0 * taps as f32 * f32::EPSILON;

@@ -1,12 +1,15 @@
 """Writes models/timm-architectures.csv: what timm's names of vision transformers say that tensors do not.
 
     python make_timm_table.py > ../../models/timm-architectures.csv
+    python make_timm_table.py 8    # every eighth line, to see in less time that they are still the same
 
 One line an architecture of timm's vision_transformer, eva, beit and deit modules, made on PyTorch's meta device, so
 that no weight is allocated. `why` says what this program lacks to run it; empty where it can. `pixels` lists the
 pretrained tags, the default first: tag:statistics:interpolation:crop:side, the statistics i (ImageNet), h (0.5
 throughout), c (OpenAI's CLIP) or x (others, which only a config.json can say).
 """
+import sys
+
 import timm
 import torch
 from timm.layers.mlp import GluMlp, Mlp, SwiGLU
@@ -92,10 +95,10 @@ def pixels(name):
 
 
 def main():
+    every = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     print("name,dim,heads,patch,rows,cols,epsilon,mlp,why,pixels")
-    for name in timm.list_models():
-        if timm.models.model_entrypoint(name).__module__.rsplit(".", 1)[1] not in MODULES:
-            continue
+    known = lambda name: timm.models.model_entrypoint(name).__module__.rsplit(".", 1)[1] in MODULES
+    for name in [name for name in timm.list_models() if known(name)][::every]:
         with torch.device("meta"):
             try:
                 m = timm.create_model(name, pretrained=False, num_classes=0)

@@ -17,7 +17,7 @@ use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::infer::InferenceFact;
 
 use super::skim::skim;
-use super::{OnnxError, bounds, layer_norm};
+use super::{OnnxError, bounds, dequantise, layer_norm};
 use crate::checkpoint::file::hex;
 use crate::guarded::caught;
 use crate::names;
@@ -41,7 +41,7 @@ pub(crate) struct Source {
     input: Result<ImageInput, String>,
     /// How many tensors the file stores.
     pub(crate) tensors: usize,
-    /// Side of the kernel of the first convolution.
+    /// Side of the kernel of the first convolution, if it takes whole patches.
     patch: Option<usize>,
     /// Names of the graph's outputs.
     pub(crate) outputs: Vec<String>,
@@ -148,6 +148,11 @@ impl Source {
         Some(Size { height: input.height.unwrap_or(4 * patch), width: input.width.unwrap_or(6 * patch) })
     }
 
+    /// Rows and columns of the patches that the first convolution makes of an image of `size`.
+    pub(crate) fn grid(&self, size: Size) -> Option<(usize, usize)> {
+        size.grid(self.patch?).ok()
+    }
+
     /// tract's typed graph for one image of `size`, not yet simplified.
     ///
     /// Every dimension is a number: dynamic exports of the dynamo exporter cannot be typed over symbols
@@ -175,7 +180,9 @@ impl Source {
             for output in model.output_outlets()?.to_vec() {
                 model.set_outlet_fact(output, InferenceFact::default())?;
             }
-            model.into_typed()
+            let mut model = model.into_typed()?;
+            dequantise::guard(&mut model);
+            Ok(model)
         })?;
         match bounds::excess_of_typed(&model) {
             Some(reason) => Err(OnnxError::Bounds { path: self.path.clone(), reason }),
@@ -414,8 +421,10 @@ fn image_input(graph: &GraphProto, dims: &[Option<usize>]) -> Result<ImageInput,
 fn first_kernel(graph: &GraphProto) -> Option<usize> {
     const LARGEST: i64 = 256;
     let conv = graph.node.iter().find(|node| node.op_type == "Conv")?;
-    let shape = conv.attribute.iter().find(|attribute| attribute.name == "kernel_shape")?;
-    shape.ints.first().filter(|&&side| (1..=LARGEST).contains(&side)).map(|&side| side as usize)
+    let ints = |name: &str| Some(&conv.attribute.iter().find(|attribute| attribute.name == name)?.ints);
+    let kernel = ints("kernel_shape")?;
+    let side = *kernel.first().filter(|side| (1..=LARGEST).contains(*side))?;
+    (ints("strides")? == kernel).then_some(side as usize)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! and our reference on the same pixels must agree.
 
 mod bounds;
+mod dequantise;
 mod layer_norm;
 mod load;
 mod proof;

@@ -132,7 +132,11 @@ impl Embedding<'_> {
         for (row, features) in rows.iter().zip(run_all(&mut self.session, &rows, self.size)?) {
             if self.writer.is_none() {
                 let mut about = About::new(self.session.engine().about(), self.size);
-                (about.rows, about.cols, self.dim) = (features.rows, features.cols, features.dim());
+                self.dim = features.dim();
+                (about.rows, about.cols) = match features.rows * features.cols {
+                    0 => (1, features.patch.len() / self.dim.max(1)),
+                    _ => (features.rows, features.cols),
+                };
                 self.writer = Some(FeatureWriter::create(self.output, about, self.dim)?);
             }
             if let Some(writer) = &mut self.writer {

@@ -1,10 +1,17 @@
 //! Any other ONNX image model, through tract as it is: f32, tract's own operators.
 //!
-//! What a model's outputs mean is told by their names and shapes; nothing about its architecture is assumed.
-//! An output named `last_hidden_state` (else the first output) gives the tokens and, by its shape, their mean as
-//! `cls`: `[1, d]` is the `cls` alone; `[1, n, d]` is one row of n tokens (whether some of them are no patches, the
-//! file does not tell); `[1, c, h, w]` is h rows of w tokens of width c. An output `pooler_output` of shape `[1, d]`,
-//! as wide as a token, is the `cls` in the place of the mean.
+//! What a model's outputs mean is told by their names and shapes. An output named `last_hidden_state`, else the first, gives
+//! the tokens:
+//!
+//! - `[1, d]` is the `cls` alone;
+//! - `[1, c, h, w]` is h rows of w patches of width c, and their mean is the `cls`;
+//! - `[1, n, d]` is tokens. Where the graph begins with a convolution that cuts the image into r x c patches, and n is that
+//!   or up to [`MAX_PREFIX`] more, what is more stands before the patches, a class token first (registers after it), as in every
+//!   vision transformer of timm, transformers and Meta; without more the `cls` is the patches' mean. Else nothing tells the
+//!   tokens apart: `patch` holds all, `cls` is the mean of all, and the features have no grid.
+//!
+//! An output `pooler_output` of shape `[1, d]`, as wide as a token, is the `cls` in the place of these. What is concluded from
+//! shapes alone is logged as a warning: the file does not say it.
 //!
 //! tract needs a plan for each input size ([`OnnxModel::plan`]), which callers keep.
 
@@ -17,6 +24,7 @@ use tract_linalg::multithread::Executor;
 
 use super::{Features, GraphError};
 use crate::checkpoint::onnx::{Imported, OnnxError, Proof, Source, import_source, try_out};
+use crate::names;
 use crate::vit::{Size, SizeError};
 
 /// What an ONNX file turned out to be.
@@ -56,6 +64,29 @@ pub struct OnnxPlan {
     channels: usize,
     cls: Option<usize>,
     tokens: usize,
+    /// How tokens are laid out, where the output is tokens.
+    layout: Option<Layout>,
+}
+
+/// Most tokens before the patches: DINOv3 has a class token and 4 registers, others up to 16 registers.
+pub const MAX_PREFIX: usize = 17;
+
+/// What the n tokens of an output are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    /// Tokens before the patches.
+    prefix: usize,
+    /// Rows and columns of patches.
+    grid: (usize, usize),
+}
+
+impl Layout {
+    /// That of `tokens` tokens in a graph that cuts the image into patches of `grid`, if that can be.
+    fn new(tokens: usize, grid: Option<(usize, usize)>) -> Option<Layout> {
+        let grid = grid?;
+        let prefix = tokens.checked_sub(grid.0 * grid.1).filter(|prefix| *prefix <= MAX_PREFIX)?;
+        Some(Layout { prefix, grid })
+    }
 }
 
 /// Why a model could not be made ready for a size, or run.
@@ -166,13 +197,47 @@ impl OnnxModel {
                 return Err(OnnxRunError::Output { model: self.source.name(), shape });
             }
         }
+        let layout = match *shape(tokens) {
+            [_, n, _] => Layout::new(n, self.source.grid(size)),
+            _ => None,
+        };
+        self.say(&shape(tokens), tokens, cls.is_some(), layout);
         // `Executor::multithread(1)` would run on rayon's global pool (tract issue 2894).
         let executor = pool.map_or(Executor::SingleThread, |pool| Executor::MultiThread(pool.clone()));
         let plan = self.source.guarded(|| {
             let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
             TypedSimplePlan::new_with_options(model.into_optimized()?, &options)
         })?;
-        Ok(OnnxPlan { source: self.source.clone(), plan, size, channels: self.channels, cls, tokens })
+        Ok(OnnxPlan { source: self.source.clone(), plan, size, channels: self.channels, cls, tokens, layout })
+    }
+
+    /// Says what is taken for what, where shapes alone tell.
+    fn say(&self, shape: &[usize], output: usize, pooled: bool, layout: Option<Layout>) {
+        let name = names::one_line(&self.source.outputs[output]);
+        let cls = |otherwise: &str| (if pooled { "pooler_output" } else { otherwise }).to_owned();
+        let taken = match (shape, layout) {
+            ([_, n, _], Some(Layout { prefix: 0, grid: (r, c) })) => {
+                format!(
+                    "its {n} tokens '{name}' are taken for {r} x {c} patches, and {} for cls",
+                    cls("their mean")
+                )
+            }
+            ([_, n, _], Some(Layout { prefix, grid: (r, c) })) => format!(
+                "its {n} tokens '{name}' are taken for a class token, {} registers and {r} x {c} patches, and {} for cls",
+                prefix - 1,
+                cls("the first")
+            ),
+            ([_, n, _], None) => format!(
+                "nothing says which of its {n} tokens '{name}' are patches: patch holds all, cls is {}, and heads that need \
+                 a grid are refused",
+                cls("the mean of all")
+            ),
+            ([_, d], _) if name != "pooler_output" => {
+                format!("its output '{name}', {d} numbers, is taken for cls")
+            }
+            _ => return,
+        };
+        log::warn!("{}: {taken}", self.source.name());
     }
 }
 
@@ -199,7 +264,7 @@ impl OnnxPlan {
         let shape = [1, self.channels, self.size.height, self.size.width];
         let features = self.source.guarded(|| {
             let outputs = self.plan.run(tvec![Tensor::from_shape(&shape, pixels)?.into()])?;
-            let mut features = features(outputs[self.tokens].to_plain_array_view::<f32>()?);
+            let mut features = features(outputs[self.tokens].to_plain_array_view::<f32>()?, self.layout);
             if let Some(output) = self.cls {
                 features.cls = outputs[output].to_plain_array_view::<f32>()?.iter().copied().collect();
             }
@@ -212,21 +277,73 @@ impl OnnxPlan {
     }
 }
 
-/// What an output of two, three or four dimensions says; `cls` is the mean of the tokens.
-fn features(output: ndarray::ArrayViewD<'_, f32>) -> Features {
-    let (rows, cols, dim) = match *output.shape() {
-        [_, n, dim] => (1, n, dim),
-        [_, dim, rows, cols] => (rows, cols, dim),
-        _ => {
-            return Features { cls: output.iter().copied().collect(), ..Features::default() };
-        }
+/// What an output of two, three or four dimensions says.
+fn features(output: ndarray::ArrayViewD<'_, f32>, layout: Option<Layout>) -> Features {
+    let (dim, (rows, cols)) = match *output.shape() {
+        // No grid, where nothing tells it.
+        [_, _, dim] => (dim, layout.map_or((0, 0), |layout| layout.grid)),
+        [_, dim, rows, cols] => (dim, (rows, cols)),
+        _ => return Features { cls: output.iter().copied().collect(), ..Features::default() },
     };
     let by_token = if output.ndim() == 4 { output.permuted_axes(vec![0, 2, 3, 1]) } else { output };
-    let patch: Vec<f32> = by_token.iter().copied().collect();
-    let mut cls = vec![0.0; dim];
-    for token in patch.chunks_exact(dim) {
-        cls.iter_mut().zip(token).for_each(|(mean, value)| *mean += value);
-    }
-    cls.iter_mut().for_each(|value| *value /= (rows * cols) as f32);
+    let mut patch: Vec<f32> = by_token.iter().copied().collect();
+    let cls = match layout {
+        Some(Layout { prefix, .. }) if prefix > 0 => {
+            let mut tokens = patch;
+            patch = tokens.split_off(prefix * dim);
+            tokens.truncate(dim);
+            tokens
+        }
+        _ => mean(&patch, dim),
+    };
     Features { cls, patch, rows, cols, ..Features::default() }
+}
+
+/// The mean of `tokens`, `[n, dim]`.
+fn mean(tokens: &[f32], dim: usize) -> Vec<f32> {
+    let mut mean = vec![0.0; dim];
+    for token in tokens.chunks_exact(dim) {
+        mean.iter_mut().zip(token).for_each(|(mean, value)| *mean += value);
+    }
+    let n = tokens.len() / dim;
+    mean.iter_mut().for_each(|value| *value /= n as f32);
+    mean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_told_apart_by_the_grid_alone() {
+        let layout = |prefix, grid| Some(Layout { prefix, grid });
+        assert_eq!(Layout::new(21, Some((4, 4))), layout(5, (4, 4)));
+        assert_eq!(Layout::new(196, Some((14, 14))), layout(0, (14, 14)));
+        assert_eq!(Layout::new(33, Some((4, 8))), layout(1, (4, 8)));
+        // Fewer tokens than patches, as behind a layer that merges them; far more; no patches at all.
+        for (tokens, grid) in [(5, Some((16, 16))), (16 + MAX_PREFIX + 1, Some((4, 4))), (21, None)] {
+            assert_eq!(Layout::new(tokens, grid), None);
+        }
+    }
+
+    #[test]
+    fn tokens_become_class_token_and_patches_or_stay_as_they_are() {
+        let tokens =
+            ndarray::Array::from_shape_vec(vec![1, 3, 2], vec![1.0, 2.0, 3.0, 4.0, 7.0, 8.0]).unwrap();
+        let found = features(tokens.view(), Layout::new(3, Some((1, 2))));
+        assert_eq!(
+            (found.cls, found.patch, found.rows, found.cols),
+            (vec![1.0, 2.0], vec![3.0, 4.0, 7.0, 8.0], 1, 2)
+        );
+        let found = features(tokens.view(), Layout::new(3, Some((1, 3))));
+        assert_eq!(
+            (found.cls, found.patch.len(), found.rows, found.cols),
+            (vec![11.0 / 3.0, 14.0 / 3.0], 6, 1, 3)
+        );
+        let found = features(tokens.view(), None);
+        assert_eq!(
+            (found.cls, found.patch.len(), found.rows, found.cols),
+            (vec![11.0 / 3.0, 14.0 / 3.0], 6, 0, 0)
+        );
+    }
 }

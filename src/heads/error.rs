@@ -55,6 +55,12 @@ pub enum HeadError {
          it: dense heads need a model without a crop"
     )]
     Cropped(String),
+    /// Masks cannot be laid on tokens whose places are not known.
+    #[error(
+        "nothing says which of the model's tokens are patches and where they lie, so that a mask could not be laid on the \
+         picture: dense heads need a model that gives patches in a grid"
+    )]
+    NoGrid,
     /// A problem with the list of classes.
     #[error("{0}")]
     Classes(String),

@@ -67,11 +67,17 @@ impl Collector {
     }
 
     /// Takes the features of the next frame.
-    pub fn add(&mut self, features: &Features) {
+    ///
+    /// # Errors
+    /// [`HeadError::NoGrid`] when patch tokens are asked for and nothing says where they lie.
+    pub fn add(&mut self, features: &Features) -> Result<(), HeadError> {
+        if self.layers.is_some() && features.rows * features.cols == 0 {
+            return Err(HeadError::NoGrid);
+        }
         let row = cls_and_mean(&features.cls, &features.patch);
         self.width = row.len();
         self.rows.extend(row);
-        let Some(layers) = &self.layers else { return };
+        let Some(layers) = &self.layers else { return Ok(()) };
         let layers: Vec<&[f32]> = match layers.as_slice() {
             [] => vec![&features.patch],
             places => places.iter().map(|&place| features.layers[place].as_slice()).collect(),
@@ -86,6 +92,7 @@ impl Collector {
                 values.extend(layer[token.clone()].iter().map(|&v| f16::from_f32(v)));
             }
         }
+        Ok(())
     }
 
     /// All frames together.
@@ -203,14 +210,14 @@ impl Queue {
     ) -> Result<(), HeadError> {
         let pixels: Vec<&[f32]> = self.frames.iter().map(|(_, pixels)| pixels.as_slice()).collect();
         let mut add = |i: usize, features: &Features| {
-            collectors[i].as_mut().expect("made before its first frame").add(features);
+            collectors[i].as_mut().expect("made before its first frame").add(features)
         };
         if let Ok(all) = session.run_batch(&pixels, size) {
-            self.frames.iter().zip(&all).for_each(|((i, _), features)| add(*i, features));
+            self.frames.iter().zip(&all).try_for_each(|((i, _), features)| add(*i, features))?;
         } else {
             for (i, pixels) in &self.frames {
                 let engine = |source| HeadError::Engine { image: name(*i).clone(), source: Box::new(source) };
-                add(*i, session.run(pixels, size).map_err(engine)?);
+                add(*i, session.run(pixels, size).map_err(engine)?)?;
             }
         }
         self.frames.clear();
@@ -310,4 +317,19 @@ pub fn check_counts(data: &Dataset, indices: &[usize]) -> Result<(), HeadError> 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_without_a_grid_are_no_patches() {
+        let features = Features { cls: vec![1.0, 2.0], patch: vec![0.5; 6], ..Features::default() };
+        let mut rows = Collector::new(None);
+        rows.add(&features).unwrap();
+        assert!(matches!(Collector::new(Some(vec![])).add(&features), Err(HeadError::NoGrid)));
+        let mut dense = Collector::new(Some(vec![]));
+        dense.add(&Features { rows: 1, cols: 3, ..features }).unwrap();
+    }
 }

@@ -55,7 +55,7 @@ pub(super) fn measure(
         let features = session.run(&pixels, size)?;
         let backbone = running.elapsed();
         let mut collector = Collector::new(layers.map(|layers| (0..layers.len()).collect()));
-        collector.add(features);
+        collector.add(features)?;
         let times = session.operator_times();
         let embed = times.map_or(0, |t| t.of(Operator::PatchEmbed) / t.threads().max(1) as u64) as f64 / 1e6;
         let features = collector.finish(geometry(&scan, &frame));

@@ -205,13 +205,14 @@ impl Group {
             let pixels: Vec<Vec<f32>> =
                 frames.iter().map(|frame| frame.tensor(self.size, &self.preprocess)).collect();
             let resized = Instant::now();
-            let mut take = |features: &Features| collectors.iter_mut().for_each(|c| c.add(features));
+            let mut take = |features: &Features| collectors.iter_mut().try_for_each(|c| c.add(features));
             let name = || path.display().to_string();
             match pixels.as_slice() {
-                [one] => take(session.run(one, self.size).with_context(name)?),
+                [one] => take(session.run(one, self.size).with_context(name)?).with_context(name)?,
                 all => {
                     let all: Vec<&[f32]> = all.iter().map(Vec::as_slice).collect();
-                    session.run_batch(&all, self.size).with_context(name)?.iter().for_each(take);
+                    let features = session.run_batch(&all, self.size).with_context(name)?;
+                    features.iter().try_for_each(take).with_context(name)?;
                 }
             }
             times.decode += decoded - started;

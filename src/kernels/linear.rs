@@ -23,7 +23,8 @@ pub struct Linear {
 }
 
 enum Weights {
-    U8S8(Aligned<i8>, Channels),
+    /// With the micro-kernel that is exact for these very weights.
+    U8S8(Kernel<U8S8>, Aligned<i8>, Channels),
     I16(Aligned<i16>, Channels),
     F32(Aligned<f32>),
     F16(Aligned<u16>),
@@ -133,8 +134,11 @@ impl Linear {
 
     /// int8 weights `[outputs, inputs]`, a scale for each output.
     ///
-    /// The product is chosen here: [`U8S8`] where it is exact on `isa` for these very weights, else
-    /// [`I16`]. Both give the same sums.
+    /// The product is chosen here: [`U8S8`] with a micro-kernel that is exact on `isa` for these very weights, or [`I16`] where
+    /// there is none. All give the same sums.
+    ///
+    /// # Panics
+    /// When a weight is -128, or the lengths do not agree, or there are more than [`MAX_INPUTS`].
     pub fn int8(isa: Isa, weight: &[i8], scales: &[f32], bias: &[f32]) -> Linear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert!(weight.len() == n * k && scales.len() == n);
@@ -144,11 +148,14 @@ impl Linear {
             scales: padded(scales.iter().copied()),
             sums: padded(weight.chunks_exact(k).map(row_sum)),
         };
-        let narrow = weight.iter().all(|w| w.unsigned_abs() <= NARROW.unsigned_abs());
-        let weights = if narrow || tile::wide_u8s8(isa) {
+        let largest = weight.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
+        assert!(largest <= 127, "a weight is -128: int8 weights are -127 to 127");
+        let kernel =
+            if largest <= NARROW.unsigned_abs() { Some(U8S8::kernel(isa)) } else { tile::wide_u8s8(isa) };
+        let weights = if let Some(kernel) = kernel {
             let mut panels = pack::<_, U8S8>(n, k, weight, |w| w);
             U8S8::arrange(isa, k.div_ceil(U8S8::GROUP), &mut panels);
-            Weights::U8S8(panels, channels)
+            Weights::U8S8(kernel, panels, channels)
         } else {
             Weights::I16(pack::<_, I16>(n, k, weight, i16::from), channels)
         };
@@ -202,9 +209,9 @@ impl Linear {
             (Weights::F16(w), Rows::Float(x)) => {
                 float(isa, F16::kernel(isa), x, self.inputs, w, bias, output, into);
             }
-            (Weights::U8S8(w, channels), Rows::Codes(codes, quants)) => {
+            (Weights::U8S8(kernel, w, channels), Rows::Codes(codes, quants)) => {
                 let groups = self.inputs.div_ceil(U8S8::GROUP);
-                int(isa, U8S8::kernel(isa), codes, stride, groups, quants, w, channels, bias, output, into);
+                int(isa, *kernel, codes, stride, groups, quants, w, channels, bias, output, into);
             }
             (Weights::I16(w, channels), Rows::Codes(codes, quants)) => {
                 let wide = &mut wide[..m * stride];
@@ -374,3 +381,6 @@ impl FloatNumbers for F16 {}
 trait IntNumbers: Numbers<Sum = i32> {}
 impl IntNumbers for U8S8 {}
 impl IntNumbers for I16 {}
+
+#[cfg(test)]
+mod tests;

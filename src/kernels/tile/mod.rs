@@ -11,13 +11,14 @@
 //! instruction set: the same bits. The columns and k are padded with zeros to whole panels and groups.
 //!
 //! AVX2 has no dot-product instruction. `vpmaddubsw` multiplies u8 by i8 and adds pairs into i16, which saturates for
-//! full-range bytes; for weights within -64 to 64 it cannot (2 x 255 x 64 = 32640 < 32767), and three instructions then
+//! full-range bytes; for weights within -63 to 63 it cannot (2 x 255 x 63 = 32130 < 32767), and three instructions then
 //! do 32 multiply-adds. For other weights activations and weights are widened to i16 and `vpmaddwd` does 16 in two.
 //! Measured on Zen 3, panel in L1: 94 and 71 G multiply-adds a second. With VNNI both are one `vpdpbusd`.
 //!
 //! ARM's products take signed bytes on both sides (`usmmla` and `usdot` came with Armv8.6), so there the codes on the left
-//! are stored less 128 ([`Isa::code_offset`]). Plain NEON multiplies bytes into i16 (`smull`, `smlal`: two products of a
-//! signed byte and a weight within -127 to 127 fit) and adds pairs into i32 (`sadalp`). `sdot` takes four of them at once,
+//! are stored less 128 ([`Isa::code_offset`]). Plain NEON multiplies bytes into i16 (`smull`, `smlal`) and adds pairs into i32
+//! (`sadalp`): of a signed byte and a weight within -63 to 63 four products fit, of other weights two, for which there is a
+//! micro-kernel of its own ([`wide_u8s8`]). `sdot` takes four of them at once,
 //! `smmla` eight for two rows and two columns, for which pairs of groups are [arranged](Numbers::arrange) as
 //! `[16][8]`. [`I16`] and [`F16`] are plain there: nothing uses them (`attention::means`, [`keeps_fp16`]).
 
@@ -72,8 +73,8 @@ pub const PANEL: usize = 16;
 /// Most rows that a micro-kernel takes at once on any instruction set.
 pub const MAX_ROWS: usize = 12;
 
-/// Largest magnitude of an i8 weight for which [`U8S8`] is exact on AVX2: see the module.
-pub const NARROW: i8 = 64;
+/// Largest magnitude of an i8 weight for which [`U8S8`] is exact with any code: see the module.
+pub const NARROW: i8 = 63;
 
 /// Which numbers are multiplied; the table is in the module's documentation.
 pub trait Numbers {
@@ -143,7 +144,8 @@ impl<N: Numbers + ?Sized> Clone for Kernel<N> {
 
 impl<N: Numbers + ?Sized> Copy for Kernel<N> {}
 
-/// bytes x i8; the bytes are codes of [`super::quantise::row`], or 0 to 127.
+/// bytes x i8: codes of [`super::quantise::row`] times numbers within -[`NARROW`] to [`NARROW`], or 0 to 63 times numbers within
+/// -127 to 127. Its micro-kernel need not be exact for others; that of [`wide_u8s8`] is.
 pub struct U8S8;
 /// i16 x i16
 pub struct I16;
@@ -202,14 +204,16 @@ numbers!(I16, i16, i16, i32, 2, i16);
 numbers!(F32, f32, f32, f32, 1, f32);
 numbers!(F16, f32, u16, f32, 1, f16);
 
-/// Whether i8 weights of any size may go through [`U8S8`]: CPUs with dot-product instructions, and plain Rust.
-pub fn wide_u8s8(isa: Isa) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return isa.kind() != Kind::Avx2;
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = isa;
-        true
+/// The micro-kernel that takes any codes and weights within -127 to 127 of the layout of [`U8S8`], with the rows of that one's;
+/// None on AVX2, where such weights go through [`I16`]. It is the same one but on plain NEON.
+pub fn wide_u8s8(isa: Isa) -> Option<Kernel<U8S8>> {
+    let kernel = U8S8::kernel(isa);
+    match isa.kind() {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => None,
+        #[cfg(target_arch = "aarch64")]
+        Kind::Neon => Some(Kernel { run: neon::u8s8_wide, ..kernel }),
+        _ => Some(kernel),
     }
 }
 

@@ -19,10 +19,10 @@ const SHAPES: [(usize, usize, usize); 7] =
 
 /// What `layer` makes of `rows`, stored, and added to what is there.
 fn applied(layer: &Linear, rows: Rows, m: usize) -> [Vec<f32>; 2] {
-    let mut wide = vec![0; m.min(12) * codes_stride(layer.inputs())];
+    let mut scratch = Scratch::of(layer, m);
     [Into::Store, Into::Add].map(|into| {
         let mut out = numbers(m * layer.outputs, 9);
-        layer.apply(rows, &mut wide, &mut out, into);
+        layer.apply(rows, &mut scratch, &mut out, into);
         out
     })
 }

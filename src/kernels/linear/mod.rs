@@ -2,12 +2,21 @@
 
 use half::f16;
 
+mod epilogue;
+mod scratch;
+#[cfg(test)]
+mod tests;
+
 use super::Isa;
 use super::aligned::Aligned;
 use super::isa::per_isa;
-use super::output::{Output, RowOf};
+use super::output::Output;
 use super::quantise::Quant;
-use super::tile::{self, Epilogue, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, Sums, U8S8, for_tiles};
+use super::tile::{self, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, U8S8, for_tiles};
+
+pub(super) use epilogue::columns;
+use epilogue::{FloatOutput, IntOutput};
+pub use scratch::Scratch;
 
 /// Most inputs of an int8 layer: the largest sum, 255 * 127 * inputs, must fit an i32.
 pub const MAX_INPUTS: usize = 66_000;
@@ -43,6 +52,9 @@ const BLOCK_BYTES: usize = 192 << 10;
 
 /// A multiple of the rows of all tiles.
 const BLOCK_TILES: usize = 12;
+
+/// Codes that are in memory widened, for [`I16`]: 96 rows of ViT-S's hidden activations.
+const WIDE_CODES: usize = 96 * 1536;
 
 /// Rows that a layer is applied to.
 #[derive(Clone, Copy)]
@@ -177,26 +189,29 @@ impl Linear {
         matches!(self.weights, Weights::F16(..))
     }
 
-    /// Applies the layer to `rows`, into `out: [rows, outputs]`. `wide: [rows or fewer, codes_stride(inputs)]` is scratch, used
-    /// by [`I16`] alone: 12 rows at least where there are so many.
-    ///
-    /// # Panics
-    /// When the kind of `rows` is not that of the weights, or a length is wrong.
-    pub fn apply(&self, rows: Rows, wide: &mut [i16], out: &mut [f32], into: Into) {
+    /// Rows that pass by all panels before the next do: whole tiles of every instruction set.
+    fn block_rows(&self) -> usize {
         let stride = codes_stride(self.inputs);
-        let most = match &self.weights {
-            Weights::I16(..) => wide.len() / stride,
+        let rows = match &self.weights {
+            Weights::I16(..) => (WIDE_CODES / stride).max(96),
             Weights::U8S8(..) => BLOCK_BYTES / stride,
             Weights::F32(..) | Weights::F16(..) => BLOCK_BYTES / (4 * self.inputs),
         };
-        // Whole tiles of every instruction set.
-        let most = (most / BLOCK_TILES * BLOCK_TILES).max(BLOCK_TILES);
+        (rows / BLOCK_TILES * BLOCK_TILES).max(BLOCK_TILES)
+    }
+
+    /// Applies the layer to `rows`, into `out: [rows, outputs]`. `scratch` was reserved for it and as many rows.
+    ///
+    /// # Panics
+    /// When the kind of `rows` is not that of the weights, a length is wrong, or `scratch` was not reserved.
+    pub fn apply(&self, rows: Rows, scratch: &mut Scratch, out: &mut [f32], into: Into) {
+        let most = self.block_rows();
         for (i, out) in out.chunks_mut(most * self.outputs).enumerate() {
-            self.apply_block(rows.from(i * most, self.inputs), wide, out, into);
+            self.apply_block(rows.from(i * most, self.inputs), scratch, out, into);
         }
     }
 
-    fn apply_block(&self, rows: Rows, wide: &mut [i16], out: &mut [f32], into: Into) {
+    fn apply_block(&self, rows: Rows, scratch: &mut Scratch, out: &mut [f32], into: Into) {
         let m = out.len() / self.outputs;
         let stride = codes_stride(self.inputs);
         let output = Output { out, stride: self.outputs, columns: self.outputs };
@@ -214,7 +229,7 @@ impl Linear {
                 int(isa, *kernel, codes, stride, groups, quants, w, channels, bias, output, into);
             }
             (Weights::I16(w, channels), Rows::Codes(codes, quants)) => {
-                let wide = &mut wide[..m * stride];
+                let wide = &mut scratch.wide[..m * stride];
                 widen(isa, &codes[..m * stride], wide);
                 let groups = self.inputs.div_ceil(I16::GROUP);
                 int(isa, I16::kernel(isa), wide, stride, groups, quants, w, channels, bias, output, into);
@@ -229,93 +244,6 @@ per_isa! {
         for (w, &c) in wide.iter_mut().zip(codes) {
             *w = i16::from(c);
         }
-    }
-}
-
-/// Sixteen values of a padded vector.
-#[inline(always)]
-pub(super) fn columns<T>(padded: &[T], panel: usize) -> &[T; PANEL] {
-    padded[panel * PANEL..][..PANEL].try_into().expect("padded to whole panels")
-}
-
-struct FloatOutput<'a, const ADD: bool> {
-    output: Output<'a>,
-    /// Of the columns, padded.
-    bias: &'a [f32],
-}
-
-/// A tile's rows of floats, and the bias of its columns.
-struct FloatRows<'a>(&'a Sums<f32>, &'a [f32; PANEL]);
-
-impl RowOf for FloatRows<'_> {
-    #[inline(always)]
-    fn row(&self, r: usize) -> [f32; PANEL] {
-        let (sums, bias) = (&self.0[r], self.1);
-        let mut y = [0.0; PANEL];
-        for c in 0..PANEL {
-            y[c] = sums[c] + bias[c];
-        }
-        y
-    }
-}
-
-impl<const ADD: bool> Epilogue<f32> for FloatOutput<'_, ADD> {
-    #[inline(always)]
-    fn expect(&self, row: usize, panel: usize, rows: usize) {
-        self.output.expect(row, panel, rows);
-    }
-
-    #[inline(always)]
-    fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<f32>) {
-        let bias = columns(self.bias, panel);
-        self.output.put::<ADD>(row, panel, rows, FloatRows(sums, bias));
-    }
-}
-
-struct IntOutput<'a, const ADD: bool> {
-    output: Output<'a>,
-    quants: &'a [Quant],
-    channels: &'a Channels,
-    /// Of the columns, padded.
-    bias: &'a [f32],
-}
-
-/// A tile's rows of integers, with what makes floats of them.
-struct IntRows<'a> {
-    acc: &'a Sums<i32>,
-    quants: &'a [Quant],
-    scales: &'a [f32; PANEL],
-    sums: &'a [i32; PANEL],
-    bias: &'a [f32; PANEL],
-}
-
-impl RowOf for IntRows<'_> {
-    #[inline(always)]
-    fn row(&self, r: usize) -> [f32; PANEL] {
-        let Quant { scale, zero } = self.quants[r];
-        let acc = &self.acc[r];
-        let mut y = [0.0; PANEL];
-        for c in 0..PANEL {
-            let sum = acc[c] - zero * self.sums[c];
-            y[c] = (sum as f32).mul_add(scale * self.scales[c], self.bias[c]);
-        }
-        y
-    }
-}
-
-impl<const ADD: bool> Epilogue<i32> for IntOutput<'_, ADD> {
-    #[inline(always)]
-    fn expect(&self, row: usize, panel: usize, rows: usize) {
-        self.output.expect(row, panel, rows);
-    }
-
-    #[inline(always)]
-    fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
-        let bias = columns(self.bias, panel);
-        let scales = columns(&self.channels.scales, panel);
-        let sums = columns(&self.channels.sums, panel);
-        let quants = &self.quants[row..row + rows];
-        self.output.put::<ADD>(row, panel, rows, IntRows { acc, quants, scales, sums, bias });
     }
 }
 
@@ -381,6 +309,3 @@ impl FloatNumbers for F16 {}
 trait IntNumbers: Numbers<Sum = i32> {}
 impl IntNumbers for U8S8 {}
 impl IntNumbers for I16 {}
-
-#[cfg(test)]
-mod tests;

@@ -96,7 +96,7 @@ fn head(isa: Isa) {
         }
         let (mut packed, mut scratch) = (IntHead::default(), attention::Scratch::default());
         packed.reserve(dims).unwrap();
-        scratch.reserve(tokens).unwrap();
+        scratch.reserve(dims).unwrap();
         let mut out = vec![0.0; 96 * 64];
         let pack = best(|| attention::pack_int(isa, dims, 0, &keys, &scales, &x, &mut packed));
         let seconds = best(|| attention::int(isa, dims, 0, &codes, &quants, &packed, &mut scratch, &mut out));

@@ -180,7 +180,7 @@ impl Workspace {
             w.hidden_codes.grow(unit * codes_stride(config.hidden))?;
             grow(&mut w.hidden_quants, unit)?;
             encoder.layers().try_for_each(|layer| w.layers.reserve(layer, unit))?;
-            w.scratch.reserve(tokens)?;
+            w.scratch.reserve(dims)?;
         }
         Ok(())
     }

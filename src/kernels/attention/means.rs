@@ -12,8 +12,14 @@ pub(super) trait Means {
     /// A value's code as the product takes it: -127 to 127.
     fn value(code: i32) -> <Self::Product as Numbers>::B;
 
-    /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`.
-    fn store(codes: &mut [<Self::Product as Numbers>::A], at: usize, probabilities: &[i32; PANEL]);
+    /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`; `pairs` says whether the product
+    /// takes its rows [in pairs](crate::kernels::tile::Kernel::pairs), which the two parts of a query then are.
+    fn store(
+        codes: &mut [<Self::Product as Numbers>::A],
+        at: usize,
+        probabilities: &[i32; PANEL],
+        pairs: bool,
+    );
 
     /// The sums of a query from those of its parts.
     fn sum(parts: &[[i32; PANEL]]) -> [i32; PANEL];
@@ -52,7 +58,8 @@ impl Means for Whole {
     }
 
     #[inline(always)]
-    fn store(codes: &mut [i16], at: usize, probabilities: &[i32; PANEL]) {
+    fn store(codes: &mut [i16], at: usize, probabilities: &[i32; PANEL], pairs: bool) {
+        debug_assert!(!pairs, "no product of 16 bits takes pairs");
         codes[at..at + PANEL].copy_from_slice(&probabilities.map(|q| q as i16));
     }
 
@@ -72,10 +79,17 @@ impl Means for Split {
     }
 
     #[inline(always)]
-    fn store(codes: &mut [u8], at: usize, probabilities: &[i32; PANEL]) {
-        let (high, low) = codes.split_at_mut(codes.len() / 2);
-        high[at..at + PANEL].copy_from_slice(&probabilities.map(|q| (q >> 6) as u8));
-        low[at..at + PANEL].copy_from_slice(&probabilities.map(|q| (q & 63) as u8));
+    fn store(codes: &mut [u8], at: usize, probabilities: &[i32; PANEL], pairs: bool) {
+        let (high, low) = (probabilities.map(|q| (q >> 6) as u8), probabilities.map(|q| (q & 63) as u8));
+        if pairs {
+            let (parts, _) = codes[2 * at..][..2 * PANEL].as_chunks_mut::<8>();
+            (parts[0], parts[2]) = (*high.first_chunk().expect("8"), *high.last_chunk().expect("8"));
+            (parts[1], parts[3]) = (*low.first_chunk().expect("8"), *low.last_chunk().expect("8"));
+        } else {
+            let (to_high, to_low) = codes.split_at_mut(codes.len() / 2);
+            to_high[at..at + PANEL].copy_from_slice(&high);
+            to_low[at..at + PANEL].copy_from_slice(&low);
+        }
     }
 
     #[inline(always)]
@@ -117,16 +131,18 @@ mod tests {
             }
         }
         M::Product::arrange(isa, tokens.div_ceil(group), &mut panel);
+        let kernel = M::Product::kernel(isa);
         let mut codes = vec![Default::default(); probabilities.len() * M::PARTS * padded];
         for (codes, row) in codes.chunks_exact_mut(M::PARTS * padded).zip(probabilities) {
             for (i, part) in row.chunks(PANEL).enumerate() {
-                M::store(codes, i * PANEL, &std::array::from_fn(|c| part.get(c).copied().unwrap_or(0)));
+                let sixteen = std::array::from_fn(|c| part.get(c).copied().unwrap_or(0));
+                M::store(codes, i * PANEL, &sixteen, kernel.pairs());
             }
         }
         let mut out = Vec::new();
         let to = &mut Collect::<M>(&mut out, std::marker::PhantomData);
         let (m, groups) = (probabilities.len() * M::PARTS, tokens.div_ceil(group));
-        for_tiles::<M::Product>(M::Product::kernel(isa), m, groups, &codes, padded, &panel, to);
+        for_tiles::<M::Product>(kernel, m, groups, &codes, padded, &panel, to);
         out
     }
 

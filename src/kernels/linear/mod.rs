@@ -226,6 +226,12 @@ impl Linear {
             }
             (Weights::U8S8(kernel, w, channels), Rows::Codes(codes, quants)) => {
                 let groups = self.inputs.div_ceil(U8S8::GROUP);
+                let (codes, stride) = if kernel.pairs() {
+                    tile::pair_rows(codes, stride, m, stride, &mut scratch.pairs);
+                    (&scratch.pairs[..], tile::paired_stride(stride))
+                } else {
+                    (codes, stride)
+                };
                 int(isa, *kernel, codes, stride, groups, quants, w, channels, bias, output, into);
             }
             (Weights::I16(w, channels), Rows::Codes(codes, quants)) => {

@@ -19,8 +19,8 @@
 //! are stored less 128 ([`Isa::code_offset`]). Plain NEON multiplies bytes into i16 (`smull`, `smlal`) and adds pairs into i32
 //! (`sadalp`): of a signed byte and a weight within -63 to 63 four products fit, of other weights two, for which there is a
 //! micro-kernel of its own ([`wide_u8s8`]). `sdot` takes four of them at once,
-//! `smmla` eight for two rows and two columns, for which pairs of groups are [arranged](Numbers::arrange) as
-//! `[16][8]`. [`I16`] and [`F16`] are plain there: nothing uses them (`attention::means`, [`keeps_fp16`]).
+//! `smmla` eight for two rows and two columns, for which pairs of groups are [arranged](Numbers::arrange) as `[16][8]`, and the
+//! rows on the left are [in pairs](Kernel::pairs). [`I16`] and [`F16`] are plain there: nothing uses them (`attention::means`, [`keeps_fp16`]).
 
 /// Defines the micro-kernel `$name` for one panel, which calls `$inner` with the number of rows at hand (one of `$rows`) as a
 /// constant.
@@ -61,9 +61,12 @@ mod dotprod;
 mod i8mm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pairs;
 mod scalar;
 #[cfg(test)]
 mod tests;
+
+pub(super) use pairs::{pair_rows, paired_len, paired_stride};
 
 use super::isa::{Isa, Kind};
 
@@ -116,11 +119,14 @@ pub struct Kernel<N: Numbers + ?Sized> {
     /// from L3 shows (a Xeon of 2023: int8 7% and f32 11% faster with it, ViT-S at 224 px), and boards have less cache and
     /// slower memory; with AVX2 alone it changed nothing or lost 3% (Zen 3, whose own prefetchers hide it).
     prefetches: bool,
+    /// Whether the rows of the left side are stored in pairs, as [`pair_rows`] writes them.
+    pairs: bool,
     /// `tile[p][r][c] = sum over k of a[r * stride + k] * b[p][k][c]` for `r < rows` and `p < panels`, `groups` groups of k.
     ///
     /// # Safety
     /// The CPU must have the instruction set. `rows` is 1 to [`Kernel::rows`], `panels` 1 to [`Kernel::panels`]; `a` is readable
-    /// for `(rows - 1) * stride + groups * GROUP` elements and `b` for `panels` times `groups * GROUP * PANEL`, and `b` is
+    /// for `(rows - 1) * stride + groups * GROUP` elements, where rows are in pairs for `stride` times `rows` rounded up to even,
+    /// `stride` being a multiple of 8 and no less than `groups * GROUP`; and `b` for `panels` times `groups * GROUP * PANEL`, and `b` is
     /// aligned to 64 bytes (32 for fp16).
     run: Run<N>,
 }
@@ -144,6 +150,22 @@ impl<N: Numbers + ?Sized> Clone for Kernel<N> {
 
 impl<N: Numbers + ?Sized> Copy for Kernel<N> {}
 
+impl<N: Numbers + ?Sized> Kernel<N> {
+    /// Whether the rows of the left side are stored in pairs, as [`pair_rows`] writes them, [`paired_stride`] apart.
+    pub(super) fn pairs(&self) -> bool {
+        self.pairs
+    }
+
+    /// Elements of the left side that it reads for `m` rows, `stride` apart; None where the stride does not suit it.
+    fn left_len(&self, m: usize, stride: usize, groups: usize) -> Option<usize> {
+        let k = groups * N::GROUP;
+        match self.pairs {
+            false => Some((m - 1) * stride + k),
+            true => (stride >= k && stride == paired_stride(stride)).then(|| paired_len(m, stride)),
+        }
+    }
+}
+
 /// bytes x i8: codes of [`super::quantise::row`] times numbers within -[`NARROW`] to [`NARROW`], or 0 to 63 times numbers within
 /// -127 to 127. Its micro-kernel need not be exact for others; that of [`wide_u8s8`] is.
 pub struct U8S8;
@@ -163,7 +185,7 @@ macro_rules! numbers {
             const GROUP: usize = $group;
 
             fn kernel(isa: Isa) -> Kernel<Self> {
-                let kernel = |rows, run: Run<Self>, prefetches| Kernel { rows, panels: 1, run, prefetches };
+                let kernel = |rows, run: Run<Self>, prefetches| Kernel { rows, panels: 1, run, prefetches, pairs: false };
                 match isa.kind() {
                     Kind::Scalar => kernel(scalar::ROWS, scalar::$name, false),
                     #[cfg(target_arch = "x86_64")]
@@ -177,7 +199,10 @@ macro_rules! numbers {
                     #[cfg(target_arch = "aarch64")]
                     Kind::Dotprod => kernel(dotprod::rows::$name, dotprod::$name, true),
                     #[cfg(target_arch = "aarch64")]
-                    Kind::I8mm => kernel(i8mm::rows::$name, i8mm::$name, true),
+                    // Its product of bytes takes pairs of rows.
+                    Kind::I8mm => {
+                        Kernel { pairs: size_of::<$a>() == 1, ..kernel(i8mm::rows::$name, i8mm::$name, true) }
+                    }
                 }
             }
 
@@ -259,7 +284,8 @@ pub(super) fn prefetch<T>(values: &[T]) {
 
 /// Calls `epilogue.take(first_row, panel, rows, sums)` for every tile of `a: [m, k]` times the panels in `b`.
 ///
-/// `b` holds whole panels of `groups` groups each. Panels are outermost: the one or two of a tile stay in the nearest cache that
+/// The rows of `a` are `stride` apart, in pairs where the kernel wants them so ([`Kernel::pairs`]). `b` holds whole panels of
+/// `groups` groups each. Panels are outermost: the one or two of a tile stay in the nearest cache that
 /// holds them while all rows pass by, and the next are on their way from wherever they are ([`Kernel::prefetches`]).
 ///
 /// # Panics
@@ -278,7 +304,9 @@ pub(super) fn for_tiles<N: Numbers>(
         return;
     }
     let panel_len = groups * N::GROUP * PANEL;
-    assert!(a.len() >= (m - 1) * stride + groups * N::GROUP, "{} {m} {stride} {groups}", a.len());
+    let left = kernel.left_len(m, stride, groups);
+    assert!(left.is_some_and(|len| a.len() >= len), "{} {m} {stride} {groups}", a.len());
+    debug_assert!(!kernel.pairs || kernel.rows.is_multiple_of(2));
     assert!(b.len().is_multiple_of(panel_len) && b.as_ptr().addr().is_multiple_of(64));
     let mut tile: Tile<N::Sum> = [[[N::Sum::default(); PANEL]; MAX_ROWS]; MAX_PANELS];
     let most = kernel.panels * panel_len;
@@ -297,8 +325,8 @@ pub(super) fn for_tiles<N: Numbers>(
                 epilogue.expect(row, panel + p, rows);
             }
             // SAFETY: the kernel came from `N::kernel(isa)` and an `Isa` proves its instructions. `rows` is at most
-            // `kernel.rows`, and `panels` at most `kernel.panels`. The length of `a` was asserted above, and `now` is so many
-            // whole panels. The first begins at a multiple of 64 bytes (asserted above), and every panel has `groups` times 64
+            // `kernel.rows`, and `panels` at most `kernel.panels`. The length of `a`, and its stride where rows are in pairs, were
+            // asserted above (`row` is a multiple of `kernel.rows`, then even), and `now` is so many whole panels. The first begins at a multiple of 64 bytes (asserted above), and every panel has `groups` times 64
             // bytes (32 for fp16).
             unsafe {
                 (kernel.run)(

@@ -1,5 +1,6 @@
 //! Every micro-kernel against the plain one, bit for bit, over all tails and extreme values.
 
+use bytemuck::Zeroable as _;
 use half::f16;
 
 use super::*;
@@ -44,7 +45,14 @@ fn product<N: Numbers>(
     N::arrange(isa, groups, &mut arranged);
     let mut out = vec![N::Sum::default(); m * panels * PANEL];
     let mut collect = Collect { out: &mut out, panels };
-    for_tiles::<N>(kernel, m, groups, a, stride, &arranged, &mut collect);
+    if kernel.pairs() {
+        let k = groups * N::GROUP;
+        let mut pairs = vec![N::A::zeroed(); paired_len(m, k)];
+        pair_rows(bytemuck::cast_slice(a), stride, m, k, bytemuck::cast_slice_mut(&mut pairs));
+        for_tiles::<N>(kernel, m, groups, &pairs, paired_stride(k), &arranged, &mut collect);
+    } else {
+        for_tiles::<N>(kernel, m, groups, a, stride, &arranged, &mut collect);
+    }
     out
 }
 

@@ -10,6 +10,8 @@
 
 mod means;
 mod pack;
+#[cfg(test)]
+mod tests;
 
 use super::Isa;
 use super::activation::exp2;

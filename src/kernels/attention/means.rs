@@ -12,14 +12,17 @@ pub(super) trait Means {
     /// A value's code as the product takes it: -127 to 127.
     fn value(code: i32) -> <Self::Product as Numbers>::B;
 
-    /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`; `pairs` says whether the product
-    /// takes its rows [in pairs](crate::kernels::tile::Kernel::pairs), which the two parts of a query then are.
+    /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`, or of `codes: [len / 16, parts, 16]`
+    /// where the product takes its rows [in pairs](crate::kernels::tile::Kernel::pairs), for which [`Means::pair`] prepares it.
     fn store(
         codes: &mut [<Self::Product as Numbers>::A],
         at: usize,
         probabilities: &[i32; PANEL],
         pairs: bool,
     );
+
+    /// Makes a pair of the two parts of `codes: [len / 16, 2, 16]`.
+    fn pair(codes: &mut [<Self::Product as Numbers>::A]);
 
     /// The sums of a query from those of its parts.
     fn sum(parts: &[[i32; PANEL]]) -> [i32; PANEL];
@@ -59,8 +62,13 @@ impl Means for Whole {
 
     #[inline(always)]
     fn store(codes: &mut [i16], at: usize, probabilities: &[i32; PANEL], pairs: bool) {
-        debug_assert!(!pairs, "no product of 16 bits takes pairs");
+        debug_assert!(!pairs, "rows of 16-bit numbers are never in pairs");
         codes[at..at + PANEL].copy_from_slice(&probabilities.map(|q| q as i16));
+    }
+
+    #[inline(always)]
+    fn pair(_: &mut [i16]) {
+        unreachable!("rows of 16-bit numbers are never in pairs");
     }
 
     #[inline(always)]
@@ -80,15 +88,19 @@ impl Means for Split {
 
     #[inline(always)]
     fn store(codes: &mut [u8], at: usize, probabilities: &[i32; PANEL], pairs: bool) {
-        let (high, low) = (probabilities.map(|q| (q >> 6) as u8), probabilities.map(|q| (q & 63) as u8));
-        if pairs {
-            let (parts, _) = codes[2 * at..][..2 * PANEL].as_chunks_mut::<8>();
-            (parts[0], parts[2]) = (*high.first_chunk().expect("8"), *high.last_chunk().expect("8"));
-            (parts[1], parts[3]) = (*low.first_chunk().expect("8"), *low.last_chunk().expect("8"));
-        } else {
-            let (to_high, to_low) = codes.split_at_mut(codes.len() / 2);
-            to_high[at..at + PANEL].copy_from_slice(&high);
-            to_low[at..at + PANEL].copy_from_slice(&low);
+        let (step, gap) = if pairs { (2, PANEL) } else { (1, codes.len() / 2) };
+        let high = step * at;
+        codes[high..high + PANEL].copy_from_slice(&probabilities.map(|q| (q >> 6) as u8));
+        let low = high + gap;
+        codes[low..low + PANEL].copy_from_slice(&probabilities.map(|q| (q & 63) as u8));
+    }
+
+    /// Not as they are stored: of parts of eight the compiler makes words, byte by byte.
+    #[inline(always)]
+    fn pair(codes: &mut [u8]) {
+        for both in codes.as_chunks_mut::<{ 2 * PANEL }>().0 {
+            let [_, high, low, _] = both.as_chunks_mut::<{ PANEL / 2 }>().0 else { unreachable!("32 bytes") };
+            std::mem::swap(high, low);
         }
     }
 
@@ -137,6 +149,9 @@ mod tests {
             for (i, part) in row.chunks(PANEL).enumerate() {
                 let sixteen = std::array::from_fn(|c| part.get(c).copied().unwrap_or(0));
                 M::store(codes, i * PANEL, &sixteen, kernel.pairs());
+            }
+            if kernel.pairs() {
+                M::pair(codes);
             }
         }
         let mut out = Vec::new();

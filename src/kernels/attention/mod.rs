@@ -282,6 +282,9 @@ fn probabilities_of(scores: &[f32], most: f32, codes: &mut [<IntProduct as Numbe
         }
         OfInts::store(codes, i * PANEL, &q, pairs);
     }
+    if pairs {
+        OfInts::pair(codes);
+    }
     sums.iter().sum()
 }
 

@@ -3,7 +3,7 @@
 use super::Channels;
 use crate::kernels::output::{Output, RowOf};
 use crate::kernels::quantise::Quant;
-use crate::kernels::tile::{Epilogue, PANEL, Sums};
+use crate::kernels::tile::{Epilogue, PANEL, Sums, prefetch};
 
 /// Sixteen values of a padded vector.
 #[inline(always)]
@@ -16,6 +16,8 @@ pub(super) struct FloatOutput<'a, const ADD: bool> {
     pub(super) output: Output<'a>,
     /// Of the columns, padded.
     pub(super) bias: &'a [f32],
+    /// Weights that are read next: each tile asks for its share.
+    pub(super) ahead: &'a [u16],
 }
 
 /// A tile's rows of floats, and the bias of its columns.
@@ -37,6 +39,10 @@ impl<const ADD: bool> Epilogue<f32> for FloatOutput<'_, ADD> {
     #[inline(always)]
     fn expect(&self, row: usize, panel: usize, rows: usize) {
         self.output.expect(row, panel, rows);
+        if !self.ahead.is_empty() {
+            let until = |row: usize| self.ahead.len() * row / self.output.rows();
+            prefetch(&self.ahead[until(row)..until(row + rows)]);
+        }
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@ use super::aligned::Aligned;
 use super::isa::per_isa;
 use super::output::Output;
 use super::quantise::Quant;
-use super::tile::{self, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, U8S8, for_tiles};
+use super::tile::{self, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, U8S8, Widening, for_tiles};
 
 pub(super) use epilogue::columns;
 use epilogue::{FloatOutput, IntOutput};
@@ -36,7 +36,8 @@ enum Weights {
     U8S8(Kernel<U8S8>, Aligned<i8>, Channels),
     I16(Aligned<i16>, Channels),
     F32(Aligned<f32>),
-    F16(Aligned<u16>),
+    /// Widened panel by panel where there is a [`Widening`], else as they are read.
+    F16(Aligned<u16>, Option<Widening>),
 }
 
 /// What an output channel of an int8 layer needs besides its weights; padded to whole panels.
@@ -129,19 +130,12 @@ impl Linear {
         Linear::new(isa, k, Weights::F32(pack::<_, F32>(n, k, weight, |w| w)), bias)
     }
 
-    /// Weights in half precision, products and sums in single.
-    ///
-    /// Where widening them on the way costs more than it saves ([`tile::keeps_fp16`]) they are widened here: the same bits,
-    /// twice the memory.
+    /// Weights in half precision, in memory too; products and sums in single.
     pub fn f16(isa: Isa, weight: &[f16], bias: &[f32]) -> Linear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert_eq!(weight.len(), n * k);
-        let weights = if tile::keeps_fp16(isa) {
-            Weights::F16(pack::<_, F16>(n, k, weight, f16::to_bits))
-        } else {
-            Weights::F32(pack::<_, F32>(n, k, weight, f16::to_f32))
-        };
-        Linear::new(isa, k, weights, bias)
+        let panels = pack::<_, F16>(n, k, weight, f16::to_bits);
+        Linear::new(isa, k, Weights::F16(panels, tile::widening(isa)), bias)
     }
 
     /// int8 weights `[outputs, inputs]`, a scale for each output.
@@ -184,7 +178,7 @@ impl Linear {
         matches!(self.weights, Weights::U8S8(..) | Weights::I16(..))
     }
 
-    /// Whether its weights are half precision in memory.
+    /// Whether its weights are half precision.
     pub fn is_f16(&self) -> bool {
         matches!(self.weights, Weights::F16(..))
     }
@@ -195,7 +189,10 @@ impl Linear {
         let rows = match &self.weights {
             Weights::I16(..) => (WIDE_CODES / stride).max(96),
             Weights::U8S8(..) => BLOCK_BYTES / stride,
-            Weights::F32(..) | Weights::F16(..) => BLOCK_BYTES / (4 * self.inputs),
+            Weights::F32(..) | Weights::F16(_, None) => BLOCK_BYTES / (4 * self.inputs),
+            Weights::F16(_, Some(widening)) => {
+                (widening.block_bytes / (4 * self.inputs)).max(Widening::LEAST_ROWS)
+            }
         };
         (rows / BLOCK_TILES * BLOCK_TILES).max(BLOCK_TILES)
     }
@@ -219,10 +216,13 @@ impl Linear {
         let isa = self.isa;
         match (&self.weights, rows) {
             (Weights::F32(w), Rows::Float(x)) => {
-                float(isa, F32::kernel(isa), x, self.inputs, w, bias, output, into);
+                float(isa, F32::kernel(isa), x, self.inputs, w, bias, &[], output, into);
             }
-            (Weights::F16(w), Rows::Float(x)) => {
-                float(isa, F16::kernel(isa), x, self.inputs, w, bias, output, into);
+            (Weights::F16(w, None), Rows::Float(x)) => {
+                float(isa, F16::kernel(isa), x, self.inputs, w, bias, &[], output, into);
+            }
+            (Weights::F16(w, Some(widening)), Rows::Float(x)) => {
+                self.widened(w, widening.widen, x, &mut scratch.panel, output, into);
             }
             (Weights::U8S8(kernel, w, channels), Rows::Codes(codes, quants)) => {
                 let groups = self.inputs.div_ceil(U8S8::GROUP);
@@ -243,6 +243,31 @@ impl Linear {
             _ => panic!("int8 weights take codes, float weights take floats"),
         }
     }
+
+    /// Applies fp16 `weights` panel by panel, widened in `panel`. The next panel is on its way from memory meanwhile.
+    fn widened(
+        &self,
+        weights: &[u16],
+        widen: fn(&[u16], &mut [f32]),
+        x: &[f32],
+        panel: &mut [f32],
+        output: Output,
+        into: Into,
+    ) {
+        let len = self.inputs * PANEL;
+        let panel = &mut panel[..len];
+        let Output { out, stride, columns } = output;
+        let mut weights = weights.chunks_exact(len).peekable();
+        let mut first = 0;
+        while let Some(half) = weights.next() {
+            widen(half, panel);
+            let ahead = weights.peek().copied().unwrap_or(&[]);
+            let output = Output { out: &mut out[first..], stride, columns: PANEL.min(columns - first) };
+            let bias = &self.bias[first..first + PANEL];
+            float(self.isa, F32::kernel(self.isa), x, self.inputs, panel, bias, ahead, output, into);
+            first += PANEL;
+        }
+    }
 }
 
 per_isa! {
@@ -261,17 +286,18 @@ per_isa! {
         k: usize,
         weights: &[N::B],
         bias: &[f32],
+        ahead: &[u16],
         output: Output,
         into: Into,
     ) {
         let m = output.rows();
         match into {
             Into::Store => {
-                let mut to = FloatOutput::<false> { output, bias };
+                let mut to = FloatOutput::<false> { output, bias, ahead };
                 for_tiles::<N>(kernel, m, k, x, k, weights, &mut to);
             }
             Into::Add => {
-                let mut to = FloatOutput::<true> { output, bias };
+                let mut to = FloatOutput::<true> { output, bias, ahead };
                 for_tiles::<N>(kernel, m, k, x, k, weights, &mut to);
             }
         }

@@ -4,13 +4,15 @@ use std::collections::TryReserveError;
 
 use super::{Linear, Weights, codes_stride};
 use crate::kernels::aligned::Aligned;
-use crate::kernels::tile;
+use crate::kernels::tile::{self, PANEL};
 
 /// What layers need besides input and output, one thread's. What a layer does not use stays as it is.
 #[derive(Default)]
 pub struct Scratch {
     /// `[rows, codes_stride(inputs)]`: codes, widened.
     pub(super) wide: Aligned<i16>,
+    /// `[inputs, 16]`: a panel of fp16 weights, widened.
+    pub(super) panel: Aligned<f32>,
     /// [`tile::paired_len`] of some rows: codes, in pairs of rows.
     pub(super) pairs: Aligned<u8>,
 }
@@ -26,7 +28,8 @@ impl Scratch {
         match &layer.weights {
             Weights::I16(..) => self.wide.grow(rows * stride),
             Weights::U8S8(kernel, ..) if kernel.pairs() => self.pairs.grow(tile::paired_len(rows, stride)),
-            Weights::U8S8(..) | Weights::F32(..) | Weights::F16(..) => Ok(()),
+            Weights::F16(_, Some(_)) => self.panel.grow(layer.inputs * PANEL),
+            Weights::U8S8(..) | Weights::F32(..) | Weights::F16(_, None) => Ok(()),
         }
     }
 

@@ -20,7 +20,7 @@
 //! (`sadalp`): of a signed byte and a weight within -63 to 63 four products fit, of other weights two, for which there is a
 //! micro-kernel of its own ([`wide_u8s8`]). `sdot` takes four of them at once,
 //! `smmla` eight for two rows and two columns, for which pairs of groups are [arranged](Numbers::arrange) as `[16][8]`, and the
-//! rows on the left are [in pairs](Kernel::pairs). [`I16`] and [`F16`] are plain there: nothing uses them (`attention::means`, [`keeps_fp16`]).
+//! rows on the left are in pairs. [`I16`] and [`F16`] are plain there: nothing uses them (`attention::means`, [`widening`]).
 
 /// Defines the micro-kernel `$name` for one panel, which calls `$inner` with the number of rows at hand (one of `$rows`) as a
 /// constant.
@@ -242,10 +242,36 @@ pub fn wide_u8s8(isa: Isa) -> Option<Kernel<U8S8>> {
     }
 }
 
-/// Whether weights stay fp16 in memory: NEON widens 4 of them in an instruction that takes the place of a multiplication, so
-/// that a Cortex-A76 would do 5.5 multiply-adds a cycle instead of 8 (llvm-mca), while x86-64 converts as it loads.
-pub fn keeps_fp16(isa: Isa) -> bool {
-    cfg!(not(target_arch = "aarch64")) || isa == Isa::SCALAR
+/// How fp16 weights become f32 before they are multiplied, and not as they are read.
+#[derive(Clone, Copy)]
+pub struct Widening {
+    /// Widens the numbers of whole panels, as many as there is room for.
+    pub widen: fn(&[u16], &mut [f32]),
+    /// Bytes of the left side that share a widened panel, if these are [`Widening::LEAST_ROWS`] or more.
+    pub block_bytes: usize,
+}
+
+impl Widening {
+    /// Fewest rows to a widened panel.
+    pub const LEAST_ROWS: usize = 24;
+}
+
+/// How fp16 panels are to be widened ahead of [`F32`], or None where [`F16`] does it as it reads them.
+///
+/// NEON widens 4 numbers in an instruction that takes the place of multiplications, so that a Cortex-A76 would do 5.5 multiply-adds
+/// a cycle instead of 8, while x86-64 converts as it loads. To widen and store 16 columns of one k takes a Cortex-A76 11 cycles and
+/// an A72 10, to multiply them by a row 2 and 4 (llvm-mca): with 96 rows that is 6% and 3%, with 24 on an A72 10%.
+///
+/// An A76 and those after it have 512 KB of L2 for a core and an L3 beside it, 4 MB for the four cores of a Raspberry Pi 5 together,
+/// which hold 96 rows of 1536 and their panel for each. An A72 has 1 MB for four cores, which holds 24, or 120 of 384.
+pub fn widening(isa: Isa) -> Option<Widening> {
+    match isa.kind() {
+        #[cfg(target_arch = "aarch64")]
+        Kind::Neon => Some(Widening { widen: neon::widen_fp16, block_bytes: 192 << 10 }),
+        #[cfg(target_arch = "aarch64")]
+        Kind::Dotprod | Kind::I8mm => Some(Widening { widen: neon::widen_fp16, block_bytes: 576 << 10 }),
+        _ => None,
+    }
 }
 
 /// What becomes of a tile's sums. A trait, not a closure: `#[inline(always)]` makes it part of a function that is

@@ -254,6 +254,45 @@ pub(super) unsafe fn spread(a: *const u8) -> int8x16_t {
     x
 }
 
+/// Widens fp16 numbers of whole panels: `from` and `to` have the same length, a multiple of 16.
+pub(super) fn widen_fp16(from: &[u16], to: &mut [f32]) {
+    let (from, to) = (from.as_chunks(), to.as_chunks_mut());
+    assert!(from.0.len() == to.0.len() && from.1.is_empty() && to.1.is_empty());
+    for (from, to) in from.0.iter().zip(to.0) {
+        // SAFETY: every 64-bit ARM CPU has NEON.
+        unsafe { widen_sixteen(from, to) };
+    }
+}
+
+/// `fcvtl`, whose intrinsic wants a type that is unstable in Rust 1.95.
+#[inline]
+#[target_feature(enable = "neon")]
+fn widen_sixteen(from: &[u16; 16], to: &mut [f32; 16]) {
+    let (a, b, c, d): (float32x4_t, float32x4_t, float32x4_t, float32x4_t);
+    // SAFETY: the loads are of the 16 numbers in `from`; the instructions compute on registers alone and are of Armv8.0; the stores
+    // are to the 16 numbers in `to`.
+    unsafe {
+        let (low, high) = (vld1q_u16(from.as_ptr()), vld1q_u16(from.as_ptr().add(8)));
+        asm!(
+            "fcvtl {a:v}.4s, {low:v}.4h",
+            "fcvtl2 {b:v}.4s, {low:v}.8h",
+            "fcvtl {c:v}.4s, {high:v}.4h",
+            "fcvtl2 {d:v}.4s, {high:v}.8h",
+            low = in(vreg) low,
+            high = in(vreg) high,
+            a = out(vreg) a,
+            b = out(vreg) b,
+            c = out(vreg) c,
+            d = out(vreg) d,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+        vst1q_f32(to.as_mut_ptr(), a);
+        vst1q_f32(to.as_mut_ptr().add(4), b);
+        vst1q_f32(to.as_mut_ptr().add(8), c);
+        vst1q_f32(to.as_mut_ptr().add(12), d);
+    }
+}
+
 /// Stores four registers of i32 as a row of sums.
 #[inline]
 #[target_feature(enable = "neon")]

@@ -201,3 +201,16 @@ fn floats_are_a_chain_of_fused_multiply_adds() {
         a.iter().zip(b).fold(0.0, |sum, (a, b)| a.mul_add(f16::from_bits(*b).to_f32(), sum))
     });
 }
+
+#[test]
+fn every_fp16_number_is_widened_to_its_value() {
+    let all: Vec<u16> = (0..=u16::MAX).collect();
+    for widening in Isa::available().into_iter().filter_map(widening) {
+        let mut wide = vec![0.0; all.len()];
+        (widening.widen)(&all, &mut wide);
+        for (&half, wide) in all.iter().zip(wide) {
+            let expected = f16::from_bits(half).to_f32();
+            assert!(wide.to_bits() == expected.to_bits() || wide.is_nan() && expected.is_nan(), "{half:#x}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! `smmla`: a 2 x 8 matrix of signed bytes times an 8 x 2 one. The float kernels are NEON's.
+//! `smmla`: a 2 x 8 matrix of signed bytes times an 8 x 2 one, both from one register. The float kernels are NEON's.
 //!
 //! Its intrinsic is unstable in Rust 1.95, hence `asm!`, an instruction at a time: the compiler finds the registers.
 
@@ -17,6 +17,9 @@ pub(super) mod rows {
     pub const u8s8: usize = 6;
     pub use super::super::neon::rows::{f16, f32, i16};
 }
+
+/// Every tile begins with a pair.
+const _: () = assert!(rows::u8s8.is_multiple_of(2));
 
 by_rows!(u8s8, u8s8_rows, "neon,i8mm", u8, i8, i32, 1 2 3 4 5 6);
 

@@ -18,9 +18,9 @@
 //! ARM's products take signed bytes on both sides (`usmmla` and `usdot` came with Armv8.6), so there the codes on the left
 //! are stored less 128 ([`Isa::code_offset`]). Plain NEON multiplies bytes into i16 (`smull`, `smlal`) and adds pairs into i32
 //! (`sadalp`): of a signed byte and a weight within -63 to 63 four products fit, of other weights two, for which there is a
-//! micro-kernel of its own ([`wide_u8s8`]). `sdot` takes four of them at once,
-//! `smmla` eight for two rows and two columns, for which pairs of groups are [arranged](Numbers::arrange) as `[16][8]`, and the
-//! rows on the left are in pairs. [`I16`] and [`F16`] are plain there: nothing uses them (`attention::means`, [`widening`]).
+//! micro-kernel of its own ([`wide_u8s8`]). `sdot` takes four of them at once, `smmla` eight for two rows and two columns, for which
+//! pairs of groups are [arranged](Numbers::arrange) as `[16][8]`, and the rows on the left are in pairs. [`I16`] and [`F16`] are
+//! plain there: nothing uses them (`attention::means`, [`widening`]).
 
 /// Defines the micro-kernel `$name` for one panel, which calls `$inner` with the number of rows at hand (one of `$rows`) as a
 /// constant.
@@ -125,9 +125,9 @@ pub struct Kernel<N: Numbers + ?Sized> {
     ///
     /// # Safety
     /// The CPU must have the instruction set. `rows` is 1 to [`Kernel::rows`], `panels` 1 to [`Kernel::panels`]; `a` is readable
-    /// for `(rows - 1) * stride + groups * GROUP` elements, where rows are in pairs for `stride` times `rows` rounded up to even,
-    /// `stride` being a multiple of 8 and no less than `groups * GROUP`; and `b` for `panels` times `groups * GROUP * PANEL`, and `b` is
-    /// aligned to 64 bytes (32 for fp16).
+    /// for `(rows - 1) * stride + groups * GROUP` elements, or where rows are in pairs for `stride` times `rows` rounded up to even,
+    /// `stride` being a multiple of 8 and no less than `groups * GROUP`; `b` is readable for `panels` times
+    /// `groups * GROUP * PANEL`, and aligned to 64 bytes (32 for fp16).
     run: Run<N>,
 }
 
@@ -311,8 +311,8 @@ pub(super) fn prefetch<T>(values: &[T]) {
 /// Calls `epilogue.take(first_row, panel, rows, sums)` for every tile of `a: [m, k]` times the panels in `b`.
 ///
 /// The rows of `a` are `stride` apart, in pairs where the kernel wants them so ([`Kernel::pairs`]). `b` holds whole panels of
-/// `groups` groups each. Panels are outermost: the one or two of a tile stay in the nearest cache that
-/// holds them while all rows pass by, and the next are on their way from wherever they are ([`Kernel::prefetches`]).
+/// `groups` groups each. Panels are outermost: the one or two of a tile stay in the nearest cache that holds them while all rows
+/// pass by, and the next are on their way from wherever they are ([`Kernel::prefetches`]).
 ///
 /// # Panics
 /// When `a` is shorter than its `m` rows, or `b` is not whole panels.
@@ -332,7 +332,6 @@ pub(super) fn for_tiles<N: Numbers>(
     let panel_len = groups * N::GROUP * PANEL;
     let left = kernel.left_len(m, stride, groups);
     assert!(left.is_some_and(|len| a.len() >= len), "{} {m} {stride} {groups}", a.len());
-    debug_assert!(!kernel.pairs || kernel.rows.is_multiple_of(2));
     assert!(b.len().is_multiple_of(panel_len) && b.as_ptr().addr().is_multiple_of(64));
     let mut tile: Tile<N::Sum> = [[[N::Sum::default(); PANEL]; MAX_ROWS]; MAX_PANELS];
     let most = kernel.panels * panel_len;
@@ -350,10 +349,11 @@ pub(super) fn for_tiles<N: Numbers>(
             for p in 0..panels {
                 epilogue.expect(row, panel + p, rows);
             }
-            // SAFETY: the kernel came from `N::kernel(isa)` and an `Isa` proves its instructions. `rows` is at most
-            // `kernel.rows`, and `panels` at most `kernel.panels`. The length of `a`, and its stride where rows are in pairs, were
-            // asserted above (`row` is a multiple of `kernel.rows`, then even), and `now` is so many whole panels. The first begins at a multiple of 64 bytes (asserted above), and every panel has `groups` times 64
-            // bytes (32 for fp16).
+            // SAFETY: the kernel came from `N::kernel(isa)` or `wide_u8s8(isa)`, and an `Isa` proves its instructions. `rows` is at
+            // most `kernel.rows`, and `panels` at most `kernel.panels`. The length of `a` was asserted above, and where rows are in
+            // pairs its stride too; `row` is a multiple of `kernel.rows`, then even, so that a pair begins there. `now` is so many
+            // whole panels. The first begins at a multiple of 64 bytes (asserted above), and every panel has `groups` times 64 bytes
+            // (32 for fp16).
             unsafe {
                 (kernel.run)(
                     rows,

@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use microraptor::kernels::attention::{self, Dims, IntHead, Scratch};
-use microraptor::kernels::linear::{Into, Linear, Rows, codes_stride};
+use microraptor::kernels::attention::{self, Dims, IntHead};
+use microraptor::kernels::linear::{Into, Linear, Rows, Scratch, codes_stride};
 use microraptor::kernels::peak::{PeakOf, peak};
 use microraptor::kernels::quantise::{self, Quant};
 use microraptor::kernels::{Isa, activation};
@@ -47,7 +47,7 @@ fn linear(isa: Isa) {
         for (i, quant) in quants.iter_mut().enumerate() {
             *quant = quantise::row(isa, &x[i * k..][..k], &mut codes[i * stride..]);
         }
-        let (mut wide, mut out) = (vec![0; m * stride], vec![0.0; m * n]);
+        let mut out = vec![0.0; m * n];
         let int = |most: f32| {
             let values: Vec<i8> = weight.iter().map(|w| (w * most).round() as i8).collect();
             Linear::int8(isa, &values, &vec![1.0 / most; n], &bias)
@@ -61,11 +61,12 @@ fn linear(isa: Isa) {
         ];
         for (name, bytes, layer) in kinds {
             let warm = layer();
+            let mut scratch = Scratch::of(&warm, m);
             let rows = if warm.is_int8() { Rows::Codes(&codes, &quants) } else { Rows::Float(&x) };
-            let warm_seconds = best(|| warm.apply(rows, &mut wide, &mut out, Into::Store));
+            let warm_seconds = best(|| warm.apply(rows, &mut scratch, &mut out, Into::Store));
             let copies: Vec<Linear> = (0..COLD_BYTES.div_ceil(n * k * bytes)).map(|_| layer()).collect();
             let cold_seconds = best(|| {
-                copies.iter().for_each(|layer| layer.apply(rows, &mut wide, &mut out, Into::Store));
+                copies.iter().for_each(|layer| layer.apply(rows, &mut scratch, &mut out, Into::Store));
             }) / copies.len() as f64;
             let peak = if warm.is_int8() { int_peak } else { float_peak };
             let rate = |seconds: f64| (m * n * k) as f64 / seconds;
@@ -93,9 +94,9 @@ fn head(isa: Isa) {
             quants[i] = quantise::row(isa, &x[row.clone()], &mut codes[row.clone()]);
             scales[i] = quantise::key(isa, &mut x[row.clone()].to_vec(), &[], &mut keys[row]);
         }
-        let (mut packed, mut scratch) = (IntHead::default(), Scratch::default());
+        let (mut packed, mut scratch) = (IntHead::default(), attention::Scratch::default());
         packed.reserve(dims).unwrap();
-        scratch.reserve(tokens).unwrap();
+        scratch.reserve(dims).unwrap();
         let mut out = vec![0.0; 96 * 64];
         let pack = best(|| attention::pack_int(isa, dims, 0, &keys, &scales, &x, &mut packed));
         let seconds = best(|| attention::int(isa, dims, 0, &codes, &quants, &packed, &mut scratch, &mut out));

@@ -9,17 +9,17 @@ from pathlib import Path
 
 BOARDS = Path(__file__).parents[2] / "boards"
 
-# For each core: multiply-adds a cycle of the 8-bit and of the f32 product, in which fp16 layers run (llvm-mca 23), instructions a cycle of
+# For each core: multiply-adds a cycle of the 8-bit and of the f32 product, in which fp16 layers run (llvm-mca 22.1.8), instructions a cycle of
 # what lies between them (llvm-mca on the softmax and quantising loops; A53 and Carmel: assumed), and whose counts it takes.
 CORES = {
-    "Cortex-A53": (3.66, 2.1, 0.8, "neon"),
-    "Cortex-A57": (7.97, 4.0, 1.3, "neon"),
-    "Cortex-A72": (7.97, 4.0, 1.3, "neon"),
-    "Carmel": (7.98, 8.0, 2.2, "neon"),
-    "Cortex-A76": (31.95, 8.0, 2.2, "dotprod"),
-    "Cortex-A78": (31.96, 8.0, 2.3, "dotprod"),
-    "Cortex-A78AE": (31.96, 8.0, 2.3, "dotprod"),
-    "Neoverse-V3AE": (56.6, 8.0, 2.3, "i8mm"),
+    "Cortex-A53": (3.85, 2.1, 0.8, "neon"),
+    "Cortex-A57": (7.99, 4.0, 1.3, "neon"),
+    "Cortex-A72": (7.99, 4.0, 1.3, "neon"),
+    "Carmel": (7.99, 8.0, 2.2, "neon"),
+    "Cortex-A76": (31.98, 8.0, 2.2, "dotprod"),
+    "Cortex-A78": (31.98, 8.0, 2.3, "dotprod"),
+    "Cortex-A78AE": (31.98, 8.0, 2.3, "dotprod"),
+    "Neoverse-V3AE": (63.8, 8.0, 2.3, "i8mm"),
 }
 
 # One forward pass in int8: tokens, millions of multiply-adds in the 8-bit and in the f32 product (probabilities count twice, in

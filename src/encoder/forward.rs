@@ -172,7 +172,7 @@ impl Encoder {
             let cut = &mut worker.hidden[..stream.len() / dim * inputs];
             let from = first + skip - prefix + i * STEP_ROWS;
             patches::cut(pixels, plan.rows, plan.cols, self.config.patch, from, cut);
-            self.patch.apply(Rows::Float(cut), &mut worker.codes16, stream, Into::Add);
+            self.patch.apply(Rows::Float(cut), &mut worker.layers, stream, Into::Add);
         }
     }
 
@@ -226,20 +226,20 @@ impl Encoder {
         key_scales: &mut [f32],
     ) {
         let (isa, dim, head_dim) = (self.isa, self.config.dim, self.config.head_dim());
-        let Worker { row, normed, wide, codes, codes16, quants, clock, .. } = worker;
+        let Worker { row, normed, wide, codes, layers, quants, clock, .. } = worker;
         let rows =
             self.normalised(&block.norm1, &block.queries, stream, (row, normed), (codes, quants), clock);
-        block.values.apply(rows, codes16, values, Into::Store);
+        block.values.apply(rows, layers, values, Into::Store);
         if !block.int8_attention {
-            block.queries.apply(rows, codes16, queries, Into::Store);
-            block.keys.apply(rows, codes16, keys, Into::Store);
+            block.queries.apply(rows, layers, queries, Into::Store);
+            block.keys.apply(rows, layers, keys, Into::Store);
             clock.lap(Operator::Qkv);
             self.rotate(plan, first, queries, clock);
             self.rotate(plan, first, keys, clock);
             return;
         }
         let wide = &mut wide[..stream.len()];
-        block.queries.apply(rows, codes16, wide, Into::Store);
+        block.queries.apply(rows, layers, wide, Into::Store);
         clock.lap(Operator::Qkv);
         self.rotate(plan, first, wide, clock);
         for ((x, codes), quant) in
@@ -248,7 +248,7 @@ impl Encoder {
             *quant = quantise::row(isa, x, codes);
         }
         clock.lap(Operator::Quantise);
-        block.keys.apply(rows, codes16, wide, Into::Store);
+        block.keys.apply(rows, layers, wide, Into::Store);
         clock.lap(Operator::Qkv);
         self.rotate(plan, first, wide, clock);
         for (x, (codes, scales)) in wide
@@ -298,10 +298,10 @@ impl Encoder {
                 attention::float(isa, dims, head, queries, &packed.float[head], scratch, out);
             }
         }
-        let Worker { codes, codes16, quants, clock, .. } = worker;
+        let Worker { codes, layers, quants, clock, .. } = worker;
         clock.lap(Operator::Attention);
         let rows = rows_for(isa, &block.proj, out, codes, quants, clock);
-        block.proj.apply(rows, codes16, stream, Into::Add);
+        block.proj.apply(rows, layers, stream, Into::Add);
         clock.lap(Operator::Proj);
     }
 
@@ -313,7 +313,7 @@ impl Encoder {
             row,
             normed,
             codes,
-            codes16,
+            layers,
             quants,
             hidden,
             gate,
@@ -329,21 +329,21 @@ impl Encoder {
             let first = i * STEP_ROWS;
             let hidden = &mut hidden[..stream.len() / dim * down.inputs()];
             let rows = rows.from(first, up.inputs());
-            up.apply(rows, codes16, hidden, Into::Store);
+            up.apply(rows, layers, hidden, Into::Store);
             clock.lap(Operator::Fc1);
             if let Mlp::SwiGlu { gate: gated, .. } = &block.mlp {
-                gated.apply(rows, codes16, &mut gate[..hidden.len()], Into::Store);
+                gated.apply(rows, layers, &mut gate[..hidden.len()], Into::Store);
                 clock.lap(Operator::Fc1);
             }
             let to = (&mut hidden_codes[first * stride..], &mut hidden_quants[first..]);
             self.activate(block, hidden, gate, to, clock);
             if !down.is_int8() {
-                down.apply(Rows::Float(hidden), codes16, stream, Into::Add);
+                down.apply(Rows::Float(hidden), layers, stream, Into::Add);
                 clock.lap(Operator::Fc2);
             }
         }
         if down.is_int8() {
-            down.apply(Rows::Codes(hidden_codes, hidden_quants), codes16, stream, Into::Add);
+            down.apply(Rows::Codes(hidden_codes, hidden_quants), layers, stream, Into::Add);
         }
     }
 

@@ -186,6 +186,19 @@ impl Encoder {
         self.isa
     }
 
+    /// Every layer.
+    fn layers(&self) -> impl Iterator<Item = &Linear> {
+        let blocks = self.blocks.iter().flat_map(|block| {
+            let gate = match &block.mlp {
+                Mlp::Gelu { .. } => None,
+                Mlp::SwiGlu { gate, .. } => Some(gate),
+            };
+            let attention = [&block.queries, &block.keys, &block.values, &block.proj];
+            attention.into_iter().chain([block.mlp.up(), block.mlp.down()]).chain(gate)
+        });
+        std::iter::once(&self.patch).chain(blocks)
+    }
+
     fn dims(&self, tokens: usize) -> Dims {
         Dims { tokens, heads: self.config.heads, head_dim: self.config.head_dim() }
     }

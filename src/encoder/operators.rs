@@ -109,8 +109,7 @@ impl Operator {
 pub struct Macs {
     /// Products of integers: int8 layers, int8 attention.
     pub int8: u64,
-    /// Layers whose weights are fp16 in memory; the products are f32's. (On ARM such weights are widened when they are
-    /// packed, and count as f32.)
+    /// Layers whose weights are fp16; the products are f32's.
     pub fp16: u64,
     /// Products of single precision.
     pub f32: u64,

@@ -28,6 +28,7 @@ pub struct Plan {
     pub(super) cols: usize,
     pub(super) tokens: usize,
     pub(super) threads: usize,
+    pub(super) cache: Cache,
     pub(super) rope: Option<RopeTable>,
     /// `[tokens, dim]`: CLS, registers, and zeros for patches, with learned positions added.
     pub(super) base: Vec<f32>,
@@ -66,17 +67,20 @@ impl Plan {
         };
         let heads = (0..=config.heads).collect();
         let bounds = Vec::new();
-        let plan = Plan { size, rows, cols, tokens, threads, rope, base, bounds, heads, taps: Vec::new() };
-        Ok(plan.within(encoder, Cache::UNKNOWN))
+        let (cache, taps) = (Cache::UNKNOWN, Vec::new());
+        let plan = Plan { size, rows, cols, tokens, threads, cache, rope, base, bounds, heads, taps };
+        Ok(plan.within(encoder, cache))
     }
 
     /// The same plan for threads that have `cache`.
     ///
     /// While a unit passes by a layer its rows (of the stream, of what the layers read and write, and of the hidden codes) and
-    /// the weights that come should fit in the last cache: the rows get three quarters.
+    /// the weights that come should fit in the last cache: the rows get three quarters. Within a layer, blocks of rows are cut
+    /// for the second level ([`crate::kernels::linear`]).
     pub fn within(mut self, encoder: &Encoder, cache: Cache) -> Plan {
         let row_bytes = 3 * 4 * encoder.config.dim + encoder.config.hidden;
         let most = cache.last / 4 * 3 / row_bytes;
+        self.cache = cache;
         self.bounds = units(self.tokens, self.threads, most, U8S8::kernel(encoder.isa).rows);
         self
     }

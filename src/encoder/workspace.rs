@@ -8,8 +8,8 @@ use atomic_refcell::AtomicRefCell;
 use super::times::{Clock, nanoseconds};
 use super::{Encoder, EncoderError, Mlp, Operator, OperatorTimes, Plan, STEP_ROWS};
 use crate::kernels::aligned::Aligned;
-use crate::kernels::attention::{FloatHead, IntHead, Scratch};
-use crate::kernels::linear::codes_stride;
+use crate::kernels::attention::{self, FloatHead, IntHead};
+use crate::kernels::linear::{self, codes_stride};
 use crate::kernels::quantise::Quant;
 
 /// The working memory of one image at a time; grown for the largest plan that used it.
@@ -62,8 +62,6 @@ pub(super) struct Worker {
     pub codes: Aligned<u8>,
     /// `[unit]`
     pub quants: Vec<Quant>,
-    /// `[step, codes_stride(dim or hidden)]`: some rows of codes, widened.
-    pub codes16: Aligned<i16>,
     /// `[step, hidden]`, or patches.
     pub hidden: Aligned<f32>,
     /// `[step, hidden]`, for SwiGLU.
@@ -72,7 +70,10 @@ pub(super) struct Worker {
     pub hidden_codes: Aligned<u8>,
     /// `[unit]`
     pub hidden_quants: Vec<Quant>,
-    pub scratch: Scratch,
+    /// Of the layers.
+    pub layers: linear::Scratch,
+    /// Of attention.
+    pub scratch: attention::Scratch,
     pub clock: Clock,
 }
 
@@ -165,6 +166,7 @@ impl Workspace {
         }
         for worker in &mut self.workers {
             let w = worker.get_mut();
+            w.layers.set_l2(plan.cache.l2);
             w.row.grow(dim)?;
             if !encoder.blocks.iter().all(|b| b.queries.is_int8() && b.mlp.up().is_int8()) {
                 w.normed.grow(unit * dim)?;
@@ -172,14 +174,14 @@ impl Workspace {
             w.wide.grow(unit * dim)?;
             w.codes.grow(unit * codes_stride(dim))?;
             grow(&mut w.quants, unit)?;
-            w.codes16.grow(step * codes_stride(dim.max(config.hidden)))?;
             w.hidden.grow(step * config.hidden.max(3 * config.patch * config.patch))?;
             if gated {
                 w.gate.grow(step * config.hidden)?;
             }
             w.hidden_codes.grow(unit * codes_stride(config.hidden))?;
             grow(&mut w.hidden_quants, unit)?;
-            w.scratch.reserve(tokens)?;
+            encoder.layers().try_for_each(|layer| w.layers.reserve(layer, unit))?;
+            w.scratch.reserve(dims)?;
         }
         Ok(())
     }

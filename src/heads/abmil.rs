@@ -15,7 +15,7 @@ use super::nn::{Grid, Kind, Layer, Network};
 use super::probe::standardise;
 use super::{HeadError, Targets};
 use crate::kernels::Isa;
-use crate::kernels::linear::{Into, Linear, Rows};
+use crate::kernels::linear::{Into, Linear, Rows, Scratch};
 
 /// Width of the attention's hidden layer.
 const HIDDEN: usize = 64;
@@ -187,7 +187,8 @@ impl AbmilHead {
         let x = self.standardised(rows);
         let (weights, bias) = self.gates.parameters.split_at(2 * HIDDEN * self.dim());
         let mut gates = vec![0.0; rows.nrows() * 2 * HIDDEN];
-        Linear::f32(isa, weights, bias).apply(Rows::Float(&x), &mut [], &mut gates, Into::Store);
+        let layer = Linear::f32(isa, weights, bias);
+        layer.apply(Rows::Float(&x), &mut Scratch::default(), &mut gates, Into::Store);
         let trace = self.finish(&x, &gates);
         let classes = decide(&trace.output, self.multi_label, self.threshold);
         let prediction = Prediction { probabilities: trace.output, classes };

@@ -9,7 +9,7 @@ use super::linear::{Prediction, decide};
 use super::metrics::{log_loss, youden_threshold};
 use super::{Examples, HeadError, Targets};
 use crate::kernels::Isa;
-use crate::kernels::linear::{Into, Linear, MAX_INPUTS, Rows, codes_stride};
+use crate::kernels::linear::{Into, Linear, MAX_INPUTS, Rows, Scratch, codes_stride};
 use crate::kernels::quantise::{self, Quant};
 
 /// Temperature of the vote in the papers.
@@ -251,13 +251,13 @@ impl Search<'_> {
         }
         let query = normalised(features).ok_or(HeadError::NonFinite { row: 0, column: 0 })?;
         let mut cosines = vec![0.0; self.head.images()];
+        let mut scratch = Scratch::of(&self.linear, 1);
         if self.linear.is_int8() {
             let mut codes = vec![0; codes_stride(dim)];
-            let mut wide = vec![0; codes.len()];
             let quants: [Quant; 1] = [quantise::row(self.isa, &query, &mut codes)];
-            self.linear.apply(Rows::Codes(&codes, &quants), &mut wide, &mut cosines, Into::Store);
+            self.linear.apply(Rows::Codes(&codes, &quants), &mut scratch, &mut cosines, Into::Store);
         } else {
-            self.linear.apply(Rows::Float(&query), &mut [], &mut cosines, Into::Store);
+            self.linear.apply(Rows::Float(&query), &mut scratch, &mut cosines, Into::Store);
         }
         let mut ranked: Vec<(f32, usize)> = cosines.into_iter().zip(0..).collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));

@@ -16,10 +16,10 @@ pub(super) trait RowOf {
 }
 
 impl Output<'_> {
-    /// Whole rows.
+    /// Rows; of the last there may be but the columns that are written.
     #[inline(always)]
     pub(super) fn rows(&self) -> usize {
-        self.out.len() / self.stride
+        self.out.len().div_ceil(self.stride)
     }
 
     /// Asks for what [`Output::put`] will write. A panel's rows are lines of memory far apart, which no CPU guesses: without this a

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::kernels::Isa;
-use crate::kernels::linear::{Into, Linear, Rows};
+use crate::kernels::linear::{Into, Linear, Rows, Scratch};
 use crate::kernels::matmul::{Rhs, Shape, matmul};
 use bilinear::Bilinear;
 
@@ -214,7 +214,7 @@ impl Packed {
             let apply = |x: &[f32]| {
                 let linear = linear.as_ref().expect("a layer with weights");
                 let mut out = vec![0.0; x.len() / linear.inputs() * layer.outputs];
-                linear.apply(Rows::Float(x), &mut [], &mut out, Into::Store);
+                linear.apply(Rows::Float(x), &mut Scratch::default(), &mut out, Into::Store);
                 out
             };
             match layer.kind {

@@ -12,8 +12,17 @@ pub(super) trait Means {
     /// A value's code as the product takes it: -127 to 127.
     fn value(code: i32) -> <Self::Product as Numbers>::B;
 
-    /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`.
-    fn store(codes: &mut [<Self::Product as Numbers>::A], at: usize, probabilities: &[i32; PANEL]);
+    /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`, or of `codes: [len / 16, parts, 16]`
+    /// where the product takes its rows [in pairs](crate::kernels::tile::Kernel::pairs), for which [`Means::pair`] prepares it.
+    fn store(
+        codes: &mut [<Self::Product as Numbers>::A],
+        at: usize,
+        probabilities: &[i32; PANEL],
+        pairs: bool,
+    );
+
+    /// Makes a pair of the two parts of `codes: [len / 16, 2, 16]`.
+    fn pair(codes: &mut [<Self::Product as Numbers>::A]);
 
     /// The sums of a query from those of its parts.
     fn sum(parts: &[[i32; PANEL]]) -> [i32; PANEL];
@@ -52,8 +61,14 @@ impl Means for Whole {
     }
 
     #[inline(always)]
-    fn store(codes: &mut [i16], at: usize, probabilities: &[i32; PANEL]) {
+    fn store(codes: &mut [i16], at: usize, probabilities: &[i32; PANEL], pairs: bool) {
+        debug_assert!(!pairs, "rows of 16-bit numbers are never in pairs");
         codes[at..at + PANEL].copy_from_slice(&probabilities.map(|q| q as i16));
+    }
+
+    #[inline(always)]
+    fn pair(_: &mut [i16]) {
+        unreachable!("rows of 16-bit numbers are never in pairs");
     }
 
     #[inline(always)]
@@ -72,10 +87,21 @@ impl Means for Split {
     }
 
     #[inline(always)]
-    fn store(codes: &mut [u8], at: usize, probabilities: &[i32; PANEL]) {
-        let (high, low) = codes.split_at_mut(codes.len() / 2);
-        high[at..at + PANEL].copy_from_slice(&probabilities.map(|q| (q >> 6) as u8));
-        low[at..at + PANEL].copy_from_slice(&probabilities.map(|q| (q & 63) as u8));
+    fn store(codes: &mut [u8], at: usize, probabilities: &[i32; PANEL], pairs: bool) {
+        let (step, gap) = if pairs { (2, PANEL) } else { (1, codes.len() / 2) };
+        let high = step * at;
+        codes[high..high + PANEL].copy_from_slice(&probabilities.map(|q| (q >> 6) as u8));
+        let low = high + gap;
+        codes[low..low + PANEL].copy_from_slice(&probabilities.map(|q| (q & 63) as u8));
+    }
+
+    /// Not as they are stored: of parts of eight the compiler makes words, byte by byte.
+    #[inline(always)]
+    fn pair(codes: &mut [u8]) {
+        for both in codes.as_chunks_mut::<{ 2 * PANEL }>().0 {
+            let [_, high, low, _] = both.as_chunks_mut::<{ PANEL / 2 }>().0 else { unreachable!("32 bytes") };
+            std::mem::swap(high, low);
+        }
     }
 
     #[inline(always)]
@@ -117,25 +143,31 @@ mod tests {
             }
         }
         M::Product::arrange(isa, tokens.div_ceil(group), &mut panel);
+        let kernel = M::Product::kernel(isa);
         let mut codes = vec![Default::default(); probabilities.len() * M::PARTS * padded];
         for (codes, row) in codes.chunks_exact_mut(M::PARTS * padded).zip(probabilities) {
             for (i, part) in row.chunks(PANEL).enumerate() {
-                M::store(codes, i * PANEL, &std::array::from_fn(|c| part.get(c).copied().unwrap_or(0)));
+                let sixteen = std::array::from_fn(|c| part.get(c).copied().unwrap_or(0));
+                M::store(codes, i * PANEL, &sixteen, kernel.pairs());
+            }
+            if kernel.pairs() {
+                M::pair(codes);
             }
         }
         let mut out = Vec::new();
         let to = &mut Collect::<M>(&mut out, std::marker::PhantomData);
         let (m, groups) = (probabilities.len() * M::PARTS, tokens.div_ceil(group));
-        for_tiles::<M::Product>(M::Product::kernel(isa), m, groups, &codes, padded, &panel, to);
+        for_tiles::<M::Product>(kernel, m, groups, &codes, padded, &panel, to);
         out
     }
 
     #[test]
     fn both_ways_are_exact_on_every_instruction_set() {
         for tokens in [1, 3, 5, 8, 21, 40] {
-            for extreme in [false, true] {
-                let p = |r: usize, t: usize| if extreme { 4095 } else { (r * 977 + t * 331) % 4096 };
-                let v = |t: usize, c: usize| if extreme { 127 } else { (t * 53 + c * 17) as i32 % 255 - 127 };
+            // Nothing but the largest, of one sign, and every kind.
+            for extreme in [Some(127), Some(-127), None] {
+                let p = |r: usize, t: usize| extreme.map_or((r * 977 + t * 331) % 4096, |_| 4095);
+                let v = |t: usize, c: usize| extreme.unwrap_or((t * 53 + c * 17) as i32 % 255 - 127);
                 let probabilities: Vec<Vec<i32>> =
                     (0..7).map(|r| (0..tokens).map(|t| p(r, t) as i32).collect()).collect();
                 let values: Vec<[i32; PANEL]> =

@@ -10,6 +10,8 @@
 
 mod means;
 mod pack;
+#[cfg(test)]
+mod tests;
 
 use super::Isa;
 use super::activation::exp2;
@@ -19,7 +21,9 @@ use super::lanes;
 use super::linear::{columns, packed_len};
 use super::output::{Output, RowOf};
 use super::quantise::{Quant, round_scaled};
-use super::tile::{Epilogue, F32, Kernel, Numbers, PANEL, Sums, U8S8, for_tiles};
+use super::tile::{
+    Epilogue, F32, Kernel, Numbers, PANEL, Sums, U8S8, for_tiles, pair_rows, paired_len, paired_stride,
+};
 
 use means::{IntProduct, Means, OfInts};
 pub use pack::{FloatHead, IntHead, Packed, pack_float, pack_int};
@@ -69,15 +73,18 @@ pub struct Scratch {
     scores: Aligned<f32>,
     /// `[QUERIES, parts, tokens rounded up to a panel]`
     probabilities: Aligned<<IntProduct as Numbers>::A>,
+    /// [`paired_len`] of `QUERIES` rows of a head: codes of queries, in pairs where the product takes them so.
+    queries: Aligned<u8>,
 }
 
 impl Scratch {
-    /// Makes room for `tokens` tokens.
+    /// Makes room for attention of `dims`.
     ///
     /// # Errors
     /// When the system does not give that much memory.
-    pub fn reserve(&mut self, tokens: usize) -> Result<(), std::collections::TryReserveError> {
-        let len = QUERIES * tokens.next_multiple_of(PANEL);
+    pub fn reserve(&mut self, dims: Dims) -> Result<(), std::collections::TryReserveError> {
+        let len = QUERIES * dims.tokens.next_multiple_of(PANEL);
+        self.queries.grow(paired_len(QUERIES, dims.head_dim))?;
         self.scores.grow(len)?;
         self.probabilities.grow(len * OfInts::PARTS)
     }
@@ -235,7 +242,13 @@ per_isa! {
             let codes = &codes[first * dim + head * head_dim..];
             let quants = &quants[first * heads..];
             let mut to = IntScores { scores, padded, head, heads, quants, packed, scale: dims.log2_scale() };
-            for_tiles::<U8S8>(kernels.0, m, groups, codes, dim, keys, &mut to);
+            if kernels.0.pairs() {
+                pair_rows(codes, dim, m, head_dim, &mut scratch.queries);
+                let stride = paired_stride(head_dim);
+                for_tiles::<U8S8>(kernels.0, m, groups, &scratch.queries, stride, keys, &mut to);
+            } else {
+                for_tiles::<U8S8>(kernels.0, m, groups, codes, dim, keys, &mut to);
+            }
             let parts = OfInts::PARTS;
             let probabilities = &mut scratch.probabilities[..m * parts * padded];
             let mut inverse = [0.0; QUERIES];
@@ -243,7 +256,7 @@ per_isa! {
                 let to = &mut probabilities[r * parts * padded..][..parts * padded];
                 let scores = &mut scores[r * padded..][..padded];
                 scores[tokens..].fill(f32::NEG_INFINITY);
-                let sum = probabilities_of(scores, most as f32, to);
+                let sum = probabilities_of(scores, most as f32, to, kernels.1.pairs());
                 inverse[r] = 1.0 / sum as f32;
             }
             let groups = tokens.div_ceil(IntProduct::GROUP);
@@ -255,10 +268,10 @@ per_isa! {
     }
 }
 
-/// `codes = round(2^(score - largest score) * most)`, `scores: [n]` and each part of `codes: [parts, n]`, n whole panels;
-/// gives the sum of the codes. Scores that are not finite give 0.
+/// `codes = round(2^(score - largest score) * most)`, `scores: [n]` and each part of `codes: [parts, n]`, n whole panels, with the
+/// parts in pairs where `pairs`; gives the sum of the codes. Scores that are not finite give 0.
 #[inline(always)]
-fn probabilities_of(scores: &[f32], most: f32, codes: &mut [<IntProduct as Numbers>::A]) -> i32 {
+fn probabilities_of(scores: &[f32], most: f32, codes: &mut [<IntProduct as Numbers>::A], pairs: bool) -> i32 {
     let largest = lanes::max(scores);
     let mut sums = [0; PANEL];
     for (i, scores) in scores.as_chunks::<PANEL>().0.iter().enumerate() {
@@ -267,7 +280,10 @@ fn probabilities_of(scores: &[f32], most: f32, codes: &mut [<IntProduct as Numbe
             q[c] = round_scaled(exp2(scores[c] - largest), most, 0.0);
             sums[c] += q[c];
         }
-        OfInts::store(codes, i * PANEL, &q);
+        OfInts::store(codes, i * PANEL, &q, pairs);
+    }
+    if pairs {
+        OfInts::pair(codes);
     }
     sums.iter().sum()
 }

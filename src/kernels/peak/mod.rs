@@ -20,8 +20,9 @@ use super::isa::{Isa, Kind};
 /// Which products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeakOf {
-    /// Bytes x i8 into i32, as [`super::tile::U8S8`]. (AVX2 multiplies i8 weights beyond -64 to 64, and probabilities by
-    /// values, in 16 bits, four instructions instead of three for as many products.)
+    /// Bytes x i8 into i32, as [`super::tile::U8S8`]. (AVX2 multiplies i8 weights beyond -63 to 63, and probabilities by
+    /// values, in 16 bits, four instructions instead of three for as many products; plain NEON adds such weights' products up
+    /// in pairs instead of fours, six instructions instead of five.)
     Int8,
     /// Fused multiply-adds of f32, as [`super::tile::F32`]; fp16 weights go through the same.
     F32,
@@ -77,7 +78,7 @@ impl Chains {
             #[cfg(target_arch = "x86_64")]
             (Kind::Avx512Vnni, PeakOf::F32) => (x86_64::CHAINS * 16, x86_64::avx512_f32),
             #[cfg(target_arch = "aarch64")]
-            (Kind::Neon, PeakOf::Int8) => (aarch64::WIDENED * 16, aarch64::neon_int8),
+            (Kind::Neon, PeakOf::Int8) => (aarch64::WIDENED * 32, aarch64::neon_int8),
             #[cfg(target_arch = "aarch64")]
             (Kind::Dotprod, PeakOf::Int8) => (aarch64::CHAINS * 16, aarch64::dotprod_int8),
             #[cfg(target_arch = "aarch64")]

@@ -1,4 +1,4 @@
-//! `smmla`: a 2 x 8 matrix of signed bytes times an 8 x 2 one. The float kernels are NEON's.
+//! `smmla`: a 2 x 8 matrix of signed bytes times an 8 x 2 one, both from one register. The float kernels are NEON's.
 //!
 //! Its intrinsic is unstable in Rust 1.95, hence `asm!`, an instruction at a time: the compiler finds the registers.
 
@@ -17,6 +17,9 @@ pub(super) mod rows {
     pub const u8s8: usize = 6;
     pub use super::super::neon::rows::{f16, f32, i16};
 }
+
+/// Every tile begins with a pair.
+const _: () = assert!(rows::u8s8.is_multiple_of(2));
 
 by_rows!(u8s8, u8s8_rows, "neon,i8mm", u8, i8, i32, 1 2 3 4 5 6);
 
@@ -78,27 +81,25 @@ unsafe fn u8s8_rows<const R: usize>(
     out: &mut Sums<i32>,
 ) {
     let mut sums = [[vdupq_n_s32(0); 8]; 3];
-    // An odd last row is its own partner: its second sums are not read.
-    let row = |r: usize| a.wrapping_add(r.min(R - 1) * stride);
     let whole = groups / 2 * 2;
     for g in (0..whole).step_by(2) {
-        // SAFETY: groups `g..g + 2` of the panel are 128 bytes, those of a row 8: both within what the caller vouches for.
+        // SAFETY: groups `g..g + 2` of the panel are 128 bytes, those of a pair of rows 16: both within what the caller vouches
+        // for.
         unsafe {
             let mut x = [vdupq_n_s8(0); 3];
             for (p, x) in x.iter_mut().enumerate().take(R.div_ceil(2)) {
-                let (one, two) = (row(2 * p).add(g * 4), row(2 * p + 1).add(g * 4));
-                *x = vcombine_s8(vld1_s8(one.cast()), vld1_s8(two.cast()));
+                *x = vld1q_s8(a.add(2 * p * stride + g * 8).cast());
             }
             step::<R>(&mut sums, &x, b.add(g * 64));
         }
     }
     if whole < groups {
-        // SAFETY: as above, the last group, which is in the packed order: it is widened here with zeros.
+        // SAFETY: as above, the last group. The panel's is in the packed order, it is widened here with zeros; a pair of rows has
+        // 16 bytes there too, since its stride is whole parts of 8.
         unsafe {
             let mut x = [vdupq_n_s8(0); 3];
             for (p, x) in x.iter_mut().enumerate().take(R.div_ceil(2)) {
-                let load = |r: usize| u64::from(row(r).add(whole * 4).cast::<u32>().read_unaligned());
-                *x = vcombine_s8(vcreate_s8(load(2 * p)), vcreate_s8(load(2 * p + 1)));
+                *x = vld1q_s8(a.add(2 * p * stride + whole * 8).cast());
             }
             let mut wide = [0; 8 * PANEL];
             for (column, to) in wide.chunks_exact_mut(8).enumerate() {

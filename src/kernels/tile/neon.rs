@@ -17,14 +17,43 @@ pub(super) mod rows {
     pub const f32: usize = 6;
 }
 
-by_rows!(u8s8, u8s8_rows, "neon", u8, i8, i32, 1 2);
+by_rows!(u8s8, u8s8_narrow, "neon", u8, i8, i32, 1 2);
+by_rows!(u8s8_wide, u8s8_wide_rows, "neon", u8, i8, i32, 1 2);
 by_rows!(f32, f32_rows, "neon", f32, f32, f32, 1 2 3 4 5 6);
 
-/// Two groups go into i16 (2 x 128 x 127 = 32512 fits), then into i32. On a Cortex-A72, whose one multiplier takes 16 bytes
-/// in two cycles, additions run beside it: 8 multiply-adds a cycle.
+/// What [`super::U8S8`] promises of its products: four fit into i16 (4 x 128 x 63 = 32256, 4 x 63 x 127 = 32004).
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn u8s8_rows<const R: usize>(
+unsafe fn u8s8_narrow<const R: usize>(
+    groups: usize,
+    a: *const u8,
+    stride: usize,
+    b: *const i8,
+    out: &mut Sums<i32>,
+) {
+    // SAFETY: the caller's promise is handed on.
+    unsafe { u8s8_rows::<R, 4>(groups, a, stride, b, out) }
+}
+
+/// Any codes times weights within -127 to 127: two products fit into i16 (2 x 128 x 127 = 32512).
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn u8s8_wide_rows<const R: usize>(
+    groups: usize,
+    a: *const u8,
+    stride: usize,
+    b: *const i8,
+    out: &mut Sums<i32>,
+) {
+    // SAFETY: the caller's promise is handed on.
+    unsafe { u8s8_rows::<R, 2>(groups, a, stride, b, out) }
+}
+
+/// `CHAIN` products go into each lane of i16, then pairs of lanes into i32. A Cortex-A72 has one multiplier, which takes 16 bytes
+/// in two cycles, 8 multiply-adds a cycle; the additions run beside it.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn u8s8_rows<const R: usize, const CHAIN: usize>(
     groups: usize,
     a: *const u8,
     stride: usize,
@@ -32,42 +61,179 @@ unsafe fn u8s8_rows<const R: usize>(
     out: &mut Sums<i32>,
 ) {
     let mut sums = [[vdupq_n_s32(0); 8]; R];
-    let whole = groups / 2 * 2;
-    for g in (0..whole).step_by(2) {
-        // SAFETY: groups `g..g + 2` of the panel are 128 bytes, those of row `r` 8: both within what the caller vouches
-        // for.
-        unsafe {
-            let mut x = [[vdupq_n_s8(0); 2]; R];
-            for (r, x) in x.iter_mut().enumerate() {
-                let at = a.add(r * stride + g * 4);
-                *x = [spread(at), spread(at.add(4))];
-            }
-            for c in 0..4 {
-                let (b0, b1) = (vld1q_s8(b.add(g * 64 + c * 16)), vld1q_s8(b.add(g * 64 + 64 + c * 16)));
-                for (x, sums) in x.iter().zip(&mut sums) {
-                    let low = vmull_s8(vget_low_s8(x[0]), vget_low_s8(b0));
-                    let low = vmlal_s8(low, vget_low_s8(x[1]), vget_low_s8(b1));
-                    let high = vmlal_high_s8(vmull_high_s8(x[0], b0), x[1], b1);
-                    sums[2 * c] = vpadalq_s16(sums[2 * c], low);
-                    sums[2 * c + 1] = vpadalq_s16(sums[2 * c + 1], high);
-                }
-            }
+    let whole = groups / CHAIN * CHAIN;
+    if let (Some(sums), 4) = (sums.first_chunk_mut(), CHAIN) {
+        // SAFETY: so many groups, a multiple of 4, are within what the caller vouches for.
+        unsafe { two_by_four(sums, whole, a, stride, b) };
+    } else {
+        for g in (0..whole).step_by(CHAIN) {
+            // SAFETY: groups `g..g + CHAIN` of the panel are 64 bytes each, those of row `r` 4 each: both within what the
+            // caller vouches for.
+            unsafe { chains::<R, CHAIN>(&mut sums, a.add(g * 4), stride, b.add(g * 64)) };
         }
     }
-    if whole < groups {
-        for (r, sums) in sums.iter_mut().enumerate() {
-            for c in 0..4 {
-                // SAFETY: as above, the last group.
-                let (x, b) =
-                    unsafe { (spread(a.add(r * stride + whole * 4)), vld1q_s8(b.add(whole * 64 + c * 16))) };
-                sums[2 * c] = vpadalq_s16(sums[2 * c], vmull_s8(vget_low_s8(x), vget_low_s8(b)));
-                sums[2 * c + 1] = vpadalq_s16(sums[2 * c + 1], vmull_high_s8(x, b));
-            }
-        }
+    for g in whole..groups {
+        // SAFETY: as above, one group.
+        unsafe { chains::<R, 1>(&mut sums, a.add(g * 4), stride, b.add(g * 64)) };
     }
     for (row, sums) in out.iter_mut().zip(sums) {
         store_i32(row, [0, 2, 4, 6].map(|i| vpaddq_s32(sums[i], sums[i + 1])));
     }
+}
+
+/// Adds `CHAIN` groups, at `a` of each row and at `b` of the panel.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn chains<const R: usize, const CHAIN: usize>(
+    sums: &mut [[int32x4_t; 8]; R],
+    a: *const u8,
+    stride: usize,
+    b: *const i8,
+) {
+    let mut x = [[vdupq_n_s8(0); CHAIN]; R];
+    for (r, x) in x.iter_mut().enumerate() {
+        for (g, x) in x.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for so many groups of each row.
+            *x = unsafe { spread(a.add(r * stride + g * 4)) };
+        }
+    }
+    for c in 0..4 {
+        let mut b4 = [vdupq_n_s8(0); CHAIN];
+        for (g, b4) in b4.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for so many groups of the panel.
+            *b4 = unsafe { vld1q_s8(b.add(g * 64 + c * 16)) };
+        }
+        for (x, sums) in x.iter().zip(sums.iter_mut()) {
+            let mut low = vmull_s8(vget_low_s8(x[0]), vget_low_s8(b4[0]));
+            let mut high = vmull_high_s8(x[0], b4[0]);
+            for g in 1..CHAIN {
+                low = vmlal_s8(low, vget_low_s8(x[g]), vget_low_s8(b4[g]));
+                high = vmlal_high_s8(high, x[g], b4[g]);
+            }
+            sums[2 * c] = vpadalq_s16(sums[2 * c], low);
+            sums[2 * c + 1] = vpadalq_s16(sums[2 * c + 1], high);
+        }
+    }
+}
+
+/// Two rows, four products to a lane: the loop needs all 32 registers (16 sums, 8 of codes, 4 of weights, 4 of products), and the
+/// compiler spills six of them, so that a part of it is [`quarter`], by hand.
+///
+/// # Safety
+/// As [`u8s8_narrow`]; `groups` is a multiple of 4.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn two_by_four(
+    sums: &mut [[int32x4_t; 8]; 2],
+    groups: usize,
+    a: *const u8,
+    stride: usize,
+    b: *const i8,
+) {
+    if groups == 0 {
+        return;
+    }
+    // SAFETY: there are four groups, 256 bytes of the panel.
+    let mut weights = unsafe { [0, 64, 128, 192].map(|at| vld1q_s8(b.add(at))) };
+    for g in (0..groups).step_by(4) {
+        let next = if g + 4 < groups { g + 4 } else { 0 };
+        // SAFETY: groups `g..g + 4` of the panel are 256 bytes, those of row `r` 16, and `next` is the first of four groups too:
+        // all within what the caller vouches for.
+        unsafe {
+            let x = [four_groups(a.add(g * 4)), four_groups(a.add(stride + g * 4))];
+            let (b, next) = (b.add(g * 64), b.add(next * 64));
+            quarter::<0, 16>(sums, &x, &mut weights, b);
+            quarter::<1, 32>(sums, &x, &mut weights, b);
+            quarter::<2, 48>(sums, &x, &mut weights, b);
+            quarter::<3, 0>(sums, &x, &mut weights, next);
+        }
+    }
+}
+
+/// Four groups of codes, each four times.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn four_groups(a: *const u8) -> [int32x4_t; 4] {
+    // SAFETY: the caller vouches for 16 bytes.
+    let codes = vreinterpretq_s32_s8(unsafe { vld1q_s8(a.cast()) });
+    [
+        vdupq_laneq_s32::<0>(codes),
+        vdupq_laneq_s32::<1>(codes),
+        vdupq_laneq_s32::<2>(codes),
+        vdupq_laneq_s32::<3>(codes),
+    ]
+}
+
+/// Adds columns `4 * C..4 * C + 4` of four groups, whose weights are in `weights`. Those of other columns take their place, each
+/// when it was used for the last time: they are read `AT` bytes from `next`, a register from each of four groups. Products of four
+/// sums follow one upon another, so that a CPU that keeps the order (Cortex-A53, A55) waits less for them.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn quarter<const C: usize, const AT: usize>(
+    [s, z]: &mut [[int32x4_t; 8]; 2],
+    [x, y]: &[[int32x4_t; 4]; 2],
+    weights: &mut [int8x16_t; 4],
+    next: *const i8,
+) {
+    let [mut b0, mut b1, mut b2, mut b3] = *weights;
+    let (mut s0, mut s1, mut z0, mut z1) = (s[2 * C], s[2 * C + 1], z[2 * C], z[2 * C + 1]);
+    // SAFETY: it reads 16 bytes of each of the four groups at `next`, which the caller vouches for, and writes nothing.
+    unsafe {
+        asm!(
+            "smull {t0:v}.8h, {x0:v}.8b, {b0:v}.8b",
+            "smull2 {t1:v}.8h, {x0:v}.16b, {b0:v}.16b",
+            "smull {t2:v}.8h, {y0:v}.8b, {b0:v}.8b",
+            "smull2 {t3:v}.8h, {y0:v}.16b, {b0:v}.16b",
+            "ldr {b0:q}, [{next}, {at0}]",
+            "smlal {t0:v}.8h, {x1:v}.8b, {b1:v}.8b",
+            "smlal2 {t1:v}.8h, {x1:v}.16b, {b1:v}.16b",
+            "smlal {t2:v}.8h, {y1:v}.8b, {b1:v}.8b",
+            "smlal2 {t3:v}.8h, {y1:v}.16b, {b1:v}.16b",
+            "ldr {b1:q}, [{next}, {at1}]",
+            "smlal {t0:v}.8h, {x2:v}.8b, {b2:v}.8b",
+            "smlal2 {t1:v}.8h, {x2:v}.16b, {b2:v}.16b",
+            "smlal {t2:v}.8h, {y2:v}.8b, {b2:v}.8b",
+            "smlal2 {t3:v}.8h, {y2:v}.16b, {b2:v}.16b",
+            "ldr {b2:q}, [{next}, {at2}]",
+            "smlal {t0:v}.8h, {x3:v}.8b, {b3:v}.8b",
+            "smlal2 {t1:v}.8h, {x3:v}.16b, {b3:v}.16b",
+            "smlal {t2:v}.8h, {y3:v}.8b, {b3:v}.8b",
+            "smlal2 {t3:v}.8h, {y3:v}.16b, {b3:v}.16b",
+            "ldr {b3:q}, [{next}, {at3}]",
+            "sadalp {s0:v}.4s, {t0:v}.8h",
+            "sadalp {s1:v}.4s, {t1:v}.8h",
+            "sadalp {z0:v}.4s, {t2:v}.8h",
+            "sadalp {z1:v}.4s, {t3:v}.8h",
+            s0 = inout(vreg) s0,
+            s1 = inout(vreg) s1,
+            z0 = inout(vreg) z0,
+            z1 = inout(vreg) z1,
+            x0 = in(vreg) x[0],
+            x1 = in(vreg) x[1],
+            x2 = in(vreg) x[2],
+            x3 = in(vreg) x[3],
+            y0 = in(vreg) y[0],
+            y1 = in(vreg) y[1],
+            y2 = in(vreg) y[2],
+            y3 = in(vreg) y[3],
+            b0 = inout(vreg) b0,
+            b1 = inout(vreg) b1,
+            b2 = inout(vreg) b2,
+            b3 = inout(vreg) b3,
+            t0 = out(vreg) _,
+            t1 = out(vreg) _,
+            t2 = out(vreg) _,
+            t3 = out(vreg) _,
+            next = in(reg) next,
+            at0 = const AT,
+            at1 = const AT + 64,
+            at2 = const AT + 128,
+            at3 = const AT + 192,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    *weights = [b0, b1, b2, b3];
+    (s[2 * C], s[2 * C + 1], z[2 * C], z[2 * C + 1]) = (s0, s1, z0, z1);
 }
 
 /// The group of four codes at `a`, four times. In `asm!`, since a compiler that knows both halves to be alike multiplies by
@@ -86,6 +252,45 @@ pub(super) unsafe fn spread(a: *const u8) -> int8x16_t {
         );
     }
     x
+}
+
+/// Widens fp16 numbers of whole panels: `from` and `to` have the same length, a multiple of 16.
+pub(super) fn widen_fp16(from: &[u16], to: &mut [f32]) {
+    let (from, to) = (from.as_chunks(), to.as_chunks_mut());
+    assert!(from.0.len() == to.0.len() && from.1.is_empty() && to.1.is_empty());
+    for (from, to) in from.0.iter().zip(to.0) {
+        // SAFETY: every 64-bit ARM CPU has NEON.
+        unsafe { widen_sixteen(from, to) };
+    }
+}
+
+/// `fcvtl`, whose intrinsic wants a type that is unstable in Rust 1.95.
+#[inline]
+#[target_feature(enable = "neon")]
+fn widen_sixteen(from: &[u16; 16], to: &mut [f32; 16]) {
+    let (a, b, c, d): (float32x4_t, float32x4_t, float32x4_t, float32x4_t);
+    // SAFETY: the loads are of the 16 numbers in `from`; the instructions compute on registers alone and are of Armv8.0; the stores
+    // are to the 16 numbers in `to`.
+    unsafe {
+        let (low, high) = (vld1q_u16(from.as_ptr()), vld1q_u16(from.as_ptr().add(8)));
+        asm!(
+            "fcvtl {a:v}.4s, {low:v}.4h",
+            "fcvtl2 {b:v}.4s, {low:v}.8h",
+            "fcvtl {c:v}.4s, {high:v}.4h",
+            "fcvtl2 {d:v}.4s, {high:v}.8h",
+            low = in(vreg) low,
+            high = in(vreg) high,
+            a = out(vreg) a,
+            b = out(vreg) b,
+            c = out(vreg) c,
+            d = out(vreg) d,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+        vst1q_f32(to.as_mut_ptr(), a);
+        vst1q_f32(to.as_mut_ptr().add(4), b);
+        vst1q_f32(to.as_mut_ptr().add(8), c);
+        vst1q_f32(to.as_mut_ptr().add(12), d);
+    }
 }
 
 /// Stores four registers of i32 as a row of sums.

@@ -1,5 +1,6 @@
 //! Every micro-kernel against the plain one, bit for bit, over all tails and extreme values.
 
+use bytemuck::Zeroable as _;
 use half::f16;
 
 use super::*;
@@ -31,7 +32,7 @@ impl<S: Copy> Epilogue<S> for Collect<'_, S> {
 
 /// `sums` of every tile, by row and panel.
 fn product<N: Numbers>(
-    isa: Isa,
+    (isa, kernel): (Isa, Kernel<N>),
     m: usize,
     groups: usize,
     a: &[N::A],
@@ -44,7 +45,14 @@ fn product<N: Numbers>(
     N::arrange(isa, groups, &mut arranged);
     let mut out = vec![N::Sum::default(); m * panels * PANEL];
     let mut collect = Collect { out: &mut out, panels };
-    for_tiles::<N>(N::kernel(isa), m, groups, a, stride, &arranged, &mut collect);
+    if kernel.pairs() {
+        let k = groups * N::GROUP;
+        let mut pairs = vec![N::A::zeroed(); paired_len(m, k)];
+        pair_rows(bytemuck::cast_slice(a), stride, m, k, bytemuck::cast_slice_mut(&mut pairs));
+        for_tiles::<N>(kernel, m, groups, &pairs, paired_stride(k), &arranged, &mut collect);
+    } else {
+        for_tiles::<N>(kernel, m, groups, a, stride, &arranged, &mut collect);
+    }
     out
 }
 
@@ -72,9 +80,21 @@ impl Stored for U8S8 {
     }
 }
 
-/// Compares every instruction set with the plain kernel, and that with `exact`, over m past two tiles, k past two groups
-/// of any width, one and two panels, and strides with a gap.
+/// [`check_kernel`] of the product's own micro-kernel.
 fn check<N: Stored>(
+    a: impl FnMut(u32) -> N::A,
+    b: impl FnMut(u32) -> N::B,
+    exact: impl Fn(&[N::A], &[N::B]) -> N::Sum,
+) where
+    N::Sum: PartialEq + std::fmt::Debug,
+{
+    check_kernel::<N>(|isa| Some(N::kernel(isa)), a, b, exact);
+}
+
+/// Compares `kernel` on every instruction set with the plain one, and that with `exact`, over m past two tiles, k past two groups
+/// of any width, one and two panels, and strides with a gap.
+fn check_kernel<N: Stored>(
+    kernel: impl Fn(Isa) -> Option<Kernel<N>>,
     mut a: impl FnMut(u32) -> N::A,
     mut b: impl FnMut(u32) -> N::B,
     exact: impl Fn(&[N::A], &[N::B]) -> N::Sum,
@@ -91,16 +111,17 @@ fn check<N: Stored>(
             let left: Vec<N::A> = (0..m * stride).map(|_| a(random.next())).collect();
             let mut right = Aligned::<N::B>::zeroed(panels * k * PANEL);
             right.iter_mut().for_each(|v| *v = b(random.next()));
-            let expected = product::<N>(Isa::SCALAR, m, groups, &left, stride, &right);
+            let expected =
+                product::<N>((Isa::SCALAR, N::kernel(Isa::SCALAR)), m, groups, &left, stride, &right);
             let columns: Vec<Vec<N::B>> =
                 (0..panels * PANEL).map(|column| column_of::<N>(&right, k, column)).collect();
             for (i, sum) in expected.iter().enumerate() {
                 let (row, column) = (i / (panels * PANEL), i % (panels * PANEL));
                 assert_eq!(*sum, exact(&left[row * stride..][..k], &columns[column]));
             }
-            for isa in Isa::available() {
+            for (isa, kernel) in Isa::available().into_iter().filter_map(|isa| Some((isa, kernel(isa)?))) {
                 let left: Vec<N::A> = left.iter().map(|&a| N::stored(isa, a)).collect();
-                let mut found = product::<N>(isa, m, groups, &left, stride, &right);
+                let mut found = product::<N>((isa, kernel), m, groups, &left, stride, &right);
                 for (sum, column) in found.iter_mut().zip(columns.iter().cycle()) {
                     *sum = N::plain(isa, *sum, column);
                 }
@@ -122,15 +143,46 @@ fn int_sum<A: Copy + Into<i64>, B: Copy + Into<i64>>(a: &[A], b: &[B]) -> i32 {
     i32::try_from(sum).expect("the test's values do not overflow")
 }
 
+/// The ends of a range, in an order that no group or pair keeps.
+fn ends<T: Copy>(low: T, high: T) -> impl Fn(u32) -> T {
+    move |r| if r % 3 == 0 { low } else { high }
+}
+
 #[test]
 fn u8_by_narrow_i8_is_exact() {
-    let narrow = |r: u32| ((r % 129) as i32 - 64) as i8;
+    let narrow = |r: u32| ((r % 127) as i32 - 63) as i8;
     check::<U8S8>(|r| r as u8, narrow, int_sum);
-    // Nothing but extremes: each pair sums to 2 * 255 * 64, the most that an i16 has to hold.
-    for sign in [-64, 64] {
-        check::<U8S8>(|_| 255, |_| sign, int_sum);
+    // Nothing but extremes: 2 * 255 * 63 and 4 * 128 * 63 are the most that an i16 has to hold. (On ARM a code of 0 is -128.)
+    for code in [0, 255] {
+        for weight in [-NARROW, NARROW] {
+            check::<U8S8>(|_| code, |_| weight, int_sum);
+        }
+        check::<U8S8>(|_| code, ends(-NARROW, NARROW), int_sum);
     }
-    check::<U8S8>(|r| if r % 2 == 0 { 255 } else { 0 }, |r| if r % 3 == 0 { 64 } else { -64 }, int_sum);
+    check::<U8S8>(ends(0, 255), ends(NARROW, -NARROW), int_sum);
+}
+
+#[test]
+fn u8_by_wide_i8_is_exact_where_a_kernel_says_so() {
+    check_kernel::<U8S8>(wide_u8s8, |r| r as u8, |r| ((r % 255) as i32 - 127) as i8, int_sum);
+    // Two of these are all that an i16 holds.
+    for code in [0, 255] {
+        for weight in [-127, 127] {
+            check_kernel::<U8S8>(wide_u8s8, |_| code, |_| weight, int_sum);
+        }
+        check_kernel::<U8S8>(wide_u8s8, |_| code, ends(-127, 127), int_sum);
+    }
+    check_kernel::<U8S8>(wide_u8s8, ends(0, 255), ends(127, -127), int_sum);
+}
+
+#[test]
+fn the_wide_kernel_has_the_tiles_of_the_narrow_one() {
+    for isa in Isa::available() {
+        if let Some(wide) = wide_u8s8(isa) {
+            let narrow = U8S8::kernel(isa);
+            assert_eq!((wide.rows, wide.panels), (narrow.rows, narrow.panels), "{isa}");
+        }
+    }
 }
 
 #[test]
@@ -148,4 +200,17 @@ fn floats_are_a_chain_of_fused_multiply_adds() {
     check::<F16>(value, half, |a, b| {
         a.iter().zip(b).fold(0.0, |sum, (a, b)| a.mul_add(f16::from_bits(*b).to_f32(), sum))
     });
+}
+
+#[test]
+fn every_fp16_number_is_widened_to_its_value() {
+    let all: Vec<u16> = (0..=u16::MAX).collect();
+    for widening in Isa::available().into_iter().filter_map(widening) {
+        let mut wide = vec![0.0; all.len()];
+        (widening.widen)(&all, &mut wide);
+        for (&half, wide) in all.iter().zip(wide) {
+            let expected = f16::from_bits(half).to_f32();
+            assert!(wide.to_bits() == expected.to_bits() || wide.is_nan() && expected.is_nan(), "{half:#x}");
+        }
+    }
 }

@@ -2,12 +2,21 @@
 
 use half::f16;
 
+mod epilogue;
+mod scratch;
+#[cfg(test)]
+mod tests;
+
 use super::Isa;
 use super::aligned::Aligned;
 use super::isa::per_isa;
-use super::output::{Output, RowOf};
+use super::output::Output;
 use super::quantise::Quant;
-use super::tile::{self, Epilogue, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, Sums, U8S8, for_tiles};
+use super::tile::{self, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, U8S8, Widening, for_tiles};
+
+pub(super) use epilogue::columns;
+use epilogue::{FloatOutput, IntOutput};
+pub use scratch::Scratch;
 
 /// Most inputs of an int8 layer: the largest sum, 255 * 127 * inputs, must fit an i32.
 pub const MAX_INPUTS: usize = 66_000;
@@ -23,10 +32,12 @@ pub struct Linear {
 }
 
 enum Weights {
-    U8S8(Aligned<i8>, Channels),
+    /// With the micro-kernel that is exact for these very weights.
+    U8S8(Kernel<U8S8>, Aligned<i8>, Channels),
     I16(Aligned<i16>, Channels),
     F32(Aligned<f32>),
-    F16(Aligned<u16>),
+    /// Widened panel by panel where there is a [`Widening`], else as they are read.
+    F16(Aligned<u16>, Option<Widening>),
 }
 
 /// What an output channel of an int8 layer needs besides its weights; padded to whole panels.
@@ -36,12 +47,15 @@ struct Channels {
     sums: Vec<i32>,
 }
 
-/// Bytes of the left side that pass by all panels before the next do: they are read once for each panel, so that they should stay
-/// in L2, of which a core has 512 KiB or more (a Cortex-A72 or A55 has a share of as much).
-const BLOCK_BYTES: usize = 192 << 10;
+/// Share of the second-level cache for the left side that passes by all panels before the next does: it is read once for each
+/// panel, so that it should stay there. 192 of 512 KiB were as good as any on Zen 3.
+const BLOCK_SHARE: (usize, usize) = (3, 8);
 
 /// A multiple of the rows of all tiles.
 const BLOCK_TILES: usize = 12;
+
+/// Codes that are in memory widened, for [`I16`]: 96 rows of ViT-S's hidden activations.
+const WIDE_CODES: usize = 96 * 1536;
 
 /// Rows that a layer is applied to.
 #[derive(Clone, Copy)]
@@ -133,25 +147,21 @@ impl Linear {
         Linear::new(isa, k, Weights::F32(pack::<_, F32>(n, k, weight, |w| w)), bias)
     }
 
-    /// Weights in half precision, products and sums in single.
-    ///
-    /// Where widening them on the way costs more than it saves ([`tile::keeps_fp16`]) they are widened here: the same bits,
-    /// twice the memory.
+    /// Weights in half precision, in memory too; products and sums in single.
     pub fn f16(isa: Isa, weight: &[f16], bias: &[f32]) -> Linear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert_eq!(weight.len(), n * k);
-        let weights = if tile::keeps_fp16(isa) {
-            Weights::F16(pack::<_, F16>(n, k, weight, f16::to_bits))
-        } else {
-            Weights::F32(pack::<_, F32>(n, k, weight, f16::to_f32))
-        };
-        Linear::new(isa, k, weights, bias)
+        let panels = pack::<_, F16>(n, k, weight, f16::to_bits);
+        Linear::new(isa, k, Weights::F16(panels, tile::widening(isa)), bias)
     }
 
     /// int8 weights `[outputs, inputs]`, a scale for each output.
     ///
-    /// The product is chosen here: [`U8S8`] where it is exact on `isa` for these very weights, else
-    /// [`I16`]. Both give the same sums.
+    /// The product is chosen here: [`U8S8`] with a micro-kernel that is exact on `isa` for these very weights, or [`I16`] where
+    /// there is none. All give the same sums.
+    ///
+    /// # Panics
+    /// When a weight is -128, or the lengths do not agree, or there are more than [`MAX_INPUTS`].
     pub fn int8(isa: Isa, weight: &[i8], scales: &[f32], bias: &[f32]) -> Linear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert!(weight.len() == n * k && scales.len() == n);
@@ -162,11 +172,14 @@ impl Linear {
             sums: padded(weight.chunks_exact(k).map(row_sum)),
         };
         // Not `all`: a search that may stop anywhere is not vectorised, and took longer than packing.
-        let narrow = weight.iter().fold(0, |most, w| w.unsigned_abs().max(most)) <= NARROW.unsigned_abs();
-        let weights = if narrow || tile::wide_u8s8(isa) {
+        let largest = weight.iter().fold(0, |most, w| w.unsigned_abs().max(most));
+        assert!(largest <= 127, "a weight is -128: int8 weights are -127 to 127");
+        let kernel =
+            if largest <= NARROW.unsigned_abs() { Some(U8S8::kernel(isa)) } else { tile::wide_u8s8(isa) };
+        let weights = if let Some(kernel) = kernel {
             let mut panels = pack::<_, U8S8>(n, k, weight, |w| w);
             U8S8::arrange(isa, k.div_ceil(U8S8::GROUP), &mut panels);
-            Weights::U8S8(panels, channels)
+            Weights::U8S8(kernel, panels, channels)
         } else {
             Weights::I16(pack::<_, I16>(n, k, weight, i16::from), channels)
         };
@@ -183,31 +196,39 @@ impl Linear {
         matches!(self.weights, Weights::U8S8(..) | Weights::I16(..))
     }
 
-    /// Whether its weights are half precision in memory.
+    /// Whether its weights are half precision.
     pub fn is_f16(&self) -> bool {
         matches!(self.weights, Weights::F16(..))
     }
 
-    /// Applies the layer to `rows`, into `out: [rows, outputs]`. `wide: [rows or fewer, codes_stride(inputs)]` is scratch, used
-    /// by [`I16`] alone: 12 rows at least where there are so many.
+    /// Rows that pass by all panels before the next do, where a core has `l2` bytes of second-level cache: whole tiles of every
+    /// instruction set.
+    fn block_rows(&self, l2: usize) -> usize {
+        let block_bytes = l2 / BLOCK_SHARE.1 * BLOCK_SHARE.0;
+        let stride = codes_stride(self.inputs);
+        let rows = match &self.weights {
+            Weights::I16(..) => (WIDE_CODES / stride).max(96),
+            Weights::U8S8(..) => block_bytes / stride,
+            Weights::F32(..) | Weights::F16(_, None) => block_bytes / (4 * self.inputs),
+            Weights::F16(_, Some(widening)) => {
+                (widening.block_bytes / (4 * self.inputs)).max(Widening::LEAST_ROWS)
+            }
+        };
+        (rows / BLOCK_TILES * BLOCK_TILES).max(BLOCK_TILES)
+    }
+
+    /// Applies the layer to `rows`, into `out: [rows, outputs]`. `scratch` was reserved for it and as many rows.
     ///
     /// # Panics
-    /// When the kind of `rows` is not that of the weights, or a length is wrong.
-    pub fn apply(&self, rows: Rows, wide: &mut [i16], out: &mut [f32], into: Into) {
-        let stride = codes_stride(self.inputs);
-        let most = match &self.weights {
-            Weights::I16(..) => wide.len() / stride,
-            Weights::U8S8(..) => BLOCK_BYTES / stride,
-            Weights::F32(..) | Weights::F16(..) => BLOCK_BYTES / (4 * self.inputs),
-        };
-        // Whole tiles of every instruction set.
-        let most = (most / BLOCK_TILES * BLOCK_TILES).max(BLOCK_TILES);
+    /// When the kind of `rows` is not that of the weights, a length is wrong, or `scratch` was not reserved.
+    pub fn apply(&self, rows: Rows, scratch: &mut Scratch, out: &mut [f32], into: Into) {
+        let most = self.block_rows(scratch.l2);
         for (i, out) in out.chunks_mut(most * self.outputs).enumerate() {
-            self.apply_block(rows.from(i * most, self.inputs), wide, out, into);
+            self.apply_block(rows.from(i * most, self.inputs), scratch, out, into);
         }
     }
 
-    fn apply_block(&self, rows: Rows, wide: &mut [i16], out: &mut [f32], into: Into) {
+    fn apply_block(&self, rows: Rows, scratch: &mut Scratch, out: &mut [f32], into: Into) {
         let m = out.len() / self.outputs;
         let stride = codes_stride(self.inputs);
         let output = Output { out, stride: self.outputs, columns: self.outputs };
@@ -215,22 +236,56 @@ impl Linear {
         let isa = self.isa;
         match (&self.weights, rows) {
             (Weights::F32(w), Rows::Float(x)) => {
-                float(isa, F32::kernel(isa), x, self.inputs, w, bias, output, into);
+                float(isa, F32::kernel(isa), x, self.inputs, w, bias, &[], output, into);
             }
-            (Weights::F16(w), Rows::Float(x)) => {
-                float(isa, F16::kernel(isa), x, self.inputs, w, bias, output, into);
+            (Weights::F16(w, None), Rows::Float(x)) => {
+                float(isa, F16::kernel(isa), x, self.inputs, w, bias, &[], output, into);
             }
-            (Weights::U8S8(w, channels), Rows::Codes(codes, quants)) => {
+            (Weights::F16(w, Some(widening)), Rows::Float(x)) => {
+                self.widened(w, widening.widen, x, &mut scratch.panel, output, into);
+            }
+            (Weights::U8S8(kernel, w, channels), Rows::Codes(codes, quants)) => {
                 let groups = self.inputs.div_ceil(U8S8::GROUP);
-                int(isa, U8S8::kernel(isa), codes, stride, groups, quants, w, channels, bias, output, into);
+                let (codes, stride) = if kernel.pairs() {
+                    tile::pair_rows(codes, stride, m, stride, &mut scratch.pairs);
+                    (&scratch.pairs[..], tile::paired_stride(stride))
+                } else {
+                    (codes, stride)
+                };
+                int(isa, *kernel, codes, stride, groups, quants, w, channels, bias, output, into);
             }
             (Weights::I16(w, channels), Rows::Codes(codes, quants)) => {
-                let wide = &mut wide[..m * stride];
+                let wide = &mut scratch.wide[..m * stride];
                 widen(isa, &codes[..m * stride], wide);
                 let groups = self.inputs.div_ceil(I16::GROUP);
                 int(isa, I16::kernel(isa), wide, stride, groups, quants, w, channels, bias, output, into);
             }
             _ => panic!("int8 weights take codes, float weights take floats"),
+        }
+    }
+
+    /// Applies fp16 `weights` panel by panel, widened in `panel`. The next panel is on its way from memory meanwhile.
+    fn widened(
+        &self,
+        weights: &[u16],
+        widen: fn(&[u16], &mut [f32]),
+        x: &[f32],
+        panel: &mut [f32],
+        output: Output,
+        into: Into,
+    ) {
+        let len = self.inputs * PANEL;
+        let panel = &mut panel[..len];
+        let Output { out, stride, columns } = output;
+        let mut weights = weights.chunks_exact(len).peekable();
+        let mut first = 0;
+        while let Some(half) = weights.next() {
+            widen(half, panel);
+            let ahead = weights.peek().copied().unwrap_or(&[]);
+            let output = Output { out: &mut out[first..], stride, columns: PANEL.min(columns - first) };
+            let bias = &self.bias[first..first + PANEL];
+            float(self.isa, F32::kernel(self.isa), x, self.inputs, panel, bias, ahead, output, into);
+            first += PANEL;
         }
     }
 }
@@ -243,93 +298,6 @@ per_isa! {
     }
 }
 
-/// Sixteen values of a padded vector.
-#[inline(always)]
-pub(super) fn columns<T>(padded: &[T], panel: usize) -> &[T; PANEL] {
-    padded[panel * PANEL..][..PANEL].try_into().expect("padded to whole panels")
-}
-
-struct FloatOutput<'a, const ADD: bool> {
-    output: Output<'a>,
-    /// Of the columns, padded.
-    bias: &'a [f32],
-}
-
-/// A tile's rows of floats, and the bias of its columns.
-struct FloatRows<'a>(&'a Sums<f32>, &'a [f32; PANEL]);
-
-impl RowOf for FloatRows<'_> {
-    #[inline(always)]
-    fn row(&self, r: usize) -> [f32; PANEL] {
-        let (sums, bias) = (&self.0[r], self.1);
-        let mut y = [0.0; PANEL];
-        for c in 0..PANEL {
-            y[c] = sums[c] + bias[c];
-        }
-        y
-    }
-}
-
-impl<const ADD: bool> Epilogue<f32> for FloatOutput<'_, ADD> {
-    #[inline(always)]
-    fn expect(&self, row: usize, panel: usize, rows: usize) {
-        self.output.expect(row, panel, rows);
-    }
-
-    #[inline(always)]
-    fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<f32>) {
-        let bias = columns(self.bias, panel);
-        self.output.put::<ADD>(row, panel, rows, FloatRows(sums, bias));
-    }
-}
-
-struct IntOutput<'a, const ADD: bool> {
-    output: Output<'a>,
-    quants: &'a [Quant],
-    channels: &'a Channels,
-    /// Of the columns, padded.
-    bias: &'a [f32],
-}
-
-/// A tile's rows of integers, with what makes floats of them.
-struct IntRows<'a> {
-    acc: &'a Sums<i32>,
-    quants: &'a [Quant],
-    scales: &'a [f32; PANEL],
-    sums: &'a [i32; PANEL],
-    bias: &'a [f32; PANEL],
-}
-
-impl RowOf for IntRows<'_> {
-    #[inline(always)]
-    fn row(&self, r: usize) -> [f32; PANEL] {
-        let Quant { scale, zero } = self.quants[r];
-        let acc = &self.acc[r];
-        let mut y = [0.0; PANEL];
-        for c in 0..PANEL {
-            let sum = acc[c] - zero * self.sums[c];
-            y[c] = (sum as f32).mul_add(scale * self.scales[c], self.bias[c]);
-        }
-        y
-    }
-}
-
-impl<const ADD: bool> Epilogue<i32> for IntOutput<'_, ADD> {
-    #[inline(always)]
-    fn expect(&self, row: usize, panel: usize, rows: usize) {
-        self.output.expect(row, panel, rows);
-    }
-
-    #[inline(always)]
-    fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
-        let bias = columns(self.bias, panel);
-        let scales = columns(&self.channels.scales, panel);
-        let sums = columns(&self.channels.sums, panel);
-        let quants = &self.quants[row..row + rows];
-        self.output.put::<ADD>(row, panel, rows, IntRows { acc, quants, scales, sums, bias });
-    }
-}
-
 per_isa! {
     #[allow(clippy::too_many_arguments)]
     fn float<N: FloatNumbers>(
@@ -338,17 +306,18 @@ per_isa! {
         k: usize,
         weights: &[N::B],
         bias: &[f32],
+        ahead: &[u16],
         output: Output,
         into: Into,
     ) {
         let m = output.rows();
         match into {
             Into::Store => {
-                let mut to = FloatOutput::<false> { output, bias };
+                let mut to = FloatOutput::<false> { output, bias, ahead };
                 for_tiles::<N>(kernel, m, k, x, k, weights, &mut to);
             }
             Into::Add => {
-                let mut to = FloatOutput::<true> { output, bias };
+                let mut to = FloatOutput::<true> { output, bias, ahead };
                 for_tiles::<N>(kernel, m, k, x, k, weights, &mut to);
             }
         }

@@ -1,0 +1,62 @@
+//! Attention on every instruction set: the bits of the plain one.
+
+use super::*;
+use crate::kernels::quantise;
+
+fn wave(n: usize, seed: f32) -> Vec<f32> {
+    (0..n).map(|i| (i as f32 * 0.37 + seed).sin() * 3.0).collect()
+}
+
+/// Attention in integers of the first `rows` queries, all heads: `[rows, dim]`.
+fn ints(isa: Isa, dims: Dims, rows: usize) -> Vec<f32> {
+    let Dims { tokens, heads, head_dim } = dims;
+    let len = tokens * dims.dim();
+    let (queries, mut keys, values) = (wave(len, 0.0), wave(len, 1.0), wave(len, 2.0));
+    let (mut codes, mut key_codes) = (vec![0; len], vec![0; len]);
+    let (mut quants, mut scales) = (vec![Quant::default(); tokens * heads], vec![0.0; tokens * heads]);
+    for i in 0..tokens * heads {
+        let part = i * head_dim..(i + 1) * head_dim;
+        quants[i] = quantise::row(isa, &queries[part.clone()], &mut codes[part.clone()]);
+        scales[i] = quantise::key(isa, &mut keys[part.clone()], &[], &mut key_codes[part]);
+    }
+    let (mut packed, mut scratch) = (IntHead::default(), Scratch::default());
+    packed.reserve(dims).unwrap();
+    scratch.reserve(dims).unwrap();
+    let mut out = vec![f32::NAN; rows * dims.dim()];
+    for head in 0..heads {
+        pack_int(isa, dims, head, &key_codes, &scales, &values, &mut packed);
+        int(isa, dims, head, &codes, &quants, &packed, &mut scratch, &mut out);
+    }
+    out
+}
+
+/// The same in f32.
+fn floats(isa: Isa, dims: Dims, rows: usize) -> Vec<f32> {
+    let len = dims.tokens * dims.dim();
+    let (queries, keys, values) = (wave(len, 0.0), wave(len, 1.0), wave(len, 2.0));
+    let (mut packed, mut scratch) = (FloatHead::default(), Scratch::default());
+    packed.reserve(dims).unwrap();
+    scratch.reserve(dims).unwrap();
+    let mut out = vec![f32::NAN; rows * dims.dim()];
+    for head in 0..dims.heads {
+        pack_float(isa, dims, head, &keys, &values, &mut packed);
+        float(isa, dims, head, &queries, &packed, &mut scratch, &mut out);
+    }
+    out
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_bits_and_integers_are_near_floats() {
+    for (tokens, heads, head_dim) in [(1, 1, 4), (5, 2, 12), (37, 3, 20), (70, 2, 64), (33, 1, 80)] {
+        let dims = Dims { tokens, heads, head_dim };
+        for rows in [1, tokens.div_ceil(2), tokens] {
+            let (int, float) = (ints(Isa::SCALAR, dims, rows), floats(Isa::SCALAR, dims, rows));
+            for isa in Isa::available() {
+                assert_eq!(ints(isa, dims, rows), int, "{isa} {dims:?} {rows}");
+                assert_eq!(floats(isa, dims, rows), float, "{isa} {dims:?} {rows}");
+            }
+            let worst = int.iter().zip(&float).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 0.15, "{dims:?} {rows}: {worst}");
+        }
+    }
+}

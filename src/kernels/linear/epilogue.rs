@@ -1,0 +1,101 @@
+//! What becomes of a layer's sums.
+
+use super::Channels;
+use crate::kernels::output::{Output, RowOf};
+use crate::kernels::quantise::Quant;
+use crate::kernels::tile::{Epilogue, PANEL, Sums, prefetch};
+
+/// Sixteen values of a padded vector.
+#[inline(always)]
+pub(in crate::kernels) fn columns<T>(padded: &[T], panel: usize) -> &[T; PANEL] {
+    padded[panel * PANEL..][..PANEL].try_into().expect("padded to whole panels")
+}
+
+/// Floats go to `output` with their bias.
+pub(super) struct FloatOutput<'a, const ADD: bool> {
+    pub(super) output: Output<'a>,
+    /// Of the columns, padded.
+    pub(super) bias: &'a [f32],
+    /// Weights that are read next: each tile asks for its share.
+    pub(super) ahead: &'a [u16],
+}
+
+/// A tile's rows of floats, and the bias of its columns.
+struct FloatRows<'a>(&'a Sums<f32>, &'a [f32; PANEL]);
+
+impl RowOf for FloatRows<'_> {
+    #[inline(always)]
+    fn row(&self, r: usize) -> [f32; PANEL] {
+        let (sums, bias) = (&self.0[r], self.1);
+        let mut y = [0.0; PANEL];
+        for c in 0..PANEL {
+            y[c] = sums[c] + bias[c];
+        }
+        y
+    }
+}
+
+impl<const ADD: bool> Epilogue<f32> for FloatOutput<'_, ADD> {
+    #[inline(always)]
+    fn expect(&self, row: usize, panel: usize, rows: usize) {
+        self.output.expect(row, panel, rows);
+        if !self.ahead.is_empty() {
+            let until = |row: usize| self.ahead.len() * row / self.output.rows();
+            prefetch(&self.ahead[until(row)..until(row + rows)]);
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<f32>) {
+        let bias = columns(self.bias, panel);
+        self.output.put::<ADD>(row, panel, rows, FloatRows(sums, bias));
+    }
+}
+
+/// Integers go to `output` as floats, with their bias.
+pub(super) struct IntOutput<'a, const ADD: bool> {
+    pub(super) output: Output<'a>,
+    pub(super) quants: &'a [Quant],
+    pub(super) channels: &'a Channels,
+    /// Of the columns, padded.
+    pub(super) bias: &'a [f32],
+}
+
+/// A tile's rows of integers, with what makes floats of them.
+struct IntRows<'a> {
+    acc: &'a Sums<i32>,
+    quants: &'a [Quant],
+    scales: &'a [f32; PANEL],
+    sums: &'a [i32; PANEL],
+    bias: &'a [f32; PANEL],
+}
+
+impl RowOf for IntRows<'_> {
+    #[inline(always)]
+    fn row(&self, r: usize) -> [f32; PANEL] {
+        let Quant { scale, zero } = self.quants[r];
+        let acc = &self.acc[r];
+        let mut y = [0.0; PANEL];
+        for c in 0..PANEL {
+            let sum = acc[c] - zero * self.sums[c];
+            y[c] = (sum as f32).mul_add(scale * self.scales[c], self.bias[c]);
+        }
+        y
+    }
+}
+
+impl<const ADD: bool> Epilogue<i32> for IntOutput<'_, ADD> {
+    #[inline(always)]
+    fn expect(&self, row: usize, panel: usize, rows: usize) {
+        self.output.expect(row, panel, rows);
+    }
+
+    #[inline(always)]
+    fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
+        let bias = columns(self.bias, panel);
+        let scales = columns(&self.channels.scales, panel);
+        let sums = columns(&self.channels.sums, panel);
+        let quants = &self.quants[row..row + rows];
+        self.output.put::<ADD>(row, panel, rows, IntRows { acc, quants, scales, sums, bias });
+    }
+}

@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Blocks with int8 layers and attention, and blocks in f32.
+/// Blocks with int8 layers and attention, one with fp16 layers, and one in f32.
 fn network() -> Network {
     let config = Config { depth: 4, ..Card::by_name("dinov3-vits16").unwrap().architecture };
     let mut network = Network::from_weights(&config, seeded_weights(&config, 3));
@@ -45,6 +45,12 @@ fn network() -> Network {
             let values = w.iter().map(|v| (v * 500.0).round().clamp(-127.0, 127.0) as i8).collect();
             layer.weight = Matrix::Int8 { values, scales: vec![1.0 / 500.0; layer.bias.len()] };
         }
+    }
+    let block = &mut network.blocks[2];
+    let MlpLayers::Gelu { up, down } = &mut block.mlp else { panic!("ViT-S has a GELU") };
+    for layer in [&mut block.qkv, &mut block.proj, up, down] {
+        let Matrix::F32(w) = &layer.weight else { panic!("an f32 network") };
+        layer.weight = Matrix::F16(w.iter().map(|&v| half::f16::from_f32(v)).collect());
     }
     network
 }

@@ -1,5 +1,6 @@
 //! How much of the caches a thread has.
 
+use super::machine::{CacheLevel, cache_levels};
 use super::{Cores, CpuList, Machine, Root, recognise};
 
 /// Bytes of cache that each thread of a session has, if threads that share a cache share it evenly.
@@ -11,16 +12,6 @@ pub struct CacheShare {
     pub last: usize,
 }
 
-/// A data or unified cache as sysfs describes it.
-pub(super) struct Level {
-    /// 1 is the nearest to the core.
-    pub level: u8,
-    /// Its size.
-    pub kib: u32,
-    /// Cores that use it; None where the kernel does not say.
-    shared: Option<CpuList>,
-}
-
 impl CacheShare {
     /// Of each of `cores`' threads: as the system says, else as the board's file does; None where neither does.
     ///
@@ -29,8 +20,8 @@ impl CacheShare {
         let online = || root.value::<CpuList>("sys/devices/system/cpu/online").unwrap_or_default();
         let cpus = if cores.cpus().is_empty() { online() } else { cores.cpus().clone() };
         let cpu = cpus.iter().last()?;
-        let levels = levels(root, cpu);
-        let share = |level: &Level, unsaid: usize| {
+        let levels = cache_levels(root, cpu);
+        let share = |level: &CacheLevel, unsaid: usize| {
             let sharing = level.shared.as_ref().map_or(unsaid, |shared| shared.and(&cpus).len());
             bytes(level.kib) / sharing.min(cores.threads()).max(1)
         };
@@ -45,20 +36,6 @@ impl CacheShare {
 
 fn bytes(kib: u32) -> usize {
     (kib as usize).saturating_mul(1024)
-}
-
-/// Data and unified caches of core `cpu`. The kernel writes sizes as `512K`.
-pub(super) fn levels(root: &Root, cpu: usize) -> Vec<Level> {
-    let folder = format!("sys/devices/system/cpu/cpu{cpu}/cache");
-    let read = |index: &str| {
-        let folder = format!("{folder}/{index}");
-        let level = root.value::<u8>(&format!("{folder}/level"))?;
-        let kib = root.text(&format!("{folder}/size"))?.strip_suffix('K')?.parse().ok()?;
-        let shared = root.value(&format!("{folder}/shared_cpu_list"));
-        let data = root.text(&format!("{folder}/type"))? != "Instruction";
-        data.then_some(Level { level, kib, shared })
-    };
-    root.numbered(&folder, "index").iter().filter_map(|(_, name)| read(name)).collect()
 }
 
 /// As the file of the board that this machine is says of the cluster of core `cpu`.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::caches::levels;
 use super::{CpuList, Root};
 
 /// Clocks that differ by less than this ratio make no two clusters: RK3588 bins its two pairs of A76 some percent apart,
@@ -192,8 +191,32 @@ fn cpu(root: &Root, number: usize, cpuinfo: &CpuInfo, kinds: &[(&'static str, Cp
         capacity: root.value(&format!("{folder}/cpu_capacity")),
         max_mhz: khz.map(|khz| khz / 1000),
         features: listed.map(|core| core.features.clone()).unwrap_or_default(),
-        cache_kib: levels(root, number).iter().map(|cache| (cache.level, cache.kib)).collect(),
+        cache_kib: cache_levels(root, number).iter().map(|cache| (cache.level, cache.kib)).collect(),
     }
+}
+
+/// A data or unified cache as sysfs describes it.
+pub(super) struct CacheLevel {
+    /// 1 is the nearest to the core.
+    pub level: u8,
+    /// Its size.
+    pub kib: u32,
+    /// Cores that use it; None where the kernel does not say.
+    pub shared: Option<CpuList>,
+}
+
+/// Data and unified caches of core `cpu`. The kernel writes sizes as `512K`.
+pub(super) fn cache_levels(root: &Root, cpu: usize) -> Vec<CacheLevel> {
+    let folder = format!("sys/devices/system/cpu/cpu{cpu}/cache");
+    let read = |index: &str| {
+        let folder = format!("{folder}/{index}");
+        let level = root.value::<u8>(&format!("{folder}/level"))?;
+        let kib = root.text(&format!("{folder}/size"))?.strip_suffix('K')?.parse().ok()?;
+        let shared = root.value(&format!("{folder}/shared_cpu_list"));
+        let data = root.text(&format!("{folder}/type"))? != "Instruction";
+        data.then_some(CacheLevel { level, kib, shared })
+    };
+    root.numbered(&folder, "index").iter().filter_map(|(_, name)| read(name)).collect()
 }
 
 /// What `/proc/cpuinfo` says.

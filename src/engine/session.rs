@@ -261,6 +261,17 @@ fn cache(cores: &Cores) -> Cache {
     share.map_or(Cache::UNKNOWN, |CacheShare { l2, last }| Cache { l2, last })
 }
 
+/// Plans `encoder` for `size` on `threads` threads that have `cache` each, keeping the blocks `layers`.
+fn plan(
+    encoder: &Encoder,
+    size: Size,
+    threads: usize,
+    cache: Cache,
+    layers: &[usize],
+) -> Result<Plan, EncoderError> {
+    Plan::new(encoder, size, threads)?.within(encoder, cache).with_taps(encoder, layers)
+}
+
 /// Keeps the calling thread to the session's cores.
 fn pin(cores: &Cores) -> Result<(), EngineError> {
     let refuse = |e: std::io::Error| EngineError::Threads {
@@ -310,8 +321,7 @@ impl VitRunner {
         out: &mut [Features],
     ) -> Result<(), EncoderError> {
         let VitRunner { pool, cache, layers, single, lanes, .. } = self;
-        let new = || Plan::new(encoder, size, 1)?.within(encoder, *cache).with_taps(encoder, layers);
-        let plan = &*single.get(size, layers, new)?;
+        let plan = &*single.get(size, layers, || plan(encoder, size, 1, *cache, layers))?;
         let used = threads.min(images.len()).min(LANES_BYTES / plan.image_bytes(encoder)).max(1);
         while lanes.len() < used {
             // One thread is the caller's own: no thread is started, so nothing can fail.
@@ -354,8 +364,7 @@ impl VitRunner {
     ) -> Result<(), EncoderError> {
         let VitRunner { pool, cache, workspace, layers, spare, plans, .. } = self;
         let plan = plans.get(size, layers, || {
-            let plan =
-                Plan::new(encoder, size, threads)?.within(encoder, *cache).with_taps(encoder, layers)?;
+            let plan = plan(encoder, size, threads, *cache, layers)?;
             workspace.reserve(encoder, &plan)?;
             Ok::<_, EncoderError>(plan)
         })?;

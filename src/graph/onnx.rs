@@ -197,11 +197,12 @@ impl OnnxModel {
                 return Err(OnnxRunError::Output { model: self.source.name(), shape });
             }
         }
-        let layout = match *shape(tokens) {
+        let of_tokens = shape(tokens);
+        let layout = match *of_tokens {
             [_, n, _] => Layout::new(n, self.source.grid(size)),
             _ => None,
         };
-        self.say(&shape(tokens), tokens, cls.is_some(), layout);
+        self.say(&of_tokens, tokens, cls.is_some(), layout);
         // `Executor::multithread(1)` would run on rayon's global pool (tract issue 2894).
         let executor = pool.map_or(Executor::SingleThread, |pool| Executor::MultiThread(pool.clone()));
         let plan = self.source.guarded(|| {
@@ -214,7 +215,7 @@ impl OnnxModel {
     /// Says what is taken for what, where shapes alone tell.
     fn say(&self, shape: &[usize], output: usize, pooled: bool, layout: Option<Layout>) {
         let name = names::one_line(&self.source.outputs[output]);
-        let cls = |otherwise: &str| (if pooled { "pooler_output" } else { otherwise }).to_owned();
+        let cls = |otherwise: &'static str| if pooled { "pooler_output" } else { otherwise };
         let taken = match (shape, layout) {
             ([_, n, _], Some(Layout { prefix: 0, grid: (r, c) })) => {
                 format!(

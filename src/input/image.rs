@@ -1,4 +1,4 @@
-//! Decoded pixels, and how they become the network's input.
+//! Decoded pixels.
 
 use std::fmt;
 
@@ -6,9 +6,8 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageBuffer, Luma, Pixel, Rgb};
 
-use super::{InputError, Preprocessor, Region, picture};
+use super::{InputError, Region, picture};
 use crate::guarded::guarded;
-use crate::vit::{Preprocess, Size};
 
 /// Images with a shorter side are refused: half a 16 px patch, in which no model of the family can see anything, so
 /// that such a file is a mistake (a tracking pixel, a mask, a broken export) and not data.
@@ -139,16 +138,6 @@ impl Image {
     /// The pixels as decoded.
     pub fn pixels(&self) -> &DynamicImage {
         &self.pixels
-    }
-
-    /// The network's input, `[3, height, width]`, of this image alone: of many images a [`Preprocessor`] makes it faster.
-    ///
-    /// # Panics
-    /// When a side of `size` is zero.
-    pub fn tensor(&self, size: Size, preprocess: &Preprocess) -> Vec<f32> {
-        let mut tensor = Vec::new();
-        Preprocessor::new(size, *preprocess).run(self, &mut tensor);
-        tensor
     }
 
     /// Colour channels, without alpha: 1 or 3.

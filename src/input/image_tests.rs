@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use image::{ImageFormat, Rgb, Rgb32FImage, RgbImage};
 
 use super::*;
+use crate::vit::{Preprocess, Size};
 
 /// A 40 x 24 px picture without symmetry.
 fn picture() -> RgbImage {

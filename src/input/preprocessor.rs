@@ -131,6 +131,18 @@ impl Preprocessor {
     }
 }
 
+impl Image {
+    /// The network's input, `[3, height, width]`, of this image alone: of many images a [`Preprocessor`] makes it faster.
+    ///
+    /// # Panics
+    /// When a side of `size` is zero.
+    pub fn tensor(&self, size: Size, preprocess: &Preprocess) -> Vec<f32> {
+        let mut tensor = Vec::new();
+        Preprocessor::new(size, *preprocess).run(self, &mut tensor);
+        tensor
+    }
+}
+
 impl Filters {
     fn new((height, width): (usize, usize), size: Size, preprocess: &Preprocess) -> Filters {
         let (whole, (top, left)) = preprocess.placed(height, width, size);

@@ -1,6 +1,5 @@
 //! What becomes of a layer's sums.
 
-use super::Channels;
 use crate::kernels::output::{Output, RowOf};
 use crate::kernels::quantise::Quant;
 use crate::kernels::tile::{Epilogue, PANEL, Sums, prefetch};
@@ -9,6 +8,13 @@ use crate::kernels::tile::{Epilogue, PANEL, Sums, prefetch};
 #[inline(always)]
 pub(in crate::kernels) fn columns<T>(padded: &[T], panel: usize) -> &[T; PANEL] {
     padded[panel * PANEL..][..PANEL].try_into().expect("padded to whole panels")
+}
+
+/// What an output channel of an int8 layer needs besides its weights; padded to whole panels.
+pub(super) struct Channels {
+    pub(super) scales: Vec<f32>,
+    /// Sum of the channel's weights: the zero point of a row of activations multiplies it.
+    pub(super) sums: Vec<i32>,
 }
 
 /// Floats go to `output` with their bias.

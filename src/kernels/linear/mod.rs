@@ -15,7 +15,7 @@ use super::quantise::Quant;
 use super::tile::{self, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, U8S8, Widening, for_tiles};
 
 pub(super) use epilogue::columns;
-use epilogue::{FloatOutput, IntOutput};
+use epilogue::{Channels, FloatOutput, IntOutput};
 pub use scratch::Scratch;
 
 /// Most inputs of an int8 layer: the largest sum, 255 * 127 * inputs, must fit an i32.
@@ -38,13 +38,6 @@ enum Weights {
     F32(Aligned<f32>),
     /// Widened panel by panel where there is a [`Widening`], else as they are read.
     F16(Aligned<u16>, Option<Widening>),
-}
-
-/// What an output channel of an int8 layer needs besides its weights; padded to whole panels.
-struct Channels {
-    scales: Vec<f32>,
-    /// Sum of the channel's weights: the zero point of a row of activations multiplies it.
-    sums: Vec<i32>,
 }
 
 /// Share of the second-level cache for the codes that pass by all panels before the next do: they are read once for each panel, so

@@ -149,7 +149,7 @@ pub fn no_demo() -> anyhow::Error {
 /// Loads MODEL and refuses it if `head`, from the file `path`, was trained on another.
 pub fn open_for(head: &Head, path: &Path, model: &Path, hints: &Hints) -> anyhow::Result<Engine> {
     let engine = open(model, hints)?;
-    head.check_backbone(&engine.about().sha256).with_context(|| path.display().to_string())?;
+    head.check_backbone(engine.about()).with_context(|| path.display().to_string())?;
     Ok(engine)
 }
 

@@ -149,6 +149,9 @@ pub struct About {
     pub precision: Precision,
     /// The instruction set that our kernels run on; None where tract runs the model, which is an ONNX one not of the family.
     pub isa: Option<Isa>,
+    /// Version of how features are read from a graph that tract runs ([`graph::onnx::READING`]); 0 where our encoder makes
+    /// them.
+    pub reading: u32,
     /// What its files do not say, and is assumed.
     pub assumed: Vec<Assumption>,
 }
@@ -231,6 +234,7 @@ impl Engine {
             untrained: model.source.untrained,
             precision: model.precision,
             isa: Some(isa),
+            reading: 0,
             assumed: Vec::new(),
         };
         let encoder = Box::new(Encoder::new(model.network, isa));
@@ -256,6 +260,7 @@ impl Engine {
             untrained: false,
             precision: Precision::F32,
             isa: None,
+            reading: graph::onnx::READING,
             assumed,
         };
         Ok(Engine { shared: Arc::new(Shared { about, backbone: Backbone::Onnx(model) }) })
@@ -275,6 +280,7 @@ impl Engine {
             untrained: model.naming == Naming::Seeded,
             precision: Precision::F32,
             isa: Some(isa),
+            reading: 0,
             assumed: model.assumed,
         };
         let network = Network::from_weights(&model.config, model.weights);

@@ -68,6 +68,11 @@ pub struct OnnxPlan {
     layout: Option<Layout>,
 }
 
+/// Version of what is made of a graph's outputs, and of how tract is made to run it: a head holds that which its features
+/// were made by, and another's are not its features. 1: tokens are told apart, and tract makes no table of a softmax between
+/// DequantizeLinear and QuantizeLinear.
+pub const READING: u32 = 1;
+
 /// Most tokens before the patches: DINOv3 has a class token and 4 registers, others up to 16 registers.
 pub const MAX_PREFIX: usize = 17;
 

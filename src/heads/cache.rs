@@ -24,7 +24,7 @@ use crate::input::ReadOptions;
 use crate::output::{Access, Target, write_atomically};
 
 /// Of the entries' format and of what the program computes: entries of another version are not found.
-const VERSION: &str = "3";
+const VERSION: &str = "4";
 
 /// Key of an entry's metadata.
 const METADATA: &str = "microraptor.features";

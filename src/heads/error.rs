@@ -109,6 +109,14 @@ pub enum HeadError {
         /// SHA-256 of the backbone at hand.
         found_sha256: String,
     },
+    /// The backbone is the head's, but its features are read in another way than when the head was trained.
+    #[error(
+        "this head was trained by another version of this program, which read other features from {backbone} (tokens, or a quantised softmax): train the head again"
+    )]
+    Reading {
+        /// Name of the backbone.
+        backbone: String,
+    },
     /// The head's file could not be read.
     #[error("cannot read the head {path}: {source}")]
     Read {

@@ -115,7 +115,7 @@ impl OnnxHead {
             let reason = "its input has neither 2, 3 nor 4 dimensions; features are [n, dim], [n, tokens, dim] or [n, dim, rows, columns]";
             return Err(format(path, reason.into()));
         }
-        let unknown = Backbone { name: String::new(), sha256: String::new() };
+        let unknown = Backbone { name: String::new(), sha256: String::new(), reading: 0 };
         let model = OnnxHead {
             classes: description.classes,
             threshold,

@@ -159,7 +159,7 @@ fn heads() -> Vec<(&'static str, Head)> {
         preprocess: Preprocess::IMAGENET,
         read: ReadOptions::default(),
         size: Size::square(32),
-        backbone: Backbone { name: "deit-tiny".into(), sha256: "0123456789abcdef".repeat(4) },
+        backbone: Backbone { name: "deit-tiny".into(), sha256: "0123456789abcdef".repeat(4), reading: 0 },
         training: TrainingSummary { images_per_class: vec![4, 4], ..Default::default() },
         tool: Head::TOOL.into(),
     };

@@ -417,14 +417,21 @@ fn image_input(graph: &GraphProto, dims: &[Option<usize>]) -> Result<ImageInput,
     }
 }
 
-/// Side of the kernel of the first convolution: the patch, in a vision transformer.
+/// Side of the kernel of the first convolution, in floats or in onnxruntime's dynamic int8, where it cuts the image into whole
+/// squares: the patch, in a vision transformer.
 fn first_kernel(graph: &GraphProto) -> Option<usize> {
     const LARGEST: i64 = 256;
-    let conv = graph.node.iter().find(|node| node.op_type == "Conv")?;
-    let ints = |name: &str| Some(&conv.attribute.iter().find(|attribute| attribute.name == name)?.ints);
+    let conv = graph.node.iter().find(|node| ["Conv", "ConvInteger"].contains(&node.op_type.as_str()))?;
+    let attribute = |name: &str| conv.attribute.iter().find(|attribute| attribute.name == name);
+    let ints = |name: &str| Some(&attribute(name)?.ints[..]);
     let kernel = ints("kernel_shape")?;
-    let side = *kernel.first().filter(|side| (1..=LARGEST).contains(*side))?;
-    (ints("strides")? == kernel).then_some(side as usize)
+    let &[side, other] = kernel else { return None };
+    // One that reads past the border or leaves pixels out cuts other patches than these.
+    let padded = attribute("auto_pad").is_some_and(|pad| !matches!(&pad.s[..], b"NOTSET" | b"VALID"))
+        || ints("pads").is_some_and(|pads| pads.iter().any(|pad| *pad != 0))
+        || ints("dilations").is_some_and(|dilations| dilations.iter().any(|dilation| *dilation != 1));
+    let patches = side == other && (1..=LARGEST).contains(&side) && ints("strides")? == kernel && !padded;
+    patches.then_some(side as usize)
 }
 
 #[cfg(test)]
@@ -514,6 +521,39 @@ mod tests {
         proto.graph.iter_mut().for_each(|graph| graph.output[0].name = "gone".into());
         let error = check(&proto, |_| true, Path::new("net.onnx")).unwrap_err();
         assert!(error.to_string().contains("nothing in it makes its output 'gone'"), "{error}");
+    }
+
+    #[test]
+    fn patches_are_those_of_a_convolution_that_cuts_squares() {
+        use tract_onnx::pb::AttributeProto;
+        let ints = |name: &str, ints: &[i64]| AttributeProto {
+            name: name.into(),
+            ints: ints.to_vec(),
+            ..AttributeProto::default()
+        };
+        let text = |name: &str, s: &[u8]| AttributeProto {
+            name: name.into(),
+            s: s.to_vec(),
+            ..AttributeProto::default()
+        };
+        let patch = |op: &str, kernel: &[i64], strides: &[i64], more: &[AttributeProto]| {
+            let mut attribute = vec![ints("kernel_shape", kernel), ints("strides", strides)];
+            attribute.extend_from_slice(more);
+            let conv = NodeProto { op_type: op.into(), attribute, ..NodeProto::default() };
+            let relu = NodeProto { op_type: "Relu".into(), ..NodeProto::default() };
+            first_kernel(&GraphProto { node: vec![relu, conv], ..GraphProto::default() })
+        };
+        let square: &[i64] = &[16, 16];
+        assert_eq!(patch("Conv", square, square, &[]), Some(16));
+        assert_eq!(patch("ConvInteger", square, square, &[ints("pads", &[0; 4])]), Some(16));
+        assert_eq!(patch("Conv", square, square, &[text("auto_pad", b"VALID")]), Some(16));
+        assert_eq!(patch("Conv", &[16, 8], &[16, 8], &[]), None);
+        assert_eq!(patch("Conv", square, &[8, 8], &[]), None);
+        assert_eq!(patch("Conv", &[16], &[16], &[]), None);
+        assert_eq!(patch("Conv", square, square, &[ints("pads", &[1; 4])]), None);
+        assert_eq!(patch("Conv", square, square, &[text("auto_pad", b"SAME_UPPER")]), None);
+        assert_eq!(patch("Conv", square, square, &[ints("dilations", &[2, 2])]), None);
+        assert_eq!(patch("MatMul", square, square, &[]), None);
     }
 
     #[test]

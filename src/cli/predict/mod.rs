@@ -43,10 +43,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         deployed.check_model(engine.about())?;
     }
     for loaded in &heads {
-        loaded
-            .head
-            .check_backbone(&engine.about().sha256)
-            .with_context(|| loaded.path.display().to_string())?;
+        loaded.head.check_backbone(engine.about()).with_context(|| loaded.path.display().to_string())?;
     }
     let mut session = engine.session(cores)?;
     let predictors: Vec<Predictor> =

@@ -114,31 +114,35 @@ impl Head {
             size,
             preprocess: about.preprocess,
             read: ReadOptions::default(),
-            backbone: Backbone { name: about.name.clone(), sha256: about.sha256.clone() },
+            backbone: Backbone::of(about),
             tool: Head::TOOL.to_owned(),
         })
     }
 
-    /// Refuses a backbone other than the one that the head was trained on. A head that does not say (an ONNX file) is
-    /// accepted with a warning.
+    /// Refuses a backbone other than the one that the head was trained on, and one whose features were read in another way
+    /// then. A head that does not say (an ONNX file) is accepted with a warning.
     ///
     /// # Errors
-    /// [`HeadError::Backbone`] names both.
-    pub fn check_backbone(&self, sha256: &str) -> Result<(), HeadError> {
+    /// [`HeadError::Backbone`] names both, [`HeadError::Reading`] the backbone.
+    pub fn check_backbone(&self, about: &About) -> Result<(), HeadError> {
         if self.backbone.sha256.is_empty() {
             log::warn!(
                 "the head does not say which backbone it was trained on: nothing proves that it is this one"
             );
             return Ok(());
         }
-        if self.backbone.sha256.eq_ignore_ascii_case(sha256) {
-            return Ok(());
+        if !self.backbone.sha256.eq_ignore_ascii_case(&about.sha256) {
+            return Err(HeadError::Backbone {
+                trained: self.backbone.name.clone(),
+                trained_sha256: self.backbone.sha256.clone(),
+                found_sha256: about.sha256.clone(),
+            });
         }
-        Err(HeadError::Backbone {
-            trained: self.backbone.name.clone(),
-            trained_sha256: self.backbone.sha256.clone(),
-            found_sha256: sha256.to_owned(),
-        })
+        // Who trains elsewhere makes the features there, and knows nothing of our versions.
+        if self.model.kind() != "onnx" && self.backbone.reading != about.reading {
+            return Err(HeadError::Reading { backbone: self.backbone.name.clone() });
+        }
+        Ok(())
     }
 
     /// Writes the head, whole or not at all. The same head gives the same bytes.

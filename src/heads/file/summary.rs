@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::About;
 use crate::heads::{Estimate, Examined, Fitted, HeadModel, Judgement, Report};
 use crate::input::Dataset;
 
@@ -12,6 +13,21 @@ pub struct Backbone {
     pub name: String,
     /// SHA-256 of its weights, 64 lower-case hexadecimal digits.
     pub sha256: String,
+    /// [`About::reading`](crate::engine::About::reading) of the engine that made the features.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reading: u32,
+}
+
+impl Backbone {
+    /// The backbone that `about` tells of.
+    pub fn of(about: &About) -> Backbone {
+        Backbone { name: about.name.clone(), sha256: about.sha256.clone(), reading: about.reading }
+    }
+}
+
+/// Files of a backbone that our encoder runs do not hold the entry.
+fn is_zero(reading: &u32) -> bool {
+    *reading == 0
 }
 
 /// How a head was trained. Numbers are informative: their last digit may change when the file is read and written again.

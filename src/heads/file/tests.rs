@@ -8,6 +8,7 @@ use crate::heads::{
 };
 use crate::heads::{Grid, Masked, Tokens};
 use crate::input::LabelMap;
+use crate::quant::Precision;
 
 fn head() -> Head {
     let names = vec!["benign".to_owned(), "malignant \"?\"".to_owned()];
@@ -18,7 +19,7 @@ fn head() -> Head {
         preprocess: Preprocess::IMAGENET,
         read: ReadOptions { crop_us: true, ..ReadOptions::default() },
         size: Size { height: 224, width: 352 },
-        backbone: Backbone { name: "deit-tiny".into(), sha256: "0123456789abcdef".repeat(4) },
+        backbone: Backbone { name: "deit-tiny".into(), sha256: "0123456789abcdef".repeat(4), reading: 0 },
         training: TrainingSummary {
             images_per_class: vec![3, 4],
             c: Some(0.01),
@@ -26,6 +27,19 @@ fn head() -> Head {
             ..Default::default()
         },
         tool: Head::TOOL.into(),
+    }
+}
+
+fn about(sha256: &str, reading: u32) -> About {
+    About {
+        name: "deit-tiny".into(),
+        sha256: sha256.into(),
+        preprocess: Preprocess::IMAGENET,
+        untrained: false,
+        precision: Precision::F32,
+        isa: None,
+        reading,
+        assumed: Vec::new(),
     }
 }
 
@@ -133,9 +147,25 @@ fn a_head_that_could_not_be_read_back_is_not_written() {
 
 #[test]
 fn refuses_another_backbone_and_names_both() {
-    assert!(head().check_backbone(&"0123456789ABCDEF".repeat(4)).is_ok());
-    let text = head().check_backbone("ffff").unwrap_err().to_string();
+    assert!(head().check_backbone(&about(&"0123456789ABCDEF".repeat(4), 0)).is_ok());
+    let text = head().check_backbone(&about("ffff", 0)).unwrap_err().to_string();
     assert!(text.contains("deit-tiny") && text.contains("0123456789abcdef0") && text.contains("ffff"));
+}
+
+/// A head that was trained on a graph of tract's keeps how its features were read; one of before says nothing.
+#[test]
+fn refuses_features_that_are_read_in_another_way() {
+    let sha256 = "0123456789abcdef".repeat(4);
+    let old = Head::from_bytes(&head().to_bytes().unwrap()).unwrap();
+    let text = old.check_backbone(&about(&sha256, 1)).unwrap_err().to_string();
+    assert!(text.contains("deit-tiny") && text.ends_with("train the head again"), "{text}");
+    let trained = Head { backbone: Backbone::of(&about(&sha256, 1)), ..head() };
+    let read = Head::from_bytes(&trained.to_bytes().unwrap()).unwrap();
+    assert_eq!(read, trained);
+    assert!(read.check_backbone(&about(&sha256, 1)).is_ok());
+    assert!(
+        read.check_backbone(&about(&sha256, 0)).is_err() && read.check_backbone(&about(&sha256, 2)).is_err()
+    );
 }
 
 #[test]

@@ -72,7 +72,7 @@ static ALLOCATOR: Counting = Counting;
 const FIXED: usize = 4 << 20;
 const PER_BYTE: usize = 64;
 
-/// What a compressed picture may take on its header's word: `TRUSTED_BYTES` of `input::image` for the pixels, as much to
+/// What a compressed picture may take on its header's word: `TRUSTED_BYTES` of `input::limits` for the pixels, as much to
 /// turn them upright, and twice as much for what a decoder keeps (the coefficients of a progressive JPEG are i16).
 const PIXELS: usize = 4 * (64 << 20);
 

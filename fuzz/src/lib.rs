@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// What a decoder of pictures may allocate on the header's word alone: four times `TRUSTED_BYTES` of `input::image`
+/// What a decoder of pictures may allocate on the header's word alone: four times `TRUSTED_BYTES` of `input::limits`
 /// (decoded, turned upright, and what the decoder itself keeps).
 pub const PIXELS: usize = 4 * (64 << 20);
 

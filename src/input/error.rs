@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{MAX_PIXELS, MIN_SIDE};
+use super::extensions::extensions;
+use super::limits::{MAX_PIXELS, MIN_SIDE};
 use crate::names::one_line;
 
 /// Why an image or a data set cannot be used. Each message is one line: where, what, and what to do.
@@ -78,7 +79,7 @@ pub enum InputError {
         found: usize,
     },
     /// A folder has no image, where one was expected.
-    #[error("{path}: holds no images: add files that end in {}", super::files::extensions().collect::<Vec<_>>().join(", "))]
+    #[error("{path}: holds no images: add files that end in {}", extensions().collect::<Vec<_>>().join(", "))]
     NoImages {
         /// The folder.
         path: PathBuf,

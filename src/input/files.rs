@@ -7,25 +7,9 @@ use std::path::{Path, PathBuf};
 
 use image::ImageFormat;
 
+use super::extensions::is_image_name;
 use super::scan::{Content, is_dicom};
 use super::{InputError, nifti, say};
-
-/// Endings of pictures, in lower case.
-const PICTURES: [&str; 12] =
-    ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif", "webp", "pnm", "pbm", "pgm", "ppm"];
-
-/// Endings of files that may hold many frames.
-const VOLUMES: [&str; 3] = ["dcm", "nii", "nii.gz"];
-
-/// Endings by which a file of a folder counts as an image even if its content is none that is known.
-pub(super) fn extensions() -> impl Iterator<Item = &'static str> {
-    PICTURES.into_iter().chain(VOLUMES)
-}
-
-/// Whether the name of a file promises a picture, which its content need not be.
-pub fn is_picture_name(path: &Path) -> bool {
-    ends_in(path, PICTURES)
-}
 
 /// Sides of a bitmap's header (BITMAPCOREHEADER to BITMAPV5HEADER): "BM" alone also begins a text.
 const BITMAP_HEADERS: [u32; 7] = [12, 40, 52, 56, 64, 108, 124];
@@ -167,7 +151,7 @@ pub(super) fn sorted_out(folder: &Path) -> Result<(Images, Passed), InputError> 
         if content.is_none() && nifti::is_voxels_name(&path) && nifti::partner(&path).is_some() {
             continue;
         }
-        if content.is_none() && !ends_in(&path, extensions()) {
+        if content.is_none() && !is_image_name(&path) {
             passed.add(&path);
             continue;
         }
@@ -253,13 +237,6 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     }
     paths.sort();
     Ok(paths)
-}
-
-fn ends_in(path: &Path, endings: impl IntoIterator<Item = &'static str>) -> bool {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes().to_ascii_lowercase();
-    endings
-        .into_iter()
-        .any(|ending| name.strip_suffix(ending.as_bytes()).is_some_and(|stem| stem.ends_with(b".")))
 }
 
 /// Order of names in which runs of digits count by their value, so that `frame2` comes before `frame10`; names that are

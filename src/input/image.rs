@@ -6,22 +6,9 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageBuffer, Luma, Pixel, Rgb};
 
+use super::limits::MIN_SIDE;
 use super::{InputError, Region, picture};
 use crate::guarded::guarded;
-
-/// Images with a shorter side are refused: half a 16 px patch, in which no model of the family can see anything, so
-/// that such a file is a mistake (a tracking pixel, a mask, a broken export) and not data.
-pub const MIN_SIDE: usize = 8;
-
-/// Images with more pixels are refused: 8192 x 8192, or 64 megapixels.
-pub const MAX_PIXELS: u64 = 1 << 26;
-
-/// Up to this many decoded bytes are taken on the header's word.
-pub(super) const TRUSTED_BYTES: u64 = 64 << 20;
-
-/// Past [`TRUSTED_BYTES`] a file must be at least this fraction of its decoded size. Deflate, the densest of the
-/// byte coders here, cannot exceed 1032 : 1 (RFC 1951: 258 bytes from two bits).
-pub(super) const MAX_RATIO: u64 = 1032;
 
 /// A decoded picture: grey or RGB, with 8 or 16 bits or f32 a value; at least [`MIN_SIDE`] px a side. An alpha
 /// channel may be there and is not looked at.
@@ -43,7 +30,7 @@ impl Image {
     ///
     /// # Errors
     /// [`InputError`] names the file: unreadable, of no known format, damaged or cut short, several pictures in one
-    /// ([`Image::open_page`] reads one of them), a side below [`MIN_SIDE`], more than [`MAX_PIXELS`], or floating-point
+    /// ([`Image::open_page`] reads one of them), a side below [`MIN_SIDE`], more than [`MAX_PIXELS`](super::MAX_PIXELS), or floating-point
     /// values outside 0..1. The pixels are allocated only
     /// once the header has been compared with these limits and with the file's length.
     pub fn open(path: impl AsRef<Path>) -> Result<Image, InputError> {

@@ -4,21 +4,9 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use image::DynamicImage;
-use serde::{Deserialize, Serialize};
 
 use super::{Axis, Image, InputError, MAX_FRAMES, ReadOptions, Region, nifti, picture, scan};
 use crate::guarded::guarded;
-
-/// Distance between neighbouring samples in millimetres, where the source tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Spacing {
-    /// Between the centres of neighbouring slices; none for a single image or where it is not known.
-    pub slices: Option<f64>,
-    /// Between the centres of neighbouring rows.
-    pub rows: f64,
-    /// Between the centres of neighbouring columns.
-    pub columns: f64,
-}
 
 /// A class number for each pixel of an image (`depth` 1) or voxel of a volume; 0 is the background.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,12 +21,14 @@ mod dicom;
 mod dicom;
 mod dicom_sniff;
 mod error;
+mod extensions;
 mod files;
 mod image;
 mod jpeg;
 mod label_map;
 #[cfg(feature = "nifti")]
 mod lattice;
+mod limits;
 #[cfg(feature = "nifti")]
 mod nifti;
 #[cfg(not(feature = "nifti"))]
@@ -43,6 +45,7 @@ mod options;
 mod phantom;
 mod picture;
 mod preprocessor;
+mod region;
 mod say;
 mod scan;
 mod scan_info;
@@ -58,16 +61,19 @@ pub(crate) use dicom::elements as dicom_elements;
 #[cfg(feature = "dicom")]
 pub use dicom::{DicomSamples, dicom_samples};
 pub use error::InputError;
+pub use extensions::is_picture_name;
 pub(crate) use files::Dicom;
-pub use files::{Images, expand, is_picture_name};
-pub use image::{Image, MAX_PIXELS, MIN_SIDE};
-pub use label_map::{LabelMap, Spacing};
+pub use files::{Images, expand};
+pub use image::Image;
+pub use label_map::LabelMap;
+pub use limits::{MAX_PIXELS, MIN_SIDE};
 pub use nifti_info::NiftiInfo;
 pub use options::{Axis, MAX_FRAMES, Matrix, Range, ReadOptions, Window};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
 pub use preprocessor::Preprocessor;
+pub use region::Region;
 pub(crate) use scan::check_frames;
 pub use scan::{Scan, content_digest};
-pub use scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};
+pub use scan_info::{DicomInfo, Identifiers, ScanInfo, ScanKind, SourceFrame, Spacing};
 pub use split::{Parts, Split};
 pub use stream::{RawPixel, StreamFormat};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::GzDecoder;
 
-use super::image::MAX_RATIO;
+use super::limits::MAX_RATIO;
 use super::nifti_header::{Family, HEADER_BYTES, Header};
 use super::{InputError, say};
 use crate::names::one_line;

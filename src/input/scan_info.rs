@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Spacing;
 use super::nifti_info::NiftiInfo;
+use super::region::Region;
 
 /// How the frames of a scan belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,19 +20,6 @@ pub enum ScanKind {
     Volume,
 }
 
-/// A rectangle of pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Region {
-    /// First row.
-    pub top: usize,
-    /// First column.
-    pub left: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
 /// Where a frame is in its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceFrame {
@@ -41,6 +28,17 @@ pub struct SourceFrame {
     /// Its number in that file, from 1: DICOM's frame number; of NIfTI the voxel index along the axis that is sliced,
     /// plus 1.
     pub frame: usize,
+}
+
+/// Distance between neighbouring samples in millimetres, where the source tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spacing {
+    /// Between the centres of neighbouring slices; none for a single image or where it is not known.
+    pub slices: Option<f64>,
+    /// Between the centres of neighbouring rows.
+    pub rows: f64,
+    /// Between the centres of neighbouring columns.
+    pub columns: f64,
 }
 
 /// What is known of a scan before its frames are read. Nothing in it but [`ScanInfo::identifiers`] tells who the patient

@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::str::FromStr;
 
-use super::image::MAX_PIXELS;
+use super::limits::MAX_PIXELS;
 use super::scan::{Frames, Scan};
 use super::scan_info::{ScanInfo, ScanKind};
 use super::stream_colour::{Colour, Planes};

@@ -6,7 +6,7 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 
 use super::file::{DicomFile, Pixels};
-use crate::input::image::{MAX_PIXELS, MAX_RATIO, TRUSTED_BYTES};
+use crate::input::limits::{MAX_PIXELS, MAX_RATIO, TRUSTED_BYTES};
 
 /// Two and a half hours at 30 frames a second; a little is kept of each.
 const MAX_FRAMES: usize = 1 << 18;

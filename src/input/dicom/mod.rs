@@ -43,8 +43,8 @@ use layout::{Layout, exactly, string};
 use render::Rendering;
 
 use super::scan::{Frames, Scan};
-use super::scan_info::{DicomInfo, Identifiers, Region, ScanInfo, ScanKind, SourceFrame};
-use super::{Image, InputError, ReadOptions, Spacing, Window, say};
+use super::scan_info::{DicomInfo, Identifiers, ScanInfo, ScanKind, SourceFrame, Spacing};
+use super::{Image, InputError, ReadOptions, Region, Window, say};
 
 /// A file with all that is needed to decode its frames.
 struct Source {

@@ -20,8 +20,8 @@ use image::{
     AnimationDecoder, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma,
 };
 
-use super::image::{MAX_RATIO, TRUSTED_BYTES};
-use super::{Image, InputError, MAX_PIXELS, jpeg, say};
+use super::limits::{MAX_PIXELS, MAX_RATIO, TRUSTED_BYTES};
+use super::{Image, InputError, jpeg, say};
 use crate::files;
 use crate::names::one_line;
 

@@ -2,13 +2,10 @@
 
 use std::fmt;
 
-use std::path::Path;
-
 use image::{DynamicImage, ImageBuffer, Luma, Pixel, Rgb};
 
 use super::limits::MIN_SIDE;
-use super::{InputError, Region, picture};
-use crate::guarded::guarded;
+use super::{InputError, Region};
 
 /// A decoded picture: grey or RGB, with 8 or 16 bits or f32 a value; at least [`MIN_SIDE`] px a side. An alpha
 /// channel may be there and is not looked at.
@@ -24,33 +21,9 @@ impl fmt::Debug for Image {
 }
 
 impl Image {
-    /// Reads a PNG, JPEG, TIFF, BMP, GIF, WebP or PNM file. The content decides which it is, not the name's ending. The
-    /// EXIF orientation is applied, as transformers' `load_image` does. docs/formats.md has the variants that are read, and
-    /// which damage each format can show.
-    ///
-    /// # Errors
-    /// [`InputError`] names the file: unreadable, of no known format, damaged or cut short, several pictures in one
-    /// ([`Image::open_page`] reads one of them), a side below [`MIN_SIDE`], more than [`MAX_PIXELS`](super::MAX_PIXELS), or floating-point
-    /// values outside 0..1. The pixels are allocated only
-    /// once the header has been compared with these limits and with the file's length.
-    pub fn open(path: impl AsRef<Path>) -> Result<Image, InputError> {
-        Image::open_page(path, None)
-    }
-
-    /// Reads picture `page`, from 1, of a file that holds several: pages of a TIFF file, frames of an animated PNG, WebP or
-    /// GIF file, or pictures that follow each other in a JPEG or PNM file. Without a page the file has to hold one picture.
-    ///
-    /// # Errors
-    /// Those of [`Image::open`]; [`InputError::Unreadable`] when the file has no such page, or several and none is given.
-    pub fn open_page(path: impl AsRef<Path>, page: Option<usize>) -> Result<Image, InputError> {
-        let path = path.as_ref();
-        let pixels = guarded(
-            || picture::open(path, page),
-            |reason| InputError::Decode { path: path.into(), reason: reason.into() },
-        )?;
-        let image = Image { pixels };
-        image.check_values(path)?;
-        Ok(image)
+    /// The image of pixels that a decoder gave.
+    pub(super) fn decoded(pixels: DynamicImage) -> Image {
+        Image { pixels }
     }
 
     /// An 8-bit grey image: `pixels` is `[height, width]`.
@@ -149,21 +122,6 @@ impl Image {
             DynamicImage::ImageRgba32F(p) => scale(&p.as_raw()[span], stride, 1.0, out),
             _ => unreachable!("`decode` and the constructors make no other kind"),
         }
-    }
-
-    /// Refuses a floating-point picture whose values are not in 0..1: what they mean cannot be known.
-    fn check_values(&self, path: &Path) -> Result<(), InputError> {
-        let (DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) = &self.pixels else {
-            return Ok(());
-        };
-        let mut row_values = vec![0.0; self.width() * 3];
-        for row in 0..self.height() {
-            self.read_row(row, &mut row_values);
-            if let Some(value) = row_values.iter().find(|v| !(0.0..=1.0).contains(*v)) {
-                return Err(InputError::Value { path: path.into(), value: value.to_string() });
-            }
-        }
-        Ok(())
     }
 }
 

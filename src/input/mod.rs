@@ -24,7 +24,9 @@ mod error;
 mod extensions;
 mod files;
 mod image;
+mod image_file;
 mod jpeg;
+mod label_file;
 mod label_map;
 #[cfg(feature = "nifti")]
 mod lattice;

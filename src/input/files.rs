@@ -1,18 +1,13 @@
-//! Which files of a folder are images.
+//! Which files of a folder are images, and what they are together.
 
 use std::cmp::Ordering;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use image::ImageFormat;
-
+use super::content::Content;
 use super::extensions::is_image_name;
-use super::scan::{Content, is_dicom};
 use super::{InputError, nifti, say};
-
-/// Sides of a bitmap's header (BITMAPCOREHEADER to BITMAPV5HEADER): "BM" alone also begins a text.
-const BITMAP_HEADERS: [u32; 7] = [12, 40, 52, 56, 64, 108, 124];
 
 /// The element MediaStorageSOPClassUID (0002,0002) of a DICOMDIR (PS3.10, 8.6), as every file's meta group has it.
 const DICOMDIR: &[u8] = b"\x02\x00\x02\x00UI\x14\x001.2.840.10008.1.3.10";
@@ -174,21 +169,49 @@ fn is_index(path: &Path) -> Result<bool, InputError> {
     Ok(start.get(128..132) == Some(b"DICM") && start.windows(DICOMDIR.len()).any(|w| w == DICOMDIR))
 }
 
-/// Whether a file that begins so is a picture that [`Image::open`](super::Image::open) knows. Two letters are too little
-/// to tell a picture from a text by: there the next fields of the header count too.
-pub(super) fn starts_as_picture(start: &[u8]) -> bool {
-    let word = |at: usize| start.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    match image::guess_format(start) {
-        Ok(ImageFormat::Pnm) => {
-            let next = start[2..].iter().find(|b| !b.is_ascii_whitespace());
-            let spaced = start.get(2).is_some_and(|b| b.is_ascii_whitespace() || *b == b'#');
-            spaced
-                && next.is_some_and(|b| b.is_ascii_digit() || *b == b'#' || (start[1] == b'7' && *b == b'W'))
-        }
-        Ok(ImageFormat::Bmp) => word(14).is_some_and(|size| BITMAP_HEADERS.contains(&size)),
-        Ok(format) => format.reading_enabled(),
-        Err(_) => false,
+impl Content {
+    /// With `say`, what of a folder is passed over is counted on standard error.
+    pub(super) fn of(path: &Path, say: bool) -> Result<Content, InputError> {
+        let metadata = fs::metadata(path).map_err(|e| InputError::read(path, &e))?;
+        if metadata.is_dir() { Content::of_folder(path, say) } else { Content::of_file(path) }
     }
+
+    fn of_folder(path: &Path, say: bool) -> Result<Content, InputError> {
+        let mut dicom = Vec::new();
+        let mut pictures = Vec::new();
+        let (found, passed) = sorted_out(path)?;
+        for file in found.paths {
+            match Content::of_file(&file)? {
+                Content::Dicom => dicom.push(file),
+                Content::Picture => pictures.push(file),
+                _ => {
+                    let problem = format!("is a folder with {}: give that file itself", file.display());
+                    return Err(InputError::Unreadable { path: path.into(), problem });
+                }
+            }
+        }
+        if say {
+            passed.say(path);
+        }
+        match (dicom.is_empty(), pictures.is_empty()) {
+            (true, true) => Err(InputError::NoImages { path: path.into() }),
+            (false, false) => {
+                let problem =
+                    "holds both DICOM files and pictures: keep one kind, or give the files one by one".into();
+                Err(InputError::Unreadable { path: path.into(), problem })
+            }
+            (false, true) => Ok(Content::Series(dicom)),
+            (true, false) => {
+                pictures.sort_by(|a, b| natural(a, b));
+                Ok(Content::Clip(pictures))
+            }
+        }
+    }
+}
+
+/// Whether `path` is a DICOM file, or a folder with one. False where it cannot be read.
+pub(super) fn is_dicom(path: &Path) -> bool {
+    matches!(Content::of(path, false), Ok(Content::Dicom | Content::Series(_)))
 }
 
 /// The images directly in a folder, sorted by name; at least one.

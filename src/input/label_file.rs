@@ -5,8 +5,9 @@ use std::path::Path;
 
 use image::DynamicImage;
 
+use super::content;
 use super::label_map::classes_of;
-use super::{Axis, Image, InputError, LabelMap, MAX_FRAMES, ReadOptions, nifti, picture, scan};
+use super::{Axis, Image, InputError, LabelMap, MAX_FRAMES, ReadOptions, nifti, picture};
 use crate::guarded::guarded;
 
 impl LabelMap {
@@ -20,7 +21,7 @@ impl LabelMap {
     pub fn open(path: impl AsRef<Path>, axis: Option<Axis>) -> Result<LabelMap, InputError> {
         let path = path.as_ref();
         let volume = || nifti::open_labels(path, axis, MAX_FRAMES);
-        let read = || if scan::is_nifti(path)? { volume() } else { of_picture(path) };
+        let read = || if content::is_nifti(path)? { volume() } else { of_picture(path) };
         guarded(read, |reason| InputError::unreadable(path, reason))
     }
 
@@ -35,7 +36,7 @@ impl LabelMap {
         options: &ReadOptions,
     ) -> Result<LabelMap, InputError> {
         let path = path.as_ref();
-        if !scan::is_nifti(path)? {
+        if !content::is_nifti(path)? {
             return LabelMap::open(path, options.axis);
         }
         let read = || nifti::open_labels_for(path, image, options);

@@ -12,6 +12,7 @@
 //! assert_eq!(tensor.len(), 3 * 224 * 224);
 //! ```
 
+mod content;
 mod copies;
 mod dataset;
 #[cfg(feature = "dicom")]
@@ -20,6 +21,7 @@ mod dicom;
 #[path = "dicom_absent.rs"]
 mod dicom;
 mod dicom_sniff;
+mod digest;
 mod error;
 mod extensions;
 mod files;
@@ -43,6 +45,7 @@ mod nifti_file;
 #[cfg(feature = "nifti")]
 mod nifti_header;
 mod nifti_info;
+mod open;
 mod options;
 mod phantom;
 mod picture;
@@ -62,6 +65,7 @@ pub use dataset::{Dataset, Sample, Source};
 pub(crate) use dicom::elements as dicom_elements;
 #[cfg(feature = "dicom")]
 pub use dicom::{DicomSamples, dicom_samples};
+pub use digest::content_digest;
 pub use error::InputError;
 pub use extensions::is_picture_name;
 pub(crate) use files::Dicom;
@@ -74,8 +78,8 @@ pub use options::{Axis, MAX_FRAMES, Matrix, Range, ReadOptions, Window};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
 pub use preprocessor::Preprocessor;
 pub use region::Region;
+pub use scan::Scan;
 pub(crate) use scan::check_frames;
-pub use scan::{Scan, content_digest};
 pub use scan_info::{DicomInfo, Identifiers, ScanInfo, ScanKind, SourceFrame, Spacing};
 pub use split::{Parts, Split};
 pub use stream::{RawPixel, StreamFormat};

@@ -19,11 +19,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::content::Content;
 use super::label_map::classes_of;
 use super::nifti_file::NiftiFile;
 pub(super) use super::nifti_file::{files, is_voxels_name, partner};
 use super::nifti_header::{Cut, Voxel};
-use super::scan::{Content, Frames, Scan, check_frames};
+use super::scan::{Frames, Scan, check_frames};
 use super::scan_info::{ScanInfo, ScanKind, SourceFrame};
 use super::{Image, InputError, LabelMap, NiftiInfo, ReadOptions, Spacing, Window, dicom, nifti_file, say};
 

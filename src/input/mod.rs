@@ -38,12 +38,6 @@ mod nifti;
 #[cfg(not(feature = "nifti"))]
 #[path = "nifti_absent.rs"]
 mod nifti;
-#[cfg(feature = "nifti")]
-mod nifti_affine;
-#[cfg(feature = "nifti")]
-mod nifti_file;
-#[cfg(feature = "nifti")]
-mod nifti_header;
 mod nifti_info;
 mod open;
 mod options;

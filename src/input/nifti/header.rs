@@ -1,10 +1,5 @@
 //! The headers of NIfTI-1 (Cox et al. 2004, `nifti1.h`) and NIfTI-2 (`nifti2.h`), in either byte order.
 
-use super::Axis;
-use super::lattice::Lattice;
-use super::nifti_affine::{best_affine, closest_along, closest_axes, disagreement};
-use super::nifti_info::NiftiInfo;
-
 /// Bytes of a NIfTI-1 header, as it says itself in its first four.
 const FIRST: usize = 348;
 
@@ -16,21 +11,6 @@ pub(super) const HEADER_BYTES: usize = SECOND;
 
 /// What follows the magic of NIfTI-2, and shows whether line ends were changed on the way (`nifti2.h`).
 const LINE_ENDS: &[u8] = b"\r\n\x1a\n";
-
-/// Along what a volume is cut into slices.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Cut<'a> {
-    /// An axis of the patient.
-    Axis(Axis),
-    /// The slices, rows and columns of another image.
-    Lattice(&'a Lattice),
-}
-
-impl From<Option<Axis>> for Cut<'_> {
-    fn from(axis: Option<Axis>) -> Self {
-        Cut::Axis(axis.unwrap_or(Axis::Axial))
-    }
-}
 
 /// What these first bytes of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +118,7 @@ pub(super) struct Header {
     /// What is displayed as black and as white, where it says so.
     pub display: Option<[f64; 2]>,
     /// Millimetres in the file's unit of length.
-    unit: f64,
+    pub unit: f64,
     /// The handedness of the qform, then the sizes of a voxel.
     pub pixdim: [f64; 4],
     pub qform_code: i32,
@@ -321,32 +301,6 @@ impl Header {
     pub(super) fn says_place(&self) -> bool {
         self.sform_code > 0 || self.qform_code > 0
     }
-
-    /// Where the voxels lie, and how they are sliced.
-    ///
-    /// # Errors
-    /// What is wrong with the affine.
-    pub(super) fn geometry(&self, cut: Cut<'_>) -> Result<NiftiInfo, String> {
-        let affine = best_affine(self)?;
-        let (axes, flips) = match cut {
-            Cut::Axis(axis) => closest_axes(&affine, axis),
-            Cut::Lattice(lattice) => closest_along(&affine, &lattice.directions),
-        };
-        let along = |n: usize| affine.iter().map(|row| row[n] * row[n]).sum::<f64>().sqrt();
-        let unit = self.unit;
-        Ok(NiftiInfo {
-            spacing: [along(0), along(1), along(2)].map(|length| length * unit),
-            affine: affine.map(|row| row.map(|v| v * unit)),
-            dims: self.dims,
-            axes,
-            flips,
-        })
-    }
-
-    /// In what its parts contradict each other on where the voxels lie, if they do.
-    pub(super) fn contradiction(&self) -> Option<String> {
-        disagreement(self)
-    }
 }
 
 /// Sides, the number of volumes, and which of the three axes are there.
@@ -415,5 +369,5 @@ impl Fields<'_> {
 }
 
 #[cfg(test)]
-#[path = "nifti_header_tests.rs"]
+#[path = "header_tests.rs"]
 mod tests;

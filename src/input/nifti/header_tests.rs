@@ -1,4 +1,6 @@
 use super::*;
+use crate::input::Axis;
+use crate::input::nifti::geometry::Cut;
 
 /// A NIfTI-1 header of that shape and type, in one file.
 fn first(dims: [i16; 8], kind: i16) -> Vec<u8> {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::GzDecoder;
 
-use super::limits::MAX_RATIO;
-use super::nifti_header::{Family, HEADER_BYTES, Header};
-use super::{InputError, say};
+use super::header::{Family, HEADER_BYTES, Header};
+use crate::input::limits::MAX_RATIO;
+use crate::input::{InputError, say};
 use crate::names::one_line;
 
 /// Volumes with more voxels are refused: 1024 slices of 512 x 512, a CT of the whole trunk.
@@ -17,10 +17,18 @@ const MAX_VOXELS: u64 = 1 << 28;
 /// What may follow the voxels of a gzipped file; it is inflated, for the checksum comes last.
 const MAX_TRAILING: u64 = 1 << 28;
 
+/// Compressed bytes from which the header of any gzipped file can be had.
+pub(in crate::input) const SNIFF_BYTES: usize = 4096;
+
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
+/// Whether these first bytes of a file are those of a NIfTI one (or of Analyze, which is refused), gzipped or not.
+pub(in crate::input) fn is_nifti(start: &[u8]) -> bool {
+    family(start).is_some()
+}
+
 /// What the start of a file is, gzipped or not.
-pub(super) fn family(start: &[u8]) -> Option<Family> {
+fn family(start: &[u8]) -> Option<Family> {
     if !start.starts_with(GZIP_MAGIC) {
         return Family::of(start);
     }
@@ -34,7 +42,7 @@ pub(super) fn family(start: &[u8]) -> Option<Family> {
 const PAIR: [&str; 2] = ["hdr", "img"];
 
 /// Whether the name is that of the voxels of a pair.
-pub(super) fn is_voxels_name(path: &Path) -> bool {
+pub(in crate::input) fn is_voxels_name(path: &Path) -> bool {
     parted(path).is_some_and(|(_, which, _)| which == 1)
 }
 
@@ -48,7 +56,7 @@ fn parted(path: &Path) -> Option<(&str, usize, &str)> {
 }
 
 /// The other file of a pair, if it is there: of the same capitals, and first of all gzipped alike.
-pub(super) fn partner(path: &Path) -> Option<PathBuf> {
+pub(in crate::input) fn partner(path: &Path) -> Option<PathBuf> {
     let (stem, which, zipped) = parted(path)?;
     let mut ending = PAIR[1 - which].to_owned();
     let name = path.file_name()?.to_str()?;
@@ -63,7 +71,7 @@ pub(super) fn partner(path: &Path) -> Option<PathBuf> {
 }
 
 /// The files that make up the volume `path`: itself, or the two of a pair, the header first.
-pub(super) fn files(path: &Path) -> Vec<PathBuf> {
+pub(in crate::input) fn files(path: &Path) -> Vec<PathBuf> {
     let pair = |header: PathBuf, voxels: PathBuf| vec![header, voxels];
     match partner(path) {
         Some(header) if is_voxels_name(path) => pair(header, path.into()),

@@ -1,7 +1,7 @@
 //! From a NIfTI header to patient axes, as nibabel does it (`nibabel.nifti1`, `nibabel.orientations`).
 
-use super::Axis;
-use super::nifti_header::Header;
+use super::header::Header;
+use crate::input::Axis;
 
 type Affine = [[f64; 4]; 3];
 type Matrix = [[f64; 3]; 3];
@@ -87,7 +87,7 @@ fn qform(header: &Header) -> Result<Affine, String> {
     Ok([row(0), row(1), row(2)])
 }
 
-/// Which of the file's axes slices, rows and columns run along, and whether against it (see the table in `nifti.rs`).
+/// Which of the file's axes slices, rows and columns run along, and whether against it (see the table in `nifti/mod.rs`).
 pub(super) fn closest_axes(affine: &Affine, axis: Axis) -> ([usize; 3], [bool; 3]) {
     let (file_axis, against) = closest(affine);
     // Right, anterior and superior are 0, 1, 2; rows and columns run to the left, the back and the feet.

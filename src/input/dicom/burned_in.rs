@@ -3,7 +3,7 @@
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 
-use super::layout::string;
+use super::attributes::string;
 
 /// Pictures of screens, scanned paper, photographs and video, whatever their modality says.
 const CAPTURES: [&str; 10] = [

@@ -1,4 +1,5 @@
 use super::*;
+use crate::input::dicom::samples::check_precision;
 
 #[test]
 fn samples_must_fit_the_bits_that_are_announced() {

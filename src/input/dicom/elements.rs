@@ -17,7 +17,7 @@ use dicom_parser::dataset::lazy_read::LazyDataSetReader;
 use dicom_parser::stateful::decode::StatefulDecode;
 
 use super::bytes::Bytes;
-use super::file::damaged;
+use super::damaged::damaged;
 
 /// Sequences within sequences. Structured reports, the deepest that there are, stay below 20.
 const MAX_DEPTH: usize = 64;

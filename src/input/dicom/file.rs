@@ -3,7 +3,6 @@
 //! `meta.rs` finds where the data set begins, `elements.rs` reads what comes before the pixels, `fragments.rs` finds the frames
 //! of compressed ones. Pixels stay in the file: their place is kept and a frame is read when it is decoded.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use dicom_core::{DataElement, PrimitiveValue, VR};
@@ -12,11 +11,12 @@ use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex};
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
+use super::attributes;
 use super::bytes::Bytes;
+use super::damaged::damaged;
 use super::elements::{self, Place};
 use super::fragments::Fragments;
 use super::guarded::guarded;
-use super::layout;
 use super::meta::{Encoding, Start};
 use crate::input::InputError;
 use crate::names::one_line;
@@ -130,7 +130,7 @@ impl Header {
             Some(Place::Fragments(at)) => {
                 let mut fragments = Fragments::read(&bytes, at)?;
                 extended_table(&object, &mut fragments)?;
-                let frames = layout::frames(&object)?;
+                let frames = attributes::frames(&object)?;
                 fragments.find_frames(&bytes, syntax.uid(), frames)?;
                 if frames.is_none() && fragments.frames() > 1 {
                     let counted = PrimitiveValue::from(fragments.frames().to_string());
@@ -173,18 +173,4 @@ fn extended_table(object: &InMemDicomObject, fragments: &mut Fragments) -> Resul
     fragments.offsets = offsets;
     fragments.lengths = numbers(tags::EXTENDED_OFFSET_TABLE_LENGTHS)?.unwrap_or_default();
     Ok(())
-}
-
-/// One line of an error and of what caused it.
-pub(super) fn damaged(what: &str, error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let cause = source.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        next = source.source();
-    }
-    format!("{what} ({}): the file is damaged or cut short", one_line(&text))
 }

@@ -3,7 +3,7 @@
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-use super::layout::{exactly, of_frame};
+use super::attributes::{exactly, of_frame};
 use crate::input::Spacing;
 
 /// Direction cosines of one volume may differ by this: a twentieth of a degree, and devices write six digits.

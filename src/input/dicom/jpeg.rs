@@ -2,9 +2,9 @@
 
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
-use super::codec::{Samples, check_precision, same_size};
-use super::file::damaged;
+use super::damaged::damaged;
 use super::layout::{Layout, Photometric};
+use super::samples::{Samples, check_precision, same_size};
 use crate::input::jpeg::{decode_12, pictures};
 
 /// What a JPEG or JPEG-LS stream says of its frame and colours.

@@ -1,14 +1,17 @@
 //! DICOM images, cine loops and series (PS3.3, PS3.5, PS3.10), by the dicom-rs crates.
 //!
 //! `file.rs` opens a file without its pixels: `meta.rs` reads how it begins, `elements.rs` what comes before the pixels,
-//! `fragments.rs` where compressed frames are. `layout.rs` checks what the header says of the pixels, `codec.rs` decodes a
-//! frame (by `jpeg.rs`, `j2k/` and `rle.rs`), `render.rs` makes a picture of it (by `lut.rs` and `window.rs`). `geometry.rs`
-//! puts slices in order, `lattice.rs` says where they lie, `regions.rs` finds an ultrasound image's area, `modality.rs` knows what the model fails on,
-//! `burned_in.rs` whether text is to be reckoned with.
+//! `fragments.rs` where compressed frames are; `attributes.rs` gives the elements' values. `layout.rs` checks what the header
+//! says of the pixels, `codec.rs` decodes a frame (by `jpeg.rs`, `j2k/` and `rle.rs`) to `samples.rs`, `render.rs` makes a
+//! picture of it (by `lut.rs` and `window.rs`). `geometry.rs` puts slices in order, `lattice.rs` says where they lie,
+//! `regions.rs` finds an ultrasound image's area, `modality.rs` knows what the model fails on, `burned_in.rs` whether text is
+//! to be reckoned with.
 
+mod attributes;
 mod burned_in;
 mod bytes;
 mod codec;
+mod damaged;
 mod elements;
 mod file;
 mod fragments;
@@ -25,6 +28,7 @@ mod modality;
 mod regions;
 mod render;
 mod rle;
+mod samples;
 mod window;
 
 use std::path::{Path, PathBuf};
@@ -33,14 +37,15 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-use codec::Samples;
+use attributes::{exactly, string};
 use file::DicomFile;
 pub(crate) use file::elements;
 use geometry::Plane;
 #[cfg(feature = "nifti")]
 pub(super) use lattice::lattice;
-use layout::{Layout, exactly, string};
+use layout::Layout;
 use render::Rendering;
+use samples::Samples;
 
 use super::scan::{Frames, Scan};
 use super::scan_info::{DicomInfo, Identifiers, ScanInfo, ScanKind, SourceFrame, Spacing};

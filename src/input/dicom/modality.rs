@@ -6,7 +6,7 @@
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 
-use super::layout::string;
+use super::attributes::string;
 
 /// SOP classes of slides and PET, for files whose modality says something else.
 const SLIDES: [&str; 2] =

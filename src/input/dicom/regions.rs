@@ -3,7 +3,8 @@
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-use super::layout::{Layout, exactly, items, whole};
+use super::attributes::{exactly, items, whole};
+use super::layout::Layout;
 use crate::input::{Region, Spacing};
 
 /// RegionSpatialFormat of a tissue picture; others are spectra, M-mode and curves.

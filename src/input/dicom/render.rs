@@ -12,9 +12,10 @@ use dicom_core::header::HasLength;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-use super::codec::Samples;
-use super::layout::{Layout, Photometric, items, of_frame, string};
+use super::attributes::{items, of_frame, string};
+use super::layout::{Layout, Photometric};
 use super::lut::{Lut, palette};
+use super::samples::Samples;
 use super::window::Function;
 use crate::input::{Image, InputError, Window};
 

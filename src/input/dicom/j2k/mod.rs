@@ -5,14 +5,16 @@
 //! (`stream.rs`), and the packets of a tile, whose headers say how long the bodies are, fill it to the last byte
 //! (`packets.rs`). Bits that are wrong within a code-block cannot be seen: it has no checksum.
 
+mod damaged;
 mod packets;
 mod stream;
 mod tag_tree;
 
 use jpeg2k::{DecodeParameters, Image};
 
-use super::codec::Samples;
 use super::layout::{Layout, Photometric};
+use super::samples::{Samples, check_precision, same_size};
+use damaged::damaged;
 use stream::Stream;
 
 /// Decodes a codestream, which may be in a JP2 file.
@@ -23,7 +25,7 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
     packets::check(&stream)?;
     // Only what was checked is given to the decoder.
     let image = Image::from_bytes_with(codestream, DecodeParameters::new().strict(true))
-        .map_err(|e| super::file::damaged("cannot be decoded", &e))?;
+        .map_err(|e| super::damaged::damaged("cannot be decoded", &e))?;
     let components = image.components();
     let size = layout.rows * layout.columns;
     if components.len() != layout.samples || components.iter().any(|component| component.data().len() != size)
@@ -51,7 +53,7 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
 /// Compares what the codestream says with what the DICOM header says.
 fn check(layout: &Layout, stream: &Stream) -> Result<(), String> {
     let [rows, columns] = [stream.area.height(), stream.area.width()].map(|side| side as usize);
-    super::codec::same_size(layout, [rows, columns, stream.components.len()])?;
+    same_size(layout, [rows, columns, stream.components.len()])?;
     for component in &stream.components {
         if component.steps != [1, 1] {
             return Err(
@@ -59,7 +61,7 @@ fn check(layout: &Layout, stream: &Stream) -> Result<(), String> {
                     .into(),
             );
         }
-        super::codec::check_precision(layout, component.precision, Some(component.signed))?;
+        check_precision(layout, component.precision, Some(component.signed))?;
     }
     if layout.photometric == Photometric::YbrJ2k && !stream.transforms_colours() {
         return Err(
@@ -67,10 +69,6 @@ fn check(layout: &Layout, stream: &Stream) -> Result<(), String> {
         );
     }
     Ok(())
-}
-
-fn damaged(what: &str) -> String {
-    format!("has a JPEG 2000 stream that {what}: the file is damaged or cut short")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Packets of a tile (ISO/IEC 15444-1, annex B): their headers are read and their bodies stepped over.
 
-use super::damaged;
+use super::damaged::damaged;
 use super::stream::{Area, Blocks, Stream, Tile};
 use super::tag_tree::{Bits, TagTree};
 

@@ -1,6 +1,6 @@
 //! The markers of a codestream (ISO/IEC 15444-1, annex A) and the boxes of a JP2 file around it (annex I).
 
-use super::damaged;
+use super::damaged::damaged;
 
 /// Tiles of one picture: each takes a decoder some kilobytes, whatever its size. 64 megapixels are 4096 tiles of 128 x 128.
 const MAX_TILES: u64 = 1 << 12;

@@ -12,17 +12,10 @@ mod frame;
 mod huffman;
 mod scan;
 mod stream;
+mod tables;
 
 pub(in crate::input) use deep::decode_12;
 use stream::Stream;
-
-/// Scans past which a stream is refused, as libjpeg-turbo advises: encoders write about ten, and a short file of thousands
-/// takes minutes to decode.
-const MAX_SCANS: usize = 500;
-
-/// Blocks of 8 x 8 that all scans together may visit: 40 scans of 64 megapixels in three components. Decoders take 10 to
-/// 20 ns for each.
-const MAX_VISITS: u64 = 1 << 27;
 
 /// Refuses a stream in which a decoder would have to invent a sample.
 ///

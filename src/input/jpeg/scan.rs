@@ -3,7 +3,7 @@
 use super::bits::{Bits, Fault};
 use super::frame::{Component, Frame, Process};
 use super::huffman::Table;
-use super::stream::Tables;
+use super::tables::Tables;
 
 /// A scan as its header has it.
 pub(super) struct Scan {

@@ -1,20 +1,16 @@
-//! The markers of a stream and the tables between its scans (ITU-T T.81, annex B).
+//! The markers of a stream, from its start to its end-of-image marker (ITU-T T.81, annex B).
 
 use super::frame::{Frame, Process};
-use super::huffman::Table;
 use super::scan::Scan;
-use super::{MAX_SCANS, MAX_VISITS};
+use super::tables::Tables;
 
-/// The tables as they stand where a scan begins.
-#[derive(Default)]
-pub(super) struct Tables {
-    pub(super) dc: [Option<Table>; 4],
-    pub(super) ac: [Option<Table>; 4],
-    /// In the order of the zigzag.
-    pub(super) quantisers: [Option<[u16; 64]>; 4],
-    /// MCUs between restart markers; 0 for none.
-    pub(super) restart: usize,
-}
+/// Scans past which a stream is refused, as libjpeg-turbo advises: encoders write about ten, and a short file of thousands
+/// takes minutes to decode.
+const MAX_SCANS: usize = 500;
+
+/// Blocks of 8 x 8 that all scans together may visit: 40 scans of 64 megapixels in three components. Decoders take 10 to
+/// 20 ns for each.
+const MAX_VISITS: u64 = 1 << 27;
 
 /// A whole stream that was read to its end-of-image marker.
 pub(super) struct Stream {
@@ -176,50 +172,5 @@ fn is_ycc(frame: &Frame, jfif: bool, adobe: Option<u8>) -> bool {
         (true, _) => true,
         (false, Some(transform)) => transform != 0,
         (false, None) => !frame.components.iter().map(|component| component.id).eq(*b"RGB"),
-    }
-}
-
-impl Tables {
-    /// DHT, B.2.4.2.
-    fn add_huffman(&mut self, mut segment: &[u8]) -> Result<(), String> {
-        while let Some((&place, rest)) = segment.split_first() {
-            let counts: &[u8; 16] = rest.first_chunk().ok_or("a Huffman table is cut short")?;
-            let total = counts.iter().map(|&n| usize::from(n)).sum::<usize>();
-            let symbols = rest.get(16..16 + total).filter(|s| s.len() <= 256);
-            let symbols = symbols.ok_or("a Huffman table is cut short")?;
-            let tables = match place >> 4 {
-                0 => &mut self.dc,
-                1 => &mut self.ac,
-                _ => return Err(format!("a Huffman table of class {}", place >> 4)),
-            };
-            let slot = tables.get_mut(usize::from(place & 15));
-            *slot.ok_or_else(|| format!("a Huffman table at place {}", place & 15))? =
-                Some(Table::new(counts, symbols)?);
-            segment = &rest[16 + total..];
-        }
-        Ok(())
-    }
-
-    /// DQT, B.2.4.1.
-    fn add_quantisers(&mut self, mut segment: &[u8]) -> Result<(), String> {
-        while let Some((&place, rest)) = segment.split_first() {
-            let width = match place >> 4 {
-                0 => 1,
-                1 => 2,
-                n => return Err(format!("a quantisation table of precision {n}")),
-            };
-            let steps = rest.get(..64 * width).ok_or("a quantisation table is cut short")?;
-            let mut table = [0; 64];
-            for (step, bytes) in table.iter_mut().zip(steps.chunks_exact(width)) {
-                *step = bytes.iter().fold(0, |value, &byte| value << 8 | u16::from(byte));
-            }
-            if table.contains(&0) {
-                return Err("a quantisation table has a step of zero".into());
-            }
-            let slot = self.quantisers.get_mut(usize::from(place & 15));
-            *slot.ok_or_else(|| format!("a quantisation table at place {}", place & 15))? = Some(table);
-            segment = &rest[64 * width..];
-        }
-        Ok(())
     }
 }

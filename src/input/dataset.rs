@@ -2,99 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use csv::{ReaderBuilder, Trim};
 use sha2::{Digest, Sha256};
 
-use super::{Dicom, Image, InputError, ReadOptions, Scan, Split, content_digest, copies, files};
+use super::{Dicom, InputError, Sample, Source, Split, copies, files};
 use crate::names::one_line;
-use crate::stamp::Stamp;
 
 /// Parts a label cell into its classes.
 const SEPARATOR: char = '|';
-
-/// Where a sample's pixels are.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Source {
-    /// In a file, decoded when they are asked for.
-    File(PathBuf),
-    /// In memory.
-    Memory(Arc<Image>),
-}
-
-impl Source {
-    /// The frames: a file or folder as [`Scan::open`] reads it.
-    ///
-    /// # Errors
-    /// Those of [`Scan::open`].
-    pub fn scan(&self, options: &ReadOptions) -> Result<Scan, InputError> {
-        match self {
-            Source::File(path) => Scan::open(path, options),
-            Source::Memory(image) => Ok(Scan::from_image("an image in memory", Arc::clone(image))),
-        }
-    }
-
-    /// What tells, after [`Source::digest`] and [`Source::scan`], that both read the same; none for an image in memory.
-    ///
-    /// # Errors
-    /// [`InputError::Read`].
-    pub fn stamp(&self) -> Result<Option<Stamp>, InputError> {
-        self.file().map(|path| Stamp::of(path).map_err(|e| InputError::read(path, &e))).transpose()
-    }
-
-    /// The file or folder, if it is one.
-    pub fn file(&self) -> Option<&Path> {
-        match self {
-            Source::File(path) => Some(path),
-            Source::Memory(_) => None,
-        }
-    }
-
-    /// SHA-256, in lower-case hex, of all that [`Source::scan`] depends on: [`content_digest`] of a file, the pixels of an
-    /// image in memory.
-    ///
-    /// # Errors
-    /// Those of [`content_digest`].
-    pub fn digest(&self, options: &ReadOptions) -> Result<String, InputError> {
-        match self {
-            Source::File(path) => content_digest(path, options),
-            Source::Memory(image) => {
-                let pixels = image.pixels();
-                let mut hash = Sha256::new();
-                hash.update(format!("{:?} {}x{}\n", pixels.color(), pixels.width(), pixels.height()));
-                hash.update(pixels.as_bytes());
-                Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-            }
-        }
-    }
-
-    /// The pixels of a picture.
-    ///
-    /// # Errors
-    /// Those of [`Image::open`].
-    pub fn open(&self) -> Result<Arc<Image>, InputError> {
-        match self {
-            Source::File(path) => Image::open(path).map(Arc::new),
-            Source::Memory(image) => Ok(Arc::clone(image)),
-        }
-    }
-}
-
-/// One image with its labels.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// What to call it in outputs: its path, relative to the data set.
-    pub name: String,
-    /// Its pixels.
-    pub source: Source,
-    /// Indices into [`Dataset::classes`], ascending: one class, or with multi-label data any number.
-    pub labels: Vec<usize>,
-    /// Which class each of its pixels has, where the data set says so: a picture, or a NIfTI volume.
-    pub mask: Option<PathBuf>,
-    /// What the data set says it is for.
-    pub split: Option<Split>,
-}
 
 /// Labelled images.
 #[derive(Clone, Debug, PartialEq)]

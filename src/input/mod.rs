@@ -45,6 +45,7 @@ mod phantom;
 mod picture;
 mod preprocessor;
 mod region;
+mod sample;
 mod say;
 mod scan;
 mod scan_info;
@@ -54,7 +55,7 @@ mod stream;
 mod stream_colour;
 mod y4m;
 
-pub use dataset::{Dataset, Sample, Source};
+pub use dataset::Dataset;
 #[cfg(feature = "dicom")]
 pub(crate) use dicom::elements as dicom_elements;
 #[cfg(feature = "dicom")]
@@ -72,8 +73,9 @@ pub use options::{Axis, MAX_FRAMES, Matrix, Range, ReadOptions, Window};
 pub use phantom::{Phantom, PhantomKind, phantom, phantom_dataset};
 pub use preprocessor::Preprocessor;
 pub use region::Region;
+pub use sample::{Sample, Source, Split};
 pub use scan::Scan;
 pub(crate) use scan::check_frames;
 pub use scan_info::{DicomInfo, Identifiers, ScanInfo, ScanKind, SourceFrame, Spacing};
-pub use split::{Parts, Split};
+pub use split::Parts;
 pub use stream::{RawPixel, StreamFormat};

@@ -1,38 +1,12 @@
 //! Training and validation images: as the data set says, or drawn from a seed.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Dataset, InputError, Sample};
-
-/// What a sample is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Split {
-    /// A head is fitted on it.
-    Train,
-    /// The regularisation strength is chosen on it.
-    Val,
-    /// Only the final metrics see it.
-    Test,
-}
-
-impl FromStr for Split {
-    type Err = ();
-
-    /// Reads `train`, `val` (or `valid`, `validation`) and `test`, in any case.
-    fn from_str(text: &str) -> Result<Split, ()> {
-        match text.to_lowercase().as_str() {
-            "train" => Ok(Split::Train),
-            "val" | "valid" | "validation" => Ok(Split::Val),
-            "test" => Ok(Split::Test),
-            _ => Err(()),
-        }
-    }
-}
+use super::{Dataset, InputError, Sample, Split};
 
 /// Indices into [`Dataset::samples`], each list ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use weezl::decode::{Configuration, Decoder};
 use weezl::{BitOrder, LzwStatus};
 
-use super::Pages;
+use super::pages::Pages;
 
 /// Refuses frames with missing or surplus pixels, or outside of the screen, and a file without a trailer.
 pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {

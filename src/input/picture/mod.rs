@@ -5,8 +5,12 @@
 
 mod bmp;
 mod gif;
+mod pages;
 mod png;
 mod pnm;
+mod reason;
+mod sample;
+mod size;
 mod tiff;
 mod webp;
 
@@ -16,39 +20,22 @@ use std::path::Path;
 
 use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
-use image::{
-    AnimationDecoder, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma,
-};
+use image::{AnimationDecoder, DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use super::limits::{MAX_PIXELS, MAX_RATIO, TRUSTED_BYTES};
-use super::{Image, InputError, jpeg, say};
+use super::{InputError, jpeg, say};
 use crate::files;
-use crate::names::one_line;
-
-/// Decoded bytes of the largest image: [`MAX_PIXELS`] of RGBA with 16 bits each.
-const MAX_BYTES: u64 = 8 * MAX_PIXELS;
+use pages::{Pages, choose};
+use reason::short;
+pub(super) use sample::Stored;
+use sample::deepen;
+use size::{MAX_BYTES, check_size};
 
 /// A picture file of any format but TIFF is read whole, and may be this long: as its decoded pixels, and room for what
 /// else is in it.
 const MAX_FILE: u64 = MAX_BYTES + (64 << 20);
 
-/// Bytes of the longest JPEG file: [`MAX_PIXELS`] in the best quality have some 100 MiB.
+/// Bytes of the longest JPEG file: [`MAX_PIXELS`](crate::input::MAX_PIXELS) in the best quality have some 100 MiB.
 const MAX_JPEG: u64 = 128 << 20;
-
-/// The pictures that a file holds.
-struct Pages {
-    /// Where each begins in the file, for formats in which one file may follow another; else just zero.
-    starts: Vec<usize>,
-    /// How many there are.
-    count: usize,
-    /// Whether they build on each other, and how many stand before the animation.
-    animated: Option<usize>,
-}
-
-impl Pages {
-    /// One picture.
-    const ONE: Pages = Pages { starts: Vec::new(), count: 1, animated: None };
-}
 
 /// A file that may be a picture.
 enum Source {
@@ -102,15 +89,6 @@ pub(super) fn open(path: &Path, page: Option<usize>) -> Result<DynamicImage, Inp
     }
 }
 
-/// Numbers as a file stores them, one a pixel, neither scaled nor looked up in a palette.
-pub(super) struct Stored {
-    pub(super) values: ImageBuffer<Luma<u16>, Vec<u16>>,
-    /// The number that is white, if one is beyond doubt.
-    pub(super) white: Option<u16>,
-    /// Whether the coder changes numbers.
-    pub(super) lossy: bool,
-}
-
 /// The numbers that a TIFF or PNM file stores where [`open`] gives others, or might; none of other formats and of colours.
 pub(super) fn stored(path: &Path) -> Result<Option<Stored>, InputError> {
     match Source::open(path)? {
@@ -123,48 +101,6 @@ pub(super) fn stored(path: &Path) -> Result<Option<Stored>, InputError> {
         }
         Source::Other(..) => Ok(None),
     }
-}
-
-/// Which page is meant, from 0.
-fn choose(path: &Path, page: Option<usize>, count: usize) -> Result<usize, InputError> {
-    match page {
-        None if count == 1 => Ok(0),
-        None => {
-            let problem = format!("holds {count} pictures: say which is meant (--page 1 to --page {count})");
-            Err(InputError::unreadable(path, problem))
-        }
-        Some(page) if (1..=count).contains(&page) => Ok(page - 1),
-        Some(page) => {
-            let problem = format!("has no page {page}: it holds {count}, counted from 1 (--page)");
-            Err(InputError::unreadable(path, problem))
-        }
-    }
-}
-
-/// Refuses sizes before anything is allocated for them; `file` is the file's length.
-fn check_size(path: &Path, [width, height]: [u32; 2], decoded: u64, file: u64) -> Result<(), InputError> {
-    if u64::from(width) * u64::from(height) > MAX_PIXELS
-        || decoded > MAX_BYTES
-        || (decoded > TRUSTED_BYTES && decoded / MAX_RATIO > file)
-    {
-        return Err(InputError::TooLarge { path: path.into(), width, height, bytes: file });
-    }
-    Image::check_sides(&path.display().to_string(), width as usize, height as usize)
-}
-
-/// A decoder's words in one line, without the lists of numbers that some quote from a file.
-fn short(reason: &str) -> String {
-    const LONGEST: usize = 200;
-    let line = one_line(reason);
-    if line.chars().count() <= LONGEST {
-        return line;
-    }
-    line.chars().take(LONGEST).chain("...".chars()).collect()
-}
-
-/// A sample of 0 to `largest` as one of 16 bits, to the nearest.
-fn deepen(sample: u16, largest: u32) -> u16 {
-    ((u32::from(sample) * 65535 + largest / 2) / largest).min(65535) as u16
 }
 
 /// A JPEG of 12 bits, as 16.

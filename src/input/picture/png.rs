@@ -5,7 +5,7 @@
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use super::Pages;
+use super::pages::Pages;
 
 const SIGNATURE: usize = 8;
 

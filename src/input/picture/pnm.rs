@@ -4,7 +4,8 @@
 
 use image::ImageBuffer;
 
-use super::{Pages, Stored};
+use super::pages::Pages;
+use super::sample::Stored;
 
 /// The header of one picture.
 struct Header {

@@ -3,7 +3,7 @@
 //! Its pixels have no checksum: what damage within them leaves readable, and of the right length where they are coded
 //! without loss, cannot be known.
 
-use super::Pages;
+use super::pages::Pages;
 
 /// Refuses a file that is cut, or whose chunks do not fill it.
 pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {

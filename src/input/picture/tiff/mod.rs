@@ -14,7 +14,11 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, Pixel};
 use tiff::decoder::Decoder;
 
-use super::{InputError, Stored, check_size, choose, deepen, say, short};
+use super::pages::choose;
+use super::reason::short;
+use super::sample::{Stored, deepen};
+use super::size::check_size;
+use crate::input::{InputError, say};
 use layout::{Compression, Extra, Layout, Photometric};
 use pages::Form;
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use super::common::{failure, golden, json, microraptor, success, tiny_model, write_image};
+#[cfg(feature = "dicom")]
+use super::common::microraptor;
+use super::common::{failure, golden, json, success, tiny_model, write_image};
 
 /// What a feature file says of itself, and its CLS tokens.
 fn read(path: &Path) -> (Value, Vec<Vec<u8>>) {

@@ -1,30 +1,38 @@
-//! After the first run at a size, a session allocates nothing: counted, not believed.
+//! After the first run at a size, a session allocates nothing, and a pipeline keeps nothing of a stream: counted, not believed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use microraptor::checkpoint::{Card, Model};
 use microraptor::encoder::{Encoder, Plan, Workspace};
 use microraptor::engine::Engine;
+use microraptor::heads::{Backbone, Head, HeadModel, LinearHead, TrainingSummary};
+use microraptor::input::{Image, ReadOptions};
 use microraptor::kernels::Isa;
 use microraptor::kernels::pool::Pool;
+use microraptor::pipeline::Pipeline;
 use microraptor::quant::{Matrix, MlpLayers, Network};
-use microraptor::vit::{Config, Size, seeded_weights};
+use microraptor::vit::{Config, Positions, Preprocess, Size, seeded_weights};
 
 /// The system's allocator, counting.
 struct Counting;
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that are allocated now.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: everything is handed to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise is handed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise is handed on.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -60,6 +68,7 @@ fn network() -> Network {
 fn main() {
     an_encoder_allocates_nothing();
     a_session_allocates_nothing();
+    a_stream_keeps_its_memory();
     println!("test a_run_allocates_nothing ... ok");
 }
 
@@ -106,5 +115,60 @@ fn a_session_allocates_nothing() {
                 );
             }
         }
+    }
+}
+
+/// A head for `engine` at `size`, with numbers of no meaning.
+fn head(engine: &Engine, size: Size, volume: bool) -> Arc<Head> {
+    let dim = 2 * engine.config().unwrap().dim;
+    let weight = (0..2 * dim).map(|i| (i as f64 * 0.7).sin()).collect();
+    let parts = [vec![0.0; dim], vec![1.0; dim], weight, vec![0.0; 2]];
+    let linear = LinearHead::new(vec!["a".into(), "b".into()], false, 0.5, parts).unwrap();
+    Arc::new(Head {
+        model: if volume { HeadModel::Volume(linear) } else { HeadModel::Linear(linear) },
+        ood: None,
+        preprocess: Preprocess::IMAGENET,
+        read: ReadOptions::default(),
+        size,
+        backbone: Backbone::of(engine.about()),
+        training: TrainingSummary::default(),
+        tool: String::new(),
+    })
+}
+
+/// 20,000 frames, one by one and several at once, with heads of two sizes: what is held stays within 1 MB, and as many small
+/// allocations are made for the last frame as for the hundredth.
+fn a_stream_keeps_its_memory() {
+    let mut model = Model::seeded("deit-tiny", 3).unwrap();
+    model.config = Config { dim: 16, depth: 2, heads: 2, patch: 4, hidden: 32, ..model.config };
+    model.config.positions = Positions::Rope;
+    model.weights = seeded_weights(&model.config, 3);
+    let engine = Engine::from_model(model, Isa::best());
+    let sizes = [Size::square(8), Size { height: 12, width: 8 }];
+    let heads =
+        [head(&engine, sizes[0], false), head(&engine, sizes[1], false), head(&engine, sizes[0], true)];
+    let image = Image::from_rgb8(9, 7, (0..9 * 7 * 3).map(|i| (i * 29 % 256) as u8).collect()).unwrap();
+    let frames = vec![image; 4];
+    for together in [1, 4] {
+        let mut pipeline = Pipeline::new(engine.session(2).unwrap(), &heads).unwrap();
+        let mut early = (0, 0);
+        for i in 0..20_000 / together {
+            let before = COUNT.load(Ordering::Relaxed);
+            match &frames[..together] {
+                [frame] => assert_eq!(pipeline.push(frame).unwrap().len(), 2),
+                frames => pipeline.extend(frames).unwrap(),
+            }
+            let counted = COUNT.load(Ordering::Relaxed) - before;
+            let live = LIVE.load(Ordering::Relaxed);
+            match i {
+                100 => early = (counted, live),
+                _ if i > 100 => {
+                    assert_eq!(counted, early.0, "{together} together, step {i}");
+                    assert!(live.abs_diff(early.1) < 1 << 20, "{together} together, step {i}: {live} bytes");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(pipeline.finish().unwrap().len(), 3);
     }
 }

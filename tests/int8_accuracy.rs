@@ -7,12 +7,13 @@
 mod support;
 
 use microraptor::checkpoint::{self, Model};
+use microraptor::convert::{Calibration, convert};
 use microraptor::encoder::{Encoder, Plan, Workspace};
 use microraptor::heads::{Bootstrap, Examples, FitOptions, LinearProbe, Report, Targets};
 use microraptor::input::Dataset;
 use microraptor::kernels::Isa;
 use microraptor::kernels::pool::Pool;
-use microraptor::quant::{Calibration, Network, Precision, QuantModel, convert};
+use microraptor::quant::{Network, Precision, QuantModel};
 use microraptor::vit::{MlpWeights, Size};
 use ndarray::{Array2, Axis, s};
 use rayon::prelude::*;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::CheckpointError;
-use super::json::Description;
+use super::description::Description;
 use super::layout::Layout;
 use super::naming::Part;
 use crate::vit::{Block, Config, Linear, Mlp, MlpWeights, Norm, Positions, Weights, default_periods};

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::CheckpointError;
+use super::description::Description;
 use super::hints::{Assumption, Hints};
-use super::json::Description;
 use super::layout::Layout;
 use super::naming::{Naming, Part};
 use super::timm::Architecture;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::description::Description;
 use super::file::Entry;
-use super::json::Description;
 use super::naming::{Naming, Part};
 use super::{Card, CheckpointError};
 use crate::vit::{Config, Mlp, Positions};

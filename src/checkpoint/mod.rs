@@ -7,6 +7,7 @@
 
 mod assemble;
 mod card;
+mod description;
 mod error;
 pub(crate) mod file;
 #[cfg(test)]
@@ -37,8 +38,8 @@ pub use hints::{Assumption, Hints};
 pub use naming::Naming;
 
 use crate::vit::{self, Config, Interpolation, Positions, Preprocess};
+use description::Description;
 use file::{Entry, TensorFile};
-use json::Description;
 use layout::Layout;
 use naming::Part;
 use shards::Shards;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::CheckpointError;
-use super::json::{checked, json};
+use super::description::{checked, json};
 use crate::vit::{Crop, Interpolation, Preprocess, Resize};
 
 /// The largest side that is taken from a file: that of an input.

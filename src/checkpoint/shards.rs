@@ -8,8 +8,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::CheckpointError;
+use super::description::json;
 use super::file::{Contents, Entry, TensorFile, hex};
-use super::json::json;
 
 /// The index that transformers writes beside shards.
 pub(super) const INDEX: &str = "model.safetensors.index.json";

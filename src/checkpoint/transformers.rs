@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::CheckpointError;
-use super::json::{Description, Sides, from_value, json};
+use super::description::{Description, Sides, from_value, json};
 use crate::vit::{Config, Mlp, PositionResize, Positions};
 
 /// The keys of all of them; what is left out is as the class of `model_type` has it (transformers 5.24).

@@ -7,11 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::checkpoint::{self, Hints, Model};
+use microraptor::convert::{Calibration, Progress, convert};
 use microraptor::engine::is_onnx;
 use microraptor::files;
+use microraptor::files::check_writable;
 use microraptor::input::{Image, InputError, PhantomKind, ReadOptions, Scan, expand, phantom};
-use microraptor::output::check_writable;
-use microraptor::quant::{self, Agreement, BlockPlan, Calibration, Precision, QuantModel, file};
+use microraptor::quant::{Agreement, BlockPlan, Precision, QuantModel, file};
 use microraptor::vit::{Preprocess, Size};
 use serde_json::json;
 
@@ -61,7 +62,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let calibration = calibration(args, size, &model.preprocess)?;
     let licence = licence_text(&model.source);
     let bars = Bars::default();
-    let mut model = quant::convert(model, precision, &calibration, licence, backbone::isa(), &bars)?;
+    let mut model = convert(model, precision, &calibration, licence, backbone::isa(), &bars)?;
     bars.finish();
     file::write(&args.output, &mut model)?;
     if !model.report.meets_target {
@@ -218,7 +219,7 @@ impl Bars {
     }
 }
 
-impl quant::Progress for Bars {
+impl Progress for Bars {
     fn stage(&self, name: &str, steps: usize) {
         self.finish();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress::bar(steps, name));

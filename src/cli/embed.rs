@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
-use microraptor::engine::{Features, Session};
+use microraptor::engine::Session;
+use microraptor::features::Extractor;
+use microraptor::files::check_writable;
 use microraptor::input::{Images, InputError, ReadOptions, Scan, ScanInfo, expand, is_picture_name};
 use microraptor::names::shown;
-use microraptor::output::check_writable;
 use microraptor::output::features::{About, FeatureWriter, check_extension};
 use microraptor::vit::{Preprocess, Size};
 use rayon::prelude::*;
@@ -57,29 +58,28 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A frame on its way: what its row is called, and the network's input.
+/// A frame on its way: what its row is called.
 struct Row {
     name: String,
     frame: usize,
-    pixels: Vec<f32>,
 }
 
 /// Features that are being written.
 struct Embedding<'a> {
     session: Session,
-    size: Size,
+    extractor: Extractor<Row>,
     output: &'a Path,
     preprocess: Preprocess,
     /// Of the first row on.
     writer: Option<FeatureWriter>,
     dim: usize,
-    waiting: Vec<Row>,
 }
 
 impl Embedding<'_> {
     fn new(session: Session, size: Size, output: &Path) -> Embedding<'_> {
         let preprocess = session.engine().about().preprocess;
-        Embedding { session, size, output, preprocess, writer: None, dim: 0, waiting: Vec::new() }
+        let extractor = Extractor::new(size, preprocess);
+        Embedding { session, extractor, output, preprocess, writer: None, dim: 0 }
     }
 
     fn together(&self) -> usize {
@@ -99,17 +99,18 @@ impl Embedding<'_> {
                 None => watched = Some(limits::Watched::new(name)),
             }
             // Pictures, by their names, are decoded side by side. Of volumes one at a time is held.
-            let (size, preprocess) = (self.size, self.preprocess);
+            let (size, preprocess) = (self.extractor.size(), self.preprocess);
             let open = |path: &PathBuf| is_picture_name(path).then(|| begin(path, read, size, &preprocess));
             let begun: Vec<Option<Result<_, InputError>>> = paths.par_iter().map(open).collect();
             for (path, begun) in paths.iter().zip(begun) {
                 let (mut scan, first) = begun.unwrap_or_else(|| begin(path, read, size, &preprocess))?;
                 let Some(first) = first else { bail!("{}: holds no frames", path.display()) };
-                self.add(row(scan.info(), 0, first))?;
+                self.extractor.push_tensor(row(scan.info(), 0), first);
+                self.flush_when(self.together())?;
                 let mut number = 1;
                 while let Some(frame) = scan.next() {
-                    let pixels = frame?.tensor(self.size, &self.preprocess);
-                    self.add(row(scan.info(), number, pixels))?;
+                    self.extractor.push(row(scan.info(), number), &frame?);
+                    self.flush_when(self.together())?;
                     number += 1;
                 }
                 bar.inc(1);
@@ -118,32 +119,34 @@ impl Embedding<'_> {
         self.flush()
     }
 
-    fn add(&mut self, row: Row) -> anyhow::Result<()> {
-        self.waiting.push(row);
-        if self.waiting.len() >= self.together() { self.flush() } else { Ok(()) }
+    /// Writes the features of what waits, if that is `count` frames or more.
+    fn flush_when(&mut self, count: usize) -> anyhow::Result<()> {
+        if self.extractor.waiting() >= count { self.flush() } else { Ok(()) }
     }
 
     /// Runs what waits and writes its features.
     fn flush(&mut self) -> anyhow::Result<()> {
-        let rows = std::mem::take(&mut self.waiting);
-        if rows.is_empty() {
-            return Ok(());
-        }
-        for (row, features) in rows.iter().zip(run_all(&mut self.session, &rows, self.size)?) {
-            if self.writer.is_none() {
-                let mut about = About::new(self.session.engine().about(), self.size);
-                self.dim = features.dim();
+        let Embedding { session, extractor, output, writer, dim, .. } = self;
+        let (model, size) = (session.engine().clone(), extractor.size());
+        let place = |row: &Row| match row.frame {
+            0 | 1 => row.name.clone(),
+            frame => format!("{} frame {frame}", row.name),
+        };
+        extractor.run(session, place, |row, features| {
+            if writer.is_none() {
+                let mut about = About::new(model.about(), size);
+                *dim = features.dim();
                 (about.rows, about.cols) = match features.rows * features.cols {
-                    0 => (1, features.patch.len() / self.dim.max(1)),
+                    0 => (1, features.patch.len() / (*dim).max(1)),
                     _ => (features.rows, features.cols),
                 };
-                self.writer = Some(FeatureWriter::create(self.output, about, self.dim)?);
+                *writer = Some(FeatureWriter::create(*output, about, *dim)?);
             }
-            if let Some(writer) = &mut self.writer {
-                writer.push(row.name.clone(), row.frame, &features)?;
+            if let Some(writer) = writer {
+                writer.push(row.name.clone(), row.frame, features)?;
             }
-        }
-        Ok(())
+            anyhow::Ok(())
+        })
     }
 
     /// What the complete file says of itself, and the width of a token.
@@ -166,25 +169,8 @@ fn begin(
 }
 
 /// Frame `number` (from 0, as the scan gives it out) under the name of its file and its number there.
-fn row(info: &ScanInfo, number: usize, pixels: Vec<f32>) -> Row {
+fn row(info: &ScanInfo, number: usize) -> Row {
     let source = info.source_frame(number);
     let name = info.files.get(source.file).map_or_else(|| info.name.clone(), shown);
-    Row { name, frame: source.frame, pixels }
-}
-
-/// The features of a few frames: each on a thread of its own, unless that would leave threads idle.
-fn run_all(session: &mut Session, rows: &[Row], size: Size) -> anyhow::Result<Vec<Features>> {
-    if rows.len() >= session.threads() {
-        let pixels: Vec<&[f32]> = rows.iter().map(|row| row.pixels.as_slice()).collect();
-        // An error does not say of which frame it is: one by one, below, it does.
-        if let Ok(features) = session.run_batch(&pixels, size) {
-            return Ok(features);
-        }
-    }
-    let one = |row: &Row| {
-        let place =
-            || if row.frame > 1 { format!("{} frame {}", row.name, row.frame) } else { row.name.clone() };
-        session.run(&row.pixels, size).cloned().with_context(place)
-    };
-    rows.iter().map(one).collect()
+    Row { name, frame: source.frame }
 }

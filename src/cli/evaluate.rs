@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use anyhow::{Context, bail};
-use microraptor::heads::{Bootstrap, Examined, FeatureKind, Head, HeadModel, Request, gather, judge};
+use microraptor::features::{Request, gather};
+use microraptor::heads::{Bootstrap, Examined, FeatureKind, Head, HeadModel, judge};
 use microraptor::input::{Dataset, LabelMap, ReadOptions, Split};
 use serde_json::json;
 

@@ -15,7 +15,7 @@ use clap::Args;
 use microraptor::board::Root;
 use microraptor::board::sensors::process_memory;
 
-use super::{FAILURE, report};
+use super::failure::{FAILURE, report};
 
 /// Between two looks. Memory can grow by some 50 MB in that time; a look takes 50 microseconds.
 const POLL: Duration = Duration::from_millis(10);
@@ -202,7 +202,7 @@ impl Watch {
             // The lock is kept to the end: the command cannot finish this file and say something else.
             if let Some(problem) = work.as_ref().and_then(Work::excess) {
                 report(&anyhow!(problem));
-                microraptor::output::remove_temporaries();
+                microraptor::files::remove_temporaries();
                 process::exit(FAILURE.into());
             }
             drop(work);

@@ -10,6 +10,7 @@ mod convert;
 mod demo;
 mod embed;
 mod evaluate;
+mod failure;
 mod info;
 mod inputs;
 mod limits;
@@ -28,16 +29,14 @@ mod train;
 mod trial;
 mod usage;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use args::{Cli, Command};
+use failure::{FAILURE, report};
 use microraptor::names::printable;
-
-/// The exit code of every failure.
-const FAILURE: u8 = 2;
 
 /// The exit code of `compare` where something became worse.
 const REGRESSION: u8 = 1;
@@ -117,28 +116,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
-}
-
-/// One line: `error: what: where: why`.
-fn report(error: &anyhow::Error) {
-    let text = one_line(error);
-    let label = terminal::coloured("error:", RED, io::stderr().is_terminal());
-    // Nothing is left to do if standard error itself is gone.
-    let _ = writeln!(io::stderr(), "{label} {text}");
-}
-
-/// Bold red, as ANSI terminals know it.
-const RED: &str = "1;31";
-
-/// The error and its causes, each said once: many messages hold their cause's already.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
-        }
-    }
-    printable(&text.replace(['\n', '\r'], " ")).into_owned()
 }
 
 fn start_log(verbose: u8) {

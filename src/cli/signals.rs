@@ -4,7 +4,7 @@
 /// Begins to wait for signals, on a thread of its own.
 #[cfg(unix)]
 pub fn handle() {
-    use microraptor::output::remove_temporaries;
+    use microraptor::files::remove_temporaries;
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::iterator::Signals;
     use signal_hook::low_level::emulate_default_handler;

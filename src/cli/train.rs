@@ -4,13 +4,13 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 use microraptor::engine::Session;
+use microraptor::features::{Request, ScanFeatures, gather};
+use microraptor::files::check_writable;
 use microraptor::heads::{
-    AbmilOptions, Bootstrap, ClassWeights, DrawnSplit, Examined, FitOptions, Head, Judgement, Recipe,
-    Request, ScanFeatures, Search, SegmentOptions, TrainingSummary, check_counts, cross_validate, gather,
-    judge,
+    AbmilOptions, Bootstrap, ClassWeights, DrawnSplit, Examined, FitOptions, Head, Judgement, Recipe, Search,
+    SegmentOptions, TrainingSummary, check_counts, cross_validate, judge,
 };
 use microraptor::input::{Dataset, LabelMap, ReadOptions};
-use microraptor::output::check_writable;
 use microraptor::vit::Size;
 use serde_json::json;
 

@@ -11,9 +11,10 @@ use super::linear::{Prediction, decide};
 use super::logistic::{sigmoid, softmax};
 use super::metrics::{PROBABILITY_FLOOR, youden_threshold};
 use super::nn::adamw::{AdamW, EarlyStopping, cosine_rate};
-use super::nn::{Grid, Kind, Layer, Network};
+use super::nn::{Kind, Layer, Network};
 use super::probe::standardise;
 use super::{HeadError, Targets};
+use crate::features::Grid;
 use crate::kernels::Isa;
 use crate::kernels::linear::{Into, Linear, Rows, Scratch};
 
@@ -177,6 +178,21 @@ impl AbmilHead {
     /// # Errors
     /// [`HeadError`] when the rows have the wrong length or hold a value that is not finite.
     pub fn predict(&self, rows: &Array2<f32>, isa: Isa) -> Result<BagPrediction, HeadError> {
+        self.predict_packed(rows, &self.pack(isa))
+    }
+
+    /// The gates' weights, packed for `isa`.
+    pub(super) fn pack(&self, isa: Isa) -> Linear {
+        let (weights, bias) = self.gates.parameters.split_at(2 * HIDDEN * self.dim());
+        Linear::f32(isa, weights, bias)
+    }
+
+    /// As [`AbmilHead::predict`], by what [`AbmilHead::pack`] gave.
+    pub(super) fn predict_packed(
+        &self,
+        rows: &Array2<f32>,
+        layer: &Linear,
+    ) -> Result<BagPrediction, HeadError> {
         if rows.ncols() != self.dim() || rows.nrows() == 0 {
             let what = "length of a row of features";
             return Err(HeadError::Shape { what, found: rows.ncols(), expected: self.dim() });
@@ -185,9 +201,7 @@ impl AbmilHead {
             return Err(HeadError::NonFinite { row, column });
         }
         let x = self.standardised(rows);
-        let (weights, bias) = self.gates.parameters.split_at(2 * HIDDEN * self.dim());
         let mut gates = vec![0.0; rows.nrows() * 2 * HIDDEN];
-        let layer = Linear::f32(isa, weights, bias);
         layer.apply(Rows::Float(&x), &mut Scratch::default(), &mut gates, Into::Store);
         let trace = self.finish(&x, &gates);
         let classes = decide(&trace.output, self.multi_label, self.threshold);

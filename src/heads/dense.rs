@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::features::Geometry;
 use super::metrics::mean;
 use super::{Bootstrap, Estimate, HeadError, Overlap, SurfaceDistances, overlaps, surface_distances};
+use crate::features::Geometry;
 use crate::input::LabelMap;
 
 /// One image or volume.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::engine::EngineError;
+use crate::features::FeatureError;
+use crate::files::WriteError;
 use crate::input::InputError;
-use crate::output::OutputError;
 
 /// Why a head could not be fitted, used, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -49,18 +49,6 @@ pub enum HeadError {
         /// Images that lack it.
         found: usize,
     },
-    /// Masks cannot be laid on a picture of which the network sees a part.
-    #[error(
-        "{0} sees the middle of each picture only, by its preprocessor_config.json, so that a mask would not lie on all of \
-         it: dense heads need a model without a crop"
-    )]
-    Cropped(String),
-    /// Masks cannot be laid on tokens whose places are not known.
-    #[error(
-        "nothing says which of the model's tokens are patches and where they lie, so that a mask could not be laid on the \
-         picture: dense heads need a model that gives patches in a grid"
-    )]
-    NoGrid,
     /// A problem with the list of classes.
     #[error("{0}")]
     Classes(String),
@@ -133,18 +121,13 @@ pub enum HeadError {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// An image could not be read.
+    /// The features of an image could not be had.
+    #[error(transparent)]
+    Features(#[from] FeatureError),
+    /// A mask could not be read.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The backbone failed on an image.
-    #[error("{image}: {source}")]
-    Engine {
-        /// Name of the image in its data set.
-        image: String,
-        /// What failed.
-        source: Box<EngineError>,
-    },
     /// The head's file could not be written.
     #[error(transparent)]
-    Write(#[from] OutputError),
+    Write(#[from] WriteError),
 }

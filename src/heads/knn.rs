@@ -51,11 +51,16 @@ pub struct KnnHead {
     pub(super) dim: usize,
 }
 
+/// A head's training images, packed for an instruction set.
+pub(crate) struct PackedBank {
+    isa: Isa,
+    linear: Linear,
+}
+
 /// A head ready to search.
 pub struct Search<'a> {
     head: &'a KnnHead,
-    isa: Isa,
-    linear: Linear,
+    bank: PackedBank,
 }
 
 impl KnnHead {
@@ -138,12 +143,17 @@ impl KnnHead {
 
     /// The head ready to search on `isa`. The cosines have the same bits on each.
     pub fn search(&self, isa: Isa) -> Search<'_> {
+        Search { head: self, bank: self.pack(isa) }
+    }
+
+    /// The training images packed for `isa`.
+    pub(super) fn pack(&self, isa: Isa) -> PackedBank {
         let zeros = vec![0.0; self.images()];
         let linear = match &self.bank {
             Bank::F16(rows) => Linear::f16(isa, rows, &zeros),
             Bank::Int8 { codes, scales } => Linear::int8(isa, codes, scales, &zeros),
         };
-        Search { head: self, isa, linear }
+        PackedBank { isa, linear }
     }
 
     /// Chooses k (unless `k` says it) and, with two classes, the threshold (Youden's J) on validation images: the k with the
@@ -191,6 +201,15 @@ impl KnnHead {
         Ok(())
     }
 
+    /// The share of the votes of each class, `[classes]`, for one row of features `[dim]`, among the images of `bank`, which was
+    /// packed of this head.
+    ///
+    /// # Errors
+    /// [`HeadError`] when the row has the wrong length, is zero or is not finite.
+    pub(super) fn probabilities(&self, bank: &PackedBank, features: &[f32]) -> Result<Vec<f64>, HeadError> {
+        Ok(self.votes(&bank.nearest(features)?[..self.k]))
+    }
+
     /// The share of the votes of each class, of neighbours and their cosines, nearest first.
     fn votes(&self, neighbours: &[(f32, usize)]) -> Vec<f64> {
         let classes = self.classes.len();
@@ -216,7 +235,7 @@ impl Search<'_> {
     /// # Errors
     /// [`HeadError`] when the row has the wrong length, is zero or is not finite.
     pub fn probabilities(&self, features: &[f32]) -> Result<Vec<f64>, HeadError> {
-        Ok(self.head.votes(&self.nearest(features)?[..self.head.k]))
+        self.head.probabilities(&self.bank, features)
     }
 
     /// The votes and the decision for one row of features.
@@ -234,23 +253,25 @@ impl Search<'_> {
             .into_iter()
             .enumerate()
             .map(|(row, features)| {
-                self.nearest(&features.to_vec()).map_err(|e| match e {
+                self.bank.nearest(&features.to_vec()).map_err(|e| match e {
                     HeadError::NonFinite { column, .. } => HeadError::NonFinite { row, column },
                     other => other,
                 })
             })
             .collect()
     }
+}
 
+impl PackedBank {
     /// Every training image with its cosine, nearest first; of equally near ones the first.
     fn nearest(&self, features: &[f32]) -> Result<Vec<(f32, usize)>, HeadError> {
-        let dim = self.head.dim;
+        let dim = self.linear.inputs();
         if features.len() != dim {
             let what = "length of a row of features";
             return Err(HeadError::Shape { what, found: features.len(), expected: dim });
         }
         let query = normalised(features).ok_or(HeadError::NonFinite { row: 0, column: 0 })?;
-        let mut cosines = vec![0.0; self.head.images()];
+        let mut cosines = vec![0.0; self.linear.outputs()];
         let mut scratch = Scratch::of(&self.linear, 1);
         if self.linear.is_int8() {
             let mut codes = vec![0; codes_stride(dim)];

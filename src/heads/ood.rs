@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::HeadError;
 use super::probe::standardise;
-use crate::quant::linalg::{cholesky, gram};
+use crate::kernels::linalg::{cholesky, gram};
 
 /// Share of the validation images that the threshold lets pass.
 const PASSING: f64 = 0.95;

@@ -9,6 +9,7 @@ pub mod aligned;
 pub mod attention;
 mod isa;
 pub mod lanes;
+pub(crate) mod linalg;
 pub mod linear;
 pub mod matmul;
 pub mod norm;

@@ -1,22 +1,12 @@
 //! Why an output could not be written.
 
-use std::io;
 use std::path::PathBuf;
+
+use crate::files::WriteError;
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// The folder that should hold the file does not exist.
-    #[error("cannot write {path}: the folder {folder} does not exist; create it first")]
-    NoFolder {
-        /// The file asked for.
-        path: PathBuf,
-        /// Its folder.
-        folder: PathBuf,
-    },
-    /// The path names a folder, or ends in no file name.
-    #[error("cannot write {0}: that is a folder; give a file name in it")]
-    IsFolder(PathBuf),
     /// The file is one that the same command reads, under this or another name.
     #[error("cannot write {path}: it is {input}, which this command reads; give another name or folder")]
     IsInput {
@@ -54,34 +44,7 @@ pub enum OutputError {
         /// What is wrong, and what to do.
         problem: String,
     },
-    /// Permissions, or a read-only file system.
-    #[error(
-        "cannot write {path}: the folder {folder} is not writable ({source}); choose another place or change its permissions"
-    )]
-    NotWritable {
-        /// The file asked for.
-        path: PathBuf,
-        /// Its folder.
-        folder: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What comes in parts, of which some are written.
-    #[error("cannot write {path}: {source}; {left}")]
-    Partly {
-        /// The file that could not be written.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-        /// What is written and what is not.
-        left: String,
-    },
-    /// Anything else that the system said, such as a full disk.
-    #[error("cannot write {path}: {source}; nothing of it was left behind")]
-    Io {
-        /// The file asked for.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// The system, or a folder that is not there.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }

@@ -12,8 +12,9 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
 use serde::Serialize;
 
-use super::atomic::spool_beside;
-use super::{AtomicFile, OutputError, Target};
+use super::OutputError;
+use crate::files::spool_beside;
+use crate::files::{AtomicFile, Target};
 use crate::vit::{Features, Size};
 
 /// What a feature file says about itself: the JSON text under the metadata key `microraptor` of a safetensors file,
@@ -102,7 +103,7 @@ impl FeatureWriter {
         self.check_fits()?;
         self.cls.extend_from_slice(&features.cls);
         let FeatureWriter { file, patch, .. } = self;
-        file.write(|_| patch.write_all(bytes(&features.patch)))
+        Ok(file.write(|_| patch.write_all(bytes(&features.patch)))?)
     }
 
     /// Refuses more rows than the archive can hold.

@@ -1,6 +1,5 @@
-//! Writing what the program makes: files that are whole or absent.
+//! What the program makes: features, masks, pictures, DICOM objects.
 
-mod atomic;
 #[cfg(feature = "dicom")]
 pub mod dicom;
 mod error;
@@ -9,12 +8,9 @@ mod inputs;
 #[cfg(feature = "nifti")]
 mod nifti_mask;
 mod picture;
-mod temporary;
 
-pub use atomic::{Access, AtomicFile, Target, check_writable, write_all_atomically, write_atomically};
 pub use error::OutputError;
 pub use inputs::{FileId, Inputs};
 #[cfg(feature = "nifti")]
 pub use nifti_mask::write_nifti_labels;
 pub use picture::{PALETTE, colour, write_comparison, write_mask, write_overlay, write_picture};
-pub use temporary::remove_temporaries;

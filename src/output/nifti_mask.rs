@@ -4,7 +4,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::{self, Write};
 
-use super::{OutputError, Target, write_atomically};
+use super::OutputError;
+use crate::files::{Target, write_atomically};
 
 /// Bytes of the header, and of the four that say that no extension follows.
 const HEADER: usize = 348;
@@ -62,7 +63,7 @@ pub fn write_nifti_labels<'a>(
         return Err(wrong("the affine holds a NaN or an infinity; correct the source's header".into()));
     }
     let header = header(dims, affine);
-    write_atomically(target, |file| {
+    Ok(write_atomically(target, |file| {
         if gzipped {
             let mut file = GzEncoder::new(file, Compression::default());
             write(&mut file, &header, labels)?;
@@ -70,7 +71,7 @@ pub fn write_nifti_labels<'a>(
         } else {
             write(file, &header, labels)
         }
-    })
+    })?)
 }
 
 fn write(file: &mut impl Write, header: &[u8], labels: &[u8]) -> io::Result<()> {

@@ -6,7 +6,8 @@ use std::path::Path;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
-use super::{OutputError, Target, write_atomically};
+use super::OutputError;
+use crate::files::{Target, write_atomically};
 use crate::input::{Image, LabelMap};
 
 /// Colours of the classes from 1 on, of Okabe and Ito's set for every kind of colour vision (Color Universal Design,
@@ -174,11 +175,11 @@ fn write_png(
     height: usize,
     colour: ExtendedColorType,
 ) -> Result<(), OutputError> {
-    write_atomically(target, |writer| {
+    Ok(write_atomically(target, |writer| {
         let too_wide = |_| io::Error::other("a side has more pixels than PNG holds");
         let (width, height) = (width.try_into().map_err(too_wide)?, height.try_into().map_err(too_wide)?);
         PngEncoder::new(writer).write_image(pixels, width, height, colour).map_err(io::Error::other)
-    })
+    })?)
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{Data, Roles};
 use super::{Accuracy, Options, Outcomes, ProfileError};
+use crate::features::ScanFeatures;
 use crate::heads::{
-    Bootstrap, Case, Examined, Fitted, HeadModel, Judgement, Recipe, ScanFeatures, Search, cross_validate,
-    judge,
+    Bootstrap, Case, Examined, Fitted, HeadModel, Judgement, Recipe, Search, cross_validate, judge,
 };
 use crate::input::{Dataset, LabelMap};
 use crate::kernels::Isa;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Decision, ProfileError, Row};
 use crate::checkpoint::Hints;
 use crate::engine;
+use crate::files::write_atomically;
 use crate::names::one_line;
-use crate::output::write_atomically;
 
 /// Version of the file. The first had no digest of the head.
 const SCHEMA: u32 = 2;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::{Results, report};
-use crate::output::{OutputError, check_writable, write_all_atomically};
+use crate::files::{WriteError, check_writable, write_all_atomically};
 
 /// The folder of a report in which the heads are.
 pub const HEADS_FOLDER: &str = "heads";
@@ -23,8 +23,8 @@ const JSON: &str = "results.json";
 /// Finds out whether [`save`] could write into `folder`, before the minutes whose result is to go there. Makes nothing.
 ///
 /// # Errors
-/// [`OutputError`] names the path.
-pub fn check_folder(folder: &Path) -> Result<(), OutputError> {
+/// [`WriteError`] names the path.
+pub fn check_folder(folder: &Path) -> Result<(), WriteError> {
     if folder.is_dir() {
         return check_writable(&folder.join(JSON));
     }
@@ -40,9 +40,9 @@ pub fn check_folder(folder: &Path) -> Result<(), OutputError> {
 /// so that a full disk leaves an older report whole. Returns the names.
 ///
 /// # Errors
-/// [`OutputError`] names the path.
-pub fn save(results: &Results, folder: &Path) -> Result<Vec<String>, OutputError> {
-    std::fs::create_dir_all(folder).map_err(|source| OutputError::new(folder, source))?;
+/// [`WriteError`] names the path.
+pub fn save(results: &Results, folder: &Path) -> Result<Vec<String>, WriteError> {
+    std::fs::create_dir_all(folder).map_err(|source| WriteError::new(folder, source))?;
     let files = report::render(results);
     let paths = files.iter().map(|(name, bytes)| (folder.join(name), bytes.as_slice())).collect::<Vec<_>>();
     write_all_atomically(&paths)?;

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::ProfileError;
 use super::accuracy::{Examination, Measured};
 use crate::engine::About;
-use crate::heads::{DrawnSplit, Fitted, Head, Recipe, ScanFeatures, ValidationSummary};
+use crate::features::ScanFeatures;
+use crate::heads::{DrawnSplit, Fitted, Head, Recipe, ValidationSummary};
 use crate::vit::Size;
 
 /// The name of a head's file: the model, its precision, the first digits of its SHA-256, the size.

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ProfileError;
-use crate::output::OutputError;
+use crate::files::WriteError;
 
 /// Most bytes of a journal that are read: a thousand times what a large sweep leaves.
 const MAX_BYTES: u64 = 1 << 30;
@@ -44,7 +44,7 @@ impl Journal {
     /// [`ProfileError::Output`] when the file cannot be read or written, [`ProfileError::Busy`] when another process has it.
     pub fn open(folder: &Path, fingerprint: &str) -> Result<Journal, ProfileError> {
         let path = folder.join(format!(".sweep-{}.jsonl", &fingerprint[..fingerprint.len().min(16)]));
-        let failed = |source| ProfileError::Output(OutputError::new(&path, source));
+        let failed = |source| ProfileError::Write(WriteError::new(&path, source));
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -118,7 +118,7 @@ impl Journal {
             let left = format!(
                 "the {parts} parts that were finished are kept there, and the same command goes on after them"
             );
-            ProfileError::Output(OutputError::Partly { path: path.clone(), source, left })
+            ProfileError::Write(WriteError::Partly { path: path.clone(), source, left })
         })
     }
 

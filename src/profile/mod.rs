@@ -50,10 +50,11 @@ pub use sweep::{Budget, Cold, Found, ROUNDS, Sweep};
 
 use crate::board::{BoardError, Cores};
 use crate::engine::EngineError;
+use crate::features::{FeatureCache, FeatureError};
 use crate::files;
-use crate::heads::{FeatureCache, HeadError, Recipe};
+use crate::files::WriteError;
+use crate::heads::{HeadError, Recipe};
 use crate::input::{InputError, ReadOptions};
-use crate::output::OutputError;
 use crate::vit::Size;
 
 /// Why a profile could not be made.
@@ -68,12 +69,15 @@ pub enum ProfileError {
     /// The head could not be fitted.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// Features that could not be made.
+    #[error(transparent)]
+    Features(#[from] FeatureError),
     /// A meter or a pin failed.
     #[error(transparent)]
     Board(#[from] BoardError),
     /// A file could not be written.
     #[error(transparent)]
-    Output(#[from] OutputError),
+    Write(#[from] WriteError),
     /// Another process has the folder.
     #[error("{}: another profile of the same configurations is at work there: wait for it, or give another -o", .0.display())]
     Busy(PathBuf),

@@ -7,7 +7,8 @@ use ndarray::Array2;
 use super::ProfileError;
 use super::accuracy::Examination;
 use super::peer::{Peer, PeerSpec};
-use crate::heads::{Geometry, Recipe, ScanFeatures};
+use crate::features::{Geometry, ScanFeatures};
+use crate::heads::Recipe;
 use crate::input::{ScanKind, Source};
 use crate::vit::Size;
 

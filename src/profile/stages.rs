@@ -7,8 +7,9 @@ use super::stats::median;
 use super::{Data, Options, ProfileError, Stages};
 use crate::encoder::Operator;
 use crate::engine::{Engine, Session};
-use crate::heads::{Collector, HeadModel, Predictor, geometry};
-use crate::input::{Dataset, Source};
+use crate::features::{Collector, Geometry};
+use crate::heads::{HeadModel, Predictor};
+use crate::input::{Dataset, Preprocessor, Source};
 use crate::kernels::Isa;
 
 /// Files that stages are measured on; of each the first frame.
@@ -41,13 +42,15 @@ pub(super) fn measure(
     session.keep_layers(layers.unwrap_or_default())?;
     session.time_operators(true);
     let head = head.map(|model| predictor(session.engine(), model));
+    let mut preprocessor = Preprocessor::new(size, session.engine().about().preprocess);
+    let mut pixels = Vec::new();
     let mut all = Vec::new();
     for source in files(&data.set) {
         let start = Instant::now();
         let mut scan = source.scan(&options.read)?;
         let Some(frame) = scan.next().transpose()? else { continue };
         let decoded = Instant::now();
-        let pixels = frame.tensor(size, &session.engine().about().preprocess);
+        preprocessor.run(&frame, &mut pixels);
         let resized = Instant::now();
         // The plan is built, and the caches filled, outside of the clock.
         session.run(&pixels, size)?;
@@ -58,7 +61,7 @@ pub(super) fn measure(
         collector.add(features)?;
         let times = session.operator_times();
         let embed = times.map_or(0, |t| t.of(Operator::PatchEmbed) / t.threads().max(1) as u64) as f64 / 1e6;
-        let features = collector.finish(geometry(&scan, &frame));
+        let features = collector.finish(Geometry::of(scan.info(), &frame));
         let predicting = Instant::now();
         let answered = head.as_ref().map(|head| head.predict(&features)).transpose()?;
         let head = answered.map(|_| predicting.elapsed().as_secs_f64() * 1e3);

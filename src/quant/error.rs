@@ -1,14 +1,12 @@
-//! What can be wrong with a conversion, or with a model file.
+//! What can be wrong with a model file.
 
 use std::path::PathBuf;
 
 use crate::checkpoint::CheckpointError;
-use crate::encoder::EncoderError;
-use crate::kernels::linear::MAX_INPUTS;
-use crate::output::OutputError;
-use crate::vit::{SizeError, WeightsError};
+use crate::files::WriteError;
+use crate::vit::WeightsError;
 
-/// Why a model cannot be converted, written or read. Each message is one line.
+/// Why a model cannot be written or read. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 #[allow(
     missing_docs,
@@ -18,7 +16,7 @@ pub enum QuantError {
     /// The file is no safetensors file, or is cut short.
     #[error(transparent)]
     Container(#[from] CheckpointError),
-    /// A safetensors file, but not one that [`convert`](super::convert()) wrote.
+    /// A safetensors file, but not one that [`convert`](crate::convert::convert) wrote.
     #[error("{}: not a Microraptor model file; make one with `microraptor convert`", path.display())]
     NotOurs { path: PathBuf },
     /// Written by a later program.
@@ -40,27 +38,8 @@ pub enum QuantError {
     Tensor { path: PathBuf, tensor: String, problem: String },
     /// The file cannot be written.
     #[error(transparent)]
-    Write(#[from] OutputError),
-    /// The input size of calibration does not suit the model.
-    #[error(transparent)]
-    Size(#[from] SizeError),
+    Write(#[from] WriteError),
     /// The weights contradict their architecture.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// A layer has more inputs than the integer kernels can sum.
-    #[error(
-        "{layer} has {inputs} inputs, and in int8 a layer may have at most {MAX_INPUTS}; convert with --precision fp16"
-    )]
-    TooWide { layer: &'static str, inputs: usize },
-    /// Nothing to calibrate on.
-    #[error("no images to calibrate on; give at least one")]
-    NoImages,
-    /// The converted network could not be run.
-    #[error(transparent)]
-    Encoder(#[from] EncoderError),
-    /// The network gives a NaN or an infinity on a calibration image.
-    #[error(
-        "{layer}: the output on calibration image {image} holds a NaN or an infinity; these weights are unusable"
-    )]
-    NonFinite { layer: String, image: usize },
 }

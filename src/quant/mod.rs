@@ -1,24 +1,15 @@
-//! Precision: what a network's weights are held in, and the recipe that chooses it.
+//! Precision: what a network's weights are held in, and the file of a converted model.
 //!
 //! A [`Network`] is what the kernels run: LayerScale folded in, every matrix in f32, fp16 or int8, each block with its
 //! own choice. [`Network::from_weights`] holds everything in f32.
 
-mod attention;
-mod calibrate;
-mod convert;
 mod error;
 pub mod file;
-mod forward;
-mod gptq;
-pub(crate) mod linalg;
 mod plan;
 mod report;
-mod search;
-mod smooth;
 
 use half::f16;
 
-pub use convert::{Calibration, Progress, convert};
 pub use error::QuantError;
 pub use file::{Licence, QuantModel, Source};
 pub use plan::{BlockPlan, INT7, INT8, Level, Plan, Precision, Products};
@@ -120,18 +111,28 @@ pub struct Network {
 
 impl Layer {
     /// The matrix of a layer of which nothing is rounded yet.
-    fn exact(&self) -> &[f32] {
+    pub(crate) fn exact(&self) -> &[f32] {
         let Matrix::F32(values) = &self.weight else { panic!("{NOT_F32}") };
         values
     }
 
-    fn exact_mut(&mut self) -> &mut Vec<f32> {
+    pub(crate) fn exact_mut(&mut self) -> &mut Vec<f32> {
         let Matrix::F32(values) = &mut self.weight else { panic!("{NOT_F32}") };
         values
     }
+
+    /// Holds the matrix in half precision from now on, unless a value exceeds its range (65504).
+    pub(crate) fn halve(&mut self) {
+        if let Matrix::F32(values) = &self.weight {
+            let half: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
+            if half.iter().all(|v| v.is_finite()) {
+                self.weight = Matrix::F16(half);
+            }
+        }
+    }
 }
 
-const NOT_F32: &str = "what is smoothed and rounded is in f32";
+pub(crate) const NOT_F32: &str = "what is smoothed and rounded is in f32";
 
 impl From<vit::Linear> for Layer {
     fn from(layer: vit::Linear) -> Layer {
@@ -176,5 +177,20 @@ impl Network {
             blocks: weights.blocks.into_iter().map(Block::from).collect(),
             norm: weights.norm,
         }
+    }
+
+    /// The same network with its matrices in half precision; one with a value beyond its range (65504) stays as it is.
+    pub(crate) fn halved(&self) -> Network {
+        let mut network = self.clone();
+        network.patch.halve();
+        for block in &mut network.blocks {
+            block.qkv.halve();
+            block.proj.halve();
+            match &mut block.mlp {
+                MlpLayers::Gelu { up, down } => [up, down].into_iter().for_each(Layer::halve),
+                MlpLayers::SwiGlu { gate, up, down } => [gate, up, down].into_iter().for_each(Layer::halve),
+            }
+        }
+        network
     }
 }

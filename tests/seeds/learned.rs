@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use half::f16;
+use microraptor::features::{Grid, Tokens};
 use microraptor::heads::{
-    AbmilHead, AbmilOptions, Backbone, Bags, Examples, Grid, Head, HeadModel, KnnHead, LinearHead, Masked,
-    OutOfDistribution, SegmentHead, SegmentOptions, Targets, Tokens, TrainingSummary,
+    AbmilHead, AbmilOptions, Backbone, Bags, Examples, Head, HeadModel, KnnHead, LinearHead, Masked,
+    OutOfDistribution, SegmentHead, SegmentOptions, Targets, TrainingSummary,
 };
 use microraptor::input::{LabelMap, ReadOptions};
 use microraptor::quant::file::TOOL;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tract_core::prelude::TypedModel;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, tensor_proto::DataType};
 
-use super::load::{for_each_graph, one_line};
+use super::graphs::{for_each_graph, one_line};
 use super::skim::bits_of;
 
 /// Nodes of a graph and its branches; an export of ViT-L by TorchScript has 7000.

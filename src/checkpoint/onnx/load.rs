@@ -16,11 +16,11 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::{Framework, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::infer::InferenceFact;
 
+use super::graphs::{for_each_graph, one_line};
 use super::skim::skim;
 use super::{OnnxError, bounds, dequantise, layer_norm};
 use crate::checkpoint::file::hex;
 use crate::guarded::caught;
-use crate::names;
 use crate::stamp::Stamp;
 use crate::vit::Size;
 
@@ -232,19 +232,6 @@ pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, String
     result.flatten().map_err(|reason| one_line(&reason))
 }
 
-/// tract's messages quote whole nodes; the first words say which.
-pub(super) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 240;
-    // With RUST_BACKTRACE set, tract's errors bring one along.
-    let text = text.split("Stack backtrace:").next().unwrap_or_default();
-    let mut line = names::one_line(text);
-    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
-        line.truncate(end);
-        line.push_str(" ...");
-    }
-    line
-}
-
 /// Hashes what is read through it.
 struct Hashing {
     inner: File,
@@ -312,16 +299,6 @@ fn wrong_axis(node: &NodeProto) -> Option<String> {
         one_line(&node.op_type),
         one_line(&node.name)
     ))
-}
-
-/// Calls `f` for `graph` and for the bodies of its `If`s and `Loop`s. Protobuf decoding has bounded their depth.
-pub(super) fn for_each_graph<'a>(graph: &'a GraphProto, f: &mut impl FnMut(&'a GraphProto)) {
-    f(graph);
-    for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
-        for body in attribute.g.iter().chain(&attribute.graphs) {
-            for_each_graph(body, f);
-        }
-    }
 }
 
 /// Adds the files that hold `graph`'s external tensors to `hash`, in the order of their names: without them the hash

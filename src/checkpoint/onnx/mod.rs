@@ -11,6 +11,7 @@
 
 mod bounds;
 mod dequantise;
+mod graphs;
 mod layer_norm;
 mod load;
 mod proof;

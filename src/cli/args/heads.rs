@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use microraptor::heads::{FeatureCache, TEMPERATURE};
+use microraptor::features::FeatureCache;
+use microraptor::heads::TEMPERATURE;
 use microraptor::input::{Axis, Matrix, Range, ReadOptions, StreamFormat, Window};
 use microraptor::vit::Size;
 

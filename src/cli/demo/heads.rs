@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use microraptor::engine::{Engine, Session};
+use microraptor::features::{Request, gather};
 use microraptor::heads::{
-    Bootstrap, Examined, FitOptions, Head, Judgement, Outcome, Predictor, Recipe, Request, Search,
-    SegmentOptions, gather, judge,
+    Bootstrap, Examined, FitOptions, Head, Judgement, Outcome, Predictor, Recipe, Search, SegmentOptions,
+    judge,
 };
 use microraptor::input::{LabelMap, Parts, ReadOptions};
 use microraptor::vit::Size;

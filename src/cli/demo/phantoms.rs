@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use microraptor::files::write_atomically;
 use microraptor::input::{Dataset, LabelMap, PhantomKind, ReadOptions, Split, phantom};
-use microraptor::output::{write_atomically, write_mask, write_picture};
+use microraptor::output::{write_mask, write_picture};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;

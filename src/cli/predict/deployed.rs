@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use microraptor::engine::About;
 use microraptor::profile::Deploy;
 
-use super::Loaded;
+use super::loaded::Loaded;
 use crate::cli::args::PredictArgs;
 
 /// What a deployment file says, and where it lies.

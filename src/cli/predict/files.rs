@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use microraptor::engine::About;
+use microraptor::files::{Access, Target};
 use microraptor::heads::{FeatureKind, Outcome};
 use microraptor::input::{LabelMap, ReadOptions, Region, Scan, ScanInfo};
 use microraptor::names::shown;
-use microraptor::output::{Access, FileId, Inputs, Target, write_mask, write_overlay};
+use microraptor::output::{FileId, Inputs, write_mask, write_overlay};
 use serde_json::json;
 
 use super::line::HeadLine;
-use super::{Loaded, PredictArgs};
-use crate::cli::{inputs, one_line};
+use super::loaded::Loaded;
+use crate::cli::args::PredictArgs;
+use crate::cli::failure::one_line;
+use crate::cli::inputs;
 
 /// Where files go, and which have been written.
 pub struct Files<'a> {

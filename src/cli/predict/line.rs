@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use microraptor::engine::About;
-use microraptor::heads::{Geometry, OodScore, Outcome};
+use microraptor::features::Geometry;
+use microraptor::heads::{OodScore, Outcome};
 use microraptor::input::{Identifiers, LabelMap, ScanInfo, ScanKind, SourceFrame};
 use microraptor::names::shown;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Loaded;
+use super::loaded::Loaded;
 
 /// Version of the schema.
 const SCHEMA: u32 = 1;

@@ -2,9 +2,11 @@
 //!
 //! Which tensors it holds depends on its kind (`parts.rs`). The metadata hold one entry, `microraptor.head`, a JSON object:
 //! safetensors keeps its metadata in a hash map, whose order changes from run to run, and a head's bytes must not. The
-//! object's second entry is a digest of the whole file (`heads/sealed.rs`), without which a head would go on answering with a
+//! object's second entry is a digest of the whole file (`sealed.rs`), without which a head would go on answering with a
 //! weight or a class's name changed.
 
+#[cfg(feature = "onnx")]
+mod onnx;
 mod parts;
 mod summary;
 mod tensors;
@@ -18,11 +20,12 @@ use serde::{Deserialize, Serialize};
 
 pub use summary::{Backbone, DrawnSplit, TrainingSummary, ValidationSummary};
 
-use super::{Examined, FeatureKind, Fitted, HeadError, HeadModel, OutOfDistribution, sealed};
+use super::{Examined, FeatureKind, Fitted, HeadError, HeadModel, OutOfDistribution};
 use crate::engine::About;
+use crate::files::write_atomically;
 use crate::input::ReadOptions;
 use crate::names::one_line;
-use crate::output::write_atomically;
+use crate::sealed;
 use crate::vit::{Preprocess, Size};
 use parts::Options;
 use tensors::{Incoming, Outgoing};
@@ -196,7 +199,7 @@ impl Head {
 
     #[cfg(feature = "onnx")]
     fn load_onnx(path: &Path) -> Result<(Head, String), HeadError> {
-        super::OnnxHead::load(path)
+        onnx::load(path)
     }
 
     #[cfg(not(feature = "onnx"))]

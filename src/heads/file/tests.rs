@@ -3,10 +3,11 @@
 use ndarray::Array2;
 
 use super::*;
+use crate::features::{Grid, Tokens};
+use crate::heads::Masked;
 use crate::heads::{
     AbmilHead, AbmilOptions, Bags, Examples, KnnHead, LinearHead, SegmentHead, SegmentOptions, Targets,
 };
-use crate::heads::{Grid, Masked, Tokens};
 use crate::input::LabelMap;
 use crate::quant::Precision;
 
@@ -219,7 +220,7 @@ fn the_digest_that_is_reported_is_of_the_bytes_that_were_read() {
     let (found, sha256) = Head::read(&path).unwrap();
     assert!(found == head());
     // As `sha256sum` says.
-    assert_eq!(sha256, crate::heads::sealed::sha256(&std::fs::read(&path).unwrap()));
+    assert_eq!(sha256, sealed::sha256(&std::fs::read(&path).unwrap()));
 }
 
 #[test]

@@ -9,28 +9,11 @@ pub mod bilinear;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::features::Grid;
 use crate::kernels::Isa;
 use crate::kernels::linear::{Into, Linear, Rows, Scratch};
 use crate::kernels::matmul::{Rhs, Shape, matmul};
 use bilinear::Bilinear;
-
-/// Positions of a map, `[depth, height, width]`; depth is 1 for an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grid {
-    /// Slices.
-    pub depth: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
-impl Grid {
-    /// Number of positions.
-    pub fn positions(self) -> usize {
-        self.depth * self.height * self.width
-    }
-}
 
 /// What a layer does with a map `[positions, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,27 +7,13 @@ mod train;
 
 pub use train::{Masked, SegmentOptions};
 
-use half::f16;
-
 use super::HeadError;
 use super::examples::check_classes;
 use super::nn::bilinear::Bilinear;
-use super::nn::{Kind, Layer, Network};
+use super::nn::{Kind, Layer, Network, Packed};
+use crate::features::Tokens;
 use crate::input::LabelMap;
 use crate::kernels::Isa;
-
-pub use super::nn::Grid;
-
-/// Patch tokens of an image, or of the slices of a volume.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tokens {
-    /// Slices, rows and columns of patches.
-    pub grid: Grid,
-    /// Length of a token: the model's width, times the number of layers that were kept.
-    pub channels: usize,
-    /// `[positions, channels]`, rounded to half precision: a data set of them is what training holds in memory.
-    pub values: Vec<f16>,
-}
 
 /// From patch tokens to a class a pixel.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,8 +111,23 @@ impl SegmentHead {
         (height, width): (usize, usize),
         isa: Isa,
     ) -> Result<LabelMap, HeadError> {
+        self.predict_packed(tokens, (height, width), &self.pack(isa))
+    }
+
+    /// The network, packed for `isa`.
+    pub(super) fn pack(&self, isa: Isa) -> Packed {
+        self.network.pack(isa)
+    }
+
+    /// As [`SegmentHead::predict`], by what [`SegmentHead::pack`] gave.
+    pub(super) fn predict_packed(
+        &self,
+        tokens: &Tokens,
+        (height, width): (usize, usize),
+        network: &Packed,
+    ) -> Result<LabelMap, HeadError> {
         self.check(tokens)?;
-        let (grid, logits) = self.network.pack(isa).run(tokens.grid, self.standardised(tokens));
+        let (grid, logits) = network.run(tokens.grid, self.standardised(tokens));
         let classes = self.classes.len();
         let resize = Bilinear::new((grid.height, grid.width), (height, width));
         let mut labels = Vec::with_capacity(grid.depth * height * width);

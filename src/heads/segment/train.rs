@@ -6,7 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::loss::{Sums, cells, gradient, softmax_rows};
-use super::{SegmentHead, Tokens, largest};
+use super::{SegmentHead, largest};
+use crate::features::Tokens;
 use crate::heads::HeadError;
 use crate::heads::examples::check_classes;
 use crate::heads::nn::adamw::{AdamW, EarlyStopping, cosine_rate};
@@ -318,7 +319,7 @@ mod tests {
     use half::f16;
 
     use super::*;
-    use crate::heads::segment::Grid;
+    use crate::features::Grid;
     use crate::kernels::Isa;
 
     /// Images whose tokens say, among noise, whether the patch lies in the rectangle of the mask.

@@ -189,6 +189,11 @@ impl Linear {
         self.inputs
     }
 
+    /// Output channels.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     /// Whether it takes [`Rows::Codes`].
     pub fn is_int8(&self) -> bool {
         matches!(self.weights, Weights::U8S8(..) | Weights::I16(..))

@@ -11,7 +11,8 @@ use dicom_object::FileMetaTableBuilder;
 use super::item::{Item, limited};
 use super::source::{Instance, Sources};
 use super::{Algorithm, PRIVATE_SCHEME};
-use crate::output::{Access, OutputError, Target, write_atomically};
+use crate::files::{Access, Target, write_atomically};
+use crate::output::OutputError;
 
 /// Of the patient and the study (PS3.3, C.7.1.1, C.7.2.1, C.7.2.2), what files an object and says whom it is about, with
 /// whether it must be there even if empty (type 2).
@@ -134,10 +135,10 @@ pub(super) fn referenced_series(sources: &Sources, tag: Tag) -> Vec<Item> {
 /// Writes the object as a file of its own, for its owner alone: it names the patient.
 pub(super) fn write(path: &Path, object: Item) -> Result<(), OutputError> {
     let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-    write_atomically(Target { path, access: Access::Owner }, |file| {
+    Ok(write_atomically(Target { path, access: Access::Owner }, |file| {
         let object = object.0.with_meta(meta).map_err(io::Error::other)?;
         object.write_all(file).map_err(io::Error::other)
-    })
+    })?)
 }
 
 /// The UIDs of a new series and of its object: the series follows from the source's and who made it, the object from

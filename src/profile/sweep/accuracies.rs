@@ -1,14 +1,14 @@
 //! The accuracies of a sweep: one for each configuration of weights, code and size, whatever the instruction set and the
 //! threads.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use super::Sweep;
 use crate::engine::{About, Engine};
-use crate::heads::{Head, HeadModel, Request, ScanFeatures, gather};
+use crate::features::{Request, ScanFeatures, gather};
+use crate::heads::{Head, HeadModel};
 use crate::profile::accuracy::{Examination, Measured};
-use crate::profile::{Journal, Outcomes, PeerSpec, ProfileError, Row, headfile, peer_features};
+use crate::profile::{Journal, Options, Outcomes, PeerSpec, ProfileError, Row, headfile, peer_features};
 use crate::vit::Size;
 
 /// What accuracy depends on.
@@ -87,9 +87,22 @@ impl Accuracies {
     }
 }
 
-impl Sweep<'_> {
+/// What accuracies are measured of, and how.
+pub(super) struct Judging<'a> {
+    pub engines: &'a [Engine],
+    /// SHA-256 of the weights of which no accuracy is measured.
+    pub latency_only: &'a BTreeSet<String>,
+    pub peers: &'a [PeerSpec],
+    pub options: &'a Options,
+    /// Where the heads go, if they are to be kept.
+    pub heads: Option<&'a Path>,
+    /// Called after each image of each configuration.
+    pub tick: &'a dyn Fn(),
+}
+
+impl<'a> Judging<'a> {
     /// Engines whose accuracy is measured, of different weights or code.
-    pub(super) fn judged(&self) -> Vec<&Engine> {
+    pub fn judged(&self) -> Vec<&'a Engine> {
         let mut found: Vec<&Engine> = Vec::new();
         let judged = |engine: &&Engine| !self.latency_only.contains(&engine.about().sha256);
         for engine in self.engines.iter().filter(judged) {
@@ -106,7 +119,7 @@ impl Sweep<'_> {
     ///
     /// # Errors
     /// [`ProfileError`]: an image that cannot be read, a fit that fails, a file that cannot be written.
-    pub(super) fn accuracies(
+    pub fn accuracies(
         &self,
         examination: &Examination<'_>,
         journal: &mut Journal,

@@ -24,7 +24,7 @@ use crate::heads::Bootstrap;
 use crate::input::Image;
 use crate::kernels::Isa;
 use crate::vit::Size;
-use accuracies::{Accuracies, Configuration};
+use accuracies::{Accuracies, Configuration, Judging};
 
 /// Rounds over all rows into which the timed runs are split.
 pub const ROUNDS: usize = 3;
@@ -104,10 +104,16 @@ impl Sweep<'_> {
     /// Ticks: one an image of each configuration with an accuracy, one a row and round.
     pub fn steps(&self) -> usize {
         let images = self.data.map_or(0, |data| data.set.samples.len());
-        let configurations = (self.judged().len() + self.peers.len()) * self.options.sizes.len();
+        let configurations = (self.judging().judged().len() + self.peers.len()) * self.options.sizes.len();
         let rows =
             (self.engines.len() + self.peers.len()) * self.options.sizes.len() * self.options.threads.len();
         configurations * images + rows * ROUNDS
+    }
+
+    /// What accuracies are measured of.
+    fn judging(&self) -> Judging<'_> {
+        let Sweep { engines, latency_only, peers, options, heads, tick, .. } = *self;
+        Judging { engines, latency_only, peers, options, heads, tick }
     }
 
     /// Measures everything that `journal` does not hold yet.
@@ -121,7 +127,10 @@ impl Sweep<'_> {
         }
         let roles = self.data.map(|data| Roles::new(data, self.options)).transpose()?;
         let known = match self.data.zip(roles.as_ref()) {
-            Some((data, roles)) => self.accuracies(&Examination::new(data, roles, self.options), journal)?,
+            Some((data, roles)) => {
+                let examination = Examination::new(data, roles, self.options);
+                self.judging().accuracies(&examination, journal)?
+            }
             None => Accuracies::default(),
         };
         let folder = tempfile::tempdir().map_err(ProfileError::temporary)?;

@@ -39,7 +39,7 @@ fn int8(layer: &mut Layer, limit: i8) {
 
 /// A model of `config` with a matrix of each kind.
 fn model(config: &Config) -> QuantModel {
-    let mut network = convert::half(&Network::from_weights(config, seeded_weights(config, 3)));
+    let mut network = Network::from_weights(config, seeded_weights(config, 3)).halved();
     let block = &mut network.blocks[1];
     int8(&mut block.qkv, INT7);
     block.int8_attention = true;

@@ -11,7 +11,7 @@ use super::QuantModel;
 use super::metadata::{DIGITS, Metadata};
 use super::tensors::{Tensor, tensors};
 use crate::checkpoint::file::hex;
-use crate::output::write_atomically;
+use crate::files::write_atomically;
 use crate::quant::QuantError;
 
 /// The header: metadata, then the tensors in the order of their data. As a map of our own, for its order.

@@ -16,12 +16,11 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::features::{Geometry, Request, ScanFeatures};
-use super::sealed;
-use super::segment::{Grid, Tokens};
+use super::{Geometry, Grid, Request, ScanFeatures, Tokens};
 use crate::files;
+use crate::files::{Access, Target, write_atomically};
 use crate::input::ReadOptions;
-use crate::output::{Access, Target, write_atomically};
+use crate::sealed;
 
 /// Of the entries' format and of what the program computes: entries of another version are not found.
 const VERSION: &str = "4";

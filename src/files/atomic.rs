@@ -4,39 +4,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::OutputError;
+use super::error::{WriteError, folder_of};
 use super::temporary::Temporary;
-
-/// Who may read a new file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Access {
-    /// Whoever may read any new file of this user: 0666 less the umask on Unix.
-    #[default]
-    Usual,
-    /// Its owner alone: 0600 on Unix. For what was made of patients' images.
-    Owner,
-}
-
-/// A file that is to be written.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// Its name.
-    pub path: &'a Path,
-    /// Who may read it.
-    pub access: Access,
-}
-
-impl<'a> From<&'a Path> for Target<'a> {
-    fn from(path: &'a Path) -> Target<'a> {
-        Target { path, access: Access::Usual }
-    }
-}
-
-impl<'a> From<&'a PathBuf> for Target<'a> {
-    fn from(path: &'a PathBuf) -> Target<'a> {
-        path.as_path().into()
-    }
-}
+use super::{Access, Target};
 
 /// A file that takes its name when it is complete: a reader, an error or a power cut never meets half of it.
 ///
@@ -55,8 +25,8 @@ impl AtomicFile {
     /// Begins a file that will be called as `target` says.
     ///
     /// # Errors
-    /// [`OutputError`] names the path and says what to do.
-    pub fn create<'a>(target: impl Into<Target<'a>>) -> Result<AtomicFile, OutputError> {
+    /// [`WriteError`] names the path and says what to do.
+    pub fn create<'a>(target: impl Into<Target<'a>>) -> Result<AtomicFile, WriteError> {
         let Target { path, access } = target.into();
         let (file, name) = temporary_beside(path, access)?;
         Ok(AtomicFile { path: path.to_owned(), writer: BufWriter::new(file), name })
@@ -65,21 +35,21 @@ impl AtomicFile {
     /// Writes through `write`, which may seek too.
     ///
     /// # Errors
-    /// An error from `write` arrives as [`OutputError::Io`].
+    /// An error from `write` arrives as [`WriteError::Io`].
     pub fn write(
         &mut self,
         write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-    ) -> Result<(), OutputError> {
-        write(&mut self.writer).map_err(|source| OutputError::new(&self.path, source))
+    ) -> Result<(), WriteError> {
+        write(&mut self.writer).map_err(|source| WriteError::new(&self.path, source))
     }
 
     /// Gives the file its name.
     ///
     /// # Errors
-    /// [`OutputError`] names the path.
-    pub fn commit(self) -> Result<(), OutputError> {
+    /// [`WriteError`] names the path.
+    pub fn commit(self) -> Result<(), WriteError> {
         let AtomicFile { path, writer, name } = self;
-        let failed = |source| OutputError::new(&path, source);
+        let failed = |source| WriteError::new(&path, source);
         let file = writer.into_inner().map_err(|e| failed(e.into_error()))?;
         file.sync_all().map_err(failed)?;
         // Where an open file can be renamed, it stays locked until it has its name.
@@ -94,11 +64,11 @@ impl AtomicFile {
 /// Writes `target` through `write`, whole or not at all: an [`AtomicFile`] in one go.
 ///
 /// # Errors
-/// [`OutputError`] names the path and says what to do; an error from `write` arrives as [`OutputError::Io`].
+/// [`WriteError`] names the path and says what to do; an error from `write` arrives as [`WriteError::Io`].
 pub fn write_atomically<'a>(
     target: impl Into<Target<'a>>,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> Result<(), OutputError> {
+) -> Result<(), WriteError> {
     let mut file = AtomicFile::create(target)?;
     file.write(write)?;
     file.commit()
@@ -108,8 +78,8 @@ pub fn write_atomically<'a>(
 /// were.
 ///
 /// # Errors
-/// As [`write_atomically`]; [`OutputError::Partly`] where some have taken their names and the next could not.
-pub fn write_all_atomically(files: &[(PathBuf, &[u8])]) -> Result<(), OutputError> {
+/// As [`write_atomically`]; [`WriteError::Partly`] where some have taken their names and the next could not.
+pub fn write_all_atomically(files: &[(PathBuf, &[u8])]) -> Result<(), WriteError> {
     let mut ready = Vec::with_capacity(files.len());
     for (path, bytes) in files {
         let mut file = AtomicFile::create(path)?;
@@ -122,12 +92,12 @@ pub fn write_all_atomically(files: &[(PathBuf, &[u8])]) -> Result<(), OutputErro
     }
     for (n, file) in ready.into_iter().enumerate() {
         file.commit().map_err(|error| match error {
-            OutputError::Io { path, source } if n > 0 => {
+            WriteError::Io { path, source } if n > 0 => {
                 let names = |files: &[(PathBuf, &[u8])]| {
                     files.iter().map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join(", ")
                 };
                 let left = format!("written: {}; not written: {}", names(&files[..n]), names(&files[n..]));
-                OutputError::Partly { path, source, left }
+                WriteError::Partly { path, source, left }
             }
             error => error,
         })?;
@@ -139,25 +109,28 @@ pub fn write_all_atomically(files: &[(PathBuf, &[u8])]) -> Result<(), OutputErro
 ///
 /// # Errors
 /// As [`write_atomically`].
-pub fn check_writable(path: &Path) -> Result<(), OutputError> {
+pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     temporary_beside(path, Access::Usual).map(drop)
 }
 
 /// A file without a name on the disk of `path`, for what is to be in `path` later; it is gone when it is closed.
-pub(super) fn spool_beside(path: &Path) -> Result<File, OutputError> {
-    tempfile::tempfile_in(folder_of(path)).map_err(|source| OutputError::new(path, source))
+///
+/// # Errors
+/// [`WriteError`] names the path.
+pub fn spool_beside(path: &Path) -> Result<File, WriteError> {
+    tempfile::tempfile_in(folder_of(path)).map_err(|source| WriteError::new(path, source))
 }
 
 /// A temporary file in the folder of `path`, which is removed when it is dropped.
-fn temporary_beside(path: &Path, access: Access) -> Result<(File, Temporary), OutputError> {
+fn temporary_beside(path: &Path, access: Access) -> Result<(File, Temporary), WriteError> {
     let folder = folder_of(path);
     if path.file_name().is_none() || path.is_dir() {
-        return Err(OutputError::IsFolder(path.to_owned()));
+        return Err(WriteError::IsFolder(path.to_owned()));
     }
     if !folder.is_dir() {
-        return Err(OutputError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
+        return Err(WriteError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
     }
-    Temporary::make(folder, access).map_err(|source| OutputError::new(path, source))
+    Temporary::make(folder, access).map_err(|source| WriteError::new(path, source))
 }
 
 /// Puts the new name of a file on the disk too, so that a power cut does not take it back. The file is whole either way.
@@ -171,24 +144,6 @@ fn synchronise(folder: &Path) {
 
 #[cfg(not(unix))]
 fn synchronise(_: &Path) {}
-
-/// "out.json" has the parent "", which is the current folder.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-impl OutputError {
-    /// What the system said about writing `path`.
-    pub(crate) fn new(path: &Path, source: io::Error) -> OutputError {
-        let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                OutputError::NotWritable { folder: folder_of(&path).to_owned(), path, source }
-            }
-            _ => OutputError::Io { path, source },
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -233,14 +188,14 @@ mod tests {
     fn names_what_is_wrong_with_the_path() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("no/such/a.txt");
-        assert!(matches!(write_atomically(&missing, |_| Ok(())), Err(OutputError::NoFolder { .. })));
-        assert!(matches!(write_atomically(folder.path(), |_| Ok(())), Err(OutputError::IsFolder(_))));
-        assert!(matches!(write_atomically(Path::new("/"), |_| Ok(())), Err(OutputError::IsFolder(_))));
-        assert!(matches!(write_atomically(Path::new(""), |_| Ok(())), Err(OutputError::IsFolder(_))));
+        assert!(matches!(write_atomically(&missing, |_| Ok(())), Err(WriteError::NoFolder { .. })));
+        assert!(matches!(write_atomically(folder.path(), |_| Ok(())), Err(WriteError::IsFolder(_))));
+        assert!(matches!(write_atomically(Path::new("/"), |_| Ok(())), Err(WriteError::IsFolder(_))));
+        assert!(matches!(write_atomically(Path::new(""), |_| Ok(())), Err(WriteError::IsFolder(_))));
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         let below = file.join("a.txt");
-        assert!(matches!(write_atomically(&below, |_| Ok(())), Err(OutputError::NoFolder { .. })));
+        assert!(matches!(write_atomically(&below, |_| Ok(())), Err(WriteError::NoFolder { .. })));
     }
 
     #[cfg(unix)]

@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::Matrix;
-use super::linalg::cholesky;
+use crate::kernels::linalg::cholesky;
 use crate::kernels::matmul::{Rhs, Shape, matmul};
 use crate::kernels::quantise::ROUND;
+use crate::quant::Matrix;
 
 /// Clips that are tried, as shares of a row's largest magnitude.
 const CLIPS: [f32; 9] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6];
@@ -172,8 +172,8 @@ fn round_rows(weight: &[f32], factor: &Factor, limit: i8, scales: &[f32], values
 
 #[cfg(test)]
 mod tests {
-    use super::super::linalg::{gram, tests::correlated};
     use super::*;
+    use crate::kernels::linalg::{gram, tests::correlated};
 
     /// Mean over rows of `(w - q) H (w - q)^T`.
     fn error(weight: &[f32], values: &[i8], scales: &[f32], h: &[f32], inputs: usize) -> f64 {

@@ -6,10 +6,11 @@
 
 use std::borrow::Cow;
 
-use super::{Block, Layer, Matrix, MlpLayers, Network, QuantError, attention};
+use super::round::round_rows;
+use super::{attention, error::ConvertError};
 use crate::kernels::attention::Dims;
-use crate::kernels::quantise;
 use crate::kernels::{Isa, activation, matmul, norm, patches, rope};
+use crate::quant::{Block, Layer, Matrix, MlpLayers, Network};
 use crate::vit::{Config, Norm, Positions, RopeTable, Size, SizeError, learned_positions};
 
 /// A dense layer, dequantised.
@@ -101,15 +102,6 @@ impl<'a> DenseBlock<'a> {
             },
             hidden_scale: &block.hidden_scale,
         }
-    }
-}
-
-/// Rounds each row of `x`, `[rows, width]`, to 8 bits as the kernels do.
-pub(super) fn round_rows(isa: Isa, x: &mut [f32], width: usize) {
-    let mut codes = vec![0; width];
-    for row in x.chunks_exact_mut(width) {
-        let quant = quantise::row(isa, row, &mut codes);
-        quantise::decode(isa, &codes, quant, row);
     }
 }
 
@@ -223,10 +215,10 @@ pub(super) fn check_finite(
     x: &[f32],
     layer: impl FnOnce() -> String,
     image: usize,
-) -> Result<(), QuantError> {
+) -> Result<(), ConvertError> {
     if x.iter().all(|v| v.is_finite()) {
         Ok(())
     } else {
-        Err(QuantError::NonFinite { layer: layer(), image })
+        Err(ConvertError::NonFinite { layer: layer(), image })
     }
 }

@@ -2,22 +2,21 @@
 
 use std::time::Instant;
 
-use half::f16;
 use rayon::prelude::*;
 
 use super::calibrate::{self, Candidates};
-use super::file::{Licence, QuantModel, Source, TOOL};
+use super::cosines::Cosines;
+use super::error::ConvertError;
 use super::forward::{DenseBlock, Forward, check_finite};
-use super::report::Cosines;
+use super::progress::Progress;
 use super::search::{self, Errors, Traces};
-use super::{
-    Agreement, BlockPlan, Layer, Matrix, MlpLayers, Network, Plan, Precision, Products, QuantError, Report,
-};
 use crate::checkpoint::{Model, Naming};
 use crate::encoder::{self, Encoder, Workspace};
 use crate::kernels::Isa;
 use crate::kernels::linear::MAX_INPUTS;
 use crate::kernels::pool::Pool;
+use crate::quant::file::{Licence, QuantModel, Source, TOOL};
+use crate::quant::{Agreement, BlockPlan, Network, Plan, Precision, Products, Report};
 use crate::vit::{Config, Size};
 
 /// Images on which each unit is measured by itself.
@@ -48,25 +47,11 @@ pub struct Calibration {
     pub size: Size,
 }
 
-/// Hears how far a conversion has come.
-pub trait Progress: Sync {
-    /// A stage of `steps` steps begins.
-    fn stage(&self, name: &str, steps: usize);
-    /// A step of it is done.
-    fn step(&self);
-}
-
-/// Hears nothing.
-impl Progress for () {
-    fn stage(&self, _: &str, _: usize) {}
-    fn step(&self) {}
-}
-
 /// Converts `model` to `precision`, and measures on `calibration` what that cost, with the kernels of `isa`. Work runs on
 /// the current rayon pool; the result depends neither on its size nor on `isa`.
 ///
 /// # Errors
-/// [`QuantError`]: no images, a layer too wide for integers, a size that does not suit the model, or a layer whose output is not finite.
+/// [`ConvertError`]: no images, a layer too wide for integers, a size that does not suit the model, or a layer whose output is not finite.
 pub fn convert(
     model: Model,
     precision: Precision,
@@ -74,14 +59,14 @@ pub fn convert(
     licence_text: Option<String>,
     isa: Isa,
     progress: &dyn Progress,
-) -> Result<QuantModel, QuantError> {
+) -> Result<QuantModel, ConvertError> {
     if calibration.images.is_empty() {
-        return Err(QuantError::NoImages);
+        return Err(ConvertError::NoImages);
     }
     calibration.size.grid(model.config.patch)?;
     let Config { hidden, .. } = model.config;
     if precision == Precision::Int8 && hidden > MAX_INPUTS {
-        return Err(QuantError::TooWide { layer: "mlp.down", inputs: hidden });
+        return Err(ConvertError::TooWide { layer: "mlp.down", inputs: hidden });
     }
     // Weights from a seed have the architecture of a card, and nothing of its weights.
     let licence = model.card.filter(|_| model.naming != Naming::Seeded).map(|card| Licence {
@@ -100,7 +85,7 @@ pub fn convert(
     let yardstick = Yardstick::new(&reference, calibration, isa)?;
     let network = match precision {
         Precision::F32 => reference.clone(),
-        Precision::Fp16 => half(&reference),
+        Precision::Fp16 => reference.halved(),
         Precision::Int8 => int8(&yardstick, progress)?,
     };
     let report = yardstick.report(&network, progress)?;
@@ -120,7 +105,7 @@ pub fn convert(
 }
 
 /// The cheapest plan that keeps the accuracy aimed at, or, where none does, the one without integers.
-fn int8(yardstick: &Yardstick, progress: &dyn Progress) -> Result<Network, QuantError> {
+fn int8(yardstick: &Yardstick, progress: &dyn Progress) -> Result<Network, ConvertError> {
     let Yardstick { reference, calibration, forward, .. } = yardstick;
     let config = &reference.config;
     let mut streams: Vec<Vec<f32>> =
@@ -182,7 +167,7 @@ fn meets_target(total: &Agreement) -> bool {
 /// The network of `plan`.
 fn assemble(reference: &Network, candidates: &[Candidates], plan: &Plan) -> Network {
     let mut patch = reference.patch.clone();
-    half_layer(&mut patch);
+    patch.halve();
     let blocks = reference.blocks.iter().zip(candidates).zip(&plan.blocks);
     Network {
         config: reference.config,
@@ -193,30 +178,6 @@ fn assemble(reference: &Network, candidates: &[Candidates], plan: &Plan) -> Netw
         rope_periods: reference.rope_periods.clone(),
         blocks: blocks.map(|((block, candidates), plan)| candidates.at(block, plan)).collect(),
         norm: reference.norm.clone(),
-    }
-}
-
-/// `reference` with its matrices in half precision; one that exceeds its range (65504) stays in f32.
-pub(super) fn half(reference: &Network) -> Network {
-    let mut network = reference.clone();
-    half_layer(&mut network.patch);
-    for block in &mut network.blocks {
-        half_layer(&mut block.qkv);
-        half_layer(&mut block.proj);
-        match &mut block.mlp {
-            MlpLayers::Gelu { up, down } => [up, down].into_iter().for_each(half_layer),
-            MlpLayers::SwiGlu { gate, up, down } => [gate, up, down].into_iter().for_each(half_layer),
-        }
-    }
-    network
-}
-
-pub(super) fn half_layer(layer: &mut Layer) {
-    if let Matrix::F32(values) = &layer.weight {
-        let half: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
-        if half.iter().all(|v| v.is_finite()) {
-            layer.weight = Matrix::F16(half);
-        }
     }
 }
 
@@ -235,7 +196,7 @@ impl<'a> Yardstick<'a> {
         reference: &'a Network,
         calibration: &'a Calibration,
         isa: Isa,
-    ) -> Result<Yardstick<'a>, QuantError> {
+    ) -> Result<Yardstick<'a>, ConvertError> {
         let forward = Forward::new(reference, calibration.size, isa)?;
         let blocks: Vec<DenseBlock> = reference.blocks.iter().map(DenseBlock::of).collect();
         let features = |(image, pixels): (usize, &Vec<f32>)| {
@@ -247,12 +208,12 @@ impl<'a> Yardstick<'a> {
             Ok(forward.norm(&reference.norm, &x))
         };
         let features =
-            calibration.images.par_iter().enumerate().map(features).collect::<Result<_, QuantError>>()?;
+            calibration.images.par_iter().enumerate().map(features).collect::<Result<_, ConvertError>>()?;
         Ok(Yardstick { reference, calibration, forward, features })
     }
 
     /// The features of `network`, by the kernels that a device runs, against f32.
-    fn total(&self, network: &Network) -> Result<Agreement, QuantError> {
+    fn total(&self, network: &Network) -> Result<Agreement, ConvertError> {
         let Config { dim, .. } = network.config;
         let encoder = Encoder::new(network.clone(), self.forward.isa);
         let plan = encoder::Plan::new(&encoder, self.calibration.size, 1)?;
@@ -269,7 +230,7 @@ impl<'a> Yardstick<'a> {
             Ok(cosines)
         };
         let images = self.calibration.images.par_iter().zip(&self.features).map(compare);
-        let images = images.collect::<Result<Vec<_>, QuantError>>()?;
+        let images = images.collect::<Result<Vec<_>, ConvertError>>()?;
         let agreement = joined(&images).agreement();
         log::info!("measured on {}: {agreement:?}", encoder.isa());
         Ok(agreement)
@@ -302,7 +263,7 @@ impl<'a> Yardstick<'a> {
         reference.blocks.iter().zip(&network.blocks).map(compare).collect()
     }
 
-    fn report(&self, network: &Network, progress: &dyn Progress) -> Result<Report, QuantError> {
+    fn report(&self, network: &Network, progress: &dyn Progress) -> Result<Report, ConvertError> {
         let Calibration { from, images, size } = self.calibration;
         let total = self.total(network)?;
         Ok(Report {

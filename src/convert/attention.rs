@@ -1,7 +1,7 @@
 //! Attention in f32, with the roundings of [`kernels::attention`](crate::kernels::attention) put in or left out.
 
-use super::forward::round_rows;
 use super::gptq::integer;
+use super::round::round_rows;
 use crate::kernels::Isa;
 use crate::kernels::activation::exp2;
 use crate::kernels::attention::{Dims, probability_max};

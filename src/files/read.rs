@@ -1,4 +1,4 @@
-//! Opening files and reading them whole, below every layer that reads or writes.
+//! Opening files and reading them whole.
 //!
 //! A file's length costs nothing to claim: one with a hole has gigabytes on a disk that holds a page. What is read whole is
 //! therefore of a kind that has a largest sensible length, and that is checked before anything is allocated.

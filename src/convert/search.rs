@@ -8,10 +8,10 @@
 use rayon::prelude::*;
 
 use super::calibrate::Candidates;
-use super::convert::Progress;
+use super::cosines::cosine;
 use super::forward::{DenseBlock, Forward};
-use super::report::cosine;
-use super::{BlockPlan, Level, Network, Plan, Products};
+use super::progress::Progress;
+use crate::quant::{BlockPlan, Level, Network, Plan, Products};
 use crate::vit::{Config, Mlp};
 
 /// Everything as cheap as it gets.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempPath;
 
-use super::Access;
+use super::{Access, read};
 
 const PREFIX: &str = ".microraptor-";
 const SUFFIX: &str = ".tmp";
@@ -125,7 +125,7 @@ fn is_left_behind(entry: &DirEntry) -> bool {
     }
     let age = || entry.metadata().ok().filter(|found| found.is_file())?.modified().ok()?.elapsed().ok();
     let Some(age) = age().filter(|age| *age >= YOUNG) else { return false };
-    let Ok(file) = crate::files::open(&entry.path()) else { return false };
+    let Ok(file) = read::open(&entry.path()) else { return false };
     match file.try_lock() {
         Ok(()) => true,
         Err(TryLockError::WouldBlock) => false,

@@ -9,7 +9,7 @@ use crate::kernels::matmul::{Rhs, Shape, matmul};
 const BLOCK: usize = 128;
 
 /// `[rows, cols]` to `[cols, rows]`.
-pub(super) fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
+pub(crate) fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
     let rows = x.len() / cols;
     let mut out = vec![0.0; x.len()];
     out.par_chunks_mut(16 * rows).enumerate().for_each(|(block, out)| {
@@ -117,7 +117,7 @@ fn solve_row(diagonal: &[f32], row: &mut [f32], first: usize, n: usize) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// `[rows, cols]`, its columns correlated.

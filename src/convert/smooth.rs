@@ -3,10 +3,10 @@
 
 use rayon::prelude::*;
 
-use super::forward::round_rows;
 use super::gptq::{nearest, scales};
-use super::{Block, Layer, Matrix, MlpLayers, NOT_F32};
+use super::round::round_rows;
 use crate::kernels::{Isa, matmul};
+use crate::quant::{Block, Layer, Matrix, MlpLayers, NOT_F32};
 use crate::vit::Norm;
 
 /// Exponents that are tried; without smoothing comes first, so that it wins a draw.
@@ -154,9 +154,9 @@ fn rounding_error(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Network;
-    use super::super::forward::{DenseBlock, Forward};
     use super::*;
+    use crate::convert::forward::{DenseBlock, Forward};
+    use crate::quant::Network;
     use crate::vit::{Config, Mlp, Positions, Size, forward, seeded_weights};
 
     fn config(mlp: Mlp) -> Config {

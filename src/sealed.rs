@@ -10,24 +10,24 @@ use sha2::{Digest, Sha256};
 const DIGITS: usize = 64;
 
 /// What stands in the place of the digest until [`seal`] sets it.
-pub(super) fn blank() -> String {
+pub(crate) fn blank() -> String {
     "0".repeat(DIGITS)
 }
 
 /// Sets the digest of `file`, whose entry is [`blank`].
-pub(super) fn seal(file: &mut [u8]) {
+pub(crate) fn seal(file: &mut [u8]) {
     let at = place(file, &blank()).expect("the entry was just written");
     let digest = digest(file, at);
     file[at..at + DIGITS].copy_from_slice(digest.as_bytes());
 }
 
 /// Whether `stored`, which is the entry of `file`, is its digest.
-pub(super) fn holds(file: &[u8], stored: &str) -> bool {
+pub(crate) fn holds(file: &[u8], stored: &str) -> bool {
     stored.len() == DIGITS && place(file, stored).is_some_and(|at| digest(file, at) == stored)
 }
 
 /// SHA-256 of `bytes` in lower-case hex.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(Sha256::digest(bytes).as_slice())
 }
 

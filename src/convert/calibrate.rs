@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
+use super::error::ConvertError;
 use super::forward::{DenseBlock, Forward, Site, check_finite};
 use super::gptq::{self, Factor};
-use super::linalg::gram;
 use super::smooth::{self, Factors, Inputs, fold};
-use super::{Block, BlockPlan, INT7, INT8, Layer, Level, MlpLayers, Products, QuantError};
 use crate::kernels::Isa;
+use crate::kernels::linalg::gram;
+use crate::quant::{Block, BlockPlan, INT7, INT8, Layer, Level, MlpLayers, Products};
 use crate::vit::Config;
 
 /// Rows of a layer's input on which smoothing is chosen.
@@ -40,7 +41,7 @@ impl Candidates {
                 match levels[which] {
                     Level::Int7 => **layer = self.rounded[which][0][i].clone(),
                     Level::Int8 => **layer = self.rounded[which][1][i].clone(),
-                    Level::Fp16 => super::convert::half_layer(layer),
+                    Level::Fp16 => layer.halve(),
                     Level::F32 => {}
                 }
             }
@@ -79,7 +80,7 @@ pub(super) fn candidates(
     index: usize,
     reference: &Block,
     streams: &mut [Vec<f32>],
-) -> Result<Candidates, QuantError> {
+) -> Result<Candidates, ConvertError> {
     let seen = observe(forward, config, index, reference, streams)?;
     let (dim, hidden) = (config.dim, config.hidden);
     let (images, isa) = (streams.len(), forward.isa);
@@ -126,7 +127,7 @@ fn observe(
     index: usize,
     reference: &Block,
     streams: &mut [Vec<f32>],
-) -> Result<Seen, QuantError> {
+) -> Result<Seen, ConvertError> {
     let dense = DenseBlock::of(reference);
     let dim = config.dim;
     let mut each = streams
@@ -147,7 +148,7 @@ fn observe(
             check_finite(x, || format!("block {index}"), image)?;
             Ok(seen)
         })
-        .collect::<Result<Vec<_>, QuantError>>()?;
+        .collect::<Result<Vec<_>, ConvertError>>()?;
     // What has been gathered of one site is freed before the next.
     let mut gather = |site: Site| -> Vec<f32> {
         let parts: Vec<Vec<f32>> = each.iter_mut().filter_map(|seen| seen.remove(&site)).collect();

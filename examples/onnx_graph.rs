@@ -1,0 +1,24 @@
+//! An ONNX graph: one of the family runs on the kernels of this crate, any other in tract.
+//! `cargo run --release --example onnx_graph -- GRAPH PICTURE`
+
+use std::error::Error;
+use std::path::Path;
+
+use microraptor::engine::Engine;
+use microraptor::input::Image;
+use microraptor::vit::Size;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [graph, picture] = &args[..] else { return Err("give GRAPH and PICTURE".into()) };
+    let engine = Engine::open(Path::new(graph))?;
+    println!("{} runs on {}", engine.about().name, engine.about().backend());
+    for assumed in &engine.about().assumed {
+        println!("its files do not say, and this is assumed: {assumed}");
+    }
+    let size = engine.fixed_size().unwrap_or(Size::square(64));
+    let tensor = Image::open(picture)?.tensor(size, &engine.about().preprocess);
+    let features = engine.session(1)?.run(&tensor, size)?.clone();
+    println!("cls [{}], patch [{}, {}]", features.dim(), features.rows, features.cols);
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Trains a linear head on frozen features, writes its file, and says what it is worth on the images that were held out:
+//! `cargo run --release --example train_and_predict -- MODEL HEAD [DATA]`
+//!
+//! DATA is a folder of a folder for each class, or a CSV table (docs/heads.md); without it phantoms are drawn.
+
+use std::error::Error;
+use std::path::Path;
+
+use microraptor::engine::Engine;
+use microraptor::features::{Request, gather};
+use microraptor::heads::{Bootstrap, Examined, Head, Recipe, judge};
+use microraptor::input::{Dataset, ReadOptions, phantom_dataset};
+use microraptor::kernels::Isa;
+use microraptor::vit::Size;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [model, output, rest @ ..] = &args[..] else { return Err("give MODEL and HEAD".into()) };
+    let data = match rest.first() {
+        Some(path) => Dataset::open(path)?,
+        None => phantom_dataset(1, 12, 96),
+    };
+
+    // The features of all images, once.
+    let engine = Engine::open(Path::new(model))?;
+    let mut session = engine.session(2)?;
+    let (size, read) = (Size::square(96), ReadOptions::default());
+    let request = Request { size, preprocess: &engine.about().preprocess, read: &read, tokens: None };
+    let all: Vec<usize> = (0..data.samples.len()).collect();
+    let features = gather(&mut session, &data, &all, &request, None, &|| {})?;
+
+    // A quarter of each class is held out.
+    let parts = data.split(1, 0.25)?;
+    let multi_label = data.is_multi_label();
+    let set = Examined { data: &data, mask_classes: &[], features: &features, masks: &[], multi_label };
+    let recipe = Recipe::default();
+    let fitted = recipe.fit(&set, &parts.train, &parts.val, Isa::best(), &mut |_, _| {})?;
+    let judgement = judge(&fitted.model, &set, &parts.val, None, Isa::best(), &Bootstrap::default())?;
+    let head =
+        Head::fitted(engine.about(), size, &set, (&parts.train, &parts.val), fitted, (&judgement).into())?;
+    head.save(Path::new(output))?;
+    println!("{output}: classes {:?}", head.model.classes());
+    println!("{:?}", head.training.validation);
+    Ok(())
+}

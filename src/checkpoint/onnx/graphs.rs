@@ -1,0 +1,28 @@
+//! Graphs as protobuf has them, and their names as they are shown.
+
+use tract_onnx::pb::GraphProto;
+
+use crate::names;
+
+/// tract's messages quote whole nodes; the first words say which.
+pub(super) fn one_line(text: &str) -> String {
+    const LONGEST: usize = 240;
+    // With RUST_BACKTRACE set, tract's errors bring one along.
+    let text = text.split("Stack backtrace:").next().unwrap_or_default();
+    let mut line = names::one_line(text);
+    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(end);
+        line.push_str(" ...");
+    }
+    line
+}
+
+/// Calls `f` for `graph` and for the bodies of its `If`s and `Loop`s. Protobuf decoding has bounded their depth.
+pub(super) fn for_each_graph<'a>(graph: &'a GraphProto, f: &mut impl FnMut(&'a GraphProto)) {
+    f(graph);
+    for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
+        for body in attribute.g.iter().chain(&attribute.graphs) {
+            for_each_graph(body, f);
+        }
+    }
+}

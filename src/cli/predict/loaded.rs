@@ -1,0 +1,24 @@
+//! Heads as they were read.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use microraptor::heads::Head;
+
+use crate::cli::limits;
+
+/// A head and the file that it came from.
+pub struct Loaded {
+    pub path: PathBuf,
+    /// Of the bytes that were read.
+    pub sha256: String,
+    pub head: Arc<Head>,
+}
+
+impl Loaded {
+    pub fn open(path: &Path) -> anyhow::Result<Loaded> {
+        let _watched = limits::Watched::new(path.display().to_string());
+        let (head, sha256) = Head::read(path)?;
+        Ok(Loaded { path: path.to_owned(), sha256, head: Arc::new(head) })
+    }
+}

@@ -1,0 +1,30 @@
+//! What can be wrong with a conversion.
+
+use crate::encoder::EncoderError;
+use crate::kernels::linear::MAX_INPUTS;
+use crate::vit::SizeError;
+
+/// Why a model cannot be converted. Each message is one line.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are what their names say: the layer, the values compared")]
+pub enum ConvertError {
+    /// The input size of calibration does not suit the model.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// A layer has more inputs than the integer kernels can sum.
+    #[error(
+        "{layer} has {inputs} inputs, and in int8 a layer may have at most {MAX_INPUTS}; convert with --precision fp16"
+    )]
+    TooWide { layer: &'static str, inputs: usize },
+    /// Nothing to calibrate on.
+    #[error("no images to calibrate on; give at least one")]
+    NoImages,
+    /// The converted network could not be run.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// The network gives a NaN or an infinity on a calibration image.
+    #[error(
+        "{layer}: the output on calibration image {image} holds a NaN or an infinity; these weights are unusable"
+    )]
+    NonFinite { layer: String, image: usize },
+}

@@ -1,0 +1,96 @@
+//! What a backbone says about an image, a clip or a volume, and where its pixels lie.
+
+use ndarray::Array2;
+
+use super::Tokens;
+use crate::input::{Image, Region, ScanInfo, ScanKind, Spacing};
+
+/// What the backbone says about an image, a clip or a volume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScanFeatures {
+    /// CLS ++ mean(patch tokens) of each frame, `[frames, 2 * dim]`.
+    pub rows: Array2<f32>,
+    /// Patch tokens of all frames, if they were asked for.
+    pub tokens: Option<Tokens>,
+    /// What was scanned.
+    pub geometry: Geometry,
+}
+
+/// Where the pixels of the frames lie.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Geometry {
+    /// One picture, frames in time, or slices.
+    pub kind: ScanKind,
+    /// Rows and columns of a frame as it is stored.
+    pub size: (usize, usize),
+    /// The part of it that was looked at, if not all.
+    pub crop: Option<Region>,
+    /// Millimetres, where they are known.
+    pub spacing: Option<Spacing>,
+}
+
+impl ScanFeatures {
+    /// Those of one frame, or of frames of which the mean row `row` is all that is needed.
+    pub fn of_row(row: &[f32], geometry: Geometry) -> ScanFeatures {
+        let rows = Array2::from_shape_vec((1, row.len()), row.to_vec()).expect("one row");
+        ScanFeatures { rows, tokens: None, geometry }
+    }
+
+    /// The mean of its frames' rows, `[2 * dim]`; of one frame that frame's row.
+    pub fn mean_row(&self) -> Vec<f32> {
+        if self.rows.nrows() == 1 {
+            return self.rows.row(0).to_vec();
+        }
+        let n = self.rows.nrows() as f64;
+        let mean =
+            |column: ndarray::ArrayView1<f32>| (column.iter().map(|&v| f64::from(v)).sum::<f64>() / n) as f32;
+        self.rows.columns().into_iter().map(mean).collect()
+    }
+}
+
+impl Geometry {
+    /// That of a scan, of which `frame` is one.
+    pub fn of(info: &ScanInfo, frame: &Image) -> Geometry {
+        let size = info.size.unwrap_or((frame.height(), frame.width()));
+        Geometry { kind: info.kind, size, crop: info.crop, spacing: info.spacing }
+    }
+
+    /// That of pictures of which nothing but their pixels is known.
+    pub fn of_image(frame: &Image) -> Geometry {
+        let size = (frame.height(), frame.width());
+        Geometry { kind: ScanKind::Image, size, crop: None, spacing: None }
+    }
+
+    /// Rows and columns that the backbone saw.
+    pub fn seen(&self) -> (usize, usize) {
+        self.crop.map_or(self.size, |region| (region.height, region.width))
+    }
+}
+
+/// The row of features of one image: CLS followed by the mean of its patch tokens (DINOv3's linear probe, arXiv
+/// 2508.10104), `[2 * dim]`.
+///
+/// `cls` is `[dim]`, `patch` is `[n, dim]` row-major. The mean is summed in f64 in the order of the patches, so the
+/// same tokens give the same bits everywhere. Without patches the row is CLS alone, `[dim]`; values after the last
+/// whole patch are not read.
+///
+/// ```
+/// # use microraptor::features::cls_and_mean;
+/// assert_eq!(cls_and_mean(&[1.0, 2.0], &[3.0, 4.0, 5.0, 8.0]), [1.0, 2.0, 4.0, 6.0]);
+/// ```
+pub fn cls_and_mean(cls: &[f32], patch: &[f32]) -> Vec<f32> {
+    let mut row = cls.to_vec();
+    if cls.is_empty() || patch.len() < cls.len() {
+        return row;
+    }
+    let mut sum = vec![0f64; cls.len()];
+    let patches = patch.chunks_exact(cls.len());
+    let n = patches.len() as f64;
+    for token in patches {
+        for (sum, &value) in sum.iter_mut().zip(token) {
+            *sum += f64::from(value);
+        }
+    }
+    row.extend(sum.iter().map(|sum| (sum / n) as f32));
+    row
+}

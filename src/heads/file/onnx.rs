@@ -1,0 +1,102 @@
+//! An ONNX file as a head, with what it does not say in a JSON file beside it.
+//!
+//! `head.onnx` takes one tensor: `[n, dim]` (CLS) or `[n, 2 * dim]` (CLS ++ mean of the patch tokens), `[n, tokens, dim]`
+//! (patch tokens by row) or `[n, dim, rows, columns]` (the same as a map). It gives `[n, classes]` for classes, or
+//! `[n, classes, h, w]` for masks. `head.json` beside it:
+//!
+//! ```json
+//! {"classes": ["benign", "malignant"], "size": "224", "activation": "softmax",
+//!  "backbone": {"name": "dinov3-vits16", "sha256": "..."}}
+//! ```
+//!
+//! `activation` is `softmax`, `sigmoid` (several labels an image) or `none` (probabilities already); `threshold` may be
+//! given; without `backbone` it runs on any, with a warning.
+//!
+//! Its identity is the SHA-256 of the bytes of `head.onnx`, of the files with weights that it names (sorted by name) and of
+//! `head.json`, one after the other: `cat head.onnx head.json | sha256sum` where it names none.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{Backbone, Head, TrainingSummary};
+use crate::files;
+use crate::graph::head::OnnxFunction;
+use crate::heads::examples::check_classes;
+use crate::heads::onnx::Activation;
+use crate::heads::{HeadError, HeadModel, OnnxHead};
+use crate::input::ReadOptions;
+use crate::vit::{Preprocess, Size};
+
+/// Longest description that is read.
+const MAX_JSON: u64 = 1 << 20;
+
+/// The file beside the model.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    classes: Vec<String>,
+    size: String,
+    #[serde(default)]
+    activation: Activation,
+    #[serde(default)]
+    threshold: Option<f64>,
+    #[serde(default)]
+    backbone: Option<Backbone>,
+    #[serde(default)]
+    preprocess: Option<Preprocess>,
+    #[serde(default)]
+    read: ReadOptions,
+}
+
+/// Reads `path` and the description beside it; with the head comes its SHA-256, as the module says. The backbone is empty
+/// where the description names none.
+///
+/// # Errors
+/// [`HeadError::Format`] names the file and what is wrong with it.
+pub(super) fn load(path: &Path) -> Result<(Head, String), HeadError> {
+    let beside = path.with_extension("json");
+    let format = |path: &Path, reason: String| HeadError::Format { path: path.to_owned(), reason };
+    let text = match files::text(&beside, MAX_JSON) {
+        Ok(text) => text,
+        Err(error) => {
+            let wanted = r#"{"classes": ["name", ...], "size": "224"}"#;
+            return Err(format(
+                path,
+                format!(
+                    "{} cannot be read ({error}); an ONNX head needs it beside it, with {wanted}",
+                    beside.display()
+                ),
+            ));
+        }
+    };
+    let description: Description = serde_json::from_str(&text)
+        .map_err(|e| format(&beside, format!("it is no description of a head: {e}")))?;
+    let multi_label = description.activation == Activation::Sigmoid;
+    check_classes(&description.classes, multi_label).map_err(|e| format(&beside, e.to_string()))?;
+    let threshold = description.threshold.unwrap_or(0.5);
+    if !(0.0..=1.0).contains(&threshold) {
+        return Err(format(&beside, format!("threshold {threshold} is not between 0 and 1")));
+    }
+    let size: Size = description.size.parse().map_err(|e| format(&beside, format!("its size: {e}")))?;
+    let function = OnnxFunction::load(path).map_err(|e| format(path, e.to_string()))?;
+    if !(2..=4).contains(&function.input().len()) {
+        let reason = "its input has neither 2, 3 nor 4 dimensions; features are [n, dim], [n, tokens, dim] or [n, dim, rows, columns]";
+        return Err(format(path, reason.into()));
+    }
+    let unknown = Backbone { name: String::new(), sha256: String::new(), reading: 0 };
+    let model =
+        OnnxHead { classes: description.classes, threshold, activation: description.activation, function };
+    let sha256 = model.function.sha256_with(text.as_bytes());
+    let head = Head {
+        model: HeadModel::Onnx(model),
+        ood: None,
+        preprocess: description.preprocess.unwrap_or(Preprocess::IMAGENET),
+        read: ReadOptions { allow_unsupported_modality: false, ..description.read },
+        size,
+        backbone: description.backbone.unwrap_or(unknown),
+        training: TrainingSummary::default(),
+        tool: String::new(),
+    };
+    Ok((head, sha256))
+}

@@ -1,0 +1,188 @@
+//! Applying a head, of whichever kind: packed once for an instruction set, with the same bits on each.
+
+use super::frame::{Frame, Said};
+use super::linear::decide;
+use super::{HeadError, HeadModel, Prediction, knn, nn};
+use crate::features::{Geometry, ScanFeatures};
+use crate::input::LabelMap;
+use crate::kernels::Isa;
+use crate::kernels::linear::Linear;
+
+/// What a head says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Of an image, a clip or a volume.
+    Classes {
+        /// Probabilities and decision.
+        prediction: Prediction,
+        /// Weight of each frame, of a head with attention.
+        attention: Option<Vec<f64>>,
+    },
+    /// Of each pixel of each frame, at the frames' stored size; what was cropped away is background.
+    Mask(LabelMap),
+}
+
+impl Outcome {
+    fn classes(prediction: Prediction) -> Outcome {
+        Outcome::Classes { prediction, attention: None }
+    }
+
+    /// A mask of what the backbone saw, as one of the whole frames.
+    pub(crate) fn mask(mask: LabelMap, geometry: &Geometry) -> Outcome {
+        Outcome::Mask(match geometry.crop {
+            Some(region) => mask.placed((region.top, region.left), geometry.size),
+            None => mask,
+        })
+    }
+}
+
+/// What was packed of a head for an instruction set.
+pub(crate) enum PackedHead {
+    /// A few numbers, in f64; or tract's.
+    Plain,
+    Knn(knn::PackedBank),
+    Abmil(Linear),
+    Segment(nn::Packed),
+}
+
+impl PackedHead {
+    pub(crate) fn new(model: &HeadModel, isa: Isa) -> PackedHead {
+        match model {
+            HeadModel::Knn(head) => PackedHead::Knn(head.pack(isa)),
+            HeadModel::Abmil(head) => PackedHead::Abmil(head.pack(isa)),
+            HeadModel::Segment(head) => PackedHead::Segment(head.pack(isa)),
+            _ => PackedHead::Plain,
+        }
+    }
+
+    /// What `model`, of which this was packed, says of a frame.
+    ///
+    /// # Errors
+    /// [`HeadError`], with the frame's number where a feature is not finite.
+    pub(crate) fn frame(&self, model: &HeadModel, frame: &Frame) -> Result<Said, HeadError> {
+        self.said(model, frame).map_err(|error| match error {
+            HeadError::NonFinite { column, .. } => HeadError::NonFinite { row: frame.number, column },
+            error => error,
+        })
+    }
+
+    fn said(&self, model: &HeadModel, frame: &Frame) -> Result<Said, HeadError> {
+        match (model, self) {
+            (HeadModel::Linear(head), _) => head.probabilities(frame.row).map(Said::Probabilities),
+            (HeadModel::Knn(head), PackedHead::Knn(bank)) => {
+                let cls = &frame.row[..frame.row.len() / 2];
+                head.probabilities(bank, cls).map(Said::Probabilities)
+            }
+            (HeadModel::Segment(head), PackedHead::Segment(network)) if !head.volume => {
+                head.predict_packed(frame.tokens()?, frame.seen, network).map(Said::Mask)
+            }
+            #[cfg(feature = "onnx")]
+            (HeadModel::Onnx(head), _) => head.frame(frame),
+            _ => Ok(Said::Nothing),
+        }
+    }
+
+    /// What `model`, of which this was packed, says of all frames together, if that is how it reads them.
+    pub(crate) fn together(
+        &self,
+        model: &HeadModel,
+        features: &ScanFeatures,
+    ) -> Result<Option<Outcome>, HeadError> {
+        Ok(Some(match (model, self) {
+            (HeadModel::Volume(head), _) => head.predict(&features.mean_row()).map(Outcome::classes)?,
+            (HeadModel::Abmil(head), PackedHead::Abmil(gates)) => {
+                let found = head.predict_packed(&features.rows, gates)?;
+                Outcome::Classes { prediction: found.prediction, attention: Some(found.attention) }
+            }
+            (HeadModel::Segment(head), PackedHead::Segment(network)) => {
+                let Some(tokens) = &features.tokens else {
+                    return Err(HeadError::Shape { what: "patch tokens", found: 0, expected: 1 });
+                };
+                let mask = head.predict_packed(tokens, features.geometry.seen(), network)?;
+                Outcome::mask(mask, &features.geometry)
+            }
+            _ => return Ok(None),
+        }))
+    }
+}
+
+/// Votes of the frames of a scan: the mean of their probabilities.
+#[derive(Debug, Default)]
+pub(crate) struct Votes {
+    sum: Vec<f64>,
+    frames: usize,
+}
+
+impl Votes {
+    pub(crate) fn clear(&mut self) {
+        self.sum.clear();
+        self.frames = 0;
+    }
+
+    pub(crate) fn add(&mut self, probabilities: &[f64]) {
+        self.sum.resize(probabilities.len(), 0.0);
+        self.sum.iter_mut().zip(probabilities).for_each(|(sum, p)| *sum += p);
+        self.frames += 1;
+    }
+
+    /// What `model` says of all of them; None without any.
+    pub(crate) fn outcome(&self, model: &HeadModel) -> Option<Outcome> {
+        let frames = self.frames as f64;
+        (self.frames > 0).then(|| outcome(model, self.sum.iter().map(|sum| sum / frames).collect()))
+    }
+}
+
+/// The decision of `model` on `probabilities`.
+pub(crate) fn outcome(model: &HeadModel, probabilities: Vec<f64>) -> Outcome {
+    let threshold = model.threshold().unwrap_or(0.5);
+    let classes = decide(&probabilities, model.multi_label(), threshold);
+    Outcome::classes(Prediction { probabilities, classes })
+}
+
+/// A head ready to run on features that are there already; of frames one by one [`Pipeline`](crate::pipeline::Pipeline) runs it.
+pub struct Predictor<'a> {
+    model: &'a HeadModel,
+    isa: Isa,
+    packed: PackedHead,
+}
+
+impl<'a> Predictor<'a> {
+    /// Packs what is to be packed.
+    pub fn new(model: &'a HeadModel, isa: Isa) -> Predictor<'a> {
+        Predictor { model, isa, packed: PackedHead::new(model, isa) }
+    }
+
+    /// The instruction set that it runs on.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// What the head says about an image, a clip or a volume. A head for single images votes with the mean of its
+    /// probabilities over the frames.
+    ///
+    /// # Errors
+    /// [`HeadError`] when the features are not those that the head reads.
+    pub fn predict(&self, features: &ScanFeatures) -> Result<Outcome, HeadError> {
+        if let Some(outcome) = self.packed.together(self.model, features)? {
+            return Ok(outcome);
+        }
+        let mut votes = Votes::default();
+        let mut labels = Vec::new();
+        for (number, row) in features.rows.rows().into_iter().enumerate() {
+            let tokens = features.tokens.as_ref().map(|tokens| tokens.slice(number));
+            let (row, seen) = (row.to_vec(), features.geometry.seen());
+            let frame = Frame { number, row: &row, tokens: tokens.as_ref(), seen };
+            match self.packed.frame(self.model, &frame)? {
+                Said::Probabilities(probabilities) => votes.add(&probabilities),
+                Said::Mask(mask) => labels.extend(mask.labels),
+                Said::Nothing => {}
+            }
+        }
+        let (height, width) = features.geometry.seen();
+        let mask = || {
+            let mask = LabelMap { depth: features.rows.nrows(), height, width, labels };
+            Outcome::mask(mask, &features.geometry)
+        };
+        Ok(votes.outcome(self.model).unwrap_or_else(mask))
+    }
+}

@@ -1,0 +1,359 @@
+//! From a picture to an answer: a backbone and its heads, owned, for pictures, clips, volumes and live frames.
+
+mod error;
+mod seat;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use error::PipelineError;
+
+use crate::engine::{About, Session};
+use crate::features::{Extractor, FeatureError, Geometry, cls_and_mean};
+use crate::heads::{FeatureKind, Head, HeadError, OodScore, Outcome};
+use crate::input::Image;
+use crate::kernels::Isa;
+use crate::vit::{Features, Preprocess, Size};
+use seat::{LoadedHead, Seat};
+
+/// A backbone with any number of heads, ready to answer.
+///
+/// Of live frames [`Pipeline::push`] answers each at once. Of a clip or a volume [`Pipeline::extend`] takes frames, several at a
+/// time, and [`Pipeline::finish`] says what the heads say of all of them together. Heads that read the same input share one run
+/// of the backbone. One thread uses it at a time; others get their own by [`Pipeline::with_session`], which shares the heads and the
+/// backbone's weights.
+///
+/// What it keeps of a scan does not grow with the number of frames, but for heads that see all frames together (`abmil`,
+/// `segment3d`) and for the masks of [`Pipeline::extend`]; these have a bound ([`Pipeline::limit`]).
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use microraptor::engine::Engine;
+/// use microraptor::heads::{Head, Outcome};
+/// use microraptor::input::Image;
+/// use microraptor::pipeline::Pipeline;
+///
+/// let engine = Engine::open("model.safetensors".as_ref())?;
+/// let head = Arc::new(Head::load("head.safetensors".as_ref())?);
+/// let mut pipeline = Pipeline::new(engine.session(2)?, &[head.clone()])?;
+/// let frame = Image::open("scan.png")?;
+/// for answer in pipeline.push(&frame)? {
+///     if let Outcome::Classes { prediction, .. } = &answer.outcome {
+///         println!("{:?} {:?}", head.model.classes(), prediction.probabilities);
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pipeline {
+    session: Session,
+    heads: Vec<Arc<LoadedHead>>,
+    groups: Vec<Group>,
+    scan: Option<Scan>,
+    limit: usize,
+    elapsed: Elapsed,
+}
+
+/// What a head says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Number of the head, in the order in which they were given, from 0.
+    pub head: usize,
+    /// Classes, or a mask at the frame's stored size.
+    pub outcome: Outcome,
+    /// How far the frame, or the mean of all frames, lies from what the head was trained on, if the head can tell.
+    pub ood: Option<OodScore>,
+}
+
+/// Time that was spent, on all frames together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Elapsed {
+    /// From decoded pixels to the network's input.
+    pub resize: Duration,
+    /// In the backbone.
+    pub backbone: Duration,
+    /// In the heads.
+    pub heads: Duration,
+}
+
+/// The frames that came since the last [`Pipeline::finish`].
+struct Scan {
+    name: String,
+    geometry: Geometry,
+    frames: usize,
+}
+
+/// Heads that read the same input: the backbone runs once for all of them.
+struct Group {
+    extractor: Extractor<usize>,
+    /// Blocks that some of them read, ascending.
+    layers: Vec<usize>,
+    seats: Vec<Seat>,
+    /// Sum of the rows of features of all frames.
+    sum: Vec<f64>,
+}
+
+/// Bytes that are kept of a scan at most, unless [`Pipeline::limit`] says another number.
+const LIMIT: usize = 1 << 30;
+
+impl Pipeline {
+    /// Packs `heads` for the session's backbone.
+    ///
+    /// # Errors
+    /// [`PipelineError::Head`] when a head was trained on another backbone, or lays masks on pictures that the backbone sees
+    /// a part of; [`PipelineError::Engine`] when the backbone lacks a block that a head reads, or cannot take its input size.
+    pub fn new(session: Session, heads: &[Arc<Head>]) -> Result<Pipeline, PipelineError> {
+        let about = session.engine().about();
+        for (number, head) in heads.iter().enumerate() {
+            let refused = |source| PipelineError::Head { head: number, source };
+            head.check_backbone(about).map_err(refused)?;
+            if head.model.features() == FeatureKind::Patch && head.preprocess.crop.is_some() {
+                return Err(refused(FeatureError::Cropped(head.backbone.name.clone()).into()));
+            }
+            session.engine().check_size(head.size)?;
+        }
+        let isa = isa(about);
+        let load = |head: &Arc<Head>| Arc::new(LoadedHead::new(head.clone(), isa));
+        Pipeline::of(session, heads.iter().map(load).collect())
+    }
+
+    /// One more on `session`, for another thread: heads and weights are shared.
+    ///
+    /// # Errors
+    /// [`PipelineError::Backbone`] when the session runs another backbone.
+    pub fn with_session(&self, session: Session) -> Result<Pipeline, PipelineError> {
+        let (expected, found) = (self.session.engine().about(), session.engine().about());
+        if (&expected.sha256, expected.isa) != (&found.sha256, found.isa) {
+            let (expected, found) = (expected.name.clone(), found.name.clone());
+            return Err(PipelineError::Backbone { expected, found });
+        }
+        let mut pipeline = Pipeline::of(session, self.heads.clone())?;
+        pipeline.limit = self.limit;
+        Ok(pipeline)
+    }
+
+    fn of(mut session: Session, heads: Vec<Arc<LoadedHead>>) -> Result<Pipeline, PipelineError> {
+        let groups = groups(&heads);
+        for group in &groups {
+            session.keep_layers(&group.layers)?;
+        }
+        Ok(Pipeline { session, heads, groups, scan: None, limit: LIMIT, elapsed: Elapsed::default() })
+    }
+
+    /// The heads, in the order in which they were given.
+    pub fn heads(&self) -> impl ExactSizeIterator<Item = &Arc<Head>> {
+        self.heads.iter().map(|loaded| &loaded.head)
+    }
+
+    /// The session that runs the backbone.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// From now on these heads alone are asked, by their numbers, and the backbone does not run for the others. What was taken
+    /// of a scan is forgotten.
+    ///
+    /// # Panics
+    /// When there is no head of a number.
+    pub fn select(&mut self, heads: &[usize]) {
+        assert!(heads.iter().all(|&head| head < self.heads.len()), "no head of that number");
+        self.clear();
+        self.groups
+            .iter_mut()
+            .flat_map(|g| &mut g.seats)
+            .for_each(|s| s.selected = heads.contains(&s.number));
+    }
+
+    /// From now on at most `bytes` are kept of a scan, 1 GiB unless it is said: masks that are for [`Pipeline::finish`], and the
+    /// features of heads that see all frames together.
+    pub fn limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
+    /// Frames that are worth giving to [`Pipeline::extend`] at once, where one takes `bytes` in memory as it is decoded.
+    pub fn together(&self, bytes: usize) -> usize {
+        let input =
+            self.groups.iter().map(|group| 3 * group.extractor.size().area() * size_of::<f32>()).max();
+        self.session.batch(bytes + input.unwrap_or(0))
+    }
+
+    /// Begins a scan: `name` is for errors, and `geometry` tells where its frames' pixels lie, so that masks are laid on all of a
+    /// frame where a part of it was looked at. What was taken of an earlier one is forgotten.
+    ///
+    /// Without it frames are pictures of which nothing is known but their pixels.
+    pub fn begin(&mut self, name: &str, geometry: Geometry) {
+        self.clear();
+        self.scan = Some(Scan { name: name.to_owned(), geometry, frames: 0 });
+    }
+
+    /// What the heads say of the next frame. Those that see all frames together are asked by [`Pipeline::finish`].
+    ///
+    /// # Errors
+    /// [`PipelineError`] when the backbone or a head fails; what was taken of the scan is forgotten then.
+    pub fn push(&mut self, frame: &Image) -> Result<Vec<Answer>, PipelineError> {
+        let mut answers = Vec::new();
+        self.take(std::slice::from_ref(frame), Some(&mut answers))?;
+        Ok(answers)
+    }
+
+    /// Takes the next frames of a clip or a volume, which [`Pipeline::finish`] answers as a whole. Several are run side by side,
+    /// each on a thread of its own; [`Pipeline::together`] says how many are worth it.
+    ///
+    /// # Errors
+    /// As [`Pipeline::push`]; [`PipelineError::TooLong`] when too much would have to be kept.
+    pub fn extend(&mut self, frames: &[Image]) -> Result<(), PipelineError> {
+        self.take(frames, None)
+    }
+
+    /// What the heads say of all frames since the last call: heads for single frames vote with the mean of their probabilities,
+    /// masks are those of the frames that [`Pipeline::extend`] took. Nothing where there was no frame.
+    ///
+    /// # Errors
+    /// [`PipelineError::Head`] when a head fails.
+    pub fn finish(&mut self) -> Result<Vec<Answer>, PipelineError> {
+        let started = Instant::now();
+        let answers = self.answers();
+        self.clear();
+        self.elapsed.heads += started.elapsed();
+        answers
+    }
+
+    fn answers(&mut self) -> Result<Vec<Answer>, PipelineError> {
+        let Some(Scan { geometry, frames, .. }) = self.scan else { return Ok(Vec::new()) };
+        let mut answers = Vec::new();
+        for group in self.groups.iter_mut().filter(|group| frames > 0 && group.is_selected()) {
+            let mean: Vec<f32> = group.sum.iter().map(|sum| (sum / frames as f64) as f32).collect();
+            for seat in group.seats.iter_mut().filter(|seat| seat.selected) {
+                let head = seat.number;
+                let failed = |source| PipelineError::Head { head, source };
+                if let Some(outcome) = seat.finish(&mean, geometry).map_err(failed)? {
+                    answers.push(answer(seat, outcome, &mean).map_err(failed)?);
+                }
+            }
+        }
+        answers.sort_by_key(|answer| answer.head);
+        Ok(answers)
+    }
+
+    /// The time since it was last asked.
+    pub fn elapsed(&mut self) -> Elapsed {
+        for group in &mut self.groups {
+            let spent = group.extractor.elapsed();
+            self.elapsed.resize += spent.resize;
+            self.elapsed.backbone += spent.backbone;
+        }
+        std::mem::take(&mut self.elapsed)
+    }
+
+    /// Forgets the scan.
+    fn clear(&mut self) {
+        self.scan = None;
+        for group in &mut self.groups {
+            group.sum.clear();
+            group.seats.iter_mut().for_each(Seat::clear);
+        }
+    }
+
+    fn take(&mut self, frames: &[Image], answers: Option<&mut Vec<Answer>>) -> Result<(), PipelineError> {
+        let result = self.run(frames, answers);
+        if result.is_err() {
+            self.clear();
+        }
+        result
+    }
+
+    fn run(&mut self, frames: &[Image], mut answers: Option<&mut Vec<Answer>>) -> Result<(), PipelineError> {
+        let Some(first) = frames.first() else { return Ok(()) };
+        let Pipeline { session, groups, scan, limit, elapsed, .. } = self;
+        let unnamed = || Scan { name: "frame".into(), geometry: Geometry::of_image(first), frames: 0 };
+        let scan = scan.get_or_insert_with(unnamed);
+        let many = frames.len() > 1 || scan.frames > 0;
+        let name = |number: &usize| match many {
+            true => format!("{} frame {}", scan.name, number + 1),
+            false => scan.name.clone(),
+        };
+        for group in groups.iter_mut().filter(|group| group.is_selected()) {
+            let Group { extractor, layers, seats, sum, .. } = group;
+            session.keep_layers(layers)?;
+            frames.iter().enumerate().for_each(|(i, frame)| extractor.push(scan.frames + i, frame));
+            extractor.run(session, name, |&number, features| {
+                let started = Instant::now();
+                add(sum, seats, number, features, &scan.geometry, &mut answers)?;
+                elapsed.heads += started.elapsed();
+                Ok::<(), PipelineError>(())
+            })?;
+        }
+        scan.frames += frames.len();
+        let kept: usize = groups.iter().flat_map(|group| &group.seats).map(Seat::bytes).sum();
+        if kept > *limit {
+            let (name, frames) = (scan.name.clone(), scan.frames);
+            return Err(PipelineError::TooLong { name, frames, limit: *limit });
+        }
+        if let Some(answers) = answers {
+            answers.sort_by_key(|answer| answer.head);
+        }
+        Ok(())
+    }
+}
+
+/// Gives the features of frame `number` to the heads. With `answers`, what they say of it goes there; without, masks are kept.
+fn add(
+    sum: &mut Vec<f64>,
+    seats: &mut [Seat],
+    number: usize,
+    features: &Features,
+    geometry: &Geometry,
+    answers: &mut Option<&mut Vec<Answer>>,
+) -> Result<(), PipelineError> {
+    let row = cls_and_mean(&features.cls, &features.patch);
+    // What a sum of floats begins with, so that it has the same bits.
+    sum.resize(row.len(), -0.0);
+    sum.iter_mut().zip(&row).for_each(|(sum, &value)| *sum += f64::from(value));
+    for seat in seats.iter_mut().filter(|seat| seat.selected) {
+        let head = seat.number;
+        let failed = |source| PipelineError::Head { head, source };
+        let outcome = seat.take(number, &row, features, geometry, answers.is_none()).map_err(failed)?;
+        if let (Some(outcome), Some(answers)) = (outcome, answers.as_mut()) {
+            answers.push(answer(seat, outcome, &row).map_err(failed)?);
+        }
+    }
+    Ok(())
+}
+
+/// `outcome` with how far `row` lies from what the head was trained on.
+fn answer(seat: &Seat, outcome: Outcome, row: &[f32]) -> Result<Answer, HeadError> {
+    let ood = seat.loaded.head.ood.as_ref().map(|ood| ood.score(row)).transpose()?;
+    Ok(Answer { head: seat.number, outcome, ood })
+}
+
+impl Group {
+    fn is_selected(&self) -> bool {
+        self.seats.iter().any(|seat| seat.selected)
+    }
+}
+
+fn groups(heads: &[Arc<LoadedHead>]) -> Vec<Group> {
+    let mut groups: Vec<(Size, Preprocess, Vec<usize>)> = Vec::new();
+    for (number, LoadedHead { head, .. }) in heads.iter().map(|loaded| &**loaded).enumerate() {
+        match groups.iter_mut().find(|(size, how, _)| (*size, *how) == (head.size, head.preprocess)) {
+            Some((_, _, members)) => members.push(number),
+            None => groups.push((head.size, head.preprocess, vec![number])),
+        }
+    }
+    let group = |(size, preprocess, members): (Size, Preprocess, Vec<usize>)| {
+        let read = members.iter().flat_map(|&i| heads[i].head.model.layers());
+        let layers: Vec<usize> = read.copied().collect::<BTreeSet<usize>>().into_iter().collect();
+        let seats = members.iter().map(|&i| Seat::new(i, heads[i].clone(), &layers)).collect();
+        let extractor = Extractor::new(size, preprocess);
+        Group { extractor, layers, seats, sum: Vec::new() }
+    };
+    groups.into_iter().map(group).collect()
+}
+
+/// The instruction set that heads run on: the backbone's; where tract runs that, the one that was asked for, or the best.
+fn isa(about: &About) -> Isa {
+    about.isa.or_else(|| Isa::preferred().ok()).unwrap_or_else(Isa::best)
+}

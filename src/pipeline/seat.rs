@@ -1,0 +1,135 @@
+//! A head of a pipeline, and what it has seen of the scan at hand.
+
+use std::sync::Arc;
+
+use crate::features::{Collector, Geometry, ScanFeatures, Tokens};
+use crate::heads::{
+    FeatureKind, Frame, Head, HeadError, HeadModel, Outcome, PackedHead, Said, Votes, outcome,
+};
+use crate::input::LabelMap;
+use crate::kernels::Isa;
+use crate::vit::Features;
+
+/// A head, packed for an instruction set.
+pub(super) struct LoadedHead {
+    pub(super) head: Arc<Head>,
+    packed: PackedHead,
+}
+
+impl LoadedHead {
+    pub(super) fn new(head: Arc<Head>, isa: Isa) -> LoadedHead {
+        let packed = PackedHead::new(&head.model, isa);
+        LoadedHead { head, packed }
+    }
+
+    /// Whether it sees the features of all frames together, so that they have to be kept.
+    fn reads_all(&self) -> bool {
+        match &self.head.model {
+            HeadModel::Abmil(_) => true,
+            HeadModel::Segment(head) => head.volume,
+            _ => false,
+        }
+    }
+}
+
+/// One head on one scan.
+pub(super) struct Seat {
+    /// Its number.
+    pub(super) number: usize,
+    /// Whether it is asked.
+    pub(super) selected: bool,
+    pub(super) loaded: Arc<LoadedHead>,
+    /// Which of the layers that the session keeps it reads, by place; None where it reads no patch tokens.
+    places: Option<Vec<usize>>,
+    /// Patch tokens of the frame at hand.
+    tokens: Tokens,
+    votes: Votes,
+    /// Features of all frames, of a head that sees them together.
+    all: Option<Collector>,
+    /// Masks of all frames, at their stored size.
+    masks: Option<LabelMap>,
+}
+
+impl Seat {
+    /// For the head `number`, where the session keeps the blocks `layers` (ascending).
+    pub(super) fn new(number: usize, loaded: Arc<LoadedHead>, layers: &[usize]) -> Seat {
+        let model = &loaded.head.model;
+        let place = |layer: &usize| layers.binary_search(layer).expect("gathered from the heads");
+        let dense = model.features() == FeatureKind::Patch;
+        let places = dense.then(|| model.layers().iter().map(place).collect());
+        let (tokens, votes) = (Tokens::none(), Votes::default());
+        Seat { number, selected: true, loaded, places, tokens, votes, all: None, masks: None }
+    }
+
+    /// Forgets the scan.
+    pub(super) fn clear(&mut self) {
+        self.votes.clear();
+        self.all = None;
+        self.masks = None;
+    }
+
+    /// Bytes that are held of the scan.
+    pub(super) fn bytes(&self) -> usize {
+        self.all.as_ref().map_or(0, Collector::bytes) + self.masks.as_ref().map_or(0, |m| m.labels.len())
+    }
+
+    /// Takes frame `number`, whose CLS ++ mean(patch tokens) is `row`. What the head says of it alone is given back, but for a
+    /// mask that is to be kept for [`Seat::finish`].
+    pub(super) fn take(
+        &mut self,
+        number: usize,
+        row: &[f32],
+        features: &Features,
+        geometry: &Geometry,
+        keep_masks: bool,
+    ) -> Result<Option<Outcome>, HeadError> {
+        if self.loaded.reads_all() {
+            self.all.get_or_insert_with(|| Collector::new(self.places.clone())).add(features)?;
+            return Ok(None);
+        }
+        if let Some(places) = &self.places {
+            self.tokens.clear();
+            self.tokens.push(features, places)?;
+        }
+        let tokens = self.places.is_some().then_some(&self.tokens);
+        let LoadedHead { head, packed } = &*self.loaded;
+        match packed.frame(&head.model, &Frame { number, row, tokens, seen: geometry.seen() })? {
+            Said::Probabilities(probabilities) => {
+                self.votes.add(&probabilities);
+                Ok(Some(outcome(&head.model, probabilities)))
+            }
+            Said::Mask(mask) => match Outcome::mask(mask, geometry) {
+                Outcome::Mask(mask) if keep_masks => {
+                    self.keep(mask);
+                    Ok(None)
+                }
+                outcome => Ok(Some(outcome)),
+            },
+            Said::Nothing => Ok(None),
+        }
+    }
+
+    fn keep(&mut self, mask: LabelMap) {
+        match &mut self.masks {
+            None => self.masks = Some(mask),
+            Some(all) => {
+                all.depth += mask.depth;
+                all.labels.extend(mask.labels);
+            }
+        }
+    }
+
+    /// What the head says of all frames together, whose mean row is `mean`; None where it has said all of each.
+    pub(super) fn finish(&mut self, mean: &[f32], geometry: Geometry) -> Result<Option<Outcome>, HeadError> {
+        let LoadedHead { head, packed } = &*self.loaded;
+        if let Some(mask) = self.masks.take() {
+            return Ok(Some(Outcome::Mask(mask)));
+        }
+        let features = match self.all.take() {
+            Some(all) => all.finish(geometry),
+            None => ScanFeatures::of_row(mean, geometry),
+        };
+        let together = packed.together(&head.model, &features)?;
+        Ok(together.or_else(|| self.votes.outcome(&head.model)))
+    }
+}

@@ -1,0 +1,213 @@
+//! Frame by frame, several at once, on any session: what the heads say is what they say of features that were gathered before.
+
+use std::sync::Arc;
+
+use ndarray::Array2;
+
+use super::*;
+use crate::checkpoint::Model;
+use crate::engine::Engine;
+use crate::features::{Collector, ScanFeatures};
+use crate::heads::{
+    AbmilHead, AbmilOptions, Backbone, Bags, Examples, HeadModel, KnnHead, LinearHead, Masked,
+    OutOfDistribution, Predictor, SegmentHead, SegmentOptions, Targets, TrainingSummary,
+};
+use crate::input::{LabelMap, ReadOptions, Region, ScanKind};
+use crate::vit::{Config, Positions, seeded_weights};
+
+/// A network small enough for thousands of frames.
+fn engine() -> Engine {
+    let mut model = Model::seeded("deit-tiny", 3).unwrap();
+    model.config = Config { dim: 16, depth: 3, heads: 2, patch: 4, hidden: 32, ..model.config };
+    model.config.positions = Positions::Rope;
+    model.weights = seeded_weights(&model.config, 3);
+    Engine::from_model(model, Isa::best())
+}
+
+fn frame(i: usize) -> Image {
+    let pixels = (0..24 * 20 * 3).map(|p| (p * (2 * i + 3) * 7 % 251) as u8).collect();
+    Image::from_rgb8(24, 20, pixels).unwrap()
+}
+
+fn features(session: &mut Session, size: Size, frames: &[Image], layers: Option<&[usize]>) -> ScanFeatures {
+    session.keep_layers(layers.unwrap_or_default()).unwrap();
+    let mut collector = Collector::new(layers.map(|layers| (0..layers.len()).collect()));
+    for frame in frames {
+        collector.add(session.run(&frame.tensor(size, &Preprocess::IMAGENET), size).unwrap()).unwrap();
+    }
+    collector.finish(geometry())
+}
+
+/// A clip of which a part is looked at, so that masks have to be laid on the whole.
+fn geometry() -> Geometry {
+    let crop = Some(Region { left: 2, top: 3, width: 24, height: 20 });
+    Geometry { kind: ScanKind::Clip, size: (30, 40), crop, spacing: None }
+}
+
+/// A head of each kind, the first also at another size.
+fn heads(engine: &Engine) -> Vec<Arc<Head>> {
+    let mut session = engine.session(1).unwrap();
+    let size = Size::square(16);
+    let frames: Vec<Image> = (10..18).map(frame).collect();
+    let names = vec!["a".to_owned(), "b".to_owned()];
+    let x = features(&mut session, size, &frames, None).rows;
+    let of: Vec<usize> = (0..8).map(|i| i % 2).collect();
+    let examples = Examples { features: x.view(), targets: Targets::Classes(&of) };
+    let rows: Vec<Array2<f32>> = (0..8).map(|i| x.select(ndarray::Axis(0), &[i, (i + 3) % 8])).collect();
+    let bags = Bags { rows: &rows, targets: Targets::Classes(&of) };
+    let abmil = AbmilOptions { epochs: 2, ..AbmilOptions::default() };
+    let dim = x.ncols();
+    let weight = (0..2 * dim).map(|i| (i as f64 * 0.7).sin()).collect();
+    let parts = [vec![0.1; dim], vec![0.5; dim], weight, vec![0.2, -0.2]];
+    let linear = LinearHead::new(names.clone(), false, 0.4, parts).unwrap();
+    let mut segment = |volume: bool, layers: &[usize]| {
+        let tokens = features(&mut session, size, &frames, Some(layers)).tokens.unwrap();
+        let labels = (0..8 * 20 * 24).map(|i| u8::from(i % 24 > 11)).collect();
+        let mask = LabelMap::new(8, 20, 24, labels).unwrap();
+        let set = [Masked { tokens: &tokens, mask: &mask }];
+        let options = SegmentOptions { epochs: Some(3), volume, ..SegmentOptions::default() };
+        let (head, ..) = SegmentHead::fit(&set, &set, &names, layers, &options, &mut |_, _| {}).unwrap();
+        HeadModel::Segment(head)
+    };
+    let models = [
+        (size, HeadModel::Linear(linear.clone())),
+        (Size::square(8), HeadModel::Linear(linear.clone())),
+        (size, HeadModel::Volume(linear)),
+        (size, HeadModel::Knn(KnnHead::new(&examples, &names, true).unwrap())),
+        (size, HeadModel::Abmil(AbmilHead::fit(&bags, &bags, &names, &abmil, &mut |_, _| {}).unwrap().0)),
+        (size, segment(false, &[0, 2])),
+        (size, segment(true, &[1])),
+    ];
+    let ood = OutOfDistribution::fit(x.view(), x.view()).unwrap();
+    let head = |(size, model)| {
+        Arc::new(Head {
+            model,
+            ood: Some(ood.clone()),
+            preprocess: Preprocess::IMAGENET,
+            read: ReadOptions::default(),
+            size,
+            backbone: Backbone::of(engine.about()),
+            training: TrainingSummary::default(),
+            tool: String::new(),
+        })
+    };
+    models.map(head).into()
+}
+
+/// What the heads say of features that were gathered before.
+fn expected(engine: &Engine, heads: &[Arc<Head>], frames: &[Image]) -> Vec<Answer> {
+    let mut session = engine.session(1).unwrap();
+    let answer = |(number, head): (usize, &Arc<Head>)| {
+        let dense = head.model.features() == FeatureKind::Patch;
+        let features = features(&mut session, head.size, frames, dense.then(|| head.model.layers()));
+        let outcome = Predictor::new(&head.model, Isa::best()).predict(&features).unwrap();
+        let ood = Some(head.ood.as_ref().unwrap().score(&features.mean_row()).unwrap());
+        Answer { head: number, outcome, ood }
+    };
+    heads.iter().enumerate().map(answer).collect()
+}
+
+#[test]
+fn a_clip_is_answered_as_its_gathered_features_are_whatever_came_together() {
+    let engine = engine();
+    let heads = heads(&engine);
+    let frames: Vec<Image> = (0..7).map(frame).collect();
+    let expected = expected(&engine, &heads, &frames);
+    for (threads, together) in [(1, 1), (1, 3), (2, 7), (3, 2)] {
+        let mut pipeline = Pipeline::new(engine.session(threads).unwrap(), &heads).unwrap();
+        // The second time nothing of the first is left.
+        for _ in 0..2 {
+            pipeline.begin("clip", geometry());
+            frames.chunks(together).for_each(|frames| pipeline.extend(frames).unwrap());
+            assert_eq!(pipeline.finish().unwrap(), expected, "{threads} threads, {together} together");
+            assert_eq!(pipeline.finish().unwrap(), []);
+        }
+        let elapsed = pipeline.elapsed();
+        assert!(elapsed.resize.min(elapsed.backbone).min(elapsed.heads) > Duration::ZERO);
+    }
+}
+
+#[test]
+fn each_frame_is_answered_at_once_and_heads_of_all_frames_at_the_end() {
+    let engine = engine();
+    let heads = heads(&engine);
+    let frames: Vec<Image> = (0..4).map(frame).collect();
+    let mut pipeline = Pipeline::new(engine.session(1).unwrap(), &heads).unwrap();
+    pipeline.begin("clip", geometry());
+    for frame in &frames {
+        let alone = expected(&engine, &heads, std::slice::from_ref(frame));
+        let of_frames = [0, 1, 3, 5].map(|head| alone[head].clone());
+        assert_eq!(pipeline.push(frame).unwrap(), of_frames);
+    }
+    let whole = expected(&engine, &heads, &frames);
+    // The masks were given frame by frame.
+    assert_eq!(pipeline.finish().unwrap(), [0, 1, 2, 3, 4, 6].map(|head| whole[head].clone()));
+}
+
+#[test]
+fn selected_heads_alone_are_asked_and_sessions_share_them() {
+    let engine = engine();
+    let heads = heads(&engine);
+    let frames: Vec<Image> = (0..3).map(frame).collect();
+    let expected = expected(&engine, &heads, &frames);
+    let mut pipeline = Pipeline::new(engine.session(1).unwrap(), &heads).unwrap();
+    pipeline.select(&[4, 1]);
+    pipeline.begin("clip", geometry());
+    pipeline.extend(&frames).unwrap();
+    assert_eq!(pipeline.finish().unwrap(), [1, 4].map(|head| expected[head].clone()));
+    let of_thread = |session| {
+        let mut pipeline = pipeline.with_session(session).unwrap();
+        pipeline.begin("clip", geometry());
+        pipeline.extend(&frames).unwrap();
+        pipeline.finish().unwrap()
+    };
+    let (one, two) = (engine.session(1).unwrap(), engine.session(2).unwrap());
+    std::thread::scope(|scope| {
+        let found = [one, two].map(|session| {
+            let mut pipeline = pipeline.with_session(session).unwrap();
+            let frames = &frames;
+            scope.spawn(move || {
+                pipeline.begin("clip", geometry());
+                pipeline.extend(frames).unwrap();
+                pipeline.finish().unwrap()
+            })
+        });
+        found.into_iter().for_each(|found| assert_eq!(found.join().unwrap(), expected));
+    });
+    assert_eq!(of_thread(engine.session(1).unwrap()), expected);
+    let other = Engine::from_model(Model::seeded("deit-tiny", 4).unwrap(), Isa::best());
+    let refused = pipeline.with_session(other.session(1).unwrap()).err().unwrap();
+    assert!(matches!(refused, PipelineError::Backbone { .. }), "{refused}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
+    let engine = engine();
+    let heads = heads(&engine);
+    let mut stranger = Head::clone(&heads[0]);
+    stranger.backbone.sha256 = "ff".repeat(32);
+    let refused = |heads: &[Arc<Head>]| Pipeline::new(engine.session(1).unwrap(), heads).err().unwrap();
+    let error = refused(&[heads[0].clone(), Arc::new(stranger)]);
+    assert!(matches!(error, PipelineError::Head { head: 1, source: HeadError::Backbone { .. } }), "{error}");
+    let mut deep = Head::clone(&heads[5]);
+    let HeadModel::Segment(model) = &mut deep.model else { panic!("the sixth lays masks") };
+    model.layers = vec![2, 3];
+    assert!(matches!(refused(&[Arc::new(deep)]), PipelineError::Engine(_)));
+    let odd = Head { size: Size::square(10), ..Head::clone(&heads[0]) };
+    assert!(matches!(refused(&[Arc::new(odd)]), PipelineError::Engine(_)));
+
+    // Three masks of 1,200 pixels are kept, a fourth is not.
+    let frames: Vec<Image> = (0..4).map(frame).collect();
+    let mut pipeline = Pipeline::new(engine.session(1).unwrap(), &heads[5..6]).unwrap();
+    pipeline.limit(3 * 30 * 40);
+    pipeline.begin("clip", geometry());
+    pipeline.extend(&frames[..3]).unwrap();
+    let error = pipeline.extend(&frames[3..]).unwrap_err().to_string();
+    assert!(error.starts_with("clip: 4 frames are more than can be kept"), "{error}");
+    assert_eq!(pipeline.finish().unwrap(), []);
+    pipeline.begin("clip", geometry());
+    pipeline.extend(&frames[..3]).unwrap();
+    assert_eq!(pipeline.finish().unwrap().len(), 1);
+    // Live frames are not kept.
+    frames.iter().for_each(|frame| assert_eq!(pipeline.push(frame).unwrap().len(), 1));
+}

@@ -1,7 +1,8 @@
 //! The layers of docs/architecture.md, and no circle between files: read from the `use` lines and paths of `src/`.
 //!
-//! A file that names an item depends on the file that defines it, through whatever re-exports. What a module re-exports of its own
-//! children is no dependency, and neither is what stands under `#[cfg(test)]`.
+//! A file that names an item in a `use` line, or by a path from `crate` or `super`, depends on the file that defines it, through whatever
+//! re-exports. A `mod.rs` is the head of its folder: what it re-exports of its children, and where it hands work to one of them by
+//! `child::function`, is no dependency. Neither is what stands under `#[cfg(test)]`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -107,7 +108,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let parts: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        if parts.len() > 1 {
+        if parts.len() > 1 && ["crate", "super", "microraptor"].contains(&parts[0].as_str()) {
             self.source.names.extend(self.resolve(&parts));
         }
         syn::visit::visit_path(self, path);

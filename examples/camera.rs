@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use microraptor::engine::Engine;
 use microraptor::heads::{Head, Outcome};
-use microraptor::input::{Scan, StreamFormat};
+use microraptor::input::{ReadOptions, Scan, StreamFormat};
 use microraptor::pipeline::Pipeline;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -19,7 +19,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::open(Path::new(model))?;
     let mut pipeline = Pipeline::new(engine.session(2)?, &[head.clone()])?;
 
-    let frames = Scan::from_stream("camera", stdin(), StreamFormat::Y4m, &head.read)?;
+    // A camera does not end.
+    let read = ReadOptions { max_frames: Some(usize::MAX), ..head.read.clone() };
+    let frames = Scan::from_stream("camera", stdin(), StreamFormat::Y4m, &read)?;
     for (number, frame) in frames.enumerate() {
         let start = Instant::now();
         for answer in pipeline.push(&frame?)? {

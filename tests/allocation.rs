@@ -147,7 +147,7 @@ fn a_stream_keeps_its_memory() {
     let sizes = [Size::square(8), Size { height: 12, width: 8 }];
     let heads =
         [head(&engine, sizes[0], false), head(&engine, sizes[1], false), head(&engine, sizes[0], true)];
-    let image = Image::from_rgb8(9, 7, (0..9 * 7 * 3).map(|i| (i * 29 % 256) as u8).collect()).unwrap();
+    let image = Image::from_rgb8(18, 16, (0..18 * 16 * 3).map(|i| (i * 29 % 256) as u8).collect()).unwrap();
     let frames = vec![image; 4];
     for together in [1, 4] {
         let mut pipeline = Pipeline::new(engine.session(2).unwrap(), &heads).unwrap();

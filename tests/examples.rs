@@ -9,7 +9,7 @@ const MODEL: &str = "models/demo/demo.safetensors";
 fn run(name: &str, args: &[&Path], input: Option<&str>) -> String {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.parent().and_then(Path::parent).unwrap();
-    let program = folder.join("examples").join(name);
+    let program = folder.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(program.is_file(), "{}: build it first: cargo build --examples", program.display());
     let stdin = input.map_or(Stdio::null(), |path| std::fs::File::open(path).unwrap().into());
     let done = Command::new(program).args(args).stdin(stdin).output().unwrap();

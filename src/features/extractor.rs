@@ -71,7 +71,14 @@ impl<T> Extractor<T> {
     /// Takes the network's input of the next picture, `[3, height, width]`, which was made elsewhere
     /// ([`Image::tensor`], on another thread).
     pub fn push_tensor(&mut self, tag: T, tensor: Vec<f32>) {
+        // It is kept when it has been run: one that is kept already makes room.
+        self.spare.pop();
         self.waiting.push((tag, tensor));
+    }
+
+    /// Gives back the memory of buffers that are kept for the next pictures.
+    pub fn release(&mut self) {
+        self.spare = Vec::new();
     }
 
     /// Pictures that wait.
@@ -173,6 +180,12 @@ mod tests {
             extractor.run(&mut session, |tag| format!("picture {tag}"), take).unwrap_err().to_string();
         assert!(error.starts_with("picture 7: "), "{error}");
         assert_eq!(extractor.waiting(), 0);
+        // What was made elsewhere is not kept beyond what waited at once.
+        for i in 0..20 {
+            extractor.push_tensor(i, vec![0.25; 3 * size.area()]);
+            extractor.run(&mut session, usize::to_string, take).unwrap();
+        }
+        assert!(extractor.spare.len() <= 5, "{}", extractor.spare.len());
         let elapsed = extractor.elapsed();
         assert!(elapsed.resize > Duration::ZERO && elapsed.backbone > Duration::ZERO);
     }

@@ -2,7 +2,7 @@
 
 use super::frame::{Frame, Said};
 use super::linear::decide;
-use super::{HeadError, HeadModel, Prediction, knn, nn};
+use super::{FeatureKind, HeadError, HeadModel, Prediction, knn, nn};
 use crate::features::{Geometry, ScanFeatures};
 use crate::input::LabelMap;
 use crate::kernels::Isa;
@@ -51,7 +51,9 @@ impl PackedHead {
             HeadModel::Knn(head) => PackedHead::Knn(head.pack(isa)),
             HeadModel::Abmil(head) => PackedHead::Abmil(head.pack(isa)),
             HeadModel::Segment(head) => PackedHead::Segment(head.pack(isa)),
-            _ => PackedHead::Plain,
+            HeadModel::Linear(_) | HeadModel::Volume(_) => PackedHead::Plain,
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(_) => PackedHead::Plain,
         }
     }
 
@@ -78,7 +80,8 @@ impl PackedHead {
             }
             #[cfg(feature = "onnx")]
             (HeadModel::Onnx(head), _) => head.frame(frame),
-            _ => Ok(Said::Nothing),
+            (HeadModel::Volume(_) | HeadModel::Abmil(_) | HeadModel::Segment(_), _) => Ok(Said::Nothing),
+            (HeadModel::Knn(_), _) => unreachable!("packed of this head"),
         }
     }
 
@@ -101,7 +104,10 @@ impl PackedHead {
                 let mask = head.predict_packed(tokens, features.geometry.seen(), network)?;
                 Outcome::mask(mask, &features.geometry)
             }
-            _ => return Ok(None),
+            (HeadModel::Linear(_) | HeadModel::Knn(_), _) => return Ok(None),
+            #[cfg(feature = "onnx")]
+            (HeadModel::Onnx(_), _) => return Ok(None),
+            (HeadModel::Abmil(_) | HeadModel::Segment(_), _) => unreachable!("packed of this head"),
         }))
     }
 }
@@ -166,10 +172,11 @@ impl<'a> Predictor<'a> {
         if let Some(outcome) = self.packed.together(self.model, features)? {
             return Ok(outcome);
         }
+        let dense = self.model.features() == FeatureKind::Patch;
         let mut votes = Votes::default();
         let mut labels = Vec::new();
         for (number, row) in features.rows.rows().into_iter().enumerate() {
-            let tokens = features.tokens.as_ref().map(|tokens| tokens.slice(number));
+            let tokens = features.tokens.as_ref().filter(|_| dense).map(|tokens| tokens.slice(number));
             let (row, seen) = (row.to_vec(), features.geometry.seen());
             let frame = Frame { number, row: &row, tokens: tokens.as_ref(), seen };
             match self.packed.frame(self.model, &frame)? {
@@ -178,11 +185,15 @@ impl<'a> Predictor<'a> {
                 Said::Nothing => {}
             }
         }
+        if let Some(outcome) = votes.outcome(self.model) {
+            return Ok(outcome);
+        }
         let (height, width) = features.geometry.seen();
-        let mask = || {
-            let mask = LabelMap { depth: features.rows.nrows(), height, width, labels };
-            Outcome::mask(mask, &features.geometry)
-        };
-        Ok(votes.outcome(self.model).unwrap_or_else(mask))
+        let (depth, expected) = (features.rows.nrows(), features.rows.nrows() * height * width);
+        if labels.is_empty() || labels.len() != expected {
+            let what = "number of pixels of which the head said something";
+            return Err(HeadError::Shape { what, found: labels.len(), expected });
+        }
+        Ok(Outcome::mask(LabelMap { depth, height, width, labels }, &features.geometry))
     }
 }

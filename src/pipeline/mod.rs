@@ -81,9 +81,21 @@ pub struct Elapsed {
 
 /// The frames that came since the last [`Pipeline::finish`].
 struct Scan {
-    name: String,
+    /// None where nobody said.
+    name: Option<String>,
     geometry: Geometry,
     frames: usize,
+}
+
+impl Scan {
+    /// What frame `number` is called, of one frame or several.
+    fn frame(&self, number: usize, several: bool) -> String {
+        match &self.name {
+            None => format!("frame {}", number + 1),
+            Some(name) if several => format!("{name} frame {}", number + 1),
+            Some(name) => name.clone(),
+        }
+    }
 }
 
 /// Heads that read the same input: the backbone runs once for all of them.
@@ -105,42 +117,45 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError::Head`] when a head was trained on another backbone, or lays masks on pictures that the backbone sees
     /// a part of; [`PipelineError::Engine`] when the backbone lacks a block that a head reads, or cannot take its input size.
-    pub fn new(session: Session, heads: &[Arc<Head>]) -> Result<Pipeline, PipelineError> {
-        let about = session.engine().about();
+    pub fn new(mut session: Session, heads: &[Arc<Head>]) -> Result<Pipeline, PipelineError> {
+        let engine = session.engine().clone();
+        let about = engine.about();
         for (number, head) in heads.iter().enumerate() {
             let refused = |source| PipelineError::Head { head: number, source };
             head.check_backbone(about).map_err(refused)?;
             if head.model.features() == FeatureKind::Patch && head.preprocess.crop.is_some() {
                 return Err(refused(FeatureError::Cropped(head.backbone.name.clone()).into()));
             }
-            session.engine().check_size(head.size)?;
+            let lacking = |source| PipelineError::Engine { head: number, source };
+            session.engine().check_size(head.size).map_err(lacking)?;
+            session.keep_layers(head.model.layers()).map_err(lacking)?;
         }
         let isa = isa(about);
         let load = |head: &Arc<Head>| Arc::new(LoadedHead::new(head.clone(), isa));
-        Pipeline::of(session, heads.iter().map(load).collect())
+        Ok(Pipeline::of(session, heads.iter().map(load).collect()))
     }
 
-    /// One more on `session`, for another thread: heads and weights are shared.
+    /// One more on `session`, for another thread: heads and weights are shared, and the same heads are selected.
     ///
     /// # Errors
     /// [`PipelineError::Backbone`] when the session runs another backbone.
     pub fn with_session(&self, session: Session) -> Result<Pipeline, PipelineError> {
         let (expected, found) = (self.session.engine().about(), session.engine().about());
-        if (&expected.sha256, expected.isa) != (&found.sha256, found.isa) {
-            let (expected, found) = (expected.name.clone(), found.name.clone());
-            return Err(PipelineError::Backbone { expected, found });
+        let same = |about: &About| (about.sha256.clone(), about.reading, about.isa);
+        if same(expected) != same(found) {
+            let shown = |about: &About| format!("{} ({})", about.name, about.backend());
+            return Err(PipelineError::Backbone { expected: shown(expected), found: shown(found) });
         }
-        let mut pipeline = Pipeline::of(session, self.heads.clone())?;
+        let mut pipeline = Pipeline::of(session, self.heads.clone());
+        let selected = self.groups.iter().flat_map(|group| &group.seats).filter(|seat| seat.selected);
+        pipeline.select(&selected.map(|seat| seat.number).collect::<Vec<usize>>());
         pipeline.limit = self.limit;
         Ok(pipeline)
     }
 
-    fn of(mut session: Session, heads: Vec<Arc<LoadedHead>>) -> Result<Pipeline, PipelineError> {
+    fn of(session: Session, heads: Vec<Arc<LoadedHead>>) -> Pipeline {
         let groups = groups(&heads);
-        for group in &groups {
-            session.keep_layers(&group.layers)?;
-        }
-        Ok(Pipeline { session, heads, groups, scan: None, limit: LIMIT, elapsed: Elapsed::default() })
+        Pipeline { session, heads, groups, scan: None, limit: LIMIT, elapsed: Elapsed::default() }
     }
 
     /// The heads, in the order in which they were given.
@@ -161,10 +176,12 @@ impl Pipeline {
     pub fn select(&mut self, heads: &[usize]) {
         assert!(heads.iter().all(|&head| head < self.heads.len()), "no head of that number");
         self.clear();
-        self.groups
-            .iter_mut()
-            .flat_map(|g| &mut g.seats)
-            .for_each(|s| s.selected = heads.contains(&s.number));
+        for group in &mut self.groups {
+            group.seats.iter_mut().for_each(|seat| seat.selected = heads.contains(&seat.number));
+            if !group.is_selected() {
+                group.extractor.release();
+            }
+        }
     }
 
     /// From now on at most `bytes` are kept of a scan, 1 GiB unless it is said: masks that are for [`Pipeline::finish`], and the
@@ -175,18 +192,19 @@ impl Pipeline {
 
     /// Frames that are worth giving to [`Pipeline::extend`] at once, where one takes `bytes` in memory as it is decoded.
     pub fn together(&self, bytes: usize) -> usize {
-        let input =
-            self.groups.iter().map(|group| 3 * group.extractor.size().area() * size_of::<f32>()).max();
-        self.session.batch(bytes + input.unwrap_or(0))
+        let selected = self.groups.iter().filter(|group| group.is_selected());
+        let inputs: usize = selected.map(|group| 3 * group.extractor.size().area() * size_of::<f32>()).sum();
+        self.session.batch(bytes + inputs)
     }
 
     /// Begins a scan: `name` is for errors, and `geometry` tells where its frames' pixels lie, so that masks are laid on all of a
     /// frame where a part of it was looked at. What was taken of an earlier one is forgotten.
     ///
-    /// Without it frames are pictures of which nothing is known but their pixels.
+    /// Without it frames are pictures of which nothing is known but their pixels. All frames of a scan are of one size: that which
+    /// `geometry` says was seen, else that of the first; [`Pipeline::finish`] ends a scan.
     pub fn begin(&mut self, name: &str, geometry: Geometry) {
         self.clear();
-        self.scan = Some(Scan { name: name.to_owned(), geometry, frames: 0 });
+        self.scan = Some(Scan { name: Some(name.to_owned()), geometry, frames: 0 });
     }
 
     /// What the heads say of the next frame. Those that see all frames together are asked by [`Pipeline::finish`].
@@ -268,16 +286,20 @@ impl Pipeline {
     fn run(&mut self, frames: &[Image], mut answers: Option<&mut Vec<Answer>>) -> Result<(), PipelineError> {
         let Some(first) = frames.first() else { return Ok(()) };
         let Pipeline { session, groups, scan, limit, elapsed, .. } = self;
-        let unnamed = || Scan { name: "frame".into(), geometry: Geometry::of_image(first), frames: 0 };
+        let unnamed = || Scan { name: None, geometry: Geometry::of_image(first), frames: 0 };
         let scan = scan.get_or_insert_with(unnamed);
-        let many = frames.len() > 1 || scan.frames > 0;
-        let name = |number: &usize| match many {
-            true => format!("{} frame {}", scan.name, number + 1),
-            false => scan.name.clone(),
-        };
+        let several = frames.len() > 1 || scan.frames > 0;
+        let name = |number: &usize| scan.frame(*number, several);
+        let expected = scan.geometry.seen();
+        let other = |frame: &Image| (frame.height(), frame.width()) != expected;
+        if let Some(i) = frames.iter().position(other) {
+            let found = (frames[i].height(), frames[i].width());
+            return Err(PipelineError::FrameSize { frame: name(&(scan.frames + i)), found, expected });
+        }
         for group in groups.iter_mut().filter(|group| group.is_selected()) {
             let Group { extractor, layers, seats, sum, .. } = group;
-            session.keep_layers(layers)?;
+            let head = seats[0].number;
+            session.keep_layers(layers).map_err(|source| PipelineError::Engine { head, source })?;
             frames.iter().enumerate().for_each(|(i, frame)| extractor.push(scan.frames + i, frame));
             extractor.run(session, name, |&number, features| {
                 let started = Instant::now();
@@ -289,7 +311,7 @@ impl Pipeline {
         scan.frames += frames.len();
         let kept: usize = groups.iter().flat_map(|group| &group.seats).map(Seat::bytes).sum();
         if kept > *limit {
-            let (name, frames) = (scan.name.clone(), scan.frames);
+            let (name, frames) = (scan.frame(0, false), scan.frames);
             return Err(PipelineError::TooLong { name, frames, limit: *limit });
         }
         if let Some(answers) = answers {
@@ -353,7 +375,7 @@ fn groups(heads: &[Arc<LoadedHead>]) -> Vec<Group> {
     groups.into_iter().map(group).collect()
 }
 
-/// The instruction set that heads run on: the backbone's; where tract runs that, the one that was asked for, or the best.
+/// The instruction set that heads run on: the backbone's; where tract runs that, what the environment says, or the best.
 fn isa(about: &About) -> Isa {
     about.isa.or_else(|| Isa::preferred().ok()).unwrap_or_else(Isa::best)
 }

@@ -27,7 +27,9 @@ impl LoadedHead {
         match &self.head.model {
             HeadModel::Abmil(_) => true,
             HeadModel::Segment(head) => head.volume,
-            _ => false,
+            HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Knn(_) => false,
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(_) => false,
         }
     }
 }
@@ -125,11 +127,12 @@ impl Seat {
         if let Some(mask) = self.masks.take() {
             return Ok(Some(Outcome::Mask(mask)));
         }
-        let features = match self.all.take() {
-            Some(all) => all.finish(geometry),
-            None => ScanFeatures::of_row(mean, geometry),
+        let features = match (self.all.take(), &head.model) {
+            (Some(all), _) => all.finish(geometry),
+            (None, HeadModel::Volume(_)) => ScanFeatures::of_row(mean, geometry),
+            // It has said all of each frame, or votes.
+            (None, model) => return Ok(self.votes.outcome(model)),
         };
-        let together = packed.together(&head.model, &features)?;
-        Ok(together.or_else(|| self.votes.outcome(&head.model)))
+        packed.together(&head.model, &features)
     }
 }

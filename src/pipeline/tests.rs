@@ -52,7 +52,9 @@ fn heads(engine: &Engine) -> Vec<Arc<Head>> {
     let names = vec!["a".to_owned(), "b".to_owned()];
     let x = features(&mut session, size, &frames, None).rows;
     let of: Vec<usize> = (0..8).map(|i| i % 2).collect();
-    let examples = Examples { features: x.view(), targets: Targets::Classes(&of) };
+    // The first half of a row.
+    let cls = x.slice(ndarray::s![.., ..x.ncols() / 2]);
+    let cls = Examples { features: cls, targets: Targets::Classes(&of) };
     let rows: Vec<Array2<f32>> = (0..8).map(|i| x.select(ndarray::Axis(0), &[i, (i + 3) % 8])).collect();
     let bags = Bags { rows: &rows, targets: Targets::Classes(&of) };
     let abmil = AbmilOptions { epochs: 2, ..AbmilOptions::default() };
@@ -73,7 +75,7 @@ fn heads(engine: &Engine) -> Vec<Arc<Head>> {
         (size, HeadModel::Linear(linear.clone())),
         (Size::square(8), HeadModel::Linear(linear.clone())),
         (size, HeadModel::Volume(linear)),
-        (size, HeadModel::Knn(KnnHead::new(&examples, &names, true).unwrap())),
+        (size, HeadModel::Knn(KnnHead::new(&cls, &names, true).unwrap())),
         (size, HeadModel::Abmil(AbmilHead::fit(&bags, &bags, &names, &abmil, &mut |_, _| {}).unwrap().0)),
         (size, segment(false, &[0, 2])),
         (size, segment(true, &[1])),
@@ -192,9 +194,10 @@ fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
     let mut deep = Head::clone(&heads[5]);
     let HeadModel::Segment(model) = &mut deep.model else { panic!("the sixth lays masks") };
     model.layers = vec![2, 3];
-    assert!(matches!(refused(&[Arc::new(deep)]), PipelineError::Engine(_)));
+    let error = refused(&[heads[0].clone(), Arc::new(deep)]);
+    assert!(matches!(error, PipelineError::Engine { head: 1, .. }), "{error}");
     let odd = Head { size: Size::square(10), ..Head::clone(&heads[0]) };
-    assert!(matches!(refused(&[Arc::new(odd)]), PipelineError::Engine(_)));
+    assert!(matches!(refused(&[Arc::new(odd)]), PipelineError::Engine { head: 0, .. }));
 
     // Three masks of 1,200 pixels are kept, a fourth is not.
     let frames: Vec<Image> = (0..4).map(frame).collect();
@@ -208,6 +211,30 @@ fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
     pipeline.begin("clip", geometry());
     pipeline.extend(&frames[..3]).unwrap();
     assert_eq!(pipeline.finish().unwrap().len(), 1);
-    // Live frames are not kept.
+    // Live frames are not kept, and the mask head has said all of each.
     frames.iter().for_each(|frame| assert_eq!(pipeline.push(frame).unwrap().len(), 1));
+    assert_eq!(pipeline.finish().unwrap(), []);
+}
+
+#[test]
+fn frames_of_another_size_are_refused_until_the_scan_is_finished() {
+    let engine = engine();
+    let heads = heads(&engine);
+    let mut pipeline = Pipeline::new(engine.session(1).unwrap(), &heads[5..6]).unwrap();
+    let wide = Image::from_rgb8(40, 16, vec![90; 40 * 16 * 3]).unwrap();
+    let size = |answers: Vec<Answer>| match &answers[..] {
+        [Answer { outcome: Outcome::Mask(mask), .. }] => (mask.depth, mask.height, mask.width),
+        other => panic!("one mask expected: {other:?}"),
+    };
+    assert_eq!(size(pipeline.push(&frame(0)).unwrap()), (1, 20, 24));
+    let error = pipeline.push(&wide).unwrap_err().to_string();
+    assert!(error.starts_with("frame 2 has 40 x 16 pixels, and the scan's frames have 24 x 20"), "{error}");
+    // The error ended the scan.
+    assert_eq!(size(pipeline.push(&wide).unwrap()), (1, 16, 40));
+    assert_eq!(pipeline.finish().unwrap(), []);
+    assert_eq!(size(pipeline.push(&frame(0)).unwrap()), (1, 20, 24));
+    pipeline.begin("clip", geometry());
+    pipeline.extend(&[frame(0), frame(1)]).unwrap();
+    let error = pipeline.extend(&[frame(2), wide]).unwrap_err().to_string();
+    assert!(error.starts_with("clip frame 4 has 40 x 16 pixels"), "{error}");
 }

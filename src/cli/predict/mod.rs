@@ -45,6 +45,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let all: Vec<Arc<Head>> = heads.iter().map(|loaded| loaded.head.clone()).collect();
     let mut pipeline = Pipeline::new(engine.session(cores)?, &all)
         .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))?;
+    // The same as holds for all that a file needs.
+    pipeline.limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
     let readings = readings(&heads, args);
     if readings.len() > 1 && inputs.contains(&PathBuf::from("-")) {
         bail!(
@@ -94,6 +96,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
 fn named(error: PipelineError, name: &dyn Fn(usize) -> String) -> anyhow::Error {
     match error {
         PipelineError::Head { head, source } => anyhow::Error::from(source).context(name(head)),
+        PipelineError::Engine { head, source } => anyhow::Error::from(source).context(name(head)),
+        error @ PipelineError::TooLong { .. } => anyhow::Error::from(error).context("see --max-memory"),
         error => error.into(),
     }
 }

@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [graph, picture] = &args[..] else { return Err("give GRAPH and PICTURE".into()) };
     let engine = Engine::open(Path::new(graph))?;
-    println!("{} runs on {}", engine.about().name, engine.about().backend());
+    println!("{} runs on {}", engine.about().name, engine.about().runs_on());
     for assumed in &engine.about().assumed {
         println!("its files do not say, and this is assumed: {assumed}");
     }

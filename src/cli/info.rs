@@ -133,9 +133,9 @@ fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
         naming: Some("onnx".to_owned()),
         dtypes: None,
         tensor_count: None,
-        backend: match about.isa {
-            Some(isa) => format!("{} on {isa}", about.backend()),
-            None => about.backend(),
+        backend: match about.backend.isa() {
+            Some(isa) => format!("{} on {isa}", about.runs_on()),
+            None => about.runs_on(),
         },
         converted: Vec::new(),
         architecture: config.copied(),

@@ -1,6 +1,11 @@
 //! An [`Engine`] is a loaded backbone, immutable and shared; a [`Session`] is one thread of use of it.
 
+mod backend;
+mod plans;
 mod session;
+#[cfg(feature = "onnx")]
+mod tract;
+mod vit;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,16 +20,42 @@ use crate::checkpoint::onnx::Proof;
 use crate::checkpoint::{self, Assumption, CheckpointError, Hints, Model, Naming};
 use crate::encoder::{Encoder, EncoderError};
 #[cfg(feature = "onnx")]
-use crate::graph::{
-    self, GraphError,
-    onnx::{OnnxFile, OnnxModel},
-};
+use crate::graph::{self, GraphError, onnx::OnnxFile};
 use crate::kernels::{Isa, IsaError};
 use crate::quant::{self, Network, Precision, QuantError, file::QuantModel};
 use crate::vit::{Config, Preprocess, Size, SizeError};
+use backend::{Backbone, RunError};
+use vit::Vit;
 
-/// The code of [`About::backend`] where it is ours.
+/// What [`Backend::Kernels`] is called.
 pub const OURS: &str = "microraptor";
+
+/// The code that runs a backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Our encoder, on the kernels of an instruction set.
+    Kernels(Isa),
+    /// tract: an ONNX graph that is not of the family.
+    Tract,
+}
+
+impl Backend {
+    /// Its name: `microraptor` or `tract`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Kernels(_) => OURS,
+            Backend::Tract => "tract",
+        }
+    }
+
+    /// The instruction set that our kernels run on; None where they run nothing.
+    pub fn isa(self) -> Option<Isa> {
+        match self {
+            Backend::Kernels(isa) => Some(isa),
+            Backend::Tract => None,
+        }
+    }
+}
 
 /// Why a backbone could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +161,7 @@ pub struct Engine {
 
 struct Shared {
     about: About,
-    backbone: Backbone,
+    backbone: Box<dyn Backbone>,
 }
 
 /// What a backbone is, for people and for the files that refer to it.
@@ -147,8 +178,8 @@ pub struct About {
     pub untrained: bool,
     /// How its matrices are held.
     pub precision: Precision,
-    /// The instruction set that our kernels run on; None where tract runs the model, which is an ONNX one not of the family.
-    pub isa: Option<Isa>,
+    /// The code that runs it.
+    pub backend: Backend,
     /// Version of how features are read from a graph that tract runs ([`graph::onnx::READING`]); 0 where our encoder makes
     /// them.
     pub reading: u32,
@@ -158,16 +189,9 @@ pub struct About {
 
 impl About {
     /// Which code runs it, and in which precision: `microraptor int8`, `tract f32`.
-    pub fn backend(&self) -> String {
-        let code = if self.isa.is_some() { OURS } else { "tract" };
-        format!("{code} {}", self.precision)
+    pub fn runs_on(&self) -> String {
+        format!("{} {}", self.backend.name(), self.precision)
     }
-}
-
-enum Backbone {
-    Vit(Box<Encoder>),
-    #[cfg(feature = "onnx")]
-    Onnx(OnnxModel),
 }
 
 impl Engine {
@@ -233,12 +257,11 @@ impl Engine {
             preprocess: model.preprocess,
             untrained: model.source.untrained,
             precision: model.precision,
-            isa: Some(isa),
+            backend: Backend::Kernels(isa),
             reading: 0,
             assumed: Vec::new(),
         };
-        let encoder = Box::new(Encoder::new(model.network, isa));
-        Engine { shared: Arc::new(Shared { about, backbone: Backbone::Vit(encoder) }) }
+        Engine::new(about, Vit::new(Encoder::new(model.network, isa)))
     }
 
     #[cfg(feature = "onnx")]
@@ -259,11 +282,11 @@ impl Engine {
             preprocess,
             untrained: false,
             precision: Precision::F32,
-            isa: None,
+            backend: Backend::Tract,
             reading: graph::onnx::READING,
             assumed,
         };
-        Ok(Engine { shared: Arc::new(Shared { about, backbone: Backbone::Onnx(model) }) })
+        Ok(Engine::new(about, model))
     }
 
     #[cfg(not(feature = "onnx"))]
@@ -279,14 +302,16 @@ impl Engine {
             preprocess: model.preprocess,
             untrained: model.naming == Naming::Seeded,
             precision: Precision::F32,
-            isa: Some(isa),
+            backend: Backend::Kernels(isa),
             reading: 0,
             assumed: model.assumed,
         };
         let network = Network::from_weights(&model.config, model.weights);
-        Engine {
-            shared: Arc::new(Shared { about, backbone: Backbone::Vit(Box::new(Encoder::new(network, isa))) }),
-        }
+        Engine::new(about, Vit::new(Encoder::new(network, isa)))
+    }
+
+    fn new(about: About, backbone: impl Backbone + 'static) -> Engine {
+        Engine { shared: Arc::new(Shared { about, backbone: Box::new(backbone) }) }
     }
 
     /// What the backbone is.
@@ -296,11 +321,7 @@ impl Engine {
 
     /// The architecture, if the backbone is a vision transformer of the family.
     pub fn config(&self) -> Option<&Config> {
-        match &self.shared.backbone {
-            Backbone::Vit(encoder) => Some(encoder.config()),
-            #[cfg(feature = "onnx")]
-            Backbone::Onnx(_) => None,
-        }
+        self.shared.backbone.config()
     }
 
     /// The multiply-accumulates of an operator on an image of `size`, by the numbers that they are computed in; None where
@@ -309,20 +330,12 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Size`] when `size` is not a whole number of patches.
     pub fn macs(&self, operator: Operator, size: Size) -> Result<Option<Macs>, EngineError> {
-        match &self.shared.backbone {
-            Backbone::Vit(encoder) => Ok(Some(encoder.macs(operator, size)?)),
-            #[cfg(feature = "onnx")]
-            Backbone::Onnx(_) => Ok(None),
-        }
+        Ok(self.shared.backbone.macs(operator, size)?)
     }
 
     /// The only size that the model takes, if it is an ONNX file exported for one.
     pub fn fixed_size(&self) -> Option<Size> {
-        match &self.shared.backbone {
-            Backbone::Vit(_) => None,
-            #[cfg(feature = "onnx")]
-            Backbone::Onnx(model) => model.fixed_size(),
-        }
+        self.shared.backbone.fixed_size()
     }
 
     /// Refuses a size that the model cannot take.
@@ -349,6 +362,17 @@ impl Engine {
     /// of the cores may be used.
     pub fn session(&self, cores: impl Into<Cores>) -> Result<Session, EngineError> {
         Session::new(self.clone(), cores.into())
+    }
+
+    /// What a session of `threads` threads says of `error`.
+    fn run_error(&self, error: RunError, threads: usize) -> EngineError {
+        match error {
+            RunError::Encoder(error) => self.encoder_error(error),
+            #[cfg(feature = "onnx")]
+            RunError::Graph(error) => self.graph_error(error),
+            RunError::NoLayers => EngineError::NoLayers(self.about().name.clone()),
+            RunError::Threads(reason) => EngineError::Threads { threads, reason },
+        }
     }
 
     fn encoder_error(&self, source: EncoderError) -> EngineError {

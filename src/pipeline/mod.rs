@@ -141,9 +141,9 @@ impl Pipeline {
     /// [`PipelineError::Backbone`] when the session runs another backbone.
     pub fn with_session(&self, session: Session) -> Result<Pipeline, PipelineError> {
         let (expected, found) = (self.session.engine().about(), session.engine().about());
-        let same = |about: &About| (about.sha256.clone(), about.reading, about.isa);
+        let same = |about: &About| (about.sha256.clone(), about.reading, about.backend);
         if same(expected) != same(found) {
-            let shown = |about: &About| format!("{} ({})", about.name, about.backend());
+            let shown = |about: &About| format!("{} ({})", about.name, about.runs_on());
             return Err(PipelineError::Backbone { expected: shown(expected), found: shown(found) });
         }
         let mut pipeline = Pipeline::of(session, self.heads.clone());
@@ -377,5 +377,5 @@ fn groups(heads: &[Arc<LoadedHead>]) -> Vec<Group> {
 
 /// The instruction set that heads run on: the backbone's; where tract runs that, what the environment says, or the best.
 fn isa(about: &About) -> Isa {
-    about.isa.or_else(|| Isa::preferred().ok()).unwrap_or_else(Isa::best)
+    about.backend.isa().or_else(|| Isa::preferred().ok()).unwrap_or_else(Isa::best)
 }

@@ -34,7 +34,7 @@ pub(super) fn shares(
     // Nanoseconds of all threads; divided by threads, what the operator takes of the wall clock.
     let ms = |nanoseconds: u64| nanoseconds as f64 / 1e6 / runs / threads;
     let all = times.wall() as f64 / 1e6 / runs;
-    let isa = engine.about().isa.map(Isa::name).unwrap_or_default();
+    let isa = engine.about().backend.isa().map(Isa::name).unwrap_or_default();
     let peak = |of: PeakOf| {
         let same = |p: &&Peak| p.isa == isa && p.numbers == of.name() && p.threads == times.threads();
         peaks.iter().find(same).map_or(f64::INFINITY, |p| p.gmacs * 1e9)

@@ -81,7 +81,7 @@ pub(super) fn measure(
 
 /// The head on the instruction set that `engine` runs on; where other code runs the backbone, on the best.
 fn predictor<'a>(engine: &Engine, model: &'a HeadModel) -> Predictor<'a> {
-    Predictor::new(model, engine.about().isa.unwrap_or_else(Isa::best))
+    Predictor::new(model, engine.about().backend.isa().unwrap_or_else(Isa::best))
 }
 
 fn summary(all: &[Times]) -> Option<Stages> {

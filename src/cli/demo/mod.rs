@@ -121,7 +121,7 @@ fn print(page: &Path, phantoms: &Phantoms, shown: &Shown, out: &mut impl Write) 
         out,
         "{all} phantoms, {held_out} of them held out; {} {} at {} px\n",
         about.name,
-        about.backend(),
+        about.runs_on(),
         shown.size
     )?;
     writeln!(out, "class of the image       {}", summary::scores(&shown.heads.class.judgement))?;

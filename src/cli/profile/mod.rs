@@ -13,7 +13,7 @@ use microraptor::board::energy::{PowerMeter, meters};
 use microraptor::board::hal::{Signals, open_meter};
 use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
 use microraptor::checkpoint::Hints;
-use microraptor::engine::{DEMO, Engine};
+use microraptor::engine::{Backend, DEMO, Engine};
 use microraptor::heads::{FitOptions, Head, Recipe, Search, SegmentOptions};
 use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::kernels::Isa;
@@ -262,7 +262,7 @@ fn open(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Vec<PathBuf>, 
         for &isa in &isas {
             let engine = backbone::open_on(&model, isa, &args.hints.hints())?;
             // Where other code runs the model there is nothing to choose.
-            let other_code = engine.about().isa.is_none();
+            let other_code = engine.about().backend == Backend::Tract;
             models.push(model.clone());
             engines.push(engine);
             if other_code {
@@ -286,7 +286,7 @@ fn latency_only(models: &[PathBuf], engines: &[Engine], peers: bool) -> BTreeSet
 fn model_of(row: &Row, models: &[PathBuf], engines: &[Engine]) -> Option<PathBuf> {
     let same = |engine: &Engine| {
         let about = engine.about();
-        about.sha256 == row.sha256 && about.backend() == row.backend && about.name == row.model
+        about.sha256 == row.sha256 && about.runs_on() == row.backend && about.name == row.model
     };
     Some(models[engines.iter().position(same)?].clone())
 }
@@ -375,7 +375,7 @@ fn fingerprint(
     hash.update(format!("{program:?}\n{measured:?}\n{judged:?}\n{data:?}\n{rest:?}\n"));
     for engine in engines {
         let about = engine.about();
-        hash.update(format!("{} {} {:?}\n", about.sha256, about.precision, about.isa));
+        hash.update(format!("{} {} {:?}\n", about.sha256, about.precision, about.backend.isa()));
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -38,7 +38,7 @@ fn about(sha256: &str, reading: u32) -> About {
         preprocess: Preprocess::IMAGENET,
         untrained: false,
         precision: Precision::F32,
-        isa: None,
+        backend: crate::engine::Backend::Tract,
         reading,
         assumed: Vec::new(),
     }

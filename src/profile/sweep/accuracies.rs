@@ -22,7 +22,7 @@ pub(super) struct Configuration {
 impl Configuration {
     fn of_engine(about: &About, size: Size) -> Configuration {
         let (model, sha256) = (about.name.clone(), about.sha256.clone());
-        Configuration { model, sha256, backend: about.backend(), size }
+        Configuration { model, sha256, backend: about.runs_on(), size }
     }
 
     fn of_peer(spec: &PeerSpec, size: Size) -> Configuration {
@@ -106,7 +106,7 @@ impl<'a> Judging<'a> {
         let mut found: Vec<&Engine> = Vec::new();
         let judged = |engine: &&Engine| !self.latency_only.contains(&engine.about().sha256);
         for engine in self.engines.iter().filter(judged) {
-            let identity = |e: &Engine| (e.about().sha256.clone(), e.about().backend());
+            let identity = |e: &Engine| (e.about().sha256.clone(), e.about().runs_on());
             let same = |e: &&Engine| identity(e) == identity(engine);
             if !found.iter().any(same) {
                 found.push(engine);

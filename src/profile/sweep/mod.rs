@@ -165,8 +165,12 @@ impl Sweep<'_> {
     /// Peaks of each instruction set and number of threads that our kernels run on.
     fn peaks(&self, journal: &mut Journal) -> Result<Vec<Peak>, ProfileError> {
         let mut all = Vec::new();
-        let isas: BTreeMap<&str, Isa> =
-            self.engines.iter().filter_map(|e| e.about().isa).map(|isa| (isa.name(), isa)).collect();
+        let isas: BTreeMap<&str, Isa> = self
+            .engines
+            .iter()
+            .filter_map(|e| e.about().backend.isa())
+            .map(|isa| (isa.name(), isa))
+            .collect();
         for (name, &isa) in &isas {
             let mut counts: Vec<usize> = self.options.threads.iter().map(Cores::threads).collect();
             counts.sort_unstable();
@@ -357,9 +361,9 @@ fn row_of(engine: &Engine, size: Size, cores: &Cores) -> Row {
     Row {
         model: about.name.clone(),
         sha256: about.sha256.clone(),
-        backend: about.backend(),
+        backend: about.runs_on(),
         precision: Some(about.precision.to_string()),
-        isa: about.isa.map(|isa| isa.name().to_owned()),
+        isa: about.backend.isa().map(|isa| isa.name().to_owned()),
         untrained: about.untrained,
         macs: engine.config().and_then(|c| c.macs(size).ok()),
         ..bare(size, cores)

@@ -1,0 +1,240 @@
+//! Our encoder as a backend.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use atomic_refcell::AtomicRefCell;
+
+use super::backend::{Backbone, RunError, Runner};
+use super::plans::Recent;
+use super::{Features, Macs, Operator, OperatorTimes};
+use crate::board::{CacheShare, Cores, Root};
+use crate::encoder::{Cache, Encoder, EncoderError, Plan, Workspace};
+use crate::kernels::pool::Pool;
+use crate::vit::{Config, Size, SizeError};
+
+/// Working memory of the threads that run whole images side by side.
+const LANES_BYTES: usize = 512 << 20;
+
+/// A backbone that our encoder runs.
+pub(super) struct Vit(Arc<Encoder>);
+
+impl Vit {
+    pub(super) fn new(encoder: Encoder) -> Vit {
+        Vit(Arc::new(encoder))
+    }
+
+    fn start(&self, cores: &Cores) -> Result<VitRunner, RunError> {
+        let threads = cores.threads();
+        Ok(VitRunner {
+            encoder: self.0.clone(),
+            threads,
+            pool: Pool::new(threads).map_err(|e| RunError::Threads(e.to_string()))?,
+            cache: cache(cores),
+            workspace: Workspace::default(),
+            plans: Recent::new(),
+            layers: Vec::new(),
+            spare: Vec::new(),
+            single: Recent::new(),
+            lanes: Vec::new(),
+        })
+    }
+}
+
+impl Backbone for Vit {
+    fn runner(&self, cores: &Cores) -> Result<Box<dyn Runner>, RunError> {
+        Ok(Box::new(self.start(cores)?))
+    }
+
+    fn config(&self) -> Option<&Config> {
+        Some(self.0.config())
+    }
+
+    fn macs(&self, operator: Operator, size: Size) -> Result<Option<Macs>, SizeError> {
+        self.0.macs(operator, size).map(Some)
+    }
+}
+
+/// Our encoder with threads and working memory.
+struct VitRunner {
+    encoder: Arc<Encoder>,
+    threads: usize,
+    pool: Pool,
+    /// What each thread has.
+    cache: Cache,
+    workspace: Workspace,
+    plans: Recent<Plan>,
+    /// Blocks whose patch tokens are kept, ascending.
+    layers: Vec<usize>,
+    /// Buffers of [`Features::layers`] that the last run had no use for.
+    spare: Vec<Vec<f32>>,
+    /// For batches: plans of one thread, and each thread's own memory.
+    single: Recent<Plan>,
+    lanes: Vec<AtomicRefCell<Lane>>,
+}
+
+/// What a thread needs to run an image by itself.
+struct Lane {
+    pool: Pool,
+    workspace: Workspace,
+}
+
+impl Runner for VitRunner {
+    fn keep_layers(&mut self, layers: &[usize]) -> Result<(), RunError> {
+        let blocks = self.encoder.config().depth;
+        if let Some(&layer) = layers.iter().find(|&&layer| layer >= blocks) {
+            return Err(EncoderError::Layer { layer, blocks }.into());
+        }
+        self.layers.clear();
+        self.layers.extend_from_slice(layers);
+        self.layers.sort_unstable();
+        self.layers.dedup();
+        Ok(())
+    }
+
+    fn run(&mut self, pixels: &[f32], size: Size, features: &mut Features) -> Result<(), RunError> {
+        Ok(self.run_into(pixels, size, features)?)
+    }
+
+    /// Every image on one thread, the session's threads side by side.
+    fn run_batch(&mut self, images: &[&[f32]], size: Size) -> Result<Vec<Features>, RunError> {
+        let mut out = vec![Features::default(); images.len()];
+        self.run_batch_into(images, size, &mut out)?;
+        Ok(out)
+    }
+
+    fn time_operators(&mut self, on: bool) {
+        self.workspace.time_operators(on);
+    }
+
+    fn operator_times(&self) -> Option<OperatorTimes> {
+        self.workspace.operator_times()
+    }
+}
+
+impl VitRunner {
+    fn run_batch_into(
+        &mut self,
+        images: &[&[f32]],
+        size: Size,
+        out: &mut [Features],
+    ) -> Result<(), EncoderError> {
+        let VitRunner { encoder, threads, pool, cache, layers, single, lanes, .. } = self;
+        let (encoder, threads) = (&**encoder, *threads);
+        let plan = &*single.get(size, layers, || plan(encoder, size, 1, *cache, layers))?;
+        let used = threads.min(images.len()).min(LANES_BYTES / plan.image_bytes(encoder)).max(1);
+        while lanes.len() < used {
+            // One thread is the caller's own: no thread is started, so nothing can fail.
+            let pool = Pool::new(1).expect("a pool of one thread starts none");
+            lanes.push(AtomicRefCell::new(Lane { pool, workspace: Workspace::default() }));
+        }
+        let lanes = &mut lanes[..used];
+        lanes.iter_mut().try_for_each(|lane| lane.get_mut().workspace.reserve(encoder, plan))?;
+        let lanes = &*lanes;
+        let failed = AtomicRefCell::new(None);
+        let out: Vec<AtomicRefCell<&mut Features>> = out.iter_mut().map(AtomicRefCell::new).collect();
+        let next = AtomicUsize::new(0);
+        // Each lane takes the next image until there is none.
+        pool.run(used, &|lane, _| {
+            let Lane { pool, workspace } = &mut *lanes[lane].borrow_mut();
+            while let i = next.fetch_add(1, Ordering::Relaxed)
+                && i < images.len()
+            {
+                let features = &mut **out[i].borrow_mut();
+                let result = encoder
+                    .run(plan, workspace, pool, images[i])
+                    .map(|tokens| fill(features, encoder, tokens));
+                fill_layers(features, encoder, plan, workspace, &mut Vec::new());
+                // Another thread may be writing its own error: one of them is enough.
+                if let (Err(error), Ok(mut failed)) = (result, failed.try_borrow_mut()) {
+                    *failed = Some(error);
+                }
+            }
+        });
+        failed.into_inner().map_or(Ok(()), Err)
+    }
+
+    fn run_into(&mut self, pixels: &[f32], size: Size, features: &mut Features) -> Result<(), EncoderError> {
+        let VitRunner { encoder, threads, pool, cache, workspace, layers, spare, plans, .. } = self;
+        let (encoder, threads) = (&**encoder, *threads);
+        let plan = plans.get(size, layers, || {
+            let plan = plan(encoder, size, threads, *cache, layers)?;
+            workspace.reserve(encoder, &plan)?;
+            Ok::<_, EncoderError>(plan)
+        })?;
+        fill(features, encoder, encoder.run(plan, workspace, pool, pixels)?);
+        fill_layers(features, encoder, plan, workspace, spare);
+        Ok(())
+    }
+}
+
+/// The cache that each of the session's threads has.
+fn cache(cores: &Cores) -> Cache {
+    let share = CacheShare::of(&Root::live(), cores);
+    share.map_or(Cache::UNKNOWN, |CacheShare { l2, last }| Cache { l2, last })
+}
+
+/// Plans `encoder` for `size` on `threads` threads that have `cache` each, keeping the blocks `layers`.
+fn plan(
+    encoder: &Encoder,
+    size: Size,
+    threads: usize,
+    cache: Cache,
+    layers: &[usize],
+) -> Result<Plan, EncoderError> {
+    Plan::new(encoder, size, threads)?.within(encoder, cache).with_taps(encoder, layers)
+}
+
+/// Copies `tokens`, `[tokens, dim]`, to `features`.
+fn fill(features: &mut Features, encoder: &Encoder, tokens: &[f32]) {
+    let config = encoder.config();
+    features.cls.clear();
+    features.cls.extend_from_slice(&tokens[..config.dim]);
+    features.patch.clear();
+    features.patch.extend_from_slice(&tokens[config.prefix() * config.dim..]);
+}
+
+/// Copies what the plan kept of earlier blocks, and the grid, to `features`. Buffers that it has too many of go to `spare`,
+/// and come from there.
+fn fill_layers(
+    features: &mut Features,
+    encoder: &Encoder,
+    plan: &Plan,
+    workspace: &Workspace,
+    spare: &mut Vec<Vec<f32>>,
+) {
+    (features.rows, features.cols) = plan.grid();
+    let wanted = plan.taps().len();
+    spare.extend(features.layers.drain(wanted.min(features.layers.len())..));
+    features.layers.resize_with(wanted, || spare.pop().unwrap_or_default());
+    for (i, kept) in features.layers.iter_mut().enumerate() {
+        let prefix = encoder.config().prefix() * encoder.config().dim;
+        kept.clear();
+        kept.extend_from_slice(&workspace.tap(encoder, plan, i)[prefix..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Isa;
+    use crate::quant::Network;
+    use crate::vit::seeded_weights;
+
+    #[test]
+    fn plans_are_kept_by_size_and_layers() {
+        let config = crate::checkpoint::Card::by_name("deit-tiny").unwrap().architecture;
+        let network = Network::from_weights(&config, seeded_weights(&config, 5));
+        let mut runner = Vit::new(Encoder::new(network, Isa::best())).start(&2.into()).unwrap();
+        let size = Size::square(32);
+        let pixels = vec![0.5; 3 * size.area()];
+        let mut features = Features::default();
+        for layers in [&[][..], &[7, 2], &[11], &[2, 7, 7], &[]] {
+            runner.keep_layers(layers).unwrap();
+            runner.run(&pixels, size, &mut features).unwrap();
+            runner.run_batch(&[&pixels], size).unwrap();
+        }
+        assert_eq!((runner.plans.len(), runner.single.len()), (3, 3));
+        assert!(matches!(runner.keep_layers(&[12]), Err(RunError::Encoder(EncoderError::Layer { .. }))));
+    }
+}

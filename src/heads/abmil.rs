@@ -8,13 +8,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::examples::check_classes;
 use super::linear::{Prediction, decide};
-use super::logistic::{sigmoid, softmax};
-use super::metrics::{PROBABILITY_FLOOR, youden_threshold};
 use super::nn::adamw::{AdamW, EarlyStopping, cosine_rate};
 use super::nn::{Kind, Layer, Network};
-use super::probe::standardise;
+use super::probability::{sigmoid, softmax};
 use super::{HeadError, Targets};
 use crate::features::Grid;
+use crate::heads::fit::standardise;
+use crate::heads::measure::{PROBABILITY_FLOOR, youden_threshold};
 use crate::kernels::Isa;
 use crate::kernels::linear::{Into, Linear, Rows, Scratch};
 

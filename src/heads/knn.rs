@@ -6,8 +6,8 @@ use ndarray::ArrayView2;
 
 use super::examples::check_classes;
 use super::linear::{Prediction, decide};
-use super::metrics::{log_loss, youden_threshold};
 use super::{Examples, HeadError, Targets};
+use crate::heads::measure::{log_loss, youden_threshold};
 use crate::kernels::Isa;
 use crate::kernels::linear::{Into, Linear, MAX_INPUTS, Rows, Scratch, codes_stride};
 use crate::kernels::quantise::{self, Quant};

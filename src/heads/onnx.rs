@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::HeadError;
 use super::frame::{Frame, Said};
-use super::logistic::{sigmoid, softmax};
 use super::nn::bilinear::Bilinear;
+use super::probability::{sigmoid, softmax};
 use crate::graph::head::OnnxFunction;
 use crate::input::LabelMap;
 

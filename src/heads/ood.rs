@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 use serde::Serialize;
 
 use super::HeadError;
-use super::probe::standardise;
+use crate::heads::fit::standardise;
 use crate::kernels::linalg::{cholesky, gram};
 
 /// Share of the validation images that the threshold lets pass.
@@ -73,7 +73,7 @@ impl OutOfDistribution {
             .map(|row| Ok(ood.score(&row.to_vec())?.score))
             .collect::<Result<Vec<f64>, HeadError>>()?;
         scores.sort_by(f64::total_cmp);
-        ood.threshold = super::bootstrap::percentile(&scores, PASSING);
+        ood.threshold = crate::heads::measure::percentile(&scores, PASSING);
         Ok(ood)
     }
 

@@ -221,7 +221,7 @@ impl SegmentHead {
             let sum = |part: usize| counts.iter().map(|counts| counts[class][part]).sum::<u64>();
             (sum(1) > 0).then(|| sum(0) as f64 / sum(1) as f64)
         });
-        crate::heads::metrics::mean(dice).unwrap_or(f64::NAN)
+        crate::heads::measure::mean(dice).unwrap_or(f64::NAN)
     }
 
     /// What to add to the foreground's logit, of two classes, for the largest Dice of all cells of `val`; of equal ones the

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use super::HeadError;
+use crate::heads::HeadError;
 use crate::input::LabelMap;
 
 /// Pixels or voxels of one class in a true and in a predicted map. Sums of several cases give the pooled numbers, and

@@ -194,7 +194,7 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
 }
 
 /// Mean of `values`; none of none.
-pub(super) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub(crate) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (mut sum, mut n) = (0.0, 0u32);
     for value in values {
         sum += value;

@@ -1,7 +1,7 @@
 //! How far apart two surfaces are: 95th percentile of the Hausdorff distance (HD95) and average symmetric surface
 //! distance (ASSD), as MONAI 1.6 and Metrics Reloaded (Maier-Hein et al., Nature Methods 21:195, 2024) define them.
 
-use super::bootstrap::percentile;
+use crate::heads::measure::percentile;
 use crate::input::LabelMap;
 
 /// Distances between the surfaces of one class in two label maps, in the unit of the spacing.

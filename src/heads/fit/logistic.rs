@@ -9,7 +9,8 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
-use super::HeadError;
+use crate::heads::HeadError;
+use crate::heads::probability::{sigmoid, softmax};
 
 /// Pairs of steps that L-BFGS remembers; SciPy's (and so scikit-learn's) number.
 const MEMORY: usize = 10;
@@ -28,7 +29,7 @@ const ACCEPTED_GRADIENT: f64 = 1e-6;
 
 /// What is regressed on.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Outcome<'a> {
+pub(crate) enum Outcome<'a> {
     /// Softmax over `classes`; `of[i]` is the class of row `i`.
     Class { of: &'a [usize], classes: usize },
     /// One sigmoid: `of[i]` says whether row `i` is positive.
@@ -39,7 +40,7 @@ pub(super) enum Outcome<'a> {
 /// `[w (outputs x dim), bias (outputs)]`. The bias is not penalised. Times C it is scikit-learn's
 /// `LogisticRegression` objective, so C means the same; the division makes the gradient's tolerance independent of
 /// the number of images.
-pub(super) struct Objective<'a> {
+pub(crate) struct Objective<'a> {
     /// Standardised features `[n, dim]`.
     pub x: ArrayView2<'a, f64>,
     /// Targets of the `n` rows.
@@ -130,26 +131,6 @@ fn softmax_residual(z: &mut [f64], of: usize) -> f64 {
     log_sum - target
 }
 
-/// Replaces logits by probabilities; returns `ln(sum(exp(z)))`.
-pub(super) fn softmax(z: &mut [f64]) -> f64 {
-    let max = z.iter().fold(f64::NEG_INFINITY, |m, &v| m.max(v));
-    let mut sum = 0.0;
-    for v in z.iter_mut() {
-        *v = libm::exp(*v - max);
-        sum += *v;
-    }
-    for v in z.iter_mut() {
-        *v /= sum;
-    }
-    max + libm::log(sum)
-}
-
-/// The logistic function, from the side that cannot overflow.
-pub(super) fn sigmoid(z: f64) -> f64 {
-    let e = libm::exp(-z.abs());
-    if z >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
-}
-
 /// Cross entropy of one logit; `z` becomes the derivative, `sigmoid(z) - of`.
 fn sigmoid_residual(z: &mut f64, of: bool) -> f64 {
     let signed = if of { -*z } else { *z };
@@ -160,7 +141,7 @@ fn sigmoid_residual(z: &mut f64, of: bool) -> f64 {
 
 /// Where the minimum was found.
 #[derive(Clone, Debug)]
-pub(super) struct Minimum {
+pub(crate) struct Minimum {
     /// `[w (outputs x dim), bias (outputs)]`
     pub parameters: Vec<f64>,
     /// Euclidean norm of the objective's gradient there.
@@ -263,7 +244,7 @@ impl Gradient for &Evaluator<'_> {
 ///
 /// # Errors
 /// [`HeadError::NotConverged`] when the gradient's norm ends above both `tolerance` and 1e-6.
-pub(super) fn minimise<'a>(
+pub(crate) fn minimise<'a>(
     objective: &'a Objective<'a>,
     start: Vec<f64>,
     tolerance: f64,

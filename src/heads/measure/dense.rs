@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics::mean;
-use super::{Bootstrap, Estimate, HeadError, Overlap, SurfaceDistances, overlaps, surface_distances};
 use crate::features::Geometry;
+use crate::heads::measure::mean;
+use crate::heads::{Bootstrap, Estimate, HeadError, Overlap, SurfaceDistances, overlaps, surface_distances};
 use crate::input::LabelMap;
 
 /// One image or volume.

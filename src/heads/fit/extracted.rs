@@ -2,8 +2,8 @@
 
 use ndarray::{Array2, Axis, s};
 
-use super::{Examples, HeadError, Targets};
 use crate::features::ScanFeatures;
+use crate::heads::{Examples, HeadError, Targets};
 use crate::input::Dataset;
 
 /// Rows of features with their targets, owned.

@@ -3,9 +3,9 @@
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use super::linear::decide;
-use super::metrics::mean;
-use super::{
+use crate::heads::linear::decide;
+use crate::heads::measure::mean;
+use crate::heads::{
     AucScores, Bootstrap, ConfusionMatrix, Estimate, Examples, HeadError, LinearHead, Rates, Targets,
     log_loss,
 };

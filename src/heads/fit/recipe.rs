@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use ndarray::Array2;
 
 use super::extracted::Extracted;
-use super::{
+use crate::features::ScanFeatures;
+use crate::heads::{
     AbmilHead, AbmilOptions, Bags, Bootstrap, Case, DenseReport, FitOptions, HeadError, HeadModel, KnnHead,
     LinearProbe, Masked, Outcome, Predictor, Report, Search, SegmentHead, SegmentOptions, TEMPERATURE,
 };
-use crate::features::ScanFeatures;
 use crate::input::{Dataset, LabelMap};
 use crate::kernels::Isa;
 

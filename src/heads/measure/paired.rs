@@ -1,7 +1,7 @@
 //! Two configurations on the same images: how much they differ, and whether chance explains it.
 
-use super::bootstrap::percentile;
-use super::{Bootstrap, Interval};
+use crate::heads::measure::percentile;
+use crate::heads::{Bootstrap, Interval};
 
 /// A difference and how sure it is.
 #[derive(Clone, Copy, Debug, PartialEq)]

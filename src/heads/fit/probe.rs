@@ -2,10 +2,10 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::examples::{Joined, mixed};
 use super::logistic::{Objective, Outcome, minimise};
-use super::metrics::{AucScores, PROBABILITY_FLOOR, youden_threshold};
-use super::{Examples, HeadError, LinearHead, Targets};
+use crate::heads::examples::{Joined, mixed};
+use crate::heads::measure::{AucScores, PROBABILITY_FLOOR, youden_threshold};
+use crate::heads::{Examples, HeadError, LinearHead, Targets};
 
 /// How much each class counts in the fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -382,7 +382,7 @@ fn macro_auc(targets: &Targets<'_>, probabilities: ArrayView2<'_, f64>) -> Optio
 }
 
 /// `(x - mean) / std` with the mean and the population deviation of each column.
-pub(super) fn standardise(features: ArrayView2<'_, f32>) -> (Array2<f64>, Vec<f64>, Vec<f64>) {
+pub(crate) fn standardise(features: ArrayView2<'_, f32>) -> (Array2<f64>, Vec<f64>, Vec<f64>) {
     let n = features.nrows() as f64;
     let mut x = features.mapv(f64::from);
     let mut mean = vec![0.0; x.ncols()];

@@ -100,7 +100,7 @@ fn members(strata: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// Linear interpolation between the two nearest of `sorted`, as NumPy's default.
-pub(super) fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let (below, part) = (at.floor() as usize, at.fract());
     let above = (below + 1).min(sorted.len() - 1);

@@ -159,14 +159,20 @@ mod tests {
         let mut single = Vec::new();
         for i in 0..5 {
             extractor.push(i, &image(i));
-            let take = |_: &usize, f: &Features| Ok::<(), FeatureError>(single.push(f.clone()));
+            let take = |_: &usize, f: &Features| {
+                single.push(f.clone());
+                Ok::<(), FeatureError>(())
+            };
             extractor.run(&mut session, usize::to_string, take).unwrap();
         }
         for threads in [1, 2, 8] {
             let mut session = engine.session(threads).unwrap();
             (0..5).for_each(|i| extractor.push(i, &image(i)));
             let mut found = Vec::new();
-            let take = |tag: &usize, f: &Features| Ok::<(), FeatureError>(found.push((*tag, f.clone())));
+            let take = |tag: &usize, f: &Features| {
+                found.push((*tag, f.clone()));
+                Ok::<(), FeatureError>(())
+            };
             extractor.run(&mut session, usize::to_string, take).unwrap();
             assert!(found.into_iter().eq(single.iter().cloned().enumerate()), "{threads} threads");
         }

@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [model, head] = &args[..] else { return Err("give MODEL and HEAD".into()) };
     let head = Arc::new(Head::load(Path::new(head))?);
     let engine = Engine::open(Path::new(model))?;
-    let mut pipeline = Pipeline::new(engine.session(2)?, &[head.clone()])?;
+    let mut pipeline = Pipeline::new(engine.session(2)?, std::slice::from_ref(&head))?;
 
     // A camera does not end.
     let read = ReadOptions { max_frames: Some(usize::MAX), ..head.read.clone() };

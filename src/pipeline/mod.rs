@@ -39,7 +39,7 @@ use seat::{LoadedHead, Seat};
 ///
 /// let engine = Engine::open("model.safetensors".as_ref())?;
 /// let head = Arc::new(Head::load("head.safetensors".as_ref())?);
-/// let mut pipeline = Pipeline::new(engine.session(2)?, &[head.clone()])?;
+/// let mut pipeline = Pipeline::new(engine.session(2)?, std::slice::from_ref(&head))?;
 /// let frame = Image::open("scan.png")?;
 /// for answer in pipeline.push(&frame)? {
 ///     if let Outcome::Classes { prediction, .. } = &answer.outcome {

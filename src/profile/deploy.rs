@@ -117,7 +117,7 @@ impl Deploy {
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
-    /// [`ProfileError::Output`] names the path.
+    /// [`ProfileError::Write`] names the path.
     pub fn save(&self, path: &Path) -> Result<(), ProfileError> {
         let text = toml::to_string(self).expect("plain data");
         let head = "# Written by `microraptor profile`; for `microraptor predict --deploy`.\n";

@@ -41,7 +41,7 @@ impl Journal {
     /// or a new one. It belongs to this process until it is dropped.
     ///
     /// # Errors
-    /// [`ProfileError::Output`] when the file cannot be read or written, [`ProfileError::Busy`] when another process has it.
+    /// [`ProfileError::Write`] when the file cannot be read or written, [`ProfileError::Busy`] when another process has it.
     pub fn open(folder: &Path, fingerprint: &str) -> Result<Journal, ProfileError> {
         let path = folder.join(format!(".sweep-{}.jsonl", &fingerprint[..fingerprint.len().min(16)]));
         let failed = |source| ProfileError::Write(WriteError::new(&path, source));
@@ -92,7 +92,7 @@ impl Journal {
     /// The part `key`: as it was found, or made by `make` and kept.
     ///
     /// # Errors
-    /// Those of `make`, and [`ProfileError::Output`] when it cannot be kept.
+    /// Those of `make`, and [`ProfileError::Write`] when it cannot be kept.
     pub fn part<T: Serialize + DeserializeOwned>(
         &mut self,
         key: &str,

@@ -72,7 +72,7 @@ impl Report {
         Report::new(&head.classes, &examples.targets, probabilities.view(), threshold, bootstrap)
     }
 
-    /// Measures `probabilities` (`[n, classes]`, from [`LinearHead::probability_rows`](super::LinearHead)) against
+    /// Measures `probabilities` (`[n, classes]`, from [`LinearHead::probability_rows`](crate::heads::LinearHead)) against
     /// `targets`.
     ///
     /// # Errors

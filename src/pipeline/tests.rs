@@ -157,16 +157,13 @@ fn selected_heads_alone_are_asked_and_sessions_share_them() {
     pipeline.begin("clip", geometry());
     pipeline.extend(&frames).unwrap();
     assert_eq!(pipeline.finish().unwrap(), [1, 4].map(|head| expected[head].clone()));
-    let of_thread = |session| {
-        let mut pipeline = pipeline.with_session(session).unwrap();
-        pipeline.begin("clip", geometry());
-        pipeline.extend(&frames).unwrap();
-        pipeline.finish().unwrap()
-    };
+    // The selection goes along with the heads; all of them are there.
+    let mut all = pipeline.with_session(engine.session(1).unwrap()).unwrap();
+    all.select(&[0, 1, 2, 3, 4, 5, 6]);
     let (one, two) = (engine.session(1).unwrap(), engine.session(2).unwrap());
     std::thread::scope(|scope| {
         let found = [one, two].map(|session| {
-            let mut pipeline = pipeline.with_session(session).unwrap();
+            let mut pipeline = all.with_session(session).unwrap();
             let frames = &frames;
             scope.spawn(move || {
                 pipeline.begin("clip", geometry());
@@ -176,7 +173,10 @@ fn selected_heads_alone_are_asked_and_sessions_share_them() {
         });
         found.into_iter().for_each(|found| assert_eq!(found.join().unwrap(), expected));
     });
-    assert_eq!(of_thread(engine.session(1).unwrap()), expected);
+    let mut two = pipeline.with_session(engine.session(1).unwrap()).unwrap();
+    two.begin("clip", geometry());
+    two.extend(&frames).unwrap();
+    assert_eq!(two.finish().unwrap(), [1, 4].map(|head| expected[head].clone()));
     let other = Engine::from_model(Model::seeded("deit-tiny", 4).unwrap(), Isa::best());
     let refused = pipeline.with_session(other.session(1).unwrap()).err().unwrap();
     assert!(matches!(refused, PipelineError::Backbone { .. }), "{refused}");

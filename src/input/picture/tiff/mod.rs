@@ -12,7 +12,7 @@ use std::path::Path;
 use half::f16;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageBuffer, Pixel};
-use tiff::decoder::Decoder;
+use tiff::decoder::{Decoder, Limits};
 
 use super::pages::choose;
 use super::reason::short;
@@ -97,13 +97,23 @@ fn find<R: BufRead + Seek>(
     }
     let offset = pages[choose(path, page, pages.len())?];
     reader.seek(SeekFrom::Start(0)).map_err(io_error)?;
-    let mut decoder = Decoder::new(reader).map_err(|e| damaged(e.to_string()))?;
+    let mut decoder = Decoder::new(reader).map_err(|e| damaged(e.to_string()))?.with_limits(limits(length));
     let layout = Layout::read(&mut decoder, offset, form).map_err(|reason| {
         InputError::unreadable(path, format!("is a TIFF that is not read: {}", short(&reason)))
     })?;
     let [width, height] = [layout.width, layout.height].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
     check_size(path, [width, height], layout.decoded(), length)?;
     Ok((decoder, layout))
+}
+
+/// What the directory of a file of `length` bytes may take: 32 bytes in memory for each value that it holds, of which each is a byte
+/// or more. The decoder alone would believe a count of millions.
+fn limits(length: u64) -> Limits {
+    const FEWEST: u64 = 1 << 16;
+    let mut limits = Limits::default();
+    let most = usize::try_from(length.saturating_mul(32).max(FEWEST)).unwrap_or(usize::MAX);
+    limits.decoding_buffer_size = limits.decoding_buffer_size.min(most);
+    limits
 }
 
 fn damaged(path: &Path, reason: &str) -> InputError {

@@ -28,13 +28,6 @@ impl From<EncoderError> for RunError {
     }
 }
 
-#[cfg(feature = "onnx")]
-impl From<GraphError> for RunError {
-    fn from(error: GraphError) -> RunError {
-        RunError::Graph(error)
-    }
-}
-
 /// A loaded backbone, immutable, shared by its sessions.
 pub(super) trait Backbone: Send + Sync {
     /// Threads and working memory for it, on `cores`.

@@ -93,32 +93,20 @@ impl Runner for VitRunner {
     }
 
     fn run(&mut self, pixels: &[f32], size: Size, features: &mut Features) -> Result<(), RunError> {
-        Ok(self.run_into(pixels, size, features)?)
+        let VitRunner { encoder, threads, pool, cache, workspace, layers, spare, plans, .. } = self;
+        let (encoder, threads) = (&**encoder, *threads);
+        let plan = plans.get(size, layers, || {
+            let plan = plan(encoder, size, threads, *cache, layers)?;
+            workspace.reserve(encoder, &plan)?;
+            Ok::<_, EncoderError>(plan)
+        })?;
+        fill(features, encoder, encoder.run(plan, workspace, pool, pixels)?);
+        fill_layers(features, encoder, plan, workspace, spare);
+        Ok(())
     }
 
     /// Every image on one thread, the session's threads side by side.
     fn run_batch(&mut self, images: &[&[f32]], size: Size) -> Result<Vec<Features>, RunError> {
-        let mut out = vec![Features::default(); images.len()];
-        self.run_batch_into(images, size, &mut out)?;
-        Ok(out)
-    }
-
-    fn time_operators(&mut self, on: bool) {
-        self.workspace.time_operators(on);
-    }
-
-    fn operator_times(&self) -> Option<OperatorTimes> {
-        self.workspace.operator_times()
-    }
-}
-
-impl VitRunner {
-    fn run_batch_into(
-        &mut self,
-        images: &[&[f32]],
-        size: Size,
-        out: &mut [Features],
-    ) -> Result<(), EncoderError> {
         let VitRunner { encoder, threads, pool, cache, layers, single, lanes, .. } = self;
         let (encoder, threads) = (&**encoder, *threads);
         let plan = &*single.get(size, layers, || plan(encoder, size, 1, *cache, layers))?;
@@ -132,7 +120,7 @@ impl VitRunner {
         lanes.iter_mut().try_for_each(|lane| lane.get_mut().workspace.reserve(encoder, plan))?;
         let lanes = &*lanes;
         let failed = AtomicRefCell::new(None);
-        let out: Vec<AtomicRefCell<&mut Features>> = out.iter_mut().map(AtomicRefCell::new).collect();
+        let out: Vec<AtomicRefCell<Features>> = images.iter().map(|_| AtomicRefCell::default()).collect();
         let next = AtomicUsize::new(0);
         // Each lane takes the next image until there is none.
         pool.run(used, &|lane, _| {
@@ -140,7 +128,7 @@ impl VitRunner {
             while let i = next.fetch_add(1, Ordering::Relaxed)
                 && i < images.len()
             {
-                let features = &mut **out[i].borrow_mut();
+                let features = &mut *out[i].borrow_mut();
                 let result = encoder
                     .run(plan, workspace, pool, images[i])
                     .map(|tokens| fill(features, encoder, tokens));
@@ -151,20 +139,18 @@ impl VitRunner {
                 }
             }
         });
-        failed.into_inner().map_or(Ok(()), Err)
+        match failed.into_inner() {
+            None => Ok(out.into_iter().map(AtomicRefCell::into_inner).collect()),
+            Some(error) => Err(RunError::Encoder(error)),
+        }
     }
 
-    fn run_into(&mut self, pixels: &[f32], size: Size, features: &mut Features) -> Result<(), EncoderError> {
-        let VitRunner { encoder, threads, pool, cache, workspace, layers, spare, plans, .. } = self;
-        let (encoder, threads) = (&**encoder, *threads);
-        let plan = plans.get(size, layers, || {
-            let plan = plan(encoder, size, threads, *cache, layers)?;
-            workspace.reserve(encoder, &plan)?;
-            Ok::<_, EncoderError>(plan)
-        })?;
-        fill(features, encoder, encoder.run(plan, workspace, pool, pixels)?);
-        fill_layers(features, encoder, plan, workspace, spare);
-        Ok(())
+    fn time_operators(&mut self, on: bool) {
+        self.workspace.time_operators(on);
+    }
+
+    fn operator_times(&self) -> Option<OperatorTimes> {
+        self.workspace.operator_times()
     }
 }
 

@@ -17,8 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Geometry, Grid, Request, ScanFeatures, Tokens};
-use crate::files;
-use crate::files::{Access, Target, write_atomically};
+use crate::files::{self, Access, Target, write_atomically};
 use crate::input::ReadOptions;
 use crate::sealed;
 

@@ -26,12 +26,16 @@ impl Collector {
     /// # Errors
     /// [`FeatureError::NoGrid`] when patch tokens are asked for and nothing says where they lie.
     pub fn add(&mut self, features: &Features) -> Result<(), FeatureError> {
+        self.add_row(&cls_and_mean(&features.cls, &features.patch), features)
+    }
+
+    /// As [`Collector::add`], where the frame's [`cls_and_mean`] is at hand.
+    pub(crate) fn add_row(&mut self, row: &[f32], features: &Features) -> Result<(), FeatureError> {
         if let Some(layers) = &self.layers {
             self.tokens.push(features, layers)?;
         }
-        let row = cls_and_mean(&features.cls, &features.patch);
         self.width = row.len();
-        self.rows.extend(row);
+        self.rows.extend_from_slice(row);
         Ok(())
     }
 

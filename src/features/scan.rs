@@ -30,12 +30,6 @@ pub struct Geometry {
 }
 
 impl ScanFeatures {
-    /// Those of one frame, or of frames of which the mean row `row` is all that is needed.
-    pub fn of_row(row: &[f32], geometry: Geometry) -> ScanFeatures {
-        let rows = Array2::from_shape_vec((1, row.len()), row.to_vec()).expect("one row");
-        ScanFeatures { rows, tokens: None, geometry }
-    }
-
     /// The mean of its frames' rows, `[2 * dim]`; of one frame that frame's row.
     pub fn mean_row(&self) -> Vec<f32> {
         if self.rows.nrows() == 1 {

@@ -23,7 +23,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn classes(prediction: Prediction) -> Outcome {
+    pub(crate) fn classes(prediction: Prediction) -> Outcome {
         Outcome::Classes { prediction, attention: None }
     }
 

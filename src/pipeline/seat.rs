@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::features::{Collector, Geometry, ScanFeatures, Tokens};
+use crate::features::{Collector, Geometry, Tokens};
 use crate::heads::{
     FeatureKind, Frame, Head, HeadError, HeadModel, Outcome, PackedHead, Said, Votes, outcome,
 };
@@ -86,7 +86,7 @@ impl Seat {
         keep_masks: bool,
     ) -> Result<Option<Outcome>, HeadError> {
         if self.loaded.reads_all() {
-            self.all.get_or_insert_with(|| Collector::new(self.places.clone())).add(features)?;
+            self.all.get_or_insert_with(|| Collector::new(self.places.clone())).add_row(row, features)?;
             return Ok(None);
         }
         if let Some(places) = &self.places {
@@ -129,7 +129,7 @@ impl Seat {
         }
         let features = match (self.all.take(), &head.model) {
             (Some(all), _) => all.finish(geometry),
-            (None, HeadModel::Volume(_)) => ScanFeatures::of_row(mean, geometry),
+            (None, HeadModel::Volume(head)) => return head.predict(mean).map(Outcome::classes).map(Some),
             // It has said all of each frame, or votes.
             (None, model) => return Ok(self.votes.outcome(model)),
         };

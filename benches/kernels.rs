@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use microraptor::kernels::attention::{self, Dims, IntHead};
-use microraptor::kernels::linear::{Into, Linear, Rows, Scratch, codes_stride};
+use microraptor::kernels::linear::{OutputMode, PackedLinear, Rows, Scratch, codes_stride};
 use microraptor::kernels::peak::{PeakOf, peak};
-use microraptor::kernels::quantise::{self, Quant};
+use microraptor::kernels::quantise::{self, QuantParams};
 use microraptor::kernels::{Isa, activation};
 
 /// Seconds that each case is timed for.
@@ -43,30 +43,30 @@ fn linear(isa: Isa) {
         let x = wave(m * k);
         let (weight, bias) = (wave(n * k), wave(n));
         let stride = codes_stride(k);
-        let (mut codes, mut quants) = (vec![0; m * stride], vec![Quant::default(); m]);
+        let (mut codes, mut quants) = (vec![0; m * stride], vec![QuantParams::default(); m]);
         for (i, quant) in quants.iter_mut().enumerate() {
             *quant = quantise::row(isa, &x[i * k..][..k], &mut codes[i * stride..]);
         }
         let mut out = vec![0.0; m * n];
         let int = |most: f32| {
             let values: Vec<i8> = weight.iter().map(|w| (w * most).round() as i8).collect();
-            Linear::int8(isa, &values, &vec![1.0 / most; n], &bias)
+            PackedLinear::int8(isa, &values, &vec![1.0 / most; n], &bias)
         };
         let half: Vec<half::f16> = weight.iter().map(|&w| half::f16::from_f32(w)).collect();
-        let kinds: [(&str, usize, &dyn Fn() -> Linear); 4] = [
+        let kinds: [(&str, usize, &dyn Fn() -> PackedLinear); 4] = [
             ("int7", 1, &|| int(63.0)),
             ("int8", 1, &|| int(127.0)),
-            ("fp16", 2, &|| Linear::f16(isa, &half, &bias)),
-            ("f32", 4, &|| Linear::f32(isa, &weight, &bias)),
+            ("fp16", 2, &|| PackedLinear::f16(isa, &half, &bias)),
+            ("f32", 4, &|| PackedLinear::f32(isa, &weight, &bias)),
         ];
         for (name, bytes, layer) in kinds {
             let warm = layer();
             let mut scratch = Scratch::of(&warm, m);
             let rows = if warm.is_int8() { Rows::Codes(&codes, &quants) } else { Rows::Float(&x) };
-            let warm_seconds = best(|| warm.apply(rows, &mut scratch, &mut out, Into::Store));
-            let copies: Vec<Linear> = (0..COLD_BYTES.div_ceil(n * k * bytes)).map(|_| layer()).collect();
+            let warm_seconds = best(|| warm.apply(rows, &mut scratch, &mut out, OutputMode::Store));
+            let copies: Vec<PackedLinear> = (0..COLD_BYTES.div_ceil(n * k * bytes)).map(|_| layer()).collect();
             let cold_seconds = best(|| {
-                copies.iter().for_each(|layer| layer.apply(rows, &mut scratch, &mut out, Into::Store));
+                copies.iter().for_each(|layer| layer.apply(rows, &mut scratch, &mut out, OutputMode::Store));
             }) / copies.len() as f64;
             let peak = if warm.is_int8() { int_peak } else { float_peak };
             let rate = |seconds: f64| (m * n * k) as f64 / seconds;
@@ -88,7 +88,7 @@ fn head(isa: Isa) {
         let dims = Dims { tokens, heads: 1, head_dim: 64 };
         let x = wave(tokens * 64);
         let (mut codes, mut keys) = (vec![0; tokens * 64], vec![0; tokens * 64]);
-        let (mut quants, mut scales) = (vec![Quant::default(); tokens], vec![0.0; tokens]);
+        let (mut quants, mut scales) = (vec![QuantParams::default(); tokens], vec![0.0; tokens]);
         for i in 0..tokens {
             let row = i * 64..(i + 1) * 64;
             quants[i] = quantise::row(isa, &x[row.clone()], &mut codes[row.clone()]);

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use microraptor::engine::Engine;
 use microraptor::features::{Request, gather};
-use microraptor::heads::{Bootstrap, Examined, Head, Recipe, judge};
+use microraptor::heads::{Bootstrap, EvaluationSet, Head, Recipe, evaluate};
 use microraptor::input::{Dataset, ReadOptions, phantom_dataset};
 use microraptor::kernels::Isa;
 use microraptor::vit::Size;
@@ -32,10 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A quarter of each class is held out.
     let parts = data.split(1, 0.25)?;
     let multi_label = data.is_multi_label();
-    let set = Examined { data: &data, mask_classes: &[], features: &features, masks: &[], multi_label };
+    let set = EvaluationSet { data: &data, mask_classes: &[], features: &features, masks: &[], multi_label };
     let recipe = Recipe::default();
     let fitted = recipe.fit(&set, &parts.train, &parts.val, Isa::best(), &mut |_, _| {})?;
-    let judgement = judge(&fitted.model, &set, &parts.val, None, Isa::best(), &Bootstrap::default())?;
+    let judgement = evaluate(&fitted.model, &set, &parts.val, None, Isa::best(), &Bootstrap::default())?;
     let head =
         Head::fitted(engine.about(), size, &set, (&parts.train, &parts.val), fitted, (&judgement).into())?;
     head.save(Path::new(output))?;

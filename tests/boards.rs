@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use microraptor::board::sensors::{ClockFall, CpuTimes, Load, ProcessMemory, State, Supply, cpu_times};
-use microraptor::board::{CacheShare, Cores, Report, Request, Root};
+use microraptor::board::{CacheShare, Cores, BoardReport, Request, Root};
 use tempfile::{TempDir, tempdir};
 
 const TREES: [&str; 6] =
@@ -16,8 +16,8 @@ fn tree(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boards").join(name)
 }
 
-fn report(root: &Path) -> Report {
-    Report::read(&Root::recorded(root), None, &Request::default(), 64).unwrap()
+fn report(root: &Path) -> BoardReport {
+    BoardReport::read(&Root::recorded(root), None, &Request::default(), 64).unwrap()
 }
 
 /// Files of a folder and those below.
@@ -47,7 +47,7 @@ fn copy(name: &str, more: &[(&str, &str)]) -> TempDir {
 }
 
 /// `name cores MHz` of each cluster.
-fn clusters(report: &Report) -> String {
+fn clusters(report: &BoardReport) -> String {
     let line = |g: &microraptor::board::NamedGroup| {
         format!("{} {} {}", g.name, g.group.cpus, g.group.max_mhz.unwrap_or(0))
     };
@@ -55,7 +55,7 @@ fn clusters(report: &Report) -> String {
 }
 
 /// What the warnings are about.
-fn warnings(report: &Report) -> Vec<&str> {
+fn warnings(report: &BoardReport) -> Vec<&str> {
     report.warnings.iter().map(|w| w.about).collect()
 }
 
@@ -410,12 +410,12 @@ fn hostile_trees_never_panic() {
         for (i, file) in all.iter().enumerate().step_by(3) {
             let good = fs::read(file).unwrap();
             fs::write(file, junk[i / 3 % junk.len()]).unwrap();
-            Report::read(&root, None, &asked, usize::MAX).unwrap();
+            BoardReport::read(&root, None, &asked, usize::MAX).unwrap();
             fs::write(file, good).unwrap();
         }
         for bytes in junk {
             all.iter().for_each(|file| fs::write(file, bytes).unwrap());
-            let report = Report::read(&root, None, &asked, 4).unwrap();
+            let report = BoardReport::read(&root, None, &asked, 4).unwrap();
             let text = serde_json::to_string(&report).unwrap();
             assert!(!text.contains("\\u001b"), "{name}");
         }
@@ -424,7 +424,7 @@ fn hostile_trees_never_panic() {
             fs::remove_file(file).unwrap();
             fs::create_dir(file).unwrap();
         }
-        let report = Report::read(&root, None, &Request::default(), 4).unwrap();
+        let report = BoardReport::read(&root, None, &Request::default(), 4).unwrap();
         assert!(report.recognised.is_none() && report.state == State::default() || name == "x86-laptop");
     }
     let nothing = report(Path::new("/nonexistent"));

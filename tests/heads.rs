@@ -3,7 +3,7 @@
 //! `tests/golden/heads.safetensors` is made by `tests/reference/make_heads.py`.
 
 use microraptor::heads::{
-    Bootstrap, ClassWeights, Examples, FitOptions, LinearProbe, Report, Search, Targets,
+    Bootstrap, ClassWeights, Examples, FitOptions, LinearProbe, EvaluationReport, ProbeSearch, Targets,
 };
 use ndarray::{Array2, ArrayView2, Axis};
 use safetensors::SafeTensors;
@@ -98,7 +98,7 @@ fn agrees_with_scikit_learn() {
             tolerance: 1e-9,
             ..FitOptions::default()
         };
-        let search = Search { grid: vec![case.c], ..Search::default() };
+        let search = ProbeSearch { grid: vec![case.c], ..ProbeSearch::default() };
         let found = LinearProbe::fit_best(
             &train.examples(),
             &val.examples(),
@@ -135,7 +135,7 @@ fn agrees_with_scikit_learn() {
 
         let examples = val.examples();
         let bootstrap = Bootstrap { resamples: 100, seed: 1 };
-        let report = Report::new(&classes, &examples.targets, theirs.view(), 0.5, &bootstrap).unwrap();
+        let report = EvaluationReport::new(&classes, &examples.targets, theirs.view(), 0.5, &bootstrap).unwrap();
         let mut numbers = vec![
             (report.accuracy, case.accuracy),
             (report.balanced_accuracy, case.balanced_accuracy),

@@ -9,7 +9,7 @@ mod support;
 use microraptor::checkpoint::{self, Model};
 use microraptor::convert::{Calibration, convert};
 use microraptor::encoder::{Encoder, Plan, Workspace};
-use microraptor::heads::{Bootstrap, Examples, FitOptions, LinearProbe, Report, Targets};
+use microraptor::heads::{Bootstrap, Examples, FitOptions, LinearProbe, EvaluationReport, Targets};
 use microraptor::input::Dataset;
 use microraptor::kernels::Isa;
 use microraptor::kernels::pool::Pool;
@@ -201,7 +201,7 @@ fn int8_keeps_the_features_of_deit_and_what_heads_make_of_them() {
         let train_set = Examples { features: train.view(), targets: Targets::Classes(&train_targets) };
         let test_set = Examples { features: test.view(), targets: Targets::Classes(&test_targets) };
         let head = LinearProbe::fit(&train_set, &data.classes, 0.01, &FitOptions::default()).expect("fits");
-        let report = Report::of(&head, &test_set, 0.5, &Bootstrap { resamples: 0, ..Bootstrap::default() })
+        let report = EvaluationReport::of(&head, &test_set, 0.5, &Bootstrap { resamples: 0, ..Bootstrap::default() })
             .expect("a report");
         aucs.push(report.auc.expect("all classes are there").value);
         voted.push(votes(&all, &targets, network.config.dim));

@@ -33,7 +33,7 @@ pub use file::{
 pub use machine::{Architecture, Cpu, Group, Machine};
 pub use meter_spec::{MeterChip, MeterSpec};
 pub use recognise::{Recognised, recognise};
-pub use report::{Report, Warning};
+pub use report::{BoardReport, Warning};
 pub use root::Root;
 pub use signal::Signal;
 

@@ -8,7 +8,7 @@ use super::{Board, BoardError, CpuList, Machine, Recognised, Root, recognise};
 
 /// A machine and its board file side by side.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct BoardReport {
     /// The board file, and by what it was chosen; None where not even the architecture is known.
     pub recognised: Option<Recognised>,
     /// What the machine is.
@@ -33,7 +33,7 @@ pub struct Warning {
     pub text: String,
 }
 
-impl Report {
+impl BoardReport {
     /// Reads a machine and its sensors. `board` is the user's choice of a board, which is else recognised; `quota` is as
     /// in [`choose`].
     ///
@@ -44,7 +44,7 @@ impl Report {
         board: Option<Board>,
         request: &Request,
         quota: usize,
-    ) -> Result<Report, BoardError> {
+    ) -> Result<BoardReport, BoardError> {
         let machine = Machine::read(root);
         let recognised = match board {
             Some(board) => Some(Recognised { board, by: "--board".to_owned() }),
@@ -54,7 +54,7 @@ impl Report {
         let choice = choose(&machine, board, request, quota)?;
         let clusters = named_groups(&machine, board);
         let mut report =
-            Report { clusters, choice, state: State::read(root), warnings: Vec::new(), recognised, machine };
+            BoardReport { clusters, choice, state: State::read(root), warnings: Vec::new(), recognised, machine };
         report.warnings = report.look();
         Ok(report)
     }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use microraptor::board::sensors::{State, Temperature, Throttle};
-use microraptor::board::{Board, MAX_CPUS, NamedGroup, Pin, Report, Request, Root, boards};
+use microraptor::board::{Board, MAX_CPUS, NamedGroup, Pin, BoardReport, Request, Root, boards};
 
 use super::args::{BoardArgs, available_threads};
 use super::table::{render, table};
@@ -48,7 +48,7 @@ pub fn run(args: &BoardArgs) -> anyhow::Result<()> {
     let request = Request { threads: args.threads.threads, cpus: placement.cores.clone() };
     // A recorded machine is not this one: it has as many threads as it has cores.
     let quota = if root.is_live() { available_threads() } else { MAX_CPUS };
-    let report = Report::read(&root, placement.board()?, &request, quota)?;
+    let report = BoardReport::read(&root, placement.board()?, &request, quota)?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
@@ -74,7 +74,7 @@ fn list(args: &BoardArgs, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nA board of your own is a file like those in boards/: `--board FILE.toml`.")
 }
 
-fn print(report: &Report, colour: bool, out: &mut Printable<impl Write>) -> io::Result<()> {
+fn print(report: &BoardReport, colour: bool, out: &mut Printable<impl Write>) -> io::Result<()> {
     let board = report.recognised.as_ref().map(|r| &r.board);
     print_title(report, colour, out)?;
     print_clusters(report, out)?;
@@ -104,7 +104,7 @@ fn print(report: &Report, colour: bool, out: &mut Printable<impl Write>) -> io::
     Ok(())
 }
 
-fn print_title(report: &Report, colour: bool, out: &mut Printable<impl Write>) -> io::Result<()> {
+fn print_title(report: &BoardReport, colour: bool, out: &mut Printable<impl Write>) -> io::Result<()> {
     let machine = &report.machine;
     out.coloured(machine.title(), BOLD, colour)?;
     writeln!(out)?;
@@ -131,7 +131,7 @@ fn beside<T: PartialEq + Display>(found: Option<T>, file: Option<T>) -> String {
     }
 }
 
-fn print_clusters(report: &Report, out: &mut impl Write) -> io::Result<()> {
+fn print_clusters(report: &BoardReport, out: &mut impl Write) -> io::Result<()> {
     let mut table = table(
         &["cluster", "cores", "type", "governor", "features", "MHz now", "MHz max", "L1d / L2 / L3 KiB"],
         5,

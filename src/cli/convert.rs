@@ -12,7 +12,7 @@ use microraptor::engine::is_onnx;
 use microraptor::files;
 use microraptor::files::check_writable;
 use microraptor::input::{Image, InputError, PhantomKind, ReadOptions, Scan, expand, phantom};
-use microraptor::quant::{Agreement, BlockPlan, Precision, QuantModel, file};
+use microraptor::quant::{Agreement, BlockPrecision, Precision, QuantModel, file};
 use microraptor::vit::{Preprocess, Size};
 use serde_json::json;
 
@@ -190,7 +190,7 @@ fn print(model: &QuantModel, output: &Path, out: &mut impl Write) -> io::Result<
         [a.cls.mean, a.cls.min, a.patches.mean, a.patches.p1, a.patches.min].map(|c| format!("{c:.6}"))
     };
     for (i, (plan, agreement)) in model.plan.blocks.iter().zip(&model.report.blocks).enumerate() {
-        let BlockPlan { qkv, attention, proj, up, down } = plan;
+        let BlockPrecision { qkv, attention, proj, up, down } = plan;
         let mut row = vec![i.to_string(), qkv.to_string(), attention.to_string()];
         row.extend([proj, up, down].map(ToString::to_string));
         row.extend(cosines(agreement));

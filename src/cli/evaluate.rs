@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 use microraptor::features::{Request, gather};
-use microraptor::heads::{Bootstrap, Examined, FeatureKind, Head, HeadModel, judge};
+use microraptor::heads::{Bootstrap, EvaluationSet, FeatureKind, Head, HeadModel, evaluate};
 use microraptor::input::{Dataset, LabelMap, ReadOptions, Split};
 use serde_json::json;
 
@@ -48,7 +48,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let features = gather(&mut session, &data, &all, &request, args.cache.open().as_ref(), &tick)?;
     drop(watched);
     bar.finish_and_clear();
-    let set = Examined {
+    let set = EvaluationSet {
         data: &data,
         mask_classes: head.model.classes(),
         features: &features,
@@ -56,7 +56,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         multi_label: head.model.multi_label(),
     };
     set.check_masks()?;
-    let judgement = judge(&head.model, &set, &all, args.threshold, backbone::isa(), &Bootstrap::default())?;
+    let judgement = evaluate(&head.model, &set, &all, args.threshold, backbone::isa(), &Bootstrap::default())?;
 
     let mut out = terminal::stdout();
     let caveat = caveat(&data, part);

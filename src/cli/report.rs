@@ -2,24 +2,24 @@
 
 use std::io::{self, Write};
 
-use microraptor::heads::{DenseReport, Estimate, Judgement, Report};
+use microraptor::heads::{DenseReport, Estimate, Evaluation, EvaluationReport};
 use serde_json::{Value, json};
 
 use super::table::{render, table};
 
 /// The metrics as JSON.
-pub fn record(judgement: &Judgement) -> Value {
+pub fn record(judgement: &Evaluation) -> Value {
     match judgement {
-        Judgement::Classes(_, report) => json!(report),
-        Judgement::Dense(_, report) => json!(report),
+        Evaluation::Classes(_, report) => json!(report),
+        Evaluation::Dense(_, report) => json!(report),
     }
 }
 
 /// Prints the metrics of either kind.
-pub fn print_judgement(judgement: &Judgement, out: &mut impl Write) -> io::Result<()> {
+pub fn print_judgement(judgement: &Evaluation, out: &mut impl Write) -> io::Result<()> {
     match judgement {
-        Judgement::Classes(_, report) => print_report(report, out),
-        Judgement::Dense(_, report) => print_dense(report, out),
+        Evaluation::Classes(_, report) => print_report(report, out),
+        Evaluation::Dense(_, report) => print_dense(report, out),
     }
 }
 
@@ -58,7 +58,7 @@ fn print_dense(report: &DenseReport, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// Prints the metrics: overall, class by class, and the confusion matrix.
-fn print_report(report: &Report, out: &mut impl Write) -> io::Result<()> {
+fn print_report(report: &EvaluationReport, out: &mut impl Write) -> io::Result<()> {
     let overall = [
         ("AUC", report.auc),
         ("accuracy", report.accuracy),

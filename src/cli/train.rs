@@ -7,8 +7,8 @@ use microraptor::engine::Session;
 use microraptor::features::{Request, ScanFeatures, gather};
 use microraptor::files::check_writable;
 use microraptor::heads::{
-    AbmilOptions, Bootstrap, ClassWeights, DrawnSplit, Examined, FitOptions, Head, Judgement, Recipe, Search,
-    SegmentOptions, TrainingSummary, check_counts, cross_validate, judge,
+    AbmilOptions, Bootstrap, ClassWeights, DrawnSplit, EvaluationSet, FitOptions, Head, Evaluation, Recipe, ProbeSearch,
+    SegmentOptions, TrainingSummary, check_counts, cross_validate, evaluate,
 };
 use microraptor::input::{Dataset, LabelMap, ReadOptions};
 use microraptor::vit::Size;
@@ -58,7 +58,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .filter(|(i, _)| !parts.test.contains(i))
         .map(|(_, mask)| mask)
         .collect();
-    let set = Examined {
+    let set = EvaluationSet {
         data: &chosen,
         mask_classes: &mask_classes,
         features: &features,
@@ -74,7 +74,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
-    let judgement = judge(&fitted.model, &set, &val, None, backbone::isa(), &Bootstrap::default())?;
+    let judgement = evaluate(&fitted.model, &set, &val, None, backbone::isa(), &Bootstrap::default())?;
     let mut head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, (&judgement).into())
         .context("the training features")?;
     tell_training(&mut head.training, args, &set);
@@ -106,8 +106,8 @@ fn recipe(args: &TrainArgs) -> anyhow::Result<Recipe> {
         args::ClassWeights::Balanced => ClassWeights::Balanced,
     };
     let fit = FitOptions { class_weights, ..FitOptions::default() };
-    let grid = args.c.map(|c| vec![c]).unwrap_or(Search::default().grid);
-    let search = Search { grid, ..Search::default() };
+    let grid = args.c.map(|c| vec![c]).unwrap_or(ProbeSearch::default().grid);
+    let search = ProbeSearch { grid, ..ProbeSearch::default() };
     let seed = args.data.split.seed;
     Ok(match args.head {
         HeadKind::Linear => Recipe::Linear(search, fit),
@@ -161,10 +161,10 @@ fn features(
 
 fn cross_validation(
     recipe: &Recipe,
-    set: &Examined<'_>,
+    set: &EvaluationSet<'_>,
     folds: usize,
     args: &TrainArgs,
-) -> anyhow::Result<Judgement> {
+) -> anyhow::Result<Evaluation> {
     if set.data.samples.len() < folds.max(3) || folds < 3 {
         bail!(
             "--folds {folds}: give 3 (one part to fit on, one to choose, one to measure) up to the number of images"
@@ -181,7 +181,7 @@ fn cross_validation(
 }
 
 /// What the options say of the training.
-fn tell_training(training: &mut TrainingSummary, args: &TrainArgs, set: &Examined<'_>) {
+fn tell_training(training: &mut TrainingSummary, args: &TrainArgs, set: &EvaluationSet<'_>) {
     let split = &args.data.split;
     training.seed = training.epoch.map(|_| split.seed);
     training.balanced = training.c.is_some() && matches!(args.class_weights, args::ClassWeights::Balanced);
@@ -192,8 +192,8 @@ fn print(
     args: &TrainArgs,
     train: usize,
     head: &Head,
-    judgement: &Judgement,
-    folds: Option<&Judgement>,
+    judgement: &Evaluation,
+    folds: Option<&Evaluation>,
 ) -> anyhow::Result<()> {
     let mut out = terminal::stdout();
     let output = args.output.display();
@@ -223,8 +223,8 @@ fn print(
         writeln!(out)?;
     }
     let (images, what) = match judgement {
-        Judgement::Classes(_, report) => (report.images, chosen_on(args)),
-        Judgement::Dense(_, report) => (report.images, chosen_on(args)),
+        Evaluation::Classes(_, report) => (report.images, chosen_on(args)),
+        Evaluation::Dense(_, report) => (report.images, chosen_on(args)),
     };
     writeln!(out, "on {images} validation images{what}:")?;
     print_judgement(judgement, &mut out)?;

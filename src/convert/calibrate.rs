@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::error::ConvertError;
-use super::forward::{DenseBlock, Forward, Site, check_finite};
+use super::fake_quant::{DenseBlock, Forward, Site, check_finite};
 use super::gptq::{self, Factor};
 use super::smooth::{self, Factors, Inputs, fold};
 use crate::kernels::Isa;
 use crate::kernels::linalg::gram;
-use crate::quant::{Block, BlockPlan, INT7, INT8, Layer, Level, MlpLayers, Products};
+use crate::quant::{Block, BlockPrecision, INT7, INT8, Layer, WeightPrecision, MlpLayers, Products};
 use crate::vit::Config;
 
 /// Rows of a layer's input on which smoothing is chosen.
@@ -31,7 +31,7 @@ pub(super) struct Candidates {
 
 impl Candidates {
     /// The block that `plan` describes, of the f32 block `reference`.
-    pub fn at(&self, reference: &Block, plan: &BlockPlan) -> Block {
+    pub fn at(&self, reference: &Block, plan: &BlockPrecision) -> Block {
         let mut block = reference.clone();
         fold(&mut block, &self.factors);
         block.key_centre = self.key_centre.clone();
@@ -39,10 +39,10 @@ impl Candidates {
         let put = |layers: &mut [&mut Layer], which: usize| {
             for (i, layer) in layers.iter_mut().enumerate() {
                 match levels[which] {
-                    Level::Int7 => **layer = self.rounded[which][0][i].clone(),
-                    Level::Int8 => **layer = self.rounded[which][1][i].clone(),
-                    Level::Fp16 => layer.halve(),
-                    Level::F32 => {}
+                    WeightPrecision::Int7 => **layer = self.rounded[which][0][i].clone(),
+                    WeightPrecision::Int8 => **layer = self.rounded[which][1][i].clone(),
+                    WeightPrecision::Fp16 => layer.halve(),
+                    WeightPrecision::F32 => {}
                 }
             }
         };

@@ -7,7 +7,7 @@ mod attention;
 mod calibrate;
 mod cosines;
 mod error;
-mod forward;
+mod fake_quant;
 mod gptq;
 mod progress;
 mod recipe;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::calibrate::{self, Candidates};
 use super::cosines::Cosines;
 use super::error::ConvertError;
-use super::forward::{DenseBlock, Forward, check_finite};
+use super::fake_quant::{DenseBlock, Forward, check_finite};
 use super::progress::Progress;
 use super::search::{self, Errors, Traces};
 use crate::checkpoint::{Model, Naming};
@@ -16,7 +16,7 @@ use crate::kernels::Isa;
 use crate::kernels::linear::MAX_INPUTS;
 use crate::kernels::pool::Pool;
 use crate::quant::file::{Licence, QuantModel, Source, TOOL};
-use crate::quant::{Agreement, BlockPlan, Network, Plan, Precision, Products, Report};
+use crate::quant::{Agreement, BlockPrecision, Network, PrecisionPlan, Precision, Products, ConversionReport};
 use crate::vit::{Config, Size};
 
 /// Images on which each unit is measured by itself.
@@ -82,16 +82,16 @@ pub fn convert(
         assumed: model.assumed.iter().map(ToString::to_string).collect(),
     };
     let reference = Network::from_weights(&model.config, model.weights);
-    let yardstick = Yardstick::new(&reference, calibration, isa)?;
+    let evaluator = Evaluator::new(&reference, calibration, isa)?;
     let network = match precision {
         Precision::F32 => reference.clone(),
         Precision::Fp16 => reference.halved(),
-        Precision::Int8 => int8(&yardstick, progress)?,
+        Precision::Int8 => int8(&evaluator, progress)?,
     };
-    let report = yardstick.report(&network, progress)?;
+    let report = evaluator.report(&network, progress)?;
     Ok(QuantModel {
         name: model.name,
-        plan: Plan::of(&network),
+        plan: PrecisionPlan::of(&network),
         network,
         preprocess: model.preprocess,
         precision,
@@ -105,8 +105,8 @@ pub fn convert(
 }
 
 /// The cheapest plan that keeps the accuracy aimed at, or, where none does, the one without integers.
-fn int8(yardstick: &Yardstick, progress: &dyn Progress) -> Result<Network, ConvertError> {
-    let Yardstick { reference, calibration, forward, .. } = yardstick;
+fn int8(evaluator: &Evaluator, progress: &dyn Progress) -> Result<Network, ConvertError> {
+    let Evaluator { reference, calibration, forward, .. } = evaluator;
     let config = &reference.config;
     let mut streams: Vec<Vec<f32>> =
         calibration.images.par_iter().map(|pixels| forward.embed(reference, pixels)).collect();
@@ -128,7 +128,7 @@ fn int8(yardstick: &Yardstick, progress: &dyn Progress) -> Result<Network, Conve
     log::info!("rounded {} blocks in {:.1} s", config.depth, start.elapsed().as_secs_f64());
     let start = Instant::now();
     let mut budget = BUDGET;
-    let cheapest = BlockPlan { attention: Products::cheapest(config.head_dim()), ..search::CHEAPEST };
+    let cheapest = BlockPrecision { attention: Products::cheapest(config.head_dim()), ..search::CHEAPEST };
     if cheapest.attention == Products::Float {
         log::warn!(
             "attention stays in float: a head has {} channels, and integers take a multiple of 4",
@@ -141,7 +141,7 @@ fn int8(yardstick: &Yardstick, progress: &dyn Progress) -> Result<Network, Conve
         let more = search::spend(&mut units, &budget);
         log::info!("planned within {budget:?}");
         let network = assemble(reference, &candidates, &search::plan(&units, config.depth, cheapest));
-        let total = yardstick.total(&network)?;
+        let total = evaluator.total(&network)?;
         if meets_target(&total) || !more {
             return Ok(network);
         }
@@ -165,7 +165,7 @@ fn meets_target(total: &Agreement) -> bool {
 }
 
 /// The network of `plan`.
-fn assemble(reference: &Network, candidates: &[Candidates], plan: &Plan) -> Network {
+fn assemble(reference: &Network, candidates: &[Candidates], plan: &PrecisionPlan) -> Network {
     let mut patch = reference.patch.clone();
     patch.halve();
     let blocks = reference.blocks.iter().zip(candidates).zip(&plan.blocks);
@@ -183,7 +183,7 @@ fn assemble(reference: &Network, candidates: &[Candidates], plan: &Plan) -> Netw
 
 /// What a network is compared with: the f32 residual streams and features would be too much to keep for every block, so
 /// only the features are kept.
-struct Yardstick<'a> {
+struct Evaluator<'a> {
     reference: &'a Network,
     calibration: &'a Calibration,
     forward: Forward,
@@ -191,12 +191,12 @@ struct Yardstick<'a> {
     features: Vec<Vec<f32>>,
 }
 
-impl<'a> Yardstick<'a> {
+impl<'a> Evaluator<'a> {
     fn new(
         reference: &'a Network,
         calibration: &'a Calibration,
         isa: Isa,
-    ) -> Result<Yardstick<'a>, ConvertError> {
+    ) -> Result<Evaluator<'a>, ConvertError> {
         let forward = Forward::new(reference, calibration.size, isa)?;
         let blocks: Vec<DenseBlock> = reference.blocks.iter().map(DenseBlock::of).collect();
         let features = |(image, pixels): (usize, &Vec<f32>)| {
@@ -209,7 +209,7 @@ impl<'a> Yardstick<'a> {
         };
         let features =
             calibration.images.par_iter().enumerate().map(features).collect::<Result<_, ConvertError>>()?;
-        Ok(Yardstick { reference, calibration, forward, features })
+        Ok(Evaluator { reference, calibration, forward, features })
     }
 
     /// The features of `network`, by the kernels that a device runs, against f32.
@@ -263,10 +263,10 @@ impl<'a> Yardstick<'a> {
         reference.blocks.iter().zip(&network.blocks).map(compare).collect()
     }
 
-    fn report(&self, network: &Network, progress: &dyn Progress) -> Result<Report, ConvertError> {
+    fn report(&self, network: &Network, progress: &dyn Progress) -> Result<ConversionReport, ConvertError> {
         let Calibration { from, images, size } = self.calibration;
         let total = self.total(network)?;
-        Ok(Report {
+        Ok(ConversionReport {
             images_from: from.clone(),
             images: images.len(),
             size: size.to_string(),

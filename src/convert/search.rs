@@ -9,27 +9,27 @@ use rayon::prelude::*;
 
 use super::calibrate::Candidates;
 use super::cosines::cosine;
-use super::forward::{DenseBlock, Forward};
+use super::fake_quant::{DenseBlock, Forward};
 use super::progress::Progress;
-use crate::quant::{BlockPlan, Level, Network, Plan, Products};
+use crate::quant::{BlockPrecision, WeightPrecision, Network, PrecisionPlan, Products};
 use crate::vit::{Config, Mlp};
 
 /// Everything as cheap as it gets.
-pub(super) const CHEAPEST: BlockPlan = BlockPlan {
-    qkv: Level::Int7,
+pub(super) const CHEAPEST: BlockPrecision = BlockPrecision {
+    qkv: WeightPrecision::Int7,
     attention: Products::Int8,
-    proj: Level::Int7,
-    up: Level::Int7,
-    down: Level::Int7,
+    proj: WeightPrecision::Int7,
+    up: WeightPrecision::Int7,
+    down: WeightPrecision::Int7,
 };
 
 /// Nothing rounded.
-const EXACT: BlockPlan = BlockPlan {
-    qkv: Level::F32,
+const EXACT: BlockPrecision = BlockPrecision {
+    qkv: WeightPrecision::F32,
     attention: Products::Float,
-    proj: Level::F32,
-    up: Level::F32,
-    down: Level::F32,
+    proj: WeightPrecision::F32,
+    up: WeightPrecision::F32,
+    down: WeightPrecision::F32,
 };
 
 /// 1 - cosine: of CLS tokens, and of patch tokens.
@@ -60,7 +60,7 @@ const FLOAT_TIME: f64 = 2.0;
 #[derive(Clone, Copy, Debug)]
 struct Choice {
     /// Of attention, Int7 stands for integers and Fp16 for floats.
-    level: Level,
+    level: WeightPrecision,
     error: Errors,
     time: f64,
 }
@@ -73,14 +73,14 @@ pub(super) struct Unit {
     chosen: usize,
 }
 
-fn set_level(plan: &mut BlockPlan, part: Part, level: Level) {
+fn set_level(plan: &mut BlockPrecision, part: Part, level: WeightPrecision) {
     match part {
         Part::Qkv => plan.qkv = level,
         Part::Proj => plan.proj = level,
         Part::Up => plan.up = level,
         Part::Down => plan.down = level,
         Part::Attention => {
-            plan.attention = if level == Level::Int7 { Products::Int8 } else { Products::Float };
+            plan.attention = if level == WeightPrecision::Int7 { Products::Int8 } else { Products::Float };
         }
     }
 }
@@ -100,7 +100,7 @@ pub(super) fn units(
     reference: &Network,
     candidates: &[Candidates],
     traces: &Traces,
-    cheapest: &BlockPlan,
+    cheapest: &BlockPrecision,
     budget: &Errors,
     progress: &dyn Progress,
 ) -> Vec<Unit> {
@@ -109,15 +109,15 @@ pub(super) fn units(
     let tokens = traces.features[0].len() / config.dim;
     let fixed = |part: &Part| *part == Part::Attention && cheapest.attention == Products::Float;
     let parts: Vec<Part> = PARTS.into_iter().filter(|part| !fixed(part)).collect();
-    let of_block = |block| parts.iter().map(move |&part| (block, part, Level::Int7));
+    let of_block = |block| parts.iter().map(move |&part| (block, part, WeightPrecision::Int7));
     let all: Vec<Task> = (0..config.depth).flat_map(of_block).collect();
     progress.stage("measuring parts", all.len());
     let unit = |((block, part, _), error): (Task, Errors)| {
         let macs = part.macs(config, tokens);
         let time = if part == Part::Attention { INT8_TIME } else { INT7_TIME };
-        let cheapest = Choice { level: Level::Int7, error, time: time * macs };
+        let cheapest = Choice { level: WeightPrecision::Int7, error, time: time * macs };
         // Rounding to fp16 errs a thousandth of what int8 does.
-        let float = Choice { level: Level::Fp16, error: Errors::default(), time: FLOAT_TIME * macs };
+        let float = Choice { level: WeightPrecision::Fp16, error: Errors::default(), time: FLOAT_TIME * macs };
         Unit { block, part, choices: vec![cheapest, float], chosen: 0 }
     };
     let mut units: Vec<Unit> = all.iter().copied().zip(bench.errors(&all, progress)).map(unit).collect();
@@ -130,17 +130,17 @@ pub(super) fn units(
     let share = Errors::default().plus(budget, 0.25 / units.len() as f64);
     let which = |unit: &Unit| unit.part != Part::Attention && !unit.error().within(&share);
     let chosen: Vec<usize> = (0..units.len()).filter(|&u| which(&units[u])).collect();
-    let wider: Vec<Task> = chosen.iter().map(|&u| (units[u].block, units[u].part, Level::Int8)).collect();
+    let wider: Vec<Task> = chosen.iter().map(|&u| (units[u].block, units[u].part, WeightPrecision::Int8)).collect();
     progress.stage("measuring int8", wider.len());
     for (u, error) in chosen.into_iter().zip(bench.errors(&wider, progress)) {
         let time = INT8_TIME * units[u].part.macs(config, tokens);
-        units[u].choices.insert(1, Choice { level: Level::Int8, error, time });
+        units[u].choices.insert(1, Choice { level: WeightPrecision::Int8, error, time });
     }
     units
 }
 
 /// A part of a block at a level.
-type Task = (usize, Part, Level);
+type Task = (usize, Part, WeightPrecision);
 
 /// What units are measured with.
 struct Bench<'a> {
@@ -209,12 +209,12 @@ pub(super) fn spend(units: &mut [Unit], budget: &Errors) -> bool {
 }
 
 /// The plan that the units have come to; what is no unit is as in `cheapest`.
-pub(super) fn plan(units: &[Unit], depth: usize, cheapest: BlockPlan) -> Plan {
+pub(super) fn plan(units: &[Unit], depth: usize, cheapest: BlockPrecision) -> PrecisionPlan {
     let mut blocks = vec![cheapest; depth];
     for unit in units {
         set_level(&mut blocks[unit.block], unit.part, unit.choices[unit.chosen].level);
     }
-    Plan { patch: Level::Fp16, blocks }
+    PrecisionPlan { patch: WeightPrecision::Fp16, blocks }
 }
 
 impl Unit {
@@ -268,9 +268,9 @@ mod tests {
             time: time * macs,
         };
         let choices = vec![
-            choice(Level::Int7, errors[0], INT7_TIME),
-            choice(Level::Int8, errors[1], INT8_TIME),
-            choice(Level::Fp16, 0.0, FLOAT_TIME),
+            choice(WeightPrecision::Int7, errors[0], INT7_TIME),
+            choice(WeightPrecision::Int8, errors[1], INT8_TIME),
+            choice(WeightPrecision::Fp16, 0.0, FLOAT_TIME),
         ];
         Unit { block: 0, part, choices, chosen: 0 }
     }
@@ -287,10 +287,10 @@ mod tests {
         let levels = |budget: f64| {
             let mut units = units();
             let reached = spend(&mut units, &Errors { cls: budget, patches: budget });
-            let BlockPlan { qkv, proj, down, .. } = plan(&units, 1, CHEAPEST).blocks[0];
+            let BlockPrecision { qkv, proj, down, .. } = plan(&units, 1, CHEAPEST).blocks[0];
             (reached, [qkv, proj, down])
         };
-        use Level::{Fp16, Int7, Int8};
+        use WeightPrecision::{Fp16, Int7, Int8};
         assert_eq!(levels(1e-3), (true, [Int7, Int7, Int7]), "cheap enough as it is");
         assert_eq!(levels(6e-4), (true, [Int7, Int8, Int7]), "proj is a third of qkv's time");
         assert_eq!(levels(3e-4), (true, [Int8, Int8, Int7]));

@@ -155,7 +155,7 @@ fn rounding_error(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::forward::{DenseBlock, Forward};
+    use crate::convert::fake_quant::{DenseBlock, Forward};
     use crate::quant::Network;
     use crate::vit::{Config, Mlp, Positions, Size, forward, seeded_weights};
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::times::Clock;
 use super::workspace::{Attention, Worker};
 use super::{Block, Encoder, EncoderError, Mlp, Operator, Plan, STEP_ROWS, Workspace};
-use crate::kernels::linear::{Into, Linear, Rows, codes_stride};
+use crate::kernels::linear::{OutputMode, PackedLinear, Rows, codes_stride};
 use crate::kernels::pool::{Pool, RowsMut};
-use crate::kernels::quantise::{self, Quant};
+use crate::kernels::quantise::{self, QuantParams};
 use crate::kernels::{activation, attention, lanes, norm, patches, rope};
 use crate::vit::Norm;
 
@@ -15,7 +15,7 @@ use crate::vit::Norm;
 /// and of the float queries, keys and values. What the network does not use is empty.
 type UnitParts<'a> = (
     (&'a mut [f32], &'a mut [f32], &'a mut [f32]),
-    (&'a mut [u8], &'a mut [Quant], &'a mut [i8]),
+    (&'a mut [u8], &'a mut [QuantParams], &'a mut [i8]),
     (&'a mut [f32], &'a mut [f32], &'a mut [f32]),
 );
 
@@ -172,7 +172,7 @@ impl Encoder {
             let cut = &mut worker.hidden[..stream.len() / dim * inputs];
             let from = first + skip - prefix + i * STEP_ROWS;
             patches::cut(pixels, plan.rows, plan.cols, self.config.patch, from, cut);
-            self.patch.apply(Rows::Float(cut), &mut worker.layers, stream, Into::Add);
+            self.patch.apply(Rows::Float(cut), &mut worker.layers, stream, OutputMode::Add);
         }
     }
 
@@ -188,10 +188,10 @@ impl Encoder {
     fn normalised<'w>(
         &self,
         norm: &Norm,
-        layer: &Linear,
+        layer: &PackedLinear,
         stream: &[f32],
         (row, normed): (&mut [f32], &'w mut [f32]),
-        (codes, quants): (&'w mut [u8], &'w mut [Quant]),
+        (codes, quants): (&'w mut [u8], &'w mut [QuantParams]),
         clock: &mut Clock,
     ) -> Rows<'w> {
         if !layer.is_int8() {
@@ -221,7 +221,7 @@ impl Encoder {
         first: usize,
         worker: &mut Worker,
         stream: &[f32],
-        (query_codes, query_quants, key_codes): (&mut [u8], &mut [Quant], &mut [i8]),
+        (query_codes, query_quants, key_codes): (&mut [u8], &mut [QuantParams], &mut [i8]),
         (queries, keys, values): (&mut [f32], &mut [f32], &mut [f32]),
         key_scales: &mut [f32],
     ) {
@@ -229,17 +229,17 @@ impl Encoder {
         let Worker { row, normed, wide, codes, layers, quants, clock, .. } = worker;
         let rows =
             self.normalised(&block.norm1, &block.queries, stream, (row, normed), (codes, quants), clock);
-        block.values.apply(rows, layers, values, Into::Store);
+        block.values.apply(rows, layers, values, OutputMode::Store);
         if !block.int8_attention {
-            block.queries.apply(rows, layers, queries, Into::Store);
-            block.keys.apply(rows, layers, keys, Into::Store);
+            block.queries.apply(rows, layers, queries, OutputMode::Store);
+            block.keys.apply(rows, layers, keys, OutputMode::Store);
             clock.lap(Operator::Qkv);
             self.rotate(plan, first, queries, clock);
             self.rotate(plan, first, keys, clock);
             return;
         }
         let wide = &mut wide[..stream.len()];
-        block.queries.apply(rows, layers, wide, Into::Store);
+        block.queries.apply(rows, layers, wide, OutputMode::Store);
         clock.lap(Operator::Qkv);
         self.rotate(plan, first, wide, clock);
         for ((x, codes), quant) in
@@ -248,7 +248,7 @@ impl Encoder {
             *quant = quantise::row(isa, x, codes);
         }
         clock.lap(Operator::Quantise);
-        block.keys.apply(rows, layers, wide, Into::Store);
+        block.keys.apply(rows, layers, wide, OutputMode::Store);
         clock.lap(Operator::Qkv);
         self.rotate(plan, first, wide, clock);
         for (x, (codes, scales)) in wide
@@ -285,7 +285,7 @@ impl Encoder {
         block: &Block,
         packed: &Heads,
         worker: &mut Worker,
-        (codes, quants, queries): (&[u8], &[Quant], &[f32]),
+        (codes, quants, queries): (&[u8], &[QuantParams], &[f32]),
         stream: &mut [f32],
     ) {
         let (isa, dims) = (self.isa, self.dims(plan.tokens));
@@ -301,7 +301,7 @@ impl Encoder {
         let Worker { codes, layers, quants, clock, .. } = worker;
         clock.lap(Operator::Attention);
         let rows = rows_for(isa, &block.proj, out, codes, quants, clock);
-        block.proj.apply(rows, layers, stream, Into::Add);
+        block.proj.apply(rows, layers, stream, OutputMode::Add);
         clock.lap(Operator::Proj);
     }
 
@@ -329,21 +329,21 @@ impl Encoder {
             let first = i * STEP_ROWS;
             let hidden = &mut hidden[..stream.len() / dim * down.inputs()];
             let rows = rows.from(first, up.inputs());
-            up.apply(rows, layers, hidden, Into::Store);
+            up.apply(rows, layers, hidden, OutputMode::Store);
             clock.lap(Operator::Fc1);
             if let Mlp::SwiGlu { gate: gated, .. } = &block.mlp {
-                gated.apply(rows, layers, &mut gate[..hidden.len()], Into::Store);
+                gated.apply(rows, layers, &mut gate[..hidden.len()], OutputMode::Store);
                 clock.lap(Operator::Fc1);
             }
             let to = (&mut hidden_codes[first * stride..], &mut hidden_quants[first..]);
             self.activate(block, hidden, gate, to, clock);
             if !down.is_int8() {
-                down.apply(Rows::Float(hidden), layers, stream, Into::Add);
+                down.apply(Rows::Float(hidden), layers, stream, OutputMode::Add);
                 clock.lap(Operator::Fc2);
             }
         }
         if down.is_int8() {
-            down.apply(Rows::Codes(hidden_codes, hidden_quants), layers, stream, Into::Add);
+            down.apply(Rows::Codes(hidden_codes, hidden_quants), layers, stream, OutputMode::Add);
         }
     }
 
@@ -353,7 +353,7 @@ impl Encoder {
         block: &Block,
         hidden: &mut [f32],
         gate: &[f32],
-        (codes, quants): (&mut [u8], &mut [Quant]),
+        (codes, quants): (&mut [u8], &mut [QuantParams]),
         clock: &mut Clock,
     ) {
         let (isa, width, scale) = (self.isa, self.config.hidden, &block.hidden_scale);
@@ -381,10 +381,10 @@ struct Heads<'a> {
 /// `x: [rows, inputs]` as `layer` wants it: as it is, or as codes.
 fn rows_for<'a>(
     isa: crate::kernels::Isa,
-    layer: &Linear,
+    layer: &PackedLinear,
     x: &'a [f32],
     codes: &'a mut [u8],
-    quants: &'a mut [Quant],
+    quants: &'a mut [QuantParams],
     clock: &mut Clock,
 ) -> Rows<'a> {
     if !layer.is_int8() {

@@ -27,7 +27,7 @@ use rayon::prelude::*;
 
 use crate::kernels::Isa;
 use crate::kernels::attention::Dims;
-use crate::kernels::linear::Linear;
+use crate::kernels::linear::PackedLinear;
 use crate::quant::{self, Layer, Matrix, MlpLayers, Network};
 use crate::vit::{Config, Norm, SizeError};
 
@@ -70,7 +70,7 @@ pub enum EncoderError {
 pub struct Encoder {
     isa: Isa,
     config: Config,
-    patch: Linear,
+    patch: PackedLinear,
     cls: Vec<f32>,
     registers: Vec<f32>,
     positions: Vec<f32>,
@@ -81,32 +81,32 @@ pub struct Encoder {
 
 struct Block {
     norm1: Norm,
-    queries: Linear,
-    keys: Linear,
-    values: Linear,
+    queries: PackedLinear,
+    keys: PackedLinear,
+    values: PackedLinear,
     int8_attention: bool,
     key_centre: Vec<f32>,
-    proj: Linear,
+    proj: PackedLinear,
     norm2: Norm,
     mlp: Mlp,
     hidden_scale: Vec<f32>,
 }
 
 enum Mlp {
-    Gelu { up: Linear, down: Linear },
-    SwiGlu { gate: Linear, up: Linear, down: Linear },
+    Gelu { up: PackedLinear, down: PackedLinear },
+    SwiGlu { gate: PackedLinear, up: PackedLinear, down: PackedLinear },
 }
 
 impl Mlp {
     /// The layer whose outputs are activated, or for SwiGLU gated.
-    fn up(&self) -> &Linear {
+    fn up(&self) -> &PackedLinear {
         match self {
             Mlp::Gelu { up, .. } | Mlp::SwiGlu { up, .. } => up,
         }
     }
 
     /// The layer that they go to.
-    fn down(&self) -> &Linear {
+    fn down(&self) -> &PackedLinear {
         match self {
             Mlp::Gelu { down, .. } | Mlp::SwiGlu { down, .. } => down,
         }
@@ -118,20 +118,20 @@ impl Mlp {
 const STEP_ROWS: usize = 96;
 
 /// Rows `first..first + count` of a layer, packed.
-fn pack_rows(isa: Isa, layer: &Layer, first: usize, count: usize) -> Linear {
+fn pack_rows(isa: Isa, layer: &Layer, first: usize, count: usize) -> PackedLinear {
     let outputs = layer.bias.len();
     let rows = |len: usize| first * (len / outputs)..(first + count) * (len / outputs);
     let bias = &layer.bias[first..first + count];
     match &layer.weight {
-        Matrix::F32(w) => Linear::f32(isa, &w[rows(w.len())], bias),
-        Matrix::F16(w) => Linear::f16(isa, &w[rows(w.len())], bias),
+        Matrix::F32(w) => PackedLinear::f32(isa, &w[rows(w.len())], bias),
+        Matrix::F16(w) => PackedLinear::f16(isa, &w[rows(w.len())], bias),
         Matrix::Int8 { values, scales } => {
-            Linear::int8(isa, &values[rows(values.len())], &scales[first..first + count], bias)
+            PackedLinear::int8(isa, &values[rows(values.len())], &scales[first..first + count], bias)
         }
     }
 }
 
-fn pack(isa: Isa, layer: &Layer) -> Linear {
+fn pack(isa: Isa, layer: &Layer) -> PackedLinear {
     pack_rows(isa, layer, 0, layer.bias.len())
 }
 
@@ -187,7 +187,7 @@ impl Encoder {
     }
 
     /// Every layer.
-    fn layers(&self) -> impl Iterator<Item = &Linear> {
+    fn layers(&self) -> impl Iterator<Item = &PackedLinear> {
         let blocks = self.blocks.iter().flat_map(|block| {
             let gate = match &block.mlp {
                 Mlp::Gelu { .. } => None,

@@ -1,7 +1,7 @@
 //! The operators that a forward pass is made of, and the multiply-accumulates of each.
 
 use super::{Block, Encoder, Mlp};
-use crate::kernels::linear::Linear;
+use crate::kernels::linear::PackedLinear;
 use crate::kernels::peak::PeakOf;
 use crate::quant::Precision;
 use crate::vit::{self, Config, Size, SizeError};
@@ -144,7 +144,7 @@ impl Macs {
     }
 }
 
-fn precision(layer: &Linear) -> Precision {
+fn precision(layer: &PackedLinear) -> Precision {
     match (layer.is_int8(), layer.is_f16()) {
         (true, _) => Precision::Int8,
         (_, true) => Precision::Fp16,

@@ -10,7 +10,7 @@ use super::{Encoder, EncoderError, Mlp, Operator, OperatorTimes, Plan, STEP_ROWS
 use crate::kernels::aligned::Aligned;
 use crate::kernels::attention::{self, FloatHead, IntHead};
 use crate::kernels::linear::{self, codes_stride};
-use crate::kernels::quantise::Quant;
+use crate::kernels::quantise::QuantParams;
 
 /// The working memory of one image at a time; grown for the largest plan that used it.
 #[derive(Default)]
@@ -33,7 +33,7 @@ pub(super) struct Attention {
     /// `[tokens, dim]`
     pub query_codes: Aligned<u8>,
     /// `[tokens, heads]`
-    pub query_quants: Vec<Quant>,
+    pub query_quants: Vec<QuantParams>,
     /// `[tokens, dim]`
     pub key_codes: Aligned<i8>,
     /// `[tokens, heads]`
@@ -61,7 +61,7 @@ pub(super) struct Worker {
     /// `[unit, codes_stride(dim)]`
     pub codes: Aligned<u8>,
     /// `[unit]`
-    pub quants: Vec<Quant>,
+    pub quants: Vec<QuantParams>,
     /// `[step, hidden]`, or patches.
     pub hidden: Aligned<f32>,
     /// `[step, hidden]`, for SwiGLU.
@@ -69,7 +69,7 @@ pub(super) struct Worker {
     /// `[unit, codes_stride(hidden)]`
     pub hidden_codes: Aligned<u8>,
     /// `[unit]`
-    pub hidden_quants: Vec<Quant>,
+    pub hidden_quants: Vec<QuantParams>,
     /// Of the layers.
     pub layers: linear::Scratch,
     /// Of attention.

@@ -36,7 +36,7 @@ impl Vit {
             layers: Vec::new(),
             spare: Vec::new(),
             single: Recent::new(),
-            lanes: Vec::new(),
+            workers: Vec::new(),
         })
     }
 }
@@ -70,11 +70,11 @@ struct VitRunner {
     spare: Vec<Vec<f32>>,
     /// For batches: plans of one thread, and each thread's own memory.
     single: Recent<Plan>,
-    lanes: Vec<AtomicRefCell<Lane>>,
+    workers: Vec<AtomicRefCell<Worker>>,
 }
 
 /// What a thread needs to run an image by itself.
-struct Lane {
+struct Worker {
     pool: Pool,
     workspace: Workspace,
 }
@@ -107,24 +107,24 @@ impl Runner for VitRunner {
 
     /// Every image on one thread, the session's threads side by side.
     fn run_batch(&mut self, images: &[&[f32]], size: Size) -> Result<Vec<Features>, RunError> {
-        let VitRunner { encoder, threads, pool, cache, layers, single, lanes, .. } = self;
+        let VitRunner { encoder, threads, pool, cache, layers, single, workers, .. } = self;
         let (encoder, threads) = (&**encoder, *threads);
         let plan = &*single.get(size, layers, || plan(encoder, size, 1, *cache, layers))?;
         let used = threads.min(images.len()).min(LANES_BYTES / plan.image_bytes(encoder)).max(1);
-        while lanes.len() < used {
+        while workers.len() < used {
             // One thread is the caller's own: no thread is started, so nothing can fail.
             let pool = Pool::new(1).expect("a pool of one thread starts none");
-            lanes.push(AtomicRefCell::new(Lane { pool, workspace: Workspace::default() }));
+            workers.push(AtomicRefCell::new(Worker { pool, workspace: Workspace::default() }));
         }
-        let lanes = &mut lanes[..used];
-        lanes.iter_mut().try_for_each(|lane| lane.get_mut().workspace.reserve(encoder, plan))?;
-        let lanes = &*lanes;
+        let workers = &mut workers[..used];
+        workers.iter_mut().try_for_each(|worker| worker.get_mut().workspace.reserve(encoder, plan))?;
+        let workers = &*workers;
         let failed = AtomicRefCell::new(None);
         let out: Vec<AtomicRefCell<Features>> = images.iter().map(|_| AtomicRefCell::default()).collect();
         let next = AtomicUsize::new(0);
-        // Each lane takes the next image until there is none.
-        pool.run(used, &|lane, _| {
-            let Lane { pool, workspace } = &mut *lanes[lane].borrow_mut();
+        // Each worker takes the next image until there is none.
+        pool.run(used, &|worker, _| {
+            let Worker { pool, workspace } = &mut *workers[worker].borrow_mut();
             while let i = next.fetch_add(1, Ordering::Relaxed)
                 && i < images.len()
             {

@@ -6,17 +6,17 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::examples::check_classes;
+use super::targets::check_classes;
 use super::linear::{Prediction, decide};
 use super::nn::adamw::{AdamW, EarlyStopping, cosine_rate};
-use super::nn::{Kind, Layer, Network};
+use super::nn::{Kind, LayerSpec, ConvNet};
 use super::probability::{sigmoid, softmax};
 use super::{HeadError, Targets};
 use crate::features::Grid;
 use crate::heads::fit::standardise;
 use crate::heads::measure::{PROBABILITY_FLOOR, youden_threshold};
 use crate::kernels::Isa;
-use crate::kernels::linear::{Into, Linear, Rows, Scratch};
+use crate::kernels::linear::{OutputMode, PackedLinear, Rows, Scratch};
 
 /// Width of the attention's hidden layer.
 const HIDDEN: usize = 64;
@@ -63,11 +63,11 @@ pub struct AbmilHead {
     pub(super) mean: Vec<f32>,
     pub(super) std: Vec<f32>,
     /// `[2 * hidden, dim]` with biases: the tanh rows, then the sigmoid rows.
-    pub(super) gates: Network,
+    pub(super) gates: ConvNet,
     /// `[1, hidden]` with a bias, which cancels.
-    pub(super) score: Network,
+    pub(super) score: ConvNet,
     /// `[classes, dim]` with biases.
-    pub(super) output: Network,
+    pub(super) output: ConvNet,
 }
 
 /// What the head says about a bag.
@@ -90,8 +90,8 @@ struct Trace {
     output: Vec<f64>,
 }
 
-fn pointwise(inputs: usize, outputs: usize, seed: u64) -> Network {
-    Network::new(vec![Layer { kind: Kind::Pointwise, inputs, outputs }], seed)
+fn pointwise(inputs: usize, outputs: usize, seed: u64) -> ConvNet {
+    ConvNet::new(vec![LayerSpec { kind: Kind::Pointwise, inputs, outputs }], seed)
 }
 
 impl AbmilHead {
@@ -182,16 +182,16 @@ impl AbmilHead {
     }
 
     /// The gates' weights, packed for `isa`.
-    pub(super) fn pack(&self, isa: Isa) -> Linear {
+    pub(super) fn pack(&self, isa: Isa) -> PackedLinear {
         let (weights, bias) = self.gates.parameters.split_at(2 * HIDDEN * self.dim());
-        Linear::f32(isa, weights, bias)
+        PackedLinear::f32(isa, weights, bias)
     }
 
     /// As [`AbmilHead::predict`], by what [`AbmilHead::pack`] gave.
     pub(super) fn predict_packed(
         &self,
         rows: &Array2<f32>,
-        layer: &Linear,
+        layer: &PackedLinear,
     ) -> Result<BagPrediction, HeadError> {
         if rows.ncols() != self.dim() || rows.nrows() == 0 {
             let what = "length of a row of features";
@@ -202,7 +202,7 @@ impl AbmilHead {
         }
         let x = self.standardised(rows);
         let mut gates = vec![0.0; rows.nrows() * 2 * HIDDEN];
-        layer.apply(Rows::Float(&x), &mut Scratch::default(), &mut gates, Into::Store);
+        layer.apply(Rows::Float(&x), &mut Scratch::default(), &mut gates, OutputMode::Store);
         let trace = self.finish(&x, &gates);
         let classes = decide(&trace.output, self.multi_label, self.threshold);
         let prediction = Prediction { probabilities: trace.output, classes };
@@ -320,15 +320,15 @@ impl AbmilHead {
         let shapes = [(dim, 2 * HIDDEN), (HIDDEN, 1), (dim, classes.len())];
         let mut networks = Vec::with_capacity(3);
         for ((inputs, outputs), parameters) in shapes.into_iter().zip(parameters) {
-            let layers = vec![Layer { kind: Kind::Pointwise, inputs, outputs }];
-            let expected = Network::count(&layers);
+            let layers = vec![LayerSpec { kind: Kind::Pointwise, inputs, outputs }];
+            let expected = ConvNet::count(&layers);
             if parameters.len() != expected {
                 let what = "number of weights";
                 return Err(HeadError::Shape { what, found: parameters.len(), expected });
             }
-            networks.push(Network { layers, parameters });
+            networks.push(ConvNet { layers, parameters });
         }
-        let Ok([gates, score, output]) = <[Network; 3]>::try_from(networks) else {
+        let Ok([gates, score, output]) = <[ConvNet; 3]>::try_from(networks) else {
             unreachable!("three shapes")
         };
         if std.len() != dim || std.iter().any(|&s| s <= 0.0) {

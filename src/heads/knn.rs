@@ -4,13 +4,13 @@
 use half::f16;
 use ndarray::ArrayView2;
 
-use super::examples::check_classes;
+use super::targets::check_classes;
 use super::linear::{Prediction, decide};
 use super::{Examples, HeadError, Targets};
 use crate::heads::measure::{log_loss, youden_threshold};
 use crate::kernels::Isa;
-use crate::kernels::linear::{Into, Linear, MAX_INPUTS, Rows, Scratch, codes_stride};
-use crate::kernels::quantise::{self, Quant};
+use crate::kernels::linear::{OutputMode, PackedLinear, MAX_INPUTS, Rows, Scratch, codes_stride};
+use crate::kernels::quantise::{self, QuantParams};
 
 /// Temperature of the vote in the papers.
 pub const TEMPERATURE: f64 = 0.07;
@@ -54,11 +54,11 @@ pub struct KnnHead {
 /// A head's training images, packed for an instruction set.
 pub(crate) struct PackedBank {
     isa: Isa,
-    linear: Linear,
+    linear: PackedLinear,
 }
 
 /// A head ready to search.
-pub struct Search<'a> {
+pub struct KnnIndex<'a> {
     head: &'a KnnHead,
     bank: PackedBank,
 }
@@ -142,16 +142,16 @@ impl KnnHead {
     }
 
     /// The head ready to search on `isa`. The cosines have the same bits on each.
-    pub fn search(&self, isa: Isa) -> Search<'_> {
-        Search { head: self, bank: self.pack(isa) }
+    pub fn search(&self, isa: Isa) -> KnnIndex<'_> {
+        KnnIndex { head: self, bank: self.pack(isa) }
     }
 
     /// The training images packed for `isa`.
     pub(super) fn pack(&self, isa: Isa) -> PackedBank {
         let zeros = vec![0.0; self.images()];
         let linear = match &self.bank {
-            Bank::F16(rows) => Linear::f16(isa, rows, &zeros),
-            Bank::Int8 { codes, scales } => Linear::int8(isa, codes, scales, &zeros),
+            Bank::F16(rows) => PackedLinear::f16(isa, rows, &zeros),
+            Bank::Int8 { codes, scales } => PackedLinear::int8(isa, codes, scales, &zeros),
         };
         PackedBank { isa, linear }
     }
@@ -229,7 +229,7 @@ impl KnnHead {
     }
 }
 
-impl Search<'_> {
+impl KnnIndex<'_> {
     /// The share of the votes of each class, `[classes]`, for one row of features `[dim]`.
     ///
     /// # Errors
@@ -275,10 +275,10 @@ impl PackedBank {
         let mut scratch = Scratch::of(&self.linear, 1);
         if self.linear.is_int8() {
             let mut codes = vec![0; codes_stride(dim)];
-            let quants: [Quant; 1] = [quantise::row(self.isa, &query, &mut codes)];
-            self.linear.apply(Rows::Codes(&codes, &quants), &mut scratch, &mut cosines, Into::Store);
+            let quants: [QuantParams; 1] = [quantise::row(self.isa, &query, &mut codes)];
+            self.linear.apply(Rows::Codes(&codes, &quants), &mut scratch, &mut cosines, OutputMode::Store);
         } else {
-            self.linear.apply(Rows::Float(&query), &mut scratch, &mut cosines, Into::Store);
+            self.linear.apply(Rows::Float(&query), &mut scratch, &mut cosines, OutputMode::Store);
         }
         let mut ranked: Vec<(f32, usize)> = cosines.into_iter().zip(0..).collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));

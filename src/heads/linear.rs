@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::HeadError;
-use super::examples::check_classes;
+use super::targets::check_classes;
 use super::probability::{sigmoid, softmax};
 
 /// Logits `weight * (x - mean) / std + bias`, then softmax over the classes, or a sigmoid a label.

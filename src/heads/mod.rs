@@ -5,7 +5,7 @@
 
 mod abmil;
 mod error;
-mod examples;
+mod targets;
 mod file;
 mod fit;
 mod frame;
@@ -23,18 +23,18 @@ mod segment;
 
 pub use abmil::{AbmilHead, AbmilOptions, BagPrediction, Bags};
 pub use error::HeadError;
-pub use examples::{Examples, Targets};
+pub use targets::{Examples, Targets};
 pub use file::{Backbone, DrawnSplit, Head, TrainingSummary, ValidationSummary};
 pub use fit::{
-    ClassWeights, Criterion, Examined, Extracted, FitOptions, Fitted, GridPoint, Judgement, LinearProbe,
-    Recipe, Search, SearchResult, check_counts, cross_validate, judge,
+    ClassWeights, Criterion, EvaluationSet, Extracted, FitOptions, Fitted, GridPoint, Evaluation, LinearProbe,
+    Recipe, ProbeSearch, SearchResult, check_counts, cross_validate, evaluate,
 };
 pub(crate) use frame::{Frame, Said};
 pub use knn::{Bank, KnnHead, TEMPERATURE};
 pub use linear::{LinearHead, Prediction};
 pub use measure::{
     AucScores, Bootstrap, Case, ClassReport, ConfusionMatrix, DenseClass, DenseReport, Estimate, Interval,
-    Overlap, Paired, Rates, Report, SurfaceDistances, auc, delong, log_loss, overlaps, surface_distances,
+    Overlap, Paired, Rates, EvaluationReport, SurfaceDistances, auc, delong, log_loss, overlaps, surface_distances,
     youden_threshold,
 };
 pub use model::{FeatureKind, HeadModel};

@@ -6,7 +6,7 @@ use super::{FeatureKind, HeadError, HeadModel, Prediction, knn, nn};
 use crate::features::{Geometry, ScanFeatures};
 use crate::input::LabelMap;
 use crate::kernels::Isa;
-use crate::kernels::linear::Linear;
+use crate::kernels::linear::PackedLinear;
 
 /// What a head says.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ pub(crate) enum PackedHead {
     /// A few numbers, in f64; or tract's.
     Plain,
     Knn(knn::PackedBank),
-    Abmil(Linear),
+    Abmil(PackedLinear),
     Segment(nn::Packed),
 }
 

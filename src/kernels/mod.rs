@@ -1,4 +1,4 @@
-//! Numbers in, numbers out: slices and shapes; no model, no graph, no allocation.
+//! GemmTypes in, numbers out: slices and shapes; no model, no graph, no allocation.
 //!
 //! [`tile`] holds the micro-kernels of each instruction set, [`linear`] and [`attention`] are built on them, and the rest
 //! works on one row at a time. An [`Isa`] says which version runs; all versions give the same bits ([`matmul`], the
@@ -8,7 +8,7 @@ pub mod activation;
 pub mod aligned;
 pub mod attention;
 mod isa;
-pub mod lanes;
+pub mod reduce;
 pub(crate) mod linalg;
 pub mod linear;
 pub mod matmul;

@@ -1,14 +1,14 @@
 //! From f32 rows to 8-bit codes.
 
 use super::isa::{Isa, per_isa};
-use super::lanes;
+use super::reduce;
 
 /// Adding it rounds an f32 of magnitude below 2^22 to the nearest integer, ties to even, into the low bits: 1.5 * 2^23.
 pub const ROUND: f32 = 12_582_912.0;
 
 /// How a row of codes is read: `x = (code - zero) * scale`, code and zero both less [`Isa::code_offset`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Quant {
+pub struct QuantParams {
     /// Step between codes.
     pub scale: f32,
     /// The code of 0.0: 0 to 255, less the offset.
@@ -26,17 +26,17 @@ pub(super) fn round_scaled(value: f32, inverse: f32, offset: f32) -> i32 {
 /// `scale = (high - low) / 255`, `zero` the code of 0.0 (the scheme of XNNPACK's qd8 and KleidiAI's qai8dx). One code
 /// more precise than symmetric quantisation for GELU's one-sided output. If `x` holds a NaN or an infinity the scale
 /// is NaN, and so is all that is computed from the row. Where [`Isa::code_offset`] is 128 the codes are signed bytes.
-pub fn row(isa: Isa, x: &[f32], codes: &mut [u8]) -> Quant {
+pub fn row(isa: Isa, x: &[f32], codes: &mut [u8]) -> QuantParams {
     row_less(isa, x, codes, isa.code_offset())
 }
 
 per_isa! {
-    fn row_less(x: &[f32], codes: &mut [u8], offset: i32) -> Quant {
-        let (low, high) = lanes::range(x);
+    fn row_less(x: &[f32], codes: &mut [u8], offset: i32) -> QuantParams {
+        let (low, high) = reduce::range(x);
         let width = high - low;
         if width == 0.0 {
             codes[..x.len()].fill(-offset as u8);
-            return Quant { scale: 1.0, zero: -offset };
+            return QuantParams { scale: 1.0, zero: -offset };
         }
         let inverse = 255.0 / width;
         // The product is not fused with the addition that rounds: `zero` is one value for the row.
@@ -46,12 +46,12 @@ per_isa! {
         for (code, &v) in codes.iter_mut().zip(x) {
             *code = round_scaled(v, inverse, zero as f32).max(-offset).min(255 - offset) as u8;
         }
-        Quant { scale: if width.is_finite() { width * (1.0 / 255.0) } else { f32::NAN }, zero }
+        QuantParams { scale: if width.is_finite() { width * (1.0 / 255.0) } else { f32::NAN }, zero }
     }
 }
 
 /// What `codes` stand for, as [`row`] wrote them on `isa`; both `[n]`.
-pub fn decode(isa: Isa, codes: &[u8], quant: Quant, x: &mut [f32]) {
+pub fn decode(isa: Isa, codes: &[u8], quant: QuantParams, x: &mut [f32]) {
     let signed = isa.code_offset() != 0;
     for (v, &code) in x.iter_mut().zip(codes) {
         let code = if signed { i32::from(code as i8) } else { i32::from(code) };
@@ -69,7 +69,7 @@ per_isa! {
         for (v, c) in x.iter_mut().zip(centre) {
             *v -= c;
         }
-        let largest = lanes::largest_magnitude(x);
+        let largest = reduce::largest_magnitude(x);
         let inverse = if largest > 0.0 { KEY_MAX / largest } else { 0.0 };
         for (code, &v) in codes.iter_mut().zip(&*x) {
             *code = round_scaled(v, inverse, 0.0).clamp(-63, 63) as i8;

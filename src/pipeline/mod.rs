@@ -1,7 +1,7 @@
 //! From a picture to an answer: a backbone and its heads, owned, for pictures, clips, volumes and live frames.
 
 mod error;
-mod seat;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +17,7 @@ use crate::heads::{FeatureKind, Head, HeadError, OodScore, Outcome};
 use crate::input::Image;
 use crate::kernels::Isa;
 use crate::vit::{Features, Preprocess, Size};
-use seat::{LoadedHead, Seat};
+use state::{LoadedHead, HeadState};
 
 /// A backbone with any number of heads, ready to answer.
 ///
@@ -103,7 +103,7 @@ struct Group {
     extractor: Extractor<usize>,
     /// Blocks that some of them read, ascending.
     layers: Vec<usize>,
-    seats: Vec<Seat>,
+    states: Vec<HeadState>,
     /// Sum of the rows of features of all frames.
     sum: Vec<f64>,
 }
@@ -147,8 +147,8 @@ impl Pipeline {
             return Err(PipelineError::Backbone { expected: shown(expected), found: shown(found) });
         }
         let mut pipeline = Pipeline::of(session, self.heads.clone());
-        let selected = self.groups.iter().flat_map(|group| &group.seats).filter(|seat| seat.selected);
-        pipeline.select(&selected.map(|seat| seat.number).collect::<Vec<usize>>());
+        let selected = self.groups.iter().flat_map(|group| &group.states).filter(|state| state.selected);
+        pipeline.select(&selected.map(|state| state.number).collect::<Vec<usize>>());
         pipeline.limit = self.limit;
         Ok(pipeline)
     }
@@ -177,7 +177,7 @@ impl Pipeline {
         assert!(heads.iter().all(|&head| head < self.heads.len()), "no head of that number");
         self.clear();
         for group in &mut self.groups {
-            group.seats.iter_mut().for_each(|seat| seat.selected = heads.contains(&seat.number));
+            group.states.iter_mut().for_each(|state| state.selected = heads.contains(&state.number));
             if !group.is_selected() {
                 group.extractor.release();
             }
@@ -244,11 +244,11 @@ impl Pipeline {
         let mut answers = Vec::new();
         for group in self.groups.iter_mut().filter(|group| frames > 0 && group.is_selected()) {
             let mean: Vec<f32> = group.sum.iter().map(|sum| (sum / frames as f64) as f32).collect();
-            for seat in group.seats.iter_mut().filter(|seat| seat.selected) {
-                let head = seat.number;
+            for state in group.states.iter_mut().filter(|state| state.selected) {
+                let head = state.number;
                 let failed = |source| PipelineError::Head { head, source };
-                if let Some(outcome) = seat.finish(&mean, geometry).map_err(failed)? {
-                    answers.push(answer(seat, outcome, &mean).map_err(failed)?);
+                if let Some(outcome) = state.finish(&mean, geometry).map_err(failed)? {
+                    answers.push(answer(state, outcome, &mean).map_err(failed)?);
                 }
             }
         }
@@ -271,7 +271,7 @@ impl Pipeline {
         self.scan = None;
         for group in &mut self.groups {
             group.sum.clear();
-            group.seats.iter_mut().for_each(Seat::clear);
+            group.states.iter_mut().for_each(HeadState::clear);
         }
     }
 
@@ -297,19 +297,19 @@ impl Pipeline {
             return Err(PipelineError::FrameSize { frame: name(&(scan.frames + i)), found, expected });
         }
         for group in groups.iter_mut().filter(|group| group.is_selected()) {
-            let Group { extractor, layers, seats, sum, .. } = group;
-            let head = seats[0].number;
+            let Group { extractor, layers, states, sum, .. } = group;
+            let head = states[0].number;
             session.keep_layers(layers).map_err(|source| PipelineError::Engine { head, source })?;
             frames.iter().enumerate().for_each(|(i, frame)| extractor.push(scan.frames + i, frame));
             extractor.run(session, name, |&number, features| {
                 let started = Instant::now();
-                add(sum, seats, number, features, &scan.geometry, &mut answers)?;
+                add(sum, states, number, features, &scan.geometry, &mut answers)?;
                 elapsed.heads += started.elapsed();
                 Ok::<(), PipelineError>(())
             })?;
         }
         scan.frames += frames.len();
-        let kept: usize = groups.iter().flat_map(|group| &group.seats).map(Seat::bytes).sum();
+        let kept: usize = groups.iter().flat_map(|group| &group.states).map(HeadState::bytes).sum();
         if kept > *limit {
             let (name, frames) = (scan.frame(0, false), scan.frames);
             return Err(PipelineError::TooLong { name, frames, limit: *limit });
@@ -324,7 +324,7 @@ impl Pipeline {
 /// Gives the features of frame `number` to the heads. With `answers`, what they say of it goes there; without, masks are kept.
 fn add(
     sum: &mut Vec<f64>,
-    seats: &mut [Seat],
+    states: &mut [HeadState],
     number: usize,
     features: &Features,
     geometry: &Geometry,
@@ -334,26 +334,26 @@ fn add(
     // What a sum of floats begins with, so that it has the same bits.
     sum.resize(row.len(), -0.0);
     sum.iter_mut().zip(&row).for_each(|(sum, &value)| *sum += f64::from(value));
-    for seat in seats.iter_mut().filter(|seat| seat.selected) {
-        let head = seat.number;
+    for state in states.iter_mut().filter(|state| state.selected) {
+        let head = state.number;
         let failed = |source| PipelineError::Head { head, source };
-        let outcome = seat.take(number, &row, features, geometry, answers.is_none()).map_err(failed)?;
+        let outcome = state.take(number, &row, features, geometry, answers.is_none()).map_err(failed)?;
         if let (Some(outcome), Some(answers)) = (outcome, answers.as_mut()) {
-            answers.push(answer(seat, outcome, &row).map_err(failed)?);
+            answers.push(answer(state, outcome, &row).map_err(failed)?);
         }
     }
     Ok(())
 }
 
 /// `outcome` with how far `row` lies from what the head was trained on.
-fn answer(seat: &Seat, outcome: Outcome, row: &[f32]) -> Result<Answer, HeadError> {
-    let ood = seat.loaded.head.ood.as_ref().map(|ood| ood.score(row)).transpose()?;
-    Ok(Answer { head: seat.number, outcome, ood })
+fn answer(state: &HeadState, outcome: Outcome, row: &[f32]) -> Result<Answer, HeadError> {
+    let ood = state.loaded.head.ood.as_ref().map(|ood| ood.score(row)).transpose()?;
+    Ok(Answer { head: state.number, outcome, ood })
 }
 
 impl Group {
     fn is_selected(&self) -> bool {
-        self.seats.iter().any(|seat| seat.selected)
+        self.states.iter().any(|state| state.selected)
     }
 }
 
@@ -368,9 +368,9 @@ fn groups(heads: &[Arc<LoadedHead>]) -> Vec<Group> {
     let group = |(size, preprocess, members): (Size, Preprocess, Vec<usize>)| {
         let read = members.iter().flat_map(|&i| heads[i].head.model.layers());
         let layers: Vec<usize> = read.copied().collect::<BTreeSet<usize>>().into_iter().collect();
-        let seats = members.iter().map(|&i| Seat::new(i, heads[i].clone(), &layers)).collect();
+        let states = members.iter().map(|&i| HeadState::new(i, heads[i].clone(), &layers)).collect();
         let extractor = Extractor::new(size, preprocess);
-        Group { extractor, layers, seats, sum: Vec::new() }
+        Group { extractor, layers, states, sum: Vec::new() }
     };
     groups.into_iter().map(group).collect()
 }

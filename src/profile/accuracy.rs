@@ -6,7 +6,7 @@ use super::data::{Data, Roles};
 use super::{Accuracy, Options, Outcomes, ProfileError};
 use crate::features::ScanFeatures;
 use crate::heads::{
-    Bootstrap, Case, Examined, Fitted, HeadModel, Judgement, Recipe, Search, cross_validate, judge,
+    Bootstrap, Case, EvaluationSet, Fitted, HeadModel, Evaluation, Recipe, ProbeSearch, cross_validate, evaluate,
 };
 use crate::input::{Dataset, LabelMap};
 use crate::kernels::Isa;
@@ -45,8 +45,8 @@ impl<'a> Examination<'a> {
     }
 
     /// The images with their features, one for each of `used`.
-    pub fn examined<'b>(&'b self, features: &'b [ScanFeatures]) -> Examined<'b> {
-        Examined {
+    pub fn examined<'b>(&'b self, features: &'b [ScanFeatures]) -> EvaluationSet<'b> {
+        EvaluationSet {
             data: &self.set,
             mask_classes: &self.data.mask_classes,
             features,
@@ -85,7 +85,7 @@ impl<'a> Examination<'a> {
         let judgement = match &roles.folds {
             None => {
                 let held_out = self.places(&roles.held_out);
-                judge(&fitted.model, &examined, &held_out, None, isa, &bootstrap)?
+                evaluate(&fitted.model, &examined, &held_out, None, isa, &bootstrap)?
             }
             Some((of, parts)) => {
                 cross_validate(recipe, &examined, (of, *parts), isa, &bootstrap, &mut |_, _| {})?
@@ -98,14 +98,14 @@ impl<'a> Examination<'a> {
 /// Fits, chooses, and where that can be done without choosing anew fits once more on both parts together.
 fn fit(
     recipe: &Recipe,
-    set: &Examined<'_>,
+    set: &EvaluationSet<'_>,
     train: &[usize],
     choose: &[usize],
 ) -> Result<Fitted, ProfileError> {
     let isa = Isa::best();
     let fit = |recipe: &Recipe, train: &[usize]| recipe.fit(set, train, choose, isa, &mut |_, _| {});
     if let Recipe::Linear(search, options) = recipe {
-        let search = Search { refit: true, ..search.clone() };
+        let search = ProbeSearch { refit: true, ..search.clone() };
         return Ok(fit(&Recipe::Linear(search, *options), train)?);
     }
     let first = fit(recipe, train)?;
@@ -122,9 +122,9 @@ fn fit(
     Ok(first)
 }
 
-fn measured(judgement: &Judgement, data: &Data, order: &[usize], subject: Outcomes) -> Measured {
+fn measured(judgement: &Evaluation, data: &Data, order: &[usize], subject: Outcomes) -> Measured {
     match judgement {
-        Judgement::Classes(probabilities, report) => {
+        Evaluation::Classes(probabilities, report) => {
             let (metric, estimate) = match report.auc {
                 Some(auc) => ("AUC", auc),
                 None => ("accuracy", report.accuracy.expect("a set with images has an accuracy")),
@@ -140,7 +140,7 @@ fn measured(judgement: &Judgement, data: &Data, order: &[usize], subject: Outcom
             });
             Measured { accuracy: Accuracy::new(metric, Some(estimate), report.images), outcomes }
         }
-        Judgement::Dense(cases, report) => {
+        Evaluation::Dense(cases, report) => {
             let dice = |case: &Case| {
                 let of = |o: &crate::heads::Overlap| (o.truth > 0).then(|| o.dice()).flatten();
                 case.overlaps[1..].iter().map(of).collect()

@@ -25,7 +25,7 @@ pub struct Limits {
 
 /// A row's numbers in one resample.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Numbers {
+struct ResampledRow {
     p90_ms: f64,
     accuracy: Option<f64>,
     macs: u64,
@@ -38,7 +38,7 @@ impl Limits {
         self.budget_ms.is_some() || self.min_accuracy.is_some()
     }
 
-    fn kept(&self, row: &Numbers) -> bool {
+    fn kept(&self, row: &ResampledRow) -> bool {
         self.budget_ms.is_none_or(|budget| row.p90_ms <= budget)
             && self.min_accuracy.is_none_or(|least| row.accuracy.is_some_and(|a| a >= least))
     }
@@ -46,12 +46,12 @@ impl Limits {
     /// Of the VALID rows within the limits (of the others only where there is none): with a budget the most accurate
     /// (without accuracies the one with the most multiply-accumulates), of equals the fastest; without a budget the
     /// fastest.
-    fn choose(&self, rows: &[Numbers]) -> Option<usize> {
-        let better = |a: &Numbers, b: &Numbers| {
+    fn choose(&self, rows: &[ResampledRow]) -> Option<usize> {
+        let better = |a: &ResampledRow, b: &ResampledRow| {
             let fast = b.p90_ms.total_cmp(&a.p90_ms);
             match self.budget_ms {
                 Some(_) => {
-                    let accuracy = |n: &Numbers| n.accuracy.unwrap_or(f64::NEG_INFINITY);
+                    let accuracy = |n: &ResampledRow| n.accuracy.unwrap_or(f64::NEG_INFINITY);
                     accuracy(a).total_cmp(&accuracy(b)).then(a.macs.cmp(&b.macs)).then(fast)
                 }
                 None => fast,
@@ -75,13 +75,13 @@ impl Limits {
     /// place but have no accuracy; an INVALID row is chosen only where no VALID one is within the limits, and is said to be.
     pub fn decide(&self, rows: &[Row], outcomes: &[Outcomes], seed: u64) -> Decision {
         let metric = rows.iter().find_map(|row| row.accuracy.as_ref()).map_or("accuracy", |a| &a.metric);
-        let numbers = |row: &Row| Numbers {
+        let numbers = |row: &Row| ResampledRow {
             p90_ms: row.latency.p90_ms,
             accuracy: row.accuracy.as_ref().map(|a| a.value).filter(|_| !row.untrained),
             macs: row.macs.unwrap_or(0),
             valid: row.verdict.valid,
         };
-        let all: Vec<Numbers> = rows.iter().map(numbers).collect();
+        let all: Vec<ResampledRow> = rows.iter().map(numbers).collect();
         let limits = self.texts(metric);
         let Some(chosen) = self.choose(&all) else {
             let reason = self.why_none(&all, metric);
@@ -108,7 +108,7 @@ impl Limits {
         }
     }
 
-    fn why_none(&self, all: &[Numbers], metric: &str) -> String {
+    fn why_none(&self, all: &[ResampledRow], metric: &str) -> String {
         let fastest = all.iter().map(|n| n.p90_ms).reduce(f64::min);
         let best = all.iter().filter_map(|n| n.accuracy).reduce(f64::max);
         let mut parts = vec!["no configuration is within the limits".to_owned()];
@@ -125,7 +125,7 @@ impl Limits {
     fn confidence(
         &self,
         rows: &[Row],
-        all: &[Numbers],
+        all: &[ResampledRow],
         outcomes: &[Outcomes],
         metric: &str,
         chosen: usize,
@@ -139,7 +139,7 @@ impl Limits {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (mut within, mut again, mut done) = (0, 0, 0usize);
         let mut resample = |weights: &[u32]| {
-            let draw = |i: usize, rng: &mut ChaCha8Rng| Numbers {
+            let draw = |i: usize, rng: &mut ChaCha8Rng| ResampledRow {
                 p90_ms: p90_of_resample(&rows[i].runs_ms, rng),
                 accuracy: match &measures[i] {
                     // A resample that lacks a class says nothing; the value over all images stands in.
@@ -149,7 +149,7 @@ impl Limits {
                 macs: all[i].macs,
                 valid: all[i].valid,
             };
-            let drawn: Vec<Numbers> = (0..rows.len()).map(|i| draw(i, &mut rng)).collect();
+            let drawn: Vec<ResampledRow> = (0..rows.len()).map(|i| draw(i, &mut rng)).collect();
             within += usize::from(self.kept(&drawn[chosen]));
             again += usize::from(self.choose(&drawn) == Some(chosen));
             done += 1;

@@ -20,24 +20,24 @@ use crate::files::WriteError;
 /// Most bytes of a journal that are read: a thousand times what a large sweep leaves.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Key of the lines that say when a sitting began.
-const SITTING: &str = "sitting";
+/// Key of the lines that say when a run began.
+const START: &str = "start";
 
 /// The finished parts of one sweep.
 #[derive(Debug)]
 pub struct Journal {
     file: Option<(PathBuf, File)>,
     parts: BTreeMap<String, Value>,
-    sittings: usize,
+    starts: usize,
 }
 
 impl Journal {
     /// One that is kept in memory only.
     pub fn in_memory() -> Journal {
-        Journal { file: None, parts: BTreeMap::new(), sittings: 1 }
+        Journal { file: None, parts: BTreeMap::new(), starts: 1 }
     }
 
-    /// The journal of the sweep `fingerprint` (which must tell it from every other) in `folder`: that of an earlier sitting,
+    /// The journal of the sweep `fingerprint` (which must tell it from every other) in `folder`: that of an earlier run,
     /// or a new one. It belongs to this process until it is dropped.
     ///
     /// # Errors
@@ -56,27 +56,27 @@ impl Journal {
         let mut bytes = Vec::new();
         Read::by_ref(&mut file).take(MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
         let mut parts = BTreeMap::new();
-        let (mut sittings, mut whole) = (0, 0);
+        let (mut starts, mut whole) = (0, 0);
         for line in bytes.split_inclusive(|&byte| byte == b'\n') {
             let parsed = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
             let Some((key, value)) = parsed else { break };
             whole += line.len();
-            if key == SITTING {
-                sittings += 1;
+            if key == START {
+                starts += 1;
             } else {
                 parts.entry(key).or_insert(value);
             }
         }
         file.set_len(whole as u64).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        let mut journal = Journal { file: Some((path, file)), parts, sittings: sittings + 1 };
-        journal.append(SITTING, &Value::Null)?;
+        let mut journal = Journal { file: Some((path, file)), parts, starts: starts + 1 };
+        journal.append(START, &Value::Null)?;
         Ok(journal)
     }
 
     /// Sittings so far, this one too.
-    pub fn sittings(&self) -> usize {
-        self.sittings
+    pub fn starts(&self) -> usize {
+        self.starts
     }
 
     /// Finished parts.
@@ -180,7 +180,7 @@ mod tests {
         }
         std::fs::write(&path, b"\xff\x00 no journal\n").unwrap();
         let journal = Journal::open(folder.path(), "0123456789abcdef").unwrap();
-        assert_eq!((journal.finished(), journal.sittings()), (0, 1));
+        assert_eq!((journal.finished(), journal.starts()), (0, 1));
         journal.finish();
         assert!(!path.exists());
     }
@@ -193,7 +193,7 @@ mod tests {
         assert!(matches!(again, Err(ProfileError::Busy(_))), "{again:?}");
         assert!(Journal::open(folder.path(), "bbbbbbbbbbbbbbbbbbbb").is_ok());
         drop(held);
-        assert_eq!(Journal::open(folder.path(), "aaaaaaaaaaaaaaaaaaaa").unwrap().sittings(), 2);
+        assert_eq!(Journal::open(folder.path(), "aaaaaaaaaaaaaaaaaaaa").unwrap().starts(), 2);
         assert!(Journal::open(&folder.path().join("missing"), "a").is_err());
     }
 }

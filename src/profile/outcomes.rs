@@ -104,7 +104,7 @@ pub struct Measure<'a> {
 }
 
 impl Measure<'_> {
-    /// The number where image i counts `weights[i]` times: as [`Report`](crate::heads::Report) and
+    /// The number where image i counts `weights[i]` times: as [`EvaluationReport`](crate::heads::EvaluationReport) and
     /// [`DenseReport`](crate::heads::DenseReport) have it.
     pub fn value(&self, weights: &[u32]) -> Option<f64> {
         match self.metric {

@@ -46,7 +46,7 @@ pub struct Protocol {
     /// Kind of the heads that measure accuracy: `linear`, `knn`, `segment`.
     pub head: String,
     /// Sittings: 1, and one more for each time that the sweep was taken up again.
-    pub sittings: usize,
+    pub starts: usize,
     /// Register-only peaks of one thread, GMAC/s, by instruction set and number type.
     pub peaks: Vec<Peak>,
 }

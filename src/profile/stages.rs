@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::lane::{Lane, Runner};
+use super::case::{BenchCase, Runner};
 use super::stats::median;
 use super::{Data, Options, ProfileError, Stages};
 use crate::encoder::Operator;
@@ -29,15 +29,15 @@ struct Times {
 /// # Errors
 /// [`ProfileError`]: a file that cannot be read, a layer that fails.
 pub(super) fn measure(
-    lane: &Lane,
+    case: &BenchCase,
     sessions: &mut [Session],
     data: &Data,
     options: &Options,
     head: Option<&HeadModel>,
 ) -> Result<Option<Stages>, ProfileError> {
-    let Runner::Engine { session, .. } = &lane.runner else { return Ok(None) };
+    let Runner::Engine { session, .. } = &case.runner else { return Ok(None) };
     let session = &mut sessions[*session];
-    let size = lane.row.size();
+    let size = case.row.size();
     let layers = options.recipe.tokens();
     session.keep_layers(layers.unwrap_or_default())?;
     session.time_operators(true);

@@ -12,8 +12,8 @@ use half::f16;
 
 pub use error::QuantError;
 pub use file::{Licence, QuantModel, Source};
-pub use plan::{BlockPlan, INT7, INT8, Level, Plan, Precision, Products};
-pub use report::{Agreement, Cosine, Report};
+pub use plan::{BlockPrecision, INT7, INT8, WeightPrecision, PrecisionPlan, Precision, Products};
+pub use report::{Agreement, Cosine, ConversionReport};
 
 use crate::vit::{self, Config, MlpWeights, Norm, Weights};
 

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{Block, Layer, Matrix, MlpLayers, Network};
 use crate::kernels::tile::{Numbers, U8S8};
 
-/// The largest magnitude of a weight at [`Level::Int7`]: the sum of two products with bytes, 2 * 255 * 63, fits i16.
+/// The largest magnitude of a weight at [`WeightPrecision::Int7`]: the sum of two products with bytes, 2 * 255 * 63, fits i16.
 pub const INT7: i8 = 63;
 
-/// The largest magnitude of a weight at [`Level::Int8`].
+/// The largest magnitude of a weight at [`WeightPrecision::Int8`].
 pub const INT8: i8 = 127;
 
 /// What a file holds as a whole.
@@ -39,7 +39,7 @@ impl Precision {
 /// How the matrix of one layer is held, the cheapest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub enum WeightPrecision {
     /// Int8 within [`INT7`]: faster on CPUs without dot-product instructions.
     Int7,
     /// Int8 within [`INT8`].
@@ -63,46 +63,46 @@ pub enum Products {
 /// The levels of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BlockPlan {
+pub struct BlockPrecision {
     /// Query, key and value.
-    pub qkv: Level,
+    pub qkv: WeightPrecision,
     /// Both products of attention.
     pub attention: Products,
     /// Output projection of attention.
-    pub proj: Level,
+    pub proj: WeightPrecision,
     /// The MLP's `up`, and `gate` where there is one.
-    pub up: Level,
+    pub up: WeightPrecision,
     /// The MLP's `down`.
-    pub down: Level,
+    pub down: WeightPrecision,
 }
 
 /// The levels of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Plan {
+pub struct PrecisionPlan {
     /// Patch embedding: F32 or F16.
-    pub patch: Level,
+    pub patch: WeightPrecision,
     /// The encoder.
-    pub blocks: Vec<BlockPlan>,
+    pub blocks: Vec<BlockPrecision>,
 }
 
-impl Level {
+impl WeightPrecision {
     /// The level that `layer` is at.
-    pub fn of(layer: &Layer) -> Level {
+    pub fn of(layer: &Layer) -> WeightPrecision {
         match &layer.weight {
-            Matrix::F32(_) => Level::F32,
-            Matrix::F16(_) => Level::Fp16,
-            Matrix::Int8 { values, .. } if values.iter().all(|v| (-INT7..=INT7).contains(v)) => Level::Int7,
-            Matrix::Int8 { .. } => Level::Int8,
+            Matrix::F32(_) => WeightPrecision::F32,
+            Matrix::F16(_) => WeightPrecision::Fp16,
+            Matrix::Int8 { values, .. } if values.iter().all(|v| (-INT7..=INT7).contains(v)) => WeightPrecision::Int7,
+            Matrix::Int8 { .. } => WeightPrecision::Int8,
         }
     }
 
     /// The largest magnitude of a weight, if the level is an integer one.
     pub const fn limit(self) -> Option<i8> {
         match self {
-            Level::Int7 => Some(INT7),
-            Level::Int8 => Some(INT8),
-            Level::Fp16 | Level::F32 => None,
+            WeightPrecision::Int7 => Some(INT7),
+            WeightPrecision::Int8 => Some(INT8),
+            WeightPrecision::Fp16 | WeightPrecision::F32 => None,
         }
     }
 }
@@ -114,10 +114,10 @@ impl Products {
     }
 }
 
-impl Plan {
+impl PrecisionPlan {
     /// What `network` is held in.
-    pub fn of(network: &Network) -> Plan {
-        Plan { patch: Level::of(&network.patch), blocks: network.blocks.iter().map(BlockPlan::of).collect() }
+    pub fn of(network: &Network) -> PrecisionPlan {
+        PrecisionPlan { patch: WeightPrecision::of(&network.patch), blocks: network.blocks.iter().map(BlockPrecision::of).collect() }
     }
 
     /// How many of the blocks' layers are at each level, and how many attentions are in integers.
@@ -133,23 +133,23 @@ impl Plan {
     }
 }
 
-impl BlockPlan {
-    fn of(block: &Block) -> BlockPlan {
+impl BlockPrecision {
+    fn of(block: &Block) -> BlockPrecision {
         let (up, down) = match &block.mlp {
-            MlpLayers::Gelu { up, down } => (Level::of(up), down),
-            MlpLayers::SwiGlu { gate, up, down } => (Level::of(gate).max(Level::of(up)), down),
+            MlpLayers::Gelu { up, down } => (WeightPrecision::of(up), down),
+            MlpLayers::SwiGlu { gate, up, down } => (WeightPrecision::of(gate).max(WeightPrecision::of(up)), down),
         };
-        BlockPlan {
-            qkv: Level::of(&block.qkv),
+        BlockPrecision {
+            qkv: WeightPrecision::of(&block.qkv),
             attention: if block.int8_attention { Products::Int8 } else { Products::Float },
-            proj: Level::of(&block.proj),
+            proj: WeightPrecision::of(&block.proj),
             up,
-            down: Level::of(down),
+            down: WeightPrecision::of(down),
         }
     }
 
     /// The levels of qkv, proj, up and down.
-    pub fn layers(&self) -> [Level; 4] {
+    pub fn layers(&self) -> [WeightPrecision; 4] {
         [self.qkv, self.proj, self.up, self.down]
     }
 }
@@ -164,13 +164,13 @@ impl fmt::Display for Precision {
     }
 }
 
-impl fmt::Display for Level {
+impl fmt::Display for WeightPrecision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Level::Int7 => "int7",
-            Level::Int8 => "int8",
-            Level::Fp16 => "fp16",
-            Level::F32 => "f32",
+            WeightPrecision::Int7 => "int7",
+            WeightPrecision::Int8 => "int8",
+            WeightPrecision::Fp16 => "fp16",
+            WeightPrecision::F32 => "f32",
         })
     }
 }
@@ -185,10 +185,10 @@ impl fmt::Display for Products {
 }
 
 /// One line: `layers 40 int7, 4 int8, 4 fp16; attention 12 int8; patch embedding fp16`.
-impl fmt::Display for Plan {
+impl fmt::Display for PrecisionPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (counts, int8) = self.counts();
-        let levels = [Level::Int7, Level::Int8, Level::Fp16, Level::F32];
+        let levels = [WeightPrecision::Int7, WeightPrecision::Int8, WeightPrecision::Fp16, WeightPrecision::F32];
         let layers: Vec<String> = levels
             .into_iter()
             .filter(|&level| counts[level as usize] > 0)

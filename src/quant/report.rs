@@ -24,7 +24,7 @@ pub struct Agreement {
 
 /// What a conversion measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct ConversionReport {
     /// Where the images came from: `phantoms` or `images`.
     pub images_from: String,
     /// Number of images.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::common::{failure, golden, listing, microraptor, success, tiny_model, write_dataset};
-use microraptor::quant::{Level, Matrix, Precision, file};
+use microraptor::quant::{WeightPrecision, Matrix, Precision, file};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -49,7 +49,7 @@ fn every_precision_is_written_measured_and_read() {
             }
             assert_eq!(about["report"]["blocks"].as_array().unwrap().len(), model.network.blocks.len());
             if precision == "int8" {
-                assert!(model.plan.blocks.iter().any(|b| b.qkv == Level::Int7), "{:?}", model.plan);
+                assert!(model.plan.blocks.iter().any(|b| b.qkv == WeightPrecision::Int7), "{:?}", model.plan);
             }
         }
         assert!(matches!(

@@ -52,7 +52,7 @@ fn a_report_holds_every_row_with_all_that_was_measured() {
     let environment = &results["environment"];
     assert!(!environment["machine"]["cpus"].as_array().unwrap().is_empty());
     assert!(environment["before"].is_object() && environment["after"].is_object());
-    assert_eq!((results["schema"].as_u64(), results["protocol"]["sittings"].as_u64()), (Some(4), Some(1)));
+    assert_eq!((results["schema"].as_u64(), results["protocol"]["starts"].as_u64()), (Some(4), Some(1)));
     assert_eq!(rows(&results).len(), 4);
     for row in rows(&results) {
         let l = &row["latency"];
@@ -279,7 +279,7 @@ fn a_sweep_that_is_killed_at_any_moment_goes_on_where_it_was() {
     // The same delays in every run of the test; what they meet differs with the machine.
     let mut state = 12345u64;
     let mut kept: Vec<(String, Value)> = Vec::new();
-    let (mut kills, mut sittings) = (0, 0);
+    let (mut kills, mut starts) = (0, 0);
     while kills < 20 && !out.join("results.json").exists() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut child = program().args(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -291,24 +291,24 @@ fn a_sweep_that_is_killed_at_any_moment_goes_on_where_it_was() {
         child.wait().unwrap();
         kills += 1;
         let all = journal(&out);
-        sittings = all.iter().filter(|(key, _)| key == "sitting").count();
-        let now: Vec<_> = all.into_iter().filter(|(key, _)| key != "sitting").collect();
+        starts = all.iter().filter(|(key, _)| key == "start").count();
+        let now: Vec<_> = all.into_iter().filter(|(key, _)| key != "start").collect();
         assert!(now.len() >= kept.len() && now[..kept.len()] == kept[..], "a part was lost or changed");
         let keys: BTreeSet<&String> = now.iter().map(|(key, _)| key).collect();
         assert_eq!(keys.len(), now.len(), "a part is there twice");
         kept = now;
     }
     if out.join("results.json").exists() {
-        // Quick machine: the last sitting came to the end before it was killed. Nothing more to go on with.
+        // Quick machine: the last run came to the end before it was killed. Nothing more to go on with.
         return check_runs(&out, &kept);
     }
     run(&args);
     assert!(journal(&out).is_empty());
-    assert_eq!(results(&out)["protocol"]["sittings"].as_u64(), Some(sittings as u64 + 1));
+    assert_eq!(results(&out)["protocol"]["starts"].as_u64(), Some(starts as u64 + 1));
     check_runs(&out, &kept);
 }
 
-/// Every run is counted once, and those of earlier sittings are in the results as they were.
+/// Every run is counted once, and those of earlier starts are in the results as they were.
 fn check_runs(out: &Path, kept: &[(String, Value)]) {
     let results = results(out);
     assert_eq!(rows(&results).len(), 4);
@@ -356,7 +356,7 @@ fn a_full_disk_leaves_the_old_report_whole() {
     );
     // With room again the sweep ends at once: its parts are there.
     run(&args);
-    assert_eq!(results(&out)["protocol"]["sittings"].as_u64(), Some(2));
+    assert_eq!(results(&out)["protocol"]["starts"].as_u64(), Some(2));
 }
 
 #[test]

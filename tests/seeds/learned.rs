@@ -11,7 +11,7 @@ use microraptor::heads::{
 use microraptor::input::{LabelMap, ReadOptions};
 use microraptor::quant::file::TOOL;
 use microraptor::quant::{
-    Agreement, Cosine, Matrix, MlpLayers, Network, Plan, Precision, QuantModel, Report, Source, file,
+    Agreement, Cosine, Matrix, MlpLayers, Network, PrecisionPlan, Precision, QuantModel, ConversionReport, Source, file,
 };
 use microraptor::vit::{Config, Mlp, Positions, Preprocess, Size, seeded_weights};
 use ndarray::{Array2, Axis};
@@ -101,7 +101,7 @@ fn model(mlp: Mlp, positions: Positions) -> QuantModel {
     let agreement = Agreement { cls: cosine, patches: cosine };
     QuantModel {
         name: "tiny".into(),
-        plan: Plan::of(&network),
+        plan: PrecisionPlan::of(&network),
         network,
         preprocess: Preprocess::IMAGENET,
         precision: Precision::Int8,
@@ -113,7 +113,7 @@ fn model(mlp: Mlp, positions: Positions) -> QuantModel {
             assumed: vec![],
         },
         licence: None,
-        report: Report {
+        report: ConversionReport {
             images_from: "phantoms".into(),
             images: 1,
             size: Size::square(4).to_string(),

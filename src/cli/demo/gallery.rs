@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use microraptor::heads::{Judgement, overlaps};
+use microraptor::heads::{Evaluation, overlaps};
 use microraptor::output::{write_comparison, write_picture};
 use serde::Serialize;
 
@@ -62,8 +62,8 @@ fn example(folder: &Path, phantoms: &Phantoms, heads: &Heads, place: usize) -> a
     write_comparison(&folder.join(&pictures[1]), &image, found, truth)?;
     let classes = &phantoms.set.classes;
     let probabilities: Vec<f64> = match &heads.class.judgement {
-        Judgement::Classes(rows, _) => rows.row(place).to_vec(),
-        Judgement::Dense(..) => Vec::new(),
+        Evaluation::Classes(rows, _) => rows.row(place).to_vec(),
+        Evaluation::Dense(..) => Vec::new(),
     };
     let largest = (0..probabilities.len()).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
     let lesion = overlaps(truth, found, phantoms.mask_classes.len())?.swap_remove(1);

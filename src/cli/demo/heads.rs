@@ -6,8 +6,8 @@ use anyhow::Context;
 use microraptor::engine::{Engine, Session};
 use microraptor::features::{Request, gather};
 use microraptor::heads::{
-    Bootstrap, Examined, FitOptions, Head, Judgement, Outcome, Predictor, Recipe, Search, SegmentOptions,
-    judge,
+    Bootstrap, EvaluationSet, FitOptions, Head, Evaluation, Outcome, Predictor, Recipe, ProbeSearch, SegmentOptions,
+    evaluate,
 };
 use microraptor::input::{LabelMap, Parts, ReadOptions};
 use microraptor::vit::Size;
@@ -22,7 +22,7 @@ pub struct Measured {
     /// The head.
     pub head: Head,
     /// On the held-out phantoms.
-    pub judgement: Judgement,
+    pub judgement: Evaluation,
 }
 
 /// Both heads, and what they say of the held-out phantoms.
@@ -51,7 +51,7 @@ impl Heads {
         let bar = progress::bar(all.len(), "features");
         let features = gather(session, &phantoms.set, &all, &request, None, &|| bar.inc(1))?;
         bar.finish_and_clear();
-        let set = Examined {
+        let set = EvaluationSet {
             data: &phantoms.set,
             mask_classes: &phantoms.mask_classes,
             features: &features,
@@ -62,7 +62,7 @@ impl Heads {
         let parts = phantoms.set.split(seed, 0.0)?;
         let fit = Fit { set: &set, parts: &parts, engine: &engine, size, seed };
         // Fitted as `profile` fits it, so that the report has the same number at this size.
-        let linear = Recipe::Linear(Search { refit: true, ..Search::default() }, FitOptions::default());
+        let linear = Recipe::Linear(ProbeSearch { refit: true, ..ProbeSearch::default() }, FitOptions::default());
         let segment = Recipe::segment(&layers, SegmentOptions { seed, ..SegmentOptions::default() });
         let class = fit.head("class.safetensors", &linear)?;
         let lesion = fit.head("lesion.safetensors", &segment)?;
@@ -94,7 +94,7 @@ fn layers(depth: usize) -> Vec<usize> {
 
 /// What both fits have in common.
 struct Fit<'a> {
-    set: &'a Examined<'a>,
+    set: &'a EvaluationSet<'a>,
     parts: &'a Parts,
     engine: &'a Engine,
     size: Size,
@@ -111,7 +111,7 @@ impl Fit<'_> {
             bar.set_position(done as u64);
         })?;
         bar.finish_and_clear();
-        let judgement = judge(&fitted.model, set, &parts.test, None, isa, &bootstrap)?;
+        let judgement = evaluate(&fitted.model, set, &parts.test, None, isa, &bootstrap)?;
         let examples = (parts.train.as_slice(), parts.val.as_slice());
         let mut head = Head::fitted(engine.about(), size, set, examples, fitted, (&judgement).into())?;
         head.training.seed = head.training.epoch.map(|_| seed);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use microraptor::heads::Judgement;
+use microraptor::heads::Evaluation;
 use microraptor::output::colour;
 use microraptor::profile::Results;
 use microraptor::profile::report::{head, resolution, xml};
@@ -112,8 +112,8 @@ fn lesion(example: &Example) -> String {
     }
 }
 
-fn confusion(judgement: &Judgement, out: &mut String) {
-    let Judgement::Classes(_, report) = judgement else { return };
+fn confusion(judgement: &Evaluation, out: &mut String) {
+    let Evaluation::Classes(_, report) = judgement else { return };
     let Some(counts) = &report.confusion else { return };
     let names = || report.classes.iter().map(|class| xml(&class.class));
     out.push_str(

@@ -1,21 +1,21 @@
 //! The numbers of the demonstration in words.
 
-use microraptor::heads::Judgement;
+use microraptor::heads::Evaluation;
 use microraptor::profile::{Results, Row};
 use microraptor::vit::Size;
 
 use crate::cli::report::shown;
 
 /// What a head reached, and on how many images.
-pub fn scores(judgement: &Judgement) -> String {
+pub fn scores(judgement: &Evaluation) -> String {
     match judgement {
-        Judgement::Classes(_, report) => format!(
+        Evaluation::Classes(_, report) => format!(
             "accuracy {}, AUC {}, on {} images",
             shown(report.accuracy),
             shown(report.auc),
             report.images
         ),
-        Judgement::Dense(_, report) => {
+        Evaluation::Dense(_, report) => {
             let with = report.classes.first();
             let (images, missed, alarms) = with.map_or((0, 0, 0), |c| (c.images, c.missed, c.false_alarms));
             format!(

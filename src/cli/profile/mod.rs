@@ -14,7 +14,7 @@ use microraptor::board::hal::{Signals, open_meter};
 use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
 use microraptor::checkpoint::Hints;
 use microraptor::engine::{Backend, DEMO, Engine};
-use microraptor::heads::{FitOptions, Head, Recipe, Search, SegmentOptions};
+use microraptor::heads::{FitOptions, Head, Recipe, ProbeSearch, SegmentOptions};
 use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::kernels::Isa;
 use microraptor::output::Inputs;
@@ -116,7 +116,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
         }
         None => (Journal::in_memory(), None),
     };
-    if journal.sittings() > 1 {
+    if journal.starts() > 1 {
         log::warn!(
             "going on with a sweep that was interrupted: {} parts of it are there",
             journal.finished()
@@ -422,7 +422,7 @@ fn options(args: &ProfileArgs) -> anyhow::Result<Options> {
 
 fn recipe(args: &ProfileArgs) -> Recipe {
     match args.head {
-        ProfileHead::Linear => Recipe::Linear(Search::default(), FitOptions::default()),
+        ProfileHead::Linear => Recipe::Linear(ProbeSearch::default(), FitOptions::default()),
         ProfileHead::Knn => Recipe::knn(),
         ProfileHead::Segment => {
             let options = SegmentOptions { seed: args.split.seed, ..SegmentOptions::default() };

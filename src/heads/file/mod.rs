@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use summary::{Backbone, DrawnSplit, TrainingSummary, ValidationSummary};
 
-use super::{Examined, FeatureKind, Fitted, HeadError, HeadModel, OutOfDistribution};
+use super::{EvaluationSet, FeatureKind, Fitted, HeadError, HeadModel, OutOfDistribution};
 use crate::engine::About;
 use crate::files::write_atomically;
 use crate::input::ReadOptions;
@@ -104,7 +104,7 @@ impl Head {
     pub fn fitted(
         about: &About,
         size: Size,
-        set: &Examined<'_>,
+        set: &EvaluationSet<'_>,
         (train, val): (&[usize], &[usize]),
         fitted: Fitted,
         validation: ValidationSummary,

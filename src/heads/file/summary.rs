@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::About;
-use crate::heads::{Estimate, Examined, Fitted, HeadModel, Judgement, Report};
+use crate::heads::{Estimate, EvaluationSet, Fitted, HeadModel, Evaluation, EvaluationReport};
 use crate::input::Dataset;
 
 /// Which backbone a head belongs to.
@@ -57,7 +57,7 @@ pub struct TrainingSummary {
 impl TrainingSummary {
     /// What is known of every head that was fitted on the examples `train` of `set`, and is worth `validation` on others.
     pub(super) fn new(
-        set: &Examined<'_>,
+        set: &EvaluationSet<'_>,
         train: &[usize],
         fitted: &Fitted,
         validation: ValidationSummary,
@@ -122,11 +122,11 @@ fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
-impl From<&Judgement> for ValidationSummary {
-    fn from(judgement: &Judgement) -> ValidationSummary {
+impl From<&Evaluation> for ValidationSummary {
+    fn from(judgement: &Evaluation) -> ValidationSummary {
         match judgement {
-            Judgement::Classes(_, report) => report.as_ref().into(),
-            Judgement::Dense(_, report) => ValidationSummary {
+            Evaluation::Classes(_, report) => report.as_ref().into(),
+            Evaluation::Dense(_, report) => ValidationSummary {
                 images: report.images,
                 dice: report.dice.map(|e| rounded(e.value)),
                 ..ValidationSummary::default()
@@ -135,8 +135,8 @@ impl From<&Judgement> for ValidationSummary {
     }
 }
 
-impl From<&Report> for ValidationSummary {
-    fn from(report: &Report) -> ValidationSummary {
+impl From<&EvaluationReport> for ValidationSummary {
+    fn from(report: &EvaluationReport) -> ValidationSummary {
         let value = |e: Option<Estimate>| e.map(|e| rounded(e.value));
         ValidationSummary {
             images: report.images,

@@ -8,5 +8,5 @@ mod recipe;
 
 pub use extracted::{Extracted, check_counts};
 pub(crate) use probe::standardise;
-pub use probe::{ClassWeights, Criterion, FitOptions, GridPoint, LinearProbe, Search, SearchResult};
-pub use recipe::{Examined, Fitted, Judgement, Recipe, cross_validate, judge};
+pub use probe::{ClassWeights, Criterion, FitOptions, GridPoint, LinearProbe, ProbeSearch, SearchResult};
+pub use recipe::{EvaluationSet, Fitted, Evaluation, Recipe, cross_validate, evaluate};

@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::logistic::{Objective, Outcome, minimise};
-use crate::heads::examples::{Joined, mixed};
+use crate::heads::targets::{Joined, mixed};
 use crate::heads::measure::{AucScores, PROBABILITY_FLOOR, youden_threshold};
 use crate::heads::{Examples, HeadError, LinearHead, Targets};
 
@@ -52,7 +52,7 @@ pub enum Criterion {
 
 /// How the regularisation is chosen.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Search {
+pub struct ProbeSearch {
     /// Values of C to try; tried from the smallest up, each fit starting where the last one ended. Equally good ones:
     /// the smallest.
     pub grid: Vec<f64>,
@@ -63,11 +63,11 @@ pub struct Search {
     pub refit: bool,
 }
 
-impl Default for Search {
+impl Default for ProbeSearch {
     /// C from 1e-5 to 1e2 in steps of the square root of ten: with features standardised and a few hundred images,
     /// the optimum of a frozen backbone lies well inside.
-    fn default() -> Search {
-        Search {
+    fn default() -> ProbeSearch {
+        ProbeSearch {
             grid: (-10..=4).map(|i| 10f64.powf(f64::from(i) / 2.0)).collect(),
             criterion: Criterion::LogLoss,
             refit: false,
@@ -136,7 +136,7 @@ impl LinearProbe {
         train: &Examples<'_>,
         val: &Examples<'_>,
         classes: &[String],
-        search: &Search,
+        search: &ProbeSearch,
         options: &FitOptions,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<SearchResult, HeadError> {
@@ -439,7 +439,7 @@ mod tests {
         let train = Examples { features: x.view(), targets: Targets::Classes(&of) };
         let val = Examples { features: val_x.view(), targets: Targets::Classes(&val_of) };
         let options = FitOptions::default();
-        let search = Search { refit: true, ..Search::default() };
+        let search = ProbeSearch { refit: true, ..ProbeSearch::default() };
         let found = LinearProbe::fit_best(&train, &val, &classes, &search, &options, &mut |_, _| {}).unwrap();
         let joined = Joined::new(&train, &val).unwrap();
         let direct = LinearProbe::fit(&joined.examples(), &classes, found.c, &options).unwrap();
@@ -458,7 +458,7 @@ mod tests {
         let train = Examples { features: x.view(), targets: Targets::Classes(&of) };
         let val = Examples { features: val_x.view(), targets: Targets::Classes(&val_of) };
         for criterion in [Criterion::LogLoss, Criterion::Auc] {
-            let search = Search { criterion, ..Search::default() };
+            let search = ProbeSearch { criterion, ..ProbeSearch::default() };
             let options = FitOptions::default();
             let found =
                 LinearProbe::fit_best(&train, &val, &classes, &search, &options, &mut |_, _| {}).unwrap();

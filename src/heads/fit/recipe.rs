@@ -9,7 +9,7 @@ use super::extracted::Extracted;
 use crate::features::ScanFeatures;
 use crate::heads::{
     AbmilHead, AbmilOptions, Bags, Bootstrap, Case, DenseReport, FitOptions, HeadError, HeadModel, KnnHead,
-    LinearProbe, Masked, Outcome, Predictor, Report, Search, SegmentHead, SegmentOptions, TEMPERATURE,
+    LinearProbe, Masked, Outcome, Predictor, EvaluationReport, ProbeSearch, SegmentHead, SegmentOptions, TEMPERATURE,
 };
 use crate::input::{Dataset, LabelMap};
 use crate::kernels::Isa;
@@ -18,9 +18,9 @@ use crate::kernels::Isa;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Recipe {
     /// Logistic regression on images.
-    Linear(Search, FitOptions),
+    Linear(ProbeSearch, FitOptions),
     /// The same on the mean over slices or frames.
-    Volume(Search, FitOptions),
+    Volume(ProbeSearch, FitOptions),
     /// Nearest neighbours.
     Knn {
         /// Neighbours that vote; none to choose on the validation images.
@@ -38,7 +38,7 @@ pub enum Recipe {
 
 /// A data set whose features are known.
 #[derive(Clone, Copy)]
-pub struct Examined<'a> {
+pub struct EvaluationSet<'a> {
     /// The examples.
     pub data: &'a Dataset,
     /// Names of the classes of the masks, the background first; not looked at by heads that read labels.
@@ -64,16 +64,16 @@ pub struct Fitted {
 
 /// What a head is worth on some examples.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Judgement {
+pub enum Evaluation {
     /// Of classes: probabilities `[n, classes]`, and the metrics.
-    Classes(Array2<f64>, Box<Report>),
+    Classes(Array2<f64>, Box<EvaluationReport>),
     /// Of masks: each example's numbers, and the metrics.
     Dense(Vec<Case>, Box<DenseReport>),
 }
 
 impl Default for Recipe {
     fn default() -> Recipe {
-        Recipe::Linear(Search::default(), FitOptions::default())
+        Recipe::Linear(ProbeSearch::default(), FitOptions::default())
     }
 }
 
@@ -118,7 +118,7 @@ impl Recipe {
     /// [`HeadError`] when the examples do not suit the recipe, a class has too few, or the fit fails.
     pub fn fit(
         &self,
-        set: &Examined<'_>,
+        set: &EvaluationSet<'_>,
         train: &[usize],
         val: &[usize],
         isa: Isa,
@@ -161,7 +161,7 @@ impl Recipe {
     }
 }
 
-impl Examined<'_> {
+impl EvaluationSet<'_> {
     /// The rows of some examples, with their labels.
     pub fn rows(&self, indices: &[usize]) -> Result<Extracted, HeadError> {
         let features: Vec<&ScanFeatures> = indices.iter().map(|&i| &self.features[i]).collect();
@@ -248,14 +248,14 @@ impl Examined<'_> {
 ///
 /// # Errors
 /// [`HeadError`] when the examples do not suit the model.
-pub fn judge(
+pub fn evaluate(
     model: &HeadModel,
-    set: &Examined<'_>,
+    set: &EvaluationSet<'_>,
     indices: &[usize],
     threshold: Option<f64>,
     isa: Isa,
     bootstrap: &Bootstrap,
-) -> Result<Judgement, HeadError> {
+) -> Result<Evaluation, HeadError> {
     let predictor = Predictor::new(model, isa);
     let mut cases = Vec::new();
     let mut probabilities = Vec::new();
@@ -274,14 +274,14 @@ pub fn judge(
     }
     if let HeadModel::Segment(_) = model {
         let report = DenseReport::new(model.classes(), &cases, bootstrap);
-        return Ok(Judgement::Dense(cases, Box::new(report)));
+        return Ok(Evaluation::Dense(cases, Box::new(report)));
     }
     let shape = (indices.len(), model.classes().len());
     let probabilities = Array2::from_shape_vec(shape, probabilities).expect("one row an example");
     let threshold = threshold.or(model.threshold()).unwrap_or(0.5);
     let rows = set.rows(indices)?;
-    let report = Report::new(model.classes(), &rows.targets(), probabilities.view(), threshold, bootstrap)?;
-    Ok(Judgement::Classes(probabilities, Box::new(report)))
+    let report = EvaluationReport::new(model.classes(), &rows.targets(), probabilities.view(), threshold, bootstrap)?;
+    Ok(Evaluation::Classes(probabilities, Box::new(report)))
 }
 
 /// Cross-validation: each example is judged by a head that was fitted on the other parts, of which the next one chose. `of`
@@ -291,15 +291,15 @@ pub fn judge(
 /// threshold.
 ///
 /// # Errors
-/// As [`Recipe::fit`] and [`judge`].
+/// As [`Recipe::fit`] and [`evaluate`].
 pub fn cross_validate(
     recipe: &Recipe,
-    set: &Examined<'_>,
+    set: &EvaluationSet<'_>,
     (of, parts): (&[usize], usize),
     isa: Isa,
     bootstrap: &Bootstrap,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Judgement, HeadError> {
+) -> Result<Evaluation, HeadError> {
     let members = |test: &dyn Fn(usize) -> bool| (0..of.len()).filter(|&i| test(of[i])).collect::<Vec<_>>();
     let (mut order, mut cases, mut probabilities) = (Vec::new(), Vec::new(), Vec::new());
     let none = Bootstrap { resamples: 0, ..*bootstrap };
@@ -309,9 +309,9 @@ pub fn cross_validate(
         let (test, val) = (members(&|p| p == part), members(&|p| p == next));
         let train = members(&|p| p != part && p != next);
         let model = recipe.fit(set, &train, &val, isa, &mut |_, _| {})?.model;
-        match judge(&model, set, &test, Some(0.5), isa, &none)? {
-            Judgement::Classes(rows, _) => probabilities.extend(rows),
-            Judgement::Dense(own, _) => cases.extend(own),
+        match evaluate(&model, set, &test, Some(0.5), isa, &none)? {
+            Evaluation::Classes(rows, _) => probabilities.extend(rows),
+            Evaluation::Dense(own, _) => cases.extend(own),
         }
         order.extend(test);
         classes = model.classes().to_vec();
@@ -319,11 +319,11 @@ pub fn cross_validate(
     }
     if recipe.dense() {
         let report = DenseReport::new(&classes, &cases, bootstrap);
-        return Ok(Judgement::Dense(cases, Box::new(report)));
+        return Ok(Evaluation::Dense(cases, Box::new(report)));
     }
     let probabilities =
         Array2::from_shape_vec((order.len(), classes.len()), probabilities).expect("one row an example");
     let rows = set.rows(&order)?;
-    let report = Report::new(&classes, &rows.targets(), probabilities.view(), 0.5, bootstrap)?;
-    Ok(Judgement::Classes(probabilities, Box::new(report)))
+    let report = EvaluationReport::new(&classes, &rows.targets(), probabilities.view(), 0.5, bootstrap)?;
+    Ok(Evaluation::Classes(probabilities, Box::new(report)))
 }

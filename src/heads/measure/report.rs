@@ -12,7 +12,7 @@ use crate::heads::{
 
 /// What a head is worth on a set of images. A number is none where the set cannot define it (a class is absent).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct EvaluationReport {
     /// Number of images.
     pub images: usize,
     /// Whether an image may have several labels.
@@ -57,19 +57,19 @@ pub struct ClassReport {
 const OVERALL: usize = 5;
 const PER_CLASS: usize = 3;
 
-impl Report {
+impl EvaluationReport {
     /// Measures `head` on `examples`, whose targets count the head's classes, at `threshold`.
     ///
     /// # Errors
-    /// As [`Report::new`], and when the features are not those of the head.
+    /// As [`EvaluationReport::new`], and when the features are not those of the head.
     pub fn of(
         head: &LinearHead,
         examples: &Examples<'_>,
         threshold: f64,
         bootstrap: &Bootstrap,
-    ) -> Result<Report, HeadError> {
+    ) -> Result<EvaluationReport, HeadError> {
         let probabilities = head.probability_rows(examples.features)?;
-        Report::new(&head.classes, &examples.targets, probabilities.view(), threshold, bootstrap)
+        EvaluationReport::new(&head.classes, &examples.targets, probabilities.view(), threshold, bootstrap)
     }
 
     /// Measures `probabilities` (`[n, classes]`, from [`LinearHead::probability_rows`](crate::heads::LinearHead)) against
@@ -84,7 +84,7 @@ impl Report {
         probabilities: ArrayView2<'_, f64>,
         threshold: f64,
         bootstrap: &Bootstrap,
-    ) -> Result<Report, HeadError> {
+    ) -> Result<EvaluationReport, HeadError> {
         let measured = Measured::new(classes, targets, probabilities, threshold)?;
         let strata = match targets {
             Targets::Classes(of) => of.to_vec(),
@@ -93,7 +93,7 @@ impl Report {
         let estimates = bootstrap.estimates(&strata, |weights| measured.statistics(weights));
         let per_class = estimates[OVERALL..].chunks_exact(PER_CLASS);
         let multi_label = targets.multi_label();
-        Ok(Report {
+        Ok(EvaluationReport {
             images: targets.len(),
             multi_label,
             threshold: (multi_label || classes.len() == 2).then_some(threshold),
@@ -263,7 +263,7 @@ mod tests {
         let probabilities = array![[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.4, 0.1]];
         let bootstrap = Bootstrap { resamples: 20, seed: 0 };
         let targets = Targets::Classes(&[0, 1, 1]);
-        let report = Report::new(&names(3), &targets, probabilities.view(), 0.5, &bootstrap).unwrap();
+        let report = EvaluationReport::new(&names(3), &targets, probabilities.view(), 0.5, &bootstrap).unwrap();
         assert_eq!(report.auc, None);
         assert_eq!(report.classes[2].auc, None);
         assert_eq!(report.classes[2].sensitivity, None);
@@ -278,7 +278,7 @@ mod tests {
         let probabilities = array![[0.9, 0.2], [0.8, 0.3], [0.1, 0.6], [0.7, 0.1]];
         let bootstrap = Bootstrap { resamples: 200, seed: 0 };
         let targets = Targets::Labels(has.view());
-        let report = Report::new(&names(2), &targets, probabilities.view(), 0.5, &bootstrap).unwrap();
+        let report = EvaluationReport::new(&names(2), &targets, probabilities.view(), 0.5, &bootstrap).unwrap();
         // Right throughout: images 0 and 2. Label 0: 2 of 2 found, 1 of 2 spared; label 1: 1 of 2 and 2 of 2.
         assert_eq!(report.accuracy.unwrap().value, 0.5);
         assert_eq!(report.balanced_accuracy.unwrap().value, 0.75);
@@ -294,7 +294,7 @@ mod tests {
     fn refuses_what_does_not_fit() {
         let p = array![[0.5, 0.5]];
         let new = |targets: &[usize], p: ArrayView2<'_, f64>| {
-            Report::new(&names(2), &Targets::Classes(targets), p, 0.5, &Bootstrap::default())
+            EvaluationReport::new(&names(2), &Targets::Classes(targets), p, 0.5, &Bootstrap::default())
         };
         assert!(matches!(new(&[0, 1], p.view()), Err(HeadError::Shape { .. })));
         assert!(matches!(new(&[2], p.view()), Err(HeadError::Target { .. })));

@@ -1,7 +1,7 @@
 //! A network small enough to be trained beside the patient: layers on grids of features, forward, backward, AdamW.
 //!
 //! It is what dense heads are made of. Training multiplies by [`matmul`](crate::kernels::matmul), whose rounding depends
-//! on the CPU; a trained network is [packed](Network::pack) for [`Linear`], whose bits do not.
+//! on the CPU; a trained network is [packed](ConvNet::pack) for [`PackedLinear`], whose bits do not.
 
 pub mod adamw;
 pub mod bilinear;
@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::features::Grid;
 use crate::kernels::Isa;
-use crate::kernels::linear::{Into, Linear, Rows, Scratch};
+use crate::kernels::linear::{OutputMode, PackedLinear, Rows, Scratch};
 use crate::kernels::matmul::{Rhs, Shape, matmul};
 use bilinear::Bilinear;
 
@@ -33,7 +33,7 @@ pub enum Kind {
 
 /// A layer and the widths of its input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layer {
+pub struct LayerSpec {
     /// What it does.
     pub kind: Kind,
     /// Channels that come in.
@@ -42,7 +42,7 @@ pub struct Layer {
     pub outputs: usize,
 }
 
-impl Layer {
+impl LayerSpec {
     /// Values that each output channel is a weighted sum of; 0 for a layer without weights.
     fn fan_in(&self) -> usize {
         match self.kind {
@@ -63,9 +63,9 @@ impl Layer {
 
 /// Layers one after the other, and all their parameters: for each layer its weights `[outputs, fan_in]`, then biases.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Network {
+pub struct ConvNet {
     /// The layers.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<LayerSpec>,
     /// Their parameters.
     pub parameters: Vec<f32>,
 }
@@ -83,28 +83,28 @@ impl Pass {
     }
 }
 
-impl Network {
+impl ConvNet {
     /// The number of parameters that `layers` have.
-    pub fn count(layers: &[Layer]) -> usize {
-        layers.iter().map(Layer::parameters).sum()
+    pub fn count(layers: &[LayerSpec]) -> usize {
+        layers.iter().map(LayerSpec::parameters).sum()
     }
 
     /// Weights drawn uniformly within `sqrt(3 / fan_in)` from `seed` (variance 1 / fan_in; He et al., arXiv 1502.01852,
     /// without the factor for ReLU), biases zero.
-    pub fn new(layers: Vec<Layer>, seed: u64) -> Network {
+    pub fn new(layers: Vec<LayerSpec>, seed: u64) -> ConvNet {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut parameters = Vec::with_capacity(Network::count(&layers));
+        let mut parameters = Vec::with_capacity(ConvNet::count(&layers));
         for layer in layers.iter().filter(|layer| layer.fan_in() > 0) {
             let bound = (3.0 / layer.fan_in() as f32).sqrt();
             let weights = layer.outputs * layer.fan_in();
             parameters.extend((0..weights).map(|_| rng.random_range(-bound..bound)));
             parameters.extend(std::iter::repeat_n(0.0, layer.outputs));
         }
-        Network { layers, parameters }
+        ConvNet { layers, parameters }
     }
 
     /// Each layer with its parameters.
-    fn with_parameters(&self) -> impl DoubleEndedIterator<Item = (&Layer, &[f32])> {
+    fn with_parameters(&self) -> impl DoubleEndedIterator<Item = (&LayerSpec, &[f32])> {
         let mut rest = self.parameters.as_slice();
         let parts: Vec<&[f32]> = self
             .layers
@@ -118,7 +118,7 @@ impl Network {
         self.layers.iter().zip(parts)
     }
 
-    /// Runs `input`, `[positions, channels]`, and keeps what [`Network::backward`] needs.
+    /// Runs `input`, `[positions, channels]`, and keeps what [`ConvNet::backward`] needs.
     pub fn forward(&self, grid: Grid, input: Vec<f32>) -> Pass {
         let mut maps = vec![(grid, input)];
         for (layer, parameters) in self.with_parameters() {
@@ -177,7 +177,7 @@ impl Network {
             .map(|(layer, parameters)| {
                 let weights = layer.outputs * layer.fan_in();
                 let linear = (layer.fan_in() > 0)
-                    .then(|| Linear::f32(isa, &parameters[..weights], &parameters[weights..]));
+                    .then(|| PackedLinear::f32(isa, &parameters[..weights], &parameters[weights..]));
                 (*layer, linear)
             })
             .collect();
@@ -187,7 +187,7 @@ impl Network {
 
 /// A trained network, ready to run.
 pub struct Packed {
-    layers: Vec<(Layer, Option<Linear>)>,
+    layers: Vec<(LayerSpec, Option<PackedLinear>)>,
 }
 
 impl Packed {
@@ -197,7 +197,7 @@ impl Packed {
             let apply = |x: &[f32]| {
                 let linear = linear.as_ref().expect("a layer with weights");
                 let mut out = vec![0.0; x.len() / linear.inputs() * layer.outputs];
-                linear.apply(Rows::Float(x), &mut Scratch::default(), &mut out, Into::Store);
+                linear.apply(Rows::Float(x), &mut Scratch::default(), &mut out, OutputMode::Store);
                 out
             };
             match layer.kind {
@@ -218,7 +218,7 @@ fn relu(x: &[f32]) -> Vec<f32> {
 }
 
 /// `x W^T + b`
-fn dense(layer: &Layer, parameters: &[f32], x: &[f32]) -> Vec<f32> {
+fn dense(layer: &LayerSpec, parameters: &[f32], x: &[f32]) -> Vec<f32> {
     let fan_in = layer.fan_in();
     let positions = x.len() / fan_in;
     let (weights, bias) = parameters.split_at(layer.outputs * fan_in);
@@ -231,7 +231,7 @@ fn dense(layer: &Layer, parameters: &[f32], x: &[f32]) -> Vec<f32> {
 
 /// Adds up the gradients of a dense layer's parameters in `own`; gives that of its input, if it is wanted.
 fn dense_backward(
-    layer: &Layer,
+    layer: &LayerSpec,
     parameters: &[f32],
     x: &[f32],
     gradient: &[f32],
@@ -326,8 +326,8 @@ fn downsample_gradient(grid: Grid, gradient: &[f32], channels: usize) -> Vec<f32
 mod tests {
     use super::*;
 
-    fn layers() -> Vec<Layer> {
-        let layer = |kind, inputs, outputs| Layer { kind, inputs, outputs };
+    fn layers() -> Vec<LayerSpec> {
+        let layer = |kind, inputs, outputs| LayerSpec { kind, inputs, outputs };
         vec![
             layer(Kind::Pointwise, 5, 4),
             layer(Kind::Relu, 4, 4),
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_gradient_is_the_derivative() {
-        let mut network = Network::new(layers(), 1);
+        let mut network = ConvNet::new(layers(), 1);
         let pass = network.forward(GRID, input());
         let (grid, output) = pass.output();
         assert_eq!((grid.depth, grid.height, grid.width), (3, 4, 8));
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn packed_it_says_the_same_with_the_same_bits_everywhere() {
-        let network = Network::new(layers(), 2);
+        let network = ConvNet::new(layers(), 2);
         let pass = network.forward(GRID, input());
         let (grid, scalar) = network.pack(Isa::SCALAR).run(GRID, input());
         assert_eq!(grid, pass.output().0);

@@ -8,9 +8,9 @@ mod train;
 pub use train::{Masked, SegmentOptions};
 
 use super::HeadError;
-use super::examples::check_classes;
+use super::targets::check_classes;
 use super::nn::bilinear::Bilinear;
-use super::nn::{Kind, Layer, Network, Packed};
+use super::nn::{Kind, LayerSpec, ConvNet, Packed};
 use crate::features::Tokens;
 use crate::input::LabelMap;
 use crate::kernels::Isa;
@@ -26,13 +26,13 @@ pub struct SegmentHead {
     pub volume: bool,
     pub(super) mean: Vec<f32>,
     pub(super) std: Vec<f32>,
-    pub(super) network: Network,
+    pub(super) network: ConvNet,
 }
 
 impl SegmentHead {
     /// The layers of a head: one matrix, or a decoder; for volumes always a decoder, over three slices.
-    pub(super) fn architecture(channels: usize, classes: usize, decoder: bool, volume: bool) -> Vec<Layer> {
-        let layer = |kind, inputs, outputs| Layer { kind, inputs, outputs };
+    pub(super) fn architecture(channels: usize, classes: usize, decoder: bool, volume: bool) -> Vec<LayerSpec> {
+        let layer = |kind, inputs, outputs| LayerSpec { kind, inputs, outputs };
         let conv = |inputs, outputs| layer(Kind::Conv { depth: if volume { 3 } else { 1 } }, inputs, outputs);
         let relu = |n| layer(Kind::Relu, n, n);
         let upsample = |n| layer(Kind::Upsample, n, n);
@@ -74,7 +74,7 @@ impl SegmentHead {
     ) -> Result<SegmentHead, HeadError> {
         check_classes(&classes, false)?;
         let architecture = SegmentHead::architecture(mean.len(), classes.len(), decoder, volume);
-        let expected = Network::count(&architecture);
+        let expected = ConvNet::count(&architecture);
         for (what, found, expected) in [
             ("number of weights", parameters.len(), expected),
             ("number of standard deviations", std.len(), mean.len()),
@@ -86,7 +86,7 @@ impl SegmentHead {
         if std.iter().any(|&s| s <= 0.0) {
             return Err(HeadError::Classes("a standard deviation is not positive".into()));
         }
-        let network = Network { layers: architecture, parameters };
+        let network = ConvNet { layers: architecture, parameters };
         Ok(SegmentHead { classes, layers, volume, mean, std, network })
     }
 

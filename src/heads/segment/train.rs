@@ -9,10 +9,10 @@ use super::loss::{Sums, cells, gradient, softmax_rows};
 use super::{SegmentHead, largest};
 use crate::features::Tokens;
 use crate::heads::HeadError;
-use crate::heads::examples::check_classes;
+use crate::heads::targets::check_classes;
 use crate::heads::nn::adamw::{AdamW, EarlyStopping, cosine_rate};
 use crate::heads::nn::bilinear::Bilinear;
-use crate::heads::nn::{Network, Pass};
+use crate::heads::nn::{ConvNet, Pass};
 use crate::input::LabelMap;
 
 /// Cells of the loss along a side of a patch: finer than what a head can draw, far fewer than pixels.
@@ -106,7 +106,7 @@ impl SegmentHead {
             volume: options.volume,
             mean,
             std,
-            network: Network::new(architecture, options.seed),
+            network: ConvNet::new(architecture, options.seed),
         };
         let truth = |examples: &[Masked]| -> Vec<Truth> {
             examples.par_iter().map(|example| Truth::new(example, classes.len())).collect()

@@ -8,7 +8,7 @@
 //! 12 bits for probabilities, not 8: at 1029 tokens a thousand keys of 1/1000 each are lost or doubled by rounding to
 //! 1/255. On DeiT-Ti (BUSI, 224 px) 8 bits cost 1 - cosine = 2.4e-3 in the patch tokens, 12 bits 1.7e-4.
 
-mod means;
+mod weighted_sum;
 mod pack;
 #[cfg(test)]
 mod tests;
@@ -17,15 +17,15 @@ use super::Isa;
 use super::activation::exp2;
 use super::aligned::Aligned;
 use super::isa::per_isa;
-use super::lanes;
+use super::reduce;
 use super::linear::{columns, packed_len};
 use super::output::{Output, RowOf};
-use super::quantise::{Quant, round_scaled};
+use super::quantise::{QuantParams, round_scaled};
 use super::tile::{
-    Epilogue, F32, Kernel, Numbers, PANEL, Sums, U8S8, for_tiles, pair_rows, paired_len, paired_stride,
+    Epilogue, F32, Kernel, GemmTypes, PANEL, Sums, U8S8, for_tiles, pair_rows, paired_len, paired_stride,
 };
 
-use means::{IntProduct, Means, OfInts};
+use weighted_sum::{IntProduct, WeightedSum, OfInts};
 pub use pack::{FloatHead, IntHead, Packed, pack_float, pack_int};
 
 /// Queries whose scores are in memory at once: two to four tiles, so that a panel of keys is read from L2 once for them.
@@ -72,7 +72,7 @@ pub struct Scratch {
     /// `[QUERIES, tokens rounded up to a panel]`
     scores: Aligned<f32>,
     /// `[QUERIES, parts, tokens rounded up to a panel]`
-    probabilities: Aligned<<IntProduct as Numbers>::A>,
+    probabilities: Aligned<<IntProduct as GemmTypes>::A>,
     /// [`paired_len`] of `QUERIES` rows of a head: codes of queries, in pairs where the product takes them so.
     queries: Aligned<u8>,
 }
@@ -96,7 +96,7 @@ struct IntScores<'a> {
     padded: usize,
     head: usize,
     heads: usize,
-    quants: &'a [Quant],
+    quants: &'a [QuantParams],
     packed: &'a IntHead,
     scale: f32,
 }
@@ -107,7 +107,7 @@ impl Epilogue<i32> for IntScores<'_> {
         let scales = columns(&self.packed.key_scales, panel);
         let sums = columns(&self.packed.key_sums, panel);
         for (r, acc) in acc.iter().enumerate().take(rows) {
-            let Quant { scale, zero } = self.quants[(row + r) * self.heads + self.head];
+            let QuantParams { scale, zero } = self.quants[(row + r) * self.heads + self.head];
             let scale = scale * self.scale;
             let mut y = [0.0; PANEL];
             for c in 0..PANEL {
@@ -160,7 +160,7 @@ impl Epilogue<f32> for Heads<'_> {
     }
 }
 
-/// Means of integer values, weighted by integer probabilities.
+/// WeightedSum of integer values, weighted by integer probabilities.
 struct IntMeans<'a> {
     out: Heads<'a>,
     /// Of the values' channels.
@@ -206,7 +206,7 @@ pub fn int(
     dims: Dims,
     head: usize,
     codes: &[u8],
-    quants: &[Quant],
+    quants: &[QuantParams],
     packed: &IntHead,
     scratch: &mut Scratch,
     out: &mut [f32],
@@ -221,7 +221,7 @@ per_isa! {
         dims: Dims,
         head: usize,
         codes: &[u8],
-        quants: &[Quant],
+        quants: &[QuantParams],
         packed: &IntHead,
         kernels: (Kernel<U8S8>, Kernel<IntProduct>),
         scratch: &mut Scratch,
@@ -271,8 +271,8 @@ per_isa! {
 /// `codes = round(2^(score - largest score) * most)`, `scores: [n]` and each part of `codes: [parts, n]`, n whole panels, with the
 /// parts in pairs where `pairs`; gives the sum of the codes. Scores that are not finite give 0.
 #[inline(always)]
-fn probabilities_of(scores: &[f32], most: f32, codes: &mut [<IntProduct as Numbers>::A], pairs: bool) -> i32 {
-    let largest = lanes::max(scores);
+fn probabilities_of(scores: &[f32], most: f32, codes: &mut [<IntProduct as GemmTypes>::A], pairs: bool) -> i32 {
+    let largest = reduce::max(scores);
     let mut sums = [0; PANEL];
     for (i, scores) in scores.as_chunks::<PANEL>().0.iter().enumerate() {
         let mut q = [0; PANEL];
@@ -327,12 +327,12 @@ per_isa! {
             let mut inverse = [0.0; QUERIES];
             for r in 0..m {
                 let row = &mut scores[r * padded..][..tokens];
-                let largest = lanes::max(row);
+                let largest = reduce::max(row);
                 for s in row.iter_mut() {
                     *s = exp2(*s - largest);
                 }
                 // `exp2` knows no NaN: a score that is not finite spoils its row here.
-                inverse[r] = if largest.is_finite() { 1.0 / lanes::sum(row) } else { f32::NAN };
+                inverse[r] = if largest.is_finite() { 1.0 / reduce::sum(row) } else { f32::NAN };
             }
             let out = &mut out[first * dim + head * head_dim..];
             let mut to = Heads { output: Output { out, stride: dim, columns: head_dim }, inverse: &inverse };

@@ -2,20 +2,20 @@
 
 use bytemuck::Zeroable as _;
 
-use super::means::{IntProduct, Means, OfInts};
+use super::weighted_sum::{IntProduct, WeightedSum, OfInts};
 use super::{Dims, grow};
 use crate::kernels::Isa;
 use crate::kernels::aligned::Aligned;
 use crate::kernels::isa::per_isa;
 use crate::kernels::linear::packed_len;
 use crate::kernels::quantise::round_scaled;
-use crate::kernels::tile::{F32, Numbers, PANEL, U8S8, prefetch};
+use crate::kernels::tile::{F32, GemmTypes, PANEL, U8S8, prefetch};
 
 /// How many tokens ahead values are asked for.
 const AHEAD: usize = 8;
 
 /// Keys and values of one head, packed for the two products. `K` and `V` are the products' types.
-pub struct Packed<K: Numbers, V: Numbers> {
+pub struct Packed<K: GemmTypes, V: GemmTypes> {
     /// `[tokens / 16][head_dim / GROUP][16][GROUP]`
     pub(super) keys: Aligned<K::B>,
     /// `[head_dim / 16][tokens / GROUP][16][GROUP]`
@@ -31,7 +31,7 @@ pub type IntHead = Packed<U8S8, IntProduct>;
 /// One head in f32.
 pub type FloatHead = Packed<F32, F32>;
 
-impl<K: Numbers, V: Numbers> Default for Packed<K, V> {
+impl<K: GemmTypes, V: GemmTypes> Default for Packed<K, V> {
     fn default() -> Self {
         Packed {
             keys: Aligned::default(),
@@ -43,7 +43,7 @@ impl<K: Numbers, V: Numbers> Default for Packed<K, V> {
     }
 }
 
-impl<K: Numbers, V: Numbers> Packed<K, V> {
+impl<K: GemmTypes, V: GemmTypes> Packed<K, V> {
     /// Makes room for a head of `dims`.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl<K: Numbers, V: Numbers> Packed<K, V> {
 
 /// Copies `from(token)`, `[head_dim]`, into panels of 16 tokens.
 #[inline(always)]
-fn pack_keys<'a, N: Numbers>(dims: Dims, panels: &mut [N::B], from: impl Fn(usize) -> &'a [N::B])
+fn pack_keys<'a, N: GemmTypes>(dims: Dims, panels: &mut [N::B], from: impl Fn(usize) -> &'a [N::B])
 where
     N::B: 'a,
 {
@@ -99,7 +99,7 @@ fn sixteen(values: Option<&[f32]>) -> [f32; PANEL] {
 
 /// Quantises one panel's 16 columns of a group of tokens, from `first` on, and stores them as the product wants them.
 #[inline(always)]
-fn put_group<N: Numbers>(
+fn put_group<N: GemmTypes>(
     group: &mut [N::B],
     values: impl Fn(usize) -> [f32; PANEL],
     inverse: &[f32; PANEL],

@@ -13,7 +13,7 @@ fn ints(isa: Isa, dims: Dims, rows: usize) -> Vec<f32> {
     let len = tokens * dims.dim();
     let (queries, mut keys, values) = (wave(len, 0.0), wave(len, 1.0), wave(len, 2.0));
     let (mut codes, mut key_codes) = (vec![0; len], vec![0; len]);
-    let (mut quants, mut scales) = (vec![Quant::default(); tokens * heads], vec![0.0; tokens * heads]);
+    let (mut quants, mut scales) = (vec![QuantParams::default(); tokens * heads], vec![0.0; tokens * heads]);
     for i in 0..tokens * heads {
         let part = i * head_dim..(i + 1) * head_dim;
         quants[i] = quantise::row(isa, &queries[part.clone()], &mut codes[part.clone()]);

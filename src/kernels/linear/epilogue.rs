@@ -1,7 +1,7 @@
 //! What becomes of a layer's sums.
 
 use crate::kernels::output::{Output, RowOf};
-use crate::kernels::quantise::Quant;
+use crate::kernels::quantise::QuantParams;
 use crate::kernels::tile::{Epilogue, PANEL, Sums, prefetch};
 
 /// Sixteen values of a padded vector.
@@ -61,7 +61,7 @@ impl<const ADD: bool> Epilogue<f32> for FloatOutput<'_, ADD> {
 /// Integers go to `output` as floats, with their bias.
 pub(super) struct IntOutput<'a, const ADD: bool> {
     pub(super) output: Output<'a>,
-    pub(super) quants: &'a [Quant],
+    pub(super) quants: &'a [QuantParams],
     pub(super) channels: &'a Channels,
     /// Of the columns, padded.
     pub(super) bias: &'a [f32],
@@ -70,7 +70,7 @@ pub(super) struct IntOutput<'a, const ADD: bool> {
 /// A tile's rows of integers, with what makes floats of them.
 struct IntRows<'a> {
     acc: &'a Sums<i32>,
-    quants: &'a [Quant],
+    quants: &'a [QuantParams],
     scales: &'a [f32; PANEL],
     sums: &'a [i32; PANEL],
     bias: &'a [f32; PANEL],
@@ -79,7 +79,7 @@ struct IntRows<'a> {
 impl RowOf for IntRows<'_> {
     #[inline(always)]
     fn row(&self, r: usize) -> [f32; PANEL] {
-        let Quant { scale, zero } = self.quants[r];
+        let QuantParams { scale, zero } = self.quants[r];
         let acc = &self.acc[r];
         let mut y = [0.0; PANEL];
         for c in 0..PANEL {

@@ -11,8 +11,8 @@ use super::Isa;
 use super::aligned::Aligned;
 use super::isa::per_isa;
 use super::output::Output;
-use super::quantise::Quant;
-use super::tile::{self, F16, F32, I16, Kernel, NARROW, Numbers, PANEL, U8S8, Widening, for_tiles};
+use super::quantise::QuantParams;
+use super::tile::{self, F16, F32, I16, Kernel, NARROW, GemmTypes, PANEL, U8S8, Widening, for_tiles};
 
 pub(super) use epilogue::columns;
 use epilogue::{Channels, FloatOutput, IntOutput};
@@ -22,7 +22,7 @@ pub use scratch::Scratch;
 pub const MAX_INPUTS: usize = 66_000;
 
 /// `y = x W^T + b`, packed for one instruction set.
-pub struct Linear {
+pub struct PackedLinear {
     isa: Isa,
     outputs: usize,
     inputs: usize,
@@ -60,8 +60,8 @@ const WIDE_CODES: usize = 96 * 1536;
 pub enum Rows<'a> {
     /// `[rows, inputs]`, for F32 and F16 weights.
     Float(&'a [f32]),
-    /// Quantised: codes `[rows, stride]` with [`codes_stride`], and each row's [`Quant`]; for int8 weights.
-    Codes(&'a [u8], &'a [Quant]),
+    /// Quantised: codes `[rows, stride]` with [`codes_stride`], and each row's [`QuantParams`]; for int8 weights.
+    Codes(&'a [u8], &'a [QuantParams]),
 }
 
 impl Rows<'_> {
@@ -78,7 +78,7 @@ impl Rows<'_> {
 
 /// What happens to a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Into {
+pub enum OutputMode {
     /// It is stored.
     Store,
     /// It is added to what is there: the residual stream.
@@ -91,7 +91,7 @@ pub const fn codes_stride(inputs: usize) -> usize {
 }
 
 /// Packs `matrix: [n, k]`, row-major, into panels of 16 columns (its rows), each value through `convert`.
-fn pack<S: Copy, N: Numbers>(n: usize, k: usize, matrix: &[S], convert: impl Fn(S) -> N::B) -> Aligned<N::B> {
+fn pack<S: Copy, N: GemmTypes>(n: usize, k: usize, matrix: &[S], convert: impl Fn(S) -> N::B) -> Aligned<N::B> {
     match N::GROUP {
         1 => pack_groups::<S, N, 1>(n, k, matrix, convert),
         2 => pack_groups::<S, N, 2>(n, k, matrix, convert),
@@ -101,7 +101,7 @@ fn pack<S: Copy, N: Numbers>(n: usize, k: usize, matrix: &[S], convert: impl Fn(
 }
 
 /// [`pack`], with the size of a group as a constant: the compiler then makes one load and one store of it.
-fn pack_groups<S: Copy, N: Numbers, const GROUP: usize>(
+fn pack_groups<S: Copy, N: GemmTypes, const GROUP: usize>(
     n: usize,
     k: usize,
     matrix: &[S],
@@ -123,7 +123,7 @@ fn pack_groups<S: Copy, N: Numbers, const GROUP: usize>(
 }
 
 /// Elements that `n x k` take when packed.
-pub(super) fn packed_len<N: Numbers>(n: usize, k: usize) -> usize {
+pub(super) fn packed_len<N: GemmTypes>(n: usize, k: usize) -> usize {
     n.div_ceil(PANEL) * PANEL * k.div_ceil(N::GROUP) * N::GROUP
 }
 
@@ -133,24 +133,24 @@ fn padded<T: Copy + Default>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     values
 }
 
-impl Linear {
-    fn new(isa: Isa, inputs: usize, weights: Weights, bias: &[f32]) -> Linear {
-        Linear { isa, outputs: bias.len(), inputs, weights, bias: padded(bias.iter().copied()) }
+impl PackedLinear {
+    fn new(isa: Isa, inputs: usize, weights: Weights, bias: &[f32]) -> PackedLinear {
+        PackedLinear { isa, outputs: bias.len(), inputs, weights, bias: padded(bias.iter().copied()) }
     }
 
     /// Single precision: `weight: [outputs, inputs]`, `bias: [outputs]`.
-    pub fn f32(isa: Isa, weight: &[f32], bias: &[f32]) -> Linear {
+    pub fn f32(isa: Isa, weight: &[f32], bias: &[f32]) -> PackedLinear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert_eq!(weight.len(), n * k);
-        Linear::new(isa, k, Weights::F32(pack::<_, F32>(n, k, weight, |w| w)), bias)
+        PackedLinear::new(isa, k, Weights::F32(pack::<_, F32>(n, k, weight, |w| w)), bias)
     }
 
     /// Weights in half precision, in memory too; products and sums in single.
-    pub fn f16(isa: Isa, weight: &[f16], bias: &[f32]) -> Linear {
+    pub fn f16(isa: Isa, weight: &[f16], bias: &[f32]) -> PackedLinear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert_eq!(weight.len(), n * k);
         let panels = pack::<_, F16>(n, k, weight, f16::to_bits);
-        Linear::new(isa, k, Weights::F16(panels, tile::widening(isa)), bias)
+        PackedLinear::new(isa, k, Weights::F16(panels, tile::widening(isa)), bias)
     }
 
     /// int8 weights `[outputs, inputs]`, a scale for each output.
@@ -160,7 +160,7 @@ impl Linear {
     ///
     /// # Panics
     /// When a weight is -128, or the lengths do not agree, or there are more than [`MAX_INPUTS`].
-    pub fn int8(isa: Isa, weight: &[i8], scales: &[f32], bias: &[f32]) -> Linear {
+    pub fn int8(isa: Isa, weight: &[i8], scales: &[f32], bias: &[f32]) -> PackedLinear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert!(weight.len() == n * k && scales.len() == n);
         assert!(k <= MAX_INPUTS, "{k} inputs would overflow a 32-bit sum");
@@ -181,7 +181,7 @@ impl Linear {
         } else {
             Weights::I16(pack::<_, I16>(n, k, weight, i16::from), channels)
         };
-        Linear::new(isa, k, weights, bias)
+        PackedLinear::new(isa, k, weights, bias)
     }
 
     /// Input channels.
@@ -224,14 +224,14 @@ impl Linear {
     ///
     /// # Panics
     /// When the kind of `rows` is not that of the weights, a length is wrong, or `scratch` was not reserved.
-    pub fn apply(&self, rows: Rows, scratch: &mut Scratch, out: &mut [f32], into: Into) {
+    pub fn apply(&self, rows: Rows, scratch: &mut Scratch, out: &mut [f32], into: OutputMode) {
         let most = self.block_rows(scratch.l2);
         for (i, out) in out.chunks_mut(most * self.outputs).enumerate() {
             self.apply_block(rows.from(i * most, self.inputs), scratch, out, into);
         }
     }
 
-    fn apply_block(&self, rows: Rows, scratch: &mut Scratch, out: &mut [f32], into: Into) {
+    fn apply_block(&self, rows: Rows, scratch: &mut Scratch, out: &mut [f32], into: OutputMode) {
         let m = out.len() / self.outputs;
         let stride = codes_stride(self.inputs);
         let output = Output { out, stride: self.outputs, columns: self.outputs };
@@ -275,7 +275,7 @@ impl Linear {
         x: &[f32],
         panel: &mut [f32],
         output: Output,
-        into: Into,
+        into: OutputMode,
     ) {
         let len = self.inputs * PANEL;
         let panel = &mut panel[..len];
@@ -311,15 +311,15 @@ per_isa! {
         bias: &[f32],
         ahead: &[u16],
         output: Output,
-        into: Into,
+        into: OutputMode,
     ) {
         let m = output.rows();
         match into {
-            Into::Store => {
+            OutputMode::Store => {
                 let mut to = FloatOutput::<false> { output, bias, ahead };
                 for_tiles::<N>(kernel, m, k, x, k, weights, &mut to);
             }
-            Into::Add => {
+            OutputMode::Add => {
                 let mut to = FloatOutput::<true> { output, bias, ahead };
                 for_tiles::<N>(kernel, m, k, x, k, weights, &mut to);
             }
@@ -334,20 +334,20 @@ per_isa! {
         codes: &[N::A],
         stride: usize,
         groups: usize,
-        quants: &[Quant],
+        quants: &[QuantParams],
         weights: &[N::B],
         channels: &Channels,
         bias: &[f32],
         output: Output,
-        into: Into,
+        into: OutputMode,
     ) {
         let m = output.rows();
         match into {
-            Into::Store => {
+            OutputMode::Store => {
                 let mut to = IntOutput::<false> { output, quants, channels, bias };
                 for_tiles::<N>(kernel, m, groups, codes, stride, weights, &mut to);
             }
-            Into::Add => {
+            OutputMode::Add => {
                 let mut to = IntOutput::<true> { output, quants, channels, bias };
                 for_tiles::<N>(kernel, m, groups, codes, stride, weights, &mut to);
             }
@@ -356,11 +356,11 @@ per_isa! {
 }
 
 /// Products of floats.
-trait FloatNumbers: Numbers<A = f32, Sum = f32> {}
+trait FloatNumbers: GemmTypes<A = f32, Sum = f32> {}
 impl FloatNumbers for F32 {}
 impl FloatNumbers for F16 {}
 
 /// Products of integers.
-trait IntNumbers: Numbers<Sum = i32> {}
+trait IntNumbers: GemmTypes<Sum = i32> {}
 impl IntNumbers for U8S8 {}
 impl IntNumbers for I16 {}

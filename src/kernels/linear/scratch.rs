@@ -2,7 +2,7 @@
 
 use std::collections::TryReserveError;
 
-use super::{Linear, Weights, codes_stride};
+use super::{PackedLinear, Weights, codes_stride};
 use crate::kernels::aligned::Aligned;
 use crate::kernels::tile::{self, PANEL};
 
@@ -42,7 +42,7 @@ impl Scratch {
     ///
     /// # Errors
     /// When the system does not give that much memory.
-    pub fn reserve(&mut self, layer: &Linear, rows: usize) -> Result<(), TryReserveError> {
+    pub fn reserve(&mut self, layer: &PackedLinear, rows: usize) -> Result<(), TryReserveError> {
         let rows = rows.min(layer.block_rows(self.l2));
         let stride = codes_stride(layer.inputs);
         match &layer.weights {
@@ -54,7 +54,7 @@ impl Scratch {
     }
 
     /// Room for `layer` applied to `rows` rows at most.
-    pub fn of(layer: &Linear, rows: usize) -> Scratch {
+    pub fn of(layer: &PackedLinear, rows: usize) -> Scratch {
         let mut scratch = Scratch::default();
         scratch.reserve(layer, rows).expect("memory for a layer");
         scratch

@@ -3,7 +3,7 @@
 use super::*;
 use crate::kernels::quantise;
 
-/// Numbers without a pattern, -1 to 1.
+/// GemmTypes without a pattern, -1 to 1.
 fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     let mut next = || {
@@ -18,9 +18,9 @@ const SHAPES: [(usize, usize, usize); 7] =
     [(1, 1, 1), (2, 16, 4), (5, 17, 7), (13, 40, 24), (14, 3, 33), (27, 33, 130), (98, 17, 1536)];
 
 /// What `layer` makes of `rows`, stored, and added to what is there.
-fn applied(layer: &Linear, rows: Rows, m: usize) -> [Vec<f32>; 2] {
+fn applied(layer: &PackedLinear, rows: Rows, m: usize) -> [Vec<f32>; 2] {
     let mut scratch = Scratch::of(layer, m);
-    [Into::Store, Into::Add].map(|into| {
+    [OutputMode::Store, OutputMode::Add].map(|into| {
         let mut out = numbers(m * layer.outputs, 9);
         layer.apply(rows, &mut scratch, &mut out, into);
         out
@@ -32,11 +32,11 @@ fn check_int8(m: usize, n: usize, k: usize, weight: &[i8]) {
     let (x, bias, scales) = (numbers(m * k, 1), numbers(n, 2), numbers(n, 3));
     let stride = codes_stride(k);
     for isa in Isa::available() {
-        let (mut codes, mut quants) = (vec![0; m * stride], vec![Quant::default(); m]);
+        let (mut codes, mut quants) = (vec![0; m * stride], vec![QuantParams::default(); m]);
         for (r, quant) in quants.iter_mut().enumerate() {
             *quant = quantise::row(isa, &x[r * k..][..k], &mut codes[r * stride..][..k]);
         }
-        let layer = Linear::int8(isa, weight, &scales, &bias);
+        let layer = PackedLinear::int8(isa, weight, &scales, &bias);
         assert!(layer.is_int8() && !layer.is_f16());
         let [stored, added] = applied(&layer, Rows::Codes(&codes, &quants), m);
         for (i, before) in numbers(m * n, 9).into_iter().enumerate() {
@@ -67,7 +67,7 @@ fn int8_sums_are_exact_whatever_the_weights() {
 #[test]
 #[should_panic(expected = "a weight is -128")]
 fn a_weight_that_int8_layers_do_not_have_is_refused() {
-    Linear::int8(Isa::best(), &[3, -128], &[1.0], &[0.0]);
+    PackedLinear::int8(Isa::best(), &[3, -128], &[1.0], &[0.0]);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn floats_are_chains_and_fp16_weights_give_the_bits_of_the_same_in_f32() {
         let expected: Vec<f32> = (0..m * n).map(|i| chain(i / n, i % n)).collect();
         let added: Vec<f32> = numbers(m * n, 9).iter().zip(&expected).map(|(a, b)| a + b).collect();
         for isa in Isa::available() {
-            for layer in [Linear::f32(isa, &weight, &bias), Linear::f16(isa, &half, &bias)] {
+            for layer in [PackedLinear::f32(isa, &weight, &bias), PackedLinear::f16(isa, &half, &bias)] {
                 assert!(!layer.is_int8());
                 assert_eq!(applied(&layer, Rows::Float(&x), m), [expected.clone(), added.clone()], "{isa}");
             }

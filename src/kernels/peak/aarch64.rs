@@ -161,7 +161,7 @@ fn total_i32(sums: &[int32x4_t]) -> f64 {
     sums.iter().map(|&sum| vaddlvq_s32(sum) as f64).sum()
 }
 
-/// The sum of all lanes; small integers, so that it is exact.
+/// The sum of all reduce; small integers, so that it is exact.
 #[target_feature(enable = "neon")]
 fn total_f32(sums: &[float32x4_t]) -> f64 {
     sums.iter().map(|&sum| f64::from(vaddvq_f32(sum))).sum()

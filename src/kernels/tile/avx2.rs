@@ -35,7 +35,7 @@ fn store_f32(row: &mut [f32; 16], sums: [__m256; 2]) {
 }
 
 /// `vpmaddubsw` is exact here for what [`super::U8S8`] takes, and not for all other weights: whoever packs the panels sees to it
-/// (`linear::Linear::int8`, and attention, whose keys have 7 bits).
+/// (`linear::PackedLinear::int8`, and attention, whose keys have 7 bits).
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn u8s8_rows<const R: usize>(

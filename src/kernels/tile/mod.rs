@@ -19,7 +19,7 @@
 //! are stored less 128 ([`Isa::code_offset`]). Plain NEON multiplies bytes into i16 (`smull`, `smlal`) and adds pairs into i32
 //! (`sadalp`): of a signed byte and a weight within -63 to 63 four products fit, of other weights two, for which there is a
 //! micro-kernel of its own ([`wide_u8s8`]). `sdot` takes four of them at once, `smmla` eight for two rows and two columns, for which
-//! pairs of groups are [arranged](Numbers::arrange) as `[16][8]`, and the rows on the left are in pairs. [`I16`] and [`F16`] are
+//! pairs of groups are [arranged](GemmTypes::arrange) as `[16][8]`, and the rows on the left are in pairs. [`I16`] and [`F16`] are
 //! plain there: nothing uses them (`attention::means`, [`widening`]).
 
 /// Defines the micro-kernel `$name` for one panel, which calls `$inner` with the number of rows at hand (one of `$rows`) as a
@@ -80,7 +80,7 @@ pub const MAX_ROWS: usize = 12;
 pub const NARROW: i8 = 63;
 
 /// Which numbers are multiplied; the table is in the module's documentation.
-pub trait Numbers {
+pub trait GemmTypes {
     /// Left elements.
     type A: bytemuck::Pod;
     /// Right elements.
@@ -108,7 +108,7 @@ pub type Sums<S> = [[S; PANEL]; MAX_ROWS];
 pub type Tile<S> = [Sums<S>; MAX_PANELS];
 
 /// A micro-kernel of one instruction set.
-pub struct Kernel<N: Numbers + ?Sized> {
+pub struct Kernel<N: GemmTypes + ?Sized> {
     /// Rows that it takes at once.
     pub rows: usize,
     /// Panels that it takes at once. With two, a value of the left side is loaded once for 32 products: a CPU that does two
@@ -136,21 +136,21 @@ type Run<N> = unsafe fn(
     usize,
     usize,
     usize,
-    *const <N as Numbers>::A,
+    *const <N as GemmTypes>::A,
     usize,
-    *const <N as Numbers>::B,
-    &mut Tile<<N as Numbers>::Sum>,
+    *const <N as GemmTypes>::B,
+    &mut Tile<<N as GemmTypes>::Sum>,
 );
 
-impl<N: Numbers + ?Sized> Clone for Kernel<N> {
+impl<N: GemmTypes + ?Sized> Clone for Kernel<N> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<N: Numbers + ?Sized> Copy for Kernel<N> {}
+impl<N: GemmTypes + ?Sized> Copy for Kernel<N> {}
 
-impl<N: Numbers + ?Sized> Kernel<N> {
+impl<N: GemmTypes + ?Sized> Kernel<N> {
     /// Whether the rows of the left side are stored in pairs, as [`pair_rows`] writes them, [`paired_stride`] apart.
     pub(super) fn pairs(&self) -> bool {
         self.pairs
@@ -178,7 +178,7 @@ pub struct F16;
 
 macro_rules! numbers {
     ($type:ident, $a:ty, $b:ty, $sum:ty, $group:literal, $name:ident $(, $arrange:item)?) => {
-        impl Numbers for $type {
+        impl GemmTypes for $type {
             type A = $a;
             type B = $b;
             type Sum = $sum;
@@ -317,7 +317,7 @@ pub(super) fn prefetch<T>(values: &[T]) {
 /// # Panics
 /// When `a` is shorter than its `m` rows, or `b` is not whole panels.
 #[inline(always)]
-pub(super) fn for_tiles<N: Numbers>(
+pub(super) fn for_tiles<N: GemmTypes>(
     kernel: Kernel<N>,
     m: usize,
     groups: usize,

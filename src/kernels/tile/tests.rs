@@ -31,7 +31,7 @@ impl<S: Copy> Epilogue<S> for Collect<'_, S> {
 }
 
 /// `sums` of every tile, by row and panel.
-fn product<N: Numbers>(
+fn product<N: GemmTypes>(
     (isa, kernel): (Isa, Kernel<N>),
     m: usize,
     groups: usize,
@@ -57,7 +57,7 @@ fn product<N: Numbers>(
 }
 
 /// How the left numbers of a product are stored on an instruction set, and what that does to its sums.
-trait Stored: Numbers {
+trait Stored: GemmTypes {
     fn stored(_isa: Isa, a: Self::A) -> Self::A {
         a
     }
@@ -132,7 +132,7 @@ fn check_kernel<N: Stored>(
 }
 
 /// Column `column` of packed panels of `k` elements each.
-fn column_of<N: Numbers>(panels: &[N::B], k: usize, column: usize) -> Vec<N::B> {
+fn column_of<N: GemmTypes>(panels: &[N::B], k: usize, column: usize) -> Vec<N::B> {
     let panel = &panels[column / PANEL * k * PANEL..][..k * PANEL];
     let at = |i: usize| (i / N::GROUP * PANEL + column % PANEL) * N::GROUP + i % N::GROUP;
     (0..k).map(|i| panel[at(i)]).collect()

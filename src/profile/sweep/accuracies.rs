@@ -58,7 +58,7 @@ impl Configuration {
 pub(super) struct Judged {
     /// Its accuracy.
     pub measured: Measured,
-    /// The head that was judged; none of a peer, and where an earlier sitting measured and did not keep it.
+    /// The head that was judged; none of a peer, and where an earlier run measured and did not keep it.
     pub head: Option<HeadModel>,
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::accuracy::Examination;
 use super::data::{Data, Roles};
-use super::lane::{Lane, Runner, picture};
+use super::case::{BenchCase, Runner, picture};
 use super::monitor::{Monitor, Record, Watch, energy};
 use super::peer::{Peer, PeerSpec};
 use super::{
@@ -134,12 +134,12 @@ impl Sweep<'_> {
             None => Accuracies::default(),
         };
         let folder = tempfile::tempdir().map_err(ProfileError::temporary)?;
-        let (mut sessions, mut lanes) = self.lanes(folder.path())?;
+        let (mut sessions, mut cases) = self.cases(folder.path())?;
         let peaks = self.peaks(journal)?;
-        self.rounds(&mut sessions, &mut lanes, journal)?;
-        let mut rows = Vec::with_capacity(lanes.len());
-        for lane in &mut lanes {
-            rows.push(self.row(lane, &mut sessions, &known, &peaks, journal)?);
+        self.rounds(&mut sessions, &mut cases, journal)?;
+        let mut rows = Vec::with_capacity(cases.len());
+        for case in &mut cases {
+            rows.push(self.row(case, &mut sessions, &known, &peaks, journal)?);
         }
         let outcomes = known.outcomes();
         let bootstrap = Bootstrap { seed: self.options.seed, ..Bootstrap::default() };
@@ -151,7 +151,7 @@ impl Sweep<'_> {
                 min_seconds: self.options.budget.time.as_secs_f64(),
                 rounds: ROUNDS,
                 head: self.options.head.clone(),
-                sittings: journal.sittings(),
+                starts: journal.starts(),
                 peaks,
             },
             data: self.data.zip(roles).map(|(data, roles)| data.info(&roles, &self.options.recipe)),
@@ -183,9 +183,9 @@ impl Sweep<'_> {
         Ok(all)
     }
 
-    /// A session for each engine and number of threads, and a lane for each row.
-    fn lanes(&self, folder: &Path) -> Result<(Vec<Session>, Vec<Lane>), ProfileError> {
-        let (mut sessions, mut lanes) = (Vec::new(), Vec::new());
+    /// A session for each engine and number of threads, and a case for each row.
+    fn cases(&self, folder: &Path) -> Result<(Vec<Session>, Vec<BenchCase>), ProfileError> {
+        let (mut sessions, mut cases) = (Vec::new(), Vec::new());
         // Making one takes longer than a run on it.
         let pictures: Vec<(Size, Image)> =
             self.options.sizes.iter().map(|&size| (size, picture(size))).collect();
@@ -200,7 +200,7 @@ impl Sweep<'_> {
                     let (engine, pixels, session) = (engine.clone(), pixels.clone(), first + place);
                     let row = row_of(&engine, size, cores);
                     let runner = Runner::Engine { engine, session, pixels };
-                    lanes.push(Lane { row, cores: cores.clone(), runner });
+                    cases.push(BenchCase { row, cores: cores.clone(), runner });
                 }
             }
         }
@@ -210,34 +210,34 @@ impl Sweep<'_> {
                 picture.pixels().save(&image).map_err(ProfileError::picture)?;
                 for cores in &self.options.threads {
                     let runner = Runner::Peer(Peer::start(spec, size, cores.threads(), &image)?);
-                    lanes.push(Lane { row: row_of_peer(spec, size, cores), cores: cores.clone(), runner });
+                    cases.push(BenchCase { row: row_of_peer(spec, size, cores), cores: cores.clone(), runner });
                 }
             }
         }
-        Ok((sessions, lanes))
+        Ok((sessions, cases))
     }
 
-    /// The timed runs. Every other round goes backwards, so that no lane always follows the same one.
+    /// The timed runs. Every other round goes backwards, so that no case always follows the same one.
     fn rounds(
         &mut self,
         sessions: &mut [Session],
-        lanes: &mut [Lane],
+        cases: &mut [BenchCase],
         journal: &mut Journal,
     ) -> Result<(), ProfileError> {
         // A peer loads its model when it is started, beside everything else: until it has answered nothing is timed.
-        for lane in lanes.iter_mut().filter(|lane| matches!(lane.runner, Runner::Peer(_))) {
-            lane.warm_up(sessions)?;
+        for case in cases.iter_mut().filter(|case| matches!(case.runner, Runner::Peer(_))) {
+            case.warm_up(sessions)?;
         }
         for round in 0..ROUNDS {
-            let mut order: Vec<usize> = (0..lanes.len()).collect();
+            let mut order: Vec<usize> = (0..cases.len()).collect();
             if round % 2 == 1 {
                 order.reverse();
             }
             for i in order {
-                let key = round_key(round, &lanes[i]);
+                let key = round_key(round, &cases[i]);
                 let budget = self.options.budget.share();
-                let lane = &mut lanes[i];
-                journal.part(&key, || self.round(lane, sessions, budget, round == 0))?;
+                let case = &mut cases[i];
+                journal.part(&key, || self.round(case, sessions, budget, round == 0))?;
                 (self.tick)();
             }
         }
@@ -246,7 +246,7 @@ impl Sweep<'_> {
 
     fn round(
         &mut self,
-        lane: &mut Lane,
+        case: &mut BenchCase,
         sessions: &mut [Session],
         budget: Budget,
         first: bool,
@@ -255,55 +255,55 @@ impl Sweep<'_> {
             std::thread::sleep(PAUSE);
         }
         for _ in 0..if first { 2 } else { 1 } {
-            lane.warm_up(sessions)?;
+            case.warm_up(sessions)?;
         }
-        let cpus = lane.cores.cpus().clone();
+        let cpus = case.cores.cpus().clone();
         let monitor = Monitor::start(&self.watch, &cpus);
         let mut seconds = Vec::with_capacity(budget.runs);
         let start = Instant::now();
         while seconds.len() < budget.runs || start.elapsed() < budget.time {
             let run = match &mut self.signals {
-                Some(signals) => signals.around(|| lane.run(sessions))?,
-                None => lane.run(sessions),
+                Some(signals) => signals.around(|| case.run(sessions))?,
+                None => case.run(sessions),
             };
             seconds.push(run?);
         }
         let mut record = monitor.stop(&seconds);
-        if let Runner::Peer(_) = lane.runner {
+        if let Runner::Peer(_) = case.runner {
             // The peer itself is another process.
             record.round.other_load = None;
         }
         Ok(record)
     }
 
-    /// All that is known of a lane, as a row.
+    /// All that is known of a case, as a row.
     fn row(
         &mut self,
-        lane: &mut Lane,
+        case: &mut BenchCase,
         sessions: &mut [Session],
         known: &Accuracies,
         peaks: &[Peak],
         journal: &mut Journal,
     ) -> Result<Row, ProfileError> {
-        let key = lane.key();
+        let key = case.key();
         let records: Vec<Record> =
-            (0..ROUNDS).filter_map(|round| journal.get(&round_key(round, lane))).collect();
+            (0..ROUNDS).filter_map(|round| journal.get(&round_key(round, case))).collect();
         let runs: Vec<f64> = records.iter().flat_map(|record| record.runs_ms.iter().copied()).collect();
         let latency = Latency::from_seconds(runs.iter().map(|ms| ms / 1e3).collect());
         let rounds: Vec<_> = records.iter().map(|record| record.round.clone()).collect();
         let battery = supply(self.watch.root).is_some_and(|supply| supply.on_battery);
-        let size = lane.row.size();
-        let judged = known.of(&Configuration::of_row(&lane.row));
-        let scenarios = self.scenarios(lane, sessions, &key, journal)?;
+        let size = case.row.size();
+        let judged = known.of(&Configuration::of_row(&case.row));
+        let scenarios = self.scenarios(case, sessions, &key, journal)?;
         let operators = journal.part(&format!("operators/{key}"), || {
-            let times = lane.operators(sessions, OPERATOR_RUNS)?;
-            let Runner::Engine { engine, .. } = &lane.runner else { return Ok(Vec::new()) };
+            let times = case.operators(sessions, OPERATOR_RUNS)?;
+            let Runner::Engine { engine, .. } = &case.runner else { return Ok(Vec::new()) };
             Ok(times.map(|times| operators::shares(engine, size, &times, peaks)).unwrap_or_default())
         })?;
         let stages = journal.part(&format!("stages/{key}"), || {
             let Some(data) = self.data else { return Ok(None) };
             stages::measure(
-                lane,
+                case,
                 sessions,
                 data,
                 self.options,
@@ -311,8 +311,8 @@ impl Sweep<'_> {
             )
         })?;
         let cold = match self.cold {
-            Some(cold) if matches!(lane.runner, Runner::Engine { .. }) => {
-                journal.part(&format!("cold/{key}"), || cold(&lane.row, &lane.cores))?
+            Some(cold) if matches!(case.runner, Runner::Engine { .. }) => {
+                journal.part(&format!("cold/{key}"), || cold(&case.row, &case.cores))?
             }
             _ => None,
         };
@@ -327,7 +327,7 @@ impl Sweep<'_> {
             energy: energy(&records, self.feeds),
             cold,
             accuracy: judged.map(|judged| judged.measured.accuracy.clone()),
-            ..lane.row.clone()
+            ..case.row.clone()
         };
         row.rate();
         Ok(row)
@@ -335,7 +335,7 @@ impl Sweep<'_> {
 
     fn scenarios(
         &self,
-        lane: &mut Lane,
+        case: &mut BenchCase,
         sessions: &mut [Session],
         key: &str,
         journal: &mut Journal,
@@ -343,17 +343,17 @@ impl Sweep<'_> {
         let mut found = Vec::new();
         for kind in &self.options.scenarios {
             let place = format!("scenario/{kind:?}/{key}");
-            let threads = lane.cores.threads();
+            let threads = case.cores.threads();
             found.push(journal.part(&place, || {
-                kind.measure(threads, self.options.budget, &mut |n| lane.query(sessions, n))
+                kind.measure(threads, self.options.budget, &mut |n| case.query(sessions, n))
             })?);
         }
         Ok(found)
     }
 }
 
-fn round_key(round: usize, lane: &Lane) -> String {
-    format!("round/{round}/{}", lane.key())
+fn round_key(round: usize, case: &BenchCase) -> String {
+    format!("round/{round}/{}", case.key())
 }
 
 fn row_of(engine: &Engine, size: Size, cores: &Cores) -> Row {

@@ -26,7 +26,7 @@ pub use demo::DEMO_FILE;
 pub use read::{is_ours, parse, read, read_if_ours};
 pub use write::write;
 
-use super::{Cosine, Network, Plan, Precision, Report};
+use super::{Cosine, Network, PrecisionPlan, Precision, ConversionReport};
 use crate::vit::Preprocess;
 
 /// Version of the format; a file of another version is refused.
@@ -47,13 +47,13 @@ pub struct QuantModel {
     /// What was asked of the conversion.
     pub precision: Precision,
     /// What each part is held in.
-    pub plan: Plan,
+    pub plan: PrecisionPlan,
     /// What the network was made from.
     pub source: Source,
     /// The licence of the weights.
     pub licence: Option<Licence>,
     /// What the conversion measured.
-    pub report: Report,
+    pub report: ConversionReport,
     /// Name and version of the program that made it.
     pub tool: String,
     /// SHA-256 of the model file, lower-case hex; empty while there is none.
@@ -94,7 +94,7 @@ pub struct Licence {
 impl QuantModel {
     /// What a person wants to know of it, as names and values.
     pub fn summary(&self) -> Vec<(&'static str, String)> {
-        let Report { images, images_from, size, total, .. } = &self.report;
+        let ConversionReport { images, images_from, size, total, .. } = &self.report;
         let cosine = |c: &Cosine| format!("mean {:.6}, p1 {:.6}, min {:.6}", c.mean, c.p1, c.min);
         let mut lines = vec![("precision", self.precision.to_string()), ("plan", self.plan.to_string())];
         if let Some(Licence { name, url, .. }) = &self.licence {

@@ -14,7 +14,7 @@ use super::write::digest_at;
 use super::{QuantModel, VERSION};
 use crate::checkpoint::file::{Entry, TensorFile, hex};
 use crate::kernels::linear::MAX_INPUTS;
-use crate::quant::{Block, BlockPlan, Layer, Level, Matrix, MlpLayers, Network, Plan, Products, QuantError};
+use crate::quant::{Block, BlockPrecision, Layer, WeightPrecision, Matrix, MlpLayers, Network, PrecisionPlan, Products, QuantError};
 use crate::vit::{Config, Mlp, Norm, Positions};
 
 /// Whether `path` is a file that [`super::write`] wrote, by its first bytes. False where it cannot be read.
@@ -80,7 +80,7 @@ fn model(path: &Path, file: TensorFile<'_>) -> Result<QuantModel, QuantError> {
         problem: format!("makes no sense: {e}"),
     };
     config.validate().map_err(wrong)?;
-    let plan: Plan = parsed(path, "plan", found.plan)?;
+    let plan: PrecisionPlan = parsed(path, "plan", found.plan)?;
     let network = Parts { path, tensors }.network(config, &plan)?;
     Ok(QuantModel {
         name: text(path, "name", found.name)?,
@@ -160,7 +160,7 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn network(mut self, config: Config, plan: &Plan) -> Result<Network, QuantError> {
+    fn network(mut self, config: Config, plan: &PrecisionPlan) -> Result<Network, QuantError> {
         let path = self.path;
         let bad_plan = |problem: String| QuantError::Metadata { path: path.to_owned(), key: "plan", problem };
         if plan.blocks.len() != config.depth {
@@ -169,7 +169,7 @@ impl Parts<'_> {
         if plan.patch.limit().is_some() {
             return Err(bad_plan("holds the patch embedding in integers, which no kernel runs".into()));
         }
-        let integers = |block: &BlockPlan| block.attention == Products::Int8;
+        let integers = |block: &BlockPrecision| block.attention == Products::Int8;
         if Products::cheapest(config.head_dim()) == Products::Float && plan.blocks.iter().any(integers) {
             return Err(bad_plan(format!(
                 "holds attention in integers, which take heads of a multiple of 4 channels, not {}",
@@ -206,7 +206,7 @@ impl Parts<'_> {
         }
     }
 
-    fn block(&mut self, i: usize, config: &Config, plan: &BlockPlan) -> Result<Block, QuantError> {
+    fn block(&mut self, i: usize, config: &Config, plan: &BlockPrecision) -> Result<Block, QuantError> {
         let at = |name: &str| format!("blocks.{i}.{name}");
         let Config { dim, hidden, .. } = *config;
         let mlp = |parts: &mut Self| -> Result<MlpLayers, QuantError> {
@@ -235,15 +235,15 @@ impl Parts<'_> {
     fn layer(
         &mut self,
         name: &str,
-        level: Level,
+        level: WeightPrecision,
         outputs: usize,
         inputs: usize,
     ) -> Result<Layer, QuantError> {
         let weight = format!("{name}.weight");
         let values = self.take(&weight, &[outputs, inputs])?;
         let weight = match (values, level, level.limit()) {
-            (Values::F32(values), Level::F32, _) => Matrix::F32(self.finite(&weight, values)?),
-            (Values::F16(values), Level::Fp16, _) => match values.iter().position(|v| !v.is_finite()) {
+            (Values::F32(values), WeightPrecision::F32, _) => Matrix::F32(self.finite(&weight, values)?),
+            (Values::F16(values), WeightPrecision::Fp16, _) => match values.iter().position(|v| !v.is_finite()) {
                 Some(index) => return Err(self.not_finite(&weight, index)),
                 None => Matrix::F16(values),
             },

@@ -51,7 +51,7 @@ fn model(config: &Config) -> QuantModel {
     }
     QuantModel {
         name: "tiny".into(),
-        plan: Plan::of(&network),
+        plan: PrecisionPlan::of(&network),
         network,
         preprocess: crate::vit::Preprocess::IMAGENET,
         precision: Precision::Int8,
@@ -67,7 +67,7 @@ fn model(config: &Config) -> QuantModel {
             url: "https://example.org".into(),
             text: Some("You may \"digest\":\"it\".\n".into()),
         }),
-        report: Report {
+        report: ConversionReport {
             images_from: "phantoms".into(),
             images: 1,
             size: Size::square(4).to_string(),
@@ -170,7 +170,7 @@ fn names_the_tensor_that_is_wrong() {
     assert!(message.contains("blocks.0.qkv.bias is missing"), "{message}");
     let message = refusal(|m| m.network.positions = vec![0.0; 8]);
     assert!(message.contains("positions belongs to no part"), "{message}");
-    let message = refusal(|m| m.plan.blocks[0].proj = Level::Int7);
+    let message = refusal(|m| m.plan.blocks[0].proj = WeightPrecision::Int7);
     assert!(message.contains("blocks.0.proj.weight is not int7"), "{message}");
     let message = refusal(|m| m.plan.blocks.truncate(1));
     assert!(message.contains("plan") && message.contains("1 blocks"), "{message}");
@@ -197,7 +197,7 @@ fn refuses_what_the_integer_kernels_cannot_run() {
     let refused = message(&wide, &|m| {
         let MlpLayers::Gelu { down, .. } = &mut m.network.blocks[1].mlp else { unreachable!() };
         int8(down, INT7);
-        m.plan = Plan::of(&m.network);
+        m.plan = PrecisionPlan::of(&m.network);
     });
     let refused = refused.expect("too many inputs for a sum of 32 bits");
     assert!(refused.contains("blocks.1.mlp.down.weight has 66001 inputs"), "{refused}");

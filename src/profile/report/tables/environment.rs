@@ -179,7 +179,7 @@ fn protocol(results: &Results) -> Table {
         ("time of a row", format!("at least {} s", text::short(p.min_seconds))),
         ("rounds", p.rounds.to_string()),
         ("heads", p.head.clone()),
-        ("sittings", p.sittings.to_string()),
+        ("starts", p.starts.to_string()),
     ];
     match &results.data {
         None => list.push(("data", "none".to_owned())),

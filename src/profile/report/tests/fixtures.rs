@@ -261,7 +261,7 @@ fn protocol() -> Protocol {
         min_seconds: 3.0,
         rounds: 3,
         head: "linear".into(),
-        sittings: 2,
+        starts: 2,
         peaks: vec![peak("int8", 1, 98.7), peak("f32", 1, 24.4), peak("int8", 4, 380.0)],
     }
 }

@@ -35,7 +35,7 @@ impl LoadedHead {
 }
 
 /// One head on one scan.
-pub(super) struct Seat {
+pub(super) struct HeadState {
     /// Its number.
     pub(super) number: usize,
     /// Whether it is asked.
@@ -52,15 +52,15 @@ pub(super) struct Seat {
     masks: Option<LabelMap>,
 }
 
-impl Seat {
+impl HeadState {
     /// For the head `number`, where the session keeps the blocks `layers` (ascending).
-    pub(super) fn new(number: usize, loaded: Arc<LoadedHead>, layers: &[usize]) -> Seat {
+    pub(super) fn new(number: usize, loaded: Arc<LoadedHead>, layers: &[usize]) -> HeadState {
         let model = &loaded.head.model;
         let place = |layer: &usize| layers.binary_search(layer).expect("gathered from the heads");
         let dense = model.features() == FeatureKind::Patch;
         let places = dense.then(|| model.layers().iter().map(place).collect());
         let (tokens, votes) = (Tokens::none(), Votes::default());
-        Seat { number, selected: true, loaded, places, tokens, votes, all: None, masks: None }
+        HeadState { number, selected: true, loaded, places, tokens, votes, all: None, masks: None }
     }
 
     /// Forgets the scan.
@@ -76,7 +76,7 @@ impl Seat {
     }
 
     /// Takes frame `number`, whose CLS ++ mean(patch tokens) is `row`. What the head says of it alone is given back, but for a
-    /// mask that is to be kept for [`Seat::finish`].
+    /// mask that is to be kept for [`HeadState::finish`].
     pub(super) fn take(
         &mut self,
         number: usize,

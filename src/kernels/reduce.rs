@@ -1,4 +1,4 @@
-//! Reductions in one canonical order: 16 virtual lanes, then a fixed tree, on every machine.
+//! Reductions in one canonical order: 16 virtual reduce, then a fixed tree, on every machine.
 
 /// Number of virtual lanes: one AVX-512 register, or two of AVX2, or four of NEON.
 pub const LANES: usize = 16;

@@ -1,28 +1,28 @@
 //! The second product of attention: 12-bit probabilities times 8-bit values. Two ways, with the same exact sums.
 
-use crate::kernels::tile::{I16, Numbers, PANEL, U8S8};
+use crate::kernels::tile::{I16, GemmTypes, PANEL, U8S8};
 
 /// A way to multiply probabilities and values.
-pub(super) trait Means {
+pub(super) trait WeightedSum {
     /// The product.
-    type Product: Numbers<Sum = i32>;
+    type Product: GemmTypes<Sum = i32>;
     /// Rows of the product's left side for each query.
     const PARTS: usize;
 
     /// A value's code as the product takes it: -127 to 127.
-    fn value(code: i32) -> <Self::Product as Numbers>::B;
+    fn value(code: i32) -> <Self::Product as GemmTypes>::B;
 
     /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`, or of `codes: [len / 16, parts, 16]`
-    /// where the product takes its rows [in pairs](crate::kernels::tile::Kernel::pairs), for which [`Means::pair`] prepares it.
+    /// where the product takes its rows [in pairs](crate::kernels::tile::Kernel::pairs), for which [`WeightedSum::pair`] prepares it.
     fn store(
-        codes: &mut [<Self::Product as Numbers>::A],
+        codes: &mut [<Self::Product as GemmTypes>::A],
         at: usize,
         probabilities: &[i32; PANEL],
         pairs: bool,
     );
 
     /// Makes a pair of the two parts of `codes: [len / 16, 2, 16]`.
-    fn pair(codes: &mut [<Self::Product as Numbers>::A]);
+    fn pair(codes: &mut [<Self::Product as GemmTypes>::A]);
 
     /// The sums of a query from those of its parts.
     fn sum(parts: &[[i32; PANEL]]) -> [i32; PANEL];
@@ -51,7 +51,7 @@ pub type IntProduct = I16;
 #[cfg(target_arch = "aarch64")]
 pub type IntProduct = U8S8;
 
-impl Means for Whole {
+impl WeightedSum for Whole {
     type Product = I16;
     const PARTS: usize = 1;
 
@@ -77,7 +77,7 @@ impl Means for Whole {
     }
 }
 
-impl Means for Split {
+impl WeightedSum for Split {
     type Product = U8S8;
     const PARTS: usize = 2;
 
@@ -123,16 +123,16 @@ mod tests {
 
     struct Collect<'a, M>(&'a mut Vec<i32>, std::marker::PhantomData<M>);
 
-    impl<M: Means> Epilogue<i32> for Collect<'_, M> {
+    impl<M: WeightedSum> Epilogue<i32> for Collect<'_, M> {
         fn take(&mut self, _: usize, _: usize, rows: usize, sums: &Sums<i32>) {
             sums[..rows].chunks_exact(M::PARTS).for_each(|parts| self.0.extend(M::sum(parts)));
         }
     }
 
-    /// Means of `values: [tokens, 16]` for each row of `probabilities`.
-    fn means<M: Means>(isa: Isa, probabilities: &[Vec<i32>], values: &[[i32; PANEL]]) -> Vec<i32>
+    /// WeightedSum of `values: [tokens, 16]` for each row of `probabilities`.
+    fn means<M: WeightedSum>(isa: Isa, probabilities: &[Vec<i32>], values: &[[i32; PANEL]]) -> Vec<i32>
     where
-        <M::Product as Numbers>::A: Default + Clone,
+        <M::Product as GemmTypes>::A: Default + Clone,
     {
         let tokens = values.len();
         let (padded, group) = (tokens.next_multiple_of(PANEL), M::Product::GROUP);
@@ -179,8 +179,8 @@ mod tests {
                     })
                     .collect();
                 for isa in Isa::available() {
-                    assert_eq!(means::<Whole>(isa, &probabilities, &values), exact, "{isa} {tokens}");
-                    assert_eq!(means::<Split>(isa, &probabilities, &values), exact, "{isa} {tokens}");
+                    assert_eq!(weighted_sum::<Whole>(isa, &probabilities, &values), exact, "{isa} {tokens}");
+                    assert_eq!(weighted_sum::<Split>(isa, &probabilities, &values), exact, "{isa} {tokens}");
                 }
             }
         }

@@ -11,18 +11,18 @@ use crate::input::{Image, PhantomKind, phantom};
 use crate::vit::Size;
 
 /// A row to be, and what runs it.
-pub(super) struct Lane {
+pub(super) struct BenchCase {
     /// The row, without what is measured.
     pub row: Row,
     pub cores: Cores,
     pub runner: Runner,
 }
 
-/// What runs a lane.
+/// What runs a case.
 pub(super) enum Runner {
     Engine {
         engine: Engine,
-        /// Number of the session, which lanes of other sizes share.
+        /// Number of the session, which cases of other sizes share.
         session: usize,
         pixels: Vec<f32>,
     },
@@ -34,7 +34,7 @@ pub fn picture(size: Size) -> Image {
     phantom(0, PhantomKind::Mass, size.height.max(size.width).clamp(64, 512)).image
 }
 
-impl Lane {
+impl BenchCase {
     /// The key of its parts in the journal: what the row is, to the last digit.
     pub fn key(&self) -> String {
         let row = &self.row;
@@ -49,7 +49,7 @@ impl Lane {
         )
     }
 
-    /// Runs once without a clock: builds the plan, and brings the caches back after another lane's turn.
+    /// Runs once without a clock: builds the plan, and brings the caches back after another case's turn.
     pub fn warm_up(&mut self, sessions: &mut [Session]) -> Result<(), ProfileError> {
         self.run(sessions).map(drop)
     }

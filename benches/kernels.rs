@@ -64,7 +64,8 @@ fn linear(isa: Isa) {
             let mut scratch = Scratch::of(&warm, m);
             let rows = if warm.is_int8() { Rows::Codes(&codes, &quants) } else { Rows::Float(&x) };
             let warm_seconds = best(|| warm.apply(rows, &mut scratch, &mut out, OutputMode::Store));
-            let copies: Vec<PackedLinear> = (0..COLD_BYTES.div_ceil(n * k * bytes)).map(|_| layer()).collect();
+            let copies: Vec<PackedLinear> =
+                (0..COLD_BYTES.div_ceil(n * k * bytes)).map(|_| layer()).collect();
             let cold_seconds = best(|| {
                 copies.iter().for_each(|layer| layer.apply(rows, &mut scratch, &mut out, OutputMode::Store));
             }) / copies.len() as f64;

@@ -20,6 +20,7 @@ pub mod input;
 pub mod kernels;
 pub mod names;
 pub mod output;
+mod parallel;
 pub mod pipeline;
 pub mod profile;
 pub mod quant;

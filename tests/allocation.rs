@@ -12,8 +12,8 @@ use microraptor::input::{Image, ReadOptions};
 use microraptor::kernels::Isa;
 use microraptor::kernels::pool::Pool;
 use microraptor::pipeline::Pipeline;
-use microraptor::quant::{Matrix, MlpLayers, Network};
-use microraptor::vit::{Config, Positions, Preprocess, Size, seeded_weights};
+use microraptor::quant::{Matrix, Network};
+use microraptor::vit::{Config, FeedForward, Positions, Preprocess, Size, seeded_weights};
 
 /// The system's allocator, counting.
 struct Counting;
@@ -47,7 +47,7 @@ fn network() -> Network {
     let mut network = Network::from_weights(&config, seeded_weights(&config, 3));
     for block in &mut network.blocks[..2] {
         block.int8_attention = true;
-        let MlpLayers::Gelu { up, down } = &mut block.mlp else { panic!("ViT-S has a GELU") };
+        let FeedForward::Gelu { up, down } = &mut block.mlp else { panic!("ViT-S has a GELU") };
         for layer in [&mut block.qkv, &mut block.proj, up, down] {
             let Matrix::F32(w) = &layer.weight else { panic!("an f32 network") };
             let values = w.iter().map(|v| (v * 500.0).round().clamp(-127.0, 127.0) as i8).collect();
@@ -55,7 +55,7 @@ fn network() -> Network {
         }
     }
     let block = &mut network.blocks[2];
-    let MlpLayers::Gelu { up, down } = &mut block.mlp else { panic!("ViT-S has a GELU") };
+    let FeedForward::Gelu { up, down } = &mut block.mlp else { panic!("ViT-S has a GELU") };
     for layer in [&mut block.qkv, &mut block.proj, up, down] {
         let Matrix::F32(w) = &layer.weight else { panic!("an f32 network") };
         layer.weight = Matrix::F16(w.iter().map(|&v| half::f16::from_f32(v)).collect());

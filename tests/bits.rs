@@ -11,8 +11,8 @@ use microraptor::encoder::{Encoder, Plan, Workspace};
 use microraptor::input::{PhantomKind, phantom};
 use microraptor::kernels::pool::Pool;
 use microraptor::kernels::{Isa, IsaError, VARIABLE};
-use microraptor::quant::{Layer, Matrix, MlpLayers, Network};
-use microraptor::vit::{Config, Size, seeded_weights};
+use microraptor::quant::{Layer, Matrix, Network};
+use microraptor::vit::{Config, FeedForward, Size, seeded_weights};
 use sha2::{Digest, Sha256};
 
 /// Blocks that are left of a published architecture: enough to meet every kind of layer.
@@ -52,8 +52,8 @@ fn mixed(config: &Config) -> Network {
         int8(&mut block.qkv, most);
         int8(&mut block.proj, 127.0);
         let (up, down) = match &mut block.mlp {
-            MlpLayers::Gelu { up, down } => (up, down),
-            MlpLayers::SwiGlu { gate, up, down } => {
+            FeedForward::Gelu { up, down } => (up, down),
+            FeedForward::SwiGlu { gate, up, down } => {
                 int8(gate, most);
                 (up, down)
             }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use microraptor::board::sensors::{ClockFall, CpuTimes, Load, ProcessMemory, State, Supply, cpu_times};
-use microraptor::board::{CacheShare, Cores, BoardReport, Request, Root};
+use microraptor::board::{BoardReport, CacheShare, Cores, Request, Root};
 use tempfile::{TempDir, tempdir};
 
 const TREES: [&str; 6] =

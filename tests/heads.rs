@@ -3,7 +3,7 @@
 //! `tests/golden/heads.safetensors` is made by `tests/reference/make_heads.py`.
 
 use microraptor::heads::{
-    Bootstrap, ClassWeights, Examples, FitOptions, LinearProbe, EvaluationReport, ProbeSearch, Targets,
+    Bootstrap, ClassWeights, EvaluationReport, Examples, FitOptions, LinearProbe, ProbeSearch, Targets,
 };
 use ndarray::{Array2, ArrayView2, Axis};
 use safetensors::SafeTensors;
@@ -135,7 +135,8 @@ fn agrees_with_scikit_learn() {
 
         let examples = val.examples();
         let bootstrap = Bootstrap { resamples: 100, seed: 1 };
-        let report = EvaluationReport::new(&classes, &examples.targets, theirs.view(), 0.5, &bootstrap).unwrap();
+        let report =
+            EvaluationReport::new(&classes, &examples.targets, theirs.view(), 0.5, &bootstrap).unwrap();
         let mut numbers = vec![
             (report.accuracy, case.accuracy),
             (report.balanced_accuracy, case.balanced_accuracy),

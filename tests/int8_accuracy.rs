@@ -9,12 +9,12 @@ mod support;
 use microraptor::checkpoint::{self, Model};
 use microraptor::convert::{Calibration, convert};
 use microraptor::encoder::{Encoder, Plan, Workspace};
-use microraptor::heads::{Bootstrap, Examples, FitOptions, LinearProbe, EvaluationReport, Targets};
+use microraptor::heads::{Bootstrap, EvaluationReport, Examples, FitOptions, LinearProbe, Targets};
 use microraptor::input::Dataset;
 use microraptor::kernels::Isa;
 use microraptor::kernels::pool::Pool;
 use microraptor::quant::{Network, Precision, QuantModel};
-use microraptor::vit::{MlpWeights, Size};
+use microraptor::vit::{FeedForward, Size};
 use ndarray::{Array2, Axis, s};
 use rayon::prelude::*;
 
@@ -116,7 +116,7 @@ fn int8_keeps_the_features_of_deit_with_outliers() {
     let Some((mut model, data)) = fixtures() else { return };
     let dim = model.config.dim;
     for (i, block) in model.weights.blocks.iter_mut().enumerate() {
-        let MlpWeights::Gelu { up, .. } = &mut block.mlp else { unreachable!("DeiT has GELU") };
+        let FeedForward::Gelu { up, .. } = &mut block.mlp else { unreachable!("DeiT has GELU") };
         for (norm, layer) in [(&mut block.norm1, &mut block.qkv), (&mut block.norm2, up)] {
             for j in 0..4 {
                 let (channel, factor) = ((i * 31 + j * 53) % dim, 20.0 + 10.0 * j as f32);
@@ -201,8 +201,9 @@ fn int8_keeps_the_features_of_deit_and_what_heads_make_of_them() {
         let train_set = Examples { features: train.view(), targets: Targets::Classes(&train_targets) };
         let test_set = Examples { features: test.view(), targets: Targets::Classes(&test_targets) };
         let head = LinearProbe::fit(&train_set, &data.classes, 0.01, &FitOptions::default()).expect("fits");
-        let report = EvaluationReport::of(&head, &test_set, 0.5, &Bootstrap { resamples: 0, ..Bootstrap::default() })
-            .expect("a report");
+        let report =
+            EvaluationReport::of(&head, &test_set, 0.5, &Bootstrap { resamples: 0, ..Bootstrap::default() })
+                .expect("a report");
         aucs.push(report.auc.expect("all classes are there").value);
         voted.push(votes(&all, &targets, network.config.dim));
     }

@@ -49,6 +49,25 @@ pub fn pin(_: &CpuList) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Calls `start` with the calling thread kept to `cpus`, so that threads that it starts inherit that, and puts the thread back.
+#[cfg(target_os = "linux")]
+pub fn inheriting<R>(cpus: &CpuList, start: impl FnOnce() -> R) -> std::io::Result<R> {
+    use rustix::thread::sched_getaffinity;
+    let before: CpuList = {
+        let set = sched_getaffinity(None)?;
+        (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
+    };
+    pin(cpus)?;
+    let result = start();
+    pin(&before)?;
+    Ok(result)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn inheriting<R>(_: &CpuList, start: impl FnOnce() -> R) -> std::io::Result<R> {
+    Ok(start())
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -71,6 +90,11 @@ mod tests {
             on_one.pin().unwrap();
             Cores::from(3).pin().unwrap();
             assert_eq!(current().unwrap(), one);
+            // Threads that a thread starts for a session are there, and the thread itself stays where it was.
+            Cores::new(1, before.clone()).pin().unwrap();
+            let worker = || std::thread::spawn(|| current().unwrap()).join().unwrap();
+            assert_eq!(on_one.inherited(worker).unwrap(), one);
+            assert_eq!(current().unwrap(), before);
         };
         std::thread::spawn(test).join().unwrap();
     }

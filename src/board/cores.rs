@@ -38,6 +38,14 @@ impl Cores {
     pub fn pin(&self) -> std::io::Result<()> {
         if self.cpus.is_empty() { Ok(()) } else { affinity::pin(&self.cpus) }
     }
+
+    /// Calls `start`, whose threads are kept to these cores; the calling thread is where it was afterwards.
+    ///
+    /// # Errors
+    /// As [`Cores::pin`].
+    pub(crate) fn inherited<R>(&self, start: impl FnOnce() -> R) -> std::io::Result<R> {
+        if self.cpus.is_empty() { Ok(start()) } else { affinity::inheriting(&self.cpus, start) }
+    }
 }
 
 impl From<usize> for Cores {

@@ -53,8 +53,14 @@ impl BoardReport {
         let board = recognised.as_ref().map(|r| &r.board);
         let choice = choose(&machine, board, request, quota)?;
         let clusters = named_groups(&machine, board);
-        let mut report =
-            BoardReport { clusters, choice, state: State::read(root), warnings: Vec::new(), recognised, machine };
+        let mut report = BoardReport {
+            clusters,
+            choice,
+            state: State::read(root),
+            warnings: Vec::new(),
+            recognised,
+            machine,
+        };
         report.warnings = report.look();
         Ok(report)
     }

@@ -7,7 +7,7 @@ use super::CheckpointError;
 use super::description::Description;
 use super::layout::Layout;
 use super::naming::Part;
-use crate::vit::{Block, Config, Linear, Mlp, MlpWeights, Norm, Positions, Weights, default_periods};
+use crate::vit::{Block, Config, FeedForward, Linear, Mlp, Norm, Positions, Weights, default_periods};
 
 /// Takes the parts of a checked layout out of the values that were read.
 struct Parts<'a> {
@@ -83,11 +83,11 @@ pub(super) fn assemble(
             scale1: parts.take(Part::Scale1, i),
             norm2: parts.norm(Part::Norm2Weight, Part::Norm2Bias, i),
             mlp: match config.mlp {
-                Mlp::Gelu => MlpWeights::Gelu { up, down },
+                Mlp::Gelu => FeedForward::Gelu { up, down },
                 Mlp::SwiGlu => {
                     let gate =
                         packed_gate.unwrap_or_else(|| parts.linear(Part::GateWeight, Part::GateBias, i));
-                    MlpWeights::SwiGlu { gate, up, down }
+                    FeedForward::SwiGlu { gate, up, down }
                 }
             },
             scale2: parts.take(Part::Scale2, i),

@@ -8,7 +8,7 @@ use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 
 use super::*;
-use crate::vit::{Mlp, MlpWeights, Weights};
+use crate::vit::{FeedForward, Mlp, Weights};
 
 /// Name, shape and values of each tensor of a file.
 pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -51,8 +51,8 @@ pub(super) fn distinct_weights(config: &Config) -> Weights {
         block.qkv.bias[dim..2 * dim].fill(0.0);
         fill(&mut block.proj.bias);
         let linears = match &mut block.mlp {
-            MlpWeights::Gelu { up, down } => vec![up, down],
-            MlpWeights::SwiGlu { gate, up, down } => vec![gate, up, down],
+            FeedForward::Gelu { up, down } => vec![up, down],
+            FeedForward::SwiGlu { gate, up, down } => vec![gate, up, down],
         };
         linears.into_iter().for_each(|linear| fill(&mut linear.bias));
     }
@@ -120,8 +120,8 @@ pub(super) fn tensors(config: &Config, weights: &Weights, naming: Naming) -> Ten
             }
         }
         let (gate, up, down) = match &block.mlp {
-            MlpWeights::Gelu { up, down } => (None, up, down),
-            MlpWeights::SwiGlu { gate, up, down } => (Some(gate), up, down),
+            FeedForward::Gelu { up, down } => (None, up, down),
+            FeedForward::SwiGlu { gate, up, down } => (Some(gate), up, down),
         };
         if let Some(gate) = gate {
             put(Part::GateWeight, i, &[hidden, dim], &gate.weight);

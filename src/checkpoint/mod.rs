@@ -37,6 +37,7 @@ pub use error::CheckpointError;
 pub use hints::{Assumption, Hints};
 pub use naming::Naming;
 
+use crate::parallel::in_pool;
 use crate::vit::{self, Config, Interpolation, Positions, Preprocess};
 use description::Description;
 use file::{Entry, TensorFile};
@@ -127,6 +128,10 @@ pub fn load(path: &Path) -> Result<Model, CheckpointError> {
 /// [`CheckpointError`] names the file, and the tensor or the JSON key that is wrong; or the hint that contradicts what the
 /// files say.
 pub fn load_with(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
+    in_pool(|| load_in_pool(path, hints))
+}
+
+fn load_in_pool(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
     hints.check()?;
     let source = weights_file(path)?;
     let folder = source.parent().unwrap_or(Path::new("."));

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use microraptor::board::sensors::{State, Temperature, Throttle};
-use microraptor::board::{Board, MAX_CPUS, NamedGroup, Pin, BoardReport, Request, Root, boards};
+use microraptor::board::{Board, BoardReport, MAX_CPUS, NamedGroup, Pin, Request, Root, boards};
 
 use super::args::{BoardArgs, available_threads};
 use super::table::{render, table};

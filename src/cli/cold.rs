@@ -21,7 +21,7 @@ pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let pixels = picture(args.size).tensor(args.size, &engine.about().preprocess);
     let first = Instant::now();
-    engine.session(&cores)?.run(&pixels, args.size)?;
+    engine.session(&cores)?.pin_caller().run(&pixels, args.size)?;
     let first_ms = first.elapsed().as_secs_f64() * 1e3;
     let memory = process_memory(&Root::live());
     let cold = ColdStart {

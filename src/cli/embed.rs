@@ -38,7 +38,7 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let engine = backbone::open(&args.model, &args.hints.hints())?;
     let size = backbone::size(args.size, &engine.about().preprocess);
     engine.check_size(size)?;
-    let session = engine.session(cores)?;
+    let session = engine.session(cores)?.pin_caller();
     let bar = progress::bar(images.len(), "embedding");
     let mut embedding = Embedding::new(session, size, &args.output);
     embedding.all(&images, &args.read.options(), &bar)?;

@@ -35,7 +35,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let cores = args.threads.cores()?;
     let engine = backbone::open_for(&head, &args.head, &args.model, &args.hints.hints())?;
 
-    let mut session = engine.session(cores)?;
+    let mut session = engine.session(cores)?.pin_caller();
     let bar = progress::bar(indices.len(), "features");
     let tokens = (head.model.features() == FeatureKind::Patch).then(|| head.model.layers());
     let request = Request { size: head.size, preprocess: &head.preprocess, read: &read, tokens };
@@ -56,7 +56,8 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         multi_label: head.model.multi_label(),
     };
     set.check_masks()?;
-    let judgement = evaluate(&head.model, &set, &all, args.threshold, backbone::isa(), &Bootstrap::default())?;
+    let judgement =
+        evaluate(&head.model, &set, &all, args.threshold, backbone::isa(), &Bootstrap::default())?;
 
     let mut out = terminal::stdout();
     let caveat = caveat(&data, part);

@@ -7,8 +7,8 @@ use microraptor::engine::Session;
 use microraptor::features::{Request, ScanFeatures, gather};
 use microraptor::files::check_writable;
 use microraptor::heads::{
-    AbmilOptions, Bootstrap, ClassWeights, DrawnSplit, EvaluationSet, FitOptions, Head, Evaluation, Recipe, ProbeSearch,
-    SegmentOptions, TrainingSummary, check_counts, cross_validate, evaluate,
+    AbmilOptions, Bootstrap, ClassWeights, DrawnSplit, Evaluation, EvaluationSet, FitOptions, Head,
+    ProbeSearch, Recipe, SegmentOptions, TrainingSummary, check_counts, cross_validate, evaluate,
 };
 use microraptor::input::{Dataset, LabelMap, ReadOptions};
 use microraptor::vit::Size;
@@ -44,7 +44,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
 
     // The test images are left alone.
     let used: Vec<usize> = (0..data.samples.len()).filter(|i| !parts.test.contains(i)).collect();
-    let mut session = engine.session(cores)?;
+    let mut session = engine.session(cores)?.pin_caller();
     let read = args.read.options();
     let features = features(&mut session, &data, &used, &recipe, size, args, &read)?;
     let place = |indices: &[usize]| -> Vec<usize> {

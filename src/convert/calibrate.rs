@@ -10,8 +10,8 @@ use super::gptq::{self, Factor};
 use super::smooth::{self, Factors, Inputs, fold};
 use crate::kernels::Isa;
 use crate::kernels::linalg::gram;
-use crate::quant::{Block, BlockPrecision, INT7, INT8, Layer, WeightPrecision, MlpLayers, Products};
-use crate::vit::Config;
+use crate::quant::{Block, BlockPrecision, INT7, INT8, Layer, Products, WeightPrecision};
+use crate::vit::{Config, FeedForward};
 
 /// Rows of a layer's input on which smoothing is chosen.
 const SAMPLE: usize = 256;
@@ -48,16 +48,8 @@ impl Candidates {
         };
         put(&mut [&mut block.qkv], 0);
         put(&mut [&mut block.proj], 1);
-        match &mut block.mlp {
-            MlpLayers::Gelu { up, down } => {
-                put(&mut [up], 2);
-                put(&mut [down], 3);
-            }
-            MlpLayers::SwiGlu { gate, up, down } => {
-                put(&mut [gate, up], 2);
-                put(&mut [down], 3);
-            }
-        }
+        put(&mut block.mlp.first_mut().collect::<Vec<_>>(), 2);
+        put(&mut [block.mlp.down_mut()], 3);
         block.int8_attention = plan.attention == Products::Int8;
         block
     }
@@ -89,8 +81,8 @@ pub(super) fn candidates(
     let up = Layers { seen: seen.up, inputs: dim, images };
     let down = Layers { seen: seen.down, inputs: hidden, images };
     let (up_weights, down_weight) = match &reference.mlp {
-        MlpLayers::Gelu { up, down } => (Cow::Borrowed(up.exact()), down.exact()),
-        MlpLayers::SwiGlu { gate, up, down } => {
+        FeedForward::Gelu { up, down } => (Cow::Borrowed(up.exact()), down.exact()),
+        FeedForward::SwiGlu { gate, up, down } => {
             (Cow::Owned([gate.exact(), up.exact()].concat()), down.exact())
         }
     };
@@ -106,15 +98,8 @@ pub(super) fn candidates(
     let rounded = [
         qkv.rounded(&factors.qkv, &[&smooth.qkv]),
         proj.rounded(&factors.proj, &[&smooth.proj]),
-        match &smooth.mlp {
-            MlpLayers::Gelu { up: layer, .. } => up.rounded(&factors.up, &[layer]),
-            MlpLayers::SwiGlu { gate, up: layer, .. } => up.rounded(&factors.up, &[gate, layer]),
-        },
-        match &smooth.mlp {
-            MlpLayers::Gelu { down: layer, .. } | MlpLayers::SwiGlu { down: layer, .. } => {
-                down.rounded(&factors.down, &[layer])
-            }
-        },
+        up.rounded(&factors.up, &smooth.mlp.first().collect::<Vec<_>>()),
+        down.rounded(&factors.down, &[smooth.mlp.down()]),
     ];
     let key_centre = key_centre(&seen.keys, dim, config.head_dim());
     Ok(Candidates { factors, key_centre, rounded })

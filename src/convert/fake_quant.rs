@@ -10,8 +10,8 @@ use super::round::round_rows;
 use super::{attention, error::ConvertError};
 use crate::kernels::attention::Dims;
 use crate::kernels::{Isa, activation, matmul, norm, patches, rope};
-use crate::quant::{Block, Layer, Matrix, MlpLayers, Network};
-use crate::vit::{Config, Norm, Positions, RopeTable, Size, SizeError, learned_positions};
+use crate::quant::{Block, Layer, Matrix, Network};
+use crate::vit::{Config, FeedForward, Norm, Positions, RopeTable, Size, SizeError, learned_positions};
 
 /// A dense layer, dequantised.
 pub(super) struct Dense<'a> {
@@ -21,22 +21,12 @@ pub(super) struct Dense<'a> {
     pub round_input: bool,
 }
 
-/// The feed-forward half of a [`DenseBlock`].
-pub(super) enum DenseMlp<'a> {
-    Gelu { up: Dense<'a>, down: Dense<'a> },
-    SwiGlu { gate: Dense<'a>, up: Dense<'a>, down: Dense<'a> },
-}
-
 /// A block, dequantised.
 pub(super) struct DenseBlock<'a> {
-    pub norm1: &'a Norm,
+    pub block: &'a Block,
     pub qkv: Dense<'a>,
-    pub int8_attention: bool,
-    pub key_centre: &'a [f32],
     pub proj: Dense<'a>,
-    pub norm2: &'a Norm,
-    pub mlp: DenseMlp<'a>,
-    pub hidden_scale: &'a [f32],
+    pub mlp: FeedForward<Dense<'a>>,
 }
 
 /// Where an activation is looked at.
@@ -88,19 +78,10 @@ impl<'a> Dense<'a> {
 impl<'a> DenseBlock<'a> {
     pub fn of(block: &'a Block) -> DenseBlock<'a> {
         DenseBlock {
-            norm1: &block.norm1,
+            block,
             qkv: Dense::of(&block.qkv),
-            int8_attention: block.int8_attention,
-            key_centre: &block.key_centre,
             proj: Dense::of(&block.proj),
-            norm2: &block.norm2,
-            mlp: match &block.mlp {
-                MlpLayers::Gelu { up, down } => DenseMlp::Gelu { up: Dense::of(up), down: Dense::of(down) },
-                MlpLayers::SwiGlu { gate, up, down } => {
-                    DenseMlp::SwiGlu { gate: Dense::of(gate), up: Dense::of(up), down: Dense::of(down) }
-                }
-            },
-            hidden_scale: &block.hidden_scale,
+            mlp: block.mlp.map(Dense::of),
         }
     }
 }
@@ -145,22 +126,22 @@ impl Forward {
 
     /// One block, in place; `observe` sees the input of each layer.
     pub fn block(&self, block: &DenseBlock, x: &mut [f32], observe: &mut dyn FnMut(Site, &[f32])) {
-        let normed = self.norm(block.norm1, x);
+        let normed = self.norm(&block.block.norm1, x);
         observe(Site::Qkv, &normed);
         let heads = self.attention(block, &normed, observe);
         observe(Site::Proj, &heads);
         add(x, &block.proj.run(self.isa, &heads));
 
-        let normed = self.norm(block.norm2, x);
+        let normed = self.norm(&block.block.norm2, x);
         observe(Site::Up, &normed);
-        let (scale, width) = (block.hidden_scale, self.config.hidden);
+        let (scale, width) = (&block.block.hidden_scale, self.config.hidden);
         let (hidden, down) = match &block.mlp {
-            DenseMlp::Gelu { up, down } => {
+            FeedForward::Gelu { up, down } => {
                 let mut hidden = up.run(self.isa, &normed);
                 hidden.chunks_exact_mut(width).for_each(|row| activation::gelu_row(self.isa, row, scale));
                 (hidden, down)
             }
-            DenseMlp::SwiGlu { gate, up, down } => {
+            FeedForward::SwiGlu { gate, up, down } => {
                 let (gate, mut up) = (gate.run(self.isa, &normed), up.run(self.isa, &normed));
                 for (up, gate) in up.chunks_exact_mut(width).zip(gate.chunks_exact(width)) {
                     activation::silu_row(self.isa, up, gate, scale);
@@ -189,8 +170,8 @@ impl Forward {
         }
         observe(Site::Rotated, &qkv);
         let dims = Dims { tokens: normed.len() / dim, heads, head_dim: self.config.head_dim() };
-        if block.int8_attention {
-            attention::rounded(self.isa, &qkv, dims, block.key_centre)
+        if block.block.int8_attention {
+            attention::rounded(self.isa, &qkv, dims, &block.block.key_centre)
         } else {
             attention::exact(&qkv, dims)
         }

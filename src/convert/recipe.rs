@@ -15,8 +15,11 @@ use crate::encoder::{self, Encoder, Workspace};
 use crate::kernels::Isa;
 use crate::kernels::linear::MAX_INPUTS;
 use crate::kernels::pool::Pool;
+use crate::parallel::in_pool;
 use crate::quant::file::{Licence, QuantModel, Source, TOOL};
-use crate::quant::{Agreement, BlockPrecision, Network, PrecisionPlan, Precision, Products, ConversionReport};
+use crate::quant::{
+    Agreement, BlockPrecision, ConversionReport, Network, Precision, PrecisionPlan, Products,
+};
 use crate::vit::{Config, Size};
 
 /// Images on which each unit is measured by itself.
@@ -48,11 +51,22 @@ pub struct Calibration {
 }
 
 /// Converts `model` to `precision`, and measures on `calibration` what that cost, with the kernels of `isa`. Work runs on
-/// the current rayon pool; the result depends neither on its size nor on `isa`.
+/// the caller's rayon pool if it has one; the result depends neither on its size nor on `isa`.
 ///
 /// # Errors
 /// [`ConvertError`]: no images, a layer too wide for integers, a size that does not suit the model, or a layer whose output is not finite.
 pub fn convert(
+    model: Model,
+    precision: Precision,
+    calibration: &Calibration,
+    licence_text: Option<String>,
+    isa: Isa,
+    progress: &dyn Progress,
+) -> Result<QuantModel, ConvertError> {
+    in_pool(|| convert_in_pool(model, precision, calibration, licence_text, isa, progress))
+}
+
+fn convert_in_pool(
     model: Model,
     precision: Precision,
     calibration: &Calibration,

@@ -11,8 +11,8 @@ use super::calibrate::Candidates;
 use super::cosines::cosine;
 use super::fake_quant::{DenseBlock, Forward};
 use super::progress::Progress;
-use crate::quant::{BlockPrecision, WeightPrecision, Network, PrecisionPlan, Products};
-use crate::vit::{Config, Mlp};
+use crate::quant::{BlockPrecision, Network, PrecisionPlan, Products, WeightPrecision};
+use crate::vit::{Config, MatMul};
 
 /// Everything as cheap as it gets.
 pub(super) const CHEAPEST: BlockPrecision = BlockPrecision {
@@ -39,18 +39,6 @@ pub(super) struct Errors {
     pub patches: f64,
 }
 
-/// A part of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Qkv,
-    Attention,
-    Proj,
-    Up,
-    Down,
-}
-
-const PARTS: [Part; 5] = [Part::Qkv, Part::Attention, Part::Proj, Part::Up, Part::Down];
-
 /// Time of one multiply-accumulate, that of a 7-bit product being 1 (AVX2; elsewhere 8 bits cost no more than 7).
 const INT7_TIME: f64 = 1.0;
 const INT8_TIME: f64 = 1.3;
@@ -68,18 +56,18 @@ struct Choice {
 /// A part of a block, with the levels that it may have, the cheapest first.
 pub(super) struct Unit {
     block: usize,
-    part: Part,
+    part: MatMul,
     choices: Vec<Choice>,
     chosen: usize,
 }
 
-fn set_level(plan: &mut BlockPrecision, part: Part, level: WeightPrecision) {
+fn set_level(plan: &mut BlockPrecision, part: MatMul, level: WeightPrecision) {
     match part {
-        Part::Qkv => plan.qkv = level,
-        Part::Proj => plan.proj = level,
-        Part::Up => plan.up = level,
-        Part::Down => plan.down = level,
-        Part::Attention => {
+        MatMul::Qkv => plan.qkv = level,
+        MatMul::Proj => plan.proj = level,
+        MatMul::Up => plan.up = level,
+        MatMul::Down => plan.down = level,
+        MatMul::Attention => {
             plan.attention = if level == WeightPrecision::Int7 { Products::Int8 } else { Products::Float };
         }
     }
@@ -107,17 +95,18 @@ pub(super) fn units(
     let config = &reference.config;
     let bench = Bench { forward, reference, candidates, traces };
     let tokens = traces.features[0].len() / config.dim;
-    let fixed = |part: &Part| *part == Part::Attention && cheapest.attention == Products::Float;
-    let parts: Vec<Part> = PARTS.into_iter().filter(|part| !fixed(part)).collect();
+    let fixed = |part: &MatMul| *part == MatMul::Attention && cheapest.attention == Products::Float;
+    let parts: Vec<MatMul> = MatMul::ALL.into_iter().filter(|part| !fixed(part)).collect();
     let of_block = |block| parts.iter().map(move |&part| (block, part, WeightPrecision::Int7));
     let all: Vec<Task> = (0..config.depth).flat_map(of_block).collect();
     progress.stage("measuring parts", all.len());
     let unit = |((block, part, _), error): (Task, Errors)| {
-        let macs = part.macs(config, tokens);
-        let time = if part == Part::Attention { INT8_TIME } else { INT7_TIME };
+        let macs = config.macs_of(part, tokens) as f64;
+        let time = if part == MatMul::Attention { INT8_TIME } else { INT7_TIME };
         let cheapest = Choice { level: WeightPrecision::Int7, error, time: time * macs };
         // Rounding to fp16 errs a thousandth of what int8 does.
-        let float = Choice { level: WeightPrecision::Fp16, error: Errors::default(), time: FLOAT_TIME * macs };
+        let float =
+            Choice { level: WeightPrecision::Fp16, error: Errors::default(), time: FLOAT_TIME * macs };
         Unit { block, part, choices: vec![cheapest, float], chosen: 0 }
     };
     let mut units: Vec<Unit> = all.iter().copied().zip(bench.errors(&all, progress)).map(unit).collect();
@@ -128,19 +117,20 @@ pub(super) fn units(
     }
     // What is below a quarter of an equal share stays where it is.
     let share = Errors::default().plus(budget, 0.25 / units.len() as f64);
-    let which = |unit: &Unit| unit.part != Part::Attention && !unit.error().within(&share);
+    let which = |unit: &Unit| unit.part != MatMul::Attention && !unit.error().within(&share);
     let chosen: Vec<usize> = (0..units.len()).filter(|&u| which(&units[u])).collect();
-    let wider: Vec<Task> = chosen.iter().map(|&u| (units[u].block, units[u].part, WeightPrecision::Int8)).collect();
+    let wider: Vec<Task> =
+        chosen.iter().map(|&u| (units[u].block, units[u].part, WeightPrecision::Int8)).collect();
     progress.stage("measuring int8", wider.len());
     for (u, error) in chosen.into_iter().zip(bench.errors(&wider, progress)) {
-        let time = INT8_TIME * units[u].part.macs(config, tokens);
+        let time = INT8_TIME * config.macs_of(units[u].part, tokens) as f64;
         units[u].choices.insert(1, Choice { level: WeightPrecision::Int8, error, time });
     }
     units
 }
 
 /// A part of a block at a level.
-type Task = (usize, Part, WeightPrecision);
+type Task = (usize, MatMul, WeightPrecision);
 
 /// What units are measured with.
 struct Bench<'a> {
@@ -233,21 +223,6 @@ impl Errors {
     }
 }
 
-impl Part {
-    /// Multiply-accumulates at `tokens` tokens.
-    fn macs(self, config: &Config, tokens: usize) -> f64 {
-        let Config { dim, hidden, .. } = *config;
-        let each = match (self, config.mlp) {
-            (Part::Qkv, _) => 3 * dim * dim,
-            (Part::Attention, _) => 2 * tokens * dim,
-            (Part::Proj, _) => dim * dim,
-            (Part::Up, Mlp::SwiGlu) => 2 * dim * hidden,
-            (Part::Up | Part::Down, _) => dim * hidden,
-        };
-        (tokens * each) as f64
-    }
-}
-
 /// Mean over the tokens of one image.
 fn errors_of(x: &[f32], features: &[f32], config: &Config) -> Errors {
     let (dim, prefix) = (config.dim, config.prefix());
@@ -261,7 +236,7 @@ fn errors_of(x: &[f32], features: &[f32], config: &Config) -> Errors {
 mod tests {
     use super::*;
 
-    fn unit(part: Part, errors: [f64; 2], macs: f64) -> Unit {
+    fn unit(part: MatMul, errors: [f64; 2], macs: f64) -> Unit {
         let choice = |level, error: f64, time| Choice {
             level,
             error: Errors { cls: error / 2.0, patches: error },
@@ -279,9 +254,9 @@ mod tests {
     fn time_is_spent_where_it_buys_most() {
         let units = || {
             vec![
-                unit(Part::Qkv, [4e-4, 1e-4], 3.0),
-                unit(Part::Proj, [4e-4, 1e-4], 1.0),
-                unit(Part::Down, [1e-5, 9e-6], 4.0),
+                unit(MatMul::Qkv, [4e-4, 1e-4], 3.0),
+                unit(MatMul::Proj, [4e-4, 1e-4], 1.0),
+                unit(MatMul::Down, [1e-5, 9e-6], 4.0),
             ]
         };
         let levels = |budget: f64| {

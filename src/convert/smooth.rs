@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use super::gptq::{nearest, scales};
 use super::round::round_rows;
 use crate::kernels::{Isa, matmul};
-use crate::quant::{Block, Layer, Matrix, MlpLayers, NOT_F32};
-use crate::vit::Norm;
+use crate::quant::{Block, Layer, Matrix, NOT_F32};
+use crate::vit::{FeedForward, Norm};
 
 /// Exponents that are tried; without smoothing comes first, so that it wins a draw.
 const EXPONENTS: [Option<f32>; 5] = [None, Some(0.3), Some(0.5), Some(0.7), Some(0.85)];
@@ -60,12 +60,12 @@ pub(super) fn fold(block: &mut Block, factors: &Factors) {
     fold_inputs(block.proj.exact_mut(), &factors.proj);
     fold_norm(&mut block.norm2, &factors.up);
     match &mut block.mlp {
-        MlpLayers::Gelu { up, down } => {
+        FeedForward::Gelu { up, down } => {
             fold_inputs(up.exact_mut(), &factors.up);
             fold_inputs(down.exact_mut(), &factors.down);
             block.hidden_scale = factors.down.iter().map(|s| 1.0 / s).collect();
         }
-        MlpLayers::SwiGlu { gate, up, down } => {
+        FeedForward::SwiGlu { gate, up, down } => {
             fold_inputs(gate.exact_mut(), &factors.up);
             fold_inputs(up.exact_mut(), &factors.up);
             fold_outputs(up, 0, &factors.down);

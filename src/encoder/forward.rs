@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::times::Clock;
 use super::workspace::{Attention, Worker};
-use super::{Block, Encoder, EncoderError, Mlp, Operator, Plan, STEP_ROWS, Workspace};
+use super::{Block, Encoder, EncoderError, Operator, Plan, STEP_ROWS, Workspace};
 use crate::kernels::linear::{OutputMode, PackedLinear, Rows, codes_stride};
 use crate::kernels::pool::{Pool, RowsMut};
 use crate::kernels::quantise::{self, QuantParams};
-use crate::kernels::{activation, attention, lanes, norm, patches, rope};
-use crate::vit::Norm;
+use crate::kernels::{activation, attention, norm, patches, reduce, rope};
+use crate::vit::{Mlp, Norm};
 
 /// The parts of one unit: its rows of the stream, the layer's tap and key scales, of query codes and quants and key codes,
 /// and of the float queries, keys and values. What the network does not use is empty.
@@ -51,7 +51,7 @@ impl Encoder {
             self.units(plan, workspace, pool, tap, |rows, worker, packed, parts| {
                 let ((stream, tapped, scales), codes, floats) = parts;
                 let finite = |stream: &[f32], layer: usize| {
-                    if !lanes::all_finite(stream) {
+                    if !reduce::all_finite(stream) {
                         bad.fetch_min(layer, Ordering::Relaxed);
                     }
                 };
@@ -331,7 +331,7 @@ impl Encoder {
             let rows = rows.from(first, up.inputs());
             up.apply(rows, layers, hidden, OutputMode::Store);
             clock.lap(Operator::Fc1);
-            if let Mlp::SwiGlu { gate: gated, .. } = &block.mlp {
+            if let Some(gated) = block.mlp.gate() {
                 gated.apply(rows, layers, &mut gate[..hidden.len()], OutputMode::Store);
                 clock.lap(Operator::Fc1);
             }
@@ -359,9 +359,9 @@ impl Encoder {
         let (isa, width, scale) = (self.isa, self.config.hidden, &block.hidden_scale);
         let stride = codes_stride(width);
         for (r, row) in hidden.chunks_exact_mut(width).enumerate() {
-            match &block.mlp {
-                Mlp::Gelu { .. } => activation::gelu_row(isa, row, scale),
-                Mlp::SwiGlu { .. } => activation::silu_row(isa, row, &gate[r * width..][..width], scale),
+            match block.mlp.kind() {
+                Mlp::Gelu => activation::gelu_row(isa, row, scale),
+                Mlp::SwiGlu => activation::silu_row(isa, row, &gate[r * width..][..width], scale),
             }
             clock.lap(Operator::Activation);
             if block.mlp.down().is_int8() {

@@ -28,8 +28,9 @@ use rayon::prelude::*;
 use crate::kernels::Isa;
 use crate::kernels::attention::Dims;
 use crate::kernels::linear::PackedLinear;
-use crate::quant::{self, Layer, Matrix, MlpLayers, Network};
-use crate::vit::{Config, Norm, SizeError};
+use crate::parallel::in_pool;
+use crate::quant::{self, Layer, Matrix, Network};
+use crate::vit::{Config, FeedForward, Norm, SizeError};
 
 /// Why an image could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -88,29 +89,8 @@ struct Block {
     key_centre: Vec<f32>,
     proj: PackedLinear,
     norm2: Norm,
-    mlp: Mlp,
+    mlp: FeedForward<PackedLinear>,
     hidden_scale: Vec<f32>,
-}
-
-enum Mlp {
-    Gelu { up: PackedLinear, down: PackedLinear },
-    SwiGlu { gate: PackedLinear, up: PackedLinear, down: PackedLinear },
-}
-
-impl Mlp {
-    /// The layer whose outputs are activated, or for SwiGLU gated.
-    fn up(&self) -> &PackedLinear {
-        match self {
-            Mlp::Gelu { up, .. } | Mlp::SwiGlu { up, .. } => up,
-        }
-    }
-
-    /// The layer that they go to.
-    fn down(&self) -> &PackedLinear {
-        match self {
-            Mlp::Gelu { down, .. } | Mlp::SwiGlu { down, .. } => down,
-        }
-    }
 }
 
 /// Rows whose wide values, hidden activations and patches, are in memory at once in floats: 96 x 1536 f32, 590 KB in ViT-S, leave
@@ -147,19 +127,14 @@ impl Block {
             key_centre: block.key_centre,
             proj: pack(isa, &block.proj),
             norm2: block.norm2,
-            mlp: match &block.mlp {
-                MlpLayers::Gelu { up, down } => Mlp::Gelu { up: pack(isa, up), down: pack(isa, down) },
-                MlpLayers::SwiGlu { gate, up, down } => {
-                    Mlp::SwiGlu { gate: pack(isa, gate), up: pack(isa, up), down: pack(isa, down) }
-                }
-            },
+            mlp: block.mlp.map(|layer| pack(isa, layer)),
             hidden_scale: block.hidden_scale,
         }
     }
 }
 
 impl Encoder {
-    /// Packs `network` for `isa`, on the current rayon pool. Its shapes must be those of its `config`. Each block is freed when
+    /// Packs `network` for `isa`, on the caller's rayon pool if it has one. Its shapes must be those of its `config`. Each block is freed when
     /// it is packed, so that the weights are never in memory twice.
     pub fn new(network: Network, isa: Isa) -> Encoder {
         let Network { config, patch, cls, registers, positions, rope_periods, blocks, norm } = network;
@@ -171,7 +146,7 @@ impl Encoder {
             registers,
             positions,
             rope_periods,
-            blocks: blocks.into_par_iter().map(|block| Block::new(isa, &config, block)).collect(),
+            blocks: in_pool(|| blocks.into_par_iter().map(|block| Block::new(isa, &config, block)).collect()),
             norm,
         }
     }
@@ -189,12 +164,8 @@ impl Encoder {
     /// Every layer.
     fn layers(&self) -> impl Iterator<Item = &PackedLinear> {
         let blocks = self.blocks.iter().flat_map(|block| {
-            let gate = match &block.mlp {
-                Mlp::Gelu { .. } => None,
-                Mlp::SwiGlu { gate, .. } => Some(gate),
-            };
             let attention = [&block.queries, &block.keys, &block.values, &block.proj];
-            attention.into_iter().chain([block.mlp.up(), block.mlp.down()]).chain(gate)
+            attention.into_iter().chain(block.mlp.layers())
         });
         std::iter::once(&self.patch).chain(blocks)
     }

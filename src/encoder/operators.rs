@@ -1,10 +1,10 @@
 //! The operators that a forward pass is made of, and the multiply-accumulates of each.
 
-use super::{Block, Encoder, Mlp};
+use super::{Block, Encoder};
 use crate::kernels::linear::PackedLinear;
 use crate::kernels::peak::PeakOf;
 use crate::quant::Precision;
-use crate::vit::{self, Config, Size, SizeError};
+use crate::vit::{Config, MatMul, Size, SizeError};
 
 /// A kind of operator: what every block does of it together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,28 +79,24 @@ impl Operator {
     /// # Errors
     /// [`SizeError`] when `size` is not a whole number of patches.
     pub fn macs(self, config: &Config, size: Size) -> Result<u64, SizeError> {
+        let tokens = config.tokens(size)?;
         if self == Operator::PatchEmbed {
-            let (rows, cols) = size.grid(config.patch)?;
-            return Ok((rows * cols * 3 * config.patch * config.patch * config.dim) as u64);
+            return Ok(config.patch_embed_macs(tokens - config.prefix()));
         }
-        Ok(config.depth as u64 * self.macs_of_block(config, config.tokens(size)?))
+        Ok(config.depth as u64 * self.macs_of_block(config, tokens))
     }
 
     /// Multiply-accumulates of one block on `tokens` tokens.
     fn macs_of_block(self, config: &Config, tokens: usize) -> u64 {
-        let &Config { dim, hidden, .. } = config;
-        let each = match self {
-            Operator::Qkv => 3 * dim * dim,
-            Operator::Attention => 2 * tokens * dim,
-            Operator::Proj => dim * dim,
-            Operator::Fc1 => match config.mlp {
-                vit::Mlp::Gelu => dim * hidden,
-                vit::Mlp::SwiGlu => 2 * dim * hidden,
-            },
-            Operator::Fc2 => hidden * dim,
-            _ => 0,
+        let product = match self {
+            Operator::Qkv => MatMul::Qkv,
+            Operator::Attention => MatMul::Attention,
+            Operator::Proj => MatMul::Proj,
+            Operator::Fc1 => MatMul::Up,
+            Operator::Fc2 => MatMul::Down,
+            _ => return 0,
         };
-        (tokens * each) as u64
+        config.macs_of(product, tokens)
     }
 }
 
@@ -155,13 +151,12 @@ fn precision(layer: &PackedLinear) -> Precision {
 impl Block {
     /// The numbers of an operator's products: the parts of one are of the same matrix or the same level.
     fn precision(&self, operator: Operator) -> Precision {
-        let (Mlp::Gelu { up, down } | Mlp::SwiGlu { up, down, .. }) = &self.mlp;
         match operator {
             Operator::Qkv => precision(&self.values),
             Operator::Attention if self.int8_attention => Precision::Int8,
             Operator::Proj => precision(&self.proj),
-            Operator::Fc1 => precision(up),
-            Operator::Fc2 => precision(down),
+            Operator::Fc1 => precision(self.mlp.up()),
+            Operator::Fc2 => precision(self.mlp.down()),
             _ => Precision::F32,
         }
     }

@@ -1,7 +1,7 @@
 //! What depends on the input's size and the number of threads.
 
 use super::{Encoder, EncoderError, STEP_ROWS};
-use crate::kernels::tile::{Numbers, U8S8};
+use crate::kernels::tile::{GemmTypes, U8S8};
 use crate::vit::{Positions, RopeTable, Size, learned_positions};
 
 /// Fewest rows of a unit where there is a choice: the weights pass by once for each.

@@ -142,10 +142,7 @@ fn int8(network: &mut Network, most: f32, attention: bool) {
         block.int8_attention = attention;
         quantise(&mut block.qkv);
         quantise(&mut block.proj);
-        match &mut block.mlp {
-            MlpLayers::Gelu { up, down } => [up, down].into_iter().for_each(quantise),
-            MlpLayers::SwiGlu { gate, up, down } => [gate, up, down].into_iter().for_each(quantise),
-        }
+        block.mlp.layers_mut().for_each(quantise);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use atomic_refcell::AtomicRefCell;
 
 use super::times::{Clock, nanoseconds};
-use super::{Encoder, EncoderError, Mlp, Operator, OperatorTimes, Plan, STEP_ROWS};
+use super::{Encoder, EncoderError, Operator, OperatorTimes, Plan, STEP_ROWS};
 use crate::kernels::aligned::Aligned;
 use crate::kernels::attention::{self, FloatHead, IntHead};
 use crate::kernels::linear::{self, codes_stride};
@@ -160,7 +160,7 @@ impl Workspace {
 
         let unit = plan.unit_rows();
         let step = unit.min(STEP_ROWS);
-        let gated = encoder.blocks.iter().any(|b| matches!(b.mlp, Mlp::SwiGlu { .. }));
+        let gated = encoder.blocks.iter().any(|b| b.mlp.gate().is_some());
         if self.workers.len() < plan.threads {
             self.workers.resize_with(plan.threads, AtomicRefCell::default);
         }

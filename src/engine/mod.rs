@@ -355,7 +355,7 @@ impl Engine {
 
     /// A session with so many threads of its own (1 runs on the caller's), anywhere or kept to some [`Cores`].
     ///
-    /// Where cores are named, every thread that calls [`Session::run`] is kept to them from then on.
+    /// Where cores are named, the session's own threads keep to them; the caller's is moved only by [`Session::pin_caller`].
     ///
     /// # Errors
     /// [`EngineError::Threads`] when there are 0 threads or more than [`MAX_THREADS`], the pool cannot be started, or none

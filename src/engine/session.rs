@@ -13,6 +13,8 @@ const BATCH_BYTES: usize = 256 << 20;
 pub struct Session {
     engine: Engine,
     cores: Cores,
+    /// Whether a thread that calls is moved to `cores`.
+    pin_caller: bool,
     runner: Box<dyn Runner>,
     features: Features,
 }
@@ -24,10 +26,17 @@ impl Session {
         if threads == 0 || threads > MAX_THREADS {
             return Err(refuse(format!("give 1 to {MAX_THREADS}")));
         }
-        // Before any thread is started: they inherit it.
-        pin(&cores)?;
-        let runner = engine.shared.backbone.runner(&cores).map_err(|e| engine.run_error(e, threads))?;
-        Ok(Session { engine, cores, runner, features: Features::default() })
+        let started = cores.inherited(|| engine.shared.backbone.runner(&cores));
+        let runner = started.map_err(|e| no_cores(&cores, &e))?.map_err(|e| engine.run_error(e, threads))?;
+        Ok(Session { engine, cores, pin_caller: false, runner, features: Features::default() })
+    }
+
+    /// From now on every thread that calls [`Session::run`] or [`Session::run_batch`] is moved to the session's cores, and stays
+    /// there. Without it a session's own threads keep to them, and the caller's part of the work runs where the caller is.
+    /// A run then fails with [`EngineError::Threads`] if none of the cores may be used.
+    pub fn pin_caller(mut self) -> Session {
+        self.pin_caller = true;
+        self
     }
 
     /// The engine behind it.
@@ -72,8 +81,8 @@ impl Session {
     /// finite.
     pub fn run(&mut self, pixels: &[f32], size: Size) -> Result<&Features, EngineError> {
         self.check(pixels, size)?;
-        pin(&self.cores)?;
-        let Session { engine, cores, runner, features } = self;
+        self.move_caller()?;
+        let Session { engine, cores, runner, features, .. } = self;
         let failed = |error| engine.run_error(error, cores.threads());
         runner.run(pixels, size, features).map_err(failed)?;
         Ok(features)
@@ -94,9 +103,13 @@ impl Session {
     /// As [`Session::run`], of one of the images that fail.
     pub fn run_batch(&mut self, images: &[&[f32]], size: Size) -> Result<Vec<Features>, EngineError> {
         images.iter().try_for_each(|pixels| self.check(pixels, size))?;
-        pin(&self.cores)?;
+        self.move_caller()?;
         let threads = self.threads();
         self.runner.run_batch(images, size).map_err(|error| self.engine.run_error(error, threads))
+    }
+
+    fn move_caller(&self) -> Result<(), EngineError> {
+        if self.pin_caller { self.cores.pin().map_err(|e| no_cores(&self.cores, &e)) } else { Ok(()) }
     }
 
     fn check(&self, pixels: &[f32], size: Size) -> Result<(), EngineError> {
@@ -109,13 +122,8 @@ impl Session {
     }
 }
 
-/// Keeps the calling thread to the session's cores.
-fn pin(cores: &Cores) -> Result<(), EngineError> {
-    let refuse = |e: std::io::Error| EngineError::Threads {
-        threads: cores.threads(),
-        reason: format!("cores {}: {e}", cores.cpus()),
-    };
-    cores.pin().map_err(refuse)
+fn no_cores(cores: &Cores, error: &std::io::Error) -> EngineError {
+    EngineError::Threads { threads: cores.threads(), reason: format!("cores {}: {error}", cores.cpus()) }
 }
 
 #[cfg(test)]

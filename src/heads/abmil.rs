@@ -6,11 +6,11 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::targets::check_classes;
 use super::linear::{Prediction, decide};
 use super::nn::adamw::{AdamW, EarlyStopping, cosine_rate};
-use super::nn::{Kind, LayerSpec, ConvNet};
+use super::nn::{ConvNet, Kind, LayerSpec};
 use super::probability::{sigmoid, softmax};
+use super::targets::check_classes;
 use super::{HeadError, Targets};
 use crate::features::Grid;
 use crate::heads::fit::standardise;
@@ -104,7 +104,7 @@ impl AbmilHead {
         val: &Bags<'_>,
         classes: &[String],
         options: &AbmilOptions,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<(AbmilHead, usize), HeadError> {
         check(train, classes)?;
         check(val, classes)?;

@@ -4,12 +4,12 @@
 use half::f16;
 use ndarray::ArrayView2;
 
-use super::targets::check_classes;
 use super::linear::{Prediction, decide};
+use super::targets::check_classes;
 use super::{Examples, HeadError, Targets};
 use crate::heads::measure::{log_loss, youden_threshold};
 use crate::kernels::Isa;
-use crate::kernels::linear::{OutputMode, PackedLinear, MAX_INPUTS, Rows, Scratch, codes_stride};
+use crate::kernels::linear::{MAX_INPUTS, OutputMode, PackedLinear, Rows, Scratch, codes_stride};
 use crate::kernels::quantise::{self, QuantParams};
 
 /// Temperature of the vote in the papers.

@@ -3,8 +3,8 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::HeadError;
-use super::targets::check_classes;
 use super::probability::{sigmoid, softmax};
+use super::targets::check_classes;
 
 /// Logits `weight * (x - mean) / std + bias`, then softmax over the classes, or a sigmoid a label.
 ///

@@ -5,7 +5,6 @@
 
 mod abmil;
 mod error;
-mod targets;
 mod file;
 mod fit;
 mod frame;
@@ -20,22 +19,22 @@ mod ood;
 mod predictor;
 mod probability;
 mod segment;
+mod targets;
 
 pub use abmil::{AbmilHead, AbmilOptions, BagPrediction, Bags};
 pub use error::HeadError;
-pub use targets::{Examples, Targets};
 pub use file::{Backbone, DrawnSplit, Head, TrainingSummary, ValidationSummary};
 pub use fit::{
-    ClassWeights, Criterion, EvaluationSet, Extracted, FitOptions, Fitted, GridPoint, Evaluation, LinearProbe,
-    Recipe, ProbeSearch, SearchResult, check_counts, cross_validate, evaluate,
+    ClassWeights, Criterion, Evaluation, EvaluationSet, Extracted, FitOptions, Fitted, GridPoint,
+    LinearProbe, ProbeSearch, Recipe, SearchResult, check_counts, cross_validate, evaluate,
 };
 pub(crate) use frame::{Frame, Said};
 pub use knn::{Bank, KnnHead, TEMPERATURE};
 pub use linear::{LinearHead, Prediction};
 pub use measure::{
-    AucScores, Bootstrap, Case, ClassReport, ConfusionMatrix, DenseClass, DenseReport, Estimate, Interval,
-    Overlap, Paired, Rates, EvaluationReport, SurfaceDistances, auc, delong, log_loss, overlaps, surface_distances,
-    youden_threshold,
+    AucScores, Bootstrap, Case, ClassReport, ConfusionMatrix, DenseClass, DenseReport, Estimate,
+    EvaluationReport, Interval, Overlap, Paired, Rates, SurfaceDistances, auc, delong, log_loss, overlaps,
+    surface_distances, youden_threshold,
 };
 pub use model::{FeatureKind, HeadModel};
 #[cfg(feature = "onnx")]
@@ -44,3 +43,4 @@ pub use ood::{OodScore, OutOfDistribution};
 pub use predictor::{Outcome, Predictor};
 pub(crate) use predictor::{PackedHead, Votes, outcome};
 pub use segment::{Masked, SegmentHead, SegmentOptions};
+pub use targets::{Examples, Targets};

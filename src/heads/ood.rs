@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::HeadError;
 use crate::heads::fit::standardise;
 use crate::kernels::linalg::{cholesky, gram};
+use crate::parallel::in_pool;
 
 /// Share of the validation images that the threshold lets pass.
 const PASSING: f64 = 0.95;
@@ -57,11 +58,15 @@ impl OutOfDistribution {
         let (x, mean, std) = standardise(train);
         let dim = mean.len();
         let x: Vec<f32> = x.iter().map(|&v| v as f32).collect();
-        let mut covariance = gram(&x, dim);
-        shrink(&x, &mut covariance, dim);
-        // Shrinking makes it definite but where all rows are alike; the ridge is far below any noise of features.
-        (0..dim).for_each(|i| covariance[i * dim + i] += 1e-6);
-        if !cholesky(&mut covariance, dim) {
+        let (covariance, definite) = in_pool(|| {
+            let mut covariance = gram(&x, dim);
+            shrink(&x, &mut covariance, dim);
+            // Shrinking makes it definite but where all rows are alike; the ridge is far below any noise of features.
+            (0..dim).for_each(|i| covariance[i * dim + i] += 1e-6);
+            let definite = cholesky(&mut covariance, dim);
+            (covariance, definite)
+        });
+        if !definite {
             let problem = "the covariance of the training features is not positive definite; add images";
             return Err(HeadError::Classes(problem.into()));
         }

@@ -1,8 +1,8 @@
 //! `2^x`, GELU and SiLU by polynomials that are the same on every machine, without the platform's libm.
 
 use super::isa::per_isa;
-use super::reduce::LANES;
 use super::quantise::ROUND;
+use super::reduce::LANES;
 
 /// `2^x` for `x <= 0`, within 3e-7 relative; below -126 and for NaN it is `2^-126`.
 ///

@@ -17,7 +17,7 @@ use crate::heads::{FeatureKind, Head, HeadError, OodScore, Outcome};
 use crate::input::Image;
 use crate::kernels::Isa;
 use crate::vit::{Features, Preprocess, Size};
-use state::{LoadedHead, HeadState};
+use state::{HeadState, LoadedHead};
 
 /// A backbone with any number of heads, ready to answer.
 ///

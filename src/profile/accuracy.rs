@@ -6,7 +6,8 @@ use super::data::{Data, Roles};
 use super::{Accuracy, Options, Outcomes, ProfileError};
 use crate::features::ScanFeatures;
 use crate::heads::{
-    Bootstrap, Case, EvaluationSet, Fitted, HeadModel, Evaluation, Recipe, ProbeSearch, cross_validate, evaluate,
+    Bootstrap, Case, Evaluation, EvaluationSet, Fitted, HeadModel, ProbeSearch, Recipe, cross_validate,
+    evaluate,
 };
 use crate::input::{Dataset, LabelMap};
 use crate::kernels::Isa;

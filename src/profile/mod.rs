@@ -5,6 +5,7 @@
 //! docs/profile.md tells what is measured how, and when a row is INVALID.
 
 mod accuracy;
+mod case;
 mod compare;
 mod data;
 mod decision;
@@ -13,7 +14,6 @@ mod environment;
 mod export;
 mod headfile;
 mod journal;
-mod case;
 mod monitor;
 mod operators;
 mod outcomes;
@@ -29,6 +29,7 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 
+pub use case::picture;
 pub use compare::{Change, Comparison, Recorded, Tolerance};
 pub use data::Data;
 pub use decision::Limits;
@@ -36,7 +37,6 @@ pub use deploy::{Deploy, Expected};
 pub use environment::Environment;
 pub use export::{HEADS_FOLDER, check_folder, is_report_file, save};
 pub use journal::Journal;
-pub use case::picture;
 pub use monitor::Watch;
 pub use outcomes::Measure;
 pub use peer::PeerSpec;

@@ -12,10 +12,10 @@ use half::f16;
 
 pub use error::QuantError;
 pub use file::{Licence, QuantModel, Source};
-pub use plan::{BlockPrecision, INT7, INT8, WeightPrecision, PrecisionPlan, Precision, Products};
-pub use report::{Agreement, Cosine, ConversionReport};
+pub use plan::{BlockPrecision, INT7, INT8, Precision, PrecisionPlan, Products, WeightPrecision};
+pub use report::{Agreement, ConversionReport, Cosine};
 
-use crate::vit::{self, Config, MlpWeights, Norm, Weights};
+use crate::vit::{self, Config, FeedForward, Norm, Weights};
 
 /// A matrix of weights, `[outputs, inputs]`, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,27 +45,6 @@ pub struct Layer {
     pub bias: Vec<f32>,
 }
 
-/// The feed-forward half of a block.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MlpLayers {
-    /// `down(gelu(up(x)) * hidden_scale)`
-    Gelu {
-        /// `[hidden, dim]`
-        up: Layer,
-        /// `[dim, hidden]`
-        down: Layer,
-    },
-    /// `down(silu(gate(x)) * up(x) * hidden_scale)`
-    SwiGlu {
-        /// `[hidden, dim]`
-        gate: Layer,
-        /// `[hidden, dim]`
-        up: Layer,
-        /// `[dim, hidden]`
-        down: Layer,
-    },
-}
-
 /// One pre-norm block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
@@ -83,7 +62,7 @@ pub struct Block {
     /// LayerNorm before the MLP.
     pub norm2: Norm,
     /// The MLP.
-    pub mlp: MlpLayers,
+    pub mlp: FeedForward<Layer>,
     /// `[hidden]`, multiplies the MLP's hidden activations: the smoothing of `down`'s input. Empty: ones.
     pub hidden_scale: Vec<f32>,
 }
@@ -150,12 +129,7 @@ impl From<vit::Block> for Block {
             key_centre: Vec::new(),
             proj: block.proj.into(),
             norm2: block.norm2,
-            mlp: match block.mlp {
-                MlpWeights::Gelu { up, down } => MlpLayers::Gelu { up: up.into(), down: down.into() },
-                MlpWeights::SwiGlu { gate, up, down } => {
-                    MlpLayers::SwiGlu { gate: gate.into(), up: up.into(), down: down.into() }
-                }
-            },
+            mlp: block.mlp.into_map(Layer::from),
             hidden_scale: Vec::new(),
         }
     }
@@ -186,10 +160,7 @@ impl Network {
         for block in &mut network.blocks {
             block.qkv.halve();
             block.proj.halve();
-            match &mut block.mlp {
-                MlpLayers::Gelu { up, down } => [up, down].into_iter().for_each(Layer::halve),
-                MlpLayers::SwiGlu { gate, up, down } => [gate, up, down].into_iter().for_each(Layer::halve),
-            }
+            block.mlp.layers_mut().for_each(Layer::halve);
         }
         network
     }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Block, Layer, Matrix, MlpLayers, Network};
-use crate::kernels::tile::{Numbers, U8S8};
+use super::{Block, Layer, Matrix, Network};
+use crate::kernels::tile::{GemmTypes, U8S8};
 
 /// The largest magnitude of a weight at [`WeightPrecision::Int7`]: the sum of two products with bytes, 2 * 255 * 63, fits i16.
 pub const INT7: i8 = 63;
@@ -92,7 +92,9 @@ impl WeightPrecision {
         match &layer.weight {
             Matrix::F32(_) => WeightPrecision::F32,
             Matrix::F16(_) => WeightPrecision::Fp16,
-            Matrix::Int8 { values, .. } if values.iter().all(|v| (-INT7..=INT7).contains(v)) => WeightPrecision::Int7,
+            Matrix::Int8 { values, .. } if values.iter().all(|v| (-INT7..=INT7).contains(v)) => {
+                WeightPrecision::Int7
+            }
             Matrix::Int8 { .. } => WeightPrecision::Int8,
         }
     }
@@ -117,7 +119,10 @@ impl Products {
 impl PrecisionPlan {
     /// What `network` is held in.
     pub fn of(network: &Network) -> PrecisionPlan {
-        PrecisionPlan { patch: WeightPrecision::of(&network.patch), blocks: network.blocks.iter().map(BlockPrecision::of).collect() }
+        PrecisionPlan {
+            patch: WeightPrecision::of(&network.patch),
+            blocks: network.blocks.iter().map(BlockPrecision::of).collect(),
+        }
     }
 
     /// How many of the blocks' layers are at each level, and how many attentions are in integers.
@@ -135,16 +140,12 @@ impl PrecisionPlan {
 
 impl BlockPrecision {
     fn of(block: &Block) -> BlockPrecision {
-        let (up, down) = match &block.mlp {
-            MlpLayers::Gelu { up, down } => (WeightPrecision::of(up), down),
-            MlpLayers::SwiGlu { gate, up, down } => (WeightPrecision::of(gate).max(WeightPrecision::of(up)), down),
-        };
         BlockPrecision {
             qkv: WeightPrecision::of(&block.qkv),
             attention: if block.int8_attention { Products::Int8 } else { Products::Float },
             proj: WeightPrecision::of(&block.proj),
-            up,
-            down: WeightPrecision::of(down),
+            up: block.mlp.first().map(WeightPrecision::of).max().expect("an up layer"),
+            down: WeightPrecision::of(block.mlp.down()),
         }
     }
 
@@ -188,7 +189,8 @@ impl fmt::Display for Products {
 impl fmt::Display for PrecisionPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (counts, int8) = self.counts();
-        let levels = [WeightPrecision::Int7, WeightPrecision::Int8, WeightPrecision::Fp16, WeightPrecision::F32];
+        let levels =
+            [WeightPrecision::Int7, WeightPrecision::Int8, WeightPrecision::Fp16, WeightPrecision::F32];
         let layers: Vec<String> = levels
             .into_iter()
             .filter(|&level| counts[level as usize] > 0)

@@ -111,6 +111,26 @@ pub enum ConfigError {
     Epsilon(f32),
 }
 
+/// A matrix product of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatMul {
+    /// Projection to queries, keys and values.
+    Qkv,
+    /// Both products of attention.
+    Attention,
+    /// Output projection of attention.
+    Proj,
+    /// The MLP's `up`, and `gate` if there is one.
+    Up,
+    /// The MLP's `down`.
+    Down,
+}
+
+impl MatMul {
+    /// All of them, in the order in which a block computes them.
+    pub const ALL: [MatMul; 5] = [MatMul::Qkv, MatMul::Attention, MatMul::Proj, MatMul::Up, MatMul::Down];
+}
+
 impl Config {
     /// Width of one attention head.
     pub const fn head_dim(&self) -> usize {
@@ -182,16 +202,26 @@ impl Config {
     /// ```
     pub fn macs(&self, size: Size) -> Result<u64, SizeError> {
         let tokens = self.tokens(size)?;
-        let patches = tokens - self.prefix();
-        let mlp_matrices = match self.mlp {
-            Mlp::Gelu => 2,
-            Mlp::SwiGlu => 3,
+        let block: u64 = MatMul::ALL.iter().map(|&product| self.macs_of(product, tokens)).sum();
+        Ok(self.patch_embed_macs(tokens - self.prefix()) + self.depth as u64 * block)
+    }
+
+    /// Multiply-accumulates of the embedding of `patches` patches.
+    pub(crate) fn patch_embed_macs(&self, patches: usize) -> u64 {
+        (patches * 3 * self.patch * self.patch * self.dim) as u64
+    }
+
+    /// Multiply-accumulates of `product` in one block on `tokens` tokens.
+    pub(crate) fn macs_of(&self, product: MatMul, tokens: usize) -> u64 {
+        let &Config { dim, hidden, .. } = self;
+        let per_token = match (product, self.mlp) {
+            (MatMul::Qkv, _) => 3 * dim * dim,
+            (MatMul::Attention, _) => 2 * tokens * dim,
+            (MatMul::Proj, _) => dim * dim,
+            (MatMul::Up, Mlp::SwiGlu) => 2 * dim * hidden,
+            (MatMul::Up, Mlp::Gelu) | (MatMul::Down, _) => dim * hidden,
         };
-        let linear = 4 * self.dim * self.dim + mlp_matrices * self.dim * self.hidden;
-        let attention = 2 * tokens * self.dim;
-        let block = tokens * (linear + attention);
-        let embed = patches * 3 * self.patch * self.patch * self.dim;
-        Ok((embed + self.depth * block) as u64)
+        (tokens * per_token) as u64
     }
 
     /// Number of trained parameters: every matrix, bias, norm, scale and token. Keys have no bias in DINOv3.

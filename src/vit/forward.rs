@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis, s};
 
 use super::position::learned_positions;
-use super::{Block, Config, Linear, MlpWeights, Norm, Positions, RopeTable, Size, SizeError, Weights};
+use super::{Block, Config, FeedForward, Linear, Norm, Positions, RopeTable, Size, SizeError, Weights};
 
 /// Every intermediate that helps to find a fault; each is `[tokens, dim]` in the order CLS, registers, patches by row.
 #[derive(Clone, Debug)]
@@ -125,10 +125,10 @@ fn softmax(mut scores: Array2<f32>) -> Array2<f32> {
     scores
 }
 
-fn mlp(weights: &MlpWeights, x: &Array2<f32>) -> Array2<f32> {
+fn mlp(weights: &FeedForward<Linear>, x: &Array2<f32>) -> Array2<f32> {
     match weights {
-        MlpWeights::Gelu { up, down } => linear(&linear(x, up).mapv(gelu), down),
-        MlpWeights::SwiGlu { gate, up, down } => {
+        FeedForward::Gelu { up, down } => linear(&linear(x, up).mapv(gelu), down),
+        FeedForward::SwiGlu { gate, up, down } => {
             let hidden = linear(x, gate).mapv(|v| v / (1.0 + (-v).exp())) * linear(x, up);
             linear(&hidden, down)
         }

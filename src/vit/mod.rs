@@ -5,6 +5,7 @@
 
 mod config;
 mod features;
+mod feed_forward;
 mod forward;
 mod position;
 mod preprocess;
@@ -12,11 +13,13 @@ mod seeded;
 mod size;
 mod weights;
 
+pub(crate) use config::MatMul;
 pub use config::{Config, ConfigError, Mlp, PositionResize, Positions};
 pub use features::Features;
+pub use feed_forward::FeedForward;
 pub use forward::{Trace, forward};
 pub use position::{RopeTable, default_periods, learned_positions};
 pub use preprocess::{Crop, Interpolation, Preprocess, Resize};
 pub use seeded::seeded_weights;
 pub use size::{MAX_SIDE, Size, SizeError};
-pub use weights::{Block, Linear, MlpWeights, Norm, Weights, WeightsError};
+pub use weights::{Block, Linear, Norm, Weights, WeightsError};

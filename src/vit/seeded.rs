@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-use super::{Block, Config, Linear, Mlp, MlpWeights, Norm, Positions, Weights, default_periods};
+use super::{Block, Config, FeedForward, Linear, Mlp, Norm, Positions, Weights, default_periods};
 
 /// Standard deviation of a matrix's entries: the usual initialisation of ViTs.
 const STD: f32 = 0.02;
@@ -29,8 +29,8 @@ pub fn seeded_weights(config: &Config, seed: u64) -> Weights {
             scale1: scale(),
             norm2: norm(),
             mlp: match config.mlp {
-                Mlp::Gelu => MlpWeights::Gelu { up: linear(hidden, dim), down: linear(dim, hidden) },
-                Mlp::SwiGlu => MlpWeights::SwiGlu {
+                Mlp::Gelu => FeedForward::Gelu { up: linear(hidden, dim), down: linear(dim, hidden) },
+                Mlp::SwiGlu => FeedForward::SwiGlu {
                     gate: linear(hidden, dim),
                     up: linear(hidden, dim),
                     down: linear(dim, hidden),

@@ -1,6 +1,6 @@
 //! The parameters of a model, all f32, in the order in which the forward pass meets them.
 
-use super::{Config, Mlp, Positions};
+use super::{Config, FeedForward, Positions};
 
 /// A dense layer `y = x W^T + b`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,27 +20,6 @@ pub struct Norm {
     pub bias: Vec<f32>,
 }
 
-/// The feed-forward half of a block.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MlpWeights {
-    /// [`Mlp::Gelu`]
-    Gelu {
-        /// `[hidden, dim]`
-        up: Linear,
-        /// `[dim, hidden]`
-        down: Linear,
-    },
-    /// [`Mlp::SwiGlu`]
-    SwiGlu {
-        /// `[hidden, dim]`, passes through SiLU.
-        gate: Linear,
-        /// `[hidden, dim]`
-        up: Linear,
-        /// `[dim, hidden]`
-        down: Linear,
-    },
-}
-
 /// One pre-norm encoder block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
@@ -55,7 +34,7 @@ pub struct Block {
     /// LayerNorm before the MLP.
     pub norm2: Norm,
     /// The MLP.
-    pub mlp: MlpWeights,
+    pub mlp: FeedForward<Linear>,
     /// LayerScale of the MLP branch, `[dim]`; empty where [`Config::layer_scale`] is false.
     pub scale2: Vec<f32>,
 }
@@ -123,15 +102,11 @@ impl Weights {
         for (i, block) in self.blocks.iter().enumerate() {
             linear(format!("blocks.{i}.qkv"), &block.qkv, 3 * dim, dim);
             linear(format!("blocks.{i}.proj"), &block.proj, dim, dim);
-            let (gate, up, down) = match &block.mlp {
-                MlpWeights::Gelu { up, down } => (None, up, down),
-                MlpWeights::SwiGlu { gate, up, down } => (Some(gate), up, down),
-            };
-            if let Some(gate) = gate {
+            if let Some(gate) = block.mlp.gate() {
                 linear(format!("blocks.{i}.mlp.gate"), gate, hidden, dim);
             }
-            linear(format!("blocks.{i}.mlp.up"), up, hidden, dim);
-            linear(format!("blocks.{i}.mlp.down"), down, dim, hidden);
+            linear(format!("blocks.{i}.mlp.up"), block.mlp.up(), hidden, dim);
+            linear(format!("blocks.{i}.mlp.down"), block.mlp.down(), dim, hidden);
         }
         f("cls".into(), &self.cls, dim);
         f("registers".into(), &self.registers, registers * dim);
@@ -164,10 +139,7 @@ impl Weights {
                 config.depth
             )));
         }
-        if let Some(i) = self.blocks.iter().position(|b| match b.mlp {
-            MlpWeights::Gelu { .. } => config.mlp != Mlp::Gelu,
-            MlpWeights::SwiGlu { .. } => config.mlp != Mlp::SwiGlu,
-        }) {
+        if let Some(i) = self.blocks.iter().position(|b| b.mlp.kind() != config.mlp) {
             return Err(WeightsError::Structure(format!("the MLP of block {i} is not {:?}", config.mlp)));
         }
         let mut result = Ok(());
@@ -187,7 +159,7 @@ impl Weights {
     /// The result computes the same function with `config.layer_scale` false, to rounding.
     pub fn fold_layer_scale(&mut self) {
         for block in &mut self.blocks {
-            let (MlpWeights::Gelu { down, .. } | MlpWeights::SwiGlu { down, .. }) = &mut block.mlp;
+            let down = block.mlp.down_mut();
             for (layer, scale) in [(&mut block.proj, &mut block.scale1), (down, &mut block.scale2)] {
                 if scale.is_empty() {
                     continue;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::common::{failure, golden, listing, microraptor, success, tiny_model, write_dataset};
-use microraptor::quant::{WeightPrecision, Matrix, Precision, file};
+use microraptor::quant::{Matrix, Precision, WeightPrecision, file};
 use serde_json::Value;
 use tempfile::tempdir;
 

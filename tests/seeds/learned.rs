@@ -11,9 +11,9 @@ use microraptor::heads::{
 use microraptor::input::{LabelMap, ReadOptions};
 use microraptor::quant::file::TOOL;
 use microraptor::quant::{
-    Agreement, Cosine, Matrix, MlpLayers, Network, PrecisionPlan, Precision, QuantModel, ConversionReport, Source, file,
+    Agreement, ConversionReport, Cosine, Matrix, Network, Precision, PrecisionPlan, QuantModel, Source, file,
 };
-use microraptor::vit::{Config, Mlp, Positions, Preprocess, Size, seeded_weights};
+use microraptor::vit::{Config, FeedForward, Mlp, Positions, Preprocess, Size, seeded_weights};
 use ndarray::{Array2, Axis};
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -93,7 +93,7 @@ fn model(mlp: Mlp, positions: Positions) -> QuantModel {
     let block = &mut network.blocks[0];
     block.int8_attention = true;
     block.key_centre = vec![0.5; 8];
-    let (MlpLayers::Gelu { down, .. } | MlpLayers::SwiGlu { down, .. }) = &mut block.mlp;
+    let (FeedForward::Gelu { down, .. } | FeedForward::SwiGlu { down, .. }) = &mut block.mlp;
     down.weight = Matrix::F16(vec![f16::ONE; 8 * 12]);
     block.qkv.weight =
         Matrix::Int8 { values: (0..24 * 8).map(|i| (i % 127) as i8).collect(), scales: vec![0.01; 24] };

@@ -12,7 +12,7 @@ use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
 use tract_core::ops::nn::{DataFormat, Softmax};
 
 use super::walk::{Dense, Walk, scalar, values};
-use crate::vit::{Block, Config, Linear, Mlp, MlpWeights, Norm, Positions, Size, Weights, default_periods};
+use crate::vit::{Block, Config, FeedForward, Linear, Mlp, Norm, Positions, Size, Weights, default_periods};
 
 /// What [`recognise`] found.
 pub(super) struct Found {
@@ -41,8 +41,8 @@ pub(super) fn recognise(model: &TypedModel, size: Size) -> Result<Found, Mismatc
     }
     let first = blocks.first().ok_or("it has no Softmax")?;
     let (mlp, layer_scale) = match first.mlp {
-        MlpWeights::Gelu { .. } => (Mlp::Gelu, !first.scale1.is_empty()),
-        MlpWeights::SwiGlu { .. } => (Mlp::SwiGlu, !first.scale1.is_empty()),
+        FeedForward::Gelu { .. } => (Mlp::Gelu, !first.scale1.is_empty()),
+        FeedForward::SwiGlu { .. } => (Mlp::SwiGlu, !first.scale1.is_empty()),
     };
     let (output, norm) = reader.last_norm(stream)?;
     let config = Config {
@@ -272,7 +272,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The MLP that ends in `down`, and what it reads.
-    fn mlp(&mut self, down: Dense<'a>) -> Result<(MlpWeights, OutletId), Mismatch> {
+    fn mlp(&mut self, down: Dense<'a>) -> Result<(FeedForward<Linear>, OutletId), Mismatch> {
         let walk = self.walk;
         let behind = walk.behind(down.input, None);
         let uses = |allowed: &[&str]| behind.operators.iter().all(|name| allowed.contains(&name.as_str()));
@@ -287,7 +287,7 @@ impl<'a> Reader<'a> {
         match dense[..] {
             // The tanh approximation of GELU differs by 5e-4: enough to matter, too little for the proof to tell.
             [up] if uses(&["Mul", "Add", "Div", "Erf", "GeluExact"]) && (has("Erf") || has("GeluExact")) => {
-                Ok((MlpWeights::Gelu { up: self.linear(up, hidden, self.dim)?, down }, up.input))
+                Ok((FeedForward::Gelu { up: self.linear(up, hidden, self.dim)?, down }, up.input))
             }
             [a, b] if uses(&["Mul", "Add", "Sigmoid", "Silu"]) && a.input == b.input => {
                 let squashed =
@@ -296,7 +296,7 @@ impl<'a> Reader<'a> {
                 let gate = self.only_dense("gate", OutletId::new(*squashed, 0))?;
                 let up = if gate.node == a.node { b } else { a };
                 let gate = self.linear(gate, hidden, self.dim)?;
-                let weights = MlpWeights::SwiGlu { gate, up: self.linear(up, hidden, self.dim)?, down };
+                let weights = FeedForward::SwiGlu { gate, up: self.linear(up, hidden, self.dim)?, down };
                 Ok((weights, a.input))
             }
             _ => Err(format!("its MLP has {} dense layers and {:?}", dense.len() + 1, behind.operators)),

@@ -6,8 +6,8 @@ use anyhow::Context;
 use microraptor::engine::{Engine, Session};
 use microraptor::features::{Request, gather};
 use microraptor::heads::{
-    Bootstrap, EvaluationSet, FitOptions, Head, Evaluation, Outcome, Predictor, Recipe, ProbeSearch, SegmentOptions,
-    evaluate,
+    Bootstrap, Evaluation, EvaluationSet, FitOptions, Head, Outcome, Predictor, ProbeSearch, Recipe,
+    SegmentOptions, evaluate,
 };
 use microraptor::input::{LabelMap, Parts, ReadOptions};
 use microraptor::vit::Size;
@@ -62,7 +62,8 @@ impl Heads {
         let parts = phantoms.set.split(seed, 0.0)?;
         let fit = Fit { set: &set, parts: &parts, engine: &engine, size, seed };
         // Fitted as `profile` fits it, so that the report has the same number at this size.
-        let linear = Recipe::Linear(ProbeSearch { refit: true, ..ProbeSearch::default() }, FitOptions::default());
+        let linear =
+            Recipe::Linear(ProbeSearch { refit: true, ..ProbeSearch::default() }, FitOptions::default());
         let segment = Recipe::segment(&layers, SegmentOptions { seed, ..SegmentOptions::default() });
         let class = fit.head("class.safetensors", &linear)?;
         let lesion = fit.head("lesion.safetensors", &segment)?;

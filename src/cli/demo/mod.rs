@@ -53,7 +53,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let cores = args.threads.cores()?;
     let engine = backbone::demo(backbone::isa())?;
     args.sizes.iter().try_for_each(|&size| engine.check_size(size))?;
-    let mut session = engine.session(cores)?;
+    let mut session = engine.session(cores)?.pin_caller();
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
 
     let phantoms = Phantoms::make(&folder.join("phantoms"), args.seed, args.phantoms as usize)?;

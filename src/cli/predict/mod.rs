@@ -43,7 +43,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         deployed.check_model(engine.about())?;
     }
     let all: Vec<Arc<Head>> = heads.iter().map(|loaded| loaded.head.clone()).collect();
-    let mut pipeline = Pipeline::new(engine.session(cores)?, &all)
+    let mut pipeline = Pipeline::new(engine.session(cores)?.pin_caller(), &all)
         .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))?;
     // The same as holds for all that a file needs.
     pipeline.limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));

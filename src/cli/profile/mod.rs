@@ -14,7 +14,7 @@ use microraptor::board::hal::{Signals, open_meter};
 use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
 use microraptor::checkpoint::Hints;
 use microraptor::engine::{Backend, DEMO, Engine};
-use microraptor::heads::{FitOptions, Head, Recipe, ProbeSearch, SegmentOptions};
+use microraptor::heads::{FitOptions, Head, ProbeSearch, Recipe, SegmentOptions};
 use microraptor::input::{Dataset, phantom_dataset};
 use microraptor::kernels::Isa;
 use microraptor::output::Inputs;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::About;
-use crate::heads::{Estimate, EvaluationSet, Fitted, HeadModel, Evaluation, EvaluationReport};
+use crate::heads::{Estimate, Evaluation, EvaluationReport, EvaluationSet, Fitted, HeadModel};
 use crate::input::Dataset;
 
 /// Which backbone a head belongs to.

@@ -9,4 +9,4 @@ mod recipe;
 pub use extracted::{Extracted, check_counts};
 pub(crate) use probe::standardise;
 pub use probe::{ClassWeights, Criterion, FitOptions, GridPoint, LinearProbe, ProbeSearch, SearchResult};
-pub use recipe::{EvaluationSet, Fitted, Evaluation, Recipe, cross_validate, evaluate};
+pub use recipe::{Evaluation, EvaluationSet, Fitted, Recipe, cross_validate, evaluate};

@@ -3,9 +3,10 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::logistic::{Objective, Outcome, minimise};
-use crate::heads::targets::{Joined, mixed};
 use crate::heads::measure::{AucScores, PROBABILITY_FLOOR, youden_threshold};
+use crate::heads::targets::{Joined, mixed};
 use crate::heads::{Examples, HeadError, LinearHead, Targets};
+use crate::parallel::in_pool;
 
 /// How much each class counts in the fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,9 +122,11 @@ impl LinearProbe {
         c: f64,
         options: &FitOptions,
     ) -> Result<LinearHead, HeadError> {
-        let prepared = Prepared::new(train, classes, options)?;
-        let fit = prepared.fit(check_strengths(&[c])?[0], &prepared.start(), options)?;
-        prepared.head(classes, &fit, 0.5)
+        in_pool(|| {
+            let prepared = Prepared::new(train, classes, options)?;
+            let fit = prepared.fit(check_strengths(&[c])?[0], &prepared.start(), options)?;
+            prepared.head(classes, &fit, 0.5)
+        })
     }
 
     /// Fits a head for each C of the grid and keeps the one that does best on `val`.
@@ -138,7 +141,18 @@ impl LinearProbe {
         classes: &[String],
         search: &ProbeSearch,
         options: &FitOptions,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut (dyn FnMut(usize, usize) + Send),
+    ) -> Result<SearchResult, HeadError> {
+        in_pool(|| LinearProbe::fit_best_in_pool(train, val, classes, search, options, progress))
+    }
+
+    fn fit_best_in_pool(
+        train: &Examples<'_>,
+        val: &Examples<'_>,
+        classes: &[String],
+        search: &ProbeSearch,
+        options: &FitOptions,
+        progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<SearchResult, HeadError> {
         let strengths = check_strengths(&search.grid)?;
         val.check(classes)?;

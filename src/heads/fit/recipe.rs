@@ -8,8 +8,9 @@ use ndarray::Array2;
 use super::extracted::Extracted;
 use crate::features::ScanFeatures;
 use crate::heads::{
-    AbmilHead, AbmilOptions, Bags, Bootstrap, Case, DenseReport, FitOptions, HeadError, HeadModel, KnnHead,
-    LinearProbe, Masked, Outcome, Predictor, EvaluationReport, ProbeSearch, SegmentHead, SegmentOptions, TEMPERATURE,
+    AbmilHead, AbmilOptions, Bags, Bootstrap, Case, DenseReport, EvaluationReport, FitOptions, HeadError,
+    HeadModel, KnnHead, LinearProbe, Masked, Outcome, Predictor, ProbeSearch, SegmentHead, SegmentOptions,
+    TEMPERATURE,
 };
 use crate::input::{Dataset, LabelMap};
 use crate::kernels::Isa;
@@ -122,7 +123,7 @@ impl Recipe {
         train: &[usize],
         val: &[usize],
         isa: Isa,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<Fitted, HeadError> {
         let classes = &set.data.classes;
         match self {
@@ -280,7 +281,8 @@ pub fn evaluate(
     let probabilities = Array2::from_shape_vec(shape, probabilities).expect("one row an example");
     let threshold = threshold.or(model.threshold()).unwrap_or(0.5);
     let rows = set.rows(indices)?;
-    let report = EvaluationReport::new(model.classes(), &rows.targets(), probabilities.view(), threshold, bootstrap)?;
+    let report =
+        EvaluationReport::new(model.classes(), &rows.targets(), probabilities.view(), threshold, bootstrap)?;
     Ok(Evaluation::Classes(probabilities, Box::new(report)))
 }
 
@@ -298,7 +300,7 @@ pub fn cross_validate(
     (of, parts): (&[usize], usize),
     isa: Isa,
     bootstrap: &Bootstrap,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Evaluation, HeadError> {
     let members = |test: &dyn Fn(usize) -> bool| (0..of.len()).filter(|&i| test(of[i])).collect::<Vec<_>>();
     let (mut order, mut cases, mut probabilities) = (Vec::new(), Vec::new(), Vec::new());

@@ -263,7 +263,8 @@ mod tests {
         let probabilities = array![[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.4, 0.1]];
         let bootstrap = Bootstrap { resamples: 20, seed: 0 };
         let targets = Targets::Classes(&[0, 1, 1]);
-        let report = EvaluationReport::new(&names(3), &targets, probabilities.view(), 0.5, &bootstrap).unwrap();
+        let report =
+            EvaluationReport::new(&names(3), &targets, probabilities.view(), 0.5, &bootstrap).unwrap();
         assert_eq!(report.auc, None);
         assert_eq!(report.classes[2].auc, None);
         assert_eq!(report.classes[2].sensitivity, None);
@@ -278,7 +279,8 @@ mod tests {
         let probabilities = array![[0.9, 0.2], [0.8, 0.3], [0.1, 0.6], [0.7, 0.1]];
         let bootstrap = Bootstrap { resamples: 200, seed: 0 };
         let targets = Targets::Labels(has.view());
-        let report = EvaluationReport::new(&names(2), &targets, probabilities.view(), 0.5, &bootstrap).unwrap();
+        let report =
+            EvaluationReport::new(&names(2), &targets, probabilities.view(), 0.5, &bootstrap).unwrap();
         // Right throughout: images 0 and 2. Label 0: 2 of 2 found, 1 of 2 spared; label 1: 1 of 2 and 2 of 2.
         assert_eq!(report.accuracy.unwrap().value, 0.5);
         assert_eq!(report.balanced_accuracy.unwrap().value, 0.75);

@@ -8,9 +8,9 @@ mod train;
 pub use train::{Masked, SegmentOptions};
 
 use super::HeadError;
-use super::targets::check_classes;
 use super::nn::bilinear::Bilinear;
-use super::nn::{Kind, LayerSpec, ConvNet, Packed};
+use super::nn::{ConvNet, Kind, LayerSpec, Packed};
+use super::targets::check_classes;
 use crate::features::Tokens;
 use crate::input::LabelMap;
 use crate::kernels::Isa;
@@ -31,7 +31,12 @@ pub struct SegmentHead {
 
 impl SegmentHead {
     /// The layers of a head: one matrix, or a decoder; for volumes always a decoder, over three slices.
-    pub(super) fn architecture(channels: usize, classes: usize, decoder: bool, volume: bool) -> Vec<LayerSpec> {
+    pub(super) fn architecture(
+        channels: usize,
+        classes: usize,
+        decoder: bool,
+        volume: bool,
+    ) -> Vec<LayerSpec> {
         let layer = |kind, inputs, outputs| LayerSpec { kind, inputs, outputs };
         let conv = |inputs, outputs| layer(Kind::Conv { depth: if volume { 3 } else { 1 } }, inputs, outputs);
         let relu = |n| layer(Kind::Relu, n, n);

@@ -9,11 +9,12 @@ use super::loss::{Sums, cells, gradient, softmax_rows};
 use super::{SegmentHead, largest};
 use crate::features::Tokens;
 use crate::heads::HeadError;
-use crate::heads::targets::check_classes;
 use crate::heads::nn::adamw::{AdamW, EarlyStopping, cosine_rate};
 use crate::heads::nn::bilinear::Bilinear;
 use crate::heads::nn::{ConvNet, Pass};
+use crate::heads::targets::check_classes;
 use crate::input::LabelMap;
+use crate::parallel::in_pool;
 
 /// Cells of the loss along a side of a patch: finer than what a head can draw, far fewer than pixels.
 const CELLS: usize = 4;
@@ -93,7 +94,18 @@ impl SegmentHead {
         classes: &[String],
         layers: &[usize],
         options: &SegmentOptions,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut (dyn FnMut(usize, usize) + Send),
+    ) -> Result<(SegmentHead, f64, usize), HeadError> {
+        in_pool(|| SegmentHead::fit_in_pool(train, val, classes, layers, options, progress))
+    }
+
+    fn fit_in_pool(
+        train: &[Masked<'_>],
+        val: &[Masked<'_>],
+        classes: &[String],
+        layers: &[usize],
+        options: &SegmentOptions,
+        progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<(SegmentHead, f64, usize), HeadError> {
         check(train, classes)?;
         check(val, classes)?;

@@ -8,25 +8,25 @@
 //! 12 bits for probabilities, not 8: at 1029 tokens a thousand keys of 1/1000 each are lost or doubled by rounding to
 //! 1/255. On DeiT-Ti (BUSI, 224 px) 8 bits cost 1 - cosine = 2.4e-3 in the patch tokens, 12 bits 1.7e-4.
 
-mod weighted_sum;
 mod pack;
 #[cfg(test)]
 mod tests;
+mod weighted_sum;
 
 use super::Isa;
 use super::activation::exp2;
 use super::aligned::Aligned;
 use super::isa::per_isa;
-use super::reduce;
 use super::linear::{columns, packed_len};
 use super::output::{Output, RowOf};
 use super::quantise::{QuantParams, round_scaled};
+use super::reduce;
 use super::tile::{
-    Epilogue, F32, Kernel, GemmTypes, PANEL, Sums, U8S8, for_tiles, pair_rows, paired_len, paired_stride,
+    Epilogue, F32, GemmTypes, Kernel, PANEL, Sums, U8S8, for_tiles, pair_rows, paired_len, paired_stride,
 };
 
-use weighted_sum::{IntProduct, WeightedSum, OfInts};
 pub use pack::{FloatHead, IntHead, Packed, pack_float, pack_int};
+use weighted_sum::{IntProduct, OfInts, WeightedSum};
 
 /// Queries whose scores are in memory at once: two to four tiles, so that a panel of keys is read from L2 once for them.
 pub const QUERIES: usize = 24;
@@ -271,7 +271,12 @@ per_isa! {
 /// `codes = round(2^(score - largest score) * most)`, `scores: [n]` and each part of `codes: [parts, n]`, n whole panels, with the
 /// parts in pairs where `pairs`; gives the sum of the codes. Scores that are not finite give 0.
 #[inline(always)]
-fn probabilities_of(scores: &[f32], most: f32, codes: &mut [<IntProduct as GemmTypes>::A], pairs: bool) -> i32 {
+fn probabilities_of(
+    scores: &[f32],
+    most: f32,
+    codes: &mut [<IntProduct as GemmTypes>::A],
+    pairs: bool,
+) -> i32 {
     let largest = reduce::max(scores);
     let mut sums = [0; PANEL];
     for (i, scores) in scores.as_chunks::<PANEL>().0.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use bytemuck::Zeroable as _;
 
-use super::weighted_sum::{IntProduct, WeightedSum, OfInts};
+use super::weighted_sum::{IntProduct, OfInts, WeightedSum};
 use super::{Dims, grow};
 use crate::kernels::Isa;
 use crate::kernels::aligned::Aligned;

@@ -1,6 +1,6 @@
 //! The second product of attention: 12-bit probabilities times 8-bit values. Two ways, with the same exact sums.
 
-use crate::kernels::tile::{I16, GemmTypes, PANEL, U8S8};
+use crate::kernels::tile::{GemmTypes, I16, PANEL, U8S8};
 
 /// A way to multiply probabilities and values.
 pub(super) trait WeightedSum {
@@ -179,8 +179,8 @@ mod tests {
                     })
                     .collect();
                 for isa in Isa::available() {
-                    assert_eq!(weighted_sum::<Whole>(isa, &probabilities, &values), exact, "{isa} {tokens}");
-                    assert_eq!(weighted_sum::<Split>(isa, &probabilities, &values), exact, "{isa} {tokens}");
+                    assert_eq!(means::<Whole>(isa, &probabilities, &values), exact, "{isa} {tokens}");
+                    assert_eq!(means::<Split>(isa, &probabilities, &values), exact, "{isa} {tokens}");
                 }
             }
         }

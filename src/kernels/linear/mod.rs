@@ -12,7 +12,7 @@ use super::aligned::Aligned;
 use super::isa::per_isa;
 use super::output::Output;
 use super::quantise::QuantParams;
-use super::tile::{self, F16, F32, I16, Kernel, NARROW, GemmTypes, PANEL, U8S8, Widening, for_tiles};
+use super::tile::{self, F16, F32, GemmTypes, I16, Kernel, NARROW, PANEL, U8S8, Widening, for_tiles};
 
 pub(super) use epilogue::columns;
 use epilogue::{Channels, FloatOutput, IntOutput};
@@ -91,7 +91,12 @@ pub const fn codes_stride(inputs: usize) -> usize {
 }
 
 /// Packs `matrix: [n, k]`, row-major, into panels of 16 columns (its rows), each value through `convert`.
-fn pack<S: Copy, N: GemmTypes>(n: usize, k: usize, matrix: &[S], convert: impl Fn(S) -> N::B) -> Aligned<N::B> {
+fn pack<S: Copy, N: GemmTypes>(
+    n: usize,
+    k: usize,
+    matrix: &[S],
+    convert: impl Fn(S) -> N::B,
+) -> Aligned<N::B> {
     match N::GROUP {
         1 => pack_groups::<S, N, 1>(n, k, matrix, convert),
         2 => pack_groups::<S, N, 2>(n, k, matrix, convert),

@@ -82,7 +82,7 @@ fn plot_files(view: &View, figures: &[Figure], with_pictures: bool) -> Vec<Repor
 fn pictures(drawn: &[(String, String)]) -> Vec<ReportFile> {
     use rayon::prelude::*;
     let picture = |(name, svg): &(String, String)| Some((format!("{name}.png"), chart::png(svg)?));
-    drawn.par_iter().filter_map(picture).collect()
+    crate::parallel::in_pool(|| drawn.par_iter().filter_map(picture).collect())
 }
 
 /// The plots as PNG: none in this build.

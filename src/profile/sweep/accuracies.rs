@@ -161,7 +161,7 @@ impl<'a> Judging<'a> {
         examination: &Examination<'_>,
         size: Size,
     ) -> Result<Vec<ScanFeatures>, ProfileError> {
-        let mut session = engine.session(&self.options.accuracy_threads)?;
+        let mut session = engine.session(&self.options.accuracy_threads)?.pin_caller();
         let (preprocess, read) = (&engine.about().preprocess, &self.options.read);
         let request = Request { size, preprocess, read, tokens: self.options.recipe.tokens() };
         let cache = self.options.cache.as_ref();

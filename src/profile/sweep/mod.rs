@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::accuracy::Examination;
-use super::data::{Data, Roles};
 use super::case::{BenchCase, Runner, picture};
+use super::data::{Data, Roles};
 use super::monitor::{Monitor, Record, Watch, energy};
 use super::peer::{Peer, PeerSpec};
 use super::{
@@ -192,7 +192,7 @@ impl Sweep<'_> {
         for engine in self.engines {
             let first = sessions.len();
             for cores in &self.options.threads {
-                sessions.push(engine.session(cores)?);
+                sessions.push(engine.session(cores)?.pin_caller());
             }
             for &(size, ref picture) in &pictures {
                 let pixels = picture.tensor(size, &engine.about().preprocess);
@@ -210,7 +210,11 @@ impl Sweep<'_> {
                 picture.pixels().save(&image).map_err(ProfileError::picture)?;
                 for cores in &self.options.threads {
                     let runner = Runner::Peer(Peer::start(spec, size, cores.threads(), &image)?);
-                    cases.push(BenchCase { row: row_of_peer(spec, size, cores), cores: cores.clone(), runner });
+                    cases.push(BenchCase {
+                        row: row_of_peer(spec, size, cores),
+                        cores: cores.clone(),
+                        runner,
+                    });
                 }
             }
         }

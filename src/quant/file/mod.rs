@@ -26,7 +26,7 @@ pub use demo::DEMO_FILE;
 pub use read::{is_ours, parse, read, read_if_ours};
 pub use write::write;
 
-use super::{Cosine, Network, PrecisionPlan, Precision, ConversionReport};
+use super::{ConversionReport, Cosine, Network, Precision, PrecisionPlan};
 use crate::vit::Preprocess;
 
 /// Version of the format; a file of another version is refused.

@@ -14,8 +14,11 @@ use super::write::digest_at;
 use super::{QuantModel, VERSION};
 use crate::checkpoint::file::{Entry, TensorFile, hex};
 use crate::kernels::linear::MAX_INPUTS;
-use crate::quant::{Block, BlockPrecision, Layer, WeightPrecision, Matrix, MlpLayers, Network, PrecisionPlan, Products, QuantError};
-use crate::vit::{Config, Mlp, Norm, Positions};
+use crate::parallel::in_pool;
+use crate::quant::{
+    Block, BlockPrecision, Layer, Matrix, Network, PrecisionPlan, Products, QuantError, WeightPrecision,
+};
+use crate::vit::{Config, FeedForward, Mlp, Norm, Positions};
 
 /// Whether `path` is a file that [`super::write`] wrote, by its first bytes. False where it cannot be read.
 pub fn is_ours(path: &Path) -> bool {
@@ -40,7 +43,7 @@ pub fn read_if_ours(path: &Path) -> Result<Option<QuantModel>, QuantError> {
     if !begins_as_ours(&mut file) || file.rewind().is_err() {
         return Ok(None);
     }
-    model(path, TensorFile::of_file(path, file)?).map(Some)
+    in_pool(|| model(path, TensorFile::of_file(path, file)?)).map(Some)
 }
 
 /// Reads a model file.
@@ -50,7 +53,7 @@ pub fn read_if_ours(path: &Path) -> Result<Option<QuantModel>, QuantError> {
 /// version, one that is cut short or damaged anywhere, one whose tensors do not fit its architecture and plan, a weight
 /// that is not finite, a scale that is not positive.
 pub fn read(path: &Path) -> Result<QuantModel, QuantError> {
-    model(path, TensorFile::open(path)?)
+    in_pool(|| model(path, TensorFile::open(path)?))
 }
 
 /// [`read`] of a model file in memory; messages call it `name`.
@@ -58,7 +61,7 @@ pub fn read(path: &Path) -> Result<QuantModel, QuantError> {
 /// # Errors
 /// As [`read`].
 pub fn parse(name: &Path, bytes: &[u8]) -> Result<QuantModel, QuantError> {
-    model(name, TensorFile::of_bytes(name, bytes)?)
+    in_pool(|| model(name, TensorFile::of_bytes(name, bytes)?))
 }
 
 fn model(path: &Path, file: TensorFile<'_>) -> Result<QuantModel, QuantError> {
@@ -209,14 +212,14 @@ impl Parts<'_> {
     fn block(&mut self, i: usize, config: &Config, plan: &BlockPrecision) -> Result<Block, QuantError> {
         let at = |name: &str| format!("blocks.{i}.{name}");
         let Config { dim, hidden, .. } = *config;
-        let mlp = |parts: &mut Self| -> Result<MlpLayers, QuantError> {
+        let mlp = |parts: &mut Self| -> Result<FeedForward<Layer>, QuantError> {
             let up = parts.layer(&at("mlp.up"), plan.up, hidden, dim)?;
             let down = parts.layer(&at("mlp.down"), plan.down, dim, hidden)?;
             Ok(match config.mlp {
-                Mlp::Gelu => MlpLayers::Gelu { up, down },
+                Mlp::Gelu => FeedForward::Gelu { up, down },
                 Mlp::SwiGlu => {
                     let gate = parts.layer(&at("mlp.gate"), plan.up, hidden, dim)?;
-                    MlpLayers::SwiGlu { gate, up, down }
+                    FeedForward::SwiGlu { gate, up, down }
                 }
             })
         };
@@ -243,10 +246,12 @@ impl Parts<'_> {
         let values = self.take(&weight, &[outputs, inputs])?;
         let weight = match (values, level, level.limit()) {
             (Values::F32(values), WeightPrecision::F32, _) => Matrix::F32(self.finite(&weight, values)?),
-            (Values::F16(values), WeightPrecision::Fp16, _) => match values.iter().position(|v| !v.is_finite()) {
-                Some(index) => return Err(self.not_finite(&weight, index)),
-                None => Matrix::F16(values),
-            },
+            (Values::F16(values), WeightPrecision::Fp16, _) => {
+                match values.iter().position(|v| !v.is_finite()) {
+                    Some(index) => return Err(self.not_finite(&weight, index)),
+                    None => Matrix::F16(values),
+                }
+            }
             (Values::I8(_), _, Some(_)) if inputs > MAX_INPUTS => {
                 let problem =
                     format!("has {inputs} inputs, and in int8 a layer may have at most {MAX_INPUTS}");

@@ -3,7 +3,7 @@
 use half::f16;
 use safetensors::Dtype;
 
-use crate::quant::{Layer, Matrix, MlpLayers, Network};
+use crate::quant::{Layer, Matrix, Network};
 use crate::vit::{Config, Norm};
 
 /// A tensor's values, borrowed.
@@ -66,16 +66,12 @@ pub(super) fn tensors(network: &Network) -> Vec<Tensor<'_>> {
         list.floats(&at("key_centre"), &[dim], &block.key_centre);
         list.layer(&at("proj"), &block.proj, dim, dim);
         list.norm(&at("norm2"), &block.norm2);
-        let (gate, up, down) = match &block.mlp {
-            MlpLayers::Gelu { up, down } => (None, up, down),
-            MlpLayers::SwiGlu { gate, up, down } => (Some(gate), up, down),
-        };
-        if let Some(gate) = gate {
+        if let Some(gate) = block.mlp.gate() {
             list.layer(&at("mlp.gate"), gate, hidden, dim);
         }
-        list.layer(&at("mlp.up"), up, hidden, dim);
+        list.layer(&at("mlp.up"), block.mlp.up(), hidden, dim);
         list.floats(&at("hidden_scale"), &[hidden], &block.hidden_scale);
-        list.layer(&at("mlp.down"), down, dim, hidden);
+        list.layer(&at("mlp.down"), block.mlp.down(), dim, hidden);
     }
     list.norm("norm", &network.norm);
     list.0.sort_by_key(|tensor| std::cmp::Reverse(tensor.values.dtype().bitsize()));

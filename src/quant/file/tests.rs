@@ -45,10 +45,7 @@ fn model(config: &Config) -> QuantModel {
     block.int8_attention = true;
     block.key_centre = (0..config.dim).map(|i| i as f32).collect();
     block.hidden_scale = vec![0.5; config.hidden];
-    match &mut block.mlp {
-        MlpLayers::Gelu { up, .. } => int8(up, INT7),
-        MlpLayers::SwiGlu { gate, up, .. } => [gate, up].into_iter().for_each(|layer| int8(layer, INT7)),
-    }
+    block.mlp.first_mut().for_each(|layer| int8(layer, INT7));
     QuantModel {
         name: "tiny".into(),
         plan: PrecisionPlan::of(&network),
@@ -195,7 +192,7 @@ fn refuses_what_the_integer_kernels_cannot_run() {
 
     assert_eq!(message(&wide, &|_| {}), None, "down is in fp16");
     let refused = message(&wide, &|m| {
-        let MlpLayers::Gelu { down, .. } = &mut m.network.blocks[1].mlp else { unreachable!() };
+        let down = m.network.blocks[1].mlp.down_mut();
         int8(down, INT7);
         m.plan = PrecisionPlan::of(&m.network);
     });

@@ -1,6 +1,6 @@
-//! Kernels alone, one thread: `cargo bench --bench kernels`. Prints G multiply-adds a second, the best of many slices, and
-//! their share of what the instructions can do in registers. Layers are run twice: with weights that stay in the caches, and
-//! with weights that come from beyond them, as in a forward pass.
+//! Single kernels on one thread: `cargo bench --bench kernels`. Prints G multiply-adds per second, the best of many
+//! runs, and their share of the peak of the same instructions on registers. Layers are run twice: with weights that
+//! stay in the caches, and with weights that come from memory, as in a forward pass.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,14 @@ use microraptor::kernels::peak::{PeakOf, peak};
 use microraptor::kernels::quantise::{self, QuantParams};
 use microraptor::kernels::{Isa, activation};
 
-/// Seconds that each case is timed for.
+/// Seconds for which each case is timed.
 const SECONDS: f64 = 0.4;
 
-/// Weights that layers are run with in turn when their way from memory counts: more than a last-level cache keeps.
+/// Bytes of weights in the layer copies that run in turn when loading from memory counts: more than a last-level cache
+/// holds.
 const COLD_BYTES: usize = 96 << 20;
 
-/// The shortest run of `f`.
+/// Seconds of the shortest run of `f`.
 fn best(mut f: impl FnMut()) -> f64 {
     let (start, mut best) = (Instant::now(), f64::INFINITY);
     while start.elapsed().as_secs_f64() < SECONDS {
@@ -83,7 +84,7 @@ fn linear(isa: Isa) {
     }
 }
 
-/// One head of 64 channels, 96 queries.
+/// Attention of one head of 64 channels, 96 queries.
 fn head(isa: Isa) {
     for tokens in [201, 581, 1029] {
         let dims = Dims { tokens, heads: 1, head_dim: 64 };
@@ -110,7 +111,7 @@ fn head(isa: Isa) {
     }
 }
 
-/// Row operations, in cycles of nothing: nanoseconds an element.
+/// Row operations, in nanoseconds per element.
 fn rows(isa: Isa) {
     let n = 1536;
     let x = wave(n);

@@ -1,4 +1,4 @@
-//! A camera's frames, each answered as it comes:
+//! Classifies or segments a camera's frames, each as it arrives:
 //! `ffmpeg -i CLIP -f yuv4mpegpipe -pix_fmt yuv420p - | cargo run --release --example camera -- MODEL HEAD`
 
 use std::error::Error;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::open(Path::new(model))?;
     let mut pipeline = Pipeline::new(engine.session(2)?, std::slice::from_ref(&head))?;
 
-    // A camera does not end.
+    // A camera stream has no last frame, so no frame limit applies.
     let read = ReadOptions { max_frames: Some(usize::MAX), ..head.read.clone() };
     let frames = Scan::from_stream("camera", stdin(), StreamFormat::Y4m, &read)?;
     for (number, frame) in frames.enumerate() {
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("{unlike} ({:.1} ms)", start.elapsed().as_secs_f64() * 1e3);
         }
     }
-    // What the heads say of all frames together.
+    // Predictions for all frames together.
     println!("{} answers for the whole clip", pipeline.finish()?.len());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The features of a picture: `cargo run --release --example features -- MODEL PICTURE [SIDE]`
+//! Prints the features of an image: `cargo run --release --example features -- MODEL PICTURE [SIDE]`
 
 use std::error::Error;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! An ONNX graph: one of the family runs on the kernels of this crate, any other in tract.
+//! Runs an ONNX graph: a model of the supported family runs on this crate's kernels, any other in tract.
 //! `cargo run --release --example onnx_graph -- GRAPH PICTURE`
 
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! Several heads on one run of the backbone, on a picture, a DICOM object, a clip or a volume:
+//! Runs several heads on one pass of the backbone over an image, a DICOM object, a clip or a volume:
 //! `cargo run --release --example several_heads -- MODEL FILE HEAD...`
 
 use std::error::Error;
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let heads =
         heads.iter().map(|head| Head::load(Path::new(head)).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = heads.first() else { return Err("give at least one HEAD".into()) };
-    // Heads that read a file in another way, such as through another window, need a scan of their own.
+    // Heads with different reading options (another window, for example) need a scan of their own.
     if let Some(other) = heads.iter().find(|head| head.read != first.read) {
         return Err(format!("{} reads files in another way", other.model.kind()).into());
     }

@@ -1,7 +1,7 @@
-//! Trains a linear head on frozen features, writes its file, and says what it is worth on the images that were held out:
+//! Trains a linear head on frozen features, saves it, and reports its performance on the held-out images:
 //! `cargo run --release --example train_and_predict -- MODEL HEAD [DATA]`
 //!
-//! DATA is a folder of a folder for each class, or a CSV table (docs/heads.md); without it phantoms are drawn.
+//! DATA is a folder with one subfolder per class, or a CSV table (docs/heads.md); without it, phantoms are generated.
 
 use std::error::Error;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => phantom_dataset(1, 12, 96),
     };
 
-    // The features of all images, once.
+    // Compute the features of all images once.
     let engine = Engine::open(Path::new(model))?;
     let mut session = engine.session(2)?;
     let (size, read) = (Size::square(96), ReadOptions::default());

@@ -1,22 +1,23 @@
-//! Running a reader or a codec that may panic.
+//! Runs readers and codecs that may panic.
 //!
-//! On damaged data decoders index past slices and unwrap (dicom-transfer-syntax-registry 0.10 on an RLE segment that ends
-//! early, jpeg-decoder 0.3 on a JPEG stream of more pixels than announced). What can be checked before is checked by the
-//! readers; the rest becomes an error here.
+//! On damaged data, decoders index past slices and unwrap (dicom-transfer-syntax-registry 0.10 on an RLE segment that
+//! ends early, jpeg-decoder 0.3 on a JPEG stream with more pixels than announced). The readers check what they can
+//! beforehand; any remaining panic becomes an error here.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 thread_local! {
-    /// Whether this thread is inside [`caught`], where a panic becomes an error and is not to be printed as well.
+    /// Whether this thread is inside [`caught`], which turns a panic into an error, so that the panic is not printed as
+    /// well.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What is said of data on which a decoder panicked.
+/// Error text for data on which a decoder panicked.
 const GAVE_UP: &str = "the decoder gave up on damaged data";
 
-/// The result of `work`, or what `error` makes of the reason if it panicked.
+/// The result of `work`, or the error that `error` makes of the reason if `work` panicked.
 pub(crate) fn guarded<T, E>(
     work: impl FnOnce() -> Result<T, E>,
     error: impl FnOnce(&str) -> E,
@@ -24,10 +25,10 @@ pub(crate) fn guarded<T, E>(
     caught(work).unwrap_or_else(|_| Err(error(GAVE_UP)))
 }
 
-/// What `work` gives, or the words of its panic; nothing is printed then. The panic hook that was set before stays in
-/// charge of every other panic.
+/// The result of `work`, or its panic message, in which case nothing is printed. The panic hook set before still
+/// handles every other panic.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    // The hook belongs to the process: ours goes in once, in front of the one that was there.
+    // The hook is global to the process: ours is installed once, in front of the existing one.
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = panic::take_hook();
@@ -38,7 +39,7 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         }));
     });
     let was_quiet = QUIET.replace(true);
-    // What `work` was in the midst of changing is dropped with it, or not used again.
+    // Any state that `work` was changing is dropped with it or not used again.
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     QUIET.set(was_quiet);
     result.map_err(|panic| {

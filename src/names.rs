@@ -1,11 +1,11 @@
-//! Names and text as they are shown to programs and on terminals, below every layer.
+//! Formats names and text for programs and terminals; used by every layer.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 
-/// A name for text that programs read, such as JSON. One that is UTF-8 stands as it is. In any other, `\xNN` stands for
-/// each byte that is no part of a character, and `\\` for a backslash, so that the name can be had back.
+/// A name for text that programs read, such as JSON. A UTF-8 name is unchanged. In any other, `\xNN` replaces each byte
+/// that is not part of a character, and `\\` a backslash, so that the name can be recovered.
 pub fn shown(name: impl AsRef<OsStr>) -> String {
     let name = name.as_ref();
     if let Some(name) = name.to_str() {
@@ -22,9 +22,9 @@ pub fn shown(name: impl AsRef<OsStr>) -> String {
     text
 }
 
-/// `text` with `\uNNNN` for each character that would do something on a terminal instead of standing there: controls of
-/// either set (ISO 6429) but the line feed, and what turns the direction of text around (Unicode's bidirectional formatting
-/// characters, and its line and paragraph separators; CVE-2021-42574). JSON text keeps its meaning.
+/// `text` with `\uNNNN` for each character that a terminal would act on instead of showing: all control characters (C0
+/// and C1 of ISO 6429) except the line feed, and characters that change the text direction (Unicode's bidirectional
+/// formatting characters, and its line and paragraph separators; CVE-2021-42574). JSON text keeps its meaning.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
         return text.into();
@@ -32,7 +32,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if acts(c) {
-            // All of them are of the basic plane, and so have four digits.
+            // All of them are in the basic multilingual plane, so four digits are enough.
             let _ = write!(safe, "\\u{:04x}", u32::from(c));
         } else {
             safe.push(c);
@@ -47,7 +47,7 @@ fn acts(c: char) -> bool {
     (c.is_control() && c != '\n') || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// `text` with one blank in the place of all white space in a row: a message is one line.
+/// `text` with each run of white space replaced by one blank: a message is one line.
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,27 +1,28 @@
-//! A digest that a safetensors file holds of itself, so that no damage to it goes unnoticed.
+//! A digest of a safetensors file, stored in the file itself, so that any damage is detected.
 //!
-//! It is the SHA-256 of the whole file (the header's length, the header, every tensor) with its own 64 digits set to `0`. It
-//! is the entry `digest` of a JSON object that is a string of the file's metadata: there its quotes are escaped, and those of
-//! any text that quotes such an entry are escaped twice, so that only the entry itself can match.
+//! It is the SHA-256 of the whole file (header length, header and every tensor) with its own 64 digits set to `0`. It
+//! is stored as the entry `digest` of a JSON object, which is itself a string in the file's metadata. The entry's
+//! quotes are therefore escaped, and those in any text that quotes such an entry are escaped twice, so that only the
+//! entry itself can match.
 
 use sha2::{Digest, Sha256};
 
-/// Digits of a digest.
+/// Number of hex digits in a digest.
 const DIGITS: usize = 64;
 
-/// What stands in the place of the digest until [`seal`] sets it.
+/// Placeholder for the digest until [`seal`] sets it.
 pub(crate) fn blank() -> String {
     "0".repeat(DIGITS)
 }
 
-/// Sets the digest of `file`, whose entry is [`blank`].
+/// Writes the digest of `file` over its [`blank`] entry.
 pub(crate) fn seal(file: &mut [u8]) {
     let at = place(file, &blank()).expect("the entry was just written");
     let digest = digest(file, at);
     file[at..at + DIGITS].copy_from_slice(digest.as_bytes());
 }
 
-/// Whether `stored`, which is the entry of `file`, is its digest.
+/// Whether `stored`, the digest entry of `file`, is the file's digest.
 pub(crate) fn holds(file: &[u8], stored: &str) -> bool {
     stored.len() == DIGITS && place(file, stored).is_some_and(|at| digest(file, at) == stored)
 }
@@ -39,7 +40,7 @@ fn digest(file: &[u8], at: usize) -> String {
     hex(&hash.finalize())
 }
 
-/// Where the header of `file` holds the digest `digits`.
+/// Offset of the digest `digits` in the header of `file`.
 fn place(file: &[u8], digits: &str) -> Option<usize> {
     let length = u64::from_le_bytes(file.get(..8)?.try_into().ok()?);
     let end = usize::try_from(length).ok()?.checked_add(8)?;

@@ -1,20 +1,20 @@
-//! Whether files stayed as they were while they were read, where they are read more than once.
+//! Detects files that change while they are in use, for files that are read more than once.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What the system says of a file, or of the files directly in a folder: by that a change between two readings is noticed.
-/// What is no regular file (a pipe) is left out, for it is read once.
+/// Metadata of a file, or of the files directly in a folder, used to detect a change between two reads. Anything but a
+/// regular file (such as a pipe) is skipped, because it is read once.
 #[derive(Clone, Debug)]
 pub struct Stamp(Vec<(PathBuf, Facts)>);
 
-/// Length, when it was modified, and which file it is.
+/// Length, modification time and identity of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Facts {
     length: u64,
     modified: Option<std::time::SystemTime>,
-    /// Device, inode, and the time of the last change of either, which `touch` cannot set.
+    /// Device, inode, and the time of the last status change (ctime), which `touch` cannot set.
     #[cfg(unix)]
     inode: (u64, u64, i64, i64),
 }
@@ -33,10 +33,10 @@ impl Facts {
 }
 
 impl Stamp {
-    /// Of the file `path`, or of those in the folder `path`, as they are now.
+    /// The stamp of the file `path`, or of the files in the folder `path`, at this moment.
     ///
     /// # Errors
-    /// When the system cannot say.
+    /// If the system cannot read the metadata.
     pub fn of(path: &Path) -> io::Result<Stamp> {
         let metadata = fs::metadata(path)?;
         let mut all = Vec::new();
@@ -45,7 +45,7 @@ impl Stamp {
         } else if metadata.is_dir() {
             for entry in fs::read_dir(path)? {
                 let path = entry?.path();
-                // A link that leads nowhere is no file to be read.
+                // A dangling link is not a file to read.
                 let found = fs::metadata(&path).ok().filter(Metadata::is_file);
                 all.extend(found.map(|metadata| (path, Facts::of(&metadata))));
             }
@@ -53,7 +53,7 @@ impl Stamp {
         Ok(Stamp(all))
     }
 
-    /// The first of the files that has changed, was replaced or is gone; none where all are as they were.
+    /// The first file that was changed, replaced or removed; `None` if all are unchanged.
     pub fn changed(&self) -> Option<&Path> {
         let same = |path: &Path, facts: &Facts| fs::metadata(path).is_ok_and(|now| Facts::of(&now) == *facts);
         self.0.iter().find(|(path, facts)| !same(path, facts)).map(|(path, _)| path.as_path())
@@ -83,7 +83,7 @@ mod tests {
             fs::write(&file, "abc").unwrap();
             fs::write(&other, "abc").unwrap();
             let (alone, all) = (Stamp::of(&file).unwrap(), Stamp::of(folder.path()).unwrap());
-            // Clocks of file systems tick every few milliseconds.
+            // File system clocks tick every few milliseconds.
             std::thread::sleep(std::time::Duration::from_millis(20));
             assert_eq!((alone.changed(), all.changed()), (None, None));
             change();

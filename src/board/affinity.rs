@@ -1,8 +1,8 @@
-//! The cores that a thread may run on.
+//! CPU affinity: the cores that a thread may run on.
 
 use super::{CpuList, Root};
 
-/// The cores that this process may use, by taskset and by its container's cpuset; None where that is not known.
+/// The cores that taskset and the container's cpuset allow this process; `None` if unknown.
 pub fn usable(root: &Root) -> Option<CpuList> {
     let recorded = || {
         let status = root.text("proc/self/status")?;
@@ -24,7 +24,7 @@ fn current() -> Option<CpuList> {
     None
 }
 
-/// Keeps the calling thread to `cpus`. Threads that it starts later inherit that (pthread_create(3)).
+/// Restricts the calling thread to `cpus`. Threads that it starts later inherit this (pthread_create(3)).
 #[cfg(target_os = "linux")]
 pub fn pin(cpus: &CpuList) -> std::io::Result<()> {
     use std::cell::Cell;
@@ -32,7 +32,7 @@ pub fn pin(cpus: &CpuList) -> std::io::Result<()> {
     use rustix::thread::{CpuSet, sched_setaffinity};
 
     thread_local! {
-        /// Where this thread was kept last: two sessions may take turns on it.
+        /// The cores that this thread was last restricted to: two sessions may take turns on one thread.
         static KEPT: Cell<Option<CpuSet>> = const { Cell::new(None) };
     }
     let mut set = CpuSet::new();
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_thread_and_those_that_it_starts_keep_to_the_cores() {
-        // On a thread of its own: the others of this process stay where they are.
+        // Run on a separate thread, so that the process's other threads keep their cores.
         let test = || {
             let before = current().unwrap();
             let last = before.iter().last().unwrap();
@@ -84,7 +84,7 @@ mod tests {
             on_one.pin().unwrap();
             assert_eq!(current().unwrap(), one);
             assert_eq!(std::thread::spawn(|| current().unwrap()).join().unwrap(), one);
-            // Two sessions in turn on one thread, and one that does not care.
+            // Two sessions take turns on one thread, then a third without a restriction.
             Cores::new(1, before.clone()).pin().unwrap();
             assert_eq!(current().unwrap(), before);
             on_one.pin().unwrap();

@@ -1,21 +1,23 @@
-//! How much of the caches a thread has.
+//! Share of the caches that each thread has.
 
 use super::machine::{CacheLevel, cache_levels};
 use super::{Cores, CpuList, Machine, Root, recognise};
 
-/// Bytes of cache that each thread of a session has, if threads that share a cache share it evenly.
+/// Bytes of cache for each thread of a session, assuming that threads share a cache evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheShare {
-    /// Second level.
+    /// Second-level cache.
     pub l2: usize,
-    /// The last level: the third where there is one.
+    /// Last-level cache: the third level if there is one.
     pub last: usize,
 }
 
 impl CacheShare {
-    /// Of each of `cores`' threads: as the system says, else as the board's file does; None where neither does.
+    /// The share of each of `cores`' threads, as the system reports it, otherwise from the board file; `None` if
+    /// neither has it.
     ///
-    /// Cores of one session are alike or nearly so: the last of them, on ARM a big one if there is any, stands for all.
+    /// The cores of one session are alike or nearly so. The last one, on ARM a big core if there is one, represents
+    /// them all.
     pub fn of(root: &Root, cores: &Cores) -> Option<CacheShare> {
         let online = || root.value::<CpuList>("sys/devices/system/cpu/online").unwrap_or_default();
         let cpus = if cores.cpus().is_empty() { online() } else { cores.cpus().clone() };
@@ -28,7 +30,7 @@ impl CacheShare {
         let last = levels.iter().filter(|level| level.level >= 2).max_by_key(|level| level.level);
         let Some(last) = last else { return of_board(root, cpu, cores.threads()) };
         let l2 = levels.iter().find(|level| level.level == 2);
-        // Where it is not said a third level is shared by all and a second by none.
+        // If sharing is not reported, a third level is assumed to be shared by all cores and a second level by none.
         let last_share = share(last, if last.level > 2 { cpus.len() } else { 1 });
         Some(CacheShare { l2: l2.map_or(last_share, |l2| share(l2, 1)), last: last_share })
     }
@@ -38,7 +40,7 @@ fn bytes(kib: u32) -> usize {
     (kib as usize).saturating_mul(1024)
 }
 
-/// As the file of the board that this machine is says of the cluster of core `cpu`.
+/// The share according to the file of the recognised board, for the cluster of core `cpu`.
 fn of_board(root: &Root, cpu: usize, threads: usize) -> Option<CacheShare> {
     let machine = Machine::read(root);
     let board = recognise(&machine)?.board;

@@ -1,26 +1,26 @@
-//! Which cores to run on: big cores first, clusters not mixed unless asked.
+//! Choice of cores to run on: big cores first, clusters mixed only on request.
 
 use serde::Serialize;
 
 use super::{Board, BoardError, Cluster, Cores, Cpu, CpuList, Group, MAX_CPUS, Machine};
 
-/// What the user asks for.
+/// What the user requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// Number of threads.
     pub threads: Option<usize>,
-    /// The cores to keep to.
+    /// The cores to run on.
     pub cpus: Option<CpuList>,
 }
 
-/// Cores of a machine under the name that the board file has for them.
+/// Cores of a machine, under the name that the board file gives them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NamedGroup {
     /// Name of the cluster: `big`.
     pub name: String,
-    /// Its cores that are on.
+    /// Its online cores.
     pub group: Group,
-    /// The file's cluster; None where the file has none like it.
+    /// The matching cluster of the board file; `None` if the file has none.
     #[serde(skip)]
     pub cluster: Option<Cluster>,
 }
@@ -30,24 +30,24 @@ pub struct NamedGroup {
 pub struct Choice {
     /// Threads and cores.
     pub cores: Cores,
-    /// Why so, for people.
+    /// The reason for the choice, for people.
     pub reason: String,
-    /// Whether slower cores were taken because more threads were asked for than there are fast ones.
+    /// Whether slower cores are included because more threads were requested than there are fast cores.
     pub spilled: bool,
 }
 
-/// Chooses threads and cores. `quota` is the most threads that are worth starting (a container may be given less time
-/// than it sees cores).
+/// Chooses threads and cores. `quota` is the largest number of threads worth starting (a container may have less CPU
+/// time than it has cores).
 ///
 /// # Errors
-/// [`BoardError::Cores`] when a core is asked for that this process may not use.
+/// [`BoardError::Cores`] if a requested core is not available to this process.
 pub fn choose(
     machine: &Machine,
     board: Option<&Board>,
     request: &Request,
     quota: usize,
 ) -> Result<Choice, BoardError> {
-    // Where the system says nothing of its cores, `quota` alone counts.
+    // If the system reports no cores, `quota` alone counts.
     let usable = Some(machine.usable.len()).filter(|&n| n > 0).unwrap_or(quota);
     let quota = quota.min(usable).min(MAX_CPUS);
     if let Some(cpus) = &request.cpus {
@@ -78,14 +78,14 @@ pub fn choose(
     Ok(among(&groups, board, request.threads, quota))
 }
 
-/// The choice among several clusters, the preferred first.
+/// Chooses among several clusters, given in order of preference.
 fn among(groups: &[(String, CpuList)], board: Option<&Board>, asked: Option<usize>, quota: usize) -> Choice {
     let default = board.and_then(|board| board.threads.as_ref());
     let preferred = |name: &String| match default {
         Some(default) => default.clusters.contains(name),
         None => *name == groups[0].0,
     };
-    // A container may hold none of the preferred cores: then the best that it has.
+    // A container may have none of the preferred cores; the best that it has are used then.
     let any = groups.iter().any(|(name, _)| preferred(name));
     let (first, rest): (Vec<_>, Vec<_>) =
         groups.iter().enumerate().partition(|(i, (name, _))| if any { preferred(name) } else { *i == 0 });
@@ -110,7 +110,7 @@ fn among(groups: &[(String, CpuList)], board: Option<&Board>, asked: Option<usiz
     Choice { cores: Cores::new(threads, cpus), reason, spilled }
 }
 
-/// The machine's clusters under the file's names and in its order, then those that the file does not know.
+/// The machine's clusters under the file's names and in its order, followed by those that are not in the file.
 pub fn named_groups(machine: &Machine, board: Option<&Board>) -> Vec<NamedGroup> {
     let clusters = board.map(|board| board.clusters.as_slice()).unwrap_or_default();
     let mut of_file: Vec<Vec<&Cpu>> = vec![Vec::new(); clusters.len()];
@@ -146,7 +146,7 @@ pub fn named_groups(machine: &Machine, board: Option<&Board>) -> Vec<NamedGroup>
     groups
 }
 
-/// The file's cluster that a core belongs to: of its type, and of those the nearest in clock.
+/// Index of the file's cluster that a core belongs to: same core type, and of those the closest clock.
 fn nearest(clusters: &[Cluster], cpu: &Cpu) -> Option<usize> {
     let distance = |cluster: &Cluster| cpu.max_mhz.map_or(0, |mhz| cluster.max_mhz.get().abs_diff(mhz));
     clusters

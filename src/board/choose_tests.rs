@@ -1,7 +1,7 @@
 use super::*;
 use crate::board::boards;
 
-/// A machine of such `(midr, MHz, capacity)`.
+/// A machine with cores given as `(midr, MHz, capacity)`.
 fn machine(cores: &[((u32, u32), u32, Option<u32>)]) -> Machine {
     let cpu = |(number, &(midr, mhz, capacity)): (usize, &_)| Cpu {
         number,
@@ -19,7 +19,7 @@ const A55: (u32, u32) = (0x41, 0xd05);
 const A76: (u32, u32) = (0x41, 0xd0b);
 const A78: (u32, u32) = (0x41, 0xd41);
 
-/// RK3588 as the vendor's kernel bins it: the two pairs of A76 are not alike.
+/// RK3588 as binned in the vendor's kernel: the two pairs of A76 differ.
 fn rk3588() -> Machine {
     let little = [(A55, 1800, Some(397)); 4];
     machine(&[&little[..], &[(A76, 2256, Some(1000)); 2], &[(A76, 2400, Some(1024)); 2]].concat())
@@ -29,7 +29,7 @@ fn board(name: &str) -> Option<&'static Board> {
     boards().iter().find(|board| board.name == name)
 }
 
-/// Threads and cores for a request.
+/// Threads and cores chosen for a request.
 fn chosen(
     machine: &Machine,
     board: Option<&Board>,
@@ -87,9 +87,9 @@ fn a_container_keeps_to_its_cores_and_its_time() {
     let request = Request { threads: None, cpus: Some("5-6".parse().unwrap()) };
     let error = choose(&machine, rock, &request, 64).unwrap_err().to_string();
     assert!(error.contains("--cores 5,6") && error.contains("2-5"), "{error}");
-    // A quota of one core's time.
+    // A quota of one core's CPU time.
     assert_eq!(choose(&machine, rock, &Request::default(), 1).unwrap().cores.threads(), 1);
-    // None of the big cores, and then nothing at all.
+    // First none of the big cores, then no cores at all.
     machine.usable = "1-2".parse().unwrap();
     assert_eq!(chosen(&machine, rock, None, None), (2, String::new()));
     machine.usable = CpuList::default();

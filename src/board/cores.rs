@@ -1,10 +1,10 @@
-//! Which cores a session runs on, and names of core types.
+//! The cores that a session runs on, and names of core types.
 
 use serde::Serialize;
 
 use super::{CpuList, affinity};
 
-/// Threads, and the cores that they keep to.
+/// Number of threads, and the cores that they are restricted to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Cores {
     threads: usize,
@@ -12,29 +12,29 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// `threads` threads that the system may move among `cpus` and nowhere else; anywhere if `cpus` is empty.
+    /// `threads` threads that the system may move among `cpus` only, or anywhere if `cpus` is empty.
     ///
-    /// They are not bound to one core each: where another process holds a core of the cluster, a bound thread would wait
-    /// for it and the others for that thread.
+    /// Threads are not bound to one core each: if another process occupies a core of the cluster, a bound thread would
+    /// wait for that core, and the others for that thread.
     pub fn new(threads: usize, cpus: CpuList) -> Cores {
         Cores { threads, cpus }
     }
 
-    /// Threads.
+    /// Number of threads.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// The cores that they keep to; empty where that is left to the system.
+    /// The cores that the threads are restricted to; empty if the system chooses.
     pub fn cpus(&self) -> &CpuList {
         &self.cpus
     }
 
-    /// Keeps the calling thread, and every thread that it starts afterwards, to these cores (Linux; elsewhere, and with
-    /// no cores named, it does nothing). A system call only when the thread was not there already.
+    /// Restricts the calling thread, and every thread that it starts afterwards, to these cores. Does nothing on
+    /// systems other than Linux or if no cores are given. Makes a system call only if the restriction changes.
     ///
     /// # Errors
-    /// When the system refuses: none of the cores may be used.
+    /// If the system refuses because none of the cores is available.
     pub fn pin(&self) -> std::io::Result<()> {
         if self.cpus.is_empty() { Ok(()) } else { affinity::pin(&self.cpus) }
     }
@@ -49,7 +49,7 @@ impl Cores {
 }
 
 impl From<usize> for Cores {
-    /// So many threads, anywhere.
+    /// `threads` threads on any cores.
     fn from(threads: usize) -> Cores {
         Cores { threads, cpus: CpuList::default() }
     }
@@ -61,8 +61,8 @@ impl From<&Cores> for Cores {
     }
 }
 
-/// Type of an ARM core by MIDR_EL1.Implementer and PartNum, from Linux's `arch/arm64/include/asm/cputype.h`; board files
-/// name their own.
+/// Type of an ARM core by MIDR_EL1.Implementer and PartNum, from Linux's `arch/arm64/include/asm/cputype.h`. Board
+/// files name their cores themselves.
 pub(super) fn arm_core(midr: (u32, u32)) -> Option<&'static str> {
     Some(match midr {
         (0x41, 0xd03) => "Cortex-A53",

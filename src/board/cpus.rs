@@ -1,61 +1,62 @@
-//! Lists of CPU numbers, written as the kernel writes them: `0-3,6`.
+//! Lists of CPU numbers in the kernel's format: `0-3,6`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// CPU numbers are below this: as many as the C library's `cpu_set_t` holds (CPU_SETSIZE in sched_setaffinity(2)).
+/// Upper limit of CPU numbers, exclusive: the size of the C library's `cpu_set_t` (CPU_SETSIZE in
+/// sched_setaffinity(2)).
 pub const MAX_CPUS: usize = 1024;
 
-/// CPU numbers, increasing.
+/// CPU numbers in increasing order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CpuList(Vec<usize>);
 
 impl CpuList {
-    /// The numbers.
+    /// The CPU numbers.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().copied()
     }
 
-    /// How many there are.
+    /// Number of CPUs.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether `cpu` is among them.
+    /// Whether `cpu` is in the list.
     pub fn contains(&self, cpu: usize) -> bool {
         self.0.binary_search(&cpu).is_ok()
     }
 
-    /// Those that are in `other` too.
+    /// CPUs that are in both lists.
     pub fn and(&self, other: &CpuList) -> CpuList {
         self.iter().filter(|&cpu| other.contains(cpu)).collect()
     }
 
-    /// Those that are not in `other`.
+    /// CPUs that are not in `other`.
     pub fn without(&self, other: &CpuList) -> CpuList {
         self.iter().filter(|&cpu| !other.contains(cpu)).collect()
     }
 
-    /// Those of both.
+    /// CPUs that are in either list.
     pub fn or(&self, other: &CpuList) -> CpuList {
         self.iter().chain(other.iter()).collect()
     }
 
-    /// The first `n`.
+    /// The first `n` CPUs.
     pub fn first(&self, n: usize) -> CpuList {
         self.iter().take(n).collect()
     }
 }
 
 impl FromIterator<usize> for CpuList {
-    /// Numbers from [`MAX_CPUS`] on are left out.
+    /// Numbers of [`MAX_CPUS`] and above are skipped.
     fn from_iter<I: IntoIterator<Item = usize>>(numbers: I) -> CpuList {
         let mut numbers: Vec<usize> = numbers.into_iter().filter(|&n| n < MAX_CPUS).collect();
         numbers.sort_unstable();
@@ -64,7 +65,7 @@ impl FromIterator<usize> for CpuList {
     }
 }
 
-/// Why a text is no list of CPUs.
+/// A text that is not a list of CPUs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a list of cores: give numbers below {MAX_CPUS} and ranges, as 4-7 or 0,2")]
 pub struct CpuListError(String);

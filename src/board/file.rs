@@ -1,4 +1,4 @@
-//! Board files: what is known of one board, as data. A new board is a new file and no code.
+//! Board files: data about one board. A new board needs a new file and no code.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
@@ -13,59 +13,59 @@ use super::{Architecture, BoardError, MAX_CPUS};
 
 static BOARDS: Dir = include_dir!("$CARGO_MANIFEST_DIR/boards");
 
-/// Most bytes of a board file; those that we ship have some 5 kB.
+/// Maximum size of a board file, in bytes; the built-in ones have some 5 kB.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// What is known of one board.
+/// Everything known about one board.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Board {
-    /// The name by which commands know it: that of its file, without `.toml`.
+    /// Name on the command line: the file's name without `.toml`.
     #[serde(skip_deserializing)]
     pub name: String,
-    /// The name by which people know it.
+    /// Name for people.
     pub title: String,
     /// System on a chip.
     pub soc: String,
-    /// How to tell that a machine is this board.
+    /// How to recognise that a machine is this board.
     pub recognise: Recognise,
-    /// Cores that are alike, the fastest first. Empty in a generic file: they are then taken as found.
+    /// Cores grouped by type and clock, fastest first. Empty in a generic file: the cores are then used as detected.
     #[serde(default)]
     pub clusters: Vec<Cluster>,
     /// Main memory.
     pub memory: Option<Memory>,
-    /// Where its sensors are.
+    /// Names of its sensors.
     #[serde(default)]
     pub sensors: SensorNames,
-    /// Pins that are free for use, on its header.
+    /// Free pins on its header.
     #[serde(default)]
     pub pins: Pins,
-    /// Where to run, unless the user says otherwise.
+    /// Default cores and threads.
     pub threads: Option<DefaultThreads>,
 }
 
-/// How to tell that a machine is a board: any one is enough.
+/// How to recognise a board; one match is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recognise {
-    /// Parts of `/proc/device-tree/model`.
+    /// Substrings of `/proc/device-tree/model`.
     #[serde(default)]
     pub model: Vec<String>,
-    /// Whole strings of `/proc/device-tree/compatible`; those that the tree names first are the most specific.
+    /// Full strings of `/proc/device-tree/compatible`. The device tree lists the most specific first.
     #[serde(default)]
     pub compatible: Vec<String>,
-    /// Parts of the lines `model name`, `Model` and `Hardware` of `/proc/cpuinfo`, and of the product's name in DMI.
+    /// Substrings of the lines `model name`, `Model` and `Hardware` of `/proc/cpuinfo`, and of the DMI product name.
     #[serde(default)]
     pub cpuinfo: Vec<String>,
-    /// Any machine of this architecture that no other file recognises.
+    /// Matches any machine of this architecture that no other file matches.
     pub architecture: Option<Architecture>,
 }
 
-/// Cores that are alike in type and clock.
+/// Cores of the same type and clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
-    /// Its name within the board.
+    /// Name within the board.
     pub name: String,
     /// Core type: `Cortex-A76`.
     pub core: String,
@@ -73,11 +73,11 @@ pub struct Cluster {
     pub implementer: u32,
     /// MIDR_EL1.PartNum.
     pub part: u32,
-    /// Cores.
+    /// Number of cores.
     pub count: NonZeroUsize,
     /// Highest clock, MHz.
     pub max_mhz: NonZeroU32,
-    /// Instruction set extensions that matter here, named as in `/proc/cpuinfo`.
+    /// Relevant instruction set extensions, named as in `/proc/cpuinfo`.
     pub features: Vec<String>,
     /// Caches.
     pub caches: Caches,
@@ -87,9 +87,9 @@ pub struct Cluster {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Caches {
-    /// Data, of each core.
+    /// First-level data cache, per core.
     pub l1d_kib: NonZeroU32,
-    /// Second level, of each core (of the whole cluster where [`Caches::l2_shared`]).
+    /// Second level, per core (per cluster if [`Caches::l2_shared`]).
     pub l2_kib: Option<NonZeroU32>,
     /// Whether all cores of the cluster share the second level.
     #[serde(default)]
@@ -106,17 +106,17 @@ pub struct Memory {
     pub sizes_gib: Vec<NonZeroU32>,
     /// Type and data rate: `LPDDR4X-4267`.
     pub kind: String,
-    /// Peak, 10^9 bytes a second.
+    /// Peak bandwidth, 10^9 bytes per second.
     #[serde(deserialize_with = "positive")]
     pub bandwidth_gbs: f64,
 }
 
-/// Where the sensors are.
+/// Names of the sensors.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SensorNames {
-    /// Types of the thermal zones of the cores (`/sys/class/thermal/thermal_zone*/type`), under every name that some kernel
-    /// has for them.
+    /// Types of the cores' thermal zones (`/sys/class/thermal/thermal_zone*/type`), under every name that any kernel
+    /// gives them.
     #[serde(default)]
     pub thermal: Vec<String>,
     /// Power rails in hwmon.
@@ -136,7 +136,7 @@ pub struct Rail {
     pub feeds: String,
 }
 
-/// Pins that are free for use.
+/// Free pins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pins {
@@ -152,21 +152,21 @@ pub struct Pins {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// Label of its gpiochip, which `gpiodetect` prints in brackets: the chips' numbers change with the kernel.
+    /// Label of its gpiochip, which `gpiodetect` prints in brackets. Chip numbers change with the kernel.
     pub chip: String,
-    /// Line within the chip.
+    /// Line number within the chip.
     pub line: u32,
-    /// Pin of the header, from 1.
+    /// Pin number on the header, from 1.
     pub header: NonZeroU32,
 }
 
-/// Where to run, unless the user says otherwise.
+/// Default cores and threads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DefaultThreads {
     /// Names of clusters.
     pub clusters: Vec<String>,
-    /// Threads.
+    /// Number of threads.
     pub count: NonZeroUsize,
 }
 
@@ -178,7 +178,7 @@ fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Err(serde::de::Error::custom(format!("invalid value: {value}, expected a number above 0")))
 }
 
-/// All boards that the program knows, by name.
+/// All built-in boards, sorted by name.
 ///
 /// ```
 /// let names: Vec<&str> = microraptor::board::boards().iter().map(|board| board.name.as_str()).collect();
@@ -191,7 +191,7 @@ pub fn boards() -> &'static [Board] {
             .files()
             .filter_map(|file| {
                 let name = file.path().to_str()?.strip_suffix(".toml")?;
-                // They are part of the program, and a test parses each of them.
+                // The files are compiled in, and a test parses each of them.
                 let text = file.contents_utf8().expect("a board file is UTF-8");
                 let file = format!("boards/{name}.toml");
                 Some(Board::parse(name, &file, text).unwrap_or_else(|e| panic!("{e}")))
@@ -203,10 +203,10 @@ pub fn boards() -> &'static [Board] {
 }
 
 impl Board {
-    /// The board called `name`, or that of the file `name` if it ends in `.toml`.
+    /// The built-in board `name`, or the board file at that path if `name` ends in `.toml`.
     ///
     /// # Errors
-    /// [`BoardError::Unknown`] lists the names that there are; otherwise as [`Board::open`].
+    /// [`BoardError::Unknown`] lists the known names; otherwise as [`Board::open`].
     pub fn named(name: &str) -> Result<Board, BoardError> {
         if Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("toml")) {
             return Board::open(Path::new(name));
@@ -220,7 +220,7 @@ impl Board {
     /// Reads a board file.
     ///
     /// # Errors
-    /// [`BoardError`] names the file, the line and the key.
+    /// [`BoardError`] names the file and, if its contents are wrong, the line and the key.
     pub fn open(path: &Path) -> Result<Board, BoardError> {
         let file = path.display().to_string();
         let refuse = |reason: String| BoardError::Read { file: file.clone(), reason };
@@ -229,14 +229,14 @@ impl Board {
         Board::parse(&name, &file, &text)
     }
 
-    /// Takes a board from the text of a file called `file`.
+    /// Parses a board from the text of a file called `file`.
     ///
     /// # Errors
     /// [`BoardError::File`] names the line and the key.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Board, BoardError> {
         let at = |offset: Option<usize>, reason: &str| {
             let (line, table, key) = locate(text, offset.unwrap_or(0));
-            // The place of a missing field is that of its table, and so of whatever key comes first there.
+            // A missing field is reported at the start of its table, which may be the line of an unrelated key.
             let key = key.filter(|_| !reason.starts_with("missing field"));
             let path = table.into_iter().chain(key).collect::<Vec<_>>().join(".");
             let key = if path.is_empty() { path } else { format!("{path}: ") };
@@ -254,7 +254,7 @@ impl Board {
     }
 }
 
-/// Where in the text those values are that are checked against others.
+/// Positions in the text of values that are checked against others.
 #[derive(Deserialize)]
 struct Spans {
     recognise: Spanned<IgnoredAny>,
@@ -276,7 +276,7 @@ struct ThreadSpans {
 }
 
 impl Spans {
-    /// What one value alone cannot tell; the offset and the reason of the first contradiction.
+    /// Checks values against each other; returns the offset and the reason of the first contradiction.
     fn check(&self, board: &Board) -> Result<(), (usize, String)> {
         let recognise = &board.recognise;
         let known_by = [&recognise.model, &recognise.compatible, &recognise.cpuinfo];
@@ -325,7 +325,7 @@ impl ThreadSpans {
     }
 }
 
-/// Line of an offset, from 1, and the table and the key that are set there.
+/// Line of an offset, from 1, and the table and key at that offset.
 fn locate(text: &str, offset: usize) -> (usize, Option<String>, Option<String>) {
     let before = text.get(..offset).unwrap_or(text);
     let number = before.matches('\n').count() + 1;
@@ -334,7 +334,7 @@ fn locate(text: &str, offset: usize) -> (usize, Option<String>, Option<String>) 
         Some(name.split(']').next()?.trim().to_owned())
     };
     let mut key = None;
-    // Upwards: a value may stand lines below its key, in a list.
+    // Search upwards, as a value in a list may be several lines below its key.
     for line in text.lines().take(number).collect::<Vec<_>>().into_iter().rev() {
         if let Some(table) = header(line) {
             return (number, Some(table), key);

@@ -34,7 +34,7 @@ fn every_file_is_a_board_that_agrees_with_itself() {
                 assert_eq!(cluster.core, core, "{name}");
             }
         }
-        // The first cluster is among those that are used.
+        // The default clusters include the first one.
         if let (Some(threads), Some(first)) = (&board.threads, board.clusters.first()) {
             assert!(threads.clusters.contains(&first.name), "{name}");
         }
@@ -45,7 +45,7 @@ fn every_file_is_a_board_that_agrees_with_itself() {
     }
 }
 
-/// A number and the bandwidth that the data rate and the width of the bus give: `LPDDR4X-4267` on 32 bits.
+/// Bandwidth equals the data rate times a bus width: `LPDDR4X-4267` on 32 bits.
 #[test]
 fn bandwidths_are_data_rate_times_a_width_of_the_bus() {
     for (board, memory) in boards().iter().filter_map(|b| Some((b, b.memory.as_ref()?))) {
@@ -67,7 +67,7 @@ fn no_two_boards_are_recognised_by_the_same_text() {
     }
 }
 
-/// A file with every kind of value, for the tests below to damage.
+/// A file with every kind of value, which the tests below corrupt.
 const GOOD: &str = r#"title = "My board"
 soc = "X1"
 

@@ -1,34 +1,34 @@
-//! In place of external meters and pins, in a build without them: everything asked for is an error that says so.
+//! Stub for external meters and pins in builds without them: every request returns an error that says so.
 
 use std::time::Duration;
 
 use super::energy::PowerMeter;
 use super::{BoardError, MeterSpec, Pin, Pins, Signal};
 
-/// Opens a meter: never, in this build.
+/// Always fails in this build.
 ///
 /// # Errors
-/// [`BoardError::NotBuilt`]
+/// [`BoardError::NotBuilt`], always.
 pub fn open_meter(spec: &MeterSpec) -> Result<Box<dyn PowerMeter>, BoardError> {
     Err(absent(format!("read the {spec}")))
 }
 
-/// Opened pins, of which there are none in this build.
+/// Open pins. In this build there can be none, so no value of this type exists.
 #[derive(Debug)]
 pub enum Signals {}
 
 impl Signals {
-    /// Opens pins: never, in this build.
+    /// Always fails in this build.
     ///
     /// # Errors
-    /// [`BoardError::NotBuilt`]
+    /// [`BoardError::NotBuilt`], always.
     pub fn open(pins: &Pins) -> Result<Signals, BoardError> {
         let named = [&pins.busy, &pins.status, &pins.trigger].into_iter().flatten();
         let lines = named.map(|Pin { chip, line, .. }| format!("{chip} line {line}"));
         Err(absent(format!("use pins ({})", lines.collect::<Vec<_>>().join(", "))))
     }
 
-    /// Whether there is a pin for this.
+    /// Whether there is a pin for this signal.
     pub fn has(&self, _: Signal) -> bool {
         match *self {}
     }
@@ -41,7 +41,7 @@ impl Signals {
         match *self {}
     }
 
-    /// Switches the status pin.
+    /// Sets the status pin.
     ///
     /// # Errors
     /// Never.

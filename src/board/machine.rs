@@ -1,4 +1,4 @@
-//! What this machine is: the cores that are on, what they can, and which of them are alike.
+//! Description of this machine: the online cores, their capabilities, and which of them are alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CpuList, Root};
 
-/// Clocks that differ by less than this ratio make no two clusters: RK3588 bins its two pairs of A76 some percent apart,
-/// and x86 has favoured cores; a prime core (QCS6490: 2.7 against 2.4 GHz) is further off.
+/// Cores whose clocks differ by less than this ratio are in one cluster: RK3588 bins its two pairs of A76 a few percent
+/// apart, and x86 has favoured cores. A prime core differs by more (QCS6490: 2.7 against 2.4 GHz).
 const SAME_CLOCK: f64 = 1.10;
 
 /// Instruction set architectures.
@@ -21,41 +21,41 @@ pub enum Architecture {
     X86_64,
 }
 
-/// One core that is on.
+/// One online core.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Cpu {
-    /// Its number.
+    /// Number of the core.
     pub number: usize,
     /// MIDR_EL1.Implementer and PartNum (ARM).
     pub midr: Option<(u32, u32)>,
-    /// `P-core` or `E-core` where an x86 has both.
+    /// `P-core` or `E-core` on x86 with both kinds.
     pub kind: Option<&'static str>,
-    /// Capacity relative to the machine's fastest core, which has 1024 (ARM and x86 of several clusters).
+    /// Capacity relative to the machine's fastest core, which has 1024 (ARM, and x86 with several clusters).
     pub capacity: Option<u32>,
-    /// Highest clock in MHz, if the system can change it.
+    /// Highest clock in MHz, if the clock is adjustable.
     pub max_mhz: Option<u32>,
-    /// Instruction set extensions as `/proc/cpuinfo` names them.
+    /// Instruction set extensions, named as in `/proc/cpuinfo`.
     #[serde(skip)]
     pub features: BTreeSet<String>,
     /// Data caches by level, KiB.
     pub cache_kib: BTreeMap<u8, u32>,
 }
 
-/// Cores that are alike.
+/// Cores of the same type and nearly the same clock.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Group {
-    /// Their numbers.
+    /// Numbers of the cores.
     pub cpus: CpuList,
-    /// Their type: `Cortex-A76`.
+    /// Core type: `Cortex-A76`.
     pub core: Option<String>,
     /// MIDR_EL1.Implementer and PartNum (ARM).
     pub midr: Option<(u32, u32)>,
-    /// Highest clock of any of them, MHz.
+    /// Highest clock of any core, MHz.
     pub max_mhz: Option<u32>,
-    /// What all of them can.
+    /// Instruction set extensions common to all of the cores.
     #[serde(skip)]
     pub features: BTreeSet<String>,
-    /// Data caches of the first of them by level, KiB.
+    /// Data caches of the first core by level, KiB.
     pub cache_kib: BTreeMap<u8, u32>,
 }
 
@@ -68,22 +68,22 @@ pub struct Machine {
     pub compatible: Vec<String>,
     /// Name of the CPU (x86).
     pub cpu_name: Option<String>,
-    /// Maker and product as the firmware (DMI) names them.
+    /// Vendor and product name from the firmware (DMI).
     pub product: Option<String>,
     /// Lines `Model` and `Hardware` of `/proc/cpuinfo`.
     pub cpuinfo_names: Vec<String>,
     /// Architecture of its cores.
     pub architecture: Option<Architecture>,
-    /// The cores that are on.
+    /// The online cores.
     pub cpus: Vec<Cpu>,
-    /// The cores that are off.
+    /// Numbers of the offline cores.
     pub offline: CpuList,
-    /// The cores that this process may use.
+    /// Numbers of the cores available to this process.
     pub usable: CpuList,
 }
 
 impl Machine {
-    /// Asks the machine, or a recorded tree.
+    /// Reads this machine, or a recorded tree.
     pub fn read(root: &Root) -> Machine {
         let cpuinfo = CpuInfo::parse(&root.cpuinfo());
         let tree = ["proc/device-tree", "sys/firmware/devicetree/base"];
@@ -112,18 +112,18 @@ impl Machine {
         }
     }
 
-    /// What to call it: the board, else the CPU.
+    /// Name for display: the board, otherwise the CPU or the product.
     pub fn title(&self) -> &str {
         let title = self.model.as_ref().or(self.cpu_name.as_ref()).or(self.product.as_ref());
         title.map_or("unknown machine", String::as_str)
     }
 
-    /// The cores that are on.
+    /// Numbers of the online cores.
     pub fn online(&self) -> CpuList {
         self.cpus.iter().map(|cpu| cpu.number).collect()
     }
 
-    /// Cores that are alike, in groups, the fastest group first.
+    /// Groups of cores of the same type and nearly the same clock, fastest group first.
     pub fn groups(&self) -> Vec<Group> {
         let mut kinds: BTreeMap<_, Vec<&Cpu>> = BTreeMap::new();
         for cpu in &self.cpus {
@@ -134,14 +134,14 @@ impl Machine {
             let best = |value: fn(&Cpu) -> Option<u32>| group.iter().filter_map(|cpu| value(cpu)).max();
             (best(|cpu| cpu.capacity), best(|cpu| cpu.max_mhz))
         };
-        // Stable: groups that nothing tells apart stay in the order of their first core.
+        // The sort is stable: equal groups stay in the order of their first core.
         groups.sort_by_key(|group| group.first().map(|cpu| cpu.number));
         groups.sort_by_key(|group| std::cmp::Reverse(rank(group)));
         groups.iter().map(|group| Group::of(group)).collect()
     }
 }
 
-/// Cuts cores of one type where neighbours in clock are further apart than [`SAME_CLOCK`].
+/// Splits cores of one type where neighbouring clocks differ by more than [`SAME_CLOCK`].
 fn by_clock(mut cpus: Vec<&Cpu>) -> Vec<Vec<&Cpu>> {
     cpus.sort_by_key(|cpu| cpu.max_mhz);
     let near = |a: &&Cpu, b: &&Cpu| match (a.max_mhz, b.max_mhz) {
@@ -197,15 +197,15 @@ fn cpu(root: &Root, number: usize, cpuinfo: &CpuInfo, kinds: &[(&'static str, Cp
 
 /// A data or unified cache as sysfs describes it.
 pub(super) struct CacheLevel {
-    /// 1 is the nearest to the core.
+    /// Level; 1 is nearest to the core.
     pub level: u8,
-    /// Its size.
+    /// Size.
     pub kib: u32,
-    /// Cores that use it; None where the kernel does not say.
+    /// Cores that share it; `None` if the kernel does not report it.
     pub shared: Option<CpuList>,
 }
 
-/// Data and unified caches of core `cpu`. The kernel writes sizes as `512K`.
+/// Data and unified caches of core `cpu`. The kernel writes sizes like `512K`.
 pub(super) fn cache_levels(root: &Root, cpu: usize) -> Vec<CacheLevel> {
     let folder = format!("sys/devices/system/cpu/cpu{cpu}/cache");
     let read = |index: &str| {
@@ -219,7 +219,7 @@ pub(super) fn cache_levels(root: &Root, cpu: usize) -> Vec<CacheLevel> {
     root.numbered(&folder, "index").iter().filter_map(|(_, name)| read(name)).collect()
 }
 
-/// What `/proc/cpuinfo` says.
+/// Contents of `/proc/cpuinfo`.
 #[derive(Default)]
 struct CpuInfo {
     cores: BTreeMap<usize, CoreInfo>,

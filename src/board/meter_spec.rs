@@ -1,11 +1,11 @@
-//! The description of an external power meter, as the command line takes it.
+//! Description of an external power meter on the command line.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::BoardError;
 
-/// Chips that measure power.
+/// Supported power meter chips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MeterChip {
     /// Texas Instruments INA219.
@@ -15,7 +15,7 @@ pub enum MeterChip {
 }
 
 impl MeterChip {
-    /// Its name: `ina226`.
+    /// Name: `ina226`.
     pub fn name(self) -> &'static str {
         match self {
             MeterChip::Ina219 => "ina219",
@@ -23,7 +23,7 @@ impl MeterChip {
         }
     }
 
-    /// The highest voltage across the shunt that it can measure, V (SBOS448G, SBOS547B).
+    /// Largest shunt voltage that the chip can measure, V (SBOS448G, SBOS547B).
     pub(super) fn shunt_range(self) -> f64 {
         match self {
             MeterChip::Ina219 => 0.32,
@@ -45,11 +45,11 @@ pub struct MeterSpec {
     pub chip: MeterChip,
     /// The bus: `/dev/i2c-1`.
     pub bus: String,
-    /// The chip's address: 0x40 to 0x4f, by its pins A0 and A1.
+    /// I2C address of the chip: 0x40 to 0x4f, set by its pins A0 and A1.
     pub address: u8,
-    /// Its shunt, ohms: 0.1 (`R100`) on most modules.
+    /// Shunt resistance in ohms: 0.1 (`R100`) on most modules.
     pub shunt_ohms: f64,
-    /// The highest current to expect, amperes: by default what the chip can measure with this shunt.
+    /// Highest expected current, amperes. The default is the chip's limit with this shunt.
     pub max_amps: f64,
 }
 
@@ -83,7 +83,7 @@ impl FromStr for MeterSpec {
         let limit = chip.shunt_range() / shunt_ohms;
         let max_amps = match amps {
             None => limit,
-            // Half a percent for who rounds the limit up.
+            // Tolerance of half a percent, for a limit that the user has rounded up.
             Some(text) => positive(text).filter(|&amps| amps <= limit * 1.005).ok_or_else(|| {
                 let chip = chip.name();
                 refuse(format!("an {chip} measures up to {limit:.3} A with a shunt of {shunt_ohms} ohms"))

@@ -1,7 +1,8 @@
-//! What a board is: its cores, memory, sensors and pins, from one TOML file a board (`boards/` in the repository, or the
-//! user's own), and what this machine is, from `/proc` and `/sys`.
+//! Boards and machines. A board's cores, memory, sensors and pins come from one TOML file per board (`boards/` in the
+//! repository, or the user's own); the description of this machine comes from `/proc` and `/sys`.
 //!
-//! It stands beside the layers: the command line, the profiler and the engine's threads ask it; it asks none of them.
+//! This module is outside the layers: the command line, the profiler and the engine's threads use it; it uses none of
+//! them.
 
 mod affinity;
 mod caches;
@@ -45,17 +46,17 @@ pub enum BoardError {
     Read {
         /// The file.
         file: String,
-        /// Why not.
+        /// Why it cannot be read.
         reason: String,
     },
-    /// A board file says something that it cannot.
+    /// A board file has invalid contents.
     #[error("{file}, line {line}: {key}{reason}")]
     File {
         /// The file.
         file: String,
         /// The line, from 1.
         line: usize,
-        /// The key and `: `, or nothing where the line has none.
+        /// The key and `: `, or empty if the line has no key.
         key: String,
         /// What is wrong with it.
         reason: String,
@@ -63,19 +64,19 @@ pub enum BoardError {
     /// No board of this name.
     #[error("no board is called '{name}': give the path of a .toml file, or one of {known}")]
     Unknown {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names that there are.
+        /// The known names.
         known: String,
     },
-    /// Cores were asked for that this process may not use.
+    /// Cores were requested that this process may not use.
     #[error(
         "--cores {asked}: this process may use {usable} only; a core may be off, or taskset or the container keeps it away"
     )]
     Cores {
-        /// The cores asked for.
+        /// The requested cores.
         asked: String,
-        /// The cores that may be used.
+        /// The available cores.
         usable: String,
     },
     /// A power meter cannot be read.
@@ -83,10 +84,10 @@ pub enum BoardError {
     Meter {
         /// The meter.
         meter: String,
-        /// Why not, and what to do.
+        /// What went wrong, and what to do.
         reason: String,
     },
-    /// The description of a power meter is none.
+    /// The description of a power meter is invalid.
     #[error("power meter '{spec}': {reason}; give chip:bus:address:ohms, like ina226:/dev/i2c-1:0x40:0.01")]
     Spec {
         /// The description.
@@ -101,15 +102,15 @@ pub enum BoardError {
         signal: Signal,
         /// Its chip and line, or the board.
         place: String,
-        /// Why not, and what to do.
+        /// What went wrong, and what to do.
         reason: String,
     },
-    /// Pins and external meters are left out of this build.
+    /// This build does not include pins and external meters.
     #[error("this build cannot {what}: build it on Linux with --features {feature}")]
     NotBuilt {
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// The feature of this crate that has it.
+        /// The crate feature that provides it.
         feature: &'static str,
     },
 }

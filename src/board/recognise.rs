@@ -1,33 +1,33 @@
-//! Which board file a machine matches.
+//! Recognition of the board file that a machine matches.
 
 use serde::Serialize;
 
 use super::{Board, Machine, boards};
 
-/// A board, and by what it was recognised.
+/// A board, and what it was recognised by.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recognised {
     /// The board.
     pub board: Board,
-    /// By what: `its model name`, `compatible "brcm,bcm2711"`.
+    /// What matched: `its model name`, `compatible "brcm,bcm2711"`.
     pub by: String,
 }
 
-/// How well a file matches; the least is the best.
+/// How well a file matches; the smallest is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// By its name; the longer the text that matched, the better.
+    /// By model name; a longer match is better.
     Model(std::cmp::Reverse<usize>),
-    /// By the string of `compatible` with this place: those after the first tell the chip, not the board.
+    /// By the string with this index in `compatible`. Strings after the first identify the chip, not the board.
     Compatible(usize),
     CpuInfo,
     Architecture,
 }
 
-/// The board that the machine is; None where not even its architecture is known.
+/// The board that matches best; `None` if not even the architecture is known.
 pub fn recognise(machine: &Machine) -> Option<Recognised> {
     let ranked = boards().iter().filter_map(|board| rank(board, machine).map(|(rank, by)| (rank, by, board)));
-    // The boards are sorted by name, and `min_by_key` keeps the first of equals.
+    // Boards are sorted by name, and `min_by_key` returns the first of equal ranks.
     let (_, by, board) = ranked.min_by_key(|(rank, ..)| *rank)?;
     Some(Recognised { board: board.clone(), by })
 }

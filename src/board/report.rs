@@ -1,4 +1,4 @@
-//! What a machine is beside what its board file says, and what stands in the way of steady times.
+//! Compares a machine with its board file, and lists what would make timings unsteady.
 
 use serde::Serialize;
 
@@ -9,36 +9,35 @@ use super::{Board, BoardError, CpuList, Machine, Recognised, Root, recognise};
 /// A machine and its board file side by side.
 #[derive(Clone, Debug, Serialize)]
 pub struct BoardReport {
-    /// The board file, and by what it was chosen; None where not even the architecture is known.
+    /// The board file, and why it was chosen; `None` if not even the architecture is known.
     pub recognised: Option<Recognised>,
-    /// What the machine is.
+    /// The machine as detected.
     pub machine: Machine,
-    /// Its clusters under the file's names, the preferred first.
+    /// The machine's clusters under the file's names, in order of preference.
     pub clusters: Vec<NamedGroup>,
-    /// Where a session would run.
+    /// The cores that a session would run on.
     pub choice: Choice,
-    /// Its sensors.
+    /// The machine's sensors.
     pub state: State,
-    /// What stands in the way of steady times, and where the machine is not what the file says.
+    /// What would make timings unsteady, and where the machine differs from the file.
     pub warnings: Vec<Warning>,
 }
 
 /// Something that the user should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// What it is about, for programs: `governor`, `clock`, `battery`, `throttled`, `hot`, `cores` or
-    /// `features`.
+    /// Topic, for programs: `governor`, `clock`, `battery`, `throttled`, `hot`, `cores` or `features`.
     pub about: &'static str,
-    /// The same for people, in one line.
+    /// One line of text for people.
     pub text: String,
 }
 
 impl BoardReport {
-    /// Reads a machine and its sensors. `board` is the user's choice of a board, which is else recognised; `quota` is as
-    /// in [`choose`].
+    /// Reads a machine and its sensors. `board` is the board chosen by the user; if `None`, it is recognised. `quota`
+    /// is as in [`choose`].
     ///
     /// # Errors
-    /// [`BoardError::Cores`] as [`choose`].
+    /// [`BoardError::Cores`], as for [`choose`].
     pub fn read(
         root: &Root,
         board: Option<Board>,
@@ -65,7 +64,7 @@ impl BoardReport {
         Ok(report)
     }
 
-    /// The cores that a session would run on: those that it is kept to, or any that it may use.
+    /// The cores that a session would run on: those it is restricted to, otherwise all that are available.
     pub fn cores(&self) -> &CpuList {
         let kept = self.choice.cores.cpus();
         if kept.is_empty() { &self.machine.usable } else { kept }
@@ -84,7 +83,7 @@ impl BoardReport {
         warnings
     }
 
-    /// Those of the cores that a session would run on for which `odd` holds.
+    /// Cores used by a session for which `odd` is true.
     fn used(&self, odd: impl Fn(&super::sensors::Clock) -> bool) -> CpuList {
         self.state.clocks.iter().filter(|c| odd(c)).map(|c| c.cpu).collect::<CpuList>().and(self.cores())
     }

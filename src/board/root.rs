@@ -1,21 +1,21 @@
-//! `/proc` and `/sys` (and what a Jetson keeps in `/var` and `/etc`), of this machine or of a recorded tree, read with bounds
-//! and without errors.
+//! Reads `/proc` and `/sys` (and a Jetson's files in `/var` and `/etc`) of this machine or of a recorded tree, with
+//! limits on size and without errors.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Most bytes that are read of a file. What the kernel writes in one attribute is at most a page (4 KiB).
+/// Maximum number of bytes read from a file. An attribute that the kernel writes has at most one page (4 KiB).
 const MAX_BYTES: u64 = 64 << 10;
 
-/// Most bytes that are read of `/proc/cpuinfo`: x86 spends some 1.5 KiB on a core, and servers have hundreds.
+/// Maximum number of bytes read from `/proc/cpuinfo`: x86 uses some 1.5 KiB per core, and servers have hundreds.
 const MAX_CPUINFO_BYTES: u64 = 1 << 20;
 
-/// Most entries of a folder that are looked at.
+/// Maximum number of entries read from a folder.
 const MAX_ENTRIES: usize = 4096;
 
-/// Below which folder `proc` and `sys` lie. Whatever cannot be read there is None: a sensor that is missing is no error.
+/// The folder that contains `proc` and `sys`. Anything unreadable is `None`: a missing sensor is not an error.
 #[derive(Clone, Debug)]
 pub struct Root(PathBuf);
 
@@ -30,12 +30,12 @@ impl Root {
         Root(folder.into())
     }
 
-    /// Whether it is this machine.
+    /// Whether this is the live machine.
     pub fn is_live(&self) -> bool {
         self.0 == Path::new("/")
     }
 
-    /// The file's text without the white space and NUL at its ends; None where it is missing, empty or not a file.
+    /// The file's text, with white space and NUL trimmed at both ends; `None` if it is missing, empty or not a file.
     pub fn text(&self, path: &str) -> Option<String> {
         let bytes = self.bytes(path, MAX_BYTES)?;
         let text = String::from_utf8_lossy(&bytes);
@@ -43,18 +43,18 @@ impl Root {
         (!text.is_empty()).then(|| text.to_owned())
     }
 
-    /// The file's first line, fit for printing: at most 200 characters, none of them a control character.
+    /// The file's first line in printable form: at most 200 characters, without control characters.
     pub fn line(&self, path: &str) -> Option<String> {
         let text = self.text(path)?;
         Some(printable(text.lines().next()?))
     }
 
-    /// The file's value.
+    /// The file's text, parsed.
     pub fn value<T: FromStr>(&self, path: &str) -> Option<T> {
         self.text(path)?.parse().ok()
     }
 
-    /// Strings that NUL ends, as device trees hold them.
+    /// NUL-terminated strings, as in device trees.
     pub fn strings(&self, path: &str) -> Vec<String> {
         let text = self.text(path).unwrap_or_default();
         text.split('\0').filter(|s| !s.is_empty()).map(printable).collect()
@@ -66,7 +66,7 @@ impl Root {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Names in a folder that are `prefix` and a number, by that number: `cpu0`, `cpu1`, `cpu10`.
+    /// Names in a folder that consist of `prefix` and a number, sorted by number: `cpu0`, `cpu1`, `cpu10`.
     pub fn numbered(&self, folder: &str, prefix: &str) -> Vec<(usize, String)> {
         let Ok(entries) = std::fs::read_dir(self.0.join(folder)) else { return Vec::new() };
         let number = |name: String| {
@@ -95,7 +95,7 @@ impl Root {
 
     fn bytes(&self, path: &str, limit: u64) -> Option<Vec<u8>> {
         let path = self.0.join(path);
-        // Opening a pipe would wait for its writer.
+        // Opening a pipe would block until it has a writer.
         if !std::fs::metadata(&path).ok()?.is_file() {
             return None;
         }
@@ -105,7 +105,7 @@ impl Root {
     }
 }
 
-/// At most 200 characters, control characters replaced: a recorded tree may hold anything.
+/// At most 200 characters, with control characters replaced, since a recorded tree may contain anything.
 pub(super) fn printable(text: &str) -> String {
     text.trim().chars().take(200).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

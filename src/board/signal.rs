@@ -1,26 +1,26 @@
-//! What the pins of a board are for.
+//! Purposes of a board's pins.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{Board, BoardError, Pin, Pins};
 
-/// What a pin is for.
+/// Purpose of a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// Output, high during an inference: for a logic analyser.
     Busy,
-    /// Output, high while something is measured: an LED.
+    /// Output, high during a measurement: an LED.
     Status,
     /// Input: a foot pedal or a button.
     Trigger,
 }
 
 impl Signal {
-    /// All of them.
+    /// All signals.
     pub const ALL: [Signal; 3] = [Signal::Busy, Signal::Status, Signal::Trigger];
 
-    /// Its name in board files: `busy`.
+    /// Name in board files: `busy`.
     pub fn name(self) -> &'static str {
         match self {
             Signal::Busy => "busy",
@@ -46,7 +46,7 @@ impl FromStr for Signal {
 }
 
 impl Board {
-    /// The pins for these signals, and no others.
+    /// Only the pins for these signals.
     ///
     /// # Errors
     /// [`BoardError::Pin`]: the board file has no such pin.

@@ -1,4 +1,4 @@
-//! From named tensors to [`Weights`].
+//! Builds [`Weights`] from named tensors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,19 +9,19 @@ use super::layout::Layout;
 use super::naming::Part;
 use crate::vit::{Block, Config, FeedForward, Linear, Mlp, Norm, Positions, Weights, default_periods};
 
-/// Takes the parts of a checked layout out of the values that were read.
+/// Takes the parts of a checked layout from the values that were read.
 struct Parts<'a> {
     layout: &'a Layout,
     values: BTreeMap<String, Vec<f32>>,
 }
 
 impl Parts<'_> {
-    /// The values of `part`; empty where the file does not have it.
+    /// The values of `part`; empty if the file does not have it.
     fn take(&mut self, part: Part, block: usize) -> Vec<f32> {
         self.layout.name(part, block).and_then(|name| self.values.remove(name)).unwrap_or_default()
     }
 
-    /// The values of `part`; `n` zeros where the file does not have it.
+    /// The values of `part`; `n` zeros if the file does not have it.
     fn take_or_zeros(&mut self, part: Part, block: usize, n: usize) -> Vec<f32> {
         let values = self.take(part, block);
         if values.is_empty() { vec![0.0; n] } else { values }
@@ -54,7 +54,7 @@ impl Parts<'_> {
     }
 }
 
-/// Builds the weights of `config` from `values`, which hold every part of the `layout`.
+/// Builds the weights of `config` from `values`, which hold every part of `layout`.
 pub(super) fn assemble(
     path: &Path,
     layout: &Layout,
@@ -68,7 +68,7 @@ pub(super) fn assemble(
     for i in 0..config.depth {
         let mut up = parts.linear(Part::UpWeight, Part::UpBias, i);
         let packed_gate = layout.packed().then(|| {
-            // The gate's rows are the first half (timm's GluMlp with gate_last false, transformers' Dinov2SwiGLUFFN).
+            // The gate's rows come first (timm's GluMlp with gate_last false, transformers' Dinov2SwiGLUFFN).
             let value = Linear {
                 weight: up.weight.split_off(config.hidden * config.dim),
                 bias: up.bias.split_off(config.hidden),
@@ -96,9 +96,9 @@ pub(super) fn assemble(
     let mut positions = parts.take(Part::LearnedPositions, 0);
     let mut registers = parts.take(Part::Registers, 0);
     match layout.prefix_positions(config) {
-        // CLS has none.
+        // CLS has no position.
         0 if !positions.is_empty() => drop(positions.splice(0..0, vec![0.0; config.dim])),
-        // Registers have positions too, which are added to them here once and for all.
+        // Registers have positions too, which are constant and are added to them here.
         before if before > 1 => {
             let of_registers = positions.drain(config.dim..before * config.dim);
             registers.iter_mut().zip(of_registers).for_each(|(token, position)| *token += position);
@@ -122,7 +122,7 @@ pub(super) fn assemble(
     Ok(weights)
 }
 
-/// The file's periods where it has them, else those of the base that its config names, else DINOv3's.
+/// The file's periods if it has them, else those of the base in its config, else DINOv3's.
 fn rope_periods(stored: Vec<f32>, config: &Config, known: &Description) -> Vec<f32> {
     let head_dim = config.head_dim();
     match known.rope_base {
@@ -135,7 +135,7 @@ fn rope_periods(stored: Vec<f32>, config: &Config, known: &Description) -> Vec<f
     }
 }
 
-/// Refuses finite values that make no sense: a mask that is neither 0 nor 1, a period that is not positive.
+/// Refuses finite but meaningless values: a mask that is neither 0 nor 1, a period that is not positive.
 fn check_values(path: &Path, parts: &Parts, depth: usize) -> Result<(), CheckpointError> {
     let check = |part, block, expected, good: &dyn Fn(f32) -> bool| {
         let Some(name) = parts.layout.name(part, block) else { return Ok(()) };

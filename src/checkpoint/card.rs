@@ -1,5 +1,5 @@
-//! Cards: what the product knows of published models. One TOML file each under `models/cards/`, embedded at build time, so
-//! that a new model of the family is a new file and no code.
+//! Cards: what is known of published models. Each is a TOML file under `models/cards/`, embedded at build time, so that
+//! a new model of the family needs a new file and no code.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -16,45 +16,45 @@ static CARDS: Dir = include_dir!("$CARGO_MANIFEST_DIR/models/cards");
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
-    /// The name by which commands know it: that of its file, without `.toml`.
+    /// Name used in commands: the file name without `.toml`.
     #[serde(skip_deserializing)]
     pub name: String,
-    /// The name by which people know it.
+    /// Human-readable name.
     pub title: String,
-    /// Parameters of the backbone: the values in [`Card::tensors`].
+    /// Number of parameters of the backbone: the values in [`Card::tensors`].
     pub parameters: u64,
-    /// Names of this model in timm, beside which a `config.json` may put it.
+    /// timm's names of this model, as a `config.json` may state them.
     pub timm: Vec<String>,
-    /// Whose names the published tensors bear.
+    /// Naming scheme of the published tensors.
     pub naming: Naming,
-    /// The other namings in which a checkpoint of this architecture is this model.
+    /// Other namings under which a checkpoint of this architecture is the same model.
     pub also: Vec<Naming>,
-    /// Multiply-accumulates of one image, by the side of a square input in pixels.
+    /// Multiply-accumulates per image, indexed by the side of a square input in pixels.
     pub macs: BTreeMap<String, u64>,
     /// The architecture.
     pub architecture: Config,
-    /// What happens to pixels.
+    /// Preprocessing of pixels.
     pub preprocess: Preprocess,
-    /// Where the publisher hands the weights out.
+    /// Where the publisher distributes the weights.
     pub download: Vec<Link>,
     /// The licence of the weights.
     pub licence: Link,
     /// Published quality; empty for the built-in backbone, whose quality `microraptor demo` measures.
     pub quality: Vec<Quality>,
-    /// SHA-256 of files that are this model, lower-case hex: they need no `config.json` to be known.
+    /// SHA-256, in lower-case hex, of files that are this model; they are recognised without a `config.json`.
     #[serde(default)]
     pub sha256: Vec<String>,
-    /// Shape of each tensor by its name in the file, `{i}` standing for the number of a block.
+    /// Shape of each tensor, indexed by its name in the file; `{i}` stands for the block index.
     pub tensors: BTreeMap<String, Vec<usize>>,
 }
 
-/// A name and an address.
+/// A name and a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
-    /// What it is.
+    /// What the URL points to.
     pub name: String,
-    /// Where it is.
+    /// The URL.
     pub url: String,
 }
 
@@ -85,7 +85,7 @@ pub fn cards() -> &'static [Card] {
             .files()
             .filter_map(|file| {
                 let name = file.path().to_str()?.strip_suffix(".toml")?;
-                // They are part of the program, and a test parses each of them.
+                // The cards are embedded in the program, and a test parses each of them.
                 let text = file.contents_utf8().expect("a card is UTF-8");
                 Some(Card::parse(name, text).unwrap_or_else(|e| panic!("models/cards/{name}.toml: {e}")))
             })
@@ -105,7 +105,7 @@ impl Card {
     /// The card called `name`.
     ///
     /// # Errors
-    /// [`CheckpointError::UnknownCard`] lists the names that there are.
+    /// [`CheckpointError::UnknownCard`] lists the existing names.
     pub fn by_name(name: &str) -> Result<&'static Card, CheckpointError> {
         cards().iter().find(|card| card.name == name).ok_or_else(|| {
             let known = cards().iter().map(|card| card.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -113,14 +113,14 @@ impl Card {
         })
     }
 
-    /// The card of the file whose SHA-256 this is.
+    /// The card that lists this SHA-256.
     pub(super) fn of_bytes(sha256: &str) -> Option<&'static Card> {
         cards().iter().find(|card| card.sha256.iter().any(|known| known == sha256))
     }
 
-    /// The card of a checkpoint: same architecture, a naming in which the model circulates and, where a `config.json` of
-    /// timm names the model, that name. Shapes cannot tell whose training the weights had: BiomedCLIP's tower and every
-    /// other ViT-B/16 have the same.
+    /// The card of a checkpoint: same architecture, a naming under which the model is distributed and, if a
+    /// `config.json` of timm names the model, that name. Shapes do not reveal how the weights were trained:
+    /// BiomedCLIP's tower has the same shapes as every other ViT-B/16.
     pub(super) fn describing(config: &Config, naming: Naming, timm: Option<&str>) -> Option<&'static Card> {
         cards().iter().find(|card| {
             card.architecture == *config
@@ -129,7 +129,7 @@ impl Card {
         })
     }
 
-    /// Every tensor with its shape, the patterns written out for each block.
+    /// Every tensor with its shape, with patterns expanded for each block.
     pub fn expanded_tensors(&self) -> Vec<(String, Vec<usize>)> {
         let mut tensors = Vec::new();
         for (pattern, shape) in &self.tensors {

@@ -17,24 +17,24 @@ pub(super) struct Description {
     pub config: Option<Config>,
     /// Whether query, key and value have biases.
     pub qkv_biases: Option<[bool; 3]>,
-    /// Base of the rotary periods, where it is written.
+    /// Base of the rotary periods, if the config specifies it.
     pub rope_base: Option<f64>,
     /// timm's name of the architecture, without a tag.
     pub architecture: Option<String>,
-    /// What timm's table says of it.
+    /// timm's table entry for this architecture.
     pub timm: Option<Architecture>,
-    /// What timm was asked for beside the name.
+    /// The `model_args` given to timm besides the name.
     pub args: ModelArgs,
-    /// Height and width of the pictures that the positions belong to, in the order in which they are believed.
+    /// Candidates for the image size (height, width) that the learned positions belong to, most trusted first.
     pub pictures: Vec<(usize, usize)>,
     pub preprocess: Option<Preprocess>,
-    /// What a person should know of how the files were taken.
+    /// Notes for the user on how the files were interpreted.
     pub notes: Vec<String>,
-    /// Whether any of the files is there.
+    /// Whether a `config.json` or `open_clip_config.json` exists.
     pub any: bool,
 }
 
-/// timm's `model_args` that decide something.
+/// timm's `model_args` that affect the architecture.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ModelArgs {
     pub num_heads: Option<usize>,
@@ -43,7 +43,7 @@ pub(super) struct ModelArgs {
     pub img_size: Option<Sides>,
 }
 
-/// One number for a square, or rows and columns.
+/// One number for a square, or height and width.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Sides {
@@ -82,7 +82,7 @@ pub(super) fn from_value<T: DeserializeOwned>(
     serde_json::from_value(value).map_err(|e| json(path, format!("cannot be used: {e}")))
 }
 
-/// Parses the JSON file at `path`; `None` when there is no such file.
+/// Parses the JSON file at `path`; `None` if there is no such file.
 pub(super) fn parse<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CheckpointError> {
     let io = |source| CheckpointError::Io { path: PathBuf::from(path), source };
     match files::read(path, files::MAX_TEXT) {

@@ -1,8 +1,8 @@
 //! A safetensors file, read one tensor at a time.
 //!
-//! By ordinary reads, not through a memory map: when a mapped file is truncated while it is in use, the process dies
-//! of SIGBUS, which no error handling can catch. Every size in the header is checked against the length of the file
-//! before anything is allocated for it. A file that is built into the program is read in the same way.
+//! It uses ordinary reads, not a memory map: if a mapped file is truncated while in use, the process dies of SIGBUS,
+//! which no error handling can catch. Every size in the header is checked against the length of the file before
+//! anything is allocated for it. A file embedded in the program is read in the same way.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,20 +18,20 @@ use super::CheckpointError;
 use crate::guarded::guarded;
 use crate::names::one_line;
 
-/// The largest header, 16 MiB; a ViT-L's has 45 kB. The format's own library accepts 100 MB, which JSON of many small values
-/// makes gigabytes of.
+/// Maximum size of a header, in bytes (16 MiB); a ViT-L's has 45 kB. The safetensors library accepts 100 MB, but
+/// parsing that much JSON with many small values takes gigabytes.
 const MAX_HEADER: u64 = 16 << 20;
 
-/// Bytes that are hashed at a time where no tensor is wanted.
+/// Chunk size for hashing a tensor that is not wanted, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// What the header says of one tensor.
+/// Header entry of one tensor.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    /// Bytes of data, from the end of the tensor before.
+    /// Length of the data in bytes; it starts where the preceding tensor ends.
     bytes: u64,
 }
 
@@ -39,14 +39,14 @@ pub(crate) struct Entry {
 pub(crate) struct TensorFile<'a> {
     path: PathBuf,
     file: Box<dyn Read + Send + 'a>,
-    /// The 8 bytes of length and the header, kept for the digest.
+    /// The 8-byte length and the header, kept for the digest.
     head: Vec<u8>,
     /// In the order of the data, without gaps, up to the end of the file.
     pub entries: Vec<Entry>,
     pub bytes: u64,
 }
 
-/// The wanted tensors' values, and the digest of the whole file.
+/// Values of the wanted tensors, and the digest of the whole file.
 pub(super) struct Contents {
     pub values: BTreeMap<String, Vec<f32>>,
     /// SHA-256 in lower-case hex.
@@ -60,14 +60,14 @@ impl<'a> TensorFile<'a> {
         TensorFile::of_file(path, crate::files::open(path).map_err(io)?)
     }
 
-    /// [`TensorFile::open`] of a file that is open already, at its start.
+    /// [`TensorFile::open`] for a file that is already open and at its start.
     pub fn of_file(path: &Path, file: File) -> Result<TensorFile<'static>, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.to_owned(), source };
         let bytes = file.metadata().map_err(io)?.len();
         TensorFile::new(path, Box::new(file), bytes)
     }
 
-    /// [`TensorFile::open`] of a file in memory; messages call it `name`.
+    /// [`TensorFile::open`] for a file in memory; error messages call it `name`.
     pub fn of_bytes(name: &Path, bytes: &'a [u8]) -> Result<TensorFile<'a>, CheckpointError> {
         TensorFile::new(name, Box::new(bytes), bytes.len() as u64)
     }
@@ -92,12 +92,12 @@ impl<'a> TensorFile<'a> {
         Ok(TensorFile { path: path.to_owned(), file, head, entries, bytes })
     }
 
-    /// The 8 bytes of length and the header.
+    /// The 8-byte length and the header.
     pub fn head(&self) -> &[u8] {
         &self.head
     }
 
-    /// Hands over each tensor's bytes, in the order of the data; the next are read while `f` runs.
+    /// Passes each tensor's bytes to `f`, in the order of the data; the next tensor is read while `f` runs.
     pub fn for_each(mut self, mut f: impl FnMut(Entry, Vec<u8>) + Send) -> Result<(), CheckpointError> {
         let mut entries = std::mem::take(&mut self.entries).into_iter();
         let mut read_next = || match entries.next() {
@@ -116,8 +116,9 @@ impl<'a> TensorFile<'a> {
         Ok(())
     }
 
-    /// Reads the tensors for which `wanted` holds and hashes the whole file, in one pass, so that the digest is of the
-    /// very bytes that became weights. The hash (about 1.5 GB/s with SHA instructions) runs beside the conversion.
+    /// Reads the tensors for which `wanted` holds and hashes the whole file, in one pass, so that the digest covers
+    /// exactly the bytes that became weights. The hash (about 1.5 GB/s with SHA instructions) runs in parallel with the
+    /// conversion.
     pub(super) fn read(mut self, wanted: impl Fn(&str) -> bool) -> Result<Contents, CheckpointError> {
         let mut hash = Sha256::new();
         hash.update(&self.head);
@@ -168,7 +169,7 @@ fn entries(path: &Path, header: &[u8], data: u64, bytes: u64) -> Result<Vec<Entr
     json.remove("__metadata__");
     let mut infos = Vec::with_capacity(json.len());
     for (name, value) in json {
-        // Messages name tensors, and a message is one line.
+        // Error messages contain tensor names and must be one line.
         if name.contains(char::is_control) {
             return Err(bad(format!("names a tensor {name:?}, with a control character")));
         }
@@ -214,7 +215,7 @@ fn length_error(path: &Path, tensor: String, end: u64, data: u64, bytes: u64) ->
     CheckpointError::Length { path: path.to_owned(), tensor, expected, found: bytes }
 }
 
-/// Little-endian bytes of a type that [`TensorFile::read`] accepts.
+/// Converts little-endian bytes of a data type that [`TensorFile::read`] accepts.
 fn to_f32(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     let bits = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
     let mut out = vec![0.0; bytes.len() * 8 / dtype.bitsize()];

@@ -1,4 +1,4 @@
-//! Small files for the tests: one model in every naming and number type.
+//! Small files for the tests: one model in every naming and data type.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,7 +28,9 @@ pub(super) fn tiny(mlp: Mlp) -> Config {
     }
 }
 
-/// Seeded weights with every value its own, zeros and ones included in none but K's bias, which DINOv3 lacks.
+/// Seeded weights whose block norms, scales and biases, and final norm bias, have distinct values, so that a mix-up
+/// shows. K's bias is zero, because DINOv3 has none; the patch bias and the final norm's weight keep their constant
+/// values.
 pub(super) fn distinct_weights(config: &Config) -> Weights {
     let mut weights = vit::seeded_weights(config, 1);
     let mut next = 0.0;
@@ -59,7 +61,7 @@ pub(super) fn distinct_weights(config: &Config) -> Weights {
     weights
 }
 
-/// The tensors of a model in `naming`; K's bias is left out where the naming has a way to.
+/// The tensors of a model in `naming`; K's bias is omitted if the naming allows it.
 pub(super) fn tensors(config: &Config, weights: &Weights, naming: Naming) -> Tensors {
     let Config { dim, hidden, patch, registers, .. } = *config;
     let swiglu = config.mlp == Mlp::SwiGlu;
@@ -110,7 +112,7 @@ pub(super) fn tensors(config: &Config, weights: &Weights, naming: Naming) -> Ten
                 put(Part::QkvWeight, i, &[3 * dim, dim], &block.qkv.weight);
                 let mut bias = block.qkv.bias.clone();
                 if naming == Naming::Meta {
-                    // What lies under the mask must not matter.
+                    // The values under the mask must not matter.
                     bias[k.clone()].fill(0.5);
                     let mut mask = vec![1.0; 3 * dim];
                     mask[k].fill(0.0);
@@ -154,7 +156,7 @@ pub(super) fn serialized(tensors: &Tensors, dtype: Dtype) -> Vec<u8> {
     safetensors::serialize(views, None).unwrap()
 }
 
-/// A folder named `model` with the file in it.
+/// A temporary folder with the file in it, as `model.safetensors`, and the path of the file.
 pub(super) fn folder(bytes: &[u8]) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
@@ -171,7 +173,7 @@ pub(super) fn load_tensors(tensors: &Tensors) -> Result<Model, CheckpointError> 
     load_bytes(&serialized(tensors, Dtype::F32))
 }
 
-/// transformers' config.json of `config`.
+/// transformers' config.json for `config`.
 pub(super) fn config_json(config: &Config) -> serde_json::Value {
     let gated = config.mlp == Mlp::SwiGlu;
     serde_json::json!({

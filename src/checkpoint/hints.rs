@@ -1,4 +1,4 @@
-//! What the tensors of a checkpoint do not tell: given by the user, or assumed and said.
+//! What the tensors of a checkpoint do not reveal: given by the user, or assumed and reported.
 
 use std::fmt;
 
@@ -7,29 +7,29 @@ use serde::{Deserialize, Serialize};
 use super::CheckpointError;
 use crate::vit::{Config, Positions, Preprocess};
 
-/// What the user says of a checkpoint that does not say it itself. What the checkpoint does say, it may not contradict.
+/// What the user specifies about a checkpoint that does not specify it itself. Hints may not contradict the checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hints {
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: Option<usize>,
     /// Mean of each channel.
     pub mean: Option<[f32; 3]>,
     /// Standard deviation of each channel.
     pub std: Option<[f32; 3]>,
-    /// Rows and columns of patches of the learned positions.
+    /// Rows and columns of the grid of learned positions.
     pub grid: Option<(usize, usize)>,
 }
 
-/// What was taken for granted, since the checkpoint does not say it and the user did not either.
+/// What was assumed because neither the checkpoint nor the user specified it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Assumption {
-    /// So many attention heads.
+    /// Number of attention heads.
     Heads(usize),
     /// Mean and standard deviation.
     Statistics([f32; 3], [f32; 3]),
-    /// Rows and columns of the learned positions.
+    /// Rows and columns of the grid of learned positions.
     Grid(usize, usize),
     /// The activation is GELU, and this is the epsilon of the norms.
     Details(f32),
@@ -47,13 +47,13 @@ impl fmt::Display for Assumption {
 }
 
 impl Hints {
-    /// Whether nothing is said.
+    /// Whether no hint is given.
     pub fn is_empty(&self) -> bool {
         *self == Hints::default()
     }
 
-    /// Refuses heads and a grid that are not `heads` and `grid`, and statistics other than those of `preprocess`, which
-    /// `whose` says.
+    /// Refuses heads and a grid that differ from `heads` and `grid`, and statistics that differ from those of
+    /// `preprocess`; `whose` names the source of these values.
     pub(crate) fn agree(
         &self,
         whose: &str,
@@ -77,7 +77,7 @@ impl Hints {
         Ok(())
     }
 
-    /// `preprocess` with the statistics that are given.
+    /// `preprocess` with the given statistics.
     pub(crate) fn applied(&self, mut preprocess: Preprocess) -> Preprocess {
         preprocess.mean = self.mean.unwrap_or(preprocess.mean);
         preprocess.std = self.std.unwrap_or(preprocess.std);
@@ -89,10 +89,10 @@ impl Hints {
         self.mean.is_some() && self.std.is_some()
     }
 
-    /// Refuses what `config` and `preprocess`, those of `whose`, do not have.
+    /// Refuses hints that contradict `config` and `preprocess`, which come from `whose`.
     ///
     /// # Errors
-    /// [`CheckpointError::Hint`] says what contradicts.
+    /// [`CheckpointError::Hint`] describes the contradiction.
     pub fn agree_with(
         &self,
         whose: &str,
@@ -103,7 +103,7 @@ impl Hints {
         self.agree(whose, None, None, Some(preprocess))
     }
 
-    /// Refuses heads and a grid that `config`, that of `whose`, does not have.
+    /// Refuses heads and a grid that contradict `config`, which comes from `whose`.
     pub(crate) fn agree_on(&self, whose: &str, config: &Config) -> Result<(), CheckpointError> {
         if let (Some((rows, cols)), Positions::Rope) = (self.grid, config.positions) {
             return Err(contradiction(whose, "rotary positions".into(), format!("a grid of {rows}x{cols}")));
@@ -111,7 +111,8 @@ impl Hints {
         self.agree(whose, Some(config.heads), super::grid(config), None)
     }
 
-    /// What is done to pixels for a graph that is run as it is: what lies beside it says so, or the caller, or it is assumed.
+    /// Preprocessing for a graph that tract runs unchanged: from the file beside it, else from the caller, else
+    /// assumed.
     #[cfg(feature = "onnx")]
     pub(crate) fn of_graph(
         &self,
@@ -133,7 +134,7 @@ impl Hints {
         Ok((usual, if self.has_statistics() { Vec::new() } else { vec![assumed] }))
     }
 
-    /// Refuses numbers that no model has.
+    /// Refuses values that no model can have.
     pub(crate) fn check(&self) -> Result<(), CheckpointError> {
         let wrong = |problem: String| Err(CheckpointError::Hint { problem });
         if self.heads == Some(0) {
@@ -152,7 +153,7 @@ impl Hints {
     }
 }
 
-/// Equal to what a person writes of it.
+/// Whether `a` and `b` are equal up to the rounding of hand-written values.
 fn near(a: &[f32; 3], b: &[f32; 3]) -> bool {
     a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-4)
 }

@@ -1,4 +1,4 @@
-//! The architecture of a checkpoint, by the shapes of its tensors, timm's name of it, and the user's word.
+//! Infers the architecture of a checkpoint from its tensor shapes, timm's name of it and the user's hints.
 
 use std::path::Path;
 
@@ -10,15 +10,16 @@ use super::naming::{Naming, Part};
 use super::timm::Architecture;
 use crate::vit::{Config, Mlp, PositionResize, Positions};
 
-/// Whose word a hint may not contradict.
+/// Name, in error messages, of the config.json that a hint may not contradict.
 pub(super) fn beside(weights: &Path) -> String {
     format!("{}: the config.json beside it", weights.display())
 }
 
 impl Layout {
-    /// The architecture as the shapes tell it, and what they do not tell: the number of heads, which comes from the rotary
-    /// periods where the file has them, else from what `known` says; the grid of learned positions; activation and epsilon,
-    /// which a name in timm's table says. What nothing says is as it is in most models, and is named.
+    /// The architecture. Most of it follows from the tensor shapes. The rest is the number of heads, which comes from
+    /// the rotary periods if the file has them, else from `known`; the grid of learned positions; and the activation
+    /// and epsilon, which timm's table lists by name. What is not specified is set as in most models and returned as an
+    /// assumption.
     pub fn infer(
         &self,
         known: &Description,
@@ -55,14 +56,14 @@ impl Layout {
             norm_eps: known.timm.map_or(if rope { 1e-5 } else { 1e-6 }, |row| row.norm_eps),
         };
         config.heads = self.heads(&config, known, hints, &mut assumed)?;
-        // DINOv3 is known by its rotary positions, and has one activation and epsilon.
+        // Rotary positions identify DINOv3, which has one activation and one epsilon.
         if known.timm.is_none() && !rope {
             assumed.push(Assumption::Details(config.norm_eps));
         }
         Ok((config, assumed))
     }
 
-    /// What `hints` made of heads and grid, where it is not what is assumed without them.
+    /// Heads and grid that `hints` led to, as text; `None` if they equal what is assumed without hints.
     pub fn word(&self, config: &Config, known: &Description, hints: &Hints) -> Option<String> {
         if hints.heads.is_none() && hints.grid.is_none() {
             return None;
@@ -77,7 +78,7 @@ impl Layout {
         Some(format!("{} heads{grid}", config.heads))
     }
 
-    /// Refuses tensors that the architecture that is named does not have.
+    /// Refuses tensors that contradict the named architecture.
     fn check_named(&self, dim: usize, known: &Description) -> Result<(), CheckpointError> {
         let Some(row) = known.timm else { return Ok(()) };
         let patch = self.side(Part::PatchWeight, 3)?;
@@ -154,7 +155,7 @@ impl Layout {
             ));
         }
         let resize = match self.naming {
-            // transformers' DINOv2 with registers resizes with antialiasing, its others without.
+            // transformers' DINOv2 with registers resizes with antialiasing, its other models without.
             Naming::Encoder if registers == 0 => PositionResize::Plain,
             _ => PositionResize::Antialiased,
         };
@@ -171,14 +172,14 @@ impl Layout {
                 "no learned positions, and not DINOv3 either, which has registers and LayerScale".into(),
             ));
         }
-        // Other rotary ViTs (timm's RoPE-ViT with registers) differ in their angles, which no tensor shows.
+        // Other rotary ViTs (timm's RoPE-ViT with registers) differ in their angles, which do not show in any tensor.
         if let Some(name) = known.architecture.as_ref().filter(|name| !name.contains("dinov3")) {
             return Err(self.architecture(format!("{name} has rotary positions and is not DINOv3")));
         }
         Ok(Positions::Rope)
     }
 
-    /// Rows and columns of `count` learned positions.
+    /// Rows and columns of the grid that `count` learned positions belong to.
     fn grid(
         &self,
         count: usize,
@@ -209,7 +210,7 @@ impl Layout {
                 })
             };
         }
-        // With or without positions for CLS and the registers.
+        // CLS, or CLS and the registers, may or may not have positions.
         let square = |before: usize| {
             let side = count.checked_sub(before)?.isqrt();
             (side > 0 && side * side == count - before).then_some((side, side))

@@ -1,4 +1,4 @@
-//! What the JSON files beside the weights say: transformers' `config.json` and `preprocessor_config.json`, timm's
+//! Reads the JSON files beside the weights: transformers' `config.json` and `preprocessor_config.json`, timm's
 //! `config.json` and open_clip's `open_clip_config.json`.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::timm::Architecture;
 use super::{CheckpointError, transformers};
 use crate::vit::{Interpolation, Preprocess};
 
-/// The parts of a `config.json` that tell whose it is.
+/// The parts of a `config.json` that reveal which library wrote it.
 #[derive(Deserialize)]
 struct Kind {
     model_type: Option<String>,
@@ -34,7 +34,7 @@ struct Tower {
     image_size: Option<Sides>,
 }
 
-/// Those of `model_args` that change nothing, or whose effect the tensors show.
+/// The `model_args` that change nothing, or whose effect is visible in the tensors.
 const HARMLESS: [&str; 27] = [
     "num_heads",
     "embed_dim",
@@ -77,7 +77,7 @@ struct Pixels {
 }
 
 impl Description {
-    /// Reads what there is in `folder`; a file that is not there is no error.
+    /// Reads the files that exist in `folder`; a missing file is not an error.
     pub fn read(folder: &Path) -> Result<Description, CheckpointError> {
         let mut description = Description::default();
         for name in ["open_clip_config.json", "config.json"] {
@@ -93,7 +93,7 @@ impl Description {
         Ok(description)
     }
 
-    /// What a `preprocessor_config.json` in `folder` says of pixels, if there is one.
+    /// Preprocessing from the `preprocessor_config.json` in `folder`, if there is one.
     pub fn preprocess_in(folder: &Path) -> Result<Option<Preprocess>, CheckpointError> {
         let path = folder.join("preprocessor_config.json");
         parse::<Processor>(&path)?.map(|processor| processor.preprocess(&path)).transpose()
@@ -115,7 +115,7 @@ impl Description {
         if let Some(sides) = tower.and_then(|tower| tower.image_size) {
             self.pictures.insert(0, sides.both());
         }
-        // open_clip's file names the architecture of a tower, timm's that of the model.
+        // open_clip's file names the architecture of a tower, timm's the architecture of the model.
         self.architecture =
             kind.architecture.map(|name| name.split('.').next().unwrap_or_default().to_owned());
         match kind.model_type.as_deref() {
@@ -149,7 +149,7 @@ impl Description {
         Ok(())
     }
 
-    /// Takes what `pixels` say, and of the rest what the pretrained tag says.
+    /// Takes the preprocessing from `pixels`, and what `pixels` lacks from the pretrained tag.
     fn pixels(
         &mut self,
         path: &Path,

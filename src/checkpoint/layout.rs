@@ -1,4 +1,5 @@
-//! Which tensor of a file is which part of the model, checked from the header alone, before any weight is read.
+//! Maps the tensors of a file to the parts of the model, and checks them using only the header, before any weight is
+//! read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::vit::{Config, Mlp, Positions};
 pub(super) struct Layout {
     pub(super) path: PathBuf,
     pub naming: Naming,
-    /// Name and shape, without leading ones, of each part in each block (0 outside the blocks).
+    /// Name and shape (without leading ones) of each part in each block (0 outside the blocks).
     parts: BTreeMap<(Part, usize), (String, Vec<usize>)>,
 }
 
@@ -47,29 +48,29 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Number of the last block, plus one.
+    /// Number of blocks: the largest block index plus one.
     pub(super) fn depth(&self) -> usize {
         self.parts.keys().map(|(_, block)| *block).max().unwrap_or(0).saturating_add(1)
     }
 
-    /// Whether any block's tensor has a name that timm gives in its Eva and Beit classes alone.
+    /// Whether any block's tensor has a name that timm uses only in its Eva and Beit classes.
     pub(super) fn names_of_eva(&self) -> bool {
         let eva = |name: &String| name.ends_with("gamma_1") || name.ends_with("attn.q_bias");
         matches!(self.naming, Naming::Timm | Naming::OpenClip)
             && self.parts.values().any(|(name, _)| eva(name))
     }
 
-    /// Registers, by their tensor: of shape [n, dim].
+    /// Number of registers, from their tensor of shape [n, dim].
     pub(super) fn registers(&self, dim: usize) -> Result<usize, CheckpointError> {
         match self.parts.get(&(Part::Registers, 0)) {
             None => Ok(0),
-            // The leading ones are gone, and with them the 1 of a single register.
+            // Leading ones were removed, including the 1 of a single register.
             Some((_, shape)) if *shape == [dim] => Ok(1),
             Some(_) => self.side(Part::Registers, 0),
         }
     }
 
-    /// Number of learned positions; 0 where there are none.
+    /// Number of learned positions; 0 if there are none.
     pub(super) fn count_of_positions(&self) -> Result<usize, CheckpointError> {
         if self.has(Part::LearnedPositions) { self.side(Part::LearnedPositions, 0) } else { Ok(0) }
     }
@@ -87,7 +88,7 @@ impl Layout {
         CheckpointError::Missing { path: self.path.clone(), tensor: self.naming.name(part, block, swiglu) }
     }
 
-    /// The name of `part` in `block`, where the file has it.
+    /// The name of `part` in `block`, if the file has it.
     pub fn name(&self, part: Part, block: usize) -> Option<&str> {
         self.parts.get(&(part, block)).map(|(name, _)| name.as_str())
     }
@@ -96,7 +97,7 @@ impl Layout {
         self.parts.contains_key(&(part, 0))
     }
 
-    /// Side number `axis` of a part that every checkpoint has.
+    /// Length of axis `axis` of `part`, which every checkpoint has.
     pub(super) fn side(&self, part: Part, axis: usize) -> Result<usize, CheckpointError> {
         let (name, shape) = self.parts.get(&(part, 0)).ok_or_else(|| self.missing(part, 0, self.swiglu()))?;
         shape
@@ -109,8 +110,8 @@ impl Layout {
         self.has(Part::GateWeight)
     }
 
-    /// How many of the learned positions come before those of `rows` x `cols` patches: none (timm's `no_embed_class`), that
-    /// of CLS, or those of CLS and the registers. None where the file's number of positions is another.
+    /// Number of learned positions that precede those of `rows` x `cols` patches: 0 (timm's `no_embed_class`), 1 for
+    /// CLS, or CLS and the registers. `None` if the file's number of positions does not match.
     pub fn positions_before(&self, (rows, cols): (usize, usize), registers: usize) -> Option<usize> {
         let (_, shape) = self.parts.get(&(Part::LearnedPositions, 0))?;
         let count = if shape.len() == 1 { 1 } else { *shape.first()? };
@@ -118,13 +119,13 @@ impl Layout {
         [0, 1, 1 + registers].contains(&before).then_some(before)
     }
 
-    /// [`Layout::positions_before`] of `config`; that of CLS where the numbers do not agree.
+    /// [`Layout::positions_before`] for `config`; 1, for CLS, if the numbers do not match.
     pub fn prefix_positions(&self, config: &Config) -> usize {
         let Positions::Learned { rows, cols, .. } = config.positions else { return 0 };
         self.positions_before((rows, cols), config.registers).unwrap_or(1)
     }
 
-    /// Whether the first matrix of the feed-forward half holds gate and value: it has twice the rows that the second has
+    /// Whether the first matrix of the MLP holds both gate and value: it has twice as many rows as the second has
     /// columns.
     pub fn packed(&self) -> bool {
         let side = |part, axis: usize| self.parts.get(&(part, 0)).and_then(|(_, shape)| shape.get(axis));
@@ -134,7 +135,7 @@ impl Layout {
         }
     }
 
-    /// Checks that the file holds every part of `config`, in its shape, and no other.
+    /// Checks that the file holds every part of `config`, in the right shape, and no others.
     pub fn check(&self, config: &Config, known: &Description) -> Result<(), CheckpointError> {
         let swiglu = config.mlp == Mlp::SwiGlu;
         if self.packed() && !swiglu {
@@ -165,7 +166,7 @@ impl Layout {
         Ok(())
     }
 
-    /// The parts that must be there, in every block where they belong to blocks.
+    /// The parts that must exist, in every block if they belong to blocks.
     fn required(&self, config: &Config, known: &Description) -> Vec<Part> {
         use Part::*;
         let mut parts = vec![Cls, PatchWeight, PatchBias];
@@ -183,7 +184,8 @@ impl Layout {
         let split = self.naming.splits_qkv();
         require(split, &[QWeight, KWeight, VWeight]);
         require(!split, &[QkvWeight]);
-        // Some models of the family have no bias there (timm's DINOv3, DINOv3-7B): if one block has, all have.
+        // Some models of the family have no such bias (timm's DINOv3, DINOv3-7B). If one block has it, all must have
+        // it.
         for (i, part) in [QBias, KBias, VBias].into_iter().enumerate() {
             let somewhere = self.parts.keys().any(|(p, _)| *p == part);
             let wanted = split && known.qkv_biases.is_some_and(|biases| biases[i]);
@@ -191,13 +193,14 @@ impl Layout {
         }
         let fused_bias = self.parts.keys().any(|(p, _)| matches!(p, QkvBias | QkvBiasMask));
         require(fused_bias, &[QkvBias]);
-        // Without the mask it cannot be told whether K's part of the bias counts.
+        // Without the mask it is unknown whether K's part of the bias counts.
         require(self.naming == Naming::Meta, &[Periods]);
         require(self.naming == Naming::Meta && fused_bias, &[QkvBiasMask]);
         parts
     }
 
-    /// The parts that may be there: the required ones, and empty registers.
+    /// The parts that may exist: the required ones, without the Q and V biases that the config excludes, and empty
+    /// registers.
     fn allowed(&self, config: &Config, known: &Description) -> Vec<Part> {
         let mut parts = self.required(config, known);
         parts.push(Part::Registers);
@@ -209,7 +212,7 @@ impl Layout {
         parts
     }
 
-    /// The shape of `part` but for leading ones.
+    /// The expected shape of `part`; leading ones do not matter.
     fn shape(&self, part: Part, config: &Config) -> Vec<usize> {
         use Part::*;
         let Config { dim, hidden, patch, registers, .. } = *config;
@@ -237,7 +240,7 @@ impl Layout {
     }
 }
 
-/// Why a tensor of timm's names belongs to a model that is not supported.
+/// Reason why a tensor of this name belongs to an unsupported model; `None` if it does not.
 fn stranger(naming: Naming, name: &str) -> Option<&'static str> {
     if name.ends_with("dist_token") {
         return Some(
@@ -266,13 +269,13 @@ fn stranger(naming: Naming, name: &str) -> Option<&'static str> {
     }
 }
 
-/// `shape` without leading ones: tokens are stored as `[1, 1, dim]` by some and as `[dim]` by others.
+/// `shape` without leading ones: some files store tokens as `[1, 1, dim]`, others as `[dim]`.
 fn squeezed(shape: &[usize]) -> Vec<usize> {
     let ones = shape.iter().take_while(|&&side| side == 1).count();
     shape[ones.min(shape.len().saturating_sub(1))..].to_vec()
 }
 
-/// Whether a block has this part, rather than the model.
+/// Whether this part belongs to a block rather than to the whole model.
 fn in_block(part: Part) -> bool {
     use Part::*;
     !matches!(
@@ -281,7 +284,8 @@ fn in_block(part: Part) -> bool {
     )
 }
 
-/// Checks a file in its publisher's naming against the tensor list of its card: every listed tensor, in its shape.
+/// Checks a file in its publisher's naming against the tensor list of its card: every listed tensor must exist in its
+/// shape.
 pub(super) fn check_card(path: &Path, card: &Card, entries: &[Entry]) -> Result<(), CheckpointError> {
     let found: BTreeMap<&str, &[usize]> =
         entries.iter().map(|e| (super::naming::canonical(&e.name), e.shape.as_slice())).collect();

@@ -1,9 +1,9 @@
-//! Checkpoints: published weights become [`vit::Weights`].
+//! Checkpoints: reads published weights into [`vit::Weights`].
 //!
-//! [`load`] takes a Hugging Face folder or one safetensors file, and detects whose tensor names it uses: transformers',
-//! timm's, open_clip's or Meta's own. What the files do not say is the caller's to say ([`Hints`]), or is assumed and
-//! listed in [`Model::assumed`]. It reads f32, f16 and bf16. A tensor that is missing, extra, misshapen or not
-//! finite is an error that names it. [`cards`] are what the product knows of published models.
+//! [`load`] takes a Hugging Face folder or one safetensors file and detects its naming scheme: transformers', timm's,
+//! open_clip's or Meta's own. What the files do not specify comes from the caller ([`Hints`]), or is assumed and listed
+//! in [`Model::assumed`]. Tensors may be f32, f16 or bf16. A tensor that is missing, extra, of the wrong shape or not
+//! finite is an error that names it. [`cards`] holds what is known of published models.
 
 mod assemble;
 mod card;
@@ -45,41 +45,41 @@ use layout::Layout;
 use naming::Part;
 use shards::Shards;
 
-/// A model in memory, and where it came from.
+/// A model in memory, and its origin.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// The card's name where there is one, else timm's name of the architecture, else the name of the folder or file.
+    /// The card's name if there is one, else timm's name of the architecture, else the name of the folder or file.
     pub name: String,
     /// The architecture.
     pub config: Config,
     /// The parameters, checked against `config`.
     pub weights: vit::Weights,
-    /// What happens to pixels.
+    /// Preprocessing of pixels.
     pub preprocess: Preprocess,
-    /// SHA-256 of the weights file in lower-case hex; of [`seed_text`] for seeded weights. Of weights in several files, that of
-    /// what `sha256sum` prints of them, sorted by name.
+    /// SHA-256 in lower-case hex: of the weights file, or of [`seed_text`] for seeded weights. For weights in several
+    /// files, of the lines that `sha256sum` prints for them, sorted by name.
     pub sha256: String,
-    /// Whose tensor names the file uses.
+    /// Naming scheme of the file's tensors.
     pub naming: Naming,
-    /// Types of the tensors that were read.
+    /// Data types of the tensors that were read.
     pub dtypes: Dtypes,
-    /// Tensors in the file, those that the backbone does not use counted too.
+    /// Number of tensors in the file, including those that the backbone does not use.
     pub tensors: usize,
-    /// Length of the file in bytes; 0 where there is none.
+    /// Length of the file in bytes; 0 if there is none.
     pub file_bytes: u64,
-    /// The weights file; empty where there is none.
+    /// The weights file; empty if there is none.
     pub source: PathBuf,
-    /// The card of this model, where the files name it or are it to the byte.
+    /// The card of this model, if the files name the model or the weights file has a SHA-256 listed on the card.
     pub card: Option<&'static Card>,
-    /// What nothing says, and is assumed.
+    /// What was not specified anywhere and was assumed.
     pub assumed: Vec<Assumption>,
-    /// What a person should know of how the files were taken.
+    /// Notes for the user on how the files were interpreted.
     pub notes: Vec<String>,
-    /// What the caller's word made of the file, where that is not what would be assumed without it.
+    /// Heads and grid that the caller's hints led to, as text; `None` if they equal what is assumed without hints.
     pub word: Option<String>,
 }
 
-/// Which of the number types that are read a file holds.
+/// Which of the supported data types a file holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dtypes {
     /// IEEE single precision.
@@ -110,7 +110,7 @@ impl Dtypes {
     }
 }
 
-/// [`load_with`] of nothing said beside the files.
+/// [`load_with`] without hints.
 ///
 /// # Errors
 /// As [`load_with`].
@@ -118,15 +118,13 @@ pub fn load(path: &Path) -> Result<Model, CheckpointError> {
     load_with(path, &Hints::default())
 }
 
-/// Reads a checkpoint: a folder with `model.safetensors`, or with `model.safetensors.index.json` and its shards (and
-/// `config.json`, `preprocessor_config.json`), or one `.safetensors` file, beside which the same JSON files are used if they
-/// are there.
+/// Reads a checkpoint: a folder with `model.safetensors`, or with `model.safetensors.index.json` and its shards, or one
+/// `.safetensors` file. `config.json` and `preprocessor_config.json` in the same folder are used if they exist.
 ///
-/// Without `config.json` the architecture is inferred from the shapes of the tensors and from `hints`.
+/// Without `config.json`, the architecture is inferred from the tensor shapes and from `hints`.
 ///
 /// # Errors
-/// [`CheckpointError`] names the file, and the tensor or the JSON key that is wrong; or the hint that contradicts what the
-/// files say.
+/// [`CheckpointError`] names the file and the tensor or JSON key that is wrong, or the hint that contradicts the files.
 pub fn load_with(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
     in_pool(|| load_in_pool(path, hints))
 }
@@ -163,7 +161,7 @@ fn load_in_pool(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
     let contents = file.read(used)?;
     let mut preprocess = known.preprocess;
     if let Some(published) = Card::of_bytes(&contents.sha256) {
-        // Its very bytes: nothing is left to be assumed.
+        // The digest identifies the file, so nothing is left to be assumed.
         let Card { architecture, .. } = published;
         hints.agree_on(&format!("{}, which is {},", source.display(), published.title), architecture)?;
         card = Some(published);
@@ -198,19 +196,20 @@ fn load_in_pool(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
     })
 }
 
-/// The card of a model whose files name it. Rotary positions name it too: no other published model has them as DINOv3 has.
+/// The card of a model whose files identify it. Rotary positions identify it too: no other published model has
+/// DINOv3's.
 fn named_card(known: &Description, config: &Config, naming: Naming) -> Option<&'static Card> {
     if !known.any && config.positions != Positions::Rope {
         return None;
     }
-    // Other statistics are another training: DINOv3's satellite models have the shapes of the web ones.
+    // Different statistics mean a different training: DINOv3's satellite models have the same shapes as the web ones.
     let same = |card: &&Card| {
         known.preprocess.is_none_or(|p| (p.mean, p.std) == (card.preprocess.mean, card.preprocess.std))
     };
     Card::describing(config, naming, known.architecture.as_deref()).filter(same)
 }
 
-/// Rows and columns of learned positions.
+/// Rows and columns of the grid of learned positions; `None` with rotary positions.
 pub(crate) fn grid(config: &Config) -> Option<(usize, usize)> {
     match config.positions {
         Positions::Learned { rows, cols, .. } => Some((rows, cols)),
@@ -218,7 +217,8 @@ pub(crate) fn grid(config: &Config) -> Option<(usize, usize)> {
     }
 }
 
-/// What is done to pixels: as the files `said`, else as the user says, else as is usual, which is assumed.
+/// Preprocessing: what the files specify (`said`), else what the user specifies, else the usual values, which are added
+/// to `assumed`.
 fn statistics(
     config: &Config,
     said: Option<Preprocess>,
@@ -237,30 +237,30 @@ fn statistics(
     Ok(usual)
 }
 
-/// What a `preprocessor_config.json` beside `file` says of pixels, if there is one: an ONNX file cannot say it itself.
+/// Preprocessing from the `preprocessor_config.json` beside `file`, if there is one: an ONNX file cannot specify it
+/// itself.
 ///
 /// # Errors
-/// [`CheckpointError`] when it is there and cannot be used.
+/// [`CheckpointError`] if that file exists but cannot be used.
 pub fn preprocess_beside(file: &Path) -> Result<Option<Preprocess>, CheckpointError> {
     Description::preprocess_in(file.parent().unwrap_or(Path::new(".")))
 }
 
-/// The files with the weights of the checkpoint `path`: one, or the shards that an index lists.
+/// The weights files of the checkpoint `path`: one file, or the shards listed in an index.
 ///
 /// # Errors
-/// [`CheckpointError`] where `path` is no checkpoint, or the index cannot be used.
+/// [`CheckpointError`] if `path` is not a checkpoint, or the index cannot be used.
 pub fn weights_files(path: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     shards::files(&weights_file(path)?)
 }
 
-/// The files that reading the checkpoint `path` may read, as far as they are there: its weights, and what lies beside
-/// them and says what they are.
+/// The files that belong to the checkpoint `path`: its weights, and the descriptions and licences beside them.
 pub fn files(path: &Path) -> Vec<PathBuf> {
     let weights = weights_files(path).unwrap_or_else(|_| vec![path.to_owned()]);
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
     let beside = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let beside = beside.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.file_name()));
-    // Descriptions, the index of shards among them, and licences.
+    // JSON descriptions, including the index of shards, and licences.
     let read = |name: &std::ffi::OsString| {
         let name = name.to_string_lossy().to_ascii_lowercase();
         name.ends_with(".json") || name.starts_with("licen")
@@ -268,18 +268,18 @@ pub fn files(path: &Path) -> Vec<PathBuf> {
     weights.into_iter().chain(beside.filter(read).map(|name| folder.join(name))).collect()
 }
 
-/// What a file says of one tensor.
+/// Header entry of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
     /// Its name in the file.
     pub name: String,
-    /// Its type, as safetensors writes it: F32, F16, BF16.
+    /// Its data type, as safetensors writes it: F32, F16, BF16.
     pub dtype: String,
     /// Its shape.
     pub shape: Vec<usize>,
 }
 
-/// Lists the tensors of a checkpoint in the order of their data, without reading them.
+/// Lists the tensors of a checkpoint in the order of their data, without reading the data.
 ///
 /// # Errors
 /// [`CheckpointError`] names the file.
@@ -287,7 +287,7 @@ pub fn list_tensors(path: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
     Ok(Shards::open(&weights_file(path)?)?.entries().into_iter().map(info).collect())
 }
 
-/// [`list_tensors`] of a safetensors file in memory; messages call it `name`.
+/// [`list_tensors`] for a safetensors file in memory; error messages call it `name`.
 ///
 /// # Errors
 /// As [`list_tensors`].
@@ -300,8 +300,8 @@ fn info(e: Entry) -> TensorInfo {
 }
 
 impl Model {
-    /// To what heads and cached features are bound: [`Model::sha256`]; where the caller's word made another network of the
-    /// file than the one that is assumed without it, the SHA-256 of the file's digest, a space and the word.
+    /// The identity to which heads and cached features are bound: [`Model::sha256`], or, if the caller's hints changed
+    /// the network from the one assumed without them, the SHA-256 of the file's digest, a space and [`Model::word`].
     pub fn identity(&self) -> String {
         match &self.word {
             None => self.sha256.clone(),
@@ -309,8 +309,8 @@ impl Model {
         }
     }
 
-    /// An untrained model of the architecture of the card called `card`, with weights drawn from `seed`: for latency
-    /// without a checkpoint. Its digest is that of [`seed_text`].
+    /// An untrained model with the architecture of the card `card` and weights drawn from `seed`, for latency
+    /// measurements without a checkpoint. Its digest is that of [`seed_text`].
     ///
     /// # Errors
     /// [`CheckpointError::UnknownCard`].
@@ -336,7 +336,7 @@ impl Model {
     }
 }
 
-/// What seeded weights have in the place of a file, for their digest.
+/// The text that is hashed in place of a file for seeded weights.
 ///
 /// ```
 /// assert_eq!(microraptor::checkpoint::seed_text("dinov3-vits16", 7), "seeded dinov3-vits16 seed 7");
@@ -345,7 +345,7 @@ pub fn seed_text(card: &str, seed: u64) -> String {
     format!("seeded {card} seed {seed}")
 }
 
-/// The weights file that `path` means; the index of weights in several files.
+/// The weights file that `path` refers to, or the index if the weights are sharded.
 fn weights_file(path: &Path) -> Result<PathBuf, CheckpointError> {
     let not = |problem: String| Err(CheckpointError::NotACheckpoint { path: path.to_owned(), problem });
     let io = |source| CheckpointError::Io { path: path.to_owned(), source };
@@ -379,7 +379,7 @@ fn weights_file(path: &Path) -> Result<PathBuf, CheckpointError> {
     }
 }
 
-/// `dir/model.safetensors` is called by its folder, any other file by its stem.
+/// Names `dir/model.safetensors` and an index after their folder, any other file after its stem.
 fn display_name(source: &Path) -> String {
     let stem = source.file_stem().unwrap_or_default();
     let folder = source.parent().and_then(Path::file_name);
@@ -390,7 +390,7 @@ fn display_name(source: &Path) -> String {
         .into_owned()
 }
 
-/// Preprocessing where nothing is said: ImageNet's statistics; DINOv3 resizes bilinearly, timm's ViTs bicubically.
+/// Preprocessing if none is specified: ImageNet's statistics; bilinear resize for DINOv3, bicubic for timm's ViTs.
 fn usual_preprocess(config: &Config) -> Preprocess {
     match config.positions {
         Positions::Rope => Preprocess::IMAGENET,

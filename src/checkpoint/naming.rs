@@ -1,11 +1,11 @@
-//! What tensors are called, by those who hand checkpoints out.
+//! Tensor names used by the publishers of checkpoints.
 //!
 //! Sources: transformers' `modeling_dinov3_vit.py` and `conversion_mapping.py` (5.23), timm's `eva.py` and
 //! `vision_transformer.py` (1.0.31), and the table of Meta's names in transformers' `convert_dinov3_vit_to_hf.py`.
 
 use serde::{Deserialize, Serialize};
 
-/// Whose names a checkpoint uses.
+/// Naming scheme of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Naming {
@@ -15,9 +15,9 @@ pub enum Naming {
     Encoder,
     /// timm's `Eva` (DINOv3) and `VisionTransformer` (plain ViTs).
     Timm,
-    /// open_clip: timm's names behind `visual.trunk.`, beside a text tower.
+    /// open_clip: timm's names with the prefix `visual.trunk.`, beside a text tower.
     OpenClip,
-    /// Meta's own, as DINOv3 was trained.
+    /// Meta's own names, used in DINOv3's training.
     Meta,
     /// An ONNX export, whose initialisers keep few names.
     Onnx,
@@ -38,7 +38,7 @@ impl std::fmt::Display for Naming {
     }
 }
 
-/// What a tensor is, whatever it is called.
+/// The role of a tensor, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     Cls,
@@ -72,12 +72,12 @@ pub(super) enum Part {
     DownWeight,
     DownBias,
     Scale2,
-    /// Known, and no part of the backbone's forward pass.
+    /// Known, but not used in the backbone's forward pass.
     Unused,
 }
 
-/// A pattern, with `{i}` for the number of the block, and what it names. Where two patterns name one part, the first
-/// is the usual one.
+/// A name pattern, with `{i}` for the block index, and the part it names. If two patterns name one part, the first is
+/// the usual one.
 type Table = &'static [(&'static str, Part)];
 
 const HUGGING_FACE: Table = &[
@@ -110,7 +110,7 @@ const HUGGING_FACE: Table = &[
     ("norm.bias", Part::NormBias),
 ];
 
-/// DINOv2 and ViT, whose classifiers put the model's name before these.
+/// DINOv2 and ViT; their classifiers prefix these names with the model's name.
 const ENCODER: Table = &[
     ("embeddings.cls_token", Part::Cls),
     ("embeddings.register_tokens", Part::Registers),
@@ -137,7 +137,7 @@ const ENCODER: Table = &[
     ("encoder.layer.{i}.layernorm_after.bias", Part::Norm2Bias),
     ("encoder.layer.{i}.mlp.fc1.weight", Part::UpWeight),
     ("encoder.layer.{i}.mlp.fc1.bias", Part::UpBias),
-    // SwiGLU: the gate's rows and the others' in one matrix.
+    // SwiGLU: gate and value rows in one matrix.
     ("encoder.layer.{i}.mlp.weights_in.weight", Part::UpWeight),
     ("encoder.layer.{i}.mlp.weights_in.bias", Part::UpBias),
     ("encoder.layer.{i}.intermediate.dense.weight", Part::UpWeight),
@@ -168,7 +168,7 @@ const TIMM: Table = &[
     ("blocks.{i}.norm1.bias", Part::Norm1Bias),
     ("blocks.{i}.attn.qkv.weight", Part::QkvWeight),
     ("blocks.{i}.attn.qkv.bias", Part::QkvBias),
-    // Eva with qkv_bias, the `_qkvb` variants: K has none.
+    // Eva with qkv_bias, the `_qkvb` variants: K has no bias.
     ("blocks.{i}.attn.q_bias", Part::QBias),
     ("blocks.{i}.attn.v_bias", Part::VBias),
     ("blocks.{i}.attn.proj.weight", Part::ProjWeight),
@@ -210,7 +210,7 @@ const META: Table = &[
     ("blocks.{i}.ls1.gamma", Part::Scale1),
     ("blocks.{i}.norm2.weight", Part::Norm2Weight),
     ("blocks.{i}.norm2.bias", Part::Norm2Bias),
-    // SwiGLU: w1 passes through SiLU, w2 does not, w3 leads back.
+    // SwiGLU: w1 is the gate (SiLU), w2 the up projection, w3 the down projection.
     ("blocks.{i}.mlp.w1.weight", Part::GateWeight),
     ("blocks.{i}.mlp.w1.bias", Part::GateBias),
     ("blocks.{i}.mlp.fc1.weight", Part::UpWeight),
@@ -226,16 +226,16 @@ const META: Table = &[
     ("norm.bias", Part::NormBias),
     ("head.weight", Part::Unused),
     ("head.bias", Part::Unused),
-    // The norm of CLS in local crops: training only.
+    // Norm of CLS in local crops, used only in training.
     ("local_cls_norm.weight", Part::Unused),
     ("local_cls_norm.bias", Part::Unused),
 ];
 
-/// Of open_clip's names, those of the image tower's trunk.
+/// Prefix of the image tower's trunk in open_clip's names.
 const TRUNK: &str = "visual.trunk.";
 
 impl Naming {
-    /// Whose names these are, if anyone's that we know.
+    /// The naming scheme of these names; `None` if unknown.
     pub(super) fn detect<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<Naming> {
         let any = |test: &dyn Fn(&str) -> bool| names.clone().any(test);
         if any(&|n| n.starts_with(TRUNK)) {
@@ -265,7 +265,7 @@ impl Naming {
         }
     }
 
-    /// What `name` is, and in which block (0 outside the blocks); `None` for a name that has no place here.
+    /// The part that `name` stands for and its block (0 outside the blocks); `None` for an unknown name.
     pub(super) fn part(self, name: &str) -> Option<(Part, usize)> {
         let name = match self {
             Naming::OpenClip => match name.strip_prefix(TRUNK) {
@@ -288,7 +288,7 @@ impl Naming {
         Some((found.1, block))
     }
 
-    /// What `part` of `block` is called: the inverse of [`Naming::part`], for messages. `swiglu` chooses between the
+    /// The name of `part` in `block`: the inverse of [`Naming::part`], for error messages. `swiglu` chooses between the
     /// names of the two kinds of MLP.
     pub(super) fn name(self, part: Part, block: usize, swiglu: bool) -> String {
         let mut names = self.table().iter().filter(|(_, p)| *p == part).map(|(pattern, _)| *pattern);
@@ -299,14 +299,14 @@ impl Naming {
         format!("{prefix}{}", pattern.replace("{i}", &block.to_string()))
     }
 
-    /// Whether query, key and value are tensors of their own.
+    /// Whether query, key and value are separate tensors.
     pub(super) fn splits_qkv(self) -> bool {
         matches!(self, Naming::HuggingFace | Naming::Encoder)
     }
 }
 
-/// transformers 5 calls the layers `model.layer.N` in memory; files say `layer.N`, from 5.23 too, which renames on
-/// saving. A file that was written without the renaming means the same.
+/// transformers 5 names the layers `model.layer.N` in memory, but files have `layer.N`: 5.23 still renames on saving. A
+/// file written without the renaming means the same.
 pub(super) fn canonical(name: &str) -> &str {
     match name.strip_prefix("model.") {
         Some(rest) if rest.starts_with("layer.") => rest,
@@ -314,13 +314,13 @@ pub(super) fn canonical(name: &str) -> &str {
     }
 }
 
-/// Puts `{i}` in the place of the first number between dots: `layer.3.norm1.bias` is `layer.{i}.norm1.bias`, 3.
+/// Replaces the first number between dots by `{i}`: `layer.3.norm1.bias` gives `layer.{i}.norm1.bias` and 3.
 fn pattern(name: &str) -> (String, usize) {
     let mut block = None;
     let segments: Vec<&str> = name
         .split('.')
         .map(|segment| match segment.parse::<usize>() {
-            // Only the usual spelling: `03` would be a second name of block 3.
+            // Accept only the usual spelling: `03` would be a second name for block 3.
             Ok(n) if block.is_none() && n.to_string() == segment => {
                 block = Some(n);
                 "{i}"
@@ -359,8 +359,9 @@ mod tests {
         assert_eq!(Naming::OpenClip.part("visual.conv1.weight"), None);
     }
 
-    /// Written down from `state_dict()` of timm 1.0.31 and transformers 5.23, and from the table of Meta's names in
-    /// transformers' conversion script: the fixtures of the other tests take their names from the tables themselves.
+    /// Copied from `state_dict()` of timm 1.0.31 and transformers 5.23, and from the table of Meta's names in
+    /// transformers' conversion script, because the fixtures of the other tests take their names from the tables under
+    /// test.
     #[test]
     fn names_that_are_easily_confused() {
         let (hf, timm, meta) = (Naming::HuggingFace, Naming::Timm, Naming::Meta);

@@ -1,4 +1,4 @@
-//! `preprocessor_config.json`: what transformers' image processor does to a picture.
+//! `preprocessor_config.json`: the preprocessing of transformers' image processors.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use super::CheckpointError;
 use super::description::{checked, json};
 use crate::vit::{Crop, Interpolation, Preprocess, Resize};
 
-/// The largest side that is taken from a file: that of an input.
+/// Largest side accepted from a file: the largest side of an input.
 const MAX_SIDE: usize = crate::vit::MAX_SIDE;
 
-/// The keys that matter. What a file leaves out is as its processor's class has it.
+/// The relevant keys. A missing key has the default of the processor's class.
 #[derive(Deserialize)]
 pub(super) struct Processor {
     image_processor_type: Option<String>,
-    /// The older name of the same.
+    /// Older name of `image_processor_type`.
     feature_extractor_type: Option<String>,
     image_mean: Option<Channels>,
     image_std: Option<Channels>,
@@ -32,7 +32,7 @@ pub(super) struct Processor {
     crop_pct: Option<f64>,
 }
 
-/// One number for each channel, or one for all.
+/// One number per channel, or one for all.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Channels {
@@ -60,15 +60,15 @@ struct Sides {
     max_width: Option<usize>,
 }
 
-/// What a processor's class has where its file says nothing.
+/// Defaults of a processor's class.
 struct Usual {
     statistics: ([f32; 3], [f32; 3]),
     resample: u8,
-    /// One number as `size` means the shorter side where this is one.
+    /// Default size. If it is a shorter side, a single number given as `size` is a shorter side too.
     size: Resize,
     /// Whether a crop follows the resize.
     crops: bool,
-    /// Whether a resize gives bytes.
+    /// Whether the resize rounds its result to bytes.
     rounds: bool,
 }
 
@@ -78,7 +78,8 @@ const CLIP: ([f32; 3], [f32; 3]) =
     ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]);
 
 impl Usual {
-    /// By the class's name: transformers 5.24, `models/*/image_processing_*.py`. A file that names none is read as DINOv3's.
+    /// Defaults indexed by class name: transformers 5.24, `models/*/image_processing_*.py`. A file without a class name
+    /// is read as DINOv3's.
     fn of(class: Option<&str>) -> Option<Usual> {
         let class = class.unwrap_or("DINOv3ViTImageProcessor");
         let stem = class.trim_end_matches("Pil").trim_end_matches("Fast");
@@ -98,7 +99,7 @@ impl Usual {
     }
 }
 
-/// The crop, if there is one; height and width of the input, if they are said.
+/// The crop, if there is one; height and width of the input, if specified.
 type Geometry = (Option<Crop>, Option<(usize, usize)>);
 
 impl Processor {
@@ -125,7 +126,7 @@ impl Processor {
         checked(path, Preprocess { mean, std, interpolation, crop, rounded: usual.rounds, size })
     }
 
-    /// Mean and standard deviation for values in 0..1: a rescaling other than by 1/255 is put into them.
+    /// Mean and standard deviation for values in 0..1. A rescaling other than by 1/255 is folded into them.
     fn statistics(&self, path: &Path, usual: &Usual) -> Result<([f32; 3], [f32; 3]), CheckpointError> {
         let (mut mean, mut std) = usual.statistics;
         if self.do_normalize == Some(false) {
@@ -134,7 +135,7 @@ impl Processor {
             mean = self.image_mean.map_or(mean, Channels::each);
             std = self.image_std.map_or(std, Channels::each);
         }
-        // As its factor is written, to eight digits, 1/255 need not be the nearest number.
+        // A factor written with eight digits need not parse to the number nearest 1/255, hence the tolerance below.
         let factor =
             if self.do_rescale == Some(false) { 1.0 } else { self.rescale_factor.unwrap_or(1.0 / 255.0) };
         if !(factor.is_finite() && factor > 0.0) {
@@ -148,7 +149,7 @@ impl Processor {
         Ok((mean, std))
     }
 
-    /// The crop, if there is one, and the size of the input.
+    /// The crop, if there is one, and the size of the input, if specified.
     fn geometry(&self, path: &Path, usual: &Usual) -> Result<Geometry, CheckpointError> {
         if self.do_pad == Some(true) {
             return Err(json(path, "do_pad is true; pictures are not padded here".into()));
@@ -167,7 +168,7 @@ impl Processor {
         let resize = match size {
             _ if self.do_resize == Some(false) => Resize::None,
             Some(size) => size,
-            // Straight to whatever size the input has.
+            // Resize straight to whatever size the input has.
             None if !crops && !shorter => return Ok((None, None)),
             None => usual.size,
         };
@@ -190,7 +191,7 @@ impl Processor {
     }
 }
 
-/// What `value`, the entry `key`, means; one number is the shorter side where `shorter`.
+/// Interprets `value`, the entry `key`. A single number is the shorter side if `shorter`, else the side of a square.
 fn sides(path: &Path, key: &str, value: &Value, shorter: bool) -> Result<Resize, CheckpointError> {
     let wrong = |why: &str| Err(json(path, format!("{key} is {value}; {why}")));
     let resize = if let Some(side) = value.as_u64() {

@@ -1,4 +1,4 @@
-//! Weights in one safetensors file, or in several that `model.safetensors.index.json` lists.
+//! Weights in one safetensors file, or in several listed by `model.safetensors.index.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,13 +14,13 @@ use super::file::{Contents, Entry, TensorFile, hex};
 /// The index that transformers writes beside shards.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
-/// Larger indices are not read; that of a ViT-7B has 40 kB.
+/// Maximum size of an index, in bytes; that of a ViT-7B has 40 kB.
 const MAX_INDEX: u64 = 16 << 20;
 
-/// More shards are not opened.
+/// Maximum number of shards.
 const MAX_SHARDS: usize = 256;
 
-/// The files with weights that `source` means: itself, or the shards beside it that it lists.
+/// The weights files that `source` refers to: `source` itself, or the shards that it lists as an index.
 pub(super) fn files(source: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     if !source.ends_with(INDEX) {
         return Ok(vec![source.to_owned()]);
@@ -31,7 +31,7 @@ pub(super) fn files(source: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
 
 #[derive(Deserialize)]
 struct Index {
-    /// The file of each tensor.
+    /// File of each tensor, indexed by tensor name.
     weight_map: BTreeMap<String, String>,
 }
 
@@ -44,7 +44,7 @@ impl Index {
         serde_json::from_slice(&text).map_err(|e| json(path, format!("cannot be used: {e}")))
     }
 
-    /// The names of the shards, each of a file beside the index, which is at `path`.
+    /// The names of the shards, each a file in the same folder as the index, which is at `path`.
     fn shards(&self, path: &Path) -> Result<BTreeSet<&str>, CheckpointError> {
         let names: BTreeSet<&str> = self.weight_map.values().map(String::as_str).collect();
         if names.is_empty() || names.len() > MAX_SHARDS {
@@ -61,13 +61,13 @@ impl Index {
     }
 }
 
-/// The open files, by name.
+/// The open files with their names, sorted by name.
 pub(super) struct Shards {
     files: Vec<(String, TensorFile<'static>)>,
 }
 
 impl Shards {
-    /// Opens the file `source`, or the shards that the index `source` lists, which lie beside it.
+    /// Opens the file `source`, or the shards listed by the index `source` in the same folder.
     pub fn open(source: &Path) -> Result<Shards, CheckpointError> {
         if !source.ends_with(INDEX) {
             return Ok(Shards { files: vec![(String::new(), TensorFile::open(source)?)] });
@@ -98,12 +98,13 @@ impl Shards {
         self.files.iter().flat_map(|(_, file)| file.entries.iter().cloned()).collect()
     }
 
-    /// Length of all files together.
+    /// Total length of all files, in bytes.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|(_, file)| file.bytes).sum()
     }
 
-    /// [`TensorFile::read`] of all. The digest of several files is that of what `sha256sum` prints of them, by name.
+    /// [`TensorFile::read`] for all files. The digest of several files is that of the lines `sha256sum` prints for
+    /// them, sorted by name.
     pub fn read(self, wanted: impl Fn(&str) -> bool) -> Result<Contents, CheckpointError> {
         let several = self.files.len() > 1 || self.files.iter().any(|(name, _)| !name.is_empty());
         let (mut values, mut sums, mut one) = (BTreeMap::new(), String::new(), String::new());

@@ -1,4 +1,4 @@
-//! Round trips of one small model through every naming and number type, and every way in which a file can be wrong.
+//! Round trips of one small model through every naming and data type, and the ways in which a file can be wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::vit::{Mlp, Size};
 #[test]
 fn every_naming_gives_the_same_weights_to_the_bit() {
     for mlp in [Mlp::Gelu, Mlp::SwiGlu] {
-        // One head: a width of 16 without periods or config is taken for one.
+        // Without periods or a config, a width of 16 is assumed to have one head.
         let config = Config { heads: 1, ..tiny(mlp) };
         let weights = distinct_weights(&config);
         for naming in [Naming::HuggingFace, Naming::Timm, Naming::Meta] {
@@ -70,7 +70,7 @@ fn plain_vits_with_and_without_open_clip() {
     assert_eq!(model.preprocess.interpolation, Interpolation::Bicubic);
 
     let mut clip = tensors(&config, &weights, Naming::OpenClip);
-    // What belongs to the text tower is not looked at, not even its values.
+    // Tensors of the text tower are ignored, even their values.
     clip.insert("text.transformer.embeddings.word_embeddings.weight".into(), (vec![2, 2], vec![f32::NAN; 4]));
     clip.insert("visual.head.proj.weight".into(), (vec![2, 16], vec![0.0; 32]));
     clip.insert("logit_scale".into(), (vec![], vec![4.6]));
@@ -91,7 +91,7 @@ fn timm_without_biases_or_without_a_position_for_cls() {
     weights.blocks.iter_mut().for_each(|block| block.qkv.bias.fill(0.0));
     assert_eq!(load_tensors(&file).unwrap().weights, weights);
 
-    // DINOv2 with registers, as timm has it: positions of the patches alone.
+    // DINOv2 with registers in timm's layout: only the patches have positions.
     let config = Config { positions: Positions::learned(2, 2), norm_eps: 1e-6, ..config };
     let mut weights = vit::seeded_weights(&config, 4);
     weights.positions[..config.dim].fill(0.0);
@@ -115,13 +115,13 @@ fn the_digest_is_of_the_file_or_of_the_seed() {
     let model = load_bytes(&bytes).unwrap();
     assert_eq!(model.sha256, file::hex(&Sha256::digest(&bytes)));
     assert_eq!(model.file_bytes, bytes.len() as u64);
-    // sha256sum of the text.
+    // `sha256sum` of the seed text.
     let model = Model::seeded("deit-tiny", 7).unwrap();
     assert_eq!(model.sha256, "d2b07f5a2dec5fd8d0516a68ff9105b7a5f4a36a438a8d03624895e03489f464");
     assert!(model.name.contains("untrained") && model.weights.validate(&model.config).is_ok());
 }
 
-/// The message of loading `tensors` after `change`; it must be one line and name the file.
+/// Error message of loading a small model's tensors after `change`; it must be one line and name the file.
 fn message(change: impl Fn(&mut Tensors)) -> String {
     let config = Config { heads: 1, ..tiny(Mlp::SwiGlu) };
     let mut file = tensors(&config, &distinct_weights(&config), Naming::HuggingFace);
@@ -222,7 +222,7 @@ fn a_damaged_file_is_an_error_at_every_length() {
     assert!(text.contains("is F64, expected F32, F16 or BF16"), "{text}");
 }
 
-/// A file whose header is `json`, with `data` zeros after it.
+/// Error message of loading a file whose header is `json`, followed by `data` zeros.
 fn lying(json: &str, data: usize) -> String {
     let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
     bytes.extend(json.as_bytes());
@@ -254,7 +254,7 @@ fn a_header_that_lies_is_found_out_before_anything_is_allocated() {
     assert!(lying(&broken, 64).contains(r#"names a tensor "blocks.0.attn\nqkv", with a control character"#));
     let dtype = r#"{"cls_token":{"dtype":"F3\n2","shape":[1],"data_offsets":[0,4]}}"#;
     assert!(lying(dtype, 4).contains("unknown variant `F3 2`"));
-    // Shapes that are consistent, and absurd: nothing of their size is allocated.
+    // Shapes that are consistent but absurd: nothing of their size is allocated.
     let absurd = format!(
         r#"{{"cls_token":{},"patch_embed.proj.weight":{},"pos_embed":{},"blocks.0.mlp.fc1.weight":{}}}"#,
         tensor("[0,1099511627776]", 0, 0),
@@ -388,7 +388,7 @@ fn a_checkpoint_in_its_publishers_naming_is_held_to_its_card() {
     assert!(text.contains("blocks.0.attn.qkv.bias is missing"), "{text}");
 }
 
-/// Trained weights and what PyTorch makes of them; see the README beside them.
+/// Compares trained weights with PyTorch's outputs; see the README beside them.
 #[test]
 fn deit_tiny_agrees_with_pytorch() {
     let Some(folder) = crate::support::shared("weights/deit_tiny") else { return };
@@ -403,12 +403,12 @@ fn deit_tiny_agrees_with_pytorch() {
         let pixels: Vec<f32> = (0..3).flat_map(channel).collect();
         let trace = vit::forward(&model.config, &model.weights, &pixels, Size::square(224)).unwrap();
         let error = (&trace.output - &expected).fold(0.0_f32, |worst, d| worst.max(d.abs()));
-        // Tokens reach about 10; two f32 implementations differ by some 1e-5 after 12 blocks.
+        // Tokens reach about 10; two f32 implementations differ by about 1e-5 after 12 blocks.
         assert!(error < 1e-3, "{error}");
     }
 }
 
-/// A plain ViT of 16 positions, without a config.json.
+/// A plain ViT with a 2 x 8 grid of positions, without a config.json.
 fn unnamed() -> (Config, Tensors) {
     let config = Config {
         heads: 4,
@@ -444,7 +444,7 @@ fn what_nothing_says_is_assumed_and_named_or_given() {
     assert_eq!(given.config, config);
     assert_eq!((given.preprocess.mean, given.preprocess.std), ([0.5; 3], [0.25; 3]));
     assert_eq!(given.assumed, [Assumption::Details(1e-6)]);
-    // Another network of the same bytes: heads of one are not for the other.
+    // The same bytes give a different network: heads trained for one do not fit the other.
     assert_eq!((&given.sha256, model.identity()), (&model.sha256, model.sha256.clone()));
     assert_ne!(given.identity(), model.identity());
     let same = load_with(&path, &Hints { heads: Some(1), grid: Some((4, 4)), ..Hints::default() }).unwrap();
@@ -476,7 +476,7 @@ fn what_the_files_say_cannot_be_contradicted() {
     std::fs::write(dir.path().join("config.json"), json.to_string()).unwrap();
     let model = load(&path).unwrap();
     assert_eq!((model.config, model.name.as_str()), (config, "vit_small_patch16_224"));
-    // The tag's: 0.5 throughout.
+    // The statistics of the tag: 0.5 throughout.
     assert_eq!((model.preprocess.mean, model.preprocess.std), ([0.5; 3], [0.5; 3]));
     assert_eq!(model.assumed, []);
     assert!(model.notes[0].contains("keeps the middle 0.9"), "{:?}", model.notes);
@@ -540,7 +540,7 @@ fn tensors_of_other_networks_are_refused_with_the_reason() {
     let mut file = good.clone();
     file.remove("cls_token");
     assert!(one_line(load_tensors(&file).unwrap_err()).contains("no class token"));
-    // A gated half in one matrix, of which nothing says the activation.
+    // A gated MLP in one matrix, with no activation specified.
     let mut file = good.clone();
     for block in 0..2 {
         file.insert(format!("blocks.{block}.mlp.fc1.weight"), (vec![48, 16], vec![0.1; 48 * 16]));

@@ -1,5 +1,5 @@
-//! What timm's names of architectures say that tensors do not: `models/timm-architectures.csv`, which
-//! `tests/reference/make_timm_table.py` writes, embedded at build time.
+//! What timm's architecture names specify beyond the tensors: `models/timm-architectures.csv`, written by
+//! `tests/reference/make_timm_table.py` and embedded at build time.
 
 use crate::vit::Interpolation;
 
@@ -12,25 +12,25 @@ pub(super) struct Architecture {
     pub dim: usize,
     pub heads: usize,
     pub patch: usize,
-    /// Rows and columns of the trained grid of patches.
+    /// Rows and columns of the grid of patches used in training.
     pub grid: (usize, usize),
     pub norm_eps: f32,
-    /// Whether the feed-forward half is gated.
+    /// Whether the MLP is gated.
     pub gated: bool,
-    /// Whether it holds gate and value in one matrix, the gate's rows first.
+    /// Whether gate and value share one matrix, with the gate's rows first.
     pub packed_swiglu: bool,
-    /// What it has that this program does not run; empty where it runs.
+    /// Features of the architecture that this program does not support; empty if it is supported.
     pub why: &'static str,
     pixels: &'static str,
 }
 
-/// What a pretrained tag says of pixels.
+/// Preprocessing of a pretrained tag.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Tag {
     pub mean: [f32; 3],
     pub std: [f32; 3],
     pub interpolation: Interpolation,
-    /// Share of the resized picture that timm's own evaluation keeps.
+    /// Share of the resized image that timm's own evaluation keeps.
     pub crop: f64,
     /// Side of the input.
     pub side: usize,
@@ -43,8 +43,8 @@ impl Architecture {
         TABLE.lines().skip(1).filter_map(Architecture::parse).find(|line| line.name == name)
     }
 
-    /// The heads that all architectures of this width have which run here; none where they differ. Width / 64 is wrong for
-    /// the largest: ViT-H has 16 heads of 80, but DINOv3's ViT-H+, which is gated, 20 of 64.
+    /// The number of heads of all supported architectures of this width and kind of MLP; `None` if they differ. Width /
+    /// 64 is wrong for the largest: ViT-H has 16 heads of 80, but DINOv3's ViT-H+, which is gated, has 20 of 64.
     pub fn usual_heads(dim: usize, gated: bool) -> Option<usize> {
         let mut alike = TABLE
             .lines()
@@ -76,8 +76,8 @@ impl Architecture {
         })
     }
 
-    /// What `tag` says of pixels. Without a tag, what all tags of this architecture agree on in their statistics; None
-    /// where they do not, or the table lacks them.
+    /// Preprocessing of the pretrained tag `tag`. Without a tag, that of the first tag if all tags of this architecture
+    /// have the same mean and standard deviation; `None` if they differ or the table lacks them.
     pub fn tag(&self, tag: Option<&str>) -> Option<Tag> {
         let mut lines = self.pixels.split(' ').filter_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
@@ -126,7 +126,7 @@ mod tests {
         }
     }
 
-    /// Heads as timm 1.0.31 makes these models; statistics as their cards on the hub say.
+    /// Heads as in timm 1.0.31; statistics as on the models' cards on the Hugging Face hub.
     #[test]
     fn names_say_heads_and_tags_say_statistics() {
         for (name, dim, heads) in [

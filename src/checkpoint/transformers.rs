@@ -9,7 +9,7 @@ use super::CheckpointError;
 use super::description::{Description, Sides, from_value, json};
 use crate::vit::{Config, Mlp, PositionResize, Positions};
 
-/// The keys of all of them; what is left out is as the class of `model_type` has it (transformers 5.24).
+/// Keys of all these model types. A missing key has the default of the class of `model_type` (transformers 5.24).
 #[derive(Deserialize)]
 struct Transformer {
     patch_size: Option<Sides>,
@@ -35,13 +35,13 @@ struct Transformer {
     use_swiglu_ffn: Option<bool>,
 }
 
-/// Where some releases keep `rope_theta`.
+/// Holds `rope_theta` in some releases.
 #[derive(Deserialize)]
 struct Rope {
     rope_theta: Option<f64>,
 }
 
-/// Takes the `config.json` of the model type `kind`.
+/// Reads the `config.json` of model type `kind` into `known`.
 pub(super) fn describe(
     known: &mut Description,
     path: &Path,
@@ -102,7 +102,7 @@ impl Transformer {
         self.config(path, (mlp, hidden), Positions::Rope, true, 1e-5)
     }
 
-    /// DINOv2 and ViT, whose positions are learned.
+    /// DINOv2 and ViT, which have learned positions.
     fn plain(&self, path: &Path, kind: &str) -> Result<Config, CheckpointError> {
         let dino = kind.starts_with("dinov2");
         let act = self.hidden_act.as_deref().unwrap_or("gelu");

@@ -1,4 +1,4 @@
-//! Attention in f32, with the roundings of [`kernels::attention`](crate::kernels::attention) put in or left out.
+//! Attention in f32, with or without the rounding of [`kernels::attention`](crate::kernels::attention).
 
 use super::gptq::integer;
 use super::round::round_rows;
@@ -8,16 +8,16 @@ use crate::kernels::attention::{Dims, probability_max};
 use crate::kernels::matmul::{Rhs, Shape, matmul};
 use crate::kernels::quantise::KEY_MAX;
 
-/// Steps of a value on each side of zero.
+/// Number of quantisation steps of a value on each side of zero.
 const VALUE_MAX: f32 = 127.0;
 
-/// `softmax(q k^T / sqrt(head_dim)) v`: `qkv: [tokens, 3 * dim]`; returns `[tokens, dim]`.
+/// `softmax(q k^T / sqrt(head_dim)) v`, with `qkv: [tokens, 3 * dim]`; returns `[tokens, dim]`.
 pub(super) fn exact(qkv: &[f32], dims: Dims) -> Vec<f32> {
     heads(qkv, dims, |_, _, _, _| {}, None)
 }
 
-/// The same in integers: queries and keys (less `key_centre`, `[dim]` or empty) rounded for each token, values for each
-/// channel, probabilities to steps of the row's largest.
+/// The same with integer rounding: queries and keys (after subtracting `key_centre`, `[dim]` or empty) per token,
+/// values per channel, probabilities in steps relative to the row's largest.
 pub(super) fn rounded(isa: Isa, qkv: &[f32], dims: Dims, key_centre: &[f32]) -> Vec<f32> {
     let Dims { tokens, head_dim, .. } = dims;
     let round_head = |head: usize, q: &mut [f32], k: &mut [f32], v: &mut [f32]| {
@@ -45,8 +45,8 @@ fn step(v: f32, size: f32) -> f32 {
     if size > 0.0 { integer(v / size) * size } else { 0.0 }
 }
 
-/// One head after the other: `prepare(head, q, k, v)` changes what it is made of, `[tokens, head_dim]` each;
-/// probabilities are whole multiples of the largest over `steps`, if that is given.
+/// Computes one head after another. `prepare(head, q, k, v)` modifies the head's inputs in place, `[tokens, head_dim]`
+/// each. If `steps` is given, probabilities are rounded to whole multiples of the largest one over `steps`.
 fn heads(
     qkv: &[f32],
     dims: Dims,

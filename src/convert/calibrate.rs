@@ -1,4 +1,4 @@
-//! What each block becomes in int8: its smoothing, its rounded weights at both integer levels, its mean key.
+//! Int8 candidates for each block: its smoothing, its rounded weights at both integer precisions, its mean key.
 
 use std::borrow::Cow;
 
@@ -13,24 +13,24 @@ use crate::kernels::linalg::gram;
 use crate::quant::{Block, BlockPrecision, INT7, INT8, Layer, Products, WeightPrecision};
 use crate::vit::{Config, FeedForward};
 
-/// Rows of a layer's input on which smoothing is chosen.
+/// Number of rows of a layer's input that smoothing is chosen on.
 const SAMPLE: usize = 256;
 
-/// What the CLS token counts for in a layer's Hessian, a patch counting 1. It is one token of two hundred, and half of
+/// Weight of the CLS token in a layer's Hessian, relative to 1 for a patch. It is one token in two hundred, but half of
 /// what heads read.
 const CLS_WEIGHT: f32 = 16.0;
 
-/// What makes of a block in f32 one at any level. The block itself is not in it: a second copy of every f32 weight would
-/// be a third of the converter's memory.
+/// Everything needed to build a block at any precision from the f32 block. The f32 block itself is not stored: a second
+/// copy of every f32 weight would be a third of the converter's memory.
 pub(super) struct Candidates {
     factors: Factors,
     key_centre: Vec<f32>,
-    /// Rounded: qkv, proj, up and down, each at Int7 and at Int8; with SwiGLU `up` holds gate and up.
+    /// Rounded layers qkv, proj, up and down, each at Int7 and at Int8; with SwiGLU `up` holds gate and up.
     rounded: [[Vec<Layer>; 2]; 4],
 }
 
 impl Candidates {
-    /// The block that `plan` describes, of the f32 block `reference`.
+    /// The block that `plan` describes, built from the f32 block `reference`.
     pub fn at(&self, reference: &Block, plan: &BlockPrecision) -> Block {
         let mut block = reference.clone();
         fold(&mut block, &self.factors);
@@ -55,17 +55,18 @@ impl Candidates {
     }
 }
 
-/// What the calibration images put into a block's layers, all tokens of all images: `[rows, inputs]`.
+/// Inputs of a block's layers over all tokens of all calibration images: `[rows, inputs]`.
 struct Seen {
     qkv: Vec<f32>,
     proj: Vec<f32>,
     up: Vec<f32>,
     down: Vec<f32>,
-    /// `[rows, dim]`, after rotation.
+    /// `[rows, dim]`, after RoPE.
     keys: Vec<f32>,
 }
 
-/// Runs the f32 block `reference` on the streams, which move on to its output, and works out its candidates.
+/// Runs the f32 block `reference` on the residual streams, which are replaced by its output, and computes its
+/// candidates.
 pub(super) fn candidates(
     forward: &Forward,
     config: &Config,
@@ -105,7 +106,7 @@ pub(super) fn candidates(
     Ok(Candidates { factors, key_centre, rounded })
 }
 
-/// Runs `reference` on each stream and gathers what its layers see, in the order of the images.
+/// Runs `reference` on each stream and collects the inputs of its layers, in image order.
 fn observe(
     forward: &Forward,
     config: &Config,
@@ -134,7 +135,7 @@ fn observe(
             Ok(seen)
         })
         .collect::<Result<Vec<_>, ConvertError>>()?;
-    // What has been gathered of one site is freed before the next.
+    // The parts of one site are freed before the next is gathered.
     let mut gather = |site: Site| -> Vec<f32> {
         let parts: Vec<Vec<f32>> = each.iter_mut().filter_map(|seen| seen.remove(&site)).collect();
         parts.concat()
@@ -148,17 +149,17 @@ fn observe(
     })
 }
 
-/// The layers that read one input.
+/// The layers that share one input.
 struct Layers {
     /// `[rows, inputs]`
     seen: Vec<f32>,
     inputs: usize,
-    /// How many images the rows are of.
+    /// Number of images that the rows come from.
     images: usize,
 }
 
 impl Layers {
-    /// The smoothing of their input; `weight` is all their rows.
+    /// The smoothing factors of their input. `weight` holds the rows of all the layers.
     fn smoothing(&self, isa: Isa, weight: &[f32]) -> Vec<f32> {
         let k = self.inputs;
         let (mut largest, mut mean_square) = (vec![0.0_f32; k], vec![0.0_f32; k]);
@@ -177,7 +178,7 @@ impl Layers {
         smooth::best(isa, weight, &inputs, INT7)
     }
 
-    /// `layers`, into which `factors` are folded already, at Int7 and at Int8.
+    /// `layers`, with `factors` already folded in, rounded at Int7 and at Int8.
     fn rounded(mut self, factors: &[f32], layers: &[&Layer]) -> [Vec<Layer>; 2] {
         let k = self.inputs;
         let image = self.seen.len() / self.images;
@@ -199,7 +200,7 @@ impl Layers {
     }
 }
 
-/// The mean key, `[dim]`, of `keys`, `[rows, dim]`; empty where keys are no smaller without it.
+/// The mean key, `[dim]`, of `keys`, `[rows, dim]`; empty if subtracting it does not make the keys smaller.
 fn key_centre(keys: &[f32], dim: usize, head_dim: usize) -> Vec<f32> {
     let mut mean = vec![0.0_f64; dim];
     for row in keys.chunks_exact(dim) {

@@ -1,8 +1,8 @@
-//! Cosines between what two networks compute.
+//! Cosine similarity between the tokens of two networks.
 
 use crate::quant::{Agreement, Cosine};
 
-/// Cosines of the tokens of any number of images.
+/// Cosine similarities of the tokens of any number of images.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cosines {
     cls: Vec<f64>,
@@ -10,7 +10,7 @@ pub(super) struct Cosines {
 }
 
 impl Cosines {
-    /// Adds an image: two `[tokens, dim]`, CLS first, patches from row `prefix` on.
+    /// Adds an image, given as two `[tokens, dim]` arrays: CLS first, patches from row `prefix` on.
     pub fn add(&mut self, a: &[f32], b: &[f32], dim: usize, prefix: usize) {
         self.cls.push(cosine(&a[..dim], &b[..dim]));
         let rows = a[prefix * dim..].chunks_exact(dim).zip(b[prefix * dim..].chunks_exact(dim));
@@ -23,13 +23,13 @@ impl Cosines {
         self.patches.extend_from_slice(&other.patches);
     }
 
-    /// Their distribution.
+    /// Summary of their distribution.
     pub fn agreement(self) -> Agreement {
         Agreement { cls: Cosine::of(self.cls), patches: Cosine::of(self.patches) }
     }
 }
 
-/// The cosine of the angle between two vectors; 1 for two zero vectors.
+/// Cosine of the angle between two vectors; 1 for two zero vectors.
 pub(super) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
     for (&a, &b) in a.iter().zip(b) {

@@ -1,4 +1,4 @@
-//! What can be wrong with a conversion.
+//! Errors of a conversion.
 
 use crate::encoder::EncoderError;
 use crate::kernels::linear::MAX_INPUTS;
@@ -8,7 +8,7 @@ use crate::vit::SizeError;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are what their names say: the layer, the values compared")]
 pub enum ConvertError {
-    /// The input size of calibration does not suit the model.
+    /// The input size of the calibration images does not suit the model.
     #[error(transparent)]
     Size(#[from] SizeError),
     /// A layer has more inputs than the integer kernels can sum.
@@ -16,13 +16,13 @@ pub enum ConvertError {
         "{layer} has {inputs} inputs, and in int8 a layer may have at most {MAX_INPUTS}; convert with --precision fp16"
     )]
     TooWide { layer: &'static str, inputs: usize },
-    /// Nothing to calibrate on.
+    /// There are no calibration images.
     #[error("no images to calibrate on; give at least one")]
     NoImages,
     /// The converted network could not be run.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
-    /// The network gives a NaN or an infinity on a calibration image.
+    /// The network produces a NaN or an infinity on a calibration image.
     #[error(
         "{layer}: the output on calibration image {image} holds a NaN or an infinity; these weights are unusable"
     )]

@@ -1,8 +1,8 @@
-//! A forward pass block by block, in f32 with the roundings of int8 put in by hand: for calibration and for the search.
+//! A block-by-block forward pass in f32 with simulated int8 rounding, for calibration and for the search.
 //!
-//! One image at a time on the caller's thread, so that a sum is the same for any number of threads: many images are
-//! many tasks. What a device computes differs from this by f32 rounding alone; the accuracy that is reported is
-//! measured with the device's own kernels.
+//! Each image runs on its caller's thread, so sums do not depend on the number of threads; several images run as
+//! parallel tasks. A device's results differ from these by f32 rounding alone. The reported accuracy is measured with
+//! the device's own kernels.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::vit::{Config, FeedForward, Norm, Positions, RopeTable, Size, SizeErro
 pub(super) struct Dense<'a> {
     pub weight: Cow<'a, [f32]>,
     pub bias: &'a [f32],
-    /// Whether each row of its input is rounded to 8 bits.
+    /// Whether each row of the input is rounded to 8 bits.
     pub round_input: bool,
 }
 
@@ -29,12 +29,12 @@ pub(super) struct DenseBlock<'a> {
     pub mlp: FeedForward<Dense<'a>>,
 }
 
-/// Where an activation is looked at.
+/// A point at which activations are observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Site {
     /// Input of qkv: `[tokens, dim]`.
     Qkv,
-    /// Queries, keys and values after rotation: `[tokens, 3 * dim]`.
+    /// Queries, keys and values after RoPE: `[tokens, 3 * dim]`.
     Rotated,
     /// Input of proj: `[tokens, dim]`.
     Proj,
@@ -59,7 +59,7 @@ impl<'a> Dense<'a> {
         Dense { weight, bias: &layer.bias, round_input }
     }
 
-    /// `x W^T + b`, `x: [tokens, inputs]`.
+    /// `x W^T + b`, with `x: [tokens, inputs]`.
     fn run(&self, isa: Isa, x: &[f32]) -> Vec<f32> {
         let outputs = self.bias.len();
         let inputs = self.weight.len() / outputs;
@@ -86,7 +86,7 @@ impl<'a> DenseBlock<'a> {
     }
 }
 
-/// What one input size fixes.
+/// The parts of a forward pass that depend on the input size.
 pub(super) struct Forward {
     pub isa: Isa,
     config: Config,
@@ -107,7 +107,7 @@ impl Forward {
         Ok(Forward { isa, config, rows, cols, rope, positions })
     }
 
-    /// Pixels `[3, height, width]` to the residual stream `[tokens, dim]`.
+    /// Embeds pixels `[3, height, width]` into the residual stream `[tokens, dim]`.
     pub fn embed(&self, network: &Network, pixels: &[f32]) -> Vec<f32> {
         let Config { dim, patch, .. } = self.config;
         let count = self.rows * self.cols;
@@ -124,7 +124,7 @@ impl Forward {
         x
     }
 
-    /// One block, in place; `observe` sees the input of each layer.
+    /// Runs one block in place; `observe` receives the input of each layer.
     pub fn block(&self, block: &DenseBlock, x: &mut [f32], observe: &mut dyn FnMut(Site, &[f32])) {
         let normed = self.norm(&block.block.norm1, x);
         observe(Site::Qkv, &normed);
@@ -164,7 +164,7 @@ impl Forward {
         if let Some(RopeTable { cos, sin, half }) = &self.rope {
             let patches = qkv.chunks_exact_mut(3 * dim).skip(self.config.prefix());
             for ((row, cos), sin) in patches.zip(cos.chunks_exact(*half)).zip(sin.chunks_exact(*half)) {
-                // Queries and keys: each head alike.
+                // RoPE applies to queries and keys, to each head alike.
                 rope::rotate_row(self.isa, &mut row[..2 * dim], cos, sin);
             }
         }
@@ -191,7 +191,7 @@ fn add(x: &mut [f32], y: &[f32]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }
 
-/// Refuses a NaN or an infinity in `x`, which calibration image `image` gave after `layer`.
+/// Returns an error if `x`, the output of `layer` on calibration image `image`, holds a NaN or an infinity.
 pub(super) fn check_finite(
     x: &[f32],
     layer: impl FnOnce() -> String,

@@ -1,7 +1,7 @@
-//! The converter: from weights in f32 to a network in int8 or fp16, calibrated and measured on images.
+//! The converter: turns f32 weights into an int8 or fp16 network, calibrated and measured on images.
 //!
-//! GPTQ, smoothing and a search over levels choose, block by block, the cheapest precision that is accurate enough; what that costs
-//! is measured with the encoder that will run it.
+//! GPTQ, smoothing and a search over precisions choose, block by block, the cheapest precision that is accurate enough.
+//! The accuracy is measured with the encoder that will run the network.
 
 mod attention;
 mod calibrate;

@@ -1,14 +1,14 @@
-//! How far a conversion has come.
+//! Progress of a conversion.
 
-/// Hears how far a conversion has come.
+/// Receives the progress of a conversion.
 pub trait Progress: Sync {
     /// A stage of `steps` steps begins.
     fn stage(&self, name: &str, steps: usize);
-    /// A step of it is done.
+    /// One step of the current stage is done.
     fn step(&self);
 }
 
-/// Hears nothing.
+/// Ignores progress.
 impl Progress for () {
     fn stage(&self, _: &str, _: usize) {}
     fn step(&self) {}

@@ -1,4 +1,4 @@
-//! From a checkpoint to a model in the precision asked for.
+//! From a checkpoint to a model in the requested precision.
 
 use std::time::Instant;
 
@@ -22,18 +22,18 @@ use crate::quant::{
 };
 use crate::vit::{Config, Size};
 
-/// Images on which each unit is measured by itself.
+/// Number of images on which each unit is measured on its own.
 const SEARCH_IMAGES: usize = 4;
 
-/// What the mean of 1 - cosine may come to in the search. Tighter for CLS: nearest neighbours are found by it, and on
+/// Upper bound on the mean of 1 - cosine in the search. It is tighter for CLS, which nearest-neighbour search uses: on
 /// BUSI, whose images are alike, 2% of the votes of 20 neighbours change at 0.0004.
 const BUDGET: Errors = Errors { cls: 0.0004, patches: 0.0007 };
 
-/// How a budget shrinks when the plan that it gave is not accurate enough.
+/// Factor applied to a budget when its plan is not accurate enough.
 const TIGHTEN: f64 = 0.75;
 
-/// The accuracy aimed at on the calibration images: the product's bars (means above 0.999, CLS never below 0.997, one
-/// patch in a hundred below 0.99) with a margin for images that calibration did not see.
+/// Accuracy target on the calibration images: the product's requirements (means above 0.999, CLS never below 0.997, at
+/// most one patch in a hundred below 0.99) with a margin for images outside the calibration set.
 const TARGET_CLS_MEAN: f64 = 0.9996;
 const TARGET_PATCH_MEAN: f64 = 0.9992;
 const TARGET_CLS_MIN: f64 = 0.998;
@@ -42,19 +42,20 @@ const TARGET_PATCH_P1: f64 = 0.993;
 /// Images on which a conversion is calibrated and measured.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    /// What they are: `phantoms` or `images`.
+    /// Kind of images: `phantoms` or `images`.
     pub from: String,
     /// Each `[3, height, width]`, preprocessed; at least one.
     pub images: Vec<Vec<f32>>,
-    /// Their size.
+    /// Size of each image.
     pub size: Size,
 }
 
-/// Converts `model` to `precision`, and measures on `calibration` what that cost, with the kernels of `isa`. Work runs on
-/// the caller's rayon pool if it has one; the result depends neither on its size nor on `isa`.
+/// Converts `model` to `precision`, and measures the loss of accuracy on `calibration` with the kernels of `isa`. Runs
+/// on the caller's rayon pool if it has one; the result depends neither on the pool's size nor on `isa`.
 ///
 /// # Errors
-/// [`ConvertError`]: no images, a layer too wide for integers, a size that does not suit the model, or a layer whose output is not finite.
+/// [`ConvertError`]: there are no images, a layer is too wide for integers, the size does not suit the model, or a
+/// layer's output is not finite.
 pub fn convert(
     model: Model,
     precision: Precision,
@@ -82,7 +83,7 @@ fn convert_in_pool(
     if precision == Precision::Int8 && hidden > MAX_INPUTS {
         return Err(ConvertError::TooWide { layer: "mlp.down", inputs: hidden });
     }
-    // Weights from a seed have the architecture of a card, and nothing of its weights.
+    // Seeded weights share a card's architecture but none of its weights, so its licence does not apply.
     let licence = model.card.filter(|_| model.naming != Naming::Seeded).map(|card| Licence {
         name: card.licence.name.clone(),
         url: card.licence.url.clone(),
@@ -118,7 +119,7 @@ fn convert_in_pool(
     })
 }
 
-/// The cheapest plan that keeps the accuracy aimed at, or, where none does, the one without integers.
+/// Builds the cheapest plan that meets the accuracy target. If none does, the result has no integer layers left.
 fn int8(evaluator: &Evaluator, progress: &dyn Progress) -> Result<Network, ConvertError> {
     let Evaluator { reference, calibration, forward, .. } = evaluator;
     let config = &reference.config;
@@ -159,7 +160,7 @@ fn int8(evaluator: &Evaluator, progress: &dyn Progress) -> Result<Network, Conve
         if meets_target(&total) || !more {
             return Ok(network);
         }
-        // Whichever is missed is tightened.
+        // Tighten each budget whose target is missed.
         let Agreement { cls, patches } = total;
         if cls.mean < TARGET_CLS_MEAN || cls.min < TARGET_CLS_MIN {
             budget.cls *= TIGHTEN;
@@ -178,7 +179,7 @@ fn meets_target(total: &Agreement) -> bool {
         && patches.p1 >= TARGET_PATCH_P1
 }
 
-/// The network of `plan`.
+/// Assembles the network that `plan` describes.
 fn assemble(reference: &Network, candidates: &[Candidates], plan: &PrecisionPlan) -> Network {
     let mut patch = reference.patch.clone();
     patch.halve();
@@ -195,13 +196,13 @@ fn assemble(reference: &Network, candidates: &[Candidates], plan: &PrecisionPlan
     }
 }
 
-/// What a network is compared with: the f32 residual streams and features would be too much to keep for every block, so
-/// only the features are kept.
+/// The f32 reference that networks are compared with. Keeping the residual stream of every block would take too much
+/// memory, so only the features are kept.
 struct Evaluator<'a> {
     reference: &'a Network,
     calibration: &'a Calibration,
     forward: Forward,
-    /// By image: `[tokens, dim]`.
+    /// `[tokens, dim]`, indexed by image.
     features: Vec<Vec<f32>>,
 }
 
@@ -226,7 +227,7 @@ impl<'a> Evaluator<'a> {
         Ok(Evaluator { reference, calibration, forward, features })
     }
 
-    /// The features of `network`, by the kernels that a device runs, against f32.
+    /// Agreement of the features of `network`, computed by the device's kernels, with f32.
     fn total(&self, network: &Network) -> Result<Agreement, ConvertError> {
         let Config { dim, .. } = network.config;
         let encoder = Encoder::new(network.clone(), self.forward.isa);
@@ -250,8 +251,8 @@ impl<'a> Evaluator<'a> {
         Ok(agreement)
     }
 
-    /// The residual stream of `network` after each block, through the final LayerNorm, against f32. One block of all
-    /// images after the other, so that only one is dequantised at a time.
+    /// Agreement with f32 of the residual stream of `network` after each block, through the final LayerNorm. Each block
+    /// runs on all images before the next, so that only one block is dequantised at a time.
     fn blocks(&self, network: &Network, progress: &dyn Progress) -> Vec<Agreement> {
         let Config { dim, depth, .. } = network.config;
         let (reference, forward) = (self.reference, &self.forward);

@@ -1,4 +1,4 @@
-//! Activations rounded as the kernels round them.
+//! Activation rounding, as in the kernels.
 
 use crate::kernels::{Isa, quantise};
 

@@ -1,9 +1,9 @@
-//! The sensitivity search: which part of which block is worth more than int8.
+//! The sensitivity search: which parts of which blocks need more than int8.
 //!
-//! A unit is one layer of a block (with SwiGLU, gate and up together) or its attention. Its error at a level is what it
-//! does to the features when it alone is at that level and all else is f32: the mean over tokens of 1 - cosine. Errors
-//! of units add up (on DeiT-Ti their sum is within 5% of the joint error), so a plan is found by spending time where it
-//! buys most.
+//! A unit is one layer of a block (with SwiGLU, gate and up together) or its attention. Its error at a precision is its
+//! effect on the features when it alone has that precision and all else is f32: the mean over tokens of 1 - cosine.
+//! Errors of units add up (on DeiT-Ti their sum is within 5% of the joint error), so the search spends time where it
+//! reduces the error most.
 
 use rayon::prelude::*;
 
@@ -14,7 +14,7 @@ use super::progress::Progress;
 use crate::quant::{BlockPrecision, Network, PrecisionPlan, Products, WeightPrecision};
 use crate::vit::{Config, MatMul};
 
-/// Everything as cheap as it gets.
+/// The cheapest precision everywhere.
 pub(super) const CHEAPEST: BlockPrecision = BlockPrecision {
     qkv: WeightPrecision::Int7,
     attention: Products::Int8,
@@ -23,7 +23,7 @@ pub(super) const CHEAPEST: BlockPrecision = BlockPrecision {
     down: WeightPrecision::Int7,
 };
 
-/// Nothing rounded.
+/// f32 everywhere.
 const EXACT: BlockPrecision = BlockPrecision {
     qkv: WeightPrecision::F32,
     attention: Products::Float,
@@ -32,28 +32,28 @@ const EXACT: BlockPrecision = BlockPrecision {
     down: WeightPrecision::F32,
 };
 
-/// 1 - cosine: of CLS tokens, and of patch tokens.
+/// Mean of 1 - cosine, for CLS tokens and for patch tokens.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Errors {
     pub cls: f64,
     pub patches: f64,
 }
 
-/// Time of one multiply-accumulate, that of a 7-bit product being 1 (AVX2; elsewhere 8 bits cost no more than 7).
+/// Time of one multiply-accumulate, relative to a 7-bit product (AVX2; elsewhere 8 bits cost no more than 7).
 const INT7_TIME: f64 = 1.0;
 const INT8_TIME: f64 = 1.3;
 const FLOAT_TIME: f64 = 2.0;
 
-/// A level of a part: its error, and its time.
+/// A precision of a part, with its error and time.
 #[derive(Clone, Copy, Debug)]
 struct Choice {
-    /// Of attention, Int7 stands for integers and Fp16 for floats.
+    /// For attention, Int7 stands for integers and Fp16 for floats.
     level: WeightPrecision,
     error: Errors,
     time: f64,
 }
 
-/// A part of a block, with the levels that it may have, the cheapest first.
+/// A part of a block, with the precisions available to it, cheapest first.
 pub(super) struct Unit {
     block: usize,
     part: MatMul,
@@ -73,16 +73,16 @@ fn set_level(plan: &mut BlockPrecision, part: MatMul, level: WeightPrecision) {
     }
 }
 
-/// What the search needs to know of the f32 network: some images' residual streams before each block, and features.
+/// f32 data for the search: residual streams of some images before each block, and their features.
 pub(super) struct Traces {
-    /// By block, then by image: `[tokens, dim]`.
+    /// `[tokens, dim]`, indexed by block, then by image.
     pub streams: Vec<Vec<Vec<f32>>>,
-    /// By image: `[tokens, dim]`.
+    /// `[tokens, dim]`, indexed by image.
     pub features: Vec<Vec<f32>>,
 }
 
-/// Measures units by themselves: each at its `cheapest`, and those of them at Int8 too for which that may matter to
-/// `budget`. Where attention cannot be in integers it is no unit.
+/// Measures each unit on its own: at its cheapest precision, and also at Int8 if its error matters to `budget`.
+/// Attention that cannot run in integers is not a unit.
 pub(super) fn units(
     forward: &Forward,
     reference: &Network,
@@ -104,7 +104,7 @@ pub(super) fn units(
         let macs = config.macs_of(part, tokens) as f64;
         let time = if part == MatMul::Attention { INT8_TIME } else { INT7_TIME };
         let cheapest = Choice { level: WeightPrecision::Int7, error, time: time * macs };
-        // Rounding to fp16 errs a thousandth of what int8 does.
+        // Rounding to fp16 has a thousandth of the error of int8.
         let float =
             Choice { level: WeightPrecision::Fp16, error: Errors::default(), time: FLOAT_TIME * macs };
         Unit { block, part, choices: vec![cheapest, float], chosen: 0 }
@@ -115,7 +115,7 @@ pub(super) fn units(
     if total.within(budget) {
         return units;
     }
-    // What is below a quarter of an equal share stays where it is.
+    // Units whose error is below a quarter of an equal share of the budget are not measured at Int8.
     let share = Errors::default().plus(budget, 0.25 / units.len() as f64);
     let which = |unit: &Unit| unit.part != MatMul::Attention && !unit.error().within(&share);
     let chosen: Vec<usize> = (0..units.len()).filter(|&u| which(&units[u])).collect();
@@ -129,10 +129,10 @@ pub(super) fn units(
     units
 }
 
-/// A part of a block at a level.
+/// A part of a block, and the precision to measure it at.
 type Task = (usize, MatMul, WeightPrecision);
 
-/// What units are measured with.
+/// The inputs of the unit measurements.
 struct Bench<'a> {
     forward: &'a Forward,
     reference: &'a Network,
@@ -168,12 +168,12 @@ impl Bench<'_> {
     }
 }
 
-/// Raises levels until the units' errors add up to no more than `budget`, the cheapest gain first; false when nothing is
-/// left to raise.
+/// Raises precisions until the sum of the units' errors is within `budget`, choosing the largest error reduction per
+/// added time first. Returns false if nothing is left to raise.
 pub(super) fn spend(units: &mut [Unit], budget: &Errors) -> bool {
     loop {
         let total = units.iter().fold(Errors::default(), |sum, unit| sum.plus(&unit.error(), 1.0));
-        // Only what is over its budget counts.
+        // Only an error that exceeds its budget counts.
         let weight = |total: f64, budget: f64| if total > budget { 1.0 / budget.max(1e-12) } else { 0.0 };
         let (cls, patches) = (weight(total.cls, budget.cls), weight(total.patches, budget.patches));
         if cls == 0.0 && patches == 0.0 {
@@ -198,7 +198,7 @@ pub(super) fn spend(units: &mut [Unit], budget: &Errors) -> bool {
     }
 }
 
-/// The plan that the units have come to; what is no unit is as in `cheapest`.
+/// The plan that the units have arrived at. Parts that are not units are as in `cheapest`.
 pub(super) fn plan(units: &[Unit], depth: usize, cheapest: BlockPrecision) -> PrecisionPlan {
     let mut blocks = vec![cheapest; depth];
     for unit in units {
@@ -223,7 +223,7 @@ impl Errors {
     }
 }
 
-/// Mean over the tokens of one image.
+/// Errors of one image: of its CLS token, and the mean over its patch tokens.
 fn errors_of(x: &[f32], features: &[f32], config: &Config) -> Errors {
     let (dim, prefix) = (config.dim, config.prefix());
     let rows = x[prefix * dim..].chunks_exact(dim).zip(features[prefix * dim..].chunks_exact(dim));

@@ -1,5 +1,5 @@
-//! Smoothing: channels of an activation that are large are made small, and the weights that read them large, so that 8
-//! bits serve both (SmoothQuant, arXiv 2211.10438).
+//! Smoothing: large channels of an activation are scaled down and the weights that read them are scaled up, so that
+//! both fit in 8 bits (SmoothQuant, arXiv 2211.10438).
 
 use rayon::prelude::*;
 
@@ -9,13 +9,13 @@ use crate::kernels::{Isa, matmul};
 use crate::quant::{Block, Layer, Matrix, NOT_F32};
 use crate::vit::{FeedForward, Norm};
 
-/// Exponents that are tried; without smoothing comes first, so that it wins a draw.
+/// Exponents to try. No smoothing comes first, so that it wins a tie.
 const EXPONENTS: [Option<f32>; 5] = [None, Some(0.3), Some(0.5), Some(0.7), Some(0.85)];
 
-/// Factors further than this from their geometric mean help nobody and cost fp16 its range.
+/// Largest ratio of a factor to the geometric mean, up or down: more does not help, and uses up the range of fp16.
 const MAX_FACTOR: f32 = 1e4;
 
-/// Divides by `factors`, `[inputs]`, what comes out of a norm.
+/// Divides the output of a norm by `factors`, `[inputs]`.
 pub(super) fn fold_norm(norm: &mut Norm, factors: &[f32]) {
     for ((w, b), s) in norm.weight.iter_mut().zip(&mut norm.bias).zip(factors) {
         *w /= s;
@@ -23,7 +23,7 @@ pub(super) fn fold_norm(norm: &mut Norm, factors: &[f32]) {
     }
 }
 
-/// Divides output channels from `first` on.
+/// Divides the output channels from `first` on by `factors`.
 pub(super) fn fold_outputs(layer: &mut Layer, first: usize, factors: &[f32]) {
     let Layer { weight: Matrix::F32(weight), bias } = layer else { panic!("{NOT_F32}") };
     let inputs = weight.len() / bias.len();
@@ -34,14 +34,14 @@ pub(super) fn fold_outputs(layer: &mut Layer, first: usize, factors: &[f32]) {
     }
 }
 
-/// Multiplies input channels.
+/// Multiplies the input channels by `factors`.
 pub(super) fn fold_inputs(weight: &mut [f32], factors: &[f32]) {
     for row in weight.chunks_exact_mut(factors.len()) {
         row.iter_mut().zip(factors).for_each(|(w, s)| *w *= s);
     }
 }
 
-/// Factors for each input of a block's layers.
+/// Smoothing factors for the input of each of a block's layers.
 #[derive(Clone, Debug)]
 pub(super) struct Factors {
     pub qkv: Vec<f32>,
@@ -50,12 +50,12 @@ pub(super) struct Factors {
     pub down: Vec<f32>,
 }
 
-/// Folds `factors` into `block`, in f32, which computes what it did before, to rounding.
+/// Folds `factors` into the f32 block `block`. Its output stays the same up to rounding.
 pub(super) fn fold(block: &mut Block, factors: &Factors) {
     let dim = block.proj.bias.len();
     fold_norm(&mut block.norm1, &factors.qkv);
     fold_inputs(block.qkv.exact_mut(), &factors.qkv);
-    // Attention mixes tokens, not channels: a factor on a value's channel comes out on the same channel.
+    // Attention mixes tokens, not channels: a factor on a channel of the values appears on the same output channel.
     fold_outputs(&mut block.qkv, 2 * dim, &factors.proj);
     fold_inputs(block.proj.exact_mut(), &factors.proj);
     fold_norm(&mut block.norm2, &factors.up);
@@ -74,18 +74,18 @@ pub(super) fn fold(block: &mut Block, factors: &Factors) {
     }
 }
 
-/// The inputs of a layer as calibration saw them.
+/// A layer's inputs, as seen in calibration.
 pub(super) struct Inputs<'a> {
     /// `[inputs]`: largest magnitude of each channel.
     pub largest: &'a [f32],
     /// `[inputs]`: mean square of each channel.
     pub mean_square: &'a [f32],
-    /// `[rows, inputs]`: some of the rows.
+    /// `[rows, inputs]`: a sample of the rows.
     pub sample: &'a [f32],
 }
 
-/// The factors for a layer of `weight`, `[outputs, inputs]`, with which its outputs on the sample err least once both
-/// inputs and weights are rounded, weights to `-limit..=limit`.
+/// The factors for a layer with `weight`, `[outputs, inputs]`, that minimise the error of its outputs on the sample
+/// when inputs and weights are rounded, weights to `-limit..=limit`.
 pub(super) fn best(isa: Isa, weight: &[f32], inputs: &Inputs, limit: i8) -> Vec<f32> {
     let k = inputs.largest.len();
     let largest_weight = weight.chunks_exact(k).fold(vec![0.0_f32; k], |mut max, row| {
@@ -107,7 +107,7 @@ pub(super) fn best(isa: Isa, weight: &[f32], inputs: &Inputs, limit: i8) -> Vec<
     best.expect("some exponents").1
 }
 
-/// `largest^a / weight^(1 - a)`, around 1.
+/// `largest^a / weight^(1 - a)`, normalised to a geometric mean of 1.
 fn factors(largest: &[f32], weight: &[f32], a: f32) -> Vec<f32> {
     let positive = |v: &[f32]| v.iter().fold(0.0_f32, |m, v| m.max(*v)).max(f32::MIN_POSITIVE.sqrt()) * 1e-6;
     let (least_input, least_weight) = (positive(largest), positive(weight));
@@ -120,7 +120,7 @@ fn factors(largest: &[f32], weight: &[f32], a: f32) -> Vec<f32> {
     logs.iter().map(|l| ((l - mean).exp() as f32).clamp(1.0 / MAX_FACTOR, MAX_FACTOR)).collect()
 }
 
-/// Mean over the sample of the squared relative error of a row of outputs.
+/// Mean squared relative error of the output rows over the sample.
 fn rounding_error(
     isa: Isa,
     weight: &[f32],
@@ -178,7 +178,7 @@ mod tests {
         (0..n).map(|i| ((i * 37 + seed * 101) as f32 * 0.7).sin()).collect()
     }
 
-    /// Factors over two powers of ten.
+    /// Factors that span two powers of ten.
     fn uneven(n: usize, seed: usize) -> Vec<f32> {
         wave(n, seed).iter().map(|v| 10_f32.powf(*v)).collect()
     }
@@ -213,7 +213,7 @@ mod tests {
             let run = |block: &Block, x: &mut [f32]| ours.block(&DenseBlock::of(block), x, &mut |_, _| {});
             network.blocks.iter().for_each(|block| run(block, &mut x));
             for (a, b) in ours.norm(&network.norm, &x).iter().zip(&expected) {
-                // Three blocks of sums of 24 terms, features around 1: a few hundred roundings of 6e-8.
+                // Three blocks of sums of 24 terms, with features around 1: a few hundred rounding errors of 6e-8.
                 assert!((a - b).abs() < 1e-4, "{mlp:?}: {a} {b}");
             }
         }

@@ -11,8 +11,9 @@ use crate::kernels::quantise::{self, QuantParams};
 use crate::kernels::{activation, attention, norm, patches, reduce, rope};
 use crate::vit::{Mlp, Norm};
 
-/// The parts of one unit: its rows of the stream, the layer's tap and key scales, of query codes and quants and key codes,
-/// and of the float queries, keys and values. What the network does not use is empty.
+/// The slices of one work unit: its rows of the stream, the tap and the key scales; of the query codes, query
+/// quantisation parameters and key codes; and of the float queries, keys and values. Slices that the network does not
+/// use are empty.
 type UnitParts<'a> = (
     (&'a mut [f32], &'a mut [f32], &'a mut [f32]),
     (&'a mut [u8], &'a mut [QuantParams], &'a mut [i8]),
@@ -20,16 +21,17 @@ type UnitParts<'a> = (
 );
 
 impl Encoder {
-    /// Runs `pixels` (`[3, height, width]`, preprocessed): the tokens after the final LayerNorm, `[tokens, dim]` in the
-    /// order CLS, registers, patches by row, in the workspace's memory.
+    /// Runs `pixels` (`[3, height, width]`, preprocessed). Returns the tokens after the final LayerNorm,
+    /// `[tokens, dim]` in the order CLS, registers, patches row by row; they are stored in the workspace.
     ///
-    /// `workspace` must have been [reserved](Workspace::reserve) for `plan`, and `pool` have the plan's threads.
+    /// `workspace` must have been [reserved](Workspace::reserve) for `plan`, and `pool` must have the plan's number of
+    /// threads.
     ///
     /// # Errors
     /// [`EncoderError::NonFinite`] names the first layer whose output is not finite.
     ///
     /// # Panics
-    /// When `pixels` has another length, or the workspace or the pool is not the plan's.
+    /// If `pixels` has the wrong length, or the workspace or the pool does not match the plan.
     pub fn run<'w>(
         &self,
         plan: &Plan,
@@ -39,7 +41,7 @@ impl Encoder {
     ) -> Result<&'w [f32], EncoderError> {
         assert_eq!(pixels.len(), 3 * plan.size.area());
         assert_eq!(pool.threads(), plan.threads);
-        // The number of the first layer whose output is not finite: patch_embed, the blocks, the final norm.
+        // Index of the first layer whose output is not finite: 0 is patch_embed, then the blocks, then the final norm.
         let bad = AtomicUsize::new(usize::MAX);
         let depth = self.blocks.len();
         let start = workspace.start_clocks();
@@ -64,7 +66,7 @@ impl Encoder {
                     }
                 }
                 finite(stream, layer);
-                // The last product and its test.
+                // The last matrix product and the check of its output.
                 worker.clock.lap(if layer == 0 { Operator::PatchEmbed } else { Operator::Fc2 });
                 if !tapped.is_empty() {
                     self.normalise(&self.norm, stream, tapped);
@@ -92,8 +94,8 @@ impl Encoder {
         }
     }
 
-    /// Calls `f(first row, worker, packed heads, parts)` for every unit, on the pool's threads. `tap` is the number of the
-    /// tap that the units fill.
+    /// Calls `f(first row, worker, packed heads, parts)` for every unit, on the pool's threads. `tap` is the index of
+    /// the tap that the units write.
     fn units(
         &self,
         plan: &Plan,
@@ -161,7 +163,7 @@ impl Encoder {
         }
     }
 
-    /// Patch embedding of the unit that begins at token `first`.
+    /// Patch embedding of the unit whose first token is `first`.
     fn embed(&self, plan: &Plan, pixels: &[f32], first: usize, worker: &mut Worker, stream: &mut [f32]) {
         let (dim, prefix) = (self.config.dim, self.config.prefix());
         stream.copy_from_slice(&plan.base[first * dim..][..stream.len()]);
@@ -176,7 +178,7 @@ impl Encoder {
         }
     }
 
-    /// LayerNorm of rows.
+    /// LayerNorm of each row.
     fn normalise(&self, norm: &Norm, rows: &[f32], out: &mut [f32]) {
         let dim = self.config.dim;
         for (x, out) in rows.chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
@@ -184,7 +186,7 @@ impl Encoder {
         }
     }
 
-    /// LayerNorm of a unit's rows as `layer` wants them: row by row into codes, or into floats.
+    /// LayerNorm of a unit's rows in the format that `layer` reads: 8-bit codes, quantised row by row, or floats.
     fn normalised<'w>(
         &self,
         norm: &Norm,
@@ -212,7 +214,7 @@ impl Encoder {
         Rows::Codes(codes, quants)
     }
 
-    /// Phase 1: LayerNorm, then queries, keys and values of the unit that begins at token `first`.
+    /// Phase 1: LayerNorm, then queries, keys and values of the unit whose first token is `first`.
     #[expect(clippy::too_many_arguments, reason = "the unit's parts")]
     fn project(
         &self,
@@ -264,7 +266,7 @@ impl Encoder {
         clock.lap(Operator::Quantise);
     }
 
-    /// RoPE of the rows from token `first` on; CLS and registers are left alone.
+    /// Applies RoPE to rows whose first token is `first`; CLS and registers are unchanged.
     fn rotate(&self, plan: &Plan, first: usize, rows: &mut [f32], clock: &mut Clock) {
         let Some(table) = &plan.rope else { return };
         let prefix = self.config.prefix();
@@ -278,7 +280,8 @@ impl Encoder {
         clock.lap(Operator::Rope);
     }
 
-    /// Phase 3, first half: attention of the unit's queries (codes and quants, or floats), projection, residual.
+    /// Phase 3, first half: attention of the unit's queries (8-bit codes with their parameters, or floats), projection,
+    /// residual.
     fn attend(
         &self,
         plan: &Plan,
@@ -305,8 +308,8 @@ impl Encoder {
         clock.lap(Operator::Proj);
     }
 
-    /// Phase 3, second half: LayerNorm, MLP, residual. The hidden activations of a few rows at a time are in memory, or for an
-    /// int8 layer below their codes of all rows: each layer's weights pass by once.
+    /// Phase 3, second half: LayerNorm, MLP, residual. Hidden activations are held in f32 for `STEP_ROWS` rows at a
+    /// time. If `down` is int8, their codes are kept for all rows, so that its weights are read once per unit.
     fn mlp(&self, block: &Block, worker: &mut Worker, stream: &mut [f32]) {
         let dim = self.config.dim;
         let Worker {
@@ -347,7 +350,7 @@ impl Encoder {
         }
     }
 
-    /// Activates rows in place, and makes codes of each for an int8 layer while it is in L1.
+    /// Applies the activation in place and, if `down` is int8, quantises each row while it is in L1.
     fn activate(
         &self,
         block: &Block,
@@ -378,7 +381,7 @@ struct Heads<'a> {
     float: &'a [attention::FloatHead],
 }
 
-/// `x: [rows, inputs]` as `layer` wants it: as it is, or as codes.
+/// `x: [rows, inputs]` in the format that `layer` reads: unchanged, or as 8-bit codes.
 fn rows_for<'a>(
     isa: crate::kernels::Isa,
     layer: &PackedLinear,

@@ -1,14 +1,15 @@
 //! A [`Network`] packed for an instruction set, and its forward pass.
 //!
-//! An image is cut into units of rows (tokens). A layer is three phases, each of which a pool's threads share:
+//! An image is divided into work units of rows (tokens). A layer has three phases, each shared among the pool's
+//! threads:
 //!
-//! 1. by units: LayerNorm, queries, keys and values, RoPE, and their 8-bit codes;
-//! 2. by heads: keys and values packed for the products, values quantised (their scale needs every token);
-//! 3. by units: attention of the unit's queries, projection, residual, LayerNorm, MLP, residual. It needs nothing of other
-//!    units, so it goes straight on with phase 1 of the next layer: two meetings of the threads for each layer.
+//! 1. per unit: LayerNorm, queries, keys and values, RoPE, and their 8-bit codes;
+//! 2. per head: keys and values packed for the matrix products, values quantised (their scale depends on every token);
+//! 3. per unit: attention of the unit's queries, projection, residual, LayerNorm, MLP, residual. This needs nothing
+//!    from other units, so it continues with phase 1 of the next layer: threads synchronise twice per layer.
 //!
-//! Each row is computed by one sequence of operations whoever computes it: thread count and batch size change no bit.
-//! Nothing is allocated, and no lock taken, between the first and the last line of [`Encoder::run`].
+//! Each row goes through the same sequence of operations on any thread, so thread count and batch size do not change a
+//! single bit of the output. [`Encoder::run`] neither allocates memory nor takes a lock.
 
 mod forward;
 mod operators;
@@ -32,31 +33,31 @@ use crate::parallel::in_pool;
 use crate::quant::{self, Layer, Matrix, Network};
 use crate::vit::{Config, FeedForward, Norm, SizeError};
 
-/// Why an image could not be run.
+/// Why an image cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum EncoderError {
     /// The input size does not suit the model.
     #[error(transparent)]
     Size(#[from] SizeError),
-    /// The system does not give the working memory.
+    /// The working memory cannot be allocated.
     #[error(
         "{tokens} tokens on {threads} threads need more working memory than there is ({source}): take a smaller --size \
          or fewer --threads"
     )]
     Memory {
-        /// Tokens of the image.
+        /// Number of tokens of the image.
         tokens: usize,
-        /// Threads.
+        /// Number of threads.
         threads: usize,
-        /// What the allocator said.
+        /// The allocator's error.
         source: std::collections::TryReserveError,
     },
-    /// A block that the model does not have.
+    /// The model has no such block.
     #[error("no layer {layer}: the model has {blocks} blocks, 0 to {}", blocks - 1)]
     Layer {
-        /// Number asked for, from 0.
+        /// Index of the block, from 0.
         layer: usize,
-        /// Blocks of the model.
+        /// Number of blocks of the model.
         blocks: usize,
     },
     /// A layer's output holds a NaN or an infinity.
@@ -67,7 +68,7 @@ pub enum EncoderError {
     },
 }
 
-/// A network ready to run on one instruction set. Immutable; threads share it.
+/// A network packed for one instruction set. Immutable and shared by threads.
 pub struct Encoder {
     isa: Isa,
     config: Config,
@@ -93,11 +94,11 @@ struct Block {
     hidden_scale: Vec<f32>,
 }
 
-/// Rows whose wide values, hidden activations and patches, are in memory at once in floats: 96 x 1536 f32, 590 KB in ViT-S, leave
-/// L2 slowly.
+/// Number of rows whose hidden activations or patches are held in f32 at once. In ViT-S they take 96 x 1536 f32,
+/// 590 KB, which leave L2 only slowly.
 const STEP_ROWS: usize = 96;
 
-/// Rows `first..first + count` of a layer, packed.
+/// Packs rows `first..first + count` of a layer.
 fn pack_rows(isa: Isa, layer: &Layer, first: usize, count: usize) -> PackedLinear {
     let outputs = layer.bias.len();
     let rows = |len: usize| first * (len / outputs)..(first + count) * (len / outputs);
@@ -134,8 +135,8 @@ impl Block {
 }
 
 impl Encoder {
-    /// Packs `network` for `isa`, on the caller's rayon pool if it has one. Its shapes must be those of its `config`. Each block is freed when
-    /// it is packed, so that the weights are never in memory twice.
+    /// Packs `network` for `isa`, on the caller's rayon pool if it has one. Its shapes must match its `config`. Each block is
+    /// freed once it is packed, so the weights are never in memory twice.
     pub fn new(network: Network, isa: Isa) -> Encoder {
         let Network { config, patch, cls, registers, positions, rope_periods, blocks, norm } = network;
         Encoder {
@@ -156,7 +157,7 @@ impl Encoder {
         &self.config
     }
 
-    /// The instruction set that it was packed for.
+    /// The instruction set that the network was packed for.
     pub fn isa(&self) -> Isa {
         self.isa
     }

@@ -1,4 +1,4 @@
-//! The operators that a forward pass is made of, and the multiply-accumulates of each.
+//! The operators of a forward pass, and their multiply-accumulates.
 
 use super::{Block, Encoder};
 use crate::kernels::linear::PackedLinear;
@@ -6,41 +6,41 @@ use crate::kernels::peak::PeakOf;
 use crate::quant::Precision;
 use crate::vit::{Config, MatMul, Size, SizeError};
 
-/// A kind of operator: what every block does of it together.
+/// A kind of operator, summed over all blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
-    /// Cutting patches, their product with the weights, learned positions.
+    /// Patch extraction, its matrix product with the weights, and learned positions.
     PatchEmbed,
     /// Both LayerNorms of the blocks.
     Norm,
-    /// Rows to 8-bit codes: the input of every int8 layer (attention's output and the MLP's hidden activations too), and
-    /// queries and keys. Nothing in floating point.
+    /// Quantisation of rows to 8-bit codes: queries, keys, and the input of every int8 layer (including attention's
+    /// output and the MLP's hidden activations). Absent in floating-point networks.
     Quantise,
-    /// The products that make queries, keys and values.
+    /// The matrix products that compute queries, keys and values.
     Qkv,
-    /// Rotation of queries and keys by their position. Nothing with learned positions.
+    /// RoPE of queries and keys. Absent with learned positions.
     Rope,
-    /// Keys and values put in the order that attention's products read; values to 8-bit codes.
+    /// Packing of keys and values into the layout of attention's matrix products, and quantisation of values.
     AttentionPack,
-    /// Both products of attention and the softmax between them.
+    /// Both matrix products of attention, and the softmax between them.
     Attention,
     /// Attention's output projection, added to the residual stream.
     Proj,
-    /// The MLP's first product; gate and up of SwiGLU.
+    /// The MLP's first matrix product; for SwiGLU, gate and up.
     Fc1,
-    /// GELU, or SiLU times the other half.
+    /// GELU, or for SwiGLU, SiLU of the gate times up.
     Activation,
-    /// The MLP's last product, added to the residual stream.
+    /// The MLP's last matrix product, added to the residual stream.
     Fc2,
-    /// LayerNorm of the output, and of blocks that are kept.
+    /// LayerNorm of the output and of tapped blocks.
     FinalNorm,
 }
 
 impl Operator {
-    /// How many there are.
+    /// Number of operators.
     pub const COUNT: usize = Operator::ALL.len();
 
-    /// All of them, in the order of a forward pass.
+    /// All operators, in the order of a forward pass.
     pub const ALL: [Operator; 12] = [
         Operator::PatchEmbed,
         Operator::Norm,
@@ -56,7 +56,7 @@ impl Operator {
         Operator::FinalNorm,
     ];
 
-    /// Its name in tables and files.
+    /// Name in tables and files.
     pub const fn name(self) -> &'static str {
         match self {
             Operator::PatchEmbed => "patch_embed",
@@ -74,7 +74,7 @@ impl Operator {
         }
     }
 
-    /// Its multiply-accumulates in one forward pass over all blocks; [`Config::macs`] is the sum over the operators.
+    /// Multiply-accumulates in one forward pass, over all blocks. Summed over the operators they give [`Config::macs`].
     ///
     /// # Errors
     /// [`SizeError`] when `size` is not a whole number of patches.
@@ -100,37 +100,37 @@ impl Operator {
     }
 }
 
-/// Multiply-accumulates by the numbers that they are computed in. Blocks differ where the converter chose so.
+/// Multiply-accumulates by data type. Blocks may differ in precision, as the converter chose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Macs {
-    /// Products of integers: int8 layers, int8 attention.
+    /// Integer products: int8 layers and int8 attention.
     pub int8: u64,
-    /// Layers whose weights are fp16; the products are f32's.
+    /// Layers with fp16 weights; the products are computed in f32.
     pub fp16: u64,
-    /// Products of single precision.
+    /// Single-precision products.
     pub f32: u64,
 }
 
 impl Macs {
-    /// All of them.
+    /// The sum over all data types.
     pub const fn total(&self) -> u64 {
         self.int8 + self.fp16 + self.f32
     }
 
-    /// The numbers of most of them; None where there are none.
+    /// The data type with the most multiply-accumulates; `None` if there are none.
     pub fn precision(&self) -> Option<Precision> {
         let each = [(self.int8, Precision::Int8), (self.fp16, Precision::Fp16), (self.f32, Precision::F32)];
         let (macs, precision) = each.into_iter().max_by_key(|(macs, _)| *macs)?;
         (macs > 0).then_some(precision)
     }
 
-    /// Seconds that they take at least where `peak` says how many multiply-accumulates there are in a second.
+    /// Lower bound on the time in seconds, where `peak` gives the peak multiply-accumulates per second.
     pub fn least_seconds(&self, peak: impl Fn(PeakOf) -> f64) -> f64 {
         let seconds = |macs: u64, of| if macs == 0 { 0.0 } else { macs as f64 / peak(of) };
         seconds(self.int8, PeakOf::Int8) + seconds(self.fp16 + self.f32, PeakOf::F32)
     }
 
-    /// Adds `macs` to those of `precision`.
+    /// Adds `macs` to the count for `precision`.
     fn add(&mut self, precision: Precision, macs: u64) {
         *match precision {
             Precision::Int8 => &mut self.int8,
@@ -149,7 +149,8 @@ fn precision(layer: &PackedLinear) -> Precision {
 }
 
 impl Block {
-    /// The numbers of an operator's products: the parts of one are of the same matrix or the same level.
+    /// The data type of an operator's products. The layers of one operator come from the same matrix or have the same
+    /// precision.
     fn precision(&self, operator: Operator) -> Precision {
         match operator {
             Operator::Qkv => precision(&self.values),
@@ -163,7 +164,7 @@ impl Block {
 }
 
 impl Encoder {
-    /// The multiply-accumulates of an operator on an image of `size`, by the numbers that this network computes them in.
+    /// Multiply-accumulates of an operator on an image of `size`, by the data types that this network uses.
     ///
     /// # Errors
     /// [`SizeError`] when `size` is not a whole number of patches.

@@ -1,13 +1,13 @@
-//! What depends on the input's size and the number of threads.
+//! Everything that depends on the input size and the number of threads.
 
 use super::{Encoder, EncoderError, STEP_ROWS};
 use crate::kernels::tile::{GemmTypes, U8S8};
 use crate::vit::{Positions, RopeTable, Size, learned_positions};
 
-/// Fewest rows of a unit where there is a choice: the weights pass by once for each.
+/// Minimum number of rows in a unit, where there is a choice: every unit reads all the weights.
 const LEAST_ROWS: usize = 96;
 
-/// Bytes of cache that each thread has.
+/// Bytes of cache available to each thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cache {
     /// Second level.
@@ -17,11 +17,11 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Where nothing is known: a core of a Raspberry Pi 5, on one thread.
+    /// Used if nothing is known: the cache of one Raspberry Pi 5 core, with one thread.
     pub const UNKNOWN: Cache = Cache { l2: 512 << 10, last: 2 << 20 };
 }
 
-/// A size of input on a number of threads.
+/// The plan for an input size and a number of threads.
 pub struct Plan {
     pub(super) size: Size,
     pub(super) rows: usize,
@@ -32,11 +32,11 @@ pub struct Plan {
     pub(super) rope: Option<RopeTable>,
     /// `[tokens, dim]`: CLS, registers, and zeros for patches, with learned positions added.
     pub(super) base: Vec<f32>,
-    /// Where the units of rows begin, and the end of the last.
+    /// First row of each unit, and the end of the last one.
     pub(super) bounds: Vec<usize>,
-    /// The same for heads, one each.
+    /// The same for heads, one head per unit.
     pub(super) heads: Vec<usize>,
-    /// Blocks whose output is kept too, by number, ascending.
+    /// Indices of the blocks whose output is also kept, ascending.
     pub(super) taps: Vec<usize>,
 }
 
@@ -72,11 +72,11 @@ impl Plan {
         Ok(plan.within(encoder, cache))
     }
 
-    /// The same plan for threads that have `cache`.
+    /// Adapts the plan to threads that have `cache`.
     ///
-    /// While a unit passes by a layer its rows (of the stream, of what the layers read and write, and of the hidden codes) and
-    /// the weights that come should fit in the last cache: the rows get three quarters. Within a layer, blocks of rows are cut
-    /// for the second level ([`crate::kernels::linear`]).
+    /// While a unit goes through a layer, its rows (of the stream, of the layers' inputs and outputs, and of the hidden
+    /// codes) and the weights being read should fit in the last-level cache; the rows get three quarters of it. Within
+    /// a layer, blocks of rows are sized for the second level ([`crate::kernels::linear`]).
     pub fn within(mut self, encoder: &Encoder, cache: Cache) -> Plan {
         let row_bytes = 3 * 4 * encoder.config.dim + encoder.config.hidden;
         let most = cache.last / 4 * 3 / row_bytes;
@@ -85,8 +85,8 @@ impl Plan {
         self
     }
 
-    /// The same plan, which also keeps the output of the blocks `layers` (from 0) after the final LayerNorm, in ascending
-    /// order: what dense heads read of several layers (arXiv 2304.07193, section 7.4).
+    /// Makes the plan also keep the outputs of the blocks `layers` (from 0) after the final LayerNorm, in ascending
+    /// order. Dense heads read several layers (arXiv 2304.07193, section 7.4).
     ///
     /// # Errors
     /// [`EncoderError::Layer`] when there is no such block.
@@ -101,7 +101,7 @@ impl Plan {
         Ok(self)
     }
 
-    /// Blocks whose output is kept.
+    /// Indices of the blocks whose output is kept.
     pub fn taps(&self) -> &[usize] {
         &self.taps
     }
@@ -111,13 +111,13 @@ impl Plan {
         self.size
     }
 
-    /// Rows and columns of patches.
+    /// Number of rows and columns of patches.
     pub fn grid(&self) -> (usize, usize) {
         (self.rows, self.cols)
     }
 
-    /// About how many bytes of working memory an image takes: the stream, queries, keys and values as they are and packed,
-    /// the layers that are kept, and what each thread has for a unit of rows.
+    /// Approximate working memory of an image, in bytes: the stream, queries, keys and values both plain and packed,
+    /// the tapped layers, and each thread's buffers for one unit.
     pub fn image_bytes(&self, encoder: &Encoder) -> usize {
         let config = encoder.config();
         let values = self.tokens * config.dim * (8 + self.taps.len());
@@ -126,15 +126,16 @@ impl Plan {
         4 * (values + self.threads * (unit + step))
     }
 
-    /// Rows of the largest unit.
+    /// Number of rows of the largest unit.
     pub(super) fn unit_rows(&self) -> usize {
         self.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
     }
 }
 
-/// Bounds of units of at most `most` rows or so: as many units as threads or a multiple, nearly equal, each but the last a whole
-/// number of tiles of `tile` rows. With several threads there are two units or more for each, if these are not too small: a thread
-/// that is slower, or kept from running, does fewer.
+/// Bounds of units of about `most` rows at most. The number of units is a multiple of the number of threads if there
+/// are enough tiles. Their sizes are nearly equal, and each unit but the last is a whole number of tiles of `tile`
+/// rows. With several threads there are at least two units per thread, unless these would be too small, so that a
+/// thread that is slower or preempted takes fewer.
 fn units(tokens: usize, threads: usize, most: usize, tile: usize) -> Vec<usize> {
     let tiles = tokens.div_ceil(tile);
     let fair = if threads > 1 { tokens.div_ceil(2 * threads) } else { tokens };

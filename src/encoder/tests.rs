@@ -17,7 +17,7 @@ fn config(mlp: Mlp, positions: Positions, registers: usize) -> Config {
     }
 }
 
-/// Seeded weights with nothing left at its neutral value, so that no term can be forgotten unseen.
+/// Seeded weights with no parameter at its neutral value, so that a missing term is noticed.
 fn uneven_weights(config: &Config) -> Weights {
     let mut weights = seeded_weights(config, 11);
     let mut counter = 0u32;
@@ -36,7 +36,7 @@ fn uneven_weights(config: &Config) -> Weights {
             wave(&mut norm.weight, 1.0, 0.5);
             wave(&mut norm.bias, 0.0, 0.5);
         }
-        // Large enough that attention is not flat.
+        // Large enough that attention is not uniform.
         block.qkv.weight.iter_mut().for_each(|w| *w *= 12.0);
     }
     wave(&mut weights.cls, 0.0, 1.0);
@@ -45,7 +45,7 @@ fn uneven_weights(config: &Config) -> Weights {
     weights
 }
 
-/// The shapes that every test goes through.
+/// The configurations that the tests go through.
 const SHAPES: [(Mlp, Positions, usize); 4] = [
     (Mlp::Gelu, Positions::Rope, 4),
     (Mlp::SwiGlu, Positions::Rope, 4),
@@ -59,7 +59,7 @@ fn pixels(size: Size) -> Vec<f32> {
     (0..3 * size.area()).map(|i| (i as f32 * 0.013).sin() * 2.0).collect()
 }
 
-/// The tokens of two runs, which must be the same bits.
+/// The tokens of two runs, which must be bit-identical.
 fn tokens(
     network: &Network,
     isa: Isa,
@@ -128,7 +128,7 @@ fn a_tap_is_what_the_network_cut_there_would_give() {
     }
 }
 
-/// Every matrix rounded to int8 with the largest weight of a row at `most`.
+/// Rounds every matrix to int8, with the largest weight of each row at `most`.
 fn int8(network: &mut Network, most: f32, attention: bool) {
     let quantise = |layer: &mut Layer| {
         let Matrix::F32(w) = &layer.weight else { panic!("an f32 network") };
@@ -160,7 +160,7 @@ fn int8_is_the_same_bits_everywhere_and_near_f32() {
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
             for (a, b) in scalar.chunks_exact(config.dim).zip(reference.chunks_exact(config.dim)) {
                 let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
-                // 8-bit rounding of 48 channels, three blocks: a fault in the arithmetic gives far less.
+                // 8-bit rounding of 48 channels through three blocks; an arithmetic error gives far less.
                 assert!(cosine > 0.995, "{mlp:?} {positions:?} {most} {attention}: {cosine}");
             }
             for isa in Isa::available() {
@@ -173,7 +173,7 @@ fn int8_is_the_same_bits_everywhere_and_near_f32() {
     }
 }
 
-/// The message of a run on a black image after `spoil` went over the weights.
+/// The error message of a run on a black image after `spoil` has modified the weights.
 fn error_of(spoil: impl FnOnce(&mut Weights), int: bool) -> String {
     let config = config(Mlp::Gelu, Positions::Rope, 4);
     let mut weights = seeded_weights(&config, 1);
@@ -195,7 +195,7 @@ fn a_value_that_is_not_finite_names_its_layer() {
         assert!(error.starts_with("block 1: "), "{error}");
         let error = error_of(|w| w.blocks[2].norm2.bias[7] = f32::INFINITY, int);
         assert!(error.starts_with("block 2: "), "{error}");
-        // Finite weights, but the product overflows.
+        // The weights are finite, but the product overflows.
         let error = error_of(|w| w.norm.weight.fill(f32::MAX), int);
         assert!(error.starts_with("norm: "), "{error}");
     }
@@ -236,7 +236,7 @@ fn a_timed_run_gives_the_same_bits_and_its_times_sum_to_the_whole() {
     }
 }
 
-/// Every operator that the network has took some time, the others none, and the parts are the whole.
+/// Each operator of the network took some time and all others none, and the times add up to the total.
 fn check_times(times: &OperatorTimes, threads: usize, int: bool, rope: bool) {
     assert_eq!((times.threads(), times.runs()), (threads, 1));
     for operator in Operator::ALL {

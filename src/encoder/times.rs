@@ -1,17 +1,18 @@
-//! How long the operators of a forward pass take.
+//! Time spent in each operator of a forward pass.
 //!
-//! Each thread has a clock of its own in its [`Worker`](super::workspace::Worker): no lock, nothing allocated. A clock that
-//! is switched off costs a comparison for each lap; one that is on reads the system's time some fifteen times for each unit
-//! of rows and block.
+//! Each thread has its own clock in its [`Worker`](super::workspace::Worker), which takes no lock and allocates
+//! nothing. A disabled clock costs a comparison per lap. An enabled one reads the system time about a dozen times per
+//! unit and block, and once or twice more per row where rows are normalised, activated or quantised one by one.
 
 use std::ops::AddAssign;
 use std::time::Instant;
 
 use super::Operator;
 
-/// The times of a run of [`Encoder::run`](super::Encoder::run), or of several added up, in nanoseconds.
+/// Times of one [`Encoder::run`](super::Encoder::run), or of several added up, in nanoseconds.
 ///
-/// The operators' times are summed over the threads. With [`OperatorTimes::wait`] they are exactly threads x wall.
+/// The operators' times are summed over the threads. Together with [`OperatorTimes::wait`] they add up to exactly
+/// threads x wall time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OperatorTimes {
     operators: [u64; Operator::COUNT],
@@ -21,37 +22,37 @@ pub struct OperatorTimes {
 }
 
 impl OperatorTimes {
-    /// One run of so many threads.
+    /// The times of one run on `threads` threads.
     pub(super) fn new(operators: [u64; Operator::COUNT], wall: u64, threads: usize) -> OperatorTimes {
         OperatorTimes { operators, wall, threads, runs: 1 }
     }
 
-    /// What an operator took, over all threads.
+    /// Time in an operator, summed over all threads.
     pub const fn of(&self, operator: Operator) -> u64 {
         self.operators[operator as usize]
     }
 
-    /// From the first to the last line of the runs.
+    /// Wall time of the runs.
     pub const fn wall(&self) -> u64 {
         self.wall
     }
 
-    /// Threads that each run had.
+    /// Number of threads in each run.
     pub const fn threads(&self) -> usize {
         self.threads
     }
 
-    /// Runs that were added up; the times are their sums.
+    /// Number of runs added up; the times are their sums.
     pub const fn runs(&self) -> usize {
         self.runs
     }
 
-    /// All threads' time: [`OperatorTimes::threads`] x [`OperatorTimes::wall`].
+    /// Total thread time: [`OperatorTimes::threads`] x [`OperatorTimes::wall`].
     pub const fn total(&self) -> u64 {
         self.threads as u64 * self.wall
     }
 
-    /// Threads' time outside of operators: waiting for other threads, being woken, handing out work.
+    /// Thread time outside operators: waiting for other threads, waking up, distributing work.
     pub fn wait(&self) -> u64 {
         self.total().saturating_sub(self.operators.iter().sum())
     }
@@ -59,7 +60,7 @@ impl OperatorTimes {
 
 impl AddAssign for OperatorTimes {
     /// # Panics
-    /// When the numbers of threads differ; [`OperatorTimes::default`] goes with any.
+    /// If the numbers of threads differ; [`OperatorTimes::default`] can be added to any.
     fn add_assign(&mut self, other: OperatorTimes) {
         assert!(self.runs == 0 || other.runs == 0 || self.threads == other.threads, "the same threads");
         self.operators.iter_mut().zip(other.operators).for_each(|(a, b)| *a += b);
@@ -72,18 +73,18 @@ impl AddAssign for OperatorTimes {
 /// A thread's clock.
 #[derive(Default)]
 pub(super) struct Clock {
-    /// The end of the last lap; None while it is switched off.
+    /// The end of the last lap; `None` while the clock is disabled.
     last: Option<Instant>,
     operators: [u64; Operator::COUNT],
 }
 
 impl Clock {
-    /// Switches it on or off, and forgets what it measured.
+    /// Enables or disables the clock, and clears its measurements.
     pub fn reset(&mut self, on: bool) {
         *self = Clock { last: on.then(Instant::now), ..Clock::default() };
     }
 
-    /// Begins a lap; what has passed since the last one is nobody's.
+    /// Begins a lap; the time since the last one is not counted.
     #[inline]
     pub fn start(&mut self) {
         if let Some(last) = &mut self.last {
@@ -91,7 +92,7 @@ impl Clock {
         }
     }
 
-    /// Ends a lap, which was `operator`'s, and begins the next.
+    /// Ends a lap, counts it for `operator`, and begins the next.
     #[inline]
     pub fn lap(&mut self, operator: Operator) {
         if let Some(last) = &mut self.last {
@@ -101,7 +102,7 @@ impl Clock {
         }
     }
 
-    /// Times `f` alone.
+    /// Counts the time of `f` alone for `operator`.
     #[inline]
     pub fn time(&mut self, operator: Operator, f: impl FnOnce()) {
         self.start();
@@ -109,13 +110,13 @@ impl Clock {
         self.lap(operator);
     }
 
-    /// What the laps since [`Clock::reset`] took.
+    /// Time in each operator since [`Clock::reset`].
     pub fn operators(&self) -> &[u64; Operator::COUNT] {
         &self.operators
     }
 }
 
-/// From `start` to `end`; 585 years fit.
+/// Nanoseconds from `start` to `end`; a u64 holds 585 years.
 pub(super) fn nanoseconds(start: Instant, end: Instant) -> u64 {
     (end - start).as_nanos() as u64
 }

@@ -1,4 +1,4 @@
-//! Working memory: grown by a plan before it runs, never while it runs.
+//! Working memory, which a plan grows before a run and never during one.
 
 use std::collections::TryReserveError;
 use std::time::Instant;
@@ -12,22 +12,22 @@ use crate::kernels::attention::{self, FloatHead, IntHead};
 use crate::kernels::linear::{self, codes_stride};
 use crate::kernels::quantise::QuantParams;
 
-/// The working memory of one image at a time; grown for the largest plan that used it.
+/// Working memory for one image at a time, large enough for every plan it was reserved for.
 #[derive(Default)]
 pub struct Workspace {
-    /// The residual stream, `[tokens, dim]`; after a run the features.
+    /// The residual stream, `[tokens, dim]`; after a run it holds the features.
     pub(super) stream: Aligned<f32>,
-    /// The plan's taps, `[taps, tokens, dim]`.
+    /// The tapped outputs, `[taps, tokens, dim]`.
     pub(super) taps: Aligned<f32>,
     pub(super) attention: Attention,
-    /// One for each thread. The cell is a flag, not a lock: a worker's memory is its own.
+    /// One per thread. The cell only checks for exclusive use and never blocks: each worker is used by one thread.
     pub(super) workers: Vec<AtomicRefCell<Worker>>,
-    /// Whether runs are timed, and what the last one took.
+    /// Whether runs are timed, and the times of the last one.
     timed: bool,
     times: Option<OperatorTimes>,
 }
 
-/// Queries, keys and values of every token. Blocks with int8 attention use the codes, others the floats.
+/// Queries, keys and values of every token. Blocks with int8 attention use the codes, others the float buffers.
 #[derive(Default)]
 pub(super) struct Attention {
     /// `[tokens, dim]`
@@ -40,29 +40,29 @@ pub(super) struct Attention {
     pub key_scales: Aligned<f32>,
     /// `[tokens, dim]`; empty if every block's attention is int8.
     pub queries: Aligned<f32>,
-    /// As the queries.
+    /// Like `queries`.
     pub keys: Aligned<f32>,
     /// `[tokens, dim]`
     pub values: Aligned<f32>,
-    /// One for each head; those of the kind that no block uses stay empty.
+    /// One per head; empty for the kind of attention that no block uses.
     pub int_heads: Vec<IntHead>,
     pub float_heads: Vec<FloatHead>,
 }
 
-/// A thread's working memory, for one unit of rows.
+/// A thread's working memory for one unit.
 #[derive(Default)]
 pub(super) struct Worker {
     /// `[dim]`
     pub row: Aligned<f32>,
     /// `[unit, dim]`; empty if every layer after a norm is int8.
     pub normed: Aligned<f32>,
-    /// `[unit, dim]`: queries or keys before they are quantised, then attention's output.
+    /// `[unit, dim]`: queries or keys before quantisation, then attention's output.
     pub wide: Aligned<f32>,
     /// `[unit, codes_stride(dim)]`
     pub codes: Aligned<u8>,
     /// `[unit]`
     pub quants: Vec<QuantParams>,
-    /// `[step, hidden]`, or patches.
+    /// `[step, hidden]`, or extracted patches.
     pub hidden: Aligned<f32>,
     /// `[step, hidden]`, for SwiGLU.
     pub gate: Aligned<f32>,
@@ -70,9 +70,9 @@ pub(super) struct Worker {
     pub hidden_codes: Aligned<u8>,
     /// `[unit]`
     pub hidden_quants: Vec<QuantParams>,
-    /// Of the layers.
+    /// Scratch memory of the layers.
     pub layers: linear::Scratch,
-    /// Of attention.
+    /// Scratch memory of attention.
     pub scratch: attention::Scratch,
     pub clock: Clock,
 }
@@ -84,36 +84,36 @@ fn grow<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> Result<(), TryRe
 }
 
 impl Workspace {
-    /// The tokens that the last run of `plan` kept of its tap number `index`, `[tokens, dim]` in the order of
-    /// [`Encoder::run`]'s.
+    /// The tokens of tap number `index` from the last run of `plan`, `[tokens, dim]` in the same order as
+    /// [`Encoder::run`].
     ///
     /// # Panics
-    /// When the plan has no such tap.
+    /// If the plan has no such tap.
     pub fn tap(&self, encoder: &Encoder, plan: &Plan, index: usize) -> &[f32] {
         assert!(index < plan.taps.len());
         let values = plan.tokens * encoder.config().dim;
         &self.taps[index * values..(index + 1) * values]
     }
 
-    /// From now on runs are timed, or not: at first they are not. The features are the same bits.
+    /// Enables or disables the timing of runs, which is off at first. The features are bit-identical either way.
     pub fn time_operators(&mut self, on: bool) {
         self.timed = on;
         self.times = None;
     }
 
-    /// How long the operators of the last run took; None where it was not timed.
+    /// Operator times of the last run; `None` if it was not timed.
     pub fn operator_times(&self) -> Option<OperatorTimes> {
         self.times
     }
 
-    /// At the begin of a run: its time, if it is to be timed.
+    /// Called at the start of a run; returns the start time if runs are timed.
     pub(super) fn start_clocks(&mut self) -> Option<Instant> {
         let timed = self.timed;
         self.workers.iter_mut().for_each(|worker| worker.get_mut().clock.reset(timed));
         timed.then(Instant::now)
     }
 
-    /// At the end of a run that began at `start` on so many threads.
+    /// Called at the end of a run that began at `start` on `threads` threads.
     pub(super) fn stop_clocks(&mut self, start: Option<Instant>, threads: usize) {
         let Some(start) = start else { return };
         let wall = nanoseconds(start, Instant::now());
@@ -125,10 +125,10 @@ impl Workspace {
         self.times = Some(OperatorTimes::new(operators, wall, threads));
     }
 
-    /// Makes room for `plan`.
+    /// Allocates the memory for `plan`.
     ///
     /// # Errors
-    /// [`EncoderError::Memory`]
+    /// [`EncoderError::Memory`]: the memory cannot be allocated.
     pub fn reserve(&mut self, encoder: &Encoder, plan: &Plan) -> Result<(), EncoderError> {
         let Plan { tokens, threads, .. } = *plan;
         self.try_reserve(encoder, plan).map_err(|source| EncoderError::Memory { tokens, threads, source })

@@ -1,9 +1,9 @@
-//! Features on disk, so that a second training on the same images is quick.
+//! Cache of features on disk, so that a second training on the same images is quick.
 //!
-//! An entry is a safetensors file whose name is the SHA-256 of all that the features depend on: the weights, the input
-//! size, the preprocessing, how files are read, which blocks, and the content of the image. It holds that name
-//! and a digest of itself, so that damage cannot pass for features. An entry that is not what it should be is computed
-//! again; a cache that cannot be written is done without.
+//! An entry is a safetensors file named by the SHA-256 of everything that the features depend on: the weights, the
+//! input size, the preprocessing, the reading options, the blocks, and the content of the image. The entry stores this
+//! name and a digest of itself, so that damage cannot go unnoticed. A damaged or mismatched entry is recomputed; if the
+//! cache cannot be written, it is not used.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Write};
@@ -21,16 +21,16 @@ use crate::files::{self, Access, Target, write_atomically};
 use crate::input::ReadOptions;
 use crate::sealed;
 
-/// Of the entries' format and of what the program computes: entries of another version are not found.
+/// Version of the entry format and of the feature computation: entries of another version are not found.
 const VERSION: &str = "4";
 
 /// Key of an entry's metadata.
 const METADATA: &str = "microraptor.features";
 
-/// Most bytes of an entry: what a command may hold above the model while a file is worked on (docs/limits.md).
+/// Maximum size of an entry, in bytes: the memory that a command may use above the model for one file (docs/limits.md).
 const MAX_ENTRY: u64 = 1 << 30;
 
-/// The metadata of an entry.
+/// Metadata of an entry.
 #[derive(Serialize, Deserialize)]
 struct Entry {
     digest: String,
@@ -38,19 +38,19 @@ struct Entry {
     geometry: Geometry,
 }
 
-/// A folder of features.
+/// A folder of cached features.
 #[derive(Clone, Debug)]
 pub struct FeatureCache {
     folder: PathBuf,
 }
 
 impl FeatureCache {
-    /// A cache in `folder`, which is made when the first entry is written.
+    /// A cache in `folder`, which is created when the first entry is written.
     pub fn new(folder: PathBuf) -> FeatureCache {
         FeatureCache { folder }
     }
 
-    /// The user's: `microraptor/features` in `$XDG_CACHE_HOME` or `~/.cache`; none where neither is known.
+    /// The user's cache: `microraptor/features` in `$XDG_CACHE_HOME` or `~/.cache`; `None` if neither is known.
     pub fn of_user() -> Option<FeatureCache> {
         let absolute =
             |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -58,11 +58,11 @@ impl FeatureCache {
         Some(FeatureCache::new(base.join("microraptor").join("features")))
     }
 
-    /// The name of an entry: of the model and the image, both SHA-256, and how features are made.
+    /// Name of an entry, from the SHA-256 of the model, that of the image, and how the features are made.
     pub(super) fn key(&self, model: &str, content: &str, request: &Request<'_>) -> String {
         let mut hash = Sha256::new();
         let Request { size, preprocess, read, tokens } = request;
-        // How many frames a scan may have does not change those that it has.
+        // The frame limit does not change the frames that a scan has.
         let read = &ReadOptions { max_frames: None, ..(*read).clone() };
         let text = format!("{VERSION}\n{model}\n{content}\n{size:?}\n{preprocess:?}\n{read:?}\n{tokens:?}");
         hash.update(text);
@@ -73,7 +73,7 @@ impl FeatureCache {
         self.folder.join(&key[..2]).join(format!("{key}.safetensors"))
     }
 
-    /// An entry that is whole.
+    /// The entry `key`, or `None` if it is absent or damaged.
     pub(super) fn get(&self, key: &str) -> Option<ScanFeatures> {
         let path = self.path(key);
         let found = match files::read(&path, MAX_ENTRY) {
@@ -87,7 +87,7 @@ impl FeatureCache {
         found
     }
 
-    /// Writes an entry.
+    /// Writes an entry; a failure is only logged.
     pub(super) fn put(&self, key: &str, features: &ScanFeatures) {
         let path = self.path(key);
         let folder = path.parent().expect("joined above");
@@ -109,7 +109,7 @@ impl FeatureCache {
     }
 }
 
-/// Makes a folder, and those above it, for its owner alone: features are of patients' images.
+/// Creates a folder and its parents, accessible to the owner only: the features are derived from patients' images.
 fn make_folder(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -137,7 +137,7 @@ fn serialise(key: &str, features: &ScanFeatures) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The features of the entry `key`, if `bytes` are that entry, whole.
+/// The features in `bytes`, if they are the intact entry `key`.
 fn parse(key: &str, bytes: &[u8]) -> Option<ScanFeatures> {
     let tensors = SafeTensors::deserialize(bytes).ok()?;
     let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
@@ -203,13 +203,13 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(parse("abc", &flipped).is_none(), "bit {bit}");
         }
-        // One that lies in another's place.
+        // An entry stored under another entry's name.
         std::fs::copy(cache.path("abc"), cache.path("abd")).unwrap();
         assert!(cache.get("abd").is_none());
-        // One that is longer than any may be is not read.
+        // An entry above the maximum size is not read.
         std::fs::File::create(cache.path("abd")).unwrap().set_len(MAX_ENTRY + 1).unwrap();
         assert!(cache.get("abd").is_none());
-        // A folder that cannot be made is done without.
+        // If the folder cannot be created, the cache is not used.
         std::fs::write(folder.path().join("file"), "").unwrap();
         let cache = FeatureCache::new(folder.path().join("file"));
         cache.put("abc", &features(true));

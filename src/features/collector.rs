@@ -1,35 +1,35 @@
-//! The features of a scan, put together frame by frame.
+//! Collects the features of a scan, frame by frame.
 
 use ndarray::Array2;
 
 use super::{FeatureError, Geometry, ScanFeatures, Tokens, cls_and_mean};
 use crate::vit::Features;
 
-/// Frames on their way through the backbone, of one scan after the other.
+/// Accumulates the features of a scan's frames.
 pub struct Collector {
     rows: Vec<f32>,
     width: usize,
-    /// Which of the kept layers, by place; none of them is the last layer of the network.
+    /// Indices into the kept layers, empty for the network's last layer; `None` to keep no patch tokens.
     layers: Option<Vec<usize>>,
     tokens: Tokens,
 }
 
 impl Collector {
-    /// Nothing yet. With `layers`, the patch tokens of those of [`Features::layers`] (by place; none: of the network's last
-    /// layer) are kept.
+    /// An empty collector. `Some(layers)` keeps the patch tokens of these indices into [`Features::layers`]; an empty
+    /// list stands for the network's last layer.
     pub fn new(layers: Option<Vec<usize>>) -> Collector {
         Collector { rows: Vec::new(), width: 0, layers, tokens: Tokens::none() }
     }
 
-    /// Takes the features of the next frame.
+    /// Adds the features of the next frame.
     ///
     /// # Errors
-    /// [`FeatureError::NoGrid`] when patch tokens are asked for and nothing says where they lie.
+    /// [`FeatureError::NoGrid`] when patch tokens are requested and their positions are not known.
     pub fn add(&mut self, features: &Features) -> Result<(), FeatureError> {
         self.add_row(&cls_and_mean(&features.cls, &features.patch), features)
     }
 
-    /// As [`Collector::add`], where the frame's [`cls_and_mean`] is at hand.
+    /// As [`Collector::add`], for a frame whose [`cls_and_mean`] is already computed.
     pub(crate) fn add_row(&mut self, row: &[f32], features: &Features) -> Result<(), FeatureError> {
         if let Some(layers) = &self.layers {
             self.tokens.push(features, layers)?;
@@ -39,12 +39,12 @@ impl Collector {
         Ok(())
     }
 
-    /// Bytes that are held.
+    /// Size of the collected features, in bytes.
     pub fn bytes(&self) -> usize {
         size_of_val(&self.rows[..]) + size_of_val(&self.tokens.values[..])
     }
 
-    /// All frames together.
+    /// The features of all frames.
     pub fn finish(self, geometry: Geometry) -> ScanFeatures {
         let frames = self.rows.len().checked_div(self.width).unwrap_or(0);
         let rows = Array2::from_shape_vec((frames, self.width), self.rows).expect("rows of one width");

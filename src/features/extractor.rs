@@ -1,4 +1,4 @@
-//! The one place where a decoded picture becomes features.
+//! Turns decoded images into features.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use crate::engine::Session;
 use crate::input::{Image, Preprocessor};
 use crate::vit::{Features, Preprocess, Size};
 
-/// Makes features of pictures, one at a time or a few together, each of which has a tag of the caller's (its number, its name).
+/// Computes the features of images, one at a time or in batches. Each image has a tag from the caller (number or name).
 ///
-/// [`Extractor::push`] takes a picture and [`Extractor::run`] runs those that wait. It keeps the filters and the buffers of the
-/// last pictures for the next ones, so that frames of one size allocate nothing after the first (but for what
-/// [`Session::run_batch`] gives back, where several wait).
+/// [`Extractor::push`] queues an image and [`Extractor::run`] runs the queue. The resampling filters and buffers are
+/// reused for the next images, so frames of one size allocate nothing after the first (except for the results of
+/// [`Session::run_batch`] when several images are queued).
 ///
 /// ```no_run
 /// use microraptor::engine::Engine;
@@ -33,12 +33,12 @@ use crate::vit::{Features, Preprocess, Size};
 pub struct Extractor<T> {
     preprocessor: Preprocessor,
     waiting: Vec<(T, Vec<f32>)>,
-    /// Buffers of pictures that have been run.
+    /// Buffers of images that have been run.
     spare: Vec<Vec<f32>>,
     elapsed: Elapsed,
 }
 
-/// Time that was spent, on all pictures together.
+/// Time spent on all images together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Elapsed {
     /// From decoded pixels to the network's input.
@@ -48,7 +48,7 @@ pub struct Elapsed {
 }
 
 impl<T> Extractor<T> {
-    /// For a network's input of `size`, made as `preprocess` says.
+    /// For a network input of `size`, preprocessed as `preprocess` specifies.
     pub fn new(size: Size, preprocess: Preprocess) -> Extractor<T> {
         let preprocessor = Preprocessor::new(size, preprocess);
         Extractor { preprocessor, waiting: Vec::new(), spare: Vec::new(), elapsed: Elapsed::default() }
@@ -59,7 +59,7 @@ impl<T> Extractor<T> {
         self.preprocessor.size()
     }
 
-    /// Takes the next picture.
+    /// Preprocesses and queues the next image.
     pub fn push(&mut self, tag: T, image: &Image) {
         let start = Instant::now();
         let mut tensor = self.spare.pop().unwrap_or_default();
@@ -68,32 +68,32 @@ impl<T> Extractor<T> {
         self.elapsed.resize += start.elapsed();
     }
 
-    /// Takes the network's input of the next picture, `[3, height, width]`, which was made elsewhere
+    /// Queues the next image as a network input, `[3, height, width]`, that was preprocessed elsewhere
     /// ([`Image::tensor`], on another thread).
     pub fn push_tensor(&mut self, tag: T, tensor: Vec<f32>) {
-        // It is kept when it has been run: one that is kept already makes room.
+        // `run` keeps this buffer for reuse, so drop a spare one in exchange.
         self.spare.pop();
         self.waiting.push((tag, tensor));
     }
 
-    /// Gives back the memory of buffers that are kept for the next pictures.
+    /// Frees the buffers that are kept for the next images.
     pub fn release(&mut self) {
         self.spare = Vec::new();
     }
 
-    /// Pictures that wait.
+    /// Number of queued images.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Runs the pictures that wait and calls `take` with the features of each, in their order. Afterwards none waits, whether
-    /// it went well or not.
+    /// Runs the queued images and calls `take` with the features of each, in order. The queue is empty afterwards, even
+    /// after an error.
     ///
-    /// Where there are as many pictures as threads, or more, each thread runs whole ones; else all threads run one after the
-    /// other. The bits are the same.
+    /// With at least as many images as threads, each thread runs whole images; otherwise all threads work on one image
+    /// after the other. The bits are the same.
     ///
     /// # Errors
-    /// [`FeatureError::Engine`] names, by `name`, the picture that the backbone fails on; what `take` gives.
+    /// [`FeatureError::Engine`] when the backbone fails on an image, which `name` names; any error that `take` returns.
     pub fn run<E: From<FeatureError>>(
         &mut self,
         session: &mut Session,
@@ -118,7 +118,7 @@ impl<T> Extractor<T> {
             let start = Instant::now();
             let all = session.run_batch(&tensors, size);
             elapsed.backbone += start.elapsed();
-            // An error does not say of which picture it is: one by one, below, it does.
+            // The error does not identify the image; the images are run one by one below to find it.
             if let Ok(all) = all {
                 return waiting.iter().zip(&all).try_for_each(|((tag, _), features)| take(tag, features));
             }
@@ -133,7 +133,7 @@ impl<T> Extractor<T> {
         Ok(())
     }
 
-    /// The time since it was last asked.
+    /// Time spent since the last call.
     pub fn elapsed(&mut self) -> Elapsed {
         std::mem::take(&mut self.elapsed)
     }
@@ -176,7 +176,7 @@ mod tests {
             extractor.run(&mut session, usize::to_string, take).unwrap();
             assert!(found.into_iter().eq(single.iter().cloned().enumerate()), "{threads} threads");
         }
-        // A tensor that is too short is the third: its tag is named, and nothing waits any longer.
+        // The third tensor is too short: the error names its tag, and the queue is empty afterwards.
         for i in 0..2 {
             extractor.push(i, &image(i));
         }
@@ -186,7 +186,7 @@ mod tests {
             extractor.run(&mut session, |tag| format!("picture {tag}"), take).unwrap_err().to_string();
         assert!(error.starts_with("picture 7: "), "{error}");
         assert_eq!(extractor.waiting(), 0);
-        // What was made elsewhere is not kept beyond what waited at once.
+        // Buffers from elsewhere are kept only up to the largest number that was queued at once.
         for i in 0..20 {
             extractor.push_tensor(i, vec![0.25; 3 * size.area()]);
             extractor.run(&mut session, usize::to_string, take).unwrap();

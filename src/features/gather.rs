@@ -6,11 +6,12 @@ use crate::input::{Dataset, InputError, check_frames};
 use crate::stamp::Stamp;
 use crate::vit::Features;
 
-/// Features of the examples `indices` of `data`, in that order; those that `cache` holds are not computed again. `tick`
-/// is called after each.
+/// Features of the examples `indices` of `data`, in that order; those found in `cache` are not recomputed. `tick` is
+/// called after each example.
 ///
 /// # Errors
-/// [`FeatureError::Input`] when a file cannot be read, [`FeatureError::Engine`] when the backbone fails on it or lacks a layer.
+/// [`FeatureError::Input`] when a file cannot be read, [`FeatureError::Engine`] when the backbone fails on it or lacks
+/// a layer.
 pub fn gather(
     session: &mut Session,
     data: &Dataset,
@@ -44,7 +45,7 @@ pub fn gather(
             keys[i] = Some(key);
         }
         if let Some(features) = &found[i] {
-            // A limit holds whether or not the work was done before.
+            // The frame limit also applies to cached features.
             check_frames(&sample.name, Some(features.rows.nrows()), request.read.most_frames())?;
             tick();
             continue;
@@ -59,7 +60,7 @@ pub fn gather(
                 extractor.run(session, of, |i, features| add(&mut collectors, *i, features))?;
             }
         }
-        // Or the cache would hold one file's features under another's digest.
+        // Otherwise the cache would hold one file's features under another's digest.
         if let Some(path) = stamp.as_ref().and_then(Stamp::changed) {
             return Err(InputError::Changed { path: path.into() }.into());
         }
@@ -77,7 +78,7 @@ pub fn gather(
     Ok(found.into_iter().map(|features| features.expect("cached or computed")).collect())
 }
 
-/// Puts a frame's features to those of its scan, the example `i`.
+/// Adds a frame's features to those of its scan, the example `i`.
 fn add(collectors: &mut [Option<Collector>], i: usize, features: &Features) -> Result<(), FeatureError> {
     collectors[i].as_mut().expect("made before its first frame").add(features)
 }

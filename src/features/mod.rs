@@ -1,7 +1,7 @@
-//! From frames to features: a backbone run on pictures, clips, volumes and data sets of them, with a cache on disk.
+//! Feature extraction: runs a backbone on images, clips, volumes and data sets, with a cache on disk.
 //!
-//! [`Extractor`] is the one place where a decoded picture becomes features: it has the preprocessor and the buffers, and gives
-//! every thread whole images where there are several. A [`Collector`] puts together what a scan's frames gave.
+//! [`Extractor`] is the only code that turns decoded images into features: it owns the preprocessor and the buffers,
+//! and gives each thread whole images when several are queued. A [`Collector`] gathers the features of a scan's frames.
 
 mod cache;
 mod collector;

@@ -8,10 +8,11 @@ use crate::vit::{Preprocess, Size};
 pub struct Request<'a> {
     /// Input size of the backbone.
     pub size: Size,
-    /// How pixels become its input.
+    /// How pixels become the backbone's input.
     pub preprocess: &'a Preprocess,
     /// How files become pixels.
     pub read: &'a ReadOptions,
-    /// Whether patch tokens are kept too, and of which blocks (ascending, each once): an empty list is the last one.
+    /// Blocks whose patch tokens are kept too (ascending, without duplicates; empty for the last block); `None` to keep
+    /// no patch tokens.
     pub tokens: Option<&'a [usize]>,
 }

@@ -1,36 +1,36 @@
-//! What a backbone says about an image, a clip or a volume, and where its pixels lie.
+//! Features of an image, a clip or a volume, and the geometry of its pixels.
 
 use ndarray::Array2;
 
 use super::Tokens;
 use crate::input::{Image, Region, ScanInfo, ScanKind, Spacing};
 
-/// What the backbone says about an image, a clip or a volume.
+/// Features of an image, a clip or a volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScanFeatures {
     /// CLS ++ mean(patch tokens) of each frame, `[frames, 2 * dim]`.
     pub rows: Array2<f32>,
-    /// Patch tokens of all frames, if they were asked for.
+    /// Patch tokens of all frames, if requested.
     pub tokens: Option<Tokens>,
-    /// What was scanned.
+    /// Geometry of the frames.
     pub geometry: Geometry,
 }
 
-/// Where the pixels of the frames lie.
+/// Geometry of the frames' pixels.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Geometry {
-    /// One picture, frames in time, or slices.
+    /// Image, clip or volume.
     pub kind: ScanKind,
-    /// Rows and columns of a frame as it is stored.
+    /// Rows and columns of a frame as stored.
     pub size: (usize, usize),
-    /// The part of it that was looked at, if not all.
+    /// The region that the backbone sees, if it is not the whole frame.
     pub crop: Option<Region>,
-    /// Millimetres, where they are known.
+    /// Pixel spacing in millimetres, if known.
     pub spacing: Option<Spacing>,
 }
 
 impl ScanFeatures {
-    /// The mean of its frames' rows, `[2 * dim]`; of one frame that frame's row.
+    /// Mean of the frames' rows, `[2 * dim]`; a single frame's row is returned unchanged.
     pub fn mean_row(&self) -> Vec<f32> {
         if self.rows.nrows() == 1 {
             return self.rows.row(0).to_vec();
@@ -43,30 +43,29 @@ impl ScanFeatures {
 }
 
 impl Geometry {
-    /// That of a scan, of which `frame` is one.
+    /// Geometry of a scan, of which `frame` is one frame.
     pub fn of(info: &ScanInfo, frame: &Image) -> Geometry {
         let size = info.size.unwrap_or((frame.height(), frame.width()));
         Geometry { kind: info.kind, size, crop: info.crop, spacing: info.spacing }
     }
 
-    /// That of pictures of which nothing but their pixels is known.
+    /// Geometry of images of which only the pixels are known.
     pub fn of_image(frame: &Image) -> Geometry {
         let size = (frame.height(), frame.width());
         Geometry { kind: ScanKind::Image, size, crop: None, spacing: None }
     }
 
-    /// Rows and columns that the backbone saw.
+    /// Rows and columns that the backbone sees.
     pub fn seen(&self) -> (usize, usize) {
         self.crop.map_or(self.size, |region| (region.height, region.width))
     }
 }
 
-/// The row of features of one image: CLS followed by the mean of its patch tokens (DINOv3's linear probe, arXiv
+/// The feature row of one image: CLS followed by the mean of its patch tokens (DINOv3's linear probe, arXiv
 /// 2508.10104), `[2 * dim]`.
 ///
-/// `cls` is `[dim]`, `patch` is `[n, dim]` row-major. The mean is summed in f64 in the order of the patches, so the
-/// same tokens give the same bits everywhere. Without patches the row is CLS alone, `[dim]`; values after the last
-/// whole patch are not read.
+/// `cls` is `[dim]`, `patch` is `[n, dim]` row-major. The mean is summed in f64 in patch order, so the same tokens give
+/// the same bits everywhere. Without patches the row is CLS alone, `[dim]`; any incomplete last patch is ignored.
 ///
 /// ```
 /// # use microraptor::features::cls_and_mean;

@@ -1,11 +1,11 @@
-//! Patch tokens where they lie.
+//! Patch tokens and their positions.
 
 use half::f16;
 
 use super::FeatureError;
 use crate::vit::Features;
 
-/// Positions of a map, `[depth, height, width]`; depth is 1 for an image.
+/// Size of a grid of positions, `[depth, height, width]`; depth is 1 for an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// Slices.
@@ -28,29 +28,29 @@ impl Grid {
 pub struct Tokens {
     /// Slices, rows and columns of patches.
     pub grid: Grid,
-    /// Length of a token: the model's width, times the number of layers that were kept.
+    /// Length of a token: the model's width times the number of kept layers.
     pub channels: usize,
-    /// `[positions, channels]`, rounded to half precision: a data set of them is what training holds in memory.
+    /// `[positions, channels]`, in half precision, since training holds the tokens of a whole data set in memory.
     pub values: Vec<f16>,
 }
 
 impl Tokens {
-    /// None yet.
+    /// No tokens.
     pub fn none() -> Tokens {
         Tokens { grid: Grid { depth: 0, height: 0, width: 0 }, channels: 0, values: Vec::new() }
     }
 
-    /// Forgets them, and keeps the memory.
+    /// Removes all tokens but keeps the memory.
     pub fn clear(&mut self) {
         self.grid.depth = 0;
         self.values.clear();
     }
 
-    /// Takes the patch tokens of the next slice, of those of [`Features::layers`] that `layers` names by place, side by side; of the
-    /// network's last layer where it names none.
+    /// Appends the patch tokens of the next slice: those of the layers at the indices `layers` of [`Features::layers`],
+    /// concatenated, or of the network's last layer if `layers` is empty.
     ///
     /// # Errors
-    /// [`FeatureError::NoGrid`] when nothing says where the tokens lie.
+    /// [`FeatureError::NoGrid`] when the positions of the tokens are not known.
     pub fn push(&mut self, features: &Features, layers: &[usize]) -> Result<(), FeatureError> {
         let (rows, cols, dim) = (features.rows, features.cols, features.dim());
         if rows * cols == 0 {

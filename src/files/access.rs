@@ -1,21 +1,21 @@
-//! What a new file is called, and who may read it.
+//! The path and the read permissions of a new file.
 
 use std::path::{Path, PathBuf};
 
 /// Who may read a new file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever may read any new file of this user: 0666 less the umask on Unix.
+    /// Any user with the default permissions of a new file: 0666 minus the umask on Unix.
     #[default]
     Usual,
-    /// Its owner alone: 0600 on Unix. For what was made of patients' images.
+    /// Its owner only: 0600 on Unix. For data derived from patients' images.
     Owner,
 }
 
-/// A file that is to be written.
+/// A file to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// Its name.
+    /// Its path.
     pub path: &'a Path,
     /// Who may read it.
     pub access: Access,

@@ -1,4 +1,5 @@
-//! A file under its name is complete, or it is not there: write to a temporary name in the same folder, then rename.
+//! Atomic file writes: write to a temporary name in the same folder, then rename. A file under its final name is
+//! complete.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -8,13 +9,14 @@ use super::error::{WriteError, folder_of};
 use super::temporary::Temporary;
 use super::{Access, Target};
 
-/// A file that takes its name when it is complete: a reader, an error or a power cut never meets half of it.
+/// A file that gets its name only when it is complete: a reader, an error or a power cut never leaves half of it
+/// visible.
 ///
 /// The bytes go to a temporary file beside the path, are synchronised to the disk, and are then renamed over the path
-/// (replacing what was there), whose folder is synchronised too. Dropped before [`AtomicFile::commit`], or on any error, the
-/// temporary file is removed and an older file stays as it was; a process that is killed leaves it, and the next one that
-/// writes there sweeps it. The new file has the permissions of [`Access`], not those of the file before; a symbolic link in
-/// its place is replaced, not followed.
+/// (replacing any file there); the folder is synchronised too. If it is dropped before [`AtomicFile::commit`], or on
+/// any error, the temporary file is removed and an older file stays unchanged. A killed process leaves its temporary
+/// file behind; the next process that writes to that folder removes it. The new file has the permissions given by
+/// [`Access`], not those of the file it replaces. A symbolic link at the path is replaced, not followed.
 pub struct AtomicFile {
     path: PathBuf,
     writer: BufWriter<File>,
@@ -22,20 +24,20 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins a file that will be called as `target` says.
+    /// Creates the temporary file that will become `target`.
     ///
     /// # Errors
-    /// [`WriteError`] names the path and says what to do.
+    /// [`WriteError`] names the path and the remedy.
     pub fn create<'a>(target: impl Into<Target<'a>>) -> Result<AtomicFile, WriteError> {
         let Target { path, access } = target.into();
         let (file, name) = temporary_beside(path, access)?;
         Ok(AtomicFile { path: path.to_owned(), writer: BufWriter::new(file), name })
     }
 
-    /// Writes through `write`, which may seek too.
+    /// Writes through `write`, which may also seek.
     ///
     /// # Errors
-    /// An error from `write` arrives as [`WriteError::Io`].
+    /// An error from `write` is returned as [`WriteError::Io`].
     pub fn write(
         &mut self,
         write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
@@ -43,7 +45,7 @@ impl AtomicFile {
         write(&mut self.writer).map_err(|source| WriteError::new(&self.path, source))
     }
 
-    /// Gives the file its name.
+    /// Renames the file to its final name.
     ///
     /// # Errors
     /// [`WriteError`] names the path.
@@ -52,7 +54,7 @@ impl AtomicFile {
         let failed = |source| WriteError::new(&path, source);
         let file = writer.into_inner().map_err(|e| failed(e.into_error()))?;
         file.sync_all().map_err(failed)?;
-        // Where an open file can be renamed, it stays locked until it has its name.
+        // On Unix, where an open file can be renamed, the file stays locked until it has its name.
         #[cfg(not(unix))]
         drop(file);
         name.persist(&path).map_err(failed)?;
@@ -61,10 +63,10 @@ impl AtomicFile {
     }
 }
 
-/// Writes `target` through `write`, whole or not at all: an [`AtomicFile`] in one go.
+/// Writes `target` through `write`, entirely or not at all: an [`AtomicFile`] in one call.
 ///
 /// # Errors
-/// [`WriteError`] names the path and says what to do; an error from `write` arrives as [`WriteError::Io`].
+/// [`WriteError`] names the path and the remedy; an error from `write` is returned as [`WriteError::Io`].
 pub fn write_atomically<'a>(
     target: impl Into<Target<'a>>,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
@@ -74,11 +76,11 @@ pub fn write_atomically<'a>(
     file.commit()
 }
 
-/// Writes several files, of which none takes its name before all of them are on the disk: if it is full, all stay as they
-/// were.
+/// Writes several files. None is renamed before all of them are on the disk, so if the disk is full, all old files stay
+/// unchanged.
 ///
 /// # Errors
-/// As [`write_atomically`]; [`WriteError::Partly`] where some have taken their names and the next could not.
+/// As [`write_atomically`]; [`WriteError::Partly`] if some files were renamed and the next could not be.
 pub fn write_all_atomically(files: &[(PathBuf, &[u8])]) -> Result<(), WriteError> {
     let mut ready = Vec::with_capacity(files.len());
     for (path, bytes) in files {
@@ -105,7 +107,7 @@ pub fn write_all_atomically(files: &[(PathBuf, &[u8])]) -> Result<(), WriteError
     Ok(())
 }
 
-/// Finds out whether [`write_atomically`] could write `path`, before the work whose result is to go there.
+/// Checks that [`write_atomically`] could write `path`, before the work whose result goes there.
 ///
 /// # Errors
 /// As [`write_atomically`].
@@ -113,7 +115,7 @@ pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     temporary_beside(path, Access::Usual).map(drop)
 }
 
-/// A file without a name on the disk of `path`, for what is to be in `path` later; it is gone when it is closed.
+/// An unnamed file on the disk of `path`, to buffer data that goes into `path` later; it is deleted when closed.
 ///
 /// # Errors
 /// [`WriteError`] names the path.
@@ -121,7 +123,7 @@ pub fn spool_beside(path: &Path) -> Result<File, WriteError> {
     tempfile::tempfile_in(folder_of(path)).map_err(|source| WriteError::new(path, source))
 }
 
-/// A temporary file in the folder of `path`, which is removed when it is dropped.
+/// A temporary file in the folder of `path`, removed when dropped.
 fn temporary_beside(path: &Path, access: Access) -> Result<(File, Temporary), WriteError> {
     let folder = folder_of(path);
     if path.file_name().is_none() || path.is_dir() {
@@ -133,11 +135,11 @@ fn temporary_beside(path: &Path, access: Access) -> Result<(File, Temporary), Wr
     Temporary::make(folder, access).map_err(|source| WriteError::new(path, source))
 }
 
-/// Puts the new name of a file on the disk too, so that a power cut does not take it back. The file is whole either way.
+/// Synchronises the folder, so that a power cut does not undo the rename. The file is complete in either case.
 #[cfg(unix)]
 fn synchronise(folder: &Path) {
     if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
-        // Not every disk can, and a folder may be writable only.
+        // Not every file system supports this, and the folder may not be readable.
         log::debug!("{}: the folder was not synchronised: {error}", folder.display());
     }
 }
@@ -174,7 +176,7 @@ mod tests {
         let path = folder.path().join("a.txt");
         std::fs::write(&path, "old").unwrap();
         let error = write_atomically(&path, |w| {
-            // More than a BufWriter holds, so that bytes are on the disk when the failure comes.
+            // More than a BufWriter's buffer holds, so that bytes are on the disk when the error occurs.
             w.write_all(&[0; 100_000])?;
             Err(io::Error::new(io::ErrorKind::StorageFull, "disk full"))
         })

@@ -9,12 +9,12 @@ pub enum WriteError {
     /// The folder that should hold the file does not exist.
     #[error("cannot write {path}: the folder {folder} does not exist; create it first")]
     NoFolder {
-        /// The file asked for.
+        /// The requested file.
         path: PathBuf,
         /// Its folder.
         folder: PathBuf,
     },
-    /// The path names a folder, or ends in no file name.
+    /// The path names a folder, or does not end in a file name.
     #[error("cannot write {0}: that is a folder; give a file name in it")]
     IsFolder(PathBuf),
     /// Permissions, or a read-only file system.
@@ -22,35 +22,35 @@ pub enum WriteError {
         "cannot write {path}: the folder {folder} is not writable ({source}); choose another place or change its permissions"
     )]
     NotWritable {
-        /// The file asked for.
+        /// The requested file.
         path: PathBuf,
         /// Its folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// What comes in parts, of which some are written.
+    /// Some of several files were written and others were not.
     #[error("cannot write {path}: {source}; {left}")]
     Partly {
         /// The file that could not be written.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
-        /// What is written and what is not.
+        /// Which files were written and which were not.
         left: String,
     },
-    /// Anything else that the system said, such as a full disk.
+    /// Any other error from the system, such as a full disk.
     #[error("cannot write {path}: {source}; nothing of it was left behind")]
     Io {
-        /// The file asked for.
+        /// The requested file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl WriteError {
-    /// What the system said about writing `path`.
+    /// The variant that matches the system's error on writing `path`.
     pub fn new(path: &Path, source: io::Error) -> WriteError {
         let path = path.to_owned();
         match source.kind() {
@@ -62,7 +62,7 @@ impl WriteError {
     }
 }
 
-/// "out.json" has the parent "", which is the current folder.
+/// The parent folder. The parent of "out.json" is "", which means the current folder.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

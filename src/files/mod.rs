@@ -1,5 +1,5 @@
-//! Files, below every layer that reads or writes: regular ones alone are opened, and read whole up to a limit; what is written is
-//! whole under its name, or is not there.
+//! File access for all layers above: only regular files are opened, and they are read whole up to a limit. Written
+//! files are complete under their final name, or do not exist.
 
 mod access;
 mod atomic;

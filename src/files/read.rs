@@ -1,37 +1,38 @@
-//! Opening files and reading them whole.
+//! Opens files and reads them whole.
 //!
-//! A file's length costs nothing to claim: one with a hole has gigabytes on a disk that holds a page. What is read whole is
-//! therefore of a kind that has a largest sensible length, and that is checked before anything is allocated.
+//! A file's length cannot be trusted: a sparse file can claim gigabytes and occupy one page on disk. So only kinds of
+//! file with a largest sensible length are read whole, and the length is checked before anything is allocated.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Most bytes of a description in JSON or TOML: transformers' longest `config.json` has some 10 KiB.
+/// Maximum size of a JSON or TOML description, in bytes: the longest `config.json` of transformers has about 10 KiB.
 pub const MAX_TEXT: u64 = 16 << 20;
 
-/// Most bytes of a table: half a million rows of 64.
+/// Maximum size of a table, in bytes: half a million rows of 64 bytes.
 pub const MAX_TABLE: u64 = 32 << 20;
 
-/// Opens a file for reading. What is no regular file is refused at once, without waiting for a writer: a pipe, a socket
-/// and a device have no end that is known, and whoever gave one meant something else. Links are followed.
+/// Opens a file for reading. Anything but a regular file is refused at once, without waiting for a writer: pipes,
+/// sockets and devices have no known end and are most likely a mistake. Links are followed.
 ///
 /// # Errors
-/// What the system says, or one that says what is there instead of a file.
+/// The system's error, or one that says what is there instead of a file.
 pub fn open(path: &Path) -> io::Result<File> {
-    // Asked before it is opened, for opening a device can move it (a tape), and opening a pipe takes its writer's bytes.
+    // Checked before opening: opening a device can have side effects (a tape moves), and opening a pipe takes bytes
+    // from its writer.
     check_kind(&std::fs::metadata(path)?)?;
     let file = open_at_once(path)?;
-    // Asked again of what was opened: another file may have taken the name in between.
+    // Checked again after opening: another file may have taken the name in between.
     check_kind(&file.metadata()?)?;
     Ok(file)
 }
 
-/// The bytes of the file at `path`, of which there may be `limit`.
+/// The bytes of the file at `path`, at most `limit` of them.
 ///
 /// # Errors
-/// As [`open`]; [`io::ErrorKind::FileTooLarge`] for a file that is longer, of which nothing has been read then
-/// unless the length that the system gives is wrong, as it is in procfs.
+/// As [`open`]; [`io::ErrorKind::FileTooLarge`] for a longer file, before anything is read, unless the system reports a
+/// wrong length, as procfs does.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let length = file.metadata()?.len();
@@ -43,16 +44,16 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// As [`read`], of text in UTF-8.
+/// As [`read`], for UTF-8 text.
 ///
 /// # Errors
-/// As [`read`]; [`io::ErrorKind::InvalidData`] for what is not UTF-8.
+/// As [`read`]; [`io::ErrorKind::InvalidData`] if the file is not UTF-8.
 pub fn text(path: &Path, limit: u64) -> io::Result<String> {
     String::from_utf8(read(path, limit)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
-/// Refuses `length` bytes where `limit` are the most.
+/// Refuses a length of more than `limit` bytes.
 ///
 /// # Errors
 /// [`io::ErrorKind::FileTooLarge`] gives both numbers.
@@ -65,7 +66,7 @@ pub fn check_length(length: u64, limit: u64) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::FileTooLarge, problem))
 }
 
-/// Opening a pipe without a writer waits for one, unless it is told not to. Regular files do not know the flag.
+/// Opens without blocking: opening a pipe would otherwise wait for a writer. The flag has no effect on regular files.
 #[cfg(unix)]
 fn open_at_once(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -90,7 +91,7 @@ fn check_kind(found: &Metadata) -> io::Result<()> {
     }
 }
 
-/// What is there instead of a file.
+/// What the path is instead of a file; `None` if it is none of these.
 fn kind(found: FileType) -> Option<&'static str> {
     #[cfg(unix)]
     {
@@ -155,7 +156,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_whose_length_is_a_lie_is_bounded_all_the_same() {
-        // procfs gives no lengths.
+        // procfs reports a length of zero.
         assert!(!read(Path::new("/proc/self/status"), 1 << 20).unwrap().is_empty());
         let error = read(Path::new("/proc/self/status"), 10).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);

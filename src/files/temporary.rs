@@ -1,5 +1,5 @@
-//! Temporary files: known as long as they are there, so that a signal can have them removed, and swept where whoever made them
-//! is gone.
+//! Temporary files. They are registered while they exist, so that they can be removed on a signal; files left behind by
+//! dead processes are removed too.
 
 use std::collections::BTreeSet;
 use std::fs::{DirEntry, File, OpenOptions, TryLockError};
@@ -15,45 +15,45 @@ use super::{Access, read};
 const PREFIX: &str = ".microraptor-";
 const SUFFIX: &str = ".tmp";
 
-/// A younger file may be about to be locked by the process that just made it.
+/// A younger file may belong to a process that has just created it and not yet locked it.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// Where the disk knows no locks, a file that nobody has written to for so long has been left behind.
+/// On file systems without locks, a file not modified for this long counts as left behind.
 const LEFT_BEHIND: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Those of this process.
+/// Temporary files of this process.
 static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Folders that have been swept.
+/// Folders already swept.
 static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// The name of a temporary file, which is removed with it unless it has become another.
+/// The name of a temporary file. The file is removed on drop, unless it was renamed.
 pub(super) struct Temporary {
-    /// None once it is gone.
+    /// `None` once the file was renamed or removed.
     name: Option<TempPath>,
     known_as: PathBuf,
 }
 
 impl Temporary {
-    /// Makes a file in `folder` and locks it, which tells everybody that it is in use until it is closed.
+    /// Creates a file in `folder` and locks it, which marks it as in use until it is closed.
     pub(super) fn make(folder: &Path, access: Access) -> io::Result<(File, Temporary)> {
         sweep(folder);
-        // Of those that are there none is unknown, not even for a moment.
+        // Locked until the file is registered, so that no temporary file is unknown even for a moment.
         let mut live = lock(&LIVE);
-        // tempfile's own opener makes every file 0600, which nobody else could read after the rename.
+        // tempfile's default opener creates files with mode 0600, which other users could not read after the rename.
         let made = tempfile::Builder::new()
             .prefix(PREFIX)
             .suffix(SUFFIX)
             .make_in(folder, |name| new_file(name, access))?;
         let (file, name) = made.into_parts();
-        // Without locks the file is as safe as its age makes it.
+        // If locking fails, only the file's age protects it from being swept.
         let _ = file.try_lock();
         let known_as = std::path::absolute(&name).unwrap_or_else(|_| name.to_path_buf());
         live.insert(known_as.clone());
         Ok((file, Temporary { name: Some(name), known_as }))
     }
 
-    /// Gives the file the name `path`.
+    /// Renames the file to `path`.
     pub(super) fn persist(mut self, path: &Path) -> io::Result<()> {
         let mut live = lock(&LIVE);
         let Some(name) = self.name.take() else { return Ok(()) };
@@ -73,19 +73,19 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes the temporary files of this process, of which none is made or given its name any more: for a process that is
-/// about to end by a signal. Whole files stay.
+/// Removes the temporary files of this process, and blocks the creation and renaming of further ones: for a process
+/// that is about to end by a signal. Completed files stay.
 pub fn remove_temporaries() {
     let live = lock(&LIVE);
     for path in live.iter() {
-        // One that cannot be removed is swept by the next run.
+        // A file that cannot be removed is swept by the next run.
         let _ = std::fs::remove_file(path);
     }
     std::mem::forget(live);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A set of names is as good after a panic as before.
+    // A panic cannot leave a set of names inconsistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -104,7 +104,7 @@ fn new_file(name: &Path, _: Access) -> io::Result<File> {
     File::create_new(name)
 }
 
-/// Removes what earlier runs left in `folder` when they were killed; looked for once in each folder.
+/// Removes temporary files that killed runs left in `folder`; runs once per folder.
 fn sweep(folder: &Path) {
     if !lock(&SWEPT).insert(folder.to_owned()) {
         return;
@@ -116,7 +116,7 @@ fn sweep(folder: &Path) {
     }
 }
 
-/// Whether this is a temporary file of ours that no process has open.
+/// Whether this is a temporary file of this program that no process has open.
 fn is_left_behind(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let name = name.to_string_lossy();

@@ -1,4 +1,4 @@
-//! An ONNX model as a head: from features to class scores, or a map of them, through tract.
+//! An ONNX model used as a head: from features to class scores, or a map of scores, computed by tract.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -11,44 +11,44 @@ use crate::checkpoint::onnx::{OnnxError, Source, try_out};
 #[derive(Clone, Debug)]
 pub struct OnnxFunction {
     source: Arc<Source>,
-    /// That of the last shape.
+    /// Plan for the most recent input shape.
     plan: Arc<Mutex<Option<Planned>>>,
 }
 
-/// A plan and the shape that it is for.
+/// A plan and its input shape.
 type Planned = (Vec<usize>, Arc<TypedSimplePlan>);
 
 impl OnnxFunction {
     /// Reads the model at `path`.
     ///
     /// # Errors
-    /// [`OnnxError`] when the file cannot be read or is damaged, uses operators that tract lacks, or takes anything but one
-    /// tensor of 32-bit floats.
+    /// [`OnnxError`] if the file cannot be read or is damaged, uses operators that tract lacks, or takes anything but
+    /// one tensor of 32-bit floats.
     pub fn load(path: &Path) -> Result<OnnxFunction, OnnxError> {
         let source = Source::read(path)?;
         source.dims()?;
         Ok(OnnxFunction { source: Arc::new(source), plan: Arc::default() })
     }
 
-    /// SHA-256 of the file and of the files with weights that it names, in hexadecimal.
+    /// SHA-256 of the file and its external data files, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.source.sha256
     }
 
-    /// SHA-256 of the same bytes and of `more` after them: of a head, whose description is another file.
+    /// SHA-256 of the same bytes followed by `more`: for a head whose description is in another file.
     pub fn sha256_with(&self, more: &[u8]) -> String {
         self.source.sha256_with(more)
     }
 
-    /// The declared shape of its input, `None` where a side is free.
+    /// Declared shape of its input, `None` for a dynamic dimension.
     pub fn input(&self) -> &[Option<usize>] {
         self.source.dims().expect("checked when it was loaded")
     }
 
-    /// Runs the model on `values` of `shape`: the shape and the values of its first output.
+    /// Runs the model on `values` of `shape`. Returns the shape and the values of its first output.
     ///
     /// # Errors
-    /// [`OnnxError::Tract`] when tract does not accept the shape, or the output is not of 32-bit floats.
+    /// [`OnnxError::Tract`] if tract does not accept the shape, or the output is not of 32-bit floats.
     pub fn run(&self, shape: &[usize], values: &[f32]) -> Result<(Vec<usize>, Vec<f32>), OnnxError> {
         let mut slot = self.plan.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let plan = match &*slot {

@@ -1,4 +1,4 @@
-//! tract: ONNX models outside the family run through it as they are.
+//! tract, which runs ONNX models outside the family unchanged.
 
 pub mod head;
 pub mod onnx;
@@ -10,7 +10,7 @@ use crate::vit::{Features, SizeError};
 /// Why a graph could not be built or run.
 #[derive(Debug, thiserror::Error)]
 pub enum GraphError {
-    /// The input size does not suit the model.
+    /// The input size does not fit the model.
     #[error(transparent)]
     Size(#[from] SizeError),
     /// tract refused the graph or an operator failed; the message names it.
@@ -20,7 +20,7 @@ pub enum GraphError {
 
 impl From<TractError> for GraphError {
     fn from(error: TractError) -> GraphError {
-        // The root cause says it; tract's own context lines only repeat the node's name.
+        // The root cause is sufficient; tract's own context lines only repeat the node's name.
         GraphError::Tract(error.root_cause().to_string())
     }
 }

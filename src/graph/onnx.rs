@@ -1,17 +1,18 @@
-//! Any other ONNX image model, through tract as it is: f32, tract's own operators.
+//! Any other ONNX image model, run by tract unchanged: f32, with tract's own operators.
 //!
-//! What a model's outputs mean is told by their names and shapes. An output named `last_hidden_state`, else the first, gives
-//! the tokens:
+//! A model's outputs are interpreted by their names and shapes. The tokens come from the output named
+//! `last_hidden_state`, else from the first:
 //!
-//! - `[1, d]` is the `cls` alone;
-//! - `[1, c, h, w]` is h rows of w patches of width c, and their mean is the `cls`;
-//! - `[1, n, d]` is tokens. Where the graph begins with a convolution that cuts the image into r x c patches, and n is that
-//!   or up to [`MAX_PREFIX`] more, what is more stands before the patches, a class token first (registers after it), as in every
-//!   vision transformer of timm, transformers and Meta; without more the `cls` is the patches' mean. Else nothing tells the
-//!   tokens apart: `patch` holds all, `cls` is the mean of all, and the features have no grid.
+//! - `[1, d]` is `cls` alone;
+//! - `[1, c, h, w]` is h rows of w patches of width c, and `cls` is their mean;
+//! - `[1, n, d]` is tokens. If the first convolution cuts the image into r x c patches and n is that number or up to
+//!   [`MAX_PREFIX`] more, the extra tokens precede the patches: first a class token, then registers, as in every vision
+//!   transformer of timm, transformers and Meta. Without extra tokens, `cls` is the mean of the patches. In all other
+//!   cases the tokens cannot be told apart: `patch` holds all of them, `cls` is their mean, and the features have no
+//!   grid.
 //!
-//! An output `pooler_output` of shape `[1, d]`, as wide as a token, is the `cls` in the place of these. What is concluded from
-//! shapes alone is logged as a warning: the file does not say it.
+//! An output `pooler_output` of shape `[1, d]`, as wide as a token, replaces `cls`. Conclusions drawn from shapes alone
+//! are logged as warnings, because the file does not state them.
 //!
 //! tract needs a plan for each input size ([`OnnxModel::plan`]), which callers keep.
 
@@ -27,16 +28,16 @@ use crate::checkpoint::onnx::{Imported, OnnxError, Proof, Source, import_source,
 use crate::names;
 use crate::vit::{Size, SizeError};
 
-/// What an ONNX file turned out to be.
+/// Contents of an ONNX file.
 #[derive(Clone, Debug)]
 pub enum OnnxFile {
-    /// DINOv3: our graph runs it.
+    /// DINOv3, run by our graph.
     Dinov3(Box<Imported>),
-    /// Anything else: tract runs it as it is.
+    /// Anything else, run by tract unchanged.
     Other(OnnxModel),
 }
 
-/// Reads the file at `path` once and tells DINOv3 from the rest.
+/// Reads the file at `path` once and tells DINOv3 from other models.
 ///
 /// # Errors
 /// [`OnnxError`] as [`import`](crate::checkpoint::onnx::import) and [`OnnxModel::load`].
@@ -55,7 +56,7 @@ pub struct OnnxModel {
     channels: usize,
 }
 
-/// An [`OnnxModel`] made ready for one input size and a number of threads.
+/// An [`OnnxModel`] prepared for one input size and thread pool.
 #[derive(Clone)]
 pub struct OnnxPlan {
     source: Arc<Source>,
@@ -64,29 +65,31 @@ pub struct OnnxPlan {
     channels: usize,
     cls: Option<usize>,
     tokens: usize,
-    /// How tokens are laid out, where the output is tokens.
+    /// Layout of the tokens, if it is known.
     layout: Option<Layout>,
 }
 
-/// Version of what is made of a graph's outputs, and of how tract is made to run it: a head holds that which its features
-/// were made by, and another's are not its features. 1: tokens are told apart, and tract makes no table of a softmax between
-/// DequantizeLinear and QuantizeLinear.
+/// Version of the interpretation of a graph's outputs and of the way tract runs it. A head stores the version that its
+/// features were computed with; features of another version do not fit it. Version 1: prefix tokens and patches are
+/// told apart, and tract does not tabulate a softmax between DequantizeLinear and QuantizeLinear.
 pub const READING: u32 = 1;
 
-/// Most tokens before the patches: DINOv3 has a class token and 4 registers, others up to 16 registers.
+/// Maximum number of tokens before the patches: DINOv3 has a class token and 4 registers, others have up to 16
+/// registers.
 pub const MAX_PREFIX: usize = 17;
 
-/// What the n tokens of an output are.
+/// Layout of the n tokens of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
-    /// Tokens before the patches.
+    /// Number of tokens before the patches.
     prefix: usize,
     /// Rows and columns of patches.
     grid: (usize, usize),
 }
 
 impl Layout {
-    /// That of `tokens` tokens in a graph that cuts the image into patches of `grid`, if that can be.
+    /// Layout of `tokens` tokens in a graph that cuts the image into patches of `grid`; `None` if the numbers do not
+    /// fit.
     fn new(tokens: usize, grid: Option<(usize, usize)>) -> Option<Layout> {
         let grid = grid?;
         let prefix = tokens.checked_sub(grid.0 * grid.1).filter(|prefix| *prefix <= MAX_PREFIX)?;
@@ -94,10 +97,10 @@ impl Layout {
     }
 }
 
-/// Why a model could not be made ready for a size, or run.
+/// Why a model could not be prepared for a size, or run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OnnxRunError {
-    /// The file or tract.
+    /// The file cannot be used, or tract failed.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
     /// A side is zero or too long.
@@ -108,12 +111,12 @@ pub enum OnnxRunError {
     FixedSize {
         /// The file.
         model: String,
-        /// What it takes; a free side reads as what was asked for.
+        /// The size it takes; a dynamic side shows the requested length.
         fixed: Size,
-        /// What was asked for.
+        /// The requested size.
         asked: Size,
     },
-    /// An output is no vector, no tokens and no map.
+    /// An output is neither a vector, tokens nor a map.
     #[error("{model} has an output of shape {shape:?}, expected [1, d], [1, n, d] or [1, c, h, w] of f32")]
     Output {
         /// The file.
@@ -140,35 +143,35 @@ impl From<OnnxRunError> for GraphError {
 
 impl OnnxModel {
     /// Reads the model at `path`. Its input must be one f32 tensor `[1, 3, height, width]` or `[1, 1, height, width]`
-    /// with fixed or free sides.
+    /// with fixed or dynamic sides.
     ///
     /// # Errors
-    /// [`OnnxError`] when the file cannot be read or is damaged, uses operators that tract lacks, or takes another input.
+    /// [`OnnxError`] if the file cannot be read or is damaged, uses operators that tract lacks, or takes another input.
     pub fn load(path: &Path) -> Result<OnnxModel, OnnxError> {
         OnnxModel::from_source(Source::read(path)?)
     }
 
-    /// As [`OnnxModel::load`], from a file that has been read.
+    /// As [`OnnxModel::load`], for a file that has already been read.
     pub(crate) fn from_source(source: Source) -> Result<OnnxModel, OnnxError> {
         let channels = source.input()?.channels;
         Ok(OnnxModel { source: Arc::new(source), channels })
     }
 
-    /// SHA-256 of the file and of the files with weights that it names, in hexadecimal.
+    /// SHA-256 of the file and its external data files, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.source.sha256
     }
 
-    /// The size of a model that takes no other.
+    /// The input size of a model that takes only one.
     pub fn fixed_size(&self) -> Option<Size> {
         self.source.input().ok()?.fixed_size()
     }
 
-    /// Makes the model ready for images of `size` on the threads of `pool`, or on the caller's. Takes from milliseconds
-    /// to seconds; keep it.
+    /// Prepares the model for images of `size` on the threads of `pool`, or on the caller's thread. This takes from
+    /// milliseconds to seconds, so keep the plan.
     ///
     /// # Errors
-    /// [`OnnxRunError`] when the model does not take this size, its outputs are no features, or tract refuses it.
+    /// [`OnnxRunError`] if the model does not take this size, its outputs are not features, or tract refuses it.
     pub fn plan(&self, size: Size, pool: Option<&Arc<ThreadPool>>) -> Result<OnnxPlan, OnnxRunError> {
         size.grid(1)?;
         let input = self.source.input()?;
@@ -217,7 +220,7 @@ impl OnnxModel {
         Ok(OnnxPlan { source: self.source.clone(), plan, size, channels: self.channels, cls, tokens, layout })
     }
 
-    /// Says what is taken for what, where shapes alone tell.
+    /// Logs how outputs are interpreted, if that follows from shapes alone.
     fn say(&self, shape: &[usize], output: usize, pooled: bool, layout: Option<Layout>) {
         let name = names::one_line(&self.source.outputs[output]);
         let cls = |otherwise: &'static str| if pooled { "pooler_output" } else { otherwise };
@@ -248,13 +251,14 @@ impl OnnxModel {
 }
 
 impl OnnxPlan {
-    /// Runs the model on `pixels`: `[3, height, width]`, preprocessed, row-major. A grey model gets their mean.
+    /// Runs the model on `pixels`: `[3, height, width]`, preprocessed, row-major. A greyscale model gets the mean of
+    /// the channels.
     ///
     /// # Errors
-    /// [`OnnxRunError`] when tract fails or the features are not finite.
+    /// [`OnnxRunError`] if tract fails or the features are not finite.
     ///
     /// # Panics
-    /// When `pixels` has another length.
+    /// If `pixels` has another length.
     pub fn run(&self, pixels: &[f32]) -> Result<Features, OnnxRunError> {
         let area = self.size.area();
         assert_eq!(pixels.len(), 3 * area);
@@ -283,10 +287,10 @@ impl OnnxPlan {
     }
 }
 
-/// What an output of two, three or four dimensions says.
+/// Converts an output of two, three or four dimensions to features.
 fn features(output: ndarray::ArrayViewD<'_, f32>, layout: Option<Layout>) -> Features {
     let (dim, (rows, cols)) = match *output.shape() {
-        // No grid, where nothing tells it.
+        // No grid if the layout is unknown.
         [_, _, dim] => (dim, layout.map_or((0, 0), |layout| layout.grid)),
         [_, dim, rows, cols] => (dim, (rows, cols)),
         _ => return Features { cls: output.iter().copied().collect(), ..Features::default() },
@@ -326,7 +330,7 @@ mod tests {
         assert_eq!(Layout::new(21, Some((4, 4))), layout(5, (4, 4)));
         assert_eq!(Layout::new(196, Some((14, 14))), layout(0, (14, 14)));
         assert_eq!(Layout::new(33, Some((4, 8))), layout(1, (4, 8)));
-        // Fewer tokens than patches, as behind a layer that merges them; far more; no patches at all.
+        // Fewer tokens than patches, as after a layer that merges them; far more tokens; no patches at all.
         for (tokens, grid) in [(5, Some((16, 16))), (16 + MAX_PREFIX + 1, Some((4, 4))), (21, None)] {
             assert_eq!(Layout::new(tokens, grid), None);
         }

@@ -1,5 +1,5 @@
-//! Attention over a bag of images, the slices of a volume or the frames of a clip: gated-attention pooling (Ilse et al.,
-//! arXiv 1802.04712, section 2.4), then a linear layer.
+//! Attention over a bag of images (the slices of a volume or the frames of a clip): gated-attention pooling (Ilse et
+//! al., arXiv 1802.04712, section 2.4), then a linear layer.
 
 use ndarray::Array2;
 use rand::SeedableRng;
@@ -24,15 +24,15 @@ const HIDDEN: usize = 64;
 /// How the head is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AbmilOptions {
-    /// Most passes over the training bags.
+    /// Maximum number of passes over the training bags.
     pub epochs: usize,
-    /// Passes without a better validation loss after which it stops.
+    /// Number of passes without a better validation loss after which training stops.
     pub patience: usize,
     /// Peak learning rate.
     pub rate: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
-    /// Seed of weights and order.
+    /// Seed of the initial weights and the training order.
     pub seed: u64,
 }
 
@@ -42,10 +42,10 @@ impl Default for AbmilOptions {
     }
 }
 
-/// Bags of rows of features, `[frames, dim]` each, with their targets.
+/// Bags of feature rows, `[frames, dim]` each, with their targets.
 #[derive(Clone, Copy)]
 pub struct Bags<'a> {
-    /// One bag an example.
+    /// One bag per example.
     pub rows: &'a [Array2<f32>],
     /// Targets of the bags.
     pub targets: Targets<'a>,
@@ -56,37 +56,37 @@ pub struct Bags<'a> {
 pub struct AbmilHead {
     /// Names of the classes, or labels.
     pub classes: Vec<String>,
-    /// Whether a bag may have several of them.
+    /// Whether a bag may have several labels.
     pub multi_label: bool,
-    /// Probability from which the second of two classes, or a label, is said to be there.
+    /// Probability from which the second of two classes, or a label, is predicted.
     pub threshold: f64,
     pub(super) mean: Vec<f32>,
     pub(super) std: Vec<f32>,
     /// `[2 * hidden, dim]` with biases: the tanh rows, then the sigmoid rows.
     pub(super) gates: ConvNet,
-    /// `[1, hidden]` with a bias, which cancels.
+    /// `[1, hidden]` with a bias, which the softmax over frames cancels.
     pub(super) score: ConvNet,
     /// `[classes, dim]` with biases.
     pub(super) output: ConvNet,
 }
 
-/// What the head says about a bag.
+/// The head's prediction for a bag.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BagPrediction {
-    /// Of the whole bag.
+    /// Prediction for the whole bag.
     pub prediction: Prediction,
-    /// Weight of each row, adding up to one.
+    /// Weight of each row; the weights sum to one.
     pub attention: Vec<f64>,
 }
 
-/// What a forward pass leaves for the backward pass.
+/// The values of a forward pass that the backward pass needs.
 struct Trace {
     /// `[frames, hidden]`
     tanh: Vec<f32>,
     gate: Vec<f32>,
     attention: Vec<f64>,
     pooled: Vec<f32>,
-    /// Probabilities.
+    /// Class probabilities.
     output: Vec<f64>,
 }
 
@@ -95,10 +95,10 @@ fn pointwise(inputs: usize, outputs: usize, seed: u64) -> ConvNet {
 }
 
 impl AbmilHead {
-    /// Trains on `train`, and keeps the epoch that does best on `val`. `progress` is called after each epoch.
+    /// Trains on `train` and keeps the epoch with the best loss on `val`. `progress` is called after each epoch.
     ///
     /// # Errors
-    /// [`HeadError`] when bags and targets do not fit each other, or a feature is not finite.
+    /// [`HeadError`] when bags and targets do not match, or a feature is not finite.
     pub fn fit(
         train: &Bags<'_>,
         val: &Bags<'_>,
@@ -127,7 +127,7 @@ impl AbmilHead {
             score: pointwise(HIDDEN, 1, seed.wrapping_add(1)),
             output: pointwise(dim, classes.len(), seed.wrapping_add(2)),
         };
-        // A head that knows nothing says nothing: attention is even and every class as likely as the other.
+        // With a zero output layer, all classes start equally likely.
         head.output.parameters.fill(0.0);
         let standard = |bags: &Bags| bags.rows.iter().map(|bag| head.standardised(bag)).collect::<Vec<_>>();
         let (train_rows, val_rows) = (standard(train), standard(val));
@@ -166,28 +166,28 @@ impl AbmilHead {
         Ok((head, epoch))
     }
 
-    /// Length of a row of features.
+    /// Length of a feature row.
     pub fn dim(&self) -> usize {
         self.mean.len()
     }
 
-    /// What the head says of a bag of rows `[frames, dim]`, of at least one.
+    /// The prediction for a bag of at least one row, `[frames, dim]`.
     ///
-    /// The products run on `isa`, with the same bits on each; all else is f64 with `libm`.
+    /// The matrix products run on `isa`, with the same bits on each; everything else is f64 with `libm`.
     ///
     /// # Errors
-    /// [`HeadError`] when the rows have the wrong length or hold a value that is not finite.
+    /// [`HeadError`] when the rows have the wrong length or contain a value that is not finite.
     pub fn predict(&self, rows: &Array2<f32>, isa: Isa) -> Result<BagPrediction, HeadError> {
         self.predict_packed(rows, &self.pack(isa))
     }
 
-    /// The gates' weights, packed for `isa`.
+    /// The weights of the gates, packed for `isa`.
     pub(super) fn pack(&self, isa: Isa) -> PackedLinear {
         let (weights, bias) = self.gates.parameters.split_at(2 * HIDDEN * self.dim());
         PackedLinear::f32(isa, weights, bias)
     }
 
-    /// As [`AbmilHead::predict`], by what [`AbmilHead::pack`] gave.
+    /// As [`AbmilHead::predict`], with the layer that [`AbmilHead::pack`] returned.
     pub(super) fn predict_packed(
         &self,
         rows: &Array2<f32>,
@@ -220,7 +220,7 @@ impl AbmilHead {
         self.finish(x, pass.output().1)
     }
 
-    /// From the gates before their functions, `[frames, 2 * hidden]`.
+    /// Completes a forward pass from the gates' pre-activations, `[frames, 2 * hidden]`.
     fn finish(&self, x: &[f32], gates: &[f32]) -> Trace {
         let (mut tanh, mut gate, mut attention) = (Vec::new(), Vec::new(), Vec::new());
         for row in gates.chunks_exact(2 * HIDDEN) {
@@ -256,7 +256,7 @@ impl AbmilHead {
         trace.output.iter().zip(truth).map(term).sum()
     }
 
-    /// Gradient of the cross entropy of one bag, in the order of [`AbmilHead::parameters`].
+    /// Gradient of one bag's cross entropy, in the order of [`AbmilHead::parameters`].
     fn gradient(&self, x: &[f32], trace: &Trace, truth: &[f64]) -> Vec<f32> {
         let (dim, frames) = (self.dim(), x.len() / self.dim());
         let logits: Vec<f32> = trace.output.iter().zip(truth).map(|(p, y)| (p - y) as f32).collect();
@@ -268,7 +268,7 @@ impl AbmilHead {
             output.extend(trace.pooled.iter().map(|p| g * p));
         }
         output.extend(&logits);
-        // Through the softmax over frames.
+        // Backpropagate through the softmax over frames.
         let toward: Vec<f64> = x
             .chunks_exact(dim)
             .map(|row| row.iter().zip(&pooled).map(|(v, p)| f64::from(*v) * f64::from(*p)).sum())
@@ -308,7 +308,7 @@ impl AbmilHead {
         }
     }
 
-    /// A head from what its file holds: mean and deviation `[dim]`, then the parameters of the three layers.
+    /// A head from the contents of its file: mean and standard deviation `[dim]`, then the three layers' parameters.
     pub(super) fn from_parts(
         (classes, multi_label, threshold): (Vec<String>, bool, f64),
         mean: Vec<f32>,
@@ -355,7 +355,7 @@ fn check(bags: &Bags<'_>, classes: &[String]) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// 1 for each class that bag `bag` has.
+/// 1 for each class that bag `bag` has, otherwise 0.
 fn truth(targets: &Targets<'_>, classes: usize, bag: usize) -> Vec<f64> {
     (0..classes)
         .map(|class| match targets {
@@ -369,7 +369,7 @@ fn truth(targets: &Targets<'_>, classes: usize, bag: usize) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// Bags of 3 to 7 rows of 8 features; in a bag of class 1 one row carries a sign.
+    /// Bags of 3 to 7 rows of 8 features; in a bag of class 1, one row carries a signal.
     fn bags(n: usize, seed: usize) -> (Vec<Array2<f32>>, Vec<usize>, Vec<usize>) {
         let noise = |i: usize, j: usize| (((i + seed) * 7919 + j * 104_729) % 1009) as f32 / 1009.0 - 0.5;
         let (mut rows, mut of, mut signs) = (Vec::new(), Vec::new(), Vec::new());
@@ -430,7 +430,7 @@ mod tests {
                 head.loss(&head.trace(&x), &[0.0, 1.0])
             };
             let numeric = (loss(1e-2) - loss(-1e-2)) / 2e-2;
-            // Third-order terms times h^2, and f32 in the gates.
+            // Errors: third-order terms times h^2, and f32 rounding in the gates.
             assert!((numeric - f64::from(gradient[i])).abs() < 1e-4, "{i}: {numeric} {}", gradient[i]);
         }
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with features, targets, or a head's file.
+//! Errors of features, targets and head files.
 
 use std::path::PathBuf;
 
@@ -9,44 +9,44 @@ use crate::input::InputError;
 /// Why a head could not be fitted, used, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum HeadError {
-    /// A length that does not fit the others.
+    /// A length that does not match the others.
     #[error("{what}: found {found}, expected {expected}")]
     Shape {
         /// What was measured.
         what: &'static str,
-        /// Its length.
+        /// The length found.
         found: usize,
-        /// The length that fits.
+        /// The length expected.
         expected: usize,
     },
-    /// A NaN or an infinity among the features.
+    /// The features contain a NaN or an infinity.
     #[error(
         "features of image {row} hold a NaN or an infinity at column {column}; leave this image out or check the backbone"
     )]
     NonFinite {
-        /// Row of the features, from 0.
+        /// Row of the features.
         row: usize,
-        /// Column of the features, from 0.
+        /// Column of the features.
         column: usize,
     },
-    /// A class with fewer images than can be learned from.
+    /// A class with too few images to learn from.
     #[error(
         "class '{class}' has {found} training image(s), at least 2 are needed; add images or leave the class out"
     )]
     TooFewImages {
         /// The class.
         class: String,
-        /// Images that it has.
+        /// Number of images that have it.
         found: usize,
     },
-    /// A label of a multi-label set that nearly every image has, so there is nothing to tell it from.
+    /// A label of a multi-label set that almost every image has, so that it cannot be learned.
     #[error(
         "label '{label}' is absent from {found} training image(s), at least 2 are needed; add images without it or leave the label out"
     )]
     TooFewWithout {
         /// The label.
         label: String,
-        /// Images that lack it.
+        /// Number of images that lack it.
         found: usize,
     },
     /// A problem with the list of classes.
@@ -55,22 +55,22 @@ pub enum HeadError {
     /// A target outside the list of classes.
     #[error("image {row} has class number {class}, but there are {classes} classes")]
     Target {
-        /// Row of the features, from 0.
+        /// Row of the features.
         row: usize,
-        /// Its class number.
+        /// Its class index.
         class: usize,
         /// Number of classes.
         classes: usize,
     },
-    /// A regularisation strength that is not positive, or none at all.
+    /// A regularisation strength that is not positive, or an empty list of strengths.
     #[error("{0}")]
     Strength(String),
-    /// An example that the head cannot take.
+    /// An example that the head does not accept.
     #[error("{name}: {problem}")]
     Example {
         /// Its name in the data set.
         name: String,
-        /// What is wrong, and what to do.
+        /// What is wrong and what to do.
         problem: String,
     },
     /// The optimiser stopped too far from the minimum.
@@ -78,11 +78,11 @@ pub enum HeadError {
         "the fit did not converge: gradient norm {gradient:.1e} after {evaluations} evaluations, {tolerance:.1e} wanted; use a smaller C"
     )]
     NotConverged {
-        /// Norm of the gradient where it stopped.
+        /// Norm of the gradient where the optimiser stopped.
         gradient: f64,
-        /// Norm that would have been accepted.
+        /// Largest norm that would have been accepted.
         tolerance: f64,
-        /// Evaluations of the objective.
+        /// Number of evaluations of the objective.
         evaluations: usize,
     },
     /// The head belongs to another backbone.
@@ -94,10 +94,10 @@ pub enum HeadError {
         trained: String,
         /// Its SHA-256.
         trained_sha256: String,
-        /// SHA-256 of the backbone at hand.
+        /// SHA-256 of the backbone given.
         found_sha256: String,
     },
-    /// The backbone is the head's, but its features are read in another way than when the head was trained.
+    /// The backbone matches, but its features are now read differently than when the head was trained.
     #[error(
         "this head was trained by another version of this program, which read other features from {backbone} (tokens, or a quantised softmax): train the head again"
     )]
@@ -110,18 +110,18 @@ pub enum HeadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from the operating system.
         source: std::io::Error,
     },
-    /// The file is not a head, or not a whole one.
+    /// The file is not a head, or is incomplete.
     #[error("{path} is not a usable head: {reason}")]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// What is wrong and what to do.
         reason: String,
     },
-    /// The features of an image could not be had.
+    /// The features of an image could not be computed.
     #[error(transparent)]
     Features(#[from] FeatureError),
     /// A mask could not be read.

@@ -1,4 +1,4 @@
-//! What a head reads of a frame, and says of it.
+//! A head's input and output for one frame.
 
 use super::HeadError;
 use crate::features::Tokens;
@@ -6,29 +6,29 @@ use crate::input::LabelMap;
 
 /// The features of one frame.
 pub(crate) struct Frame<'a> {
-    /// Its number in its scan, from 0.
+    /// Index of the frame in its scan.
     pub(crate) number: usize,
     /// CLS ++ mean(patch tokens), `[2 * dim]`.
     pub(crate) row: &'a [f32],
-    /// Its patch tokens, a grid of depth 1, for heads that read them.
+    /// Its patch tokens, a grid of depth 1, for heads that read patch tokens.
     pub(crate) tokens: Option<&'a Tokens>,
-    /// Rows and columns that the backbone saw.
+    /// Rows and columns that the backbone sees.
     pub(crate) seen: (usize, usize),
 }
 
 impl Frame<'_> {
-    /// Its patch tokens.
+    /// Its patch tokens, or an error if there are none.
     pub(crate) fn tokens(&self) -> Result<&Tokens, HeadError> {
         self.tokens.ok_or(HeadError::Shape { what: "patch tokens", found: 0, expected: 1 })
     }
 }
 
-/// What a head says of a frame.
+/// A head's output for a frame.
 pub(crate) enum Said {
-    /// Probabilities of its classes.
+    /// Class probabilities.
     Probabilities(Vec<f64>),
-    /// A class for each pixel that the backbone saw, one slice.
+    /// The class of each pixel that the backbone sees, one slice.
     Mask(LabelMap),
-    /// Nothing: it says something of all frames together.
+    /// No output per frame: the head sees all frames together.
     Nothing,
 }

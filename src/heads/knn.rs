@@ -1,5 +1,5 @@
-//! Nearest neighbours among the training images, by cosine: DINO's weighted vote (Caron et al., arXiv 2104.14294,
-//! section 4.1).
+//! Nearest neighbours among the training images by cosine similarity: DINO's weighted vote (Caron et al., arXiv
+//! 2104.14294, section 4.1).
 
 use half::f16;
 use ndarray::ArrayView2;
@@ -12,18 +12,18 @@ use crate::kernels::Isa;
 use crate::kernels::linear::{MAX_INPUTS, OutputMode, PackedLinear, Rows, Scratch, codes_stride};
 use crate::kernels::quantise::{self, QuantParams};
 
-/// Temperature of the vote in the papers.
+/// Temperature of the vote, as in the papers.
 pub const TEMPERATURE: f64 = 0.07;
 
-/// Numbers of neighbours that are tried.
+/// Values of k to try.
 const CANDIDATES: [usize; 7] = [5, 10, 20, 50, 100, 150, 200];
 
-/// How the features of the training images are kept.
+/// Storage of the training images' features.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Bank {
     /// Half precision, `[n, dim]`.
     F16(Vec<f16>),
-    /// Eight bits, `[n, dim]`, and a scale for each image.
+    /// Int8, `[n, dim]`, with one scale per image.
     Int8 {
         /// -127 to 127.
         codes: Vec<i8>,
@@ -32,18 +32,18 @@ pub enum Bank {
     },
 }
 
-/// What the nearest neighbours of an image say.
+/// A k-nearest-neighbours classifier.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnnHead {
     /// Names of the classes, or labels.
     pub classes: Vec<String>,
-    /// Whether an image may have several of them.
+    /// Whether an image may have several labels.
     pub multi_label: bool,
-    /// Share of the votes from which the second of two classes, or a label, is said to be there.
+    /// Share of the votes from which the second of two classes, or a label, is predicted.
     pub threshold: f64,
-    /// Neighbours that vote.
+    /// Number of neighbours that vote.
     pub k: usize,
-    /// A neighbour's vote weighs `exp(cosine / temperature)`.
+    /// The weight of a neighbour's vote is `exp(cosine / temperature)`.
     pub temperature: f64,
     pub(super) bank: Bank,
     /// Whether image `i` has class `c`: `[n, classes]`.
@@ -51,24 +51,24 @@ pub struct KnnHead {
     pub(super) dim: usize,
 }
 
-/// A head's training images, packed for an instruction set.
+/// A head's training features, packed for an instruction set.
 pub(crate) struct PackedBank {
     isa: Isa,
     linear: PackedLinear,
 }
 
-/// A head ready to search.
+/// A head with its packed training features, ready to search.
 pub struct KnnIndex<'a> {
     head: &'a KnnHead,
     bank: PackedBank,
 }
 
 impl KnnHead {
-    /// Takes the training images of `train` as they are, features normalised to length 1; k is the first and the threshold
-    /// is one half.
+    /// Stores the features of `train`, normalised to length 1. k is the smallest candidate and the threshold is 0.5
+    /// until [`KnnHead::choose`] selects them.
     ///
     /// # Errors
-    /// [`HeadError`] when features, targets and classes do not fit each other, or a row of features is zero.
+    /// [`HeadError`] when features, targets and classes do not match, or a row of features is zero.
     pub fn new(train: &Examples<'_>, classes: &[String], int8: bool) -> Result<KnnHead, HeadError> {
         train.check_for_training(classes)?;
         let dim = train.features.ncols();
@@ -105,7 +105,7 @@ impl KnnHead {
         )
     }
 
-    /// A head from what its file holds.
+    /// A head from the contents of its file.
     pub(super) fn from_parts(
         (classes, multi_label): (Vec<String>, bool),
         (k, temperature, threshold): (usize, f64, f64),
@@ -131,7 +131,7 @@ impl KnnHead {
         Ok(KnnHead { classes, multi_label, threshold, k, temperature, bank, labels, dim })
     }
 
-    /// Length of a row of features.
+    /// Length of a feature row.
     pub fn dim(&self) -> usize {
         self.dim
     }
@@ -141,12 +141,12 @@ impl KnnHead {
         self.labels.len() / self.classes.len()
     }
 
-    /// The head ready to search on `isa`. The cosines have the same bits on each.
+    /// The head, ready to search on `isa`. The cosines have the same bits on every instruction set.
     pub fn search(&self, isa: Isa) -> KnnIndex<'_> {
         KnnIndex { head: self, bank: self.pack(isa) }
     }
 
-    /// The training images packed for `isa`.
+    /// The training features, packed for `isa`.
     pub(super) fn pack(&self, isa: Isa) -> PackedBank {
         let zeros = vec![0.0; self.images()];
         let linear = match &self.bank {
@@ -156,11 +156,11 @@ impl KnnHead {
         PackedBank { isa, linear }
     }
 
-    /// Chooses k (unless `k` says it) and, with two classes, the threshold (Youden's J) on validation images: the k with the
-    /// least cross entropy.
+    /// Selects on validation images the k with the lowest cross entropy (unless `k` is given) and, with two classes,
+    /// the threshold (Youden's J).
     ///
     /// # Errors
-    /// [`HeadError`] when the features do not fit the head, or a row is zero or not finite.
+    /// [`HeadError`] when the features do not match the head, or a row is zero or not finite.
     pub fn choose(&mut self, val: &Examples<'_>, k: Option<usize>, isa: Isa) -> Result<(), HeadError> {
         val.check(&self.classes)?;
         let images = self.images();
@@ -201,8 +201,8 @@ impl KnnHead {
         Ok(())
     }
 
-    /// The share of the votes of each class, `[classes]`, for one row of features `[dim]`, among the images of `bank`, which was
-    /// packed of this head.
+    /// Each class's share of the votes, `[classes]`, for one feature row `[dim]`. `bank` must have been packed from
+    /// this head.
     ///
     /// # Errors
     /// [`HeadError`] when the row has the wrong length, is zero or is not finite.
@@ -210,14 +210,14 @@ impl KnnHead {
         Ok(self.votes(&bank.nearest(features)?[..self.k]))
     }
 
-    /// The share of the votes of each class, of neighbours and their cosines, nearest first.
+    /// Each class's share of the votes of `neighbours`, given with their cosines, nearest first.
     fn votes(&self, neighbours: &[(f32, usize)]) -> Vec<f64> {
         let classes = self.classes.len();
         let mut votes = vec![0.0; classes];
         let mut total = 0.0;
         let nearest = neighbours.first().map_or(0.0, |(cosine, _)| f64::from(*cosine));
         for &(cosine, image) in neighbours {
-            // Relative to the nearest, so that a small temperature does not overflow.
+            // Relative to the nearest neighbour, so that a small temperature does not overflow.
             let weight = libm::exp((f64::from(cosine) - nearest) / self.temperature);
             total += weight;
             for (vote, has) in votes.iter_mut().zip(&self.labels[image * classes..]) {
@@ -230,7 +230,7 @@ impl KnnHead {
 }
 
 impl KnnIndex<'_> {
-    /// The share of the votes of each class, `[classes]`, for one row of features `[dim]`.
+    /// Each class's share of the votes, `[classes]`, for one feature row `[dim]`.
     ///
     /// # Errors
     /// [`HeadError`] when the row has the wrong length, is zero or is not finite.
@@ -238,10 +238,10 @@ impl KnnIndex<'_> {
         self.head.probabilities(&self.bank, features)
     }
 
-    /// The votes and the decision for one row of features.
+    /// The vote shares and the decision for one feature row.
     ///
     /// # Errors
-    /// [`HeadError`] when the features do not fit the head, or a row is zero or not finite.
+    /// [`HeadError`] when the features do not match the head, or the row is zero or not finite.
     pub fn predict(&self, features: &[f32]) -> Result<Prediction, HeadError> {
         let probabilities = self.probabilities(features)?;
         let classes = decide(&probabilities, self.head.multi_label, self.head.threshold);
@@ -263,7 +263,7 @@ impl KnnIndex<'_> {
 }
 
 impl PackedBank {
-    /// Every training image with its cosine, nearest first; of equally near ones the first.
+    /// All training images with their cosines, nearest first; ties in index order.
     fn nearest(&self, features: &[f32]) -> Result<Vec<(f32, usize)>, HeadError> {
         let dim = self.linear.inputs();
         if features.len() != dim {
@@ -294,7 +294,7 @@ fn largest(row: &[f32]) -> f32 {
     row.iter().fold(0f32, |m, v| m.max(v.abs()))
 }
 
-/// `row` divided by its length; none if that is zero or not finite.
+/// `row` divided by its length; `None` if the length is zero or not finite.
 fn normalised(row: &[f32]) -> Option<Vec<f32>> {
     let length = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
     (length > 0.0 && length.is_finite())
@@ -342,7 +342,7 @@ mod tests {
                     assert_eq!(head.search(isa).probabilities(&query).unwrap(), found, "{isa}");
                 }
                 let expected = by_definition(&x, &of, &query, 10);
-                // Half precision rounds a cosine by 1e-3 at most, and so a weight by 1.5%; int8 by about 4e-3.
+                // Half precision changes a cosine by at most 1e-3, and so a weight by 1.5%; int8 by about 4e-3.
                 let bound = if int8 { 0.06 } else { 0.015 };
                 for (a, b) in found.iter().zip(expected) {
                     assert!((a - b).abs() < bound, "{int8}: {a} {b}");

@@ -1,4 +1,4 @@
-//! A fitted linear head: from a row of features to probabilities.
+//! A fitted linear head: maps a feature row to probabilities.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -6,17 +6,17 @@ use super::HeadError;
 use super::probability::{sigmoid, softmax};
 use super::targets::check_classes;
 
-/// Logits `weight * (x - mean) / std + bias`, then softmax over the classes, or a sigmoid a label.
+/// Logits `weight * (x - mean) / std + bias`, then softmax over the classes, or one sigmoid per label.
 ///
 /// Two exclusive classes are stored as the rows `-w/2` and `w/2`, whose softmax is the sigmoid of `w`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearHead {
     /// Names of the classes, or labels, in the order of the rows.
     pub classes: Vec<String>,
-    /// Whether an image may have several of them.
+    /// Whether an image may have several labels.
     pub multi_label: bool,
-    /// Probability from which the second of two classes, or a label, is said to be there. Not used by three or more
-    /// exclusive classes, where the most probable one is taken.
+    /// Probability from which the second of two classes, or a label, is predicted. Not used with three or more
+    /// exclusive classes, where the most probable one is predicted.
     pub threshold: f64,
     mean: Vec<f64>,
     std: Vec<f64>,
@@ -28,12 +28,12 @@ pub struct LinearHead {
     folded_bias: Vec<f64>,
 }
 
-/// What a head says about one image.
+/// A head's prediction for one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// Probability of each class; they add up to one unless the head is multi-label.
+    /// Probability of each class; they sum to one unless the head is multi-label.
     pub probabilities: Vec<f64>,
-    /// Numbers of the classes that are said to be there: exactly one unless the head is multi-label.
+    /// Indices of the predicted classes: exactly one unless the head is multi-label.
     pub classes: Vec<usize>,
 }
 
@@ -41,8 +41,8 @@ impl LinearHead {
     /// A head from its parts: `mean` and `std` are `[dim]`, `weight` is `[classes, dim]`, `bias` is `[classes]`.
     ///
     /// # Errors
-    /// [`HeadError`] when the lengths do not fit, the classes are not distinct names, a value is not finite, a
-    /// deviation is not positive or the threshold is outside 0 to 1.
+    /// [`HeadError`] when the lengths do not match, the class names are not distinct, a value is not finite, a standard
+    /// deviation is not positive, or the threshold is outside 0 to 1.
     pub fn new(
         classes: Vec<String>,
         multi_label: bool,
@@ -74,7 +74,7 @@ impl LinearHead {
             .enumerate()
             .map(|(k, b)| b - dot(&folded_weight[k * dim..(k + 1) * dim], mean.iter().copied()))
             .collect();
-        // A NaN or an infinity anywhere reaches the folded values, or is the mean of a feature with weight zero.
+        // A NaN or an infinity reaches the folded values, unless it is the mean of a feature with zero weight.
         if !folded_weight.iter().chain(&folded_bias).chain(&mean).chain(&std).all(|v| v.is_finite()) {
             return Err(HeadError::Classes("the head's numbers hold a NaN or an infinity".into()));
         }
@@ -91,7 +91,7 @@ impl LinearHead {
         })
     }
 
-    /// Length of a row of features.
+    /// Length of a feature row.
     pub fn dim(&self) -> usize {
         self.mean.len()
     }
@@ -106,7 +106,7 @@ impl LinearHead {
         &self.std
     }
 
-    /// Weights of the standardised features, `[classes, dim]`.
+    /// Weights for the standardised features, `[classes, dim]`.
     pub fn weight(&self) -> &[f64] {
         &self.weight
     }
@@ -116,12 +116,12 @@ impl LinearHead {
         &self.bias
     }
 
-    /// Probability of each class, `[classes]`, for one row of features `[dim]`.
+    /// Probability of each class, `[classes]`, for one feature row `[dim]`.
     ///
-    /// f64 sums in the order of the features, and exponentials from the `libm` crate: the same bits on every machine.
+    /// f64 sums in feature order, and exponentials from the `libm` crate: the same bits on every machine.
     ///
     /// # Errors
-    /// [`HeadError`] when `features` has the wrong length or a value that is not finite.
+    /// [`HeadError`] when `features` has the wrong length or contains a value that is not finite.
     pub fn probabilities(&self, features: &[f32]) -> Result<Vec<f64>, HeadError> {
         let dim = self.dim();
         if features.len() != dim {
@@ -153,7 +153,7 @@ impl LinearHead {
     /// [`LinearHead::probabilities`] of each row of `[n, dim]`: `[n, classes]`.
     ///
     /// # Errors
-    /// As for one row; a value that is not finite is named by its row.
+    /// As for one row; the error for a value that is not finite gives its row.
     pub fn probability_rows(&self, features: ArrayView2<'_, f32>) -> Result<Array2<f64>, HeadError> {
         let mut all = Array2::zeros((features.nrows(), self.classes.len()));
         for (row, (features, mut out)) in features.rows().into_iter().zip(all.rows_mut()).enumerate() {
@@ -166,7 +166,7 @@ impl LinearHead {
         Ok(all)
     }
 
-    /// Probabilities and the decision for one row of features.
+    /// Probabilities and the decision for one feature row.
     ///
     /// # Errors
     /// As [`LinearHead::probabilities`].
@@ -177,8 +177,8 @@ impl LinearHead {
     }
 }
 
-/// The classes that `probabilities` speak for: those at `threshold` or above (multi-label), the second of two from
-/// `threshold` on, or the most probable (the first of equals).
+/// The predicted classes: those at `threshold` or above (multi-label), the second of two classes from `threshold` on,
+/// or the most probable class (the first if tied).
 pub(super) fn decide(probabilities: &[f64], multi_label: bool, threshold: f64) -> Vec<usize> {
     match *probabilities {
         _ if multi_label => (0..probabilities.len()).filter(|&k| probabilities[k] >= threshold).collect(),
@@ -217,7 +217,7 @@ mod tests {
         )
         .unwrap();
         let p = head.probabilities(&[3.0, -1.0]).unwrap();
-        // Standardised (1, 2): logits 0.3 - 0.2 + 0.2 and 1.0 - 0.4.
+        // The standardised features are (1, 2): logits 0.3 - 0.2 + 0.2 and 1.0 - 0.4.
         for (p, z) in p.iter().zip([0.3f64, 0.6]) {
             assert!((p - 1.0 / (1.0 + (-z).exp())).abs() < 1e-15);
         }

@@ -1,7 +1,7 @@
-//! Light heads on frozen features: fitting them, their file, and the metrics that say what they are worth.
+//! Lightweight heads on frozen features: fitting, the file format, and evaluation metrics.
 //!
-//! Most heads read one row of features for each image or frame, [`cls_and_mean`](crate::features::cls_and_mean); dense ones read patch tokens. Fitting is
-//! deterministic: the same features and options give the same head on the same machine.
+//! Most heads read one feature row per image or frame, [`cls_and_mean`](crate::features::cls_and_mean); dense heads
+//! read patch tokens. Fitting is deterministic: the same features and options give the same head on the same machine.
 
 mod abmil;
 mod error;

@@ -1,4 +1,4 @@
-//! What a head learned, of whichever kind.
+//! The learned part of a head, of any kind.
 
 use super::{AbmilHead, KnnHead, LinearHead, SegmentHead};
 
@@ -7,13 +7,13 @@ use super::{AbmilHead, KnnHead, LinearHead, SegmentHead};
 pub enum HeadModel {
     /// Logistic regression on CLS and the mean of the patch tokens of an image.
     Linear(LinearHead),
-    /// The same on the mean of these over the slices of a volume or the frames of a clip.
+    /// Logistic regression on the mean of these features over the slices of a volume or the frames of a clip.
     Volume(LinearHead),
-    /// Votes of the nearest training images, by the cosine of CLS.
+    /// Votes of the nearest training images, by cosine similarity of CLS.
     Knn(KnnHead),
     /// Gated attention over slices or frames.
     Abmil(AbmilHead),
-    /// A class a pixel or voxel, from patch tokens.
+    /// One class per pixel or voxel, from patch tokens.
     Segment(SegmentHead),
     /// An ONNX file, run by tract.
     #[cfg(feature = "onnx")]
@@ -35,7 +35,7 @@ impl HeadModel {
         }
     }
 
-    /// Names of the classes, or labels; of a dense head the first is the background.
+    /// Names of the classes, or labels; the first class of a dense head is the background.
     pub fn classes(&self) -> &[String] {
         match self {
             HeadModel::Linear(head) | HeadModel::Volume(head) => &head.classes,
@@ -59,7 +59,7 @@ impl HeadModel {
         }
     }
 
-    /// Probability from which the second of two classes, or a label, is said to be there; none for a dense head.
+    /// Probability from which the second of two classes, or a label, is predicted; `None` for a dense head.
     pub fn threshold(&self) -> Option<f64> {
         match self {
             HeadModel::Linear(head) | HeadModel::Volume(head) => Some(head.threshold),
@@ -71,7 +71,7 @@ impl HeadModel {
         }
     }
 
-    /// What it reads of an image.
+    /// The features it reads of an image.
     pub fn features(&self) -> FeatureKind {
         match self {
             HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Abmil(_) => FeatureKind::ClsMeanPatch,
@@ -84,7 +84,7 @@ impl HeadModel {
         }
     }
 
-    /// Blocks whose patch tokens it reads, numbered from 0; empty for the last alone.
+    /// Blocks whose patch tokens it reads, numbered from 0; empty for the last block only.
     pub fn layers(&self) -> &[usize] {
         match self {
             HeadModel::Segment(head) => &head.layers,
@@ -92,7 +92,7 @@ impl HeadModel {
         }
     }
 
-    /// Whether it sees the frames of a bag together, and not one by one.
+    /// Whether it sees all frames of a bag together rather than one by one.
     pub fn takes_bags(&self) -> bool {
         match self {
             HeadModel::Volume(_) | HeadModel::Abmil(_) => true,
@@ -104,7 +104,7 @@ impl HeadModel {
     }
 }
 
-/// What a head reads of an image.
+/// The features that a head reads of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum FeatureKind {
     /// CLS token, then the mean of the patch tokens: `[2 * dim]`.

@@ -1,4 +1,4 @@
-//! A head that tract runs; `heads/file/onnx.rs` reads it.
+//! A head that tract runs; `heads/file/onnx.rs` loads it.
 
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use super::probability::{sigmoid, softmax};
 use crate::graph::head::OnnxFunction;
 use crate::input::LabelMap;
 
-/// What turns a model's output into probabilities.
+/// The function that turns the model's output into probabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Activation {
@@ -22,9 +22,9 @@ pub(super) enum Activation {
 /// A head that tract runs.
 #[derive(Clone, Debug)]
 pub struct OnnxHead {
-    /// Names of the classes; of a model that makes masks the first is the background.
+    /// Names of the classes; the first class of a segmentation model is the background.
     pub classes: Vec<String>,
-    /// Probability from which the second of two classes, or a label, is said to be there.
+    /// Probability from which the second of two classes, or a label, is predicted.
     pub threshold: f64,
     pub(super) activation: Activation,
     pub(super) function: OnnxFunction,
@@ -48,7 +48,7 @@ impl OnnxHead {
         self.function.input().len() > 2
     }
 
-    /// Class probabilities, or a mask of what the backbone saw.
+    /// Class probabilities, or a mask of what the backbone sees.
     pub(super) fn frame(&self, frame: &Frame) -> Result<Said, HeadError> {
         let classes = self.classes.len();
         let (shape, values) = self.input(frame)?;
@@ -83,7 +83,7 @@ impl OnnxHead {
         let declared = self.function.input();
         if declared.len() == 2 {
             let row = frame.row;
-            // Half of the row is CLS; a free side takes all of it.
+            // A declared length of half the row selects CLS; any other length, or a dynamic one, the whole row.
             let dim = declared[1].filter(|&dim| 2 * dim == row.len()).unwrap_or(row.len());
             return Ok((vec![1, dim], row[..dim].to_vec()));
         }
@@ -101,7 +101,7 @@ impl OnnxHead {
     }
 }
 
-/// The class of each pixel, from scores `[classes, rows, columns]`, bilinear.
+/// The class of each pixel, from bilinearly resized scores `[classes, rows, columns]`.
 fn mask(scores: &[f32], classes: usize, (rows, columns): (usize, usize), to: (usize, usize)) -> Vec<u8> {
     let cells = rows * columns;
     let by_cell: Vec<f32> = (0..scores.len()).map(|i| scores[i % classes * cells + i / classes]).collect();

@@ -1,6 +1,6 @@
-//! How far an image lies from what a head was trained on: the Mahalanobis distance of its features (Lee et al., arXiv
-//! 1807.03888, with one Gaussian for all classes), with the covariance shrunk by Ledoit and Wolf (J. Multivariate Analysis
-//! 88:365, 2004), since a head has fewer images than features.
+//! Out-of-distribution detection: the Mahalanobis distance of an image's features from the training features (Lee et
+//! al., arXiv 1807.03888, with one Gaussian for all classes). The covariance is shrunk as by Ledoit and Wolf (J.
+//! Multivariate Analysis 88:365, 2004), since a head has fewer images than features.
 
 use ndarray::ArrayView2;
 use serde::Serialize;
@@ -10,23 +10,24 @@ use crate::heads::fit::standardise;
 use crate::kernels::linalg::{cholesky, gram};
 use crate::parallel::in_pool;
 
-/// Share of the validation images that the threshold lets pass.
+/// Share of the validation images below the threshold.
 const PASSING: f64 = 0.95;
 
-/// A Gaussian of the training features.
+/// A Gaussian fitted to the training features.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutOfDistribution {
     /// Mean of each feature, `[dim]`.
     pub(super) mean: Vec<f64>,
-    /// Deviation of each feature, `[dim]`.
+    /// Standard deviation of each feature, `[dim]`.
     pub(super) std: Vec<f64>,
-    /// Lower Cholesky factor of the shrunk covariance of the standardised features, its rows packed: `[dim (dim + 1) / 2]`.
+    /// Lower Cholesky factor of the shrunk covariance of the standardised features, packed by rows:
+    /// `[dim (dim + 1) / 2]`.
     pub(super) factor: Vec<f32>,
-    /// Score from which an image counts as unlike the training images: 95% of the validation images lie below it.
+    /// Score from which an image counts as out of distribution: 95% of the validation images lie below it.
     pub threshold: f64,
 }
 
-/// How far an image lies from the training images.
+/// Distance of an image from the training images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct OodScore {
     /// Mahalanobis distance divided by the square root of the number of features: about 1 on training images.
@@ -38,10 +39,11 @@ pub struct OodScore {
 }
 
 impl OutOfDistribution {
-    /// Fits the Gaussian on rows of features `train` and the threshold on the rows `val`, both `[n, dim]`.
+    /// Fits the Gaussian on the feature rows `train` and the threshold on the rows `val`, both `[n, dim]`.
     ///
     /// # Errors
-    /// [`HeadError`] when there are fewer than two rows or none for validation, the widths differ, or a value is not finite.
+    /// [`HeadError`] when there are fewer than two training rows or no validation row, the widths differ, or a value is
+    /// not finite.
     pub fn fit(train: ArrayView2<'_, f32>, val: ArrayView2<'_, f32>) -> Result<OutOfDistribution, HeadError> {
         for (what, found, expected) in [
             ("number of training images", train.nrows().min(2), 2),
@@ -61,7 +63,7 @@ impl OutOfDistribution {
         let (covariance, definite) = in_pool(|| {
             let mut covariance = gram(&x, dim);
             shrink(&x, &mut covariance, dim);
-            // Shrinking makes it definite but where all rows are alike; the ridge is far below any noise of features.
+            // Shrinking makes it positive definite unless all rows are equal; the ridge is far below any feature's noise.
             (0..dim).for_each(|i| covariance[i * dim + i] += 1e-6);
             let definite = cholesky(&mut covariance, dim);
             (covariance, definite)
@@ -82,12 +84,12 @@ impl OutOfDistribution {
         Ok(ood)
     }
 
-    /// Length of a row of features.
+    /// Length of a feature row.
     pub fn dim(&self) -> usize {
         self.mean.len()
     }
 
-    /// The score of one row of features, `[dim]`.
+    /// The score of one feature row, `[dim]`.
     ///
     /// # Errors
     /// [`HeadError::Shape`] or [`HeadError::NonFinite`].
@@ -114,8 +116,8 @@ impl OutOfDistribution {
     }
 }
 
-/// Moves `covariance` (`[dim, dim]`) of the centred rows `x` towards the multiple of the identity with its trace, by Ledoit
-/// and Wolf's share, which is returned.
+/// Shrinks `covariance` (`[dim, dim]`) of the centred rows `x` towards the multiple of the identity that has the same
+/// trace, by Ledoit and Wolf's shrinkage coefficient, which is returned.
 fn shrink(x: &[f32], covariance: &mut [f32], dim: usize) -> f64 {
     let (n, p) = ((x.len() / dim) as f64, dim as f64);
     let square = |v: &f32| f64::from(*v) * f64::from(*v);
@@ -123,7 +125,7 @@ fn shrink(x: &[f32], covariance: &mut [f32], dim: usize) -> f64 {
     let mean = trace / p;
     let norm: f64 = covariance.iter().map(square).sum();
     let fourth: f64 = x.chunks_exact(dim).map(|row| row.iter().map(square).sum::<f64>().powi(2)).sum();
-    // Both divided by p: the distance from the target, and the part of it that is noise.
+    // Both divided by p: the squared distance from the target, and the part of it that is noise.
     let distance = (norm - 2.0 * mean * trace + p * mean * mean) / p;
     let noise = ((fourth / n - norm) / (n * p)).min(distance);
     let share = if distance > 0.0 { (noise / distance).clamp(0.0, 1.0) } else { 1.0 };
@@ -148,8 +150,8 @@ mod tests {
 
     #[test]
     fn as_scikit_learn() {
-        // sklearn.covariance.LedoitWolf().fit(StandardScaler().fit_transform(x)) on the rows above, n = 20: its shrinkage,
-        // and sqrt(mahalanobis / 6) of the first three rows.
+        // sklearn.covariance.LedoitWolf().fit(StandardScaler().fit_transform(x)) on the rows above, n = 20: the
+        // shrinkage, and sqrt(mahalanobis / 6) of the first three rows.
         let x = rows(20);
         let (z, ..) = standardise(x.view());
         let z: Vec<f32> = z.iter().map(|&v| v as f32).collect();
@@ -171,7 +173,7 @@ mod tests {
         let ood = OutOfDistribution::fit(x.slice(s![..200, ..]), x.slice(s![200.., ..])).unwrap();
         let passing = (200..300).filter(|&i| !ood.score(&x.row(i).to_vec()).unwrap().outside).count();
         assert_eq!(passing, 95);
-        // Each value is usual, their signs together are not.
+        // Each value is usual, but the combination of signs is not.
         let odd = [0.0, 1.0 + 1.4, 2.0, 3.0 - 1.4, 4.0, 5.0 + 1.4];
         assert!(ood.score(&odd).unwrap().outside);
         assert!(ood.score(&odd[1..]).is_err());

@@ -1,4 +1,4 @@
-//! Applying a head, of whichever kind: packed once for an instruction set, with the same bits on each.
+//! Applies a head of any kind: packed once for an instruction set, with the same bits on each.
 
 use super::frame::{Frame, Said};
 use super::linear::decide;
@@ -8,17 +8,17 @@ use crate::input::LabelMap;
 use crate::kernels::Isa;
 use crate::kernels::linear::PackedLinear;
 
-/// What a head says.
+/// A head's prediction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// Of an image, a clip or a volume.
+    /// Classes of an image, a clip or a volume.
     Classes {
         /// Probabilities and decision.
         prediction: Prediction,
-        /// Weight of each frame, of a head with attention.
+        /// Weight of each frame, for a head with attention.
         attention: Option<Vec<f64>>,
     },
-    /// Of each pixel of each frame, at the frames' stored size; what was cropped away is background.
+    /// The class of each pixel of each frame, at the frames' stored size; cropped areas are background.
     Mask(LabelMap),
 }
 
@@ -27,7 +27,7 @@ impl Outcome {
         Outcome::Classes { prediction, attention: None }
     }
 
-    /// A mask of what the backbone saw, as one of the whole frames.
+    /// Places a mask of what the backbone sees on the whole frames.
     pub(crate) fn mask(mask: LabelMap, geometry: &Geometry) -> Outcome {
         Outcome::Mask(match geometry.crop {
             Some(region) => mask.placed((region.top, region.left), geometry.size),
@@ -36,9 +36,9 @@ impl Outcome {
     }
 }
 
-/// What was packed of a head for an instruction set.
+/// The packed data of a head for an instruction set.
 pub(crate) enum PackedHead {
-    /// A few numbers, in f64; or tract's.
+    /// Nothing packed: a few numbers in f64, or a model that tract runs.
     Plain,
     Knn(knn::PackedBank),
     Abmil(PackedLinear),
@@ -57,10 +57,10 @@ impl PackedHead {
         }
     }
 
-    /// What `model`, of which this was packed, says of a frame.
+    /// The output of `model`, from which `self` was packed, for one frame.
     ///
     /// # Errors
-    /// [`HeadError`], with the frame's number where a feature is not finite.
+    /// [`HeadError`], with the frame's index if a feature is not finite.
     pub(crate) fn frame(&self, model: &HeadModel, frame: &Frame) -> Result<Said, HeadError> {
         self.said(model, frame).map_err(|error| match error {
             HeadError::NonFinite { column, .. } => HeadError::NonFinite { row: frame.number, column },
@@ -85,7 +85,8 @@ impl PackedHead {
         }
     }
 
-    /// What `model`, of which this was packed, says of all frames together, if that is how it reads them.
+    /// The prediction of `model`, from which `self` was packed, for all frames together; `None` if it predicts frame by
+    /// frame.
     pub(crate) fn together(
         &self,
         model: &HeadModel,
@@ -112,7 +113,7 @@ impl PackedHead {
     }
 }
 
-/// Votes of the frames of a scan: the mean of their probabilities.
+/// Votes of a scan's frames: the mean of their probabilities.
 #[derive(Debug, Default)]
 pub(crate) struct Votes {
     sum: Vec<f64>,
@@ -131,7 +132,7 @@ impl Votes {
         self.frames += 1;
     }
 
-    /// What `model` says of all of them; None without any.
+    /// The prediction of `model` from all votes; `None` if there are none.
     pub(crate) fn outcome(&self, model: &HeadModel) -> Option<Outcome> {
         let frames = self.frames as f64;
         (self.frames > 0).then(|| outcome(model, self.sum.iter().map(|sum| sum / frames).collect()))
@@ -145,7 +146,7 @@ pub(crate) fn outcome(model: &HeadModel, probabilities: Vec<f64>) -> Outcome {
     Outcome::classes(Prediction { probabilities, classes })
 }
 
-/// A head ready to run on features that are there already; of frames one by one [`Pipeline`](crate::pipeline::Pipeline) runs it.
+/// A head ready to run on precomputed features; [`Pipeline`](crate::pipeline::Pipeline) runs heads frame by frame.
 pub struct Predictor<'a> {
     model: &'a HeadModel,
     isa: Isa,
@@ -153,17 +154,17 @@ pub struct Predictor<'a> {
 }
 
 impl<'a> Predictor<'a> {
-    /// Packs what is to be packed.
+    /// Packs the head for `isa`.
     pub fn new(model: &'a HeadModel, isa: Isa) -> Predictor<'a> {
         Predictor { model, isa, packed: PackedHead::new(model, isa) }
     }
 
-    /// The instruction set that it runs on.
+    /// The instruction set it runs on.
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// What the head says about an image, a clip or a volume. A head for single images votes with the mean of its
+    /// The prediction for an image, a clip or a volume. A head for single images votes with the mean of its
     /// probabilities over the frames.
     ///
     /// # Errors

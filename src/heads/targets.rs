@@ -1,24 +1,24 @@
-//! Rows of features with what is to be learned from them.
+//! Feature rows with their training targets.
 
 use ndarray::{Array2, ArrayView2};
 
 use super::HeadError;
 
-/// What is known of each image.
+/// Targets of a set of images.
 #[derive(Clone, Copy, Debug)]
 pub enum Targets<'a> {
-    /// Exactly one class an image: its number, from 0.
+    /// Exactly one class per image, as an index.
     Classes(&'a [usize]),
-    /// Any number of labels an image: `[n, labels]`.
+    /// Any number of labels per image: `[n, labels]`.
     Labels(ArrayView2<'a, bool>),
 }
 
-/// Images for training or measuring.
+/// Images for training or evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct Examples<'a> {
-    /// `[n, dim]`, a row an image.
+    /// `[n, dim]`, one row per image.
     pub features: ArrayView2<'a, f32>,
-    /// Targets of the same `n` images.
+    /// Targets of the `n` images.
     pub targets: Targets<'a>,
 }
 
@@ -36,12 +36,12 @@ impl Targets<'_> {
         }
     }
 
-    /// Whether there is no image.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// For each image, whether it has `class`.
+    /// Whether each image has `class`.
     pub fn has(&self, class: usize) -> Vec<bool> {
         match self {
             Targets::Classes(of) => of.iter().map(|&c| c == class).collect(),
@@ -61,15 +61,15 @@ impl Examples<'_> {
         self.features.nrows()
     }
 
-    /// Whether there is no image.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Refuses features and targets that do not fit each other or `classes`.
+    /// Rejects features and targets that do not match each other or `classes`.
     ///
     /// # Errors
-    /// [`HeadError`] names the row or the class that is wrong.
+    /// [`HeadError`] identifies the row or the class.
     pub fn check(&self, classes: &[String]) -> Result<(), HeadError> {
         check_classes(classes, self.targets.multi_label())?;
         if self.targets.len() != self.len() {
@@ -103,10 +103,11 @@ impl Examples<'_> {
         }
     }
 
-    /// [`Examples::check`], and that every class can be learned: two images at least.
+    /// Performs [`Examples::check`] and checks that every class can be learned: at least two images have it and, for a
+    /// label, at least two lack it.
     ///
     /// # Errors
-    /// [`HeadError`] names the row or the class that is wrong.
+    /// [`HeadError`] identifies the row or the class.
     pub fn check_for_training(&self, classes: &[String]) -> Result<(), HeadError> {
         self.check(classes)?;
         for (class, found) in classes.iter().zip(self.targets.counts(classes.len())) {
@@ -122,7 +123,7 @@ impl Examples<'_> {
     }
 }
 
-/// Refuses a list of classes that is too short, or holds an empty name or the same name twice.
+/// Rejects a list of classes that is too short, or contains an empty or duplicate name.
 pub(super) fn check_classes(classes: &[String], multi_label: bool) -> Result<(), HeadError> {
     let least = if multi_label { 1 } else { 2 };
     if classes.len() < least {
@@ -142,7 +143,7 @@ pub(super) fn check_classes(classes: &[String], multi_label: bool) -> Result<(),
     }
 }
 
-/// Owned examples: `a` above `b`.
+/// Owned examples: those of `a`, then those of `b`.
 pub(super) struct Joined {
     features: Array2<f32>,
     classes: Vec<usize>,
@@ -179,7 +180,7 @@ impl Joined {
     }
 }
 
-/// One set says one class an image, the other says labels.
+/// The error for joining a single-label and a multi-label set.
 pub(super) fn mixed() -> HeadError {
     HeadError::Classes("one set has one class an image and the other has several labels; use one kind".into())
 }

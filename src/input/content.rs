@@ -1,4 +1,4 @@
-//! What files and folders hold: a file is told by its first bytes, or else by its name.
+//! The content of files and folders: a file is identified by its first bytes, or else by its name.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use image::ImageFormat;
 use super::y4m::MAGIC as Y4M_MAGIC;
 use super::{InputError, dicom_sniff, nifti};
 
-/// Sides of a bitmap's header (BITMAPCOREHEADER to BITMAPV5HEADER): "BM" alone also begins a text.
+/// Possible header sizes of a bitmap (BITMAPCOREHEADER to BITMAPV5HEADER): a text may also begin with "BM", so the
+/// magic alone is not enough.
 const BITMAP_HEADERS: [u32; 7] = [12, 40, 52, 56, 64, 108, 124];
 
 /// What a path holds; a folder is one of the last two.
@@ -25,13 +26,13 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// By the first bytes; a name that ends in `.dcm` or `.nii` is taken at its word where they say nothing, so that the
-    /// error is about that format.
+    /// Identifies a file by its first bytes. If they match no format, the name decides (as with `.dcm` or `.nii`), so
+    /// that an error message is about that format.
     pub(super) fn of_file(path: &Path) -> Result<Content, InputError> {
         Ok(Content::by_bytes(path)?.unwrap_or_else(|| Content::by_name(path)))
     }
 
-    /// What the name of a file promises whose first bytes say nothing.
+    /// The format that a file's name indicates, for files whose first bytes match no format.
     pub(super) fn by_name(path: &Path) -> Content {
         let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
         if name.ends_with(".dcm") {
@@ -45,7 +46,7 @@ impl Content {
         }
     }
 
-    /// What the first bytes of a file are known for, whatever its name.
+    /// The format that a file's first bytes identify, whatever its name.
     pub(super) fn by_bytes(path: &Path) -> Result<Option<Content>, InputError> {
         let mut start = Vec::with_capacity(nifti::SNIFF_BYTES);
         let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
@@ -68,8 +69,8 @@ pub(super) fn is_nifti(path: &Path) -> Result<bool, InputError> {
     Ok(Content::of_file(path)? == Content::Nifti)
 }
 
-/// Whether a file that begins so is a picture that [`Image::open`](super::Image::open) knows. Two letters are too little
-/// to tell a picture from a text by: there the next fields of the header count too.
+/// Whether a file that begins with `start` is a picture that [`Image::open`](super::Image::open) can read. A magic of
+/// two letters does not distinguish a picture from text, so for PNM and BMP the next header fields are checked too.
 fn starts_as_picture(start: &[u8]) -> bool {
     let word = |at: usize| start.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     match image::guess_format(start) {

@@ -1,4 +1,4 @@
-//! Files of a data set that are copies of each other under two names.
+//! Detects files of a data set that are copies of each other under different names.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 
 use super::{Sample, Source, say};
 
-/// Bytes that are compared first: files of one length, as uncompressed ones often are, differ within these.
+/// Bytes compared first: files of equal length, as uncompressed ones often are, differ within these.
 const START: u64 = 1 << 16;
 
-/// Says on standard error that files hold the same bytes, if some do: what is measured on one is known from the other where
-/// they come to lie on both sides of a split, and one of them is wrong where their labels differ.
+/// Warns on standard error if files hold the same bytes. If the copies are on both sides of a split, results measured
+/// on one are biased by training on the other; if their labels differ, one of them is wrong.
 pub(super) fn say(samples: &[Sample], from: &Path) {
     let copies = pairs(samples);
     if let Some(&(first, second)) = copies.first() {
@@ -27,7 +27,8 @@ pub(super) fn say(samples: &[Sample], from: &Path) {
     }
 }
 
-/// Each sample that is a copy of an earlier one, with that one. What cannot be read is left to its reader.
+/// Each sample that is a copy of an earlier one, paired with that one. Unreadable files are skipped; their reader
+/// reports them.
 fn pairs(samples: &[Sample]) -> Vec<(usize, usize)> {
     let mut lengths: HashMap<u64, Vec<(usize, &Path)>> = HashMap::new();
     for (n, sample) in samples.iter().enumerate() {
@@ -50,7 +51,7 @@ fn pairs(samples: &[Sample]) -> Vec<(usize, usize)> {
     out
 }
 
-/// Those of `files` that are equal by `key`, two or more together.
+/// Groups of two or more `files` with equal `key`.
 fn parted(
     files: Vec<(usize, &Path)>,
     key: impl Fn(&Path) -> io::Result<[u8; 32]>,

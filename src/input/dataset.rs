@@ -1,4 +1,4 @@
-//! Labelled images: a CSV file, or a folder with one subfolder a class.
+//! Labelled images: a CSV file, or a folder with one subfolder per class.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{Dicom, InputError, Sample, Source, Split, copies, files};
 use crate::names::one_line;
 
-/// Parts a label cell into its classes.
+/// Separates the classes in a label cell.
 const SEPARATOR: char = '|';
 
 /// Labelled images.
@@ -17,34 +17,34 @@ const SEPARATOR: char = '|';
 pub struct Dataset {
     /// Names of the classes, sorted.
     pub classes: Vec<String>,
-    /// The images, in the order of the CSV file, or by class and name.
+    /// The images, in the order of the CSV file, or sorted by class and name.
     pub samples: Vec<Sample>,
-    /// What was seen of them when their folders were read.
+    /// Whether the images include DICOM, as far as reading their folders showed.
     pub(crate) dicom: Dicom,
 }
 
 impl Dataset {
-    /// A folder by [`Dataset::from_dir`], anything else by [`Dataset::from_csv`].
+    /// Reads a folder with [`Dataset::from_dir`], anything else with [`Dataset::from_csv`].
     ///
     /// # Errors
-    /// Theirs.
+    /// Those of the two functions.
     pub fn open(path: impl AsRef<Path>) -> Result<Dataset, InputError> {
         let path = path.as_ref();
         if path.is_dir() { Dataset::from_dir(path) } else { Dataset::from_csv(path) }
     }
 
-    /// Reads a CSV file with the columns `image` and `label` or `mask` or both, and `split` if it is there (`train`, `val`,
-    /// `test`). Header names may be in any case; other columns are ignored; paths are relative to the CSV file. An image may
-    /// be a folder: the slices of a volume, or the frames of a clip. A label cell may name several classes, as in
-    /// `mass|calcification`; an empty one then means none of them.
+    /// Reads a CSV file with the columns `image` and `label` or `mask` or both, and optionally `split` (`train`, `val`,
+    /// `test`). Header names are case-insensitive, other columns are ignored, and paths are relative to the CSV file.
+    /// An image may be a folder: the slices of a volume, or the frames of a clip. A label cell may name several
+    /// classes, as in `mass|calcification`; an empty cell then means no class.
     ///
     /// # Errors
-    /// [`InputError`] names the file and the line: a missing column, an empty table, a missing image file (of all of
-    /// them the first, with their number), an empty or repeated label, an unknown split, one image named twice.
+    /// [`InputError`] names the file and the line: a missing column, an empty table, a missing image file (the first
+    /// one, and the number of all), an empty or repeated label, an unknown split, or an image named twice.
     pub fn from_csv(path: impl AsRef<Path>) -> Result<Dataset, InputError> {
         let path = path.as_ref();
         let rows = read_rows(path)?;
-        // Masks may be all that is known; then an empty label is no omission.
+        // If there are only masks, an empty label is not an omission.
         let several = rows.iter().any(|row| row.label.contains(SEPARATOR))
             || rows.iter().all(|row| row.label.is_empty() && row.mask.is_some());
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -53,13 +53,13 @@ impl Dataset {
         let mut labels = Vec::with_capacity(rows.len());
         for row in &rows {
             labels.push(split_label(path, row, several)?);
-            // `components` drops "." so that a.png and ./a.png are one.
+            // `components` drops ".", so that a.png and ./a.png are the same file.
             let file: PathBuf = folder.join(&row.image).components().collect();
             let mask = row.mask.as_ref().map(|mask| folder.join(mask));
             for file in [Some(&file), mask.as_ref()].into_iter().flatten().filter(|file| !file.exists()) {
                 missing.push((row.line, file.clone()));
             }
-            // By another way or a link it is the same image too.
+            // The same file may also be reached by another path or a link.
             let file = file.canonicalize().unwrap_or(file);
             if let Some(first) = seen.insert(file, row.line) {
                 let problem =
@@ -85,9 +85,9 @@ impl Dataset {
         Ok(Dataset { classes, samples, dicom: Dicom::Unknown })
     }
 
-    /// Reads a folder with one subfolder a class, each with its images. If all subfolders are called `train`, `val`
-    /// or `test`, the classes are one level below. A class without images of its own may have subfolders instead, each a clip or
-    /// a volume. Hidden files and files that are no images are left out.
+    /// Reads a folder with one subfolder per class, each with its images. If all subfolders are called `train`, `val`
+    /// or `test`, the classes are one level below. A class folder without images may instead have subfolders, each a
+    /// clip or a volume. Hidden files and files that are not images are skipped.
     ///
     /// # Errors
     /// [`InputError`] names the folder: unreadable, without subfolders, or a class without images.
@@ -127,18 +127,19 @@ impl Dataset {
         Ok(Dataset { classes: names, samples, dicom })
     }
 
-    /// Whether one of the images is DICOM, in a set that was read of files; looks into them where that is not known.
+    /// Whether one of the images is DICOM, for a data set read from files; looks into the files if this is not yet
+    /// known.
     pub fn holds_dicom(&self) -> bool {
         self.dicom.known_or_in(self.samples.iter().filter_map(|sample| sample.source.file()))
     }
 
-    /// The samples `indices`, in that order, with the same classes.
+    /// The samples at `indices`, in that order, with the same classes.
     pub fn subset(&self, indices: &[usize]) -> Dataset {
         let samples = indices.iter().map(|&i| self.samples[i].clone()).collect();
         Dataset { classes: self.classes.clone(), samples, dicom: self.dicom }
     }
 
-    /// Whether some image carries several labels or none.
+    /// Whether any image has several labels or none.
     pub fn is_multi_label(&self) -> bool {
         self.samples.iter().any(|sample| sample.labels.len() != 1)
     }
@@ -146,7 +147,7 @@ impl Dataset {
     /// The same images with two classes: `rest` (0) and `name` (1).
     ///
     /// # Errors
-    /// [`InputError::UnknownClass`] lists the classes there are.
+    /// [`InputError::UnknownClass`] lists the existing classes.
     pub fn target(&self, name: &str) -> Result<Dataset, InputError> {
         let Some(class) = self.classes.iter().position(|c| c == name) else {
             return Err(InputError::UnknownClass { name: name.into(), classes: self.classes.clone() });
@@ -162,8 +163,8 @@ impl Dataset {
         })
     }
 
-    /// Digest of the images' names and labels (not of their pixels): SHA-256 in lower-case hex. The same data set gives
-    /// the same digest wherever it lies.
+    /// Digest of the images' names and labels (not of their pixels): SHA-256 in lower-case hex. It does not depend on
+    /// the data set's location.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for sample in &self.samples {
@@ -173,10 +174,10 @@ impl Dataset {
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The same images with their labels counted by `classes`, of which the data may lack some.
+    /// The same images with labels that index `classes`, which may include classes that the data lack.
     ///
     /// # Errors
-    /// [`InputError::UnknownClass`] names a class of the data that `classes` does not have.
+    /// [`InputError::UnknownClass`] names a class of the data that is not in `classes`.
     pub fn with_classes(&self, classes: &[String]) -> Result<Dataset, InputError> {
         let number = |class: &String| {
             let found = classes.iter().position(|c| c == class);
@@ -193,10 +194,11 @@ impl Dataset {
     }
 }
 
-/// Most bytes of a cell: the longest path that Linux takes.
+/// Maximum size of a cell, in bytes: the longest path that Linux accepts.
 const MAX_CELL: usize = 4096;
 
-/// Refuses folders of which some are called as splits and some as classes: a class called `test` would be learned.
+/// Refuses a mixture of folders named like splits and folders named like classes: a folder `test` would be learned as a
+/// class.
 fn check_splits(root: &Path, folders: &[PathBuf]) -> Result<(), InputError> {
     let (splits, others): (Vec<String>, Vec<String>) =
         folders.iter().map(|folder| file_name(folder)).partition(|name| name.parse::<Split>().is_ok());
@@ -247,7 +249,7 @@ fn read_rows(path: &Path) -> Result<Vec<Row>, InputError> {
         let record = record.map_err(|e| csv_error(path, &e))?;
         let line = record.position().map_or(0, csv::Position::line);
         let wrong = |problem: String| InputError::Row { path: path.into(), line, problem };
-        // A quoted cell may hold a line break, and names go into messages and tables of one line each.
+        // A quoted cell may hold a line break, but names go into messages and tables of one line each.
         let cell = |column: usize| match &record[column] {
             text if text.len() > MAX_CELL => Err(wrong(format!(
                 "has a cell of {} bytes, of at most {MAX_CELL}: is it a CSV file?",
@@ -309,7 +311,7 @@ fn csv_error(path: &Path, error: &csv::Error) -> InputError {
     InputError::Row { path: path.into(), line, problem }
 }
 
-/// The beginning of what a message quotes: a cell may be as long as the file.
+/// The beginning of a quoted text, for messages: a cell may be as long as the file.
 fn excerpt(text: &str) -> &str {
     text.char_indices().nth(200).map_or(text, |(end, _)| &text[..end])
 }

@@ -5,7 +5,7 @@ use super::*;
 struct Folder(tempfile::TempDir);
 
 impl Folder {
-    /// A folder with empty files of these names (their pixels are not looked at).
+    /// A folder with empty files of these names (the tests do not read pixels).
     fn with(files: &[&str]) -> Folder {
         let folder = Folder(tempfile::tempdir().unwrap());
         for file in files {
@@ -24,7 +24,7 @@ impl Folder {
         Dataset::open(self.at("labels.csv"))
     }
 
-    /// The error's message, without the folder's own path; one line.
+    /// The error message, without the folder's own path; one line.
     fn csv_error(&self, text: impl AsRef<[u8]>) -> String {
         let message = self.csv(text).unwrap_err().to_string();
         assert!(!message.contains('\n'), "{message}");
@@ -101,7 +101,7 @@ fn names_file_and_line_of_what_is_wrong_in_a_csv() {
         "labels.csv line 3: 3 cells where the header has 2: correct the line"
     );
     assert_eq!(error("image,label,Label\na.png,x,y\n"), "labels.csv: has the column 'label' twice: keep one");
-    // The same file by another way.
+    // The same file by another path.
     fs::create_dir(folder.at("sub")).unwrap();
     assert_eq!(
         error("image,label\na.png,x\nsub/../a.png,y\n"),
@@ -113,7 +113,7 @@ fn names_file_and_line_of_what_is_wrong_in_a_csv() {
         let message = error("image,label,split\nb.png,x,train\nlink.png,x,test\n");
         assert!(message.contains("link.png is named in line 2 already"), "{message}");
     }
-    // Lines end as on Windows, and a cell is quoted: both are CSV (RFC 4180).
+    // Windows line ends and quoted cells are valid CSV (RFC 4180).
     assert_eq!(
         folder.csv("image,label\r\n\"a.png\",two words\r\nb.png,y\r\n").unwrap().classes,
         ["two words", "y"]
@@ -180,7 +180,7 @@ fn reads_busi() {
     for sample in data.samples.iter().step_by(100) {
         sample.source.open().unwrap();
     }
-    // Its images as a folder of classes: the same, but for the order and the split.
+    // Its images as a folder of classes give the same data set, except for the order and the split.
     let folder = Dataset::open(table.with_file_name("images")).unwrap();
     assert_eq!((folder.classes.clone(), folder.counts()), (data.classes.clone(), data.counts()));
 }

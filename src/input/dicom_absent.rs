@@ -1,4 +1,4 @@
-//! In place of the DICOM reader, in a build without it.
+//! Replaces the DICOM reader in a build without it.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub(super) fn open_series(path: &Path, _: Vec<PathBuf>, options: &ReadOptions) -
     open_file(path, options)
 }
 
-/// The image is refused where it is read.
+/// Always `None`: the image itself is refused when it is read.
 #[cfg(feature = "nifti")]
 pub(super) fn lattice(_: &[PathBuf]) -> Result<Option<Lattice>, InputError> {
     Ok(None)

@@ -1,7 +1,7 @@
-//! Whether a file without the magic of PS3.10 is a DICOM data set all the same.
+//! Recognises DICOM files, including those without the magic of PS3.10.
 //!
-//! PACS exports and old devices leave out the preamble, or the preamble and the whole file meta group (pydicom's
-//! `force=True` reads them). A data set begins with group 0008, whose first elements are few.
+//! PACS exports and old devices omit the preamble, or the preamble and the whole file meta group (pydicom reads such
+//! files with `force=True`). A data set begins with group 0008, in which only a few elements can come first.
 
 /// Value representations (PS3.5 6.2).
 const REPRESENTATIONS: [[u8; 2]; 34] = [
@@ -10,24 +10,24 @@ const REPRESENTATIONS: [[u8; 2]; 34] = [
     *b"UC", *b"UI", *b"UL", *b"UN", *b"UR", *b"US", *b"UT", *b"UV",
 ];
 
-/// First elements of a data set: the group's length, and those up to the SOP Instance UID.
+/// Possible first elements of a data set: the group length, and those up to the SOP Instance UID.
 const FIRST_ELEMENTS: [u16; 13] =
     [0x0000, 0x0001, 0x0005, 0x0006, 0x0008, 0x0012, 0x0013, 0x0014, 0x0015, 0x0016, 0x0017, 0x0018, 0x0020];
 
-/// Longest value of one of [`FIRST_ELEMENTS`]: ImageType and UIDs stay below 200 bytes.
+/// Maximum length of a value of [`FIRST_ELEMENTS`]: ImageType and UIDs stay below 200 bytes.
 const LONGEST_FIRST: u32 = 1024;
 
-/// Whether two bytes are a value representation.
+/// Whether the first two bytes are a value representation.
 pub(super) fn is_representation(bytes: &[u8]) -> bool {
     bytes.first_chunk().is_some_and(|vr| REPRESENTATIONS.contains(vr))
 }
 
-/// Whether a file that begins with `start` is DICOM, by the magic or by its first element.
+/// Whether a file that begins with `start` is DICOM, judging by the magic or the first element.
 pub(super) fn is_dicom(start: &[u8]) -> bool {
     start.get(128..132) == Some(b"DICM") || start.starts_with(b"DICM") || is_data_set(start)
 }
 
-/// Whether the bytes are the first element of a data set, or of a file meta group, in any of the uncompressed encodings.
+/// Whether the bytes begin with the first element of a data set or of a file meta group, in any uncompressed encoding.
 pub(super) fn is_data_set(start: &[u8]) -> bool {
     let Some(&[g0, g1, e0, e1, v0, v1, l0, l1]) = start.first_chunk() else { return false };
     let explicit = is_representation(&[v0, v1]);

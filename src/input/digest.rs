@@ -1,4 +1,4 @@
-//! A digest of all that a scan is read from.
+//! A digest of everything that a scan is read from.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use super::content::Content;
 use super::{InputError, ReadOptions, nifti};
 
-/// SHA-256, in lower-case hex, of the bytes of every file that [`Scan::open`](super::Scan::open) would read (in the order of
-/// their names, not of positions) and of the options: what is read again with the same digest gives the same frames.
+/// SHA-256, in lower-case hex, of the options and of the bytes of every file that [`Scan::open`](super::Scan::open)
+/// would read (ordered by name, not by position): the same digest means the same frames.
 ///
 /// # Errors
-/// [`InputError`] when the path or a file cannot be read, or the folder is no scan.
+/// [`InputError`] if the path or a file cannot be read, or the folder is not a scan.
 pub fn content_digest(path: impl AsRef<Path>, options: &ReadOptions) -> Result<String, InputError> {
     let path = path.as_ref();
     let mut hash = Sha256::new();
@@ -21,7 +21,7 @@ pub fn content_digest(path: impl AsRef<Path>, options: &ReadOptions) -> Result<S
     for file in Content::of(path, false)?.files(path) {
         let failed = |e: std::io::Error| InputError::read(&file, &e);
         let opened = crate::files::open(&file).map_err(failed)?;
-        // The length keeps two files from passing for others that are parted elsewhere.
+        // The length distinguishes files from others with the same bytes divided at another point.
         hash.update(opened.metadata().map_err(failed)?.len().to_le_bytes());
         let mut reader = BufReader::with_capacity(1 << 20, opened);
         loop {
@@ -38,7 +38,7 @@ pub fn content_digest(path: impl AsRef<Path>, options: &ReadOptions) -> Result<S
 }
 
 impl Content {
-    /// The files that are read of `path`.
+    /// The files that are read for `path`.
     fn files(self, path: &Path) -> Vec<PathBuf> {
         match self {
             Content::Series(files) | Content::Clip(files) => files,

@@ -1,4 +1,4 @@
-//! What can be wrong with images and data sets.
+//! Errors in images and data sets.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::extensions::extensions;
 use super::limits::{MAX_PIXELS, MIN_SIDE};
 use crate::names::one_line;
 
-/// Why an image or a data set cannot be used. Each message is one line: where, what, and what to do.
+/// Why an image or a data set cannot be used. Each message is one line: the place, the problem and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
     /// The file or folder cannot be opened or read.
@@ -14,23 +14,23 @@ pub enum InputError {
     Read {
         /// File or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
-    /// The content is none of the formats that are read.
+    /// The content is in none of the supported formats.
     #[error("{path}: not an image of a known format: give PNG, JPEG, TIFF, BMP, GIF, WebP or PNM")]
     Format {
         /// The file.
         path: PathBuf,
     },
-    /// The decoder gave up: truncated, damaged, or a variant that is not read.
+    /// The decoder failed: the file is truncated, damaged, or an unsupported variant.
     #[error(
         "{path}: cannot be decoded ({reason}): the file is damaged, cut short or of an unusual kind, save it anew"
     )]
     Decode {
         /// The file.
         path: PathBuf,
-        /// What the decoder says.
+        /// The decoder's error.
         reason: String,
     },
     /// A side is below [`MIN_SIDE`].
@@ -38,7 +38,7 @@ pub enum InputError {
         "{name}: {width}x{height} px leave nothing to see: give an image of at least {MIN_SIDE} px a side"
     )]
     TooSmall {
-        /// The file, or what else the image came from.
+        /// The file, or another source of the image.
         name: String,
         /// Columns.
         width: usize,
@@ -60,7 +60,7 @@ pub enum InputError {
         /// The file's length.
         bytes: u64,
     },
-    /// A floating-point image holds a value that is not a brightness.
+    /// A floating-point image holds a value outside 0..1.
     #[error("{path}: holds the value {value}: scale a floating-point image to 0..1 first")]
     Value {
         /// The file.
@@ -68,7 +68,7 @@ pub enum InputError {
         /// The first such value, as text.
         value: String,
     },
-    /// A pixel buffer has another length than its sides say.
+    /// The length of a pixel buffer does not match its width and height.
     #[error("{found} values given for a {width}x{height} image: give one for each pixel and channel")]
     Buffer {
         /// Columns.
@@ -78,58 +78,58 @@ pub enum InputError {
         /// Length of the buffer.
         found: usize,
     },
-    /// A folder has no image, where one was expected.
+    /// A folder has no image where one was expected.
     #[error("{path}: holds no images: add files that end in {}", extensions().collect::<Vec<_>>().join(", "))]
     NoImages {
         /// The folder.
         path: PathBuf,
     },
-    /// A DICOM or NIfTI file, a clip, a mask or a folder is not what can be read.
+    /// A DICOM or NIfTI file, a clip, a mask or a folder cannot be read as such.
     #[error("{path}: {problem}")]
     Unreadable {
         /// File or folder.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The problem and the remedy.
         problem: String,
     },
-    /// A stream of frames is wrong.
+    /// A stream of frames is invalid.
     #[error("{name}: {problem}")]
     Stream {
-        /// What the stream is called.
+        /// Name of the stream.
         name: String,
-        /// What is wrong, and what to do.
+        /// The problem and the remedy.
         problem: String,
     },
-    /// The format is left out of this build.
+    /// This build does not support the format.
     #[error("{path}: this build cannot read {format} (built without the feature {feature}): use one with it")]
     NotBuilt {
         /// The file.
         path: PathBuf,
         /// Name of the format.
         format: &'static str,
-        /// The feature of this crate that reads it.
+        /// The crate feature that reads it.
         feature: &'static str,
     },
-    /// The kind of picture is one on which DINOv3 is known to fail.
+    /// DINOv3 is known to fail on this kind of picture.
     #[error("{path}: {reason}; give --allow-unsupported-modality to go on all the same")]
     Modality {
         /// The file.
         path: PathBuf,
-        /// What it is, and what was found.
+        /// The kind of picture, and how it was detected.
         reason: String,
     },
-    /// More frames or slices than are allowed.
+    /// More frames or slices than allowed.
     #[error("{name}: has {} frames or slices, of at most {most}: give a shorter clip or a part of the volume, or allow more (max-frames)",
         frames.map_or_else(|| "more".into(), |frames| frames.to_string()))]
     Frames {
         /// The scan.
         name: String,
-        /// How many there are, where that is known before they are read.
+        /// Number of frames, if known before they are read.
         frames: Option<usize>,
-        /// How many there may be.
+        /// Maximum number of frames.
         most: usize,
     },
-    /// A frame has another size than the first.
+    /// A frame's size differs from that of the first frame.
     #[error(
         "{name}: frame {frame} has {}x{} px but the first {}x{}: give frames of one size",
         found.1, found.0, expected.1, expected.0
@@ -137,45 +137,45 @@ pub enum InputError {
     FrameSize {
         /// The scan.
         name: String,
-        /// Which frame, from 1.
+        /// Frame number, from 1.
         frame: usize,
         /// Rows and columns of the first frame.
         expected: (usize, usize),
-        /// Rows and columns of this one.
+        /// Rows and columns of this frame.
         found: (usize, usize),
     },
-    /// A mask does not fit what it was drawn on.
+    /// The size of a mask does not match its image.
     #[error(
         "a mask of {}x{} px and {} slices does not fit {image}, which has {}x{} px and {} slices: give the mask of that image",
         found[2], found[1], found[0], expected[2], expected[1], expected[0]
     )]
     MapSize {
-        /// What it should fit.
+        /// The image that the mask should fit.
         image: String,
-        /// Slices, rows and columns that it should have.
+        /// Expected slices, rows and columns.
         expected: [usize; 3],
-        /// Slices, rows and columns that it has.
+        /// Slices, rows and columns of the mask.
         found: [usize; 3],
     },
-    /// A data set's CSV file or folder is wrong as a whole.
+    /// A data set's CSV file or folder is invalid as a whole.
     #[error("{path}: {problem}")]
     Dataset {
         /// CSV file or folder.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The problem and the remedy.
         problem: String,
     },
-    /// A line of a CSV file is wrong.
+    /// A line of a CSV file is invalid.
     #[error("{path} line {line}: {problem}")]
     Row {
         /// The CSV file.
         path: PathBuf,
-        /// Line, from 1 (the header).
+        /// Line number, from 1 (the header).
         line: u64,
-        /// What is wrong, and what to do.
+        /// The problem and the remedy.
         problem: String,
     },
-    /// Images that a CSV file names are not there.
+    /// Images named in a CSV file do not exist.
     #[error(
         "{path} line {line}: no image file {first}{}: correct the path (it is relative to the CSV file) or remove the line",
         if *count > 1 { format!(" ({count} in all are missing)") } else { String::new() }
@@ -187,24 +187,24 @@ pub enum InputError {
         line: u64,
         /// Path of the first one.
         first: PathBuf,
-        /// How many are missing.
+        /// Number of missing images.
         count: usize,
     },
-    /// A class was asked for that the data set does not have.
+    /// The data set does not have the requested class.
     #[error("no class '{name}': the classes are {}", classes.join(", "))]
     UnknownClass {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names there are.
+        /// The existing class names.
         classes: Vec<String>,
     },
     /// The data set cannot be divided into training and validation images.
     #[error("cannot split the data: {problem}")]
     Split {
-        /// What is wrong, and what to do.
+        /// The problem and the remedy.
         problem: String,
     },
-    /// A file is another than the one of which something was said already.
+    /// A file changed since it was first read.
     #[error("{path}: changed while it was read: run it again when nothing writes to it")]
     Changed {
         /// The file.
@@ -213,7 +213,7 @@ pub enum InputError {
 }
 
 impl InputError {
-    /// In one line, also where `problem` quotes the file.
+    /// Makes the message one line, even if `problem` quotes the file.
     pub(super) fn unreadable(path: &std::path::Path, problem: impl AsRef<str>) -> InputError {
         InputError::Unreadable { path: path.into(), problem: one_line(problem.as_ref()) }
     }

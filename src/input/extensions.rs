@@ -1,25 +1,25 @@
-//! Endings of the names of files that are read.
+//! File name extensions of the formats that are read.
 
 use std::path::Path;
 
-/// Endings of pictures, in lower case.
+/// Extensions of pictures, in lower case.
 const PICTURES: [&str; 12] =
     ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "gif", "webp", "pnm", "pbm", "pgm", "ppm"];
 
-/// Endings of files that may hold many frames.
+/// Extensions of files that may hold many frames.
 const VOLUMES: [&str; 3] = ["dcm", "nii", "nii.gz"];
 
-/// Endings by which a file of a folder counts as an image even if its content is none that is known.
+/// Extensions that make a file in a folder count as an image even if its content matches no known format.
 pub(super) fn extensions() -> impl Iterator<Item = &'static str> {
     PICTURES.into_iter().chain(VOLUMES)
 }
 
-/// Whether the name of a file has one of these [`extensions`].
+/// Whether a file name has one of these [`extensions`].
 pub(super) fn is_image_name(path: &Path) -> bool {
     ends_in(path, extensions())
 }
 
-/// Whether the name of a file promises a picture, which its content need not be.
+/// Whether a file name has the extension of a picture. The content may differ.
 pub fn is_picture_name(path: &Path) -> bool {
     ends_in(path, PICTURES)
 }

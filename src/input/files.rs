@@ -1,4 +1,4 @@
-//! Which files of a folder are images, and what they are together.
+//! Finds the images of a folder and decides what they form together.
 
 use std::cmp::Ordering;
 use std::fs;
@@ -9,29 +9,29 @@ use super::content::Content;
 use super::extensions::is_image_name;
 use super::{InputError, nifti, say};
 
-/// The element MediaStorageSOPClassUID (0002,0002) of a DICOMDIR (PS3.10, 8.6), as every file's meta group has it.
+/// The element MediaStorageSOPClassUID (0002,0002) of a DICOMDIR (PS3.10, 8.6), as in the file meta information.
 const DICOMDIR: &[u8] = b"\x02\x00\x02\x00UI\x14\x001.2.840.10008.1.3.10";
 
-/// Within which a file's meta group has that element.
+/// Number of bytes at the start of a file that are searched for that element.
 const META_BYTES: u64 = 512;
 
-/// Files and folders with images, and what was seen of them on the way.
+/// Files and folders with images, and what finding them showed about their content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Images {
-    /// Where they are.
+    /// Their paths.
     pub paths: Vec<PathBuf>,
     /// Whether one of them is DICOM.
     pub(super) dicom: Dicom,
 }
 
 impl Images {
-    /// Those at `paths`, into which nobody has looked yet.
+    /// Images at `paths`, which have not been opened yet.
     pub fn at(paths: Vec<PathBuf>) -> Images {
         let dicom = if paths.is_empty() { Dicom::Absent } else { Dicom::Unknown };
         Images { paths, dicom }
     }
 
-    /// Whether one of them is DICOM; looks into them where that is not known.
+    /// Whether one of them is DICOM; looks into the files if this is not yet known.
     pub fn hold_dicom(&self) -> bool {
         self.dicom.known_or_in(self.paths.iter().map(PathBuf::as_path))
     }
@@ -42,20 +42,20 @@ impl Images {
     }
 }
 
-/// What is known of whether one of some images is DICOM.
+/// What is known about whether a set of images includes DICOM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Dicom {
-    /// One is.
+    /// At least one is DICOM.
     Present,
-    /// None is.
+    /// None is DICOM.
     #[default]
     Absent,
-    /// Nobody has looked into all of them.
+    /// Not all of them have been opened.
     Unknown,
 }
 
 impl Dicom {
-    /// Of these images and of others together.
+    /// The combined state of these images and `others`.
     pub(super) fn and(self, others: Dicom) -> Dicom {
         match (self, others) {
             (Dicom::Present, _) | (_, Dicom::Present) => Dicom::Present,
@@ -64,7 +64,7 @@ impl Dicom {
         }
     }
 
-    /// What is known, or else seen in `paths`.
+    /// Whether DICOM is present; looks into `paths` if this is not known.
     pub(super) fn known_or_in<'a>(self, mut paths: impl Iterator<Item = &'a Path>) -> bool {
         match self {
             Dicom::Present => true,
@@ -74,9 +74,9 @@ impl Dicom {
     }
 }
 
-/// The images that command-line arguments mean: a file stays, a folder becomes its images, sorted by name. What a file's
-/// first bytes are known for makes it an image, or else the ending of one. Hidden files and DICOMDIR are left
-/// out; what else is passed over is counted on standard error.
+/// The images that command-line arguments mean: a file stays, a folder is replaced by its images, sorted by name. A
+/// file counts as an image if its first bytes identify a known format, or else by its extension. Hidden files and
+/// DICOMDIR are skipped; other skipped files are counted on standard error.
 ///
 /// # Errors
 /// [`InputError`] names a path that does not exist, or a folder that holds no image.
@@ -89,7 +89,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Images, InputError> {
     Ok(all)
 }
 
-/// What of a folder is no image.
+/// The entries of a folder that are not images.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Passed {
     files: usize,
@@ -109,7 +109,7 @@ impl Passed {
         });
     }
 
-    /// How many, in one line on standard error; nothing if there are none.
+    /// Warns of their number in one line on standard error; prints nothing if there are none.
     pub(super) fn say(&self, folder: &Path) {
         if let Some(text) = self.text() {
             say::once(format!("{}: {text}", folder.display()));
@@ -129,7 +129,7 @@ impl Passed {
     }
 }
 
-/// The images directly in a folder, sorted by name, and what else is there.
+/// The images directly in a folder, sorted by name, and the other entries.
 pub(super) fn sorted_out(folder: &Path) -> Result<(Images, Passed), InputError> {
     let mut images = Images::default();
     let mut passed = Passed::default();
@@ -142,7 +142,7 @@ pub(super) fn sorted_out(folder: &Path) -> Result<(Images, Passed), InputError> 
             continue;
         }
         let content = Content::by_bytes(&path)?;
-        // The voxels of a pair come with their header.
+        // The voxel file of a pair is read with its header.
         if content.is_none() && nifti::is_voxels_name(&path) && nifti::partner(&path).is_some() {
             continue;
         }
@@ -158,7 +158,7 @@ pub(super) fn sorted_out(folder: &Path) -> Result<(Images, Passed), InputError> 
     Ok((images, passed))
 }
 
-/// Whether a file is the index of a DICOM medium, which is itself DICOM but no image: by its name, or by its class.
+/// Whether a file is the index of a DICOM medium (itself DICOM but not an image), by its name or its SOP class.
 fn is_index(path: &Path) -> Result<bool, InputError> {
     if path.file_name().is_some_and(|name| name.eq_ignore_ascii_case("DICOMDIR")) {
         return Ok(true);
@@ -170,7 +170,7 @@ fn is_index(path: &Path) -> Result<bool, InputError> {
 }
 
 impl Content {
-    /// With `say`, what of a folder is passed over is counted on standard error.
+    /// The content of `path`. With `say`, the skipped entries of a folder are counted on standard error.
     pub(super) fn of(path: &Path, say: bool) -> Result<Content, InputError> {
         let metadata = fs::metadata(path).map_err(|e| InputError::read(path, &e))?;
         if metadata.is_dir() { Content::of_folder(path, say) } else { Content::of_file(path) }
@@ -209,7 +209,7 @@ impl Content {
     }
 }
 
-/// Whether `path` is a DICOM file, or a folder with one. False where it cannot be read.
+/// Whether `path` is a DICOM file, or a folder with one. False if it cannot be read.
 pub(super) fn is_dicom(path: &Path) -> bool {
     matches!(Content::of(path, false), Ok(Content::Dicom | Content::Series(_)))
 }
@@ -224,7 +224,7 @@ pub(super) fn images(folder: &Path) -> Result<Images, InputError> {
     Ok(images)
 }
 
-/// The images directly in a folder, or, where there are none, its subfolders: bags of images.
+/// The images directly in a folder, or, if there are none, its subfolders, each a bag of images.
 pub(super) fn examples(folder: &Path) -> Result<Images, InputError> {
     match images(folder) {
         Err(InputError::NoImages { path }) => {
@@ -240,7 +240,7 @@ pub(super) fn folders(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     Ok(entries(folder)?.into_iter().filter(|p| p.is_dir()).collect())
 }
 
-/// Counts on standard error the files that lie beside the folders of `root`, where folders are what is looked for.
+/// Counts on standard error the files beside the folders of `root`, where only folders are expected.
 pub(super) fn say_beside_folders(root: &Path) -> Result<(), InputError> {
     let mut passed = Passed::default();
     entries(root)?.iter().filter(|path| !path.is_dir()).for_each(|path| passed.add(path));
@@ -248,7 +248,7 @@ pub(super) fn say_beside_folders(root: &Path) -> Result<(), InputError> {
     Ok(())
 }
 
-/// What is in a folder, sorted by name, without hidden entries.
+/// The entries of a folder, sorted by name, without hidden ones.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     let error = |e: std::io::Error| InputError::read(folder, &e);
     let mut paths = Vec::new();
@@ -262,8 +262,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     Ok(paths)
 }
 
-/// Order of names in which runs of digits count by their value, so that `frame2` comes before `frame10`; names that are
-/// equal so are ordered byte by byte.
+/// Natural order of names: runs of digits compare by value, so that `frame2` comes before `frame10`; ties are broken
+/// byte by byte.
 pub(super) fn natural(a: &Path, b: &Path) -> Ordering {
     let [a, b] = [a, b].map(|path| path.file_name().unwrap_or_default().as_encoded_bytes());
     let (mut left, mut right) = (a, b);
@@ -320,7 +320,7 @@ mod tests {
         let files: [(&str, &[u8]); 12] = [
             ("IM0001", &dicom(b"\x1a\x001.2.840.10008.5.1.4.1.1.2\0")),
             ("IM0002.IMA", &dicom(b"\x1a\x001.2.840.10008.5.1.4.1.1.2\0")),
-            // The index of a medium under another name.
+            // The index of a DICOM medium under another name.
             ("INDEX", &dicom(b"\x14\x001.2.840.10008.1.3.10")),
             ("volume", &volume),
             ("clip", b"YUV4MPEG2 W8 H8\n"),
@@ -328,7 +328,7 @@ mod tests {
             ("photo.txt", b"\xFF\xD8\xFF\xE0"),
             ("bitmap", &bitmap),
             ("grey", b"P5\n# made by hand\n8 8\n255\n"),
-            // Texts that begin with the letters of a picture.
+            // Texts that begin with the magic letters of a picture format.
             ("minutes", b"BM: present"),
             ("plan", b"P5 is the plan"),
             ("empty", b""),
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(expanded(folder.path().into()).dicom, Dicom::Absent);
         fs::write(at("b.dcm"), "damaged").unwrap();
         assert_eq!(expanded(folder.path().into()).dicom, Dicom::Present);
-        // Into a file that is named nobody has looked.
+        // A file given by name has not been opened.
         assert_eq!(expanded(at("b.dcm")).dicom, Dicom::Unknown);
         assert!(expanded(at("b.dcm")).hold_dicom() && !expanded(at("a.png")).hold_dicom());
         assert!(Images::at(vec![at("a.png"), at("b.dcm")]).hold_dicom());

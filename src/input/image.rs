@@ -7,8 +7,8 @@ use image::{DynamicImage, ImageBuffer, Luma, Pixel, Rgb};
 use super::limits::MIN_SIDE;
 use super::{InputError, Region};
 
-/// A decoded picture: grey or RGB, with 8 or 16 bits or f32 a value; at least [`MIN_SIDE`] px a side. An alpha
-/// channel may be there and is not looked at.
+/// A decoded picture: grey or RGB, with values of 8 bits, 16 bits or f32; at least [`MIN_SIDE`] px per side. It may
+/// have an alpha channel, which is ignored.
 #[derive(Clone, PartialEq)]
 pub struct Image {
     pixels: DynamicImage,
@@ -21,7 +21,7 @@ impl fmt::Debug for Image {
 }
 
 impl Image {
-    /// The image of pixels that a decoder gave.
+    /// The image of decoded pixels.
     pub(super) fn decoded(pixels: DynamicImage) -> Image {
         Image { pixels }
     }
@@ -29,7 +29,7 @@ impl Image {
     /// An 8-bit grey image: `pixels` is `[height, width]`.
     ///
     /// # Errors
-    /// [`InputError::Buffer`] when `pixels` has another length, [`InputError::TooSmall`] when a side is below
+    /// [`InputError::Buffer`] if the length of `pixels` does not match, [`InputError::TooSmall`] if a side is below
     /// [`MIN_SIDE`].
     pub fn from_grey8(width: usize, height: usize, pixels: Vec<u8>) -> Result<Image, InputError> {
         buffer::<Luma<u8>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
@@ -59,7 +59,7 @@ impl Image {
         buffer::<Rgb<u16>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
     }
 
-    /// Refuses sides below [`MIN_SIDE`] of what is called `name`.
+    /// Refuses sides below [`MIN_SIDE`]; `name` is the image's name in the error message.
     pub(super) fn check_sides(name: &str, width: usize, height: usize) -> Result<(), InputError> {
         if width < MIN_SIDE || height < MIN_SIDE {
             return Err(InputError::TooSmall { name: name.into(), width, height });
@@ -67,7 +67,7 @@ impl Image {
         Ok(())
     }
 
-    /// The part within `region`, which lies inside the image.
+    /// The part within `region`, which must lie inside the image.
     #[cfg(feature = "dicom")]
     pub(super) fn crop(&self, region: Region) -> Image {
         let [left, top, width, height] =
@@ -75,7 +75,7 @@ impl Image {
         Image { pixels: self.pixels.crop_imm(left, top, width, height) }
     }
 
-    /// The same image, black outside of `region`.
+    /// The same image, black outside `region`.
     pub fn only(&self, region: Region) -> Image {
         let mut pixels = DynamicImage::new(self.pixels.width(), self.pixels.height(), self.pixels.color());
         let [left, top, width, height] = [region.left, region.top, region.width, region.height]
@@ -85,22 +85,22 @@ impl Image {
         Image { pixels }
     }
 
-    /// Columns of pixels.
+    /// Width in pixels.
     pub fn width(&self) -> usize {
         self.pixels.width() as usize
     }
 
-    /// Rows of pixels.
+    /// Height in pixels.
     pub fn height(&self) -> usize {
         self.pixels.height() as usize
     }
 
-    /// The pixels as decoded.
+    /// The decoded pixels.
     pub fn pixels(&self) -> &DynamicImage {
         &self.pixels
     }
 
-    /// Colour channels, without alpha: 1 or 3.
+    /// Number of colour channels, without alpha: 1 or 3.
     pub(super) fn channels(&self) -> usize {
         if self.pixels.color().has_color() { 3 } else { 1 }
     }
@@ -125,7 +125,7 @@ impl Image {
     }
 }
 
-/// Pixels in `image`'s form: `values` is `[height, width, channels]`.
+/// An `image` buffer of `values`, `[height, width, channels]`.
 fn buffer<P: Pixel>(
     width: usize,
     height: usize,
@@ -142,7 +142,7 @@ fn buffer<P: Pixel>(
     ImageBuffer::from_raw(columns, rows, values).ok_or(wrong)
 }
 
-/// Divides by `max`: `pixels` is `[width, stride]`, `out` is `[width, channels]` with as many channels or fewer.
+/// Divides by `max`: `pixels` is `[width, stride]`, `out` is `[width, channels]` with at most `stride` channels.
 fn scale<T: Copy + Into<f32>>(pixels: &[T], stride: usize, max: f32, out: &mut [f32]) {
     let channels = out.len() * stride / pixels.len();
     for (pixel, out) in pixels.chunks_exact(stride).zip(out.chunks_exact_mut(channels)) {

@@ -1,4 +1,4 @@
-//! An image from a picture file.
+//! Reads an image from a picture file.
 
 use std::path::Path;
 
@@ -8,24 +8,26 @@ use super::{Image, InputError, picture};
 use crate::guarded::guarded;
 
 impl Image {
-    /// Reads a PNG, JPEG, TIFF, BMP, GIF, WebP or PNM file. The content decides which it is, not the name's ending. The
-    /// EXIF orientation is applied, as transformers' `load_image` does. docs/formats.md has the variants that are read, and
-    /// which damage each format can show.
+    /// Reads a PNG, JPEG, TIFF, BMP, GIF, WebP or PNM file. The content decides the format, not the extension. The EXIF
+    /// orientation is applied, as in transformers' `load_image`. docs/formats.md lists the variants that are read, and
+    /// which damage can be detected in each format.
     ///
     /// # Errors
-    /// [`InputError`] names the file: unreadable, of no known format, damaged or cut short, several pictures in one
+    /// [`InputError`] names the file: unreadable, of unknown format, damaged or cut short, several pictures in one file
     /// ([`Image::open_page`] reads one of them), a side below [`MIN_SIDE`](super::MIN_SIDE), more than
-    /// [`MAX_PIXELS`](super::MAX_PIXELS), or floating-point values outside 0..1. The pixels are allocated only once the
-    /// header has been compared with these limits and with the file's length.
+    /// [`MAX_PIXELS`](super::MAX_PIXELS), or floating-point values outside 0..1. The pixels are allocated only after
+    /// the header has been checked against these limits and the file's length.
     pub fn open(path: impl AsRef<Path>) -> Result<Image, InputError> {
         Image::open_page(path, None)
     }
 
-    /// Reads picture `page`, from 1, of a file that holds several: pages of a TIFF file, frames of an animated PNG, WebP or
-    /// GIF file, or pictures that follow each other in a JPEG or PNM file. Without a page the file has to hold one picture.
+    /// Reads picture `page`, from 1, of a file that holds several: pages of a TIFF file, frames of an animated PNG,
+    /// WebP or GIF file, or consecutive pictures in a JPEG or PNM file. If no page is given, the file must hold one
+    /// picture.
     ///
     /// # Errors
-    /// Those of [`Image::open`]; [`InputError::Unreadable`] when the file has no such page, or several and none is given.
+    /// Those of [`Image::open`]; [`InputError::Unreadable`] if the file has no such page, or has several and none is
+    /// given.
     pub fn open_page(path: impl AsRef<Path>, page: Option<usize>) -> Result<Image, InputError> {
         let path = path.as_ref();
         let pixels = guarded(
@@ -38,7 +40,7 @@ impl Image {
     }
 }
 
-/// Refuses a floating-point picture whose values are not in 0..1: what they mean cannot be known.
+/// Refuses a floating-point picture with values outside 0..1: their meaning is unknown.
 fn check_values(image: &Image, path: &Path) -> Result<(), InputError> {
     let (DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) = image.pixels() else {
         return Ok(());

@@ -23,7 +23,7 @@ impl Files {
         path
     }
 
-    /// The message for a file of these bytes; one line that names the file.
+    /// The error message for a file of these bytes; one line that names the file.
     fn error(&self, bytes: &[u8]) -> String {
         let path = self.with("file", bytes);
         let message = Image::open(&path).unwrap_err().to_string();
@@ -83,12 +83,12 @@ fn depth_and_alpha_do_not_change_the_values() {
     let tensor = |pixels: DynamicImage| Image { pixels }.tensor(size, &PLAIN);
     let expected = tensor(rgb.clone());
     let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 2.0 * f32::EPSILON);
-    // x / 255 and 257 x / 65535 are the same number, rounded alike.
+    // x / 255 and 257 x / 65535 are the same number and round alike.
     for same in [DynamicImage::ImageRgba8(rgb.to_rgba8()), DynamicImage::ImageRgb16(rgb.to_rgb16())] {
         assert_eq!(tensor(same), expected);
     }
     assert_eq!(tensor(DynamicImage::ImageRgba16(rgb.to_rgba16())), expected);
-    // image divides in its own way: up to one rounding.
+    // The image crate divides differently: the results differ by at most one rounding.
     assert!(close(&tensor(DynamicImage::ImageRgb32F(rgb.to_rgb32f())), &expected));
     assert!(close(&tensor(DynamicImage::ImageRgba32F(rgb.to_rgba32f())), &expected));
 
@@ -104,7 +104,7 @@ fn depth_and_alpha_do_not_change_the_values() {
 
 #[test]
 fn applies_the_exif_orientation() {
-    // A TIFF block of one entry: Orientation (0x0112) = 6, "turn clockwise to see it upright".
+    // A TIFF block with one entry: Orientation (0x0112) = 6, "turn clockwise to see it upright".
     let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
     let mut bytes = Vec::new();
     let mut encoder = image::codecs::png::PngEncoder::new(&mut bytes);
@@ -125,7 +125,7 @@ fn refuses_what_shows_nothing_and_what_is_too_large() {
             assert!(error.to_string().contains(&format!("file: {width}x{height} px leave nothing to see")));
         }
     }
-    // Headers alone: past 64 megapixels; within them, but more than these bytes can hold.
+    // Headers only: one above 64 megapixels, one within but with more pixels than these bytes can hold.
     for header in ["P5 8193 8192 255\n", "P5 8192 8192 65535\n"] {
         let message = files.error(header.as_bytes());
         assert!(message.contains("are refused: give at most 64 megapixels"), "{message}");

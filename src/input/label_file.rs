@@ -1,4 +1,4 @@
-//! Class numbers from files: pictures and NIfTI volumes.
+//! Reads class numbers from pictures and NIfTI volumes.
 
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -11,13 +11,13 @@ use super::{Axis, Image, InputError, LabelMap, MAX_FRAMES, ReadOptions, nifti, p
 use crate::guarded::guarded;
 
 impl LabelMap {
-    /// Reads class numbers: a NIfTI volume, sliced along `axis` as [`Scan::open`](super::Scan::open) slices, or a grey or
-    /// palette picture, whose numbers are taken as they are stored. A mask of 0 and its white alone is background and one
-    /// class; otherwise its values are the classes.
+    /// Reads class numbers: from a NIfTI volume, sliced along `axis` as in [`Scan::open`](super::Scan::open), or from a
+    /// grey or palette picture, whose stored numbers are used unchanged. A mask that holds only 0 and white is
+    /// background and one class; otherwise the values are the class numbers.
     ///
     /// # Errors
-    /// [`InputError`] names the file: unreadable, in colour, see-through, from a coder that changes values, values that are
-    /// no whole numbers from 0 to 254, or 255 among others.
+    /// [`InputError`] names the file: unreadable, in colour, partly transparent, lossily coded, with values other than
+    /// whole numbers from 0 to 254, or with 255 among other values.
     pub fn open(path: impl AsRef<Path>, axis: Option<Axis>) -> Result<LabelMap, InputError> {
         let path = path.as_ref();
         let volume = || nifti::open_labels(path, axis, MAX_FRAMES);
@@ -25,11 +25,12 @@ impl LabelMap {
         guarded(read, |reason| InputError::unreadable(path, reason))
     }
 
-    /// [`LabelMap::open`] of the mask of `image`. Where both say where in the patient they lie, they must lie in one place: of
-    /// two volumes of one size the patient's left may be on different sides. A volume is sliced as a DICOM image is.
+    /// [`LabelMap::open`] for the mask of `image`. If both files give a position in the patient, the positions must
+    /// agree: two volumes of the same size may have the patient's left on different sides. If the image is DICOM, the
+    /// volume is sliced in the same way.
     ///
     /// # Errors
-    /// Those of [`LabelMap::open`], and [`InputError::Unreadable`] where the mask lies elsewhere than the image.
+    /// Those of [`LabelMap::open`], and [`InputError::Unreadable`] if the mask lies elsewhere than the image.
     pub fn open_for(
         path: impl AsRef<Path>,
         image: &Path,
@@ -44,7 +45,7 @@ impl LabelMap {
     }
 }
 
-/// Class numbers from a picture, `depth` 1.
+/// Class numbers from a picture; `depth` is 1.
 fn of_picture(path: &Path) -> Result<LabelMap, InputError> {
     if let Some(map) = stored_indices(path)? {
         return Ok(map);
@@ -82,7 +83,7 @@ fn of_picture(path: &Path) -> Result<LabelMap, InputError> {
     numbered(path, (width, height), &values, Some(white), is_lossy(path)?)
 }
 
-/// The map of one picture of `width` and `height`.
+/// The map of one picture of this width and height.
 fn numbered(
     path: &Path,
     (width, height): (usize, usize),
@@ -97,18 +98,18 @@ fn numbered(
     LabelMap::new(1, height, width, classes_of(path, values, white)?)
 }
 
-/// Whether the file is of a format that does not keep values as they were.
+/// Whether the file's format is lossy.
 fn is_lossy(path: &Path) -> Result<bool, InputError> {
     let mut start = Vec::new();
     let failed = |e: std::io::Error| InputError::read(path, &e);
     crate::files::open(path).map_err(failed)?.take(16).read_to_end(&mut start).map_err(failed)?;
-    // VP8 is the lossy one of WebP's two coders, and VP8X may hold it.
+    // VP8 is the lossy one of WebP's two codecs, and a VP8X container may hold it.
     let webp = start.starts_with(b"RIFF") && start.get(12..16).is_some_and(|kind| kind != b"VP8L");
     Ok(start.starts_with(&[0xFF, 0xD8]) || webp)
 }
 
-/// The numbers that a PNG stores where decoders give others: indices of a palette, which become colours, and greys below 8
-/// bits, which become brighter ones. None of anything else.
+/// The numbers stored in a PNG whose decoders return others: palette indices (decoded to colours), and greys below 8
+/// bits (scaled up). `None` for any other file.
 fn stored_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
     let file = crate::files::open(path).map_err(|e| InputError::read(path, &e))?;
     let mut decoder = png::Decoder::new(BufReader::new(file));
@@ -118,7 +119,7 @@ fn stored_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
     if header.color_type != png::ColorType::Indexed && !few {
         return Ok(None);
     }
-    // Refuses what cannot be: sizes, length, damage.
+    // Refuses invalid sizes and lengths, and damaged files.
     Image::open(path)?;
     let failed = |e: png::DecodingError| InputError::Decode { path: path.into(), reason: e.to_string() };
     let mut reader = decoder.read_info().map_err(failed)?;
@@ -132,7 +133,7 @@ fn stored_indices(path: &Path) -> Result<Option<LabelMap>, InputError> {
     };
     let rows = packed.chunks_exact(frame.line_size).take(height);
     let values: Vec<u16> = rows.flat_map(|row| (0..width).map(move |column| index(row, column))).collect();
-    // An index is white in no palette but of greys, of which 255 is.
+    // White is the largest grey. A palette index has no brightness, except in a grey palette, where 255 is white.
     let white = if few { (1 << bits) - 1 } else { 255 };
     LabelMap::new(1, height, width, classes_of(path, &values, Some(white))?).map(Some)
 }

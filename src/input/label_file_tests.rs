@@ -24,7 +24,7 @@ fn black_and_white_is_one_class_and_greys_are_classes() {
     let rgb = DynamicImage::ImageLuma8(grey).to_rgb8();
     save(rgb, &path);
     assert_eq!(open(), Ok((1, 8, 10, vec![0, 254, 7])));
-    // White of 16 bits.
+    // 16-bit white.
     let mut deep = image::ImageBuffer::<image::Luma<u16>, Vec<u16>>::new(10, 8);
     deep.put_pixel(1, 0, image::Luma([65535]));
     save(deep.clone(), &path);
@@ -43,7 +43,7 @@ fn masks_that_do_not_say_their_classes_are_refused() {
         LabelMap::open(&path, None).map(|map| map.labels)
     };
     let refusal = |name: &str, image: DynamicImage| open(name, image).unwrap_err().to_string();
-    // A disc whose edge was smoothed.
+    // A disc with a smoothed edge.
     let disc = image::GrayImage::from_fn(32, 32, |x, y| {
         let distance = (f64::from(x) - 16.0).hypot(f64::from(y) - 16.0);
         image::Luma([((10.0 - distance) * 128.0).clamp(0.0, 255.0) as u8])
@@ -61,7 +61,8 @@ fn masks_that_do_not_say_their_classes_are_refused() {
     assert!(refusal("colour.png", colour.into()).contains("in colour"));
 }
 
-/// PNG (section 12.4 of the specification, third edition) says how decoders scale greys of few bits up; a mask's are numbers.
+/// PNG (section 12.4 of the specification, third edition) says how decoders scale up low-bit greys; in a mask they are
+/// class numbers.
 #[test]
 fn greys_of_few_bits_are_the_numbers_that_are_stored() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,7 +74,7 @@ fn greys_of_few_bits_are_the_numbers_that_are_stored() {
             vec![0b00_01_10_11, 0b11_00_00_00, 0b10_01_00_00],
             [0, 1, 2, 3, 3, 0, 0, 0, 2, 1],
         ),
-        // Black and white alone.
+        // Only black and white.
         (
             png::BitDepth::Two,
             vec![0b00_11_00_11, 0b11_00_00_00, 0b00_00_00_00],
@@ -93,7 +94,7 @@ fn greys_of_few_bits_are_the_numbers_that_are_stored() {
 fn a_palette_gives_its_indices() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mask.png");
-    // Ten columns of 2 bits take three bytes a row, the last half empty.
+    // Ten columns of 2 bits take three bytes per row; half of the last byte is unused.
     for (depth, row, expected) in [
         (
             png::BitDepth::Two,
@@ -127,7 +128,7 @@ fn grey_of_few_bits_is_not_scaled() {
     }
 }
 
-/// Netpbm's maxval says what white is, not what the samples are: `pnm(5)` of Netpbm 11, and Pillow scales them.
+/// Netpbm's maxval defines white, not the meaning of the samples (`pnm(5)` of Netpbm 11); Pillow scales them.
 #[test]
 fn numbers_of_a_pgm_are_those_that_are_stored() {
     let folder = tempfile::tempdir().unwrap();
@@ -140,7 +141,7 @@ fn numbers_of_a_pgm_are_those_that_are_stored() {
     assert_eq!(open("a.pgm", "P5 8 8 3\n", &row), Ok(row.to_vec()));
     assert_eq!(open("a.pgm", "P5\n# by hand\n8 8 100\n", &row), Ok(row.to_vec()));
     assert_eq!(open("a.pgm", "P2 8 8 7\n", b"0 1 2 3 0 0 0 2\n"), Ok(row.to_vec()));
-    // The last class beside the background alone.
+    // Only the background and the last class.
     assert_eq!(open("a.pgm", "P5 8 8 2\n", &[0, 2, 0, 0, 0, 0, 0, 0]), Ok(vec![0, 2, 0, 0, 0, 0, 0, 0]));
     assert_eq!(open("a.pgm", "P5 8 8 255\n", &[0, 255, 0, 0, 0, 0, 0, 0]), Ok(vec![0, 1, 0, 0, 0, 0, 0, 0]));
     let deep: Vec<u8> = row.iter().flat_map(|&v| [0, v]).collect();
@@ -149,13 +150,13 @@ fn numbers_of_a_pgm_are_those_that_are_stored() {
     assert_eq!(open("a.pgm", "P5 8 8 4095\n", &white), Ok(vec![0, 1, 0, 0, 0, 0, 0, 0]));
     let pam = "P7\nWIDTH 8\nHEIGHT 8\nDEPTH 1\nMAXVAL 5\nTUPLTYPE GRAYSCALE\nENDHDR\n";
     assert_eq!(open("a.pam", pam, &row), Ok(row.to_vec()));
-    // A bitmap's ones are black.
+    // In a bitmap, 1 is black.
     assert_eq!(open("a.pbm", "P1 8 8\n", b"1 0 1 1 1 1 1 1\n"), Ok(vec![0, 1, 0, 0, 0, 0, 0, 0]));
     assert!(open("a.pgm", "P5 8 8 1\n", &row).unwrap_err().contains("a sample 3 above 1"));
     assert!(open("a.ppm", "P6 8 8 3\n", &[[1, 2, 3]; 8].concat()).unwrap_err().contains("in colour"));
 }
 
-/// A TIFF file of 8 x 8 px and one sample, whose one strip is `row` eight times.
+/// A TIFF file of 8 x 8 px with one sample per pixel; its single strip is `row` repeated eight times.
 fn tiff_file(path: &Path, bits: u16, photometric: u16, row: &[u8]) {
     let mut file = b"II*\0\x08\0\0\0".to_vec();
     let palette: Vec<u8> = (0..3u16 << bits).flat_map(|n| (n % 251 * 256).to_le_bytes()).collect();
@@ -188,7 +189,7 @@ fn tiff_file(path: &Path, bits: u16, photometric: u16, row: &[u8]) {
     std::fs::write(path, file).unwrap();
 }
 
-/// TIFF 6.0 says of PhotometricInterpretation which end of the numbers is black, and of a palette that they are indices.
+/// TIFF 6.0 defines by PhotometricInterpretation whether 0 is black or white, and that palette samples are indices.
 #[test]
 fn numbers_of_a_tiff_are_those_that_are_stored() {
     let folder = tempfile::tempdir().unwrap();
@@ -211,7 +212,7 @@ fn numbers_of_a_tiff_are_those_that_are_stored() {
     assert_eq!(open(8, palette, &row), Ok(row));
 }
 
-/// Writes a NIfTI file of uint8 in which the first voxel of each row along the first axis is set; `rows` are its sform.
+/// Writes a NIfTI file of uint8 in which the first voxel of each row along the first axis is set; `rows` is the sform.
 #[cfg(feature = "nifti")]
 fn volume(path: &Path, dims: [i16; 3], rows: [[f32; 4]; 3], sform_code: i16) {
     let mut bytes = vec![0; 352];
@@ -235,7 +236,7 @@ fn volume(path: &Path, dims: [i16; 3], rows: [[f32; 4]; 3], sform_code: i16) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// A mask whose axes run the other way has the right size, and lies on other tissue if only its voxels are taken.
+/// A mask whose axes are reversed has the right size, but would lie on other tissue if only its voxels were used.
 #[cfg(feature = "nifti")]
 #[test]
 fn a_mask_must_lie_where_its_image_does() {
@@ -248,21 +249,21 @@ fn a_mask_must_lie_where_its_image_does() {
     let image = write("image.nii", [1.0, 0.0, 0.0, 0.0]);
     let options = ReadOptions::default();
     let open = |mask: &Path| LabelMap::open_for(mask, &image, &options).map(|map| map.labels[..8].to_vec());
-    // Columns run to the patient's left, where the file's first voxel is.
+    // Columns run to the patient's left; the file's first voxel is at the left.
     assert_eq!(open(&image), Ok(vec![0, 0, 0, 0, 0, 0, 0, 1]));
-    // The same places stored from the other side: the set voxels are now at the other end of each row.
+    // The same positions stored from the other side: the set voxels are now at the other end of each row.
     let turned = write("turned.nii", [-1.0, 0.0, 0.0, 7.0]);
     assert_eq!(open(&turned), Ok(vec![1, 0, 0, 0, 0, 0, 0, 0]));
-    // The left said to be the right, and the same volume 3 mm away.
+    // Left and right exchanged, and the same volume shifted by 3 mm.
     let flipped = open(&write("flipped.nii", [-1.0, 0.0, 0.0, 0.0])).unwrap_err().to_string();
     assert!(flipped.contains("flipped.nii: lies up to 7.0 mm away from"), "{flipped}");
     let moved = open(&write("moved.nii", [1.0, 0.0, 0.0, 3.0])).unwrap_err().to_string();
     assert!(moved.contains("3.0 mm away") && !moved.contains('\n'), "{moved}");
-    // A third of a voxel is no other place.
+    // A shift of a third of a voxel is accepted.
     assert!(open(&write("close.nii", [1.0, 0.0, 0.0, 0.3])).is_ok());
 }
 
-/// 5000 slices are past what is read unless more are asked for, of a mask as of its image.
+/// 5000 slices exceed the default limit, for a mask as for its image.
 #[cfg(feature = "nifti")]
 #[test]
 fn the_frames_that_are_asked_for_bind_masks_too() {

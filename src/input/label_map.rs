@@ -1,4 +1,4 @@
-//! Which class each pixel or voxel belongs to.
+//! Maps that give the class of each pixel or voxel.
 
 use std::path::Path;
 
@@ -18,10 +18,10 @@ pub struct LabelMap {
 }
 
 impl LabelMap {
-    /// A map from its labels, `[depth, height, width]`.
+    /// A map of `labels`, `[depth, height, width]`.
     ///
     /// # Errors
-    /// [`InputError::Buffer`] when there are more or fewer labels than that.
+    /// [`InputError::Buffer`] if the number of labels does not match.
     pub fn new(depth: usize, height: usize, width: usize, labels: Vec<u8>) -> Result<LabelMap, InputError> {
         let expected = depth.checked_mul(height).and_then(|n| n.checked_mul(width));
         if expected != Some(labels.len()) {
@@ -34,10 +34,10 @@ impl LabelMap {
         Ok(LabelMap { depth, height, width, labels })
     }
 
-    /// Whether it has one label for each pixel or voxel of `image`.
+    /// Checks that the map has one label for each pixel or voxel of `image`.
     ///
     /// # Errors
-    /// [`InputError::MapSize`] names both sizes when it has not.
+    /// [`InputError::MapSize`] names both sizes if they differ.
     pub fn check_size(
         &self,
         image: &str,
@@ -55,13 +55,13 @@ impl LabelMap {
     /// The labels of slice `z`, `[height, width]`.
     ///
     /// # Panics
-    /// When `z` is not below `depth`.
+    /// If `z` is not below `depth`.
     pub fn slice(&self, z: usize) -> &[u8] {
         let area = self.height * self.width;
         &self.labels[z * area..(z + 1) * area]
     }
 
-    /// The part of each slice that `region` covers; what of it lies outside is left out.
+    /// The part of each slice within `region`; parts of the region outside the map are dropped.
     pub fn cropped(&self, region: Region) -> LabelMap {
         let rows = region.top.min(self.height)..(region.top + region.height).min(self.height);
         let columns = region.left.min(self.width)..(region.left + region.width).min(self.width);
@@ -71,8 +71,8 @@ impl LabelMap {
         LabelMap { depth: self.depth, height: rows.len(), width: columns.len(), labels }
     }
 
-    /// The same map as a part of larger slices of `(height, width)`, from `(top, left)` on; the rest is background, and what
-    /// does not fit is cut off.
+    /// The same map placed at `(top, left)` in larger slices of `(height, width)`; the rest is background, and labels
+    /// outside the slices are dropped.
     pub fn placed(&self, (top, left): (usize, usize), (height, width): (usize, usize)) -> LabelMap {
         let mut labels = vec![0; self.depth * height * width];
         let columns = self.width.min(width.saturating_sub(left));
@@ -86,12 +86,13 @@ impl LabelMap {
     }
 }
 
-/// Class numbers from values, of which `white` beside 0 alone is a class's.
+/// Class numbers from stored values. If there are only 0 and `white`, white is class 1.
 pub(super) fn classes_of(path: &Path, values: &[u16], white: Option<u16>) -> Result<Vec<u8>, InputError> {
     if values.iter().all(|&v| v == 0 || Some(v) == white) {
         return Ok(values.iter().map(|&v| u8::from(v > 0)).collect());
     }
-    // The edges of a mask that was drawn or scaled smoothly, and the mark of some data sets for what has no class.
+    // 255 comes from smoothed edges of a mask that was drawn or scaled, or marks pixels without a class, as in some
+    // data sets.
     if values.contains(&u16::from(u8::MAX)) {
         let problem = "holds 255 among other values, as smoothed edges or a mark for 'ignore' do: number the classes \
                        from 0 on, or use 0 and 255 alone";

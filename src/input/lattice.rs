@@ -1,16 +1,16 @@
-//! Where the pixels of parallel slices lie in the patient, as DICOM says it.
+//! Positions of the pixels of parallel slices in the patient, according to DICOM.
 
-/// Places are millimetres to the patient's right, front and head, as NIfTI has them; shapes and positions are slices, rows,
-/// columns.
+/// Positions are in millimetres to the patient's right, front and head, as in NIfTI; shapes and indices are ordered
+/// slices, rows, columns.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lattice {
-    /// How many rows and columns a slice has.
+    /// Rows and columns of a slice.
     pub(super) size: [usize; 2],
-    /// The first pixel of each slice.
+    /// Position of the first pixel of each slice.
     pub(super) origins: Vec<[f64; 3]>,
-    /// Unit vectors along which slices, rows and columns follow each other.
+    /// Unit vectors along which slices, rows and columns advance.
     pub(super) directions: [[f64; 3]; 3],
-    /// Millimetres from row to row and from column to column.
+    /// Millimetres between rows and between columns.
     pub(super) spacing: [f64; 2],
 }
 
@@ -19,7 +19,7 @@ impl Lattice {
         [self.origins.len(), self.size[0], self.size[1]]
     }
 
-    /// The place of the pixel at slice `z`, row `y`, column `x`.
+    /// Position of the pixel at slice `z`, row `y`, column `x`.
     pub(super) fn place(&self, [z, y, x]: [usize; 3]) -> [f64; 3] {
         let (down, across) = (y as f64 * self.spacing[0], x as f64 * self.spacing[1]);
         let [_, rows, columns] = self.directions;

@@ -1,7 +1,8 @@
-//! Pixels in: image files, DICOM, NIfTI and clips, labelled data sets, and ultrasound phantoms that need no file at all.
+//! Input: image files, DICOM, NIfTI and clips, labelled data sets, and ultrasound phantoms that need no file.
 //!
-//! An [`Image`] is decoded pixels; a [`Preprocessor`] makes of it what the network reads. A [`Scan`] is what a path means:
-//! one image, the frames of a clip or the slices of a volume. A [`Dataset`] is a list of them with labels, from a CSV file, from a folder with one subfolder a class, or from [`phantom_dataset`].
+//! An [`Image`] holds decoded pixels; a [`Preprocessor`] turns it into the network's input. A [`Scan`] is what a path
+//! refers to: one image, the frames of a clip or the slices of a volume. A [`Dataset`] is a list of labelled samples
+//! from a CSV file, from a folder with one subfolder per class, or from [`phantom_dataset`].
 //!
 //! ```
 //! use microraptor::input::{PhantomKind, phantom};

@@ -1,13 +1,13 @@
-//! In place of the NIfTI reader, in a build without it.
+//! Replaces the NIfTI reader in a build without it.
 
 use std::path::{Path, PathBuf};
 
 use super::{Axis, InputError, LabelMap, ReadOptions, Scan};
 
-/// Up to the magic of `nifti1.h`.
+/// The header up to and including the magic of `nifti1.h`.
 pub(super) const SNIFF_BYTES: usize = 348;
 
-/// Only what is not gzipped can be told without the reader; the rest is told by its name.
+/// Without the reader, only uncompressed files are recognised by content; gzipped ones are recognised by name.
 pub(super) fn is_nifti(start: &[u8]) -> bool {
     matches!(start.get(344..348), Some(b"n+1\0" | b"ni1\0"))
 }
@@ -24,7 +24,7 @@ pub(super) fn open_labels_for(path: &Path, _: &Path, _: &ReadOptions) -> Result<
     Err(absent(path))
 }
 
-/// Without the reader no pair is put together.
+/// Without the reader, the two files of a pair are not combined.
 pub(super) fn files(path: &Path) -> Vec<PathBuf> {
     vec![path.into()]
 }

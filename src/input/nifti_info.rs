@@ -1,4 +1,4 @@
-//! Where the voxels of a NIfTI volume lie, and the way from slices back to the file's order.
+//! Geometry of a NIfTI volume, and the mapping from slices back to the file's order.
 
 #[cfg(feature = "nifti")]
 use super::lattice::Lattice;
@@ -7,25 +7,25 @@ use super::{InputError, LabelMap};
 /// The geometry of a NIfTI volume and how it was sliced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NiftiInfo {
-    /// From voxel indices (i, j, k, 1) of the file to millimetres (right, anterior, superior).
+    /// Maps the file's voxel indices (i, j, k, 1) to millimetres (right, anterior, superior).
     pub affine: [[f64; 4]; 3],
-    /// Voxels along the file's axes i, j, k, the first running fastest.
+    /// Number of voxels along the file's axes i, j, k; i varies fastest.
     pub dims: [usize; 3],
     /// Millimetres between voxels along the file's axes.
     pub spacing: [f64; 3],
-    /// Which of the file's axes the slices, rows and columns run along.
+    /// The file's axes along which slices, rows and columns run.
     pub axes: [usize; 3],
     /// Whether slices, rows and columns run against that axis.
     pub flips: [bool; 3],
 }
 
 impl NiftiInfo {
-    /// Slices, rows and columns.
+    /// Number of slices, rows and columns.
     pub fn shape(&self) -> [usize; 3] {
         self.axes.map(|axis| self.dims[axis])
     }
 
-    /// Position in the file's voxels of the voxel at slice `z`, row `y`, column `x`.
+    /// Index in the file's order of the voxel at slice `z`, row `y`, column `x`.
     pub(super) fn index(&self, at: [usize; 3]) -> usize {
         let shape = self.shape();
         let mut file = [0; 3];
@@ -35,7 +35,7 @@ impl NiftiInfo {
         (file[2] * self.dims[1] + file[1]) * self.dims[0] + file[0]
     }
 
-    /// Millimetres right, anterior and superior of the voxel at slice `z`, row `y`, column `x`.
+    /// Position of the voxel at slice `z`, row `y`, column `x`, in millimetres right, anterior and superior.
     #[cfg(feature = "nifti")]
     fn place(&self, at: [usize; 3]) -> [f64; 3] {
         let shape = self.shape();
@@ -46,14 +46,15 @@ impl NiftiInfo {
         self.affine.map(|row| row[0] * file[0] + row[1] * file[1] + row[2] * file[2] + row[3])
     }
 
-    /// How far apart in millimetres the corners of two volumes of one shape are at most, where that is more than half a voxel:
-    /// then what is at one position of both is not one place in the patient. Other shapes are not compared.
+    /// The largest distance in millimetres between the corners of two volumes of the same shape, if it is more than
+    /// half a voxel: then the same index is not the same place in the patient. `None` otherwise, and for different
+    /// shapes.
     #[cfg(feature = "nifti")]
     pub(super) fn apart(&self, other: &NiftiInfo) -> Option<f64> {
         self.apart_from(other.shape(), &other.spacing, |at| other.place(at))
     }
 
-    /// [`NiftiInfo::apart`], of a volume and the slices of another format.
+    /// [`NiftiInfo::apart`] for a volume and the slices of another format.
     #[cfg(feature = "nifti")]
     pub(super) fn apart_from_lattice(&self, lattice: &Lattice) -> Option<f64> {
         self.apart_from(lattice.shape(), &lattice.spacing, |at| lattice.place(at))
@@ -79,11 +80,11 @@ impl NiftiInfo {
         (most > voxel / 2.0).then_some(most)
     }
 
-    /// The labels in the file's order of voxels, the first axis running fastest: what lies on the source volume when it
-    /// is written with its affine.
+    /// The labels in the file's order of voxels, the first axis varying fastest: written with the source volume's
+    /// affine, they overlay the volume.
     ///
     /// # Errors
-    /// [`InputError::MapSize`] when the map has not as many slices, rows and columns as the volume.
+    /// [`InputError::MapSize`] if the map's slices, rows and columns differ from the volume's.
     pub fn restore(&self, map: &LabelMap) -> Result<Vec<u8>, InputError> {
         let [depth, height, width] = self.shape();
         map.check_size("the volume", depth, height, width)?;

@@ -1,4 +1,4 @@
-//! What a path means: its content chooses the reader, and this file alone knows all of them.
+//! Opens a path as a scan: the content selects the reader. Only this module knows all readers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use super::{Image, InputError, ReadOptions, dicom, nifti};
 use crate::guarded::guarded;
 
 impl Scan {
-    /// Opens a file, or a folder as one scan; the content decides what it is, not the name:
+    /// Opens a file, or a folder as one scan. The content decides the format, not the name:
     ///
     /// - a PNG, JPEG, TIFF, BMP, GIF, WebP or PNM file: an image, as [`Image::open_page`] reads it;
-    /// - a DICOM file: an image, or a clip where it has several frames (a volume, where these have positions);
+    /// - a DICOM file: an image, or a clip if it has several frames (a volume if the frames have positions);
     /// - a NIfTI file (`.nii`, `.nii.gz`), or either file of a pair (`.hdr` and `.img`): a volume, sliced along
     ///   [`ReadOptions::axis`];
     /// - a YUV4MPEG2 file (`.y4m`): a clip;
@@ -22,8 +22,8 @@ impl Scan {
     /// - a folder of pictures: a clip, sorted by name with numbers by value (`frame2` before `frame10`).
     ///
     /// # Errors
-    /// [`InputError`], one line, names the file and what to do. Nothing large is allocated before a header has been
-    /// compared with the file's length.
+    /// [`InputError`], one line, names the file and the remedy. Nothing large is allocated before the header has been
+    /// checked against the file's length.
     pub fn open(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Scan, InputError> {
         let path = path.as_ref();
         guarded(|| Scan::read(path, options), |reason| InputError::unreadable(path, reason))
@@ -72,7 +72,7 @@ impl Scan {
     }
 }
 
-/// The pictures of a folder, one after the other.
+/// A clip of the pictures in a folder.
 fn clip(path: &Path, files: Vec<PathBuf>, page: Option<usize>) -> Result<Scan, InputError> {
     let first = Image::open_page(&files[0], page)?;
     let mut info = ScanInfo::plain(path.display().to_string(), ScanKind::Clip, files.clone());

@@ -84,7 +84,7 @@ fn the_digest_follows_content_and_options() {
     let one = digest(&options);
     assert_eq!((one.len(), &one), (64, &digest(&options)));
     assert_ne!(one, digest(&ReadOptions { axis: Some(crate::input::Axis::Coronal), ..options.clone() }));
-    // A name is no content, a file more is.
+    // The digest does not depend on names, but an additional file changes it.
     let elsewhere = tempfile::tempdir().unwrap();
     std::fs::copy(&path, elsewhere.path().join("2.png")).unwrap();
     assert_eq!(content_digest(elsewhere.path(), &options), Ok(one.clone()));

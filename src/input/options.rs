@@ -1,58 +1,59 @@
-//! How a file becomes frames, where the file leaves a choice.
+//! Options for reading files.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What [`Scan::open`](super::Scan::open) is told. A head keeps it, so that it reads as it was trained.
+/// Options for [`Scan::open`](super::Scan::open). A head stores them, so that it reads its input as in training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadOptions {
-    /// The window of grey DICOM and NIfTI values, instead of the file's own or the one made of its values. Pictures
-    /// such as PNG have none.
+    /// The window for grey DICOM and NIfTI values, instead of the file's own or one computed from the values. Does not
+    /// apply to pictures such as PNG.
     pub window: Option<Window>,
-    /// Whether a DICOM ultrasound frame is cut to its largest two-dimensional region.
+    /// Whether DICOM ultrasound frames are cropped to their largest two-dimensional region.
     pub crop_us: bool,
-    /// Whether modalities on which DINOv3 is known to fail are read all the same.
+    /// Whether to read modalities on which DINOv3 is known to fail.
     pub allow_unsupported_modality: bool,
-    /// The axis along which a NIfTI volume is sliced; without one [`Axis::Axial`].
+    /// The axis along which a NIfTI volume is sliced; [`Axis::Axial`] if `None`.
     pub axis: Option<Axis>,
-    /// The most frames or slices of one scan; without a number [`MAX_FRAMES`]. It is the caller's, and no head keeps it.
+    /// Maximum number of frames or slices in a scan; [`MAX_FRAMES`] if `None`. Set by the caller, not stored in a head.
     #[serde(skip)]
     pub max_frames: Option<usize>,
     /// Which picture of a file that holds several, from 1: a page of a TIFF file, a frame of an animation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<usize>,
-    /// Which volume of a NIfTI file that holds several is read, counted from 0. A file of one volume has volume 0 alone.
+    /// Which volume of a NIfTI file that holds several, counted from 0. A file with one volume has only volume 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<usize>,
-    /// How the colours of a stream are made of luma and chroma; without one [`Matrix::Bt601`], since YUV4MPEG2 does not
-    /// tell it.
+    /// The matrix that converts a stream's luma and chroma to colours; [`Matrix::Bt601`] if `None`, because YUV4MPEG2
+    /// does not specify it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matrix: Option<Matrix>,
-    /// Which codes of a stream are black and white, where the stream does not say it; without one [`Range::Limited`].
+    /// The codes for black and white in a stream that does not specify them; [`Range::Limited`] if `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<Range>,
 }
 
-/// Scans of more frames or slices are refused unless [`ReadOptions::max_frames`] allows them: 2 minutes of ultrasound at 30
-/// frames a second have 3600, a CT of the whole body some 2000 slices.
+/// Scans with more frames or slices are refused unless [`ReadOptions::max_frames`] allows them: 2 minutes of ultrasound
+/// at 30 frames per second have 3600, a whole-body CT about 2000 slices.
 pub const MAX_FRAMES: usize = 4096;
 
 impl ReadOptions {
-    /// The most frames or slices of one scan.
+    /// Maximum number of frames or slices in a scan.
     pub(crate) fn most_frames(&self) -> usize {
         self.max_frames.unwrap_or(MAX_FRAMES)
     }
 
-    /// What a head keeps of them. Whether unsupported modalities are let in, and how long a scan may be, is asked each time.
+    /// The options that a head stores. Whether unsupported modalities are accepted, and the maximum length of a scan,
+    /// are specified on each call.
     pub fn of_head(&self) -> ReadOptions {
         ReadOptions { allow_unsupported_modality: false, max_frames: None, ..self.clone() }
     }
 }
 
-/// The standard by which video makes luma and two colour differences of red, green and blue.
+/// The standard by which video computes luma and two colour differences from red, green and blue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Matrix {
@@ -79,11 +80,11 @@ impl FromStr for Matrix {
     }
 }
 
-/// Which codes of luma and chroma are used.
+/// The range of luma and chroma codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Range {
-    /// Of 8 bits 16 to 235, chroma 16 to 240 (ITU-R BT.601-7, 2.5.3): what video has unless it says otherwise.
+    /// For 8 bits, luma 16 to 235 and chroma 16 to 240 (ITU-R BT.601-7, 2.5.3): the default for video.
     Limited,
     /// All codes, as in JPEG.
     Full,
@@ -102,11 +103,11 @@ impl FromStr for Range {
     }
 }
 
-/// Which stored values become black and white: `centre - width / 2` and `centre + width / 2`, but for DICOM's half unit
-/// (PS3.3 C.11.2.1.2).
+/// The window of stored values: `centre - width / 2` is black and `centre + width / 2` is white, apart from DICOM's
+/// half-unit offset (PS3.3 C.11.2.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Window {
-    /// The value that becomes middle grey, after rescaling (Hounsfield units for CT).
+    /// The value shown as middle grey, after rescaling (Hounsfield units for CT).
     pub center: f64,
     /// From black to white; positive.
     pub width: f64,
@@ -131,7 +132,7 @@ impl fmt::Display for Window {
     }
 }
 
-/// Along which patient axis a volume is sliced.
+/// The patient axis along which a volume is sliced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Axis {
@@ -193,7 +194,7 @@ mod tests {
         let text = serde_json::to_string(&video).unwrap();
         assert!(text.ends_with(r#""volume":2,"matrix":"bt709","range":"full"}"#), "{text}");
         assert_eq!(serde_json::from_str::<ReadOptions>(&text).unwrap(), video);
-        // What a head of another version asks for is not passed over.
+        // Unknown options from a head of another version are not ignored.
         assert!(serde_json::from_str::<ReadOptions>(r#"{"smoothing": 1}"#).is_err());
     }
 }

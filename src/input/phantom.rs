@@ -1,9 +1,9 @@
-//! Ultrasound phantoms: pictures of a breast that the program makes itself, with class and mask known.
+//! Ultrasound phantoms: synthetic breast images with known class and mask.
 //!
-//! Layers of skin, fat, gland and muscle; in them nothing, a cyst, or a mass. A cyst is anechoic and smooth and hardly
-//! attenuates, so that the tissue behind it is bright (posterior enhancement); a mass is hypoechoic, has an irregular
-//! margin and attenuates more than its surroundings (posterior shadow): the signs that BI-RADS lists for ultrasound.
-//! The picture itself is made by `speckle.rs`.
+//! Layers of skin, fat, gland and muscle that contain nothing, a cyst, or a mass. A cyst is anechoic and smooth and
+//! hardly attenuates, so that the tissue behind it is bright (posterior enhancement); a mass is hypoechoic, has an
+//! irregular margin and attenuates more than its surroundings (posterior shadow). These are the signs that BI-RADS
+//! lists for ultrasound. `speckle.rs` renders the image.
 
 use std::f32::consts::PI;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::{Dataset, Dicom, Image, MIN_SIDE, Sample, Source, Split};
 /// What a phantom shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PhantomKind {
-    /// Tissue alone.
+    /// Tissue without a lesion.
     Background,
     /// An anechoic cyst with a smooth edge.
     Cyst,
@@ -29,7 +29,7 @@ impl PhantomKind {
     /// All kinds, in the order of the classes of [`phantom_dataset`].
     pub const ALL: [PhantomKind; 3] = [PhantomKind::Background, PhantomKind::Cyst, PhantomKind::Mass];
 
-    /// Its name as a class.
+    /// The class name.
     pub const fn name(self) -> &'static str {
         match self {
             PhantomKind::Background => "background",
@@ -39,10 +39,10 @@ impl PhantomKind {
     }
 }
 
-/// A picture with the truth about it.
+/// An image with its ground truth.
 #[derive(Clone, Debug)]
 pub struct Phantom {
-    /// 8-bit grey, `side` x `side` px for 40 mm x 40 mm.
+    /// 8-bit grey, `side` x `side` px covering 40 mm x 40 mm.
     pub image: Image,
     /// `[side, side]`: 1 inside the lesion, else 0.
     pub mask: Vec<u8>,
@@ -50,10 +50,10 @@ pub struct Phantom {
     pub kind: PhantomKind,
 }
 
-/// The phantom of `kind` that `seed` gives, the same on every machine. One seed gives all kinds the same tissue.
+/// The phantom of `kind` for `seed`, identical on every machine. For one seed, all kinds have the same tissue.
 ///
 /// # Panics
-/// When `side` is below [`MIN_SIDE`].
+/// If `side` is below [`MIN_SIDE`].
 pub fn phantom(seed: u64, kind: PhantomKind, side: usize) -> Phantom {
     assert!(side >= MIN_SIDE, "a phantom of {side} px shows nothing");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -70,11 +70,11 @@ pub fn phantom(seed: u64, kind: PhantomKind, side: usize) -> Phantom {
     Phantom { image, mask, kind }
 }
 
-/// A data set of `per_class` phantoms of each kind, in memory, `side` x `side` px. The last third of each kind, at
-/// least one, is for validation; so [`Dataset::split`] wants two or more of each.
+/// A data set of `per_class` phantoms of each kind, in memory, `side` x `side` px. The last third of each kind (at
+/// least one) is for validation, so [`Dataset::split`] needs two or more of each.
 ///
 /// # Panics
-/// When `side` is below [`MIN_SIDE`].
+/// If `side` is below [`MIN_SIDE`].
 pub fn phantom_dataset(seed: u64, per_class: usize, side: usize) -> Dataset {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let val = (per_class / 3).max(1);
@@ -95,24 +95,24 @@ pub fn phantom_dataset(seed: u64, per_class: usize, side: usize) -> Dataset {
     Dataset { classes, samples, dicom: Dicom::Absent }
 }
 
-/// What the sound meets.
+/// Acoustic properties of the tissue.
 struct Tissue {
     side: usize,
     /// Echogenicity in dB, 0 for gland: `[side, side]`.
     db: Vec<f32>,
-    /// Attenuation, there and back, beyond what the time gain compensates, dB/mm: `[side, side]`.
+    /// Round-trip attenuation beyond what the time gain compensates, dB/mm: `[side, side]`.
     attenuation: Vec<f32>,
 }
 
-/// One tissue from its upper boundary on.
+/// One tissue layer, from its upper boundary down.
 struct Layer {
     /// Range of the mean depth of its upper boundary, mm.
     depth: (f32, f32),
-    /// How far the boundary wanders, mm.
+    /// Amplitude of the boundary's undulation, mm.
     undulation: f32,
     /// Mean echogenicity, dB.
     db: f32,
-    /// How much it varies inside, dB, and over which width and depth, mm.
+    /// Variation of the echogenicity within the layer, dB, and the width and depth over which it varies, mm.
     mottle: f32,
     grain: (f32, f32),
     /// Brightness of fibres that run along the layer, dB.
@@ -121,8 +121,8 @@ struct Layer {
     fascia: f32,
 }
 
-/// Skin, subcutaneous fat, gland, pectoral muscle, and what lies under it. Fat is darker than gland and muscle is
-/// striped; depths are those of a breast lying under a linear probe.
+/// Skin, subcutaneous fat, gland, pectoral muscle, and what lies below it. Fat is darker than gland and muscle is
+/// striped; the depths are those of a breast under a linear probe.
 #[rustfmt::skip]
 const LAYERS: [Layer; 5] = [
     Layer { depth: (-1.0, -1.0), undulation: 0.0, db: 6.0, mottle: 2.0, grain: (12.0, 0.8), fibres: 0.0, fascia: 0.0 },
@@ -172,7 +172,7 @@ impl Tissue {
             let inside = 1.0 - step(-lesion.softness, lesion.softness, distance);
             let wall = lesion.wall * steepness * (1.0 - step(0.0, 0.4, distance.abs()));
             let halo = lesion.halo * (1.0 - step(0.0, 1.5, (distance - 1.0).abs()));
-            // A trace of the tissue's own pattern stays visible in a mass.
+            // A trace of the tissue's own pattern remains visible in a mass.
             let db = lesion.db + 0.4 * self.db[i];
             self.db[i] += inside * (db - self.db[i]) + wall + halo;
             self.attenuation[i] += inside * lesion.attenuation;
@@ -180,20 +180,20 @@ impl Tissue {
         mask
     }
 
-    /// Amplitudes with what the way there costs, `[side, side]`, and the receiver's noise; `gain` in dB.
+    /// Amplitudes after attenuation along the path, plus the receiver's noise: `[side, side]`; `gain` in dB.
     fn echo(&self, gain: f32) -> Vec<f32> {
         let side = self.side;
         let pixel = FIELD_MM / side as f32;
         let mut echo = Vec::with_capacity(side * side);
         let mut way = vec![0.0; side];
-        // The beam is about 1 mm wide and averages the ways next to each other: shadows have soft edges.
+        // The beam is about 1 mm wide and averages neighbouring paths, so shadows have soft edges.
         let half = (0.6 / pixel) as usize;
         for row in 0..side {
             let span = row * side..(row + 1) * side;
             for (way, attenuation) in way.iter_mut().zip(&self.attenuation[span.clone()]) {
                 *way += attenuation * pixel;
             }
-            // Past 20 mm the time gain does not make up for all of the loss, and it raises the noise.
+            // Below 20 mm depth the time gain does not compensate for the whole loss, and it raises the noise.
             let fade = 0.35 * (row as f32 * pixel - 20.0).max(0.0);
             let noise = from_db(gain - 40.0 + 10.0 * row as f32 / side as f32);
             for (col, db) in self.db[span].iter().enumerate() {
@@ -206,7 +206,7 @@ impl Tissue {
     }
 }
 
-/// A wavy line: depth over the width, mm.
+/// A wavy line: depth as a function of lateral position, mm.
 struct Boundary {
     depth: f32,
     waves: [(f32, f32, f32); 3],
@@ -231,7 +231,7 @@ impl Boundary {
     }
 }
 
-/// Smooth noise: values on a grid, interpolated.
+/// Smooth noise: random values on a grid, interpolated.
 struct Mottle {
     grain: (f32, f32),
     cols: usize,
@@ -246,7 +246,7 @@ impl Mottle {
         Mottle { grain, cols, rows, values }
     }
 
-    /// From -1 to 1.
+    /// A value from -1 to 1.
     fn at(&self, x: f32, z: f32) -> f32 {
         let (x, z) = ((x / self.grain.0).max(0.0), (z / self.grain.1).max(0.0));
         let (col, row) = ((x as usize).min(self.cols - 2), (z as usize).min(self.rows - 2));
@@ -257,24 +257,24 @@ impl Mottle {
     }
 }
 
-/// Directions in which a lesion's radius is tabulated.
+/// Number of directions in which a lesion's radius is tabulated.
 const DIRECTIONS: usize = 512;
 
-/// A region around a centre, its radius a function of the direction.
+/// A region around a centre, with a radius for each direction.
 struct Lesion {
     x: f32,
     z: f32,
     /// Radius in mm in each direction, clockwise from +x.
     radius: Vec<f32>,
     largest: f32,
-    /// Half width of the edge, mm.
+    /// Half-width of the edge, mm.
     softness: f32,
     db: f32,
-    /// dB/mm, there and back, against the surroundings.
+    /// Round-trip attenuation relative to the surroundings, dB/mm.
     attenuation: f32,
-    /// Brightness of the walls that face the probe, dB.
+    /// Brightness of walls that face the probe, dB.
     wall: f32,
-    /// Brightness of the tissue around it, dB.
+    /// Brightness of the surrounding tissue, dB.
     halo: f32,
 }
 
@@ -284,7 +284,7 @@ impl Lesion {
         let aspect = between(rng, 0.65, 0.95);
         let mut lesion = Lesion::shaped(rng, radius, aspect, &[(2, 0.03), (3, 0.02)]);
         (lesion.softness, lesion.db, lesion.wall) = (0.25, -60.0, 7.0);
-        // Fluid attenuates next to nothing, and so escapes the 0.5 dB/(cm MHz) that the time gain assumes.
+        // Fluid attenuates almost nothing, so the time gain, which assumes 0.5 dB/(cm MHz), overcompensates.
         lesion.attenuation = -between(rng, 0.5, 0.75);
         lesion
     }
@@ -332,8 +332,8 @@ impl Lesion {
         }
     }
 
-    /// Distance from the edge in mm (negative inside), and how much the edge faces the probe, 0 to 1; nothing far
-    /// from the lesion.
+    /// Distance from the edge in mm (negative inside), and how much the edge faces the probe, 0 to 1; `None` far from
+    /// the lesion.
     fn locate(&self, x: f32, z: f32) -> Option<(f32, f32)> {
         let (x, z) = (x - self.x, z - self.z);
         let from_centre = (x * x + z * z).sqrt();

@@ -11,8 +11,8 @@ fn grey(phantom: &Phantom) -> &[u8] {
     phantom.image.pixels().as_bytes()
 }
 
-/// Mean grey level of `kind` minus that of the same tissue alone, over the pixels that `region` picks by mask and
-/// position (row, col), over all seeds.
+/// Mean grey level of `kind` minus that of the same tissue without a lesion, over all seeds and the pixels selected by
+/// `region` from mask and position (row, col).
 fn contrast(kind: PhantomKind, region: impl Fn(&[u8], usize, usize) -> bool) -> f64 {
     let (mut sum, mut pixels) = (0.0, 0);
     for seed in SEEDS {
@@ -30,21 +30,22 @@ fn inside(mask: &[u8], row: usize, col: usize) -> bool {
     mask[row * SIDE + col] == 1
 }
 
-/// 2 to 8 mm under a lesion that is above this pixel.
+/// 2 to 8 mm below a lesion in the same column.
 fn behind(mask: &[u8], row: usize, col: usize) -> bool {
     let mm = SIDE / 40;
     let above = |depth: usize| row >= depth && inside(mask, row - depth, col);
     above(8 * mm) && (0..2 * mm).all(|depth| !above(depth))
 }
 
-/// More than 6 mm to the side of any lesion in the row.
+/// More than 6 mm to the side of any lesion.
 fn beside(mask: &[u8], row: usize, col: usize) -> bool {
     let cols = col.saturating_sub(6 * SIDE / 40)..(col + 6 * SIDE / 40).min(SIDE);
     !mask[..].chunks(SIDE).any(|line| line[cols.clone()].contains(&1)) && row > 0
 }
 
-/// 60 dB are 255 levels: 4.25 a dB. The gland is near 0 dB, the noise in a cyst at -40 to -30 dB, a mass 13 dB or more
-/// down; shadow and enhancement are some 0.5 dB/mm over several mm. Each bound is about half of what that predicts.
+/// 60 dB span 255 levels: 4.25 levels per dB. The gland is near 0 dB, the noise in a cyst at -40 to -30 dB, a mass at
+/// -13 dB or less; shadow and enhancement are about 0.5 dB/mm over several mm. Each bound is about half of the
+/// predicted value.
 #[test]
 fn lesions_have_the_signs_of_their_kind() {
     let cyst = contrast(PhantomKind::Cyst, inside);
@@ -52,12 +53,13 @@ fn lesions_have_the_signs_of_their_kind() {
     assert!(cyst < -70.0 && mass < -30.0 && mass > cyst + 10.0, "inside: cyst {cyst}, mass {mass}");
     let (cyst, mass) = (contrast(PhantomKind::Cyst, behind), contrast(PhantomKind::Mass, behind));
     assert!(cyst > 8.0 && mass < -12.0, "behind: cyst {cyst}, mass {mass}");
-    // Elsewhere the same tissue under other speckle: the mean over thousands of pixels does not move by half a dB.
+    // Elsewhere the tissue is the same with different speckle: the mean over thousands of pixels changes by less than
+    // half a dB.
     let (cyst, mass) = (contrast(PhantomKind::Cyst, beside), contrast(PhantomKind::Mass, beside));
     assert!(cyst.abs() < 2.0 && mass.abs() < 2.0, "beside: cyst {cyst}, mass {mass}");
 }
 
-/// Perimeter^2 / (4 pi area): 1 for a circle, more the more ragged the margin is.
+/// Perimeter^2 / (4 pi area): 1 for a circle, larger for a more ragged margin.
 fn raggedness(mask: &[u8]) -> f64 {
     let edges = (SIDE..SIDE * (SIDE - 1))
         .filter(|&i| mask[i] == 1)
@@ -65,7 +67,7 @@ fn raggedness(mask: &[u8]) -> f64 {
         .filter(|&i| mask[i] == 0)
         .count();
     let area = mask.iter().filter(|&&m| m == 1).count();
-    // Steps along pixel edges make any outline 4 / pi too long on average.
+    // Outlines along pixel edges are too long by a factor of 4 / pi on average.
     let perimeter = edges as f64 * std::f64::consts::PI / 4.0;
     perimeter * perimeter / (4.0 * std::f64::consts::PI * area as f64)
 }

@@ -1,18 +1,18 @@
-//! From decoded pixels to the network's input.
+//! Converts decoded pixels to the network's input.
 
 use super::Image;
 use crate::kernels::Isa;
 use crate::kernels::resample::Filter;
 use crate::vit::{Preprocess, Size};
 
-/// Rows of pixels that are filtered together, side by side in a register.
+/// Number of pixel rows filtered together, one per SIMD lane.
 const ROWS: usize = 8;
 
-/// Wider images are filtered row by row, or the rows together would take more memory than the image.
+/// Wider images are filtered row by row; otherwise the rows filtered together could take more memory than the image.
 const WIDE: usize = 1 << 16;
 
-/// Turns images into the network's input of one size. It keeps its buffers, and the filters of the last image's size, for the
-/// next image.
+/// Converts images to a network input of one size. The buffers, and the filters for the last image's size, are reused
+/// for the next image.
 ///
 /// ```
 /// use microraptor::input::{PhantomKind, Preprocessor, phantom};
@@ -29,9 +29,9 @@ pub struct Preprocessor {
     filters: Option<Filters>,
     /// `[image width, channels]`
     row: Vec<f32>,
-    /// `[image width, channels, ROWS]`, or of one row.
+    /// `[image width, channels, ROWS]`, or of a single row.
     rows: Vec<f32>,
-    /// `[width, channels, ROWS]`, or of one row.
+    /// `[width, channels, ROWS]`, or of a single row.
     filtered: Vec<f32>,
     /// `[width, channels]`
     line: Vec<f32>,
@@ -39,19 +39,19 @@ pub struct Preprocessor {
     resized: Vec<f32>,
 }
 
-/// Filters of one size of image.
+/// Filters for one image size.
 struct Filters {
-    /// Rows and columns.
+    /// Rows and columns of the image.
     of: (usize, usize),
     vertical: Filter,
     horizontal: Filter,
 }
 
 impl Preprocessor {
-    /// Nothing is computed before the first image.
+    /// A preprocessor for inputs of `size`. Filters are computed on the first image.
     ///
     /// # Panics
-    /// When a side of `size` is zero.
+    /// If a side of `size` is zero.
     pub fn new(size: Size, preprocess: Preprocess) -> Preprocessor {
         assert!(size.area() > 0, "an input of no pixels");
         let (row, rows, filtered) = (Vec::new(), Vec::new(), Vec::new());
@@ -64,14 +64,14 @@ impl Preprocessor {
         self.size
     }
 
-    /// Writes the network's input, `[3, height, width]`, to `tensor`, in place of what was there: values scaled to 0..1, resized
-    /// in f32 (straight, or resized and cropped where the model's preprocessing says so; where a crop reaches past the image it
-    /// is black), then `(x - mean) / std`. This is the order of transformers' `DINOv3ViTImageProcessor`, which it agrees with to
-    /// 1e-4 (what differs is the rounding of torch's f32 weights: against a resize in f64 it is 1e-6). A grey image is filtered
-    /// once and replicated; alpha is dropped.
+    /// Writes the network's input, `[3, height, width]`, to `tensor`, replacing its content: values are scaled to 0..1,
+    /// resized in f32 (directly, or resized and cropped if the model's preprocessing specifies it; a crop that extends
+    /// beyond the image is black there), then normalised by `(x - mean) / std`. The order is that of transformers'
+    /// `DINOv3ViTImageProcessor`; the results agree to 1e-4 (the difference is the rounding of torch's f32 weights:
+    /// against a resize in f64 it is 1e-6). A grey image is filtered once and replicated; alpha is dropped.
     ///
-    /// The same pixels give the same bits on every machine ([`kernels::resample`](crate::kernels::resample)). Beside the result
-    /// it holds one image of the input's size and some lines, however large the source.
+    /// The same pixels give the same bits on every machine ([`kernels::resample`](crate::kernels::resample)). Apart
+    /// from the result, memory holds one image of the input size and a few rows, however large the source is.
     pub fn run(&mut self, image: &Image, tensor: &mut Vec<f32>) {
         self.resize(image);
         tensor.clear();
@@ -101,7 +101,7 @@ impl Preprocessor {
         }
     }
 
-    /// Filters `TOGETHER` rows at a time and adds each to the lines of `resized` that it contributes to.
+    /// Filters `TOGETHER` rows at a time and adds each to the output rows of `resized` that it contributes to.
     fn filter<const TOGETHER: usize>(&mut self, image: &Image) {
         let Preprocessor { size, preprocess, filters, row, rows, filtered, line, resized } = self;
         let Filters { vertical, horizontal, .. } = filters.as_ref().expect("made for this image");
@@ -121,7 +121,8 @@ impl Preprocessor {
             for r in 0..count {
                 let lanes = filtered.as_chunks::<TOGETHER>().0;
                 line.iter_mut().zip(lanes).for_each(|(v, lanes)| *v = lanes[r]);
-                // Pillow and torchvision resize bytes along rows, then along columns, and have bytes after either.
+                // Pillow and torchvision resize bytes along rows, then along columns, and round to bytes after each
+                // pass.
                 if preprocess.rounded {
                     to_bytes(line);
                 }
@@ -132,10 +133,10 @@ impl Preprocessor {
 }
 
 impl Image {
-    /// The network's input, `[3, height, width]`, of this image alone: of many images a [`Preprocessor`] makes it faster.
+    /// The network's input, `[3, height, width]`, for this image alone; for many images a [`Preprocessor`] is faster.
     ///
     /// # Panics
-    /// When a side of `size` is zero.
+    /// If a side of `size` is zero.
     pub fn tensor(&self, size: Size, preprocess: &Preprocess) -> Vec<f32> {
         let mut tensor = Vec::new();
         Preprocessor::new(size, *preprocess).run(self, &mut tensor);
@@ -155,7 +156,7 @@ impl Filters {
     }
 }
 
-/// Clips to 0..1 and rounds to 255ths.
+/// Clamps to 0..1 and rounds to multiples of 1/255.
 fn to_bytes(values: &mut [f32]) {
     values.iter_mut().for_each(|v| *v = (v.clamp(0.0, 1.0) * 255.0).round() / 255.0);
 }

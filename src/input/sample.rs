@@ -1,4 +1,4 @@
-//! One labelled image: its pixels, its labels and what it is for.
+//! A labelled image: its pixels, labels and split.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,17 +9,17 @@ use sha2::{Digest, Sha256};
 use super::{Image, InputError, ReadOptions, Scan, content_digest};
 use crate::stamp::Stamp;
 
-/// Where a sample's pixels are.
+/// Source of a sample's pixels.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// In a file, decoded when they are asked for.
+    /// A file, decoded on demand.
     File(PathBuf),
     /// In memory.
     Memory(Arc<Image>),
 }
 
 impl Source {
-    /// The frames: a file or folder as [`Scan::open`] reads it.
+    /// The frames; [`Scan::open`] reads a file or folder.
     ///
     /// # Errors
     /// Those of [`Scan::open`].
@@ -30,7 +30,8 @@ impl Source {
         }
     }
 
-    /// What tells, after [`Source::digest`] and [`Source::scan`], that both read the same; none for an image in memory.
+    /// A stamp to verify that [`Source::digest`] and [`Source::scan`] read the same data; `None` for an image in
+    /// memory.
     ///
     /// # Errors
     /// [`InputError::Read`].
@@ -38,7 +39,7 @@ impl Source {
         self.file().map(|path| Stamp::of(path).map_err(|e| InputError::read(path, &e))).transpose()
     }
 
-    /// The file or folder, if it is one.
+    /// The file or folder; `None` for an image in memory.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Source::File(path) => Some(path),
@@ -46,8 +47,8 @@ impl Source {
         }
     }
 
-    /// SHA-256, in lower-case hex, of all that [`Source::scan`] depends on: [`content_digest`] of a file, the pixels of an
-    /// image in memory.
+    /// SHA-256, in lower-case hex, of everything that [`Source::scan`] depends on: [`content_digest`] for a file, the
+    /// pixels for an image in memory.
     ///
     /// # Errors
     /// Those of [`content_digest`].
@@ -79,33 +80,34 @@ impl Source {
 /// One image with its labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// What to call it in outputs: its path, relative to the data set.
+    /// The name in outputs: the path relative to the data set.
     pub name: String,
-    /// Its pixels.
+    /// The source of its pixels.
     pub source: Source,
-    /// Indices into [`Dataset::classes`](super::Dataset::classes), ascending: one class, or with multi-label data any number.
+    /// Indices into [`Dataset::classes`](super::Dataset::classes), ascending: one class, or any number for multi-label
+    /// data.
     pub labels: Vec<usize>,
-    /// Which class each of its pixels has, where the data set says so: a picture, or a NIfTI volume.
+    /// A mask with the class of each pixel, if the data set gives one: a picture or a NIfTI volume.
     pub mask: Option<PathBuf>,
-    /// What the data set says it is for.
+    /// The split given by the data set.
     pub split: Option<Split>,
 }
 
-/// What a sample is for.
+/// The use of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Split {
-    /// A head is fitted on it.
+    /// For fitting a head.
     Train,
-    /// The regularisation strength is chosen on it.
+    /// For choosing the regularisation strength.
     Val,
-    /// Only the final metrics see it.
+    /// For the final metrics only.
     Test,
 }
 
 impl FromStr for Split {
     type Err = ();
 
-    /// Reads `train`, `val` (or `valid`, `validation`) and `test`, in any case.
+    /// Reads `train`, `val` (or `valid`, `validation`) and `test`, case-insensitively.
     fn from_str(text: &str) -> Result<Split, ()> {
         match text.to_lowercase().as_str() {
             "train" => Ok(Split::Train),

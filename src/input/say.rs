@@ -1,27 +1,27 @@
-//! What is said on standard error of files that are read all the same.
+//! Warnings on standard error about files that are read nevertheless.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
-/// Texts that are remembered; past them one may be said twice.
+/// Number of texts remembered; beyond it, a text may be repeated.
 const REMEMBERED: usize = 1 << 12;
 
-/// Warns of it once, for a file may be opened several times: for its digest, its features and its overlay.
+/// Warns once per text, because a file may be opened several times: for its digest, its features and its overlay.
 pub(super) fn once(text: String) {
     if is_new(&text) {
         log::warn!("{text}");
     }
 }
 
-/// Warns of the first file of its kind alone, for folders whose files are all alike.
+/// Warns about the first file of a kind only, because a folder's files are often all alike.
 pub(super) fn first(kind: &str, name: impl Display, problem: impl Display) {
     if is_new(kind) {
         log::warn!("{name}: {problem}; other files like it are not named");
     }
 }
 
-/// What pictures carry along and nobody applies: a colour profile other than sRGB.
+/// Warns about a colour profile other than sRGB, which is not applied.
 pub(super) fn profile(name: impl Display, profile: &[u8]) {
     let wide: Vec<u8> = "sRGB".encode_utf16().flat_map(u16::to_be_bytes).collect();
     let holds = |text: &[u8]| profile.windows(text.len()).any(|part| part == text);
@@ -32,9 +32,9 @@ pub(super) fn profile(name: impl Display, profile: &[u8]) {
     }
 }
 
-/// Pixels that are not square, by their height and width or those of what they show.
+/// Warns about pixels that are not square; `height` and `width` are those of a pixel or the area it shows.
 pub(super) fn aspect(name: impl Display, height: f64, width: f64) {
-    // A rounded spacing is not a shape.
+    // Small differences come from rounded spacings.
     if height > 0.0 && width > 0.0 && (height / width - 1.0).abs() > 0.01 {
         let problem = format!(
             "has pixels that are not square ({width} wide, {height} high), which is not corrected: what is seen is \

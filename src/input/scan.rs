@@ -1,4 +1,4 @@
-//! One picture, a clip or a volume, read frame by frame.
+//! A picture, a clip or a volume, read frame by frame.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use super::scan_info::{ScanInfo, ScanKind};
 use super::{Image, InputError, MAX_FRAMES};
 use crate::guarded::guarded;
 
-/// Frames as a reader gives them.
+/// Frames as returned by a reader.
 pub(super) type Frames = Box<dyn Iterator<Item = Result<Image, InputError>> + Send>;
 
-/// The frames of an image, a clip or a volume, in order, all of one size. However long it is, one frame is held (of a
-/// NIfTI volume the voxels as the file has them, since it may be compressed as a whole).
+/// The frames of an image, a clip or a volume, in order, all of one size. Only one frame is in memory, whatever the
+/// scan's length; for a NIfTI volume, the file's voxels too, because the file may be compressed as a whole.
 ///
 /// ```
 /// use microraptor::input::{PhantomKind, Scan, phantom};
@@ -26,10 +26,10 @@ pub(super) type Frames = Box<dyn Iterator<Item = Result<Image, InputError>> + Se
 pub struct Scan {
     info: ScanInfo,
     frames: Frames,
-    /// Size and number of the frames that were given out.
+    /// Size of the first frame, and number of frames returned so far.
     given: Option<(usize, usize)>,
     count: usize,
-    /// The most frames that are given out.
+    /// Maximum number of frames.
     most: usize,
     ended: bool,
 }
@@ -45,17 +45,17 @@ impl Scan {
         Scan { info, frames, given: None, count: 0, most: MAX_FRAMES, ended: false }
     }
 
-    /// The same scan with another limit on its frames than [`MAX_FRAMES`]: past it, [`Iterator::next`] gives an error.
+    /// The same scan with a frame limit other than [`MAX_FRAMES`]: beyond it, [`Iterator::next`] returns an error.
     ///
     /// # Errors
-    /// [`InputError::Frames`] where it is known already that there are more.
+    /// [`InputError::Frames`] if the number of frames is known and too large.
     pub fn limited(mut self, most: usize) -> Result<Scan, InputError> {
         check_frames(&self.info.name, self.info.frames, most)?;
         self.most = most;
         Ok(self)
     }
 
-    /// One picture that is in memory.
+    /// A scan of one picture in memory.
     pub fn from_image(name: impl Into<String>, image: Arc<Image>) -> Scan {
         let mut info = ScanInfo::plain(name.into(), ScanKind::Image, vec![]);
         info.frames = Some(1);
@@ -73,12 +73,12 @@ impl Scan {
         self
     }
 
-    /// What is known of it.
+    /// Information about the scan.
     pub fn info(&self) -> &ScanInfo {
         &self.info
     }
 
-    /// The size of the first frame binds the others.
+    /// Checks the number of frames, and that all have the size of the first.
     fn check(&mut self, frame: Image) -> Result<Image, InputError> {
         if self.count == self.most {
             let name = self.info.name.clone();
@@ -98,7 +98,7 @@ impl Scan {
 impl Iterator for Scan {
     type Item = Result<Image, InputError>;
 
-    /// The next frame; after an error nothing more comes.
+    /// The next frame; `None` after an error.
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
             return None;
@@ -127,7 +127,7 @@ pub(crate) fn check_frames(name: &str, frames: Option<usize>, most: usize) -> Re
 mod tests {
     use super::*;
 
-    /// A decoder that panics in the midst of a clip ends it with an error of one line.
+    /// A decoder that panics in the middle of a clip ends it with a one-line error.
     #[test]
     fn a_frame_on_which_a_decoder_panics_is_an_error() {
         let image = Image::from_grey8(16, 16, vec![0; 256]).unwrap();

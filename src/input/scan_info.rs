@@ -1,4 +1,4 @@
-//! What is known of a scan beside its pixels.
+//! Information about a scan apart from its pixels.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,32 +8,32 @@ use serde::{Deserialize, Serialize};
 use super::nifti_info::NiftiInfo;
 use super::region::Region;
 
-/// How the frames of a scan belong together.
+/// How the frames of a scan are related.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScanKind {
     /// One picture.
     Image,
-    /// Pictures in time.
+    /// Pictures over time.
     Clip,
     /// Parallel slices in space.
     Volume,
 }
 
-/// Where a frame is in its source.
+/// Position of a frame in its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SourceFrame {
     /// Index of the file in [`ScanInfo::files`].
     pub file: usize,
-    /// Its number in that file, from 1: DICOM's frame number; of NIfTI the voxel index along the axis that is sliced,
+    /// Frame number in that file, from 1: DICOM's frame number, or for NIfTI the voxel index along the slicing axis,
     /// plus 1.
     pub frame: usize,
 }
 
-/// Distance between neighbouring samples in millimetres, where the source tells it.
+/// Distance between neighbouring samples in millimetres, if the source gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spacing {
-    /// Between the centres of neighbouring slices; none for a single image or where it is not known.
+    /// Between the centres of neighbouring slices; `None` for a single image or if unknown.
     pub slices: Option<f64>,
     /// Between the centres of neighbouring rows.
     pub rows: f64,
@@ -41,39 +41,39 @@ pub struct Spacing {
     pub columns: f64,
 }
 
-/// What is known of a scan before its frames are read. Nothing in it but [`ScanInfo::identifiers`] tells who the patient
-/// is, as far as the file's path and its UIDs do not.
+/// What is known about a scan before its frames are read. Only [`ScanInfo::identifiers`] identifies the patient, unless
+/// the file's path or its UIDs do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScanInfo {
-    /// What to call it in outputs: its path.
+    /// The name in outputs: the path.
     pub name: String,
-    /// How the frames belong together.
+    /// How the frames are related.
     pub kind: ScanKind,
-    /// How many there are; none for a stream, whose end is not known.
+    /// Number of frames; `None` for a stream, whose length is unknown.
     pub frames: Option<usize>,
-    /// Rows and columns of a frame as it is stored, before [`ScanInfo::crop`].
+    /// Rows and columns of a stored frame, before [`ScanInfo::crop`].
     pub size: Option<(usize, usize)>,
-    /// Millimetres, where the file tells them.
+    /// In millimetres, if the file gives it.
     pub spacing: Option<Spacing>,
-    /// The part of each stored frame that is given out, if not all.
+    /// The part of each stored frame that is returned; `None` for the whole frame.
     pub crop: Option<Region>,
-    /// Why the model is not to be trusted here, where it was asked to go on all the same.
+    /// Why the model is unreliable on this scan, if it is read by request nevertheless.
     pub caution: Option<String>,
-    /// What a DICOM file adds.
+    /// Additional information from a DICOM file.
     pub dicom: Option<DicomInfo>,
-    /// What a NIfTI file adds.
+    /// Additional information from a NIfTI file.
     pub nifti: Option<NiftiInfo>,
-    /// Who the patient is, as a DICOM file has it.
+    /// The patient's identity from a DICOM file.
     pub identifiers: Option<Identifiers>,
-    /// Every file that is read, in the order of the frames.
+    /// All files that are read, in the order of the frames.
     pub files: Vec<PathBuf>,
-    /// Of each frame that is given out, in that order: where it is in the source. Empty where the frames come one after
-    /// the other out of one file or stream, as [`ScanInfo::source_frame`] knows.
+    /// Position in the source of each returned frame, in the order of the frames. Empty if the frames are consecutive
+    /// frames of one file or stream; [`ScanInfo::source_frame`] handles this case.
     pub source_frames: Vec<SourceFrame>,
 }
 
 impl ScanInfo {
-    /// Of `files` of a format that tells nothing but pixels.
+    /// Information about `files` in a format that holds only pixels.
     pub(super) fn plain(name: String, kind: ScanKind, files: Vec<PathBuf>) -> ScanInfo {
         ScanInfo {
             name,
@@ -91,13 +91,13 @@ impl ScanInfo {
         }
     }
 
-    /// Where frame `n` (from 0, in the order in which frames are given out) is in the source.
+    /// Position in the source of frame `n` (from 0, in the order in which frames are returned).
     pub fn source_frame(&self, n: usize) -> SourceFrame {
         self.source_frames.get(n).copied().unwrap_or(SourceFrame { file: 0, frame: n + 1 })
     }
 
-    /// The order in which a user knows `count` frames, as indices of the order in which they are given out: of one file
-    /// its own order of frames, of several files that of the slices.
+    /// The order in which `count` frames are presented to a user, as indices into the order in which they are returned:
+    /// for one file its own frame order, for several files the slice order.
     pub fn source_order(&self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         if self.files.len() <= 1 {
@@ -106,46 +106,46 @@ impl ScanInfo {
         order
     }
 
-    /// The number by which a user knows frame `n`, from 1: in a file of several frames that file's own, of several files
-    /// the slice's.
+    /// The number of frame `n` shown to a user, from 1: for one file its own frame number, for several files the slice
+    /// number.
     pub fn number_of(&self, n: usize) -> usize {
         if self.files.len() > 1 { n + 1 } else { self.source_frame(n).frame }
     }
 }
 
-/// What a DICOM file or series says of itself, without the patient.
+/// Information from a DICOM file or series, without the patient.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DicomInfo {
-    /// Of the first file (0008,0016).
+    /// SOP class of the first file (0008,0016).
     pub sop_class_uid: String,
-    /// Of each file, in the order of [`ScanInfo::files`] (0008,0018).
+    /// SOP instance of each file, in the order of [`ScanInfo::files`] (0008,0018).
     pub sop_instance_uids: Vec<String>,
-    /// (0020,000D); empty where the file has none.
+    /// (0020,000D); empty if the file has none.
     pub study_instance_uid: String,
-    /// (0020,000E); empty where the file has none.
+    /// (0020,000E); empty if the file has none.
     pub series_instance_uid: String,
     /// (0020,0052)
     pub frame_of_reference_uid: Option<String>,
-    /// (0008,0060), as in `US`; empty where the file has none.
+    /// (0008,0060), as in `US`; empty if the file has none.
     pub modality: String,
-    /// Of the first file (0002,0010).
+    /// Transfer syntax of the first file (0002,0010).
     pub transfer_syntax_uid: String,
-    /// Of the first file (0028,0004).
+    /// Photometric interpretation of the first file (0028,0004).
     pub photometric_interpretation: String,
-    /// Frames of each file, in the order of [`ScanInfo::files`].
+    /// Number of frames in each file, in the order of [`ScanInfo::files`].
     pub frames_per_file: Vec<usize>,
-    /// Whether its pixels may show text, such as the patient's name: unless BurnedInAnnotation (0028,0301) is NO, or it is
-    /// a CT or MR image that does not say YES and is no secondary capture.
+    /// Whether the pixels may show text, such as the patient's name. False only if BurnedInAnnotation (0028,0301) is
+    /// NO, or for a CT or MR image that is not a secondary capture and does not say YES.
     pub may_show_text: bool,
-    /// The largest two-dimensional ultrasound region (0018,6011): the picture without the frame of text around it.
+    /// The largest two-dimensional ultrasound region (0018,6011): the picture without the surrounding text.
     pub tissue: Option<Region>,
     /// Direction cosines of the rows and of the columns (0020,0037).
     pub orientation: Option<[f64; 6]>,
-    /// Position of each frame's first pixel in millimetres (0020,0032), where every frame has one.
+    /// Position of each frame's first pixel in millimetres (0020,0032); empty unless every frame has one.
     pub positions: Vec<[f64; 3]>,
 }
 
-/// Who the patient is. `Debug` shows none of it, so that no log does by accident.
+/// The patient's identity. `Debug` shows none of it, so that it cannot get into a log by accident.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Identifiers {
     /// (0010,0010)

@@ -1,7 +1,7 @@
-//! B-mode ultrasound of a map of echogenicity: scatterers, point-spread function, envelope, log compression.
+//! B-mode ultrasound image of an echogenicity map: scatterers, point-spread function, envelope, log compression.
 //!
 //! Speckle is the interference of many scatterers within one resolution cell (Burckhardt 1978,
-//! doi:10.1109/T-SU.1978.30978). The echo of each is kept as complex baseband: the pulse, a Gaussian-modulated cosine,
+//! doi:10.1109/T-SU.1978.30978). Each echo is represented in complex baseband: the pulse, a Gaussian-modulated cosine,
 //! becomes a Gaussian along depth, and its carrier the phase 4 pi z / wavelength of the scatterer at depth z. Pixels
 //! may then be coarser than a wavelength. All functions come from `libm` or are IEEE basic operations, so that every
 //! machine computes the same bits.
@@ -9,55 +9,56 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-/// Depth and width of the picture, mm: that of a breast scan with a linear probe.
+/// Depth and width of the image, mm, as in a breast scan with a linear probe.
 pub(super) const FIELD_MM: f32 = 40.0;
 
 /// Wavelength of 7.5 MHz at 1540 m/s, mm.
 const WAVELENGTH_MM: f32 = 0.2053;
 
-/// Full widths at half maximum of the point-spread function, mm: along depth a pulse of two cycles; across, the beam at its focus.
+/// Full widths at half maximum of the point-spread function, mm: axially a pulse of two cycles, laterally the beam at
+/// its focus.
 const AXIAL_MM: f32 = 0.45;
 const LATERAL_MM: f32 = 0.8;
 
-/// Depth of the focus, and the distance from it at which the beam is wider by sqrt(2), mm.
+/// Depth of the focus, and the distance from it at which the beam is wider by a factor of sqrt(2), mm.
 const FOCUS_MM: f32 = 18.0;
 const FOCAL_ZONE_MM: f32 = 15.0;
 
-/// No width below this many pixels, so that small pictures still show speckle and not white noise.
+/// Minimum width in pixels, so that small images still show speckle and not white noise.
 const LEAST_PIXELS: f32 = 1.5;
 
-/// Scatterers in a resolution cell (both widths multiplied) at the focus: past 10 speckle is fully developed.
+/// Scatterers per resolution cell (product of both widths) at the focus: above 10, speckle is fully developed.
 const DENSITY: f32 = 12.0;
 
-/// Full width at half maximum of a Gaussian of deviation 1.
+/// Full width at half maximum of a Gaussian with standard deviation 1.
 const FWHM: f32 = 2.354_82;
 
-/// Phases that the carrier is rounded to.
+/// Number of phases to which the carrier is rounded.
 const PHASES: usize = 1024;
 
-/// Range of the display, dB; 0 dB, the mean power of glandular tissue, is shown at [`MIDDLE`].
+/// Dynamic range of the display, dB; 0 dB, the mean power of glandular tissue, is shown at [`MIDDLE`].
 const RANGE_DB: f32 = 60.0;
 const MIDDLE: f32 = 0.5;
 
-/// A number from [0, 1).
+/// A random number in [0, 1).
 pub(super) fn uniform(rng: &mut ChaCha8Rng) -> f32 {
     (rng.next_u32() >> 8) as f32 / (1 << 24) as f32
 }
 
-/// A number from [low, high).
+/// A random number in [low, high).
 pub(super) fn between(rng: &mut ChaCha8Rng, low: f32, high: f32) -> f32 {
     low + (high - low) * uniform(rng)
 }
 
-/// A factor on the amplitude from decibels.
+/// Converts decibels to an amplitude factor.
 pub(super) fn from_db(db: f32) -> f32 {
     libm::exp2f(db * (std::f32::consts::LOG2_10 / 20.0))
 }
 
-/// Looks that are averaged: scanners compound frames of several steering angles or bands, whose speckle differs.
+/// Number of looks averaged: scanners compound frames of several steering angles or bands, whose speckle differs.
 const LOOKS: usize = 3;
 
-/// Mean envelope of [`LOOKS`] independent looks, `[side, side]`: with arguments as [`envelope`] has them.
+/// Mean envelope of [`LOOKS`] independent looks, `[side, side]`; the arguments are those of [`envelope`].
 pub(super) fn compound(rng: &mut ChaCha8Rng, echo: &[f32], side: usize) -> Vec<f32> {
     let mut sum = vec![0.0; side * side];
     for _ in 0..LOOKS {
@@ -66,8 +67,8 @@ pub(super) fn compound(rng: &mut ChaCha8Rng, echo: &[f32], side: usize) -> Vec<f
     sum
 }
 
-/// Envelope of the echoes, `[side, side]`: `echo` is the root mean square amplitude of the tissue, `[side, side]`, and
-/// that of the result wherever it changes slowly.
+/// Envelope of the echoes, `[side, side]`. `echo` is the tissue's root-mean-square amplitude, `[side, side]`; where it
+/// varies slowly, the result has the same one.
 fn envelope(rng: &mut ChaCha8Rng, echo: &[f32], side: usize) -> Vec<f32> {
     let pixel_mm = FIELD_MM / side as f32;
     let axial = (AXIAL_MM / pixel_mm).max(LEAST_PIXELS);
@@ -78,7 +79,7 @@ fn envelope(rng: &mut ChaCha8Rng, echo: &[f32], side: usize) -> Vec<f32> {
     };
     let pulse = gaussian(axial / FWHM);
     let beams: Vec<Vec<f32>> = (0..side).map(|row| gaussian(spread(row))).collect();
-    // Scatterers lie past the edges too, so that speckle does not fade there.
+    // Scatterers extend beyond the edges, so that speckle does not fade there.
     let margin = beams.iter().map(|b| b.len() / 2).max().unwrap_or(0).max(pulse.len() / 2);
     let density = DENSITY / (axial * lateral);
     let (real, imaginary) = scatter(rng, echo, side, margin, density);
@@ -87,8 +88,8 @@ fn envelope(rng: &mut ChaCha8Rng, echo: &[f32], side: usize) -> Vec<f32> {
     real.iter().zip(&imaginary).map(|(a, b)| (a * a + b * b).sqrt()).collect()
 }
 
-/// Echoes of point scatterers at random places, real and imaginary part, `[side + 2 margin, side + 2 margin]`.
-/// `density` is their mean number in a pixel.
+/// Real and imaginary parts of the echoes of randomly placed point scatterers, `[side + 2 margin, side + 2 margin]`.
+/// `density` is the mean number of scatterers per pixel.
 fn scatter(
     rng: &mut ChaCha8Rng,
     echo: &[f32],
@@ -102,7 +103,7 @@ fn scatter(
     let mut planes = (vec![0.0; padded * padded], vec![0.0; padded * padded]);
     let number = (density * (padded * padded) as f32) as usize;
     let strength = 1.0 / density.sqrt();
-    // Half wavelengths in a pixel: the way is there and back.
+    // Half wavelengths per pixel, because the path is a round trip.
     let turns = 2.0 * FIELD_MM / side as f32 / WAVELENGTH_MM;
     let inside = |i: usize| i.saturating_sub(margin).min(side - 1);
     for _ in 0..number {
@@ -117,8 +118,8 @@ fn scatter(
     planes
 }
 
-/// A Gaussian of `deviation` pixels out to three deviations, of unit energy: the mean power of incoherent echoes then
-/// stays what it was.
+/// A Gaussian with a standard deviation of `deviation` pixels, cut at three deviations, of unit energy: this preserves
+/// the mean power of incoherent echoes.
 fn gaussian(deviation: f32) -> Vec<f32> {
     let half = (3.0 * deviation).ceil() as i32;
     let values: Vec<f32> =
@@ -127,8 +128,8 @@ fn gaussian(deviation: f32) -> Vec<f32> {
     values.iter().map(|v| v / energy.sqrt()).collect()
 }
 
-/// Convolves `plane` (`[side + 2 margin, side + 2 margin]`) with `pulse` along columns and with each row's own beam
-/// along rows: `[side, side]`.
+/// Convolves `plane` (`[side + 2 margin, side + 2 margin]`) with `pulse` along columns and with each row's beam along
+/// rows: `[side, side]`.
 fn convolve(plane: &[f32], side: usize, margin: usize, pulse: &[f32], beams: &[Vec<f32>]) -> Vec<f32> {
     let padded = side + 2 * margin;
     let mut output = vec![0.0; side * side];
@@ -153,7 +154,7 @@ fn add(out: &mut [f32], weight: f32, values: &[f32]) {
     }
 }
 
-/// The display: amplitudes to grey levels on a logarithmic scale of 60 dB.
+/// Log compression: maps amplitudes to grey levels over a dynamic range of 60 dB.
 pub(super) fn compress(envelope: &[f32]) -> Vec<u8> {
     let level = |amplitude: &f32| {
         let db = 20.0 * libm::log10f(amplitude.max(f32::MIN_POSITIVE));
@@ -176,24 +177,26 @@ mod tests {
         (mean, variance.sqrt())
     }
 
-    /// Fully developed speckle has a Rayleigh envelope: mean / deviation = sqrt(pi / (4 - pi)) = 1.913, mean power 1.
+    /// Fully developed speckle has a Rayleigh-distributed envelope: mean / deviation = sqrt(pi / (4 - pi)) = 1.913, and
+    /// here mean power 1.
     #[test]
     fn speckle_of_uniform_tissue_is_rayleigh() {
         for side in [128, 256, 512] {
             let mut rng = ChaCha8Rng::seed_from_u64(side as u64);
             let amplitude = envelope(&mut rng, &vec![1.0; side * side], side);
             let (mean, deviation) = moments(&amplitude);
-            // Independent cells: the squared correlation of the field integrates to 2 pi sigma_z sigma_x pixels, and the
-            // beam is at most 1.8 and on average under 1.4 times as wide as at its focus.
+            // Number of independent cells: the squared correlation of the field integrates to 2 pi sigma_z sigma_x
+            // pixels, and the beam is at most 1.8 times and on average less than 1.4 times as wide as at its focus.
             let pixel_mm = FIELD_MM / side as f32;
             let deviations = (AXIAL_MM / pixel_mm).max(LEAST_PIXELS) * LATERAL_MM / pixel_mm / (FWHM * FWHM);
             let cells = (side * side) as f64 / (2.0 * std::f64::consts::PI * f64::from(deviations) * 1.4);
-            // Delta method with Rayleigh's skewness 0.631 and kurtosis 3.245: the ratio over n cells scatters by
-            // sqrt(1.85 / n). Four of these; the second term is for a finite number of scatterers in a cell.
+            // Delta method with Rayleigh's skewness 0.631 and kurtosis 3.245: the standard deviation of the ratio over
+            // n cells is sqrt(1.85 / n). Four of these; the second term allows for the finite number of scatterers per
+            // cell.
             let bound = 4.0 * (1.85 / cells).sqrt() + 1.913 / (4.0 * 2.0 * f64::from(DENSITY));
             let ratio = mean / deviation;
             assert!((ratio - 1.913).abs() < bound, "{side} px: {ratio}, {cells} cells, bound {bound}");
-            // Power is exponentially distributed: its mean over n cells scatters by 1 / sqrt(n).
+            // Power is exponentially distributed: the standard deviation of its mean over n cells is 1 / sqrt(n).
             let power = mean * mean + deviation * deviation;
             assert!((power - 1.0).abs() < 4.0 / cells.sqrt(), "{side} px: power {power}");
         }

@@ -1,4 +1,4 @@
-//! Training and validation images: as the data set says, or drawn from a seed.
+//! Training, validation and test sets: given by the data set, or drawn from a seed.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use super::{Dataset, InputError, Sample, Split};
 /// Indices into [`Dataset::samples`], each list ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
-    /// To fit on.
+    /// For fitting.
     pub train: Vec<usize>,
-    /// To choose on.
+    /// For model selection.
     pub val: Vec<usize>,
-    /// To measure on; empty unless the data set names such samples.
+    /// For final evaluation; empty unless the data set specifies test samples.
     pub test: Vec<usize>,
 }
 
 impl Dataset {
-    /// Divides the samples: as their `split` says where they have one, else by drawing `val_fraction` of every class
-    /// (rounded, at least one and not all) with ChaCha8 from `seed`. The same on every machine. With several labels
-    /// an image, the rarest class is drawn first (Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10).
+    /// Splits the samples: by their `split` field if they have one, else by a stratified draw of `val_fraction` of each
+    /// class (rounded, at least one and not all) with ChaCha8 from `seed`, identical on every machine. For multi-label
+    /// images, the rarest class is drawn first (Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10).
     ///
     /// # Errors
-    /// [`InputError::Split`]: a class has fewer than two images or none on one side, only some samples say what they
-    /// are for, none is for training or none for validation, or `val_fraction` is not between 0 and 1.
+    /// [`InputError::Split`]: a class has fewer than two images or none on one side, only some samples specify a split,
+    /// the training or the validation set is empty, or `val_fraction` is not between 0 and 1.
     pub fn split(&self, seed: u64, val_fraction: f64) -> Result<Parts, InputError> {
         let given = self.samples.iter().filter(|s| s.split.is_some()).count();
         let sides: Vec<Split> = if given == 0 {
@@ -46,8 +46,8 @@ impl Dataset {
         Ok(parts)
     }
 
-    /// Deals the samples into `parts` parts of nearly equal size, each class by itself (with several labels an image, the
-    /// sets of labels), with ChaCha8 from `seed`: the number of the part of each sample.
+    /// Assigns the samples to `parts` folds of nearly equal size, stratified by class (for multi-label images, by set
+    /// of labels), with ChaCha8 from `seed`. Returns the fold index of each sample.
     pub fn folds(&self, parts: usize, seed: u64) -> Vec<usize> {
         let mut by_labels: BTreeMap<&[usize], Vec<usize>> = BTreeMap::new();
         for (i, sample) in self.samples.iter().enumerate() {
@@ -66,7 +66,7 @@ impl Dataset {
         of
     }
 
-    /// The number of samples that carry each class.
+    /// Number of samples of each class.
     pub fn counts(&self) -> Vec<usize> {
         count(self.classes.len(), self.samples.iter())
     }
@@ -138,10 +138,10 @@ fn share(fraction: f64, n: usize) -> usize {
     (fraction * n as f64).round() as usize
 }
 
-/// Puts `val` of those `members` that have no side yet into validation, drawn at random, and the rest into training.
+/// Assigns `val` of the unassigned `members`, drawn at random, to validation and the rest to training.
 fn deal(rng: &mut ChaCha8Rng, members: &[usize], val: usize, sides: &mut [Option<Split>]) {
     let mut free: Vec<usize> = members.iter().copied().filter(|&i| sides[i].is_none()).collect();
-    // Fisher and Yates; our own, since rand does not promise the same permutation from one version to the next.
+    // Fisher-Yates shuffle; implemented here because rand does not guarantee the same permutation across versions.
     for last in (1..free.len()).rev() {
         let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
         free.swap(last, other as usize);
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!((of(&parts.train), of(&parts.val)), (vec![72, 8], vec![18, 2]));
         assert_eq!(parts, data.split(7, 0.2).unwrap());
         assert_ne!(parts, data.split(8, 0.2).unwrap());
-        // Pinned: a change of the draw would silently change every published number.
+        // Pinned, because a change of the draw would silently change every published number.
         assert_eq!(parts.val[..4], PINNED);
     }
 
@@ -194,7 +194,7 @@ mod tests {
         let parts = data.split(1, 0.25).unwrap();
         assert_eq!(parts.train.len() + parts.val.len(), 60);
         let val = count(3, parts.val.iter().map(|&i| &data.samples[i]));
-        // 30, 30 and 20 images: a quarter, within what labels that travel together allow.
+        // 30, 30 and 20 images: a quarter each, within the tolerance that co-occurring labels require.
         assert!(
             (5..=10).contains(&val[0]) && (5..=10).contains(&val[1]) && (4..=6).contains(&val[2]),
             "{val:?}"

@@ -1,5 +1,5 @@
-//! Clips that come as one stream of frames: YUV4MPEG2 (`ffmpeg -f yuv4mpegpipe`) and raw frames (`-f rawvideo`, or what a
-//! frame grabber gives).
+//! Clips read from a stream of frames: YUV4MPEG2 (`ffmpeg -f yuv4mpegpipe`) and raw frames (`-f rawvideo`, or from a
+//! frame grabber).
 
 use std::io::{BufRead, BufReader, Read};
 use std::str::FromStr;
@@ -11,36 +11,37 @@ use super::stream_colour::{Colour, Planes};
 use super::y4m::{Header, MAX_HEADER};
 use super::{Image, InputError, Range, ReadOptions, say};
 
-/// Bytes of the first frame for which memory is taken on the header's word; the rest is taken as it comes.
+/// Bytes of the first frame for which memory is allocated on the header's word; beyond that, the buffer grows with the
+/// data.
 const TRUSTED_BYTES: usize = 1 << 20;
 
-/// Sides from which video is of high definition, whose matrix is BT.709 and not BT.601.
+/// Width and height from which video counts as high definition, whose matrix is BT.709 and not BT.601.
 const HIGH_DEFINITION: [usize; 2] = [1280, 720];
 
-/// What a stream of frames consists of.
+/// Format of a stream of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamFormat {
     /// YUV4MPEG2 of 8 to 16 bits: grey, 4:2:0, 4:2:2, 4:4:4, 4:1:1, 4:4:0 or 4:1:0.
     Y4m,
-    /// One frame after the other, without any header.
+    /// Consecutive frames without a header.
     Raw {
         /// Columns.
         width: usize,
         /// Rows.
         height: usize,
-        /// What a pixel is.
+        /// The pixel format.
         pixel: RawPixel,
     },
 }
 
-/// A pixel of a raw frame.
+/// Pixel format of a raw frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RawPixel {
-    /// One byte, as it is (ffmpeg's `gray`).
+    /// One byte, unchanged (ffmpeg's `gray`).
     Grey8,
-    /// Red, green and blue, a byte each (`rgb24`).
+    /// Red, green and blue, one byte each (`rgb24`).
     Rgb8,
-    /// A plane of luma, then Cb and Cr at half the size (`yuv420p`).
+    /// A plane of luma, then Cb and Cr at half the width and height (`yuv420p`).
     Yuv420p,
 }
 
@@ -71,7 +72,7 @@ impl FromStr for StreamFormat {
 }
 
 impl Scan {
-    /// [`Scan::from_stream`] with nothing asked for.
+    /// [`Scan::from_stream`] with default options.
     ///
     /// # Errors
     /// Those of [`Scan::from_stream`].
@@ -83,12 +84,13 @@ impl Scan {
         Scan::from_stream(name, reader, format, &ReadOptions::default())
     }
 
-    /// Reads a clip from a stream, one frame at a time as they are asked for. Of `options` the matrix, the range
-    /// (where the stream does not say it) and the most frames count. What a stream leaves open and matters is said on standard error.
+    /// Reads a clip from a stream, one frame at a time on demand. Of `options`, only the matrix, the range (if the
+    /// stream does not specify it) and the maximum number of frames are used. Properties that the stream does not
+    /// specify and that change the pixels are reported on standard error.
     ///
     /// # Errors
-    /// [`InputError`] names the stream: a header that is none or not read, a frame below [`MIN_SIDE`](super::MIN_SIDE) or
-    /// above [`MAX_PIXELS`]; while reading, a frame that is cut short, or no frame at all.
+    /// [`InputError`] names the stream: an invalid or unsupported header, a frame below [`MIN_SIDE`](super::MIN_SIDE)
+    /// or above [`MAX_PIXELS`]; while reading, a frame that is cut short, or no frame at all.
     pub fn from_stream(
         name: impl Into<String>,
         reader: impl Read + Send + 'static,
@@ -116,7 +118,7 @@ impl Scan {
         let range = header.and_then(|header| header.range).or(options.range);
         let colour = Colour {
             matrix: options.matrix.unwrap_or_default(),
-            // A raw grey byte is as it is.
+            // A raw grey byte is used unchanged.
             range: range.unwrap_or(if raw_grey { Range::Full } else { Range::Limited }),
         };
         if let Some(Header { ratio: [wide, high], .. }) = header {
@@ -134,7 +136,7 @@ impl Scan {
     }
 }
 
-/// Reads the header's line.
+/// Reads the header line.
 fn y4m_header(name: &str, reader: &mut impl BufRead) -> Result<Header, InputError> {
     let stream = |problem| InputError::Stream { name: name.into(), problem };
     let mut line = Vec::new();
@@ -143,7 +145,7 @@ fn y4m_header(name: &str, reader: &mut impl BufRead) -> Result<Header, InputErro
     Header::of(&line).map_err(stream)
 }
 
-/// Says what the header leaves open, where it changes what is seen.
+/// Warns about properties that the header does not specify and that change the pixels.
 fn say_what_is_open(name: &str, planes: &Planes, range: Option<Range>, options: &ReadOptions) {
     let [wide, high] = HIGH_DEFINITION;
     if planes.chroma.is_some() && options.matrix.is_none() && (planes.width >= wide || planes.height >= high)
@@ -164,7 +166,7 @@ fn say_what_is_open(name: &str, planes: &Planes, range: Option<Range>, options: 
     }
 }
 
-/// Refuses sizes that no frame has, before anything is allocated for them.
+/// Refuses invalid frame sizes before anything is allocated.
 fn check_size(name: &str, width: usize, height: usize) -> Result<(), InputError> {
     Image::check_sides(name, width, height)?;
     let pixels = (width as u64).checked_mul(height as u64);
@@ -178,9 +180,9 @@ fn check_size(name: &str, width: usize, height: usize) -> Result<(), InputError>
     Ok(())
 }
 
-/// What the bytes of a frame are.
+/// Format of a frame's bytes.
 enum Pixels {
-    /// Red, green and blue, so many columns and rows.
+    /// Red, green and blue; columns and rows.
     Rgb8(usize, usize),
     Planes(Planes, Colour),
 }
@@ -198,9 +200,9 @@ struct StreamFrames {
     name: String,
     reader: Box<dyn BufRead + Send>,
     pixels: Pixels,
-    /// Whether a line comes before each frame, as in YUV4MPEG2.
+    /// Whether each frame is preceded by a header line, as in YUV4MPEG2.
     framed: bool,
-    /// Frames that were read.
+    /// Number of frames read.
     count: usize,
 }
 

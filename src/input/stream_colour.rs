@@ -1,9 +1,9 @@
-//! From the luma and chroma of video to pixels.
+//! Converts luma and chroma of video to pixels.
 
 use super::{Image, InputError, Matrix, Range};
 
 impl Matrix {
-    /// The shares of red and blue in luma: BT.601-7, 2.5.1; BT.709-6, 3.2; BT.2020-2, table 4.
+    /// Weights of red and blue in luma: BT.601-7, 2.5.1; BT.709-6, 3.2; BT.2020-2, table 4.
     fn shares(self) -> [f64; 2] {
         match self {
             Matrix::Bt601 => [0.299, 0.114],
@@ -13,42 +13,42 @@ impl Matrix {
     }
 }
 
-/// What the samples of a frame mean.
+/// Interpretation of a frame's samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Colour {
     pub matrix: Matrix,
     pub range: Range,
 }
 
-/// How the samples of a frame are stored: planes of luma, Cb and Cr one after the other.
+/// Storage of a frame's samples: consecutive planes of luma, Cb and Cr.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Planes {
     pub width: usize,
     pub height: usize,
-    /// Bits of a sample, 8 to 16; above 8 in two bytes, the lower first.
+    /// Bits per sample, 8 to 16; above 8 in two bytes, little-endian.
     pub bits: u32,
-    /// Divisors of the chroma planes, across and down; none for grey.
+    /// Subsampling factors of the chroma planes, horizontal and vertical; `None` for grey.
     pub chroma: Option<[usize; 2]>,
-    /// Whether odd and even rows are pictures of their own, each with its own rows of chroma.
+    /// Whether odd and even rows are separate fields, each with its own rows of chroma.
     pub interlaced: bool,
 }
 
 impl Planes {
-    /// Samples of the luma plane, and of both chroma planes.
+    /// Number of samples in the luma plane, and in both chroma planes together.
     fn samples(&self) -> [usize; 2] {
         let chroma =
             self.chroma.map_or(0, |[across, down]| self.width.div_ceil(across) * self.height.div_ceil(down));
         [self.width * self.height, 2 * chroma]
     }
 
-    /// Bytes of a frame.
+    /// Size of a frame in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.samples().iter().sum::<usize>() * if self.bits > 8 { 2 } else { 1 }
     }
 
     /// The row of a chroma plane that belongs to a row of luma.
     fn chroma_row(&self, row: usize, down: usize) -> usize {
-        // Of four rows of 4:2:0 the two of one field share a row of chroma (H.262, figure 6-2).
+        // In 4:2:0, of four luma rows the two of one field share a chroma row (H.262, figure 6-2).
         if self.interlaced && down > 1 {
             let rows = self.height.div_ceil(down);
             return (2 * (row / (2 * down)) + row % 2).min(rows - 1);
@@ -56,10 +56,10 @@ impl Planes {
         row / down
     }
 
-    /// The picture of a frame of [`Planes::bytes`] bytes, with 8 bits, or with 16 where the samples have more.
+    /// The picture of a frame of [`Planes::bytes`] bytes, with 8 bits, or with 16 if the samples have more.
     ///
     /// # Errors
-    /// [`InputError::Stream`], without a name, where a sample is beyond its bits.
+    /// [`InputError::Stream`], without a name, if a sample exceeds its bit depth.
     pub(super) fn image(&self, bytes: &[u8], colour: Colour) -> Result<Image, InputError> {
         if self.bits > 8 {
             let samples: Vec<u16> =
@@ -81,13 +81,13 @@ impl Planes {
         }
     }
 
-    /// `[height, width]` or `[height, width, 3]` of whole numbers up to 255 or 65535, rounded half up. Chroma is taken from
-    /// the nearest sample, not interpolated: what is looked at is a 16 px patch.
+    /// `[height, width]` or `[height, width, 3]` of integers up to 255 or 65535, rounded half up. Chroma uses the
+    /// nearest sample without interpolation, because the model sees patches of 16 px.
     fn pixels<T>(&self, sample: impl Fn(usize) -> f64, colour: Colour, whole: impl Fn(f64) -> T) -> Vec<T> {
         let white = if self.bits > 8 { 65535.0 } else { 255.0 };
         let unit = f64::from(1u32 << (self.bits - 8));
         let all = f64::from((1u32 << self.bits) - 1);
-        // BT.709-6, 3.4 and BT.2020-2, table 5: the codes of 8 bits times 2^(n - 8).
+        // BT.709-6, 3.4 and BT.2020-2, table 5: the 8-bit codes times 2^(n - 8).
         let (black, luma, chroma) = match colour.range {
             Range::Limited => (16.0 * unit, white / (219.0 * unit), white / (224.0 * unit)),
             Range::Full => (0.0, white / all, white / all),

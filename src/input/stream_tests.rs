@@ -38,7 +38,7 @@ fn grey_frames_span_the_limited_range() {
 
 #[test]
 fn colours_are_those_of_bt601() {
-    // 100% bars in limited range (ITU-R BT.601): red, green and blue.
+    // 100% colour bars in limited range (ITU-R BT.601): red, green and blue.
     let bars = [([81, 90, 240], [254, 0, 0]), ([145, 54, 34], [0, 255, 1]), ([41, 240, 110], [0, 0, 255])];
     for ([y, u, v], expected) in bars {
         for (name, chroma) in [("420jpeg", 16), ("422", 32), ("444", 64)] {
@@ -88,15 +88,16 @@ fn matrix_and_range_are_those_asked_for_unless_the_stream_says_its_own() {
         let scan = Scan::from_stream("-", Cursor::new(y4m(header, &[&frame])), StreamFormat::Y4m, &options);
         rgb_at(&scan.unwrap().next().unwrap().unwrap(), 0, 0)
     };
-    // Green of 100% in the limited range: BT.709-6 gives 0.7152 of 219 and 16, and for chroma -0.3854 and -0.4542 of 224.
+    // 100% green in the limited range: BT.709-6 gives 0.7152 of 219 plus 16 for luma, and -0.3854 and -0.4542 of 224
+    // for chroma.
     assert_eq!(read("W8 H8 C444", Some(Matrix::Bt709), None), [0, 255, 1]);
     assert_ne!(read("W8 H8 C444", None, None), [0, 255, 1]);
     let full = read("W8 H8 C444 XCOLORRANGE=FULL", None, None);
     assert_eq!(read("W8 H8 C444", None, Some(Range::Full)), full);
     assert_eq!(read("W8 H8 C444 XCOLORRANGE=FULL", None, Some(Range::Limited)), full);
-    // A comment is no range.
+    // A comment does not set the range.
     assert_eq!(read("W8 H8 C444 XNOTE=XCOLORRANGE=FULL", None, None), read("W8 H8 C444", None, None));
-    // Raw luma and chroma take both too.
+    // Raw luma and chroma use both options too.
     let frame = [vec![173; 64], vec![42; 16], vec![26; 16]].concat();
     let format = StreamFormat::Raw { width: 8, height: 8, pixel: RawPixel::Yuv420p };
     let options = ReadOptions { matrix: Some(Matrix::Bt709), ..ReadOptions::default() };
@@ -104,7 +105,7 @@ fn matrix_and_range_are_those_asked_for_unless_the_stream_says_its_own() {
     assert_eq!(rgb_at(&scan.next().unwrap().unwrap(), 0, 0), [0, 255, 1]);
 }
 
-/// H.262 (MPEG-2), 6.1.1.8: the rows of 4:2:0 chroma belong to the fields in turn.
+/// H.262 (MPEG-2), 6.1.1.8: the rows of 4:2:0 chroma belong alternately to the two fields.
 #[test]
 fn rows_of_interlaced_frames_take_the_chroma_of_their_field() {
     let frame = |rows: [u8; 4]| {
@@ -126,7 +127,7 @@ fn rows_of_interlaced_frames_take_the_chroma_of_their_field() {
         panic!()
     };
     assert_eq!(blue("W8 H8 It"), [a, b, a, b, c, d, c, d]);
-    // Of 4:2:2 every row has its own.
+    // In 4:2:2 every row has its own chroma.
     let header = "W8 H8 C422";
     let frame = [vec![128; 64], (0..8).flat_map(|row| [100 + 5 * row; 4]).collect(), vec![128; 32]].concat();
     let row = |header: &str| rgb_at(&read(y4m(header, &[&frame]), StreamFormat::Y4m).unwrap()[0], 0, 5);
@@ -146,7 +147,7 @@ fn other_samplings_are_read() {
     assert_ne!(rgb_at(&frames[0], 0, 2), rgb_at(&frames[0], 0, 1));
 }
 
-/// What stands behind FRAME is the frame's own parameters.
+/// FRAME may be followed by parameters of that frame.
 #[test]
 fn frames_may_have_parameters() {
     let mut bytes = b"YUV4MPEG2 W8 H8 Cmono XCOLORRANGE=FULL\n".to_vec();
@@ -187,7 +188,7 @@ fn streams_that_are_wrong_say_how() {
     }
     assert!(message(y4m("W8 H8 F25:1 C444alpha", &[]), StreamFormat::Y4m).contains("colour space"));
     assert!(message(y4m("W8 H8 F25:1 Cnew", &[]), StreamFormat::Y4m).contains("colour space"));
-    // 1024 has eleven bits.
+    // 1024 needs eleven bits.
     let beyond = [&[0; 126][..], &[0, 4]].concat();
     assert!(
         message(y4m("W8 H8 F25:1 Cmono10", &[&beyond]), StreamFormat::Y4m)

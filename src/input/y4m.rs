@@ -1,35 +1,35 @@
-//! The header of YUV4MPEG2 (yuv4mpeg(5) of mjpegtools, and what ffmpeg's libavformat/yuv4mpegdec.c adds to it).
+//! The header of YUV4MPEG2 (yuv4mpeg(5) of mjpegtools, with the extensions of ffmpeg's libavformat/yuv4mpegdec.c).
 
 use super::Range;
 
 /// The first bytes of a YUV4MPEG2 stream.
 pub(super) const MAGIC: &[u8] = b"YUV4MPEG2 ";
 
-/// Bytes within which a header must end; ffmpeg writes about 100.
+/// Maximum size of a header, in bytes; ffmpeg writes about 100.
 pub(super) const MAX_HEADER: u64 = 1024;
 
-/// What the header says.
+/// The fields of the header.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Header {
     pub width: usize,
     pub height: usize,
-    /// Bits of a sample.
+    /// Bits per sample.
     pub bits: u32,
-    /// Divisors of the chroma planes, across and down; none for grey.
+    /// Subsampling factors of the chroma planes, horizontal and vertical; `None` for grey.
     pub chroma: Option<[usize; 2]>,
-    /// Whether a frame's odd and even rows were taken at different times.
+    /// Whether a frame's odd and even rows were captured at different times.
     pub interlaced: bool,
-    /// Which codes are black and white, if it says so.
+    /// The codes of black and white, if specified.
     pub range: Option<Range>,
-    /// Width and height of a pixel; 0:0 where that is not known.
+    /// Width and height of a pixel; 0:0 if unknown.
     pub ratio: [u32; 2],
 }
 
 impl Header {
-    /// Reads the line, its end included.
+    /// Parses the header line, including its line feed.
     ///
     /// # Errors
-    /// What is wrong, and what to do.
+    /// The problem and the remedy.
     pub(super) fn of(line: &[u8]) -> Result<Header, String> {
         let damaged = || "is no YUV4MPEG2 stream: write one by ffmpeg -f yuv4mpegpipe".to_owned();
         let line = line.strip_prefix(MAGIC).and_then(|line| line.strip_suffix(b"\n")).ok_or_else(damaged)?;
@@ -37,7 +37,7 @@ impl Header {
         let (mut width, mut height, mut sampling, mut fields) = (None, None, None, None);
         let (mut range, mut old_sampling, mut ratio) = (None, None, None);
         for token in line.split(' ').filter(|token| !token.is_empty()) {
-            // The first letter is ASCII or the field is unknown.
+            // A non-ASCII first character matches no field.
             let (letter, value) = token.split_at(token.chars().next().map_or(0, char::len_utf8));
             match letter {
                 "W" => once(&mut width, letter, value)?,
@@ -54,7 +54,7 @@ impl Header {
                             quoted(token)
                         ));
                     }
-                    // Comments and what programs tell themselves.
+                    // Comments and fields private to a program.
                     _ => {}
                 },
                 _ => {}
@@ -80,7 +80,7 @@ impl Header {
     }
 }
 
-/// Refuses a field that is there twice and says two things.
+/// Refuses a field that occurs twice with different values.
 fn once<'a>(field: &mut Option<&'a str>, name: &str, value: &'a str) -> Result<(), String> {
     match field.replace(value) {
         Some(before) if before != value => {
@@ -110,8 +110,8 @@ fn range_of(text: &str) -> Result<Range, String> {
     }
 }
 
-/// Bits and divisors of chroma. `C` counts, else the older `XYSCSS`, else it is 4:2:0 with 8 bits. Where within a patch of
-/// pixels chroma was taken (`jpeg`, `mpeg2`, `paldv`) makes no difference to the nearest sample.
+/// Bit depth and chroma subsampling: from `C`, else from the older `XYSCSS`, else 4:2:0 with 8 bits. The chroma siting
+/// (`jpeg`, `mpeg2`, `paldv`) makes no difference, because the nearest sample is used.
 fn sampling_of(sampling: Option<&str>, old: Option<&str>) -> Result<(u32, Option<[usize; 2]>), String> {
     let text = sampling.or(old).unwrap_or("420").to_ascii_lowercase();
     let unread = |why: &str| {
@@ -145,7 +145,7 @@ fn sampling_of(sampling: Option<&str>, old: Option<&str>) -> Result<(u32, Option
     Ok((bits, Some(chroma)))
 }
 
-/// The depths that ffmpeg writes.
+/// The bit depths that ffmpeg writes.
 fn depth(text: &str) -> Option<u32> {
     text.parse().ok().filter(|bits| [9, 10, 12, 14, 16].contains(bits))
 }
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(header("W96 H72 F25:1 Ip A1:1"), Ok(Header { ratio: [1, 1], ..plain }));
         assert_eq!(header("W96 H72 A10:11"), Ok(Header { ratio: [10, 11], ..plain }));
         assert_eq!(header("W96 H72 C420jpeg XYSCSS=420JPEG"), Ok(plain));
-        // The older field counts where C is absent.
+        // The older field is used if C is absent.
         let ten = Header { bits: 10, chroma: Some([2, 1]), ..plain };
         assert_eq!(header("W96 H72 XYSCSS=422P10"), Ok(ten));
         assert_eq!(header("H72 C422p10 W96"), Ok(ten));
@@ -190,7 +190,7 @@ mod tests {
         }
         let full = Header { range: Some(Range::Full), ..plain };
         assert_eq!(header("W96 H72 XCOLORRANGE=FULL"), Ok(full));
-        // A comment that speaks of it says nothing.
+        // A comment that mentions the field does not set it.
         assert_eq!(header("W96 H72 XNOTE=XCOLORRANGE=FULL"), Ok(plain));
         assert_eq!(header("W96 H72 XNOTXCOLORRANGE=FULL"), Ok(plain));
         assert_eq!(header("W96 H72 It").map(|header| header.interlaced), Ok(true));

@@ -1,13 +1,13 @@
-//! `2^x`, GELU and SiLU by polynomials that are the same on every machine, without the platform's libm.
+//! `2^x`, GELU and SiLU from polynomials that give the same bits on every machine, without the platform's libm.
 
 use super::isa::per_isa;
 use super::quantise::ROUND;
 use super::reduce::LANES;
 
-/// `2^x` for `x <= 0`, within 3e-7 relative; below -126 and for NaN it is `2^-126`.
+/// `2^x` for `x <= 0`, with a relative error below 3e-7; `2^-126` for x below -126 and for NaN.
 ///
-/// `x = n + f` with `|f| <= 1/2`; the polynomial is the minimax one of degree 5 for the relative error of `2^f` with
-/// `2^0 = 1` (9.2e-8, less than the Taylor polynomial of degree 6), and `n` is added to the exponent's bits.
+/// `x = n + f` with `|f| <= 1/2`. The polynomial is the minimax polynomial of degree 5 for the relative error of `2^f`
+/// with `2^0 = 1` (9.2e-8, less than the Taylor polynomial of degree 6), and `n` is added to the exponent bits.
 #[inline(always)]
 #[allow(clippy::approx_constant, reason = "the fit's coefficient, not ln 2")]
 pub fn exp2(x: f32) -> f32 {
@@ -22,11 +22,11 @@ pub fn exp2(x: f32) -> f32 {
     f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
-/// The normal distribution's `Phi(-|x|)`, with an absolute error below 4e-7.
+/// `Phi(-|x|)` of the standard normal distribution, with an absolute error below 4e-7.
 ///
-/// `log2 Phi(-t)` is smooth, and an error in it counts little where `Phi` is small: the polynomial of degree 6 with
-/// `Phi(0) = 1/2`, fitted for the least absolute error of `Phi` on [0, 6], errs by 1.2e-7, and no division is needed.
-/// Past 6 it stays at `Phi(-6) = 1e-9`, within the same error.
+/// `log2 Phi(-t)` is smooth, and an error in it matters little where `Phi` is small. The polynomial of degree 6 with
+/// `Phi(0) = 1/2`, fitted for the smallest absolute error of `Phi` on [0, 6], has an error of 1.2e-7 and needs no
+/// division. Beyond 6 the result stays at `Phi(-6) = 1e-9`, within the same error.
 #[inline(always)]
 fn phi_of_minus(x: f32) -> f32 {
     const C: [f32; 6] = [-0.000_647_757_26, 0.007_724_042, -0.052_926_738, -0.459_082_72, -1.151_116_8, -1.0];
@@ -38,8 +38,8 @@ fn phi_of_minus(x: f32) -> f32 {
     exp2(p)
 }
 
-/// `row = f(row)`. The steps of sixteen values are interleaved: one after the other they wait for each other, since a CPU does
-/// not look far enough ahead (a Cortex-A76 128 instructions).
+/// `row = f(row)`. The steps of sixteen values are interleaved: run one value after another, they wait for each other,
+/// since a CPU does not look far enough ahead (128 instructions on a Cortex-A76).
 #[inline(always)]
 fn sixteen_at_a_time(row: &mut [f32], f: impl Fn(f32) -> f32) {
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
@@ -54,8 +54,8 @@ fn sixteen_at_a_time(row: &mut [f32], f: impl Fn(f32) -> f32) {
 }
 
 per_isa! {
-    /// Exact GELU of a row in place, `x Phi(x)` (arXiv 1606.08415), times `scale` (`[n]`, or empty for ones). Absolute
-    /// error below `5e-7 |x|` before the scale.
+    /// Exact GELU of a row in place, `x Phi(x)` (arXiv 1606.08415), multiplied by `scale` (`[n]`, or empty for ones).
+    /// The absolute error is below `5e-7 |x|` before scaling.
     pub fn gelu_row(row: &mut [f32], scale: &[f32]) {
         sixteen_at_a_time(row, |v| {
             let tail = phi_of_minus(v);
@@ -71,7 +71,7 @@ per_isa! {
     /// `up = silu(gate) * up * scale`, the gated half of SwiGLU (arXiv 2002.05202); `scale: [n]` or empty for ones.
     pub fn silu_row(up: &mut [f32], gate: &[f32], scale: &[f32]) {
         for (u, g) in up.iter_mut().zip(gate) {
-            // e^-|g| is at most 1; the sigmoid of -g is its share of the sum.
+            // `e^-|g|` is at most 1: the sigmoid is `e / (1 + e)` for negative `g`, otherwise `1 / (1 + e)`.
             let e = exp2(-g.abs() * std::f32::consts::LOG2_E);
             let sigmoid = if *g < 0.0 { e } else { 1.0 } / (1.0 + e);
             *u *= *g * sigmoid;

@@ -1,34 +1,34 @@
-//! A buffer that begins at a multiple of 64 bytes: a cache line, and the widest register.
+//! A buffer aligned to 64 bytes: a cache line, and the widest register.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::Pod;
 
-/// Bytes that every buffer is aligned to.
+/// Alignment of every buffer, in bytes.
 pub const ALIGNMENT: usize = 64;
 
 /// A zeroed, 64-byte aligned buffer of `T`.
 pub struct Aligned<T> {
     bytes: Vec<u8>,
-    /// Where the first aligned byte is.
+    /// Offset of the first aligned byte in `bytes`.
     offset: usize,
     len: usize,
     of: PhantomData<T>,
 }
 
 impl<T: Pod> Aligned<T> {
-    /// `len` zeros.
+    /// A buffer of `len` zeros.
     pub fn zeroed(len: usize) -> Aligned<T> {
         let mut buffer = Aligned::default();
         buffer.grow(len).expect("memory for the weights");
         buffer
     }
 
-    /// Makes room for at least `len` elements; contents are lost if the buffer moves.
+    /// Grows the buffer to at least `len` elements; its contents are lost if it is reallocated.
     ///
     /// # Errors
-    /// When the system does not give that much memory.
+    /// If the memory cannot be allocated.
     pub fn grow(&mut self, len: usize) -> Result<(), std::collections::TryReserveError> {
         if len <= self.len {
             return Ok(());
@@ -53,7 +53,7 @@ impl<T: Pod> Deref for Aligned<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // Nothing was allocated, and what a Vec has then for a pointer is aligned to a byte.
+        // Without an allocation the pointer of the `Vec` is only aligned to one byte.
         if self.len == 0 {
             return &[];
         }

@@ -1,13 +1,12 @@
-//! Instruction sets: which ones there are, which one this CPU has, and compiling a loop for each.
+//! Instruction sets: which exist, which this CPU has, and compiling a loop for each.
 
 use std::fmt;
 
-/// An instruction set that this CPU can run: a value exists only if the CPU has it, so that whoever holds one may call
-/// its kernels.
+/// An instruction set that this CPU can run. A value exists only if the CPU has it, so its kernels may be called.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Kind);
 
-/// The instruction sets that there are kernels for on this architecture.
+/// The instruction sets that have kernels on this architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// Plain Rust: the specification.
@@ -15,19 +14,19 @@ pub(super) enum Kind {
     /// AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// The above and AVX-VNNI (`vpdpbusd` on 256 bits, VEX encoding).
+    /// AVX2 as above, plus AVX-VNNI (`vpdpbusd` on 256 bits, VEX encoding).
     #[cfg(target_arch = "x86_64")]
     AvxVnni,
-    /// The above without AVX-VNNI, and AVX-512 F, BW, VL and VNNI.
+    /// AVX2 as above without AVX-VNNI, plus AVX-512 F, BW, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
     /// Advanced SIMD, which every 64-bit ARM CPU has (Cortex-A53, A72).
     #[cfg(target_arch = "aarch64")]
     Neon,
-    /// The above and `sdot` (Armv8.2 FEAT_DotProd: Cortex-A55, A76, A78AE).
+    /// NEON plus `sdot` (Armv8.2 FEAT_DotProd: Cortex-A55, A76, A78AE).
     #[cfg(target_arch = "aarch64")]
     Dotprod,
-    /// The above and `smmla` (Armv8.6 FEAT_I8MM: Cortex-A510, A710, Neoverse V1).
+    /// NEON and `sdot` plus `smmla` (Armv8.6 FEAT_I8MM: Cortex-A510, A710, Neoverse V1).
     #[cfg(target_arch = "aarch64")]
     I8mm,
 }
@@ -38,20 +37,20 @@ pub const VARIABLE: &str = "MICRORAPTOR_ISA";
 /// Why an instruction set cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IsaError {
-    /// No kernels of this name.
+    /// No instruction set of this name has kernels.
     #[error("no instruction set is called '{name}'; this CPU can run {available}")]
     Unknown {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// What this CPU can run.
+        /// The instruction sets that this CPU can run.
         available: String,
     },
-    /// This CPU lacks it.
+    /// This CPU lacks the instruction set.
     #[error("this CPU has no {name}; it can run {available}")]
     Lacking {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// What this CPU can run.
+        /// The instruction sets that this CPU can run.
         available: String,
     },
 }
@@ -112,20 +111,20 @@ impl Kind {
 const NAMES: &[&str] = &["scalar", "avx2", "avxvnni", "avx512vnni", "neon", "dotprod", "i8mm"];
 
 impl Isa {
-    /// Plain Rust, on any CPU: the specification that the others are compared with.
+    /// Plain Rust, on any CPU: the specification against which the others are compared.
     pub const SCALAR: Isa = Isa(Kind::Scalar);
 
-    /// What this CPU can run, from the slowest to the fastest.
+    /// The instruction sets that this CPU can run, from the slowest to the fastest.
     pub fn available() -> Vec<Isa> {
         Kind::ALL.iter().filter(|kind| kind.detected()).map(|&kind| Isa(kind)).collect()
     }
 
-    /// The fastest that this CPU can run.
+    /// The fastest instruction set that this CPU can run.
     pub fn best() -> Isa {
         Isa::available().pop().unwrap_or(Isa::SCALAR)
     }
 
-    /// The one that [`VARIABLE`] names, else the fastest.
+    /// The instruction set that [`VARIABLE`] names, or else the fastest.
     ///
     /// # Errors
     /// As [`Isa::named`].
@@ -136,10 +135,10 @@ impl Isa {
         }
     }
 
-    /// The one called `name`: `scalar`; `avx2`, `avxvnni` or `avx512vnni`; `neon`, `dotprod` or `i8mm`.
+    /// The instruction set called `name`: `scalar`; `avx2`, `avxvnni` or `avx512vnni`; `neon`, `dotprod` or `i8mm`.
     ///
     /// # Errors
-    /// [`IsaError`] when there is none of that name, or this CPU lacks it.
+    /// [`IsaError`] if there is no instruction set of that name, or this CPU lacks it.
     ///
     /// ```
     /// use microraptor::kernels::Isa;
@@ -160,7 +159,7 @@ impl Isa {
         }
     }
 
-    /// Its name, as the command line takes it.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Scalar => "scalar",
@@ -179,8 +178,8 @@ impl Isa {
         }
     }
 
-    /// What the 8-bit codes of activations are stored less: 128 where the products take signed bytes on both sides, as
-    /// ARM's do. A zero point is stored less the same, so that nothing else needs to know.
+    /// Offset subtracted from the 8-bit activation codes: 128 where the products take signed bytes on both sides, as on
+    /// ARM, otherwise 0. It is subtracted from the zero point too, so the difference of the two stays the same.
     pub fn code_offset(self) -> i32 {
         #[cfg(target_arch = "aarch64")]
         return if self == Isa::SCALAR { 0 } else { 128 };
@@ -188,7 +187,7 @@ impl Isa {
         0
     }
 
-    /// Whether it has registers of 512 bits.
+    /// Whether it has 512-bit registers.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn is_avx512(self) -> bool {
         self.0 == Kind::Avx512Vnni
@@ -211,10 +210,10 @@ impl fmt::Display for Isa {
     }
 }
 
-/// Defines `fn name(isa, args)` whose body is compiled for the baseline and, on x86-64, for AVX2 with FMA and for AVX-512. (On
-/// 64-bit ARM the baseline has SIMD and fused multiply-adds.)
+/// Defines `fn name(isa, args)` whose body is compiled for the baseline and, on x86-64, also for AVX2 with FMA and for
+/// AVX-512. (On 64-bit ARM the baseline has SIMD and fused multiply-adds.)
 ///
-/// The body is IEEE operations in one order, with `f32::mul_add` where a fused multiply-add is meant and nowhere else, so
+/// The body consists of IEEE operations in one order, with `f32::mul_add` only where a fused multiply-add is meant, so
 /// all versions give the same bits: the compiler neither contracts nor reorders floating-point operations.
 macro_rules! per_isa {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($gen:ident: $bound:path),*>)? ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
@@ -237,11 +236,11 @@ macro_rules! per_isa {
                     portable $(::<$($gen),*>)? ($($arg),*)
                 }
                 if isa.is_avx512() {
-                    // SAFETY: such an `Isa` exists only where these were detected.
+                    // SAFETY: such an `Isa` exists only if these features were detected.
                     return unsafe { avx512 $(::<$($gen),*>)? ($($arg),*) };
                 }
                 if isa != $crate::kernels::Isa::SCALAR {
-                    // SAFETY: every x86-64 `Isa` but SCALAR exists only where AVX2, FMA and F16C were detected.
+                    // SAFETY: every x86-64 `Isa` except SCALAR exists only if AVX2, FMA and F16C were detected.
                     return unsafe { avx2 $(::<$($gen),*>)? ($($arg),*) };
                 }
             }

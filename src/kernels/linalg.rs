@@ -1,14 +1,14 @@
-//! Symmetric matrices: `X^T X`, and Cholesky factors. Blocks are of fixed size and each is computed on one thread, so
+//! Symmetric matrices: `X^T X`, and Cholesky factors. Blocks have a fixed size and each is computed on one thread, so
 //! that no sum depends on the number of threads.
 
 use rayon::prelude::*;
 
 use crate::kernels::matmul::{Rhs, Shape, matmul};
 
-/// Rows of a block. 128 rows of f32 against 3072 columns are 1.5 MiB: about a core's L2.
+/// Number of rows in a block. 128 rows of f32 with 3072 columns are 1.5 MiB: about the L2 of a core.
 const BLOCK: usize = 128;
 
-/// `[rows, cols]` to `[cols, rows]`.
+/// Transposes `[rows, cols]` to `[cols, rows]`.
 pub(crate) fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
     let rows = x.len() / cols;
     let mut out = vec![0.0; x.len()];
@@ -23,7 +23,7 @@ pub(crate) fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
     out
 }
 
-/// `X^T X / rows`: `[cols, cols]`, of `x`: `[rows, cols]`.
+/// `X^T X / rows`, `[cols, cols]`, of `x: [rows, cols]`.
 pub(crate) fn gram(x: &[f32], cols: usize) -> Vec<f32> {
     let rows = x.len() / cols;
     let columns = transposed(x, cols);
@@ -53,8 +53,8 @@ pub(crate) fn gram(x: &[f32], cols: usize) -> Vec<f32> {
     out
 }
 
-/// The lower factor of `a`, `[n, n]`, in place (`a = L L^T`; what is above the diagonal is left as it was). False when
-/// `a` is not positive definite.
+/// Replaces `a: [n, n]` with its lower Cholesky factor (`a = L L^T`); values above the diagonal are not meaningful.
+/// Returns false if `a` is not positive definite.
 pub(crate) fn cholesky(a: &mut [f32], n: usize) -> bool {
     for first in (0..n).step_by(BLOCK) {
         let width = BLOCK.min(n - first);
@@ -94,7 +94,7 @@ fn factor_diagonal(a: &mut [f32], first: usize, width: usize, n: usize) -> bool 
             let sum: f64 = row_i.iter().zip(row_j).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
             let rest = f64::from(a[i * n + first + j]) - sum;
             a[i * n + first + j] = if i == j {
-                // A NaN is refused too.
+                // NaN is rejected too.
                 if rest.is_nan() || rest <= 0.0 {
                     return false;
                 }
@@ -120,7 +120,7 @@ fn solve_row(diagonal: &[f32], row: &mut [f32], first: usize, n: usize) {
 pub(crate) mod tests {
     use super::*;
 
-    /// `[rows, cols]`, its columns correlated.
+    /// `[rows, cols]` with correlated columns.
     pub fn correlated(rows: usize, cols: usize) -> Vec<f32> {
         // Uniform in -1..1, by the mixing function of splitmix64.
         let noise = |i: usize| {

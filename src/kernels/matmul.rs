@@ -1,23 +1,23 @@
-//! Matrix products in f32, by the `gemm` crate.
+//! Matrix products in f32, computed by the `gemm-f32` crate.
 //!
-//! For the converter, whose threads share whole products: each runs on the caller's thread. The crate's blocking, and
-//! with it the rounding of a sum, depends on the CPU. What a device runs is [`super::linear`].
+//! For conversion and training. Each product runs on the caller's thread; callers parallelise over whole products. The
+//! crate's blocking, and with it the rounding of a sum, depends on the CPU. Inference uses [`super::linear`].
 
 use gemm_common::Parallelism;
 
-/// A strided matrix inside a slice.
+/// Shape of a strided matrix inside a slice.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
-    /// Columns.
+    /// Number of columns.
     pub cols: usize,
-    /// Distance between rows, in elements; columns are next to each other.
+    /// Distance between rows, in elements; columns are contiguous.
     pub stride: usize,
 }
 
 impl Shape {
-    /// A matrix whose rows follow each other.
+    /// A matrix whose rows are contiguous.
     pub const fn dense(rows: usize, cols: usize) -> Shape {
         Shape { rows, cols, stride: cols }
     }
@@ -33,19 +33,19 @@ impl Shape {
     }
 }
 
-/// Whether the right-hand side is stored as it is, `[k, n]`, or transposed, `[n, k]`.
+/// Layout of the right-hand side: as it is, `[k, n]`, or transposed, `[n, k]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rhs {
     /// `[k, n]`
     Plain,
-    /// `[n, k]`, as weights are.
+    /// `[n, k]`, as weights are stored.
     Transposed,
 }
 
-/// `out = keep * out + alpha * lhs * rhs`, `lhs: [m, k]`, `out: [m, n]`; `keep` is 0 or 1.
+/// `out = alpha * lhs * rhs`, or `out += alpha * lhs * rhs` if `accumulate`; `lhs: [m, k]`, `out: [m, n]`.
 ///
 /// # Panics
-/// When a shape does not fit its slice or the shapes do not agree.
+/// If a shape does not fit its slice or the shapes do not agree.
 #[expect(clippy::too_many_arguments, reason = "three matrices, their shapes and two scalars, as in BLAS")]
 pub fn matmul(
     lhs: &[f32],
@@ -69,10 +69,10 @@ pub fn matmul(
         Rhs::Transposed => (rhs_shape.stride as isize, 1),
     };
     let product = gemm_f32::gemm::f32::get_gemm_fn();
-    // The crate's kernels store columns. Our rows are next to each other, so it is asked for the transposed product,
-    // out^T = rhs^T lhs^T: with row-major stores it takes an element-wise path, 9% slower over ViT-S at 224 px.
-    // SAFETY: each matrix lies inside its slice (`fits`, asserted above), their inner sizes agree (asserted above), and
-    // `out` is borrowed mutably, so it overlaps neither input. The function was chosen for this CPU by the crate.
+    // The crate's kernels store columns. Our rows are contiguous, so it computes the transposed product, `rhs^T lhs^T`:
+    // for row-major stores it takes an element-wise path, 9% slower over ViT-S at 224 px.
+    // SAFETY: each matrix lies inside its slice (`fits`, asserted above), the sizes agree (asserted above), and `out`
+    // is borrowed mutably, so it overlaps neither input. The crate chose the function for this CPU.
     unsafe {
         product(
             n,
@@ -101,7 +101,7 @@ pub fn matmul(
 /// `out = x W^T + bias`: `x: [m, k]`, `weight: [n, k]`, `bias: [n]`, `out: [m, n]`.
 ///
 /// # Panics
-/// When the lengths do not agree.
+/// If the lengths do not agree.
 pub fn linear(x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
     for row in out.chunks_exact_mut(bias.len()) {
         row.copy_from_slice(bias);
@@ -112,7 +112,7 @@ pub fn linear(x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
 /// `out += x W^T`: `x: [m, k]`, `weight: [n, k]`, `out: [m, n]`.
 ///
 /// # Panics
-/// When the lengths do not agree.
+/// If the lengths do not agree.
 pub fn accumulate(x: &[f32], weight: &[f32], n: usize, out: &mut [f32]) {
     let (k, m) = (weight.len() / n, out.len() / n);
     assert!(weight.len() == n * k && x.len() == m * k && out.len() == m * n);

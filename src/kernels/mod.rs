@@ -1,8 +1,8 @@
-//! GemmTypes in, numbers out: slices and shapes; no model, no graph, no allocation.
+//! Compute kernels on slices and shapes, without model or graph; those of the forward pass do not allocate.
 //!
-//! [`tile`] holds the micro-kernels of each instruction set, [`linear`] and [`attention`] are built on them, and the rest
-//! works on one row at a time. An [`Isa`] says which version runs; all versions give the same bits ([`matmul`], the
-//! converter's own products, excepted). [`pool`] shares work between threads.
+//! [`tile`] holds the micro-kernels of each instruction set, [`linear`] and [`attention`] are built on them, and the
+//! rest works on one row at a time. An [`Isa`] selects the version that runs; all versions give the same bits (except
+//! [`matmul`], which only conversion and training use). [`pool`] shares work between threads.
 
 pub mod activation;
 pub mod aligned;

@@ -1,29 +1,30 @@
-//! Where the results of tiles go.
+//! Writes the results of tiles to rows of the output.
 
 use super::tile::{PANEL, prefetch};
 
-/// Some columns of rows: `out: [rows, stride]`, of which the first `columns` of each are written.
+/// Some columns of an output matrix: `out: [rows, stride]`, of which the first `columns` of each row are written.
 pub(super) struct Output<'a> {
     pub(super) out: &'a mut [f32],
     pub(super) stride: usize,
     pub(super) columns: usize,
 }
 
-/// What is computed of a row's sums. A trait and no closure, as [`super::tile::Epilogue`].
+/// Computes output rows from a tile's accumulators. A trait, not a closure: see [`super::tile::Epilogue`].
 pub(super) trait RowOf {
-    /// Of row `r` of the tile.
+    /// Output values of row `r` of the tile.
     fn row(&self, r: usize) -> [f32; PANEL];
 }
 
 impl Output<'_> {
-    /// Rows; of the last there may be but the columns that are written.
+    /// Number of rows; the last row may end after the columns that are written.
     #[inline(always)]
     pub(super) fn rows(&self) -> usize {
         self.out.len().div_ceil(self.stride)
     }
 
-    /// Asks for what [`Output::put`] will write. A panel's rows are lines of memory far apart, which no CPU guesses: without this a
-    /// third of the epilogue's time was the wait for the residual stream (Zen 3, ViT-S at 224 px).
+    /// Prefetches what [`Output::put`] will write. The rows of a panel are cache lines far apart, which hardware
+    /// prefetchers do not predict: without this a third of the epilogue's time was spent waiting for the residual
+    /// stream (Zen 3, ViT-S at 224 px).
     #[inline(always)]
     pub(super) fn expect(&self, row: usize, panel: usize, rows: usize) {
         let first = panel * PANEL;
@@ -33,8 +34,9 @@ impl Output<'_> {
         }
     }
 
-    /// Stores, or adds, `y.row(r)` as columns `panel * PANEL..` of each row `row + r`, cut to the width. Whole panels have a loop of
-    /// their own: sixteen values that may be cut anywhere are kept in memory, whether they are cut or not.
+    /// Stores `y.row(r)` in columns `panel * PANEL..` of each row `row + r`, or adds it to them if `ADD`, truncated to
+    /// the width. Whole panels have a separate loop: sixteen values that may be truncated anywhere are kept in memory,
+    /// even if none is.
     #[inline(always)]
     pub(super) fn put<const ADD: bool>(&mut self, row: usize, panel: usize, rows: usize, y: impl RowOf) {
         let first = panel * PANEL;

@@ -1,10 +1,11 @@
-//! Cutting an image into patches.
+//! Cuts an image into patches.
 
-/// Writes patches of `pixels` (`[3, rows * patch, cols * patch]`) to `out` (`[count, 3 * patch * patch]`), from patch
-/// number `first` on by rows of patches; each in the order channel, y, x: the order of a convolution's weight.
+/// Writes patches of `pixels` (`[3, rows * patch, cols * patch]`) to `out` (`[count, 3 * patch * patch]`), starting at
+/// patch index `first` and going row by row. The values of a patch are in the order channel, y, x, like the weights of
+/// a convolution.
 ///
 /// # Panics
-/// When the lengths do not agree.
+/// If the lengths do not agree.
 pub fn cut(pixels: &[f32], rows: usize, cols: usize, patch: usize, first: usize, out: &mut [f32]) {
     let (area, width, length) = (rows * cols * patch * patch, cols * patch, 3 * patch * patch);
     assert_eq!(pixels.len(), 3 * area);

@@ -1,7 +1,7 @@
-//! Threads that are started once, spin briefly for the next piece of work, and then park.
+//! A pool of threads that are started once, spin briefly for the next job, and then park.
 //!
-//! [`Pool::run`] takes no lock and allocates nothing: work is published through atomics, tasks are claimed from a
-//! counter, and a worker that the system keeps from running is not waited for unless it holds a task.
+//! [`Pool::run`] takes no lock and allocates nothing: a job is published through atomics, and its tasks are claimed
+//! from a counter. A worker that the scheduler keeps from running is waited for only if it has already entered the job.
 
 use std::cell::UnsafeCell;
 use std::ops::Range;
@@ -10,19 +10,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 
-/// Spins before a worker parks: some 0.3 ms on Zen 3, longer than a thread waits between two phases of an image.
+/// Spins before a worker parks: about 0.3 ms on Zen 3, longer than a thread waits between two phases of an image.
 const SPINS: u32 = 20_000;
 
-/// Spins before the caller, waiting for the last task, gives its core away: the worker may need it.
+/// Spins before the caller, waiting for the last task, yields its core: the worker may need it.
 const WAIT_SPINS: u32 = 2_000;
 
-/// In `Shared::state`: work can be entered. The other bits count the workers inside, in steps of 2.
+/// Bit of `Shared::state`: workers may enter the job. The other bits count the workers inside, in steps of 2.
 const OPEN: usize = 1;
 
-/// A task: `(task, worker)`.
+/// A task, called with `(task, worker)`.
 type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
-/// What is published to the workers; its lifetime is that of one [`Pool::run`].
+/// Job published to the workers; valid during one [`Pool::run`].
 #[derive(Clone, Copy)]
 struct Job {
     task: *const Task<'static>,
@@ -32,33 +32,33 @@ struct Job {
 struct Shared {
     job: UnsafeCell<Job>,
     state: AtomicUsize,
-    /// Changes with every job, so that a worker enters each once.
+    /// Changes with every job, so that a worker enters each job only once.
     epoch: AtomicU32,
     next: AtomicUsize,
     stop: AtomicBool,
     panicked: AtomicBool,
     parked: Vec<AtomicBool>,
-    /// Workers that have started.
+    /// Number of workers that have started.
     started: AtomicUsize,
 }
 
-// SAFETY: `job` is written only by `Pool::run` while `state` is 0 (closed, nobody inside), and read only by workers that
-// entered, which they can only while it is open. The task itself is `Sync`.
+// SAFETY: `job` is written only by `Pool::run` while `state` is 0 (closed, no worker inside), and read only by workers
+// that have entered, which they can do only while it is open. The task itself is `Sync`.
 unsafe impl Sync for Shared {}
-// SAFETY: as above; the pointer is not used by whoever drops it.
+// SAFETY: as above; dropping `Shared` does not use the pointer.
 unsafe impl Send for Shared {}
 
-/// A pool of threads, the caller's included.
+/// A pool of threads, including the caller's.
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<(Thread, Option<JoinHandle<()>>)>,
 }
 
 impl Pool {
-    /// A pool of `threads` threads, the caller being one of them.
+    /// Creates a pool of `threads` threads, including the caller's.
     ///
     /// # Errors
-    /// When the system starts no more threads.
+    /// If a thread cannot be started.
     pub fn new(threads: usize) -> std::io::Result<Pool> {
         let workers = threads.max(1) - 1;
         fn nothing(_: usize, _: usize) {}
@@ -80,34 +80,34 @@ impl Pool {
             let handle = builder.spawn(move || work(&shared, i))?;
             pool.workers.push((handle.thread().clone(), Some(handle)));
         }
-        // A thread allocates while it starts: not during somebody's `run`.
+        // A thread allocates while it starts; waiting here keeps that out of `run`.
         while pool.shared.started.load(Ordering::Acquire) < workers {
             std::thread::yield_now();
         }
         Ok(pool)
     }
 
-    /// Threads, the caller's included.
+    /// Number of threads, including the caller's.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
     }
 
-    /// Calls `task(i, worker)` for every `i < tasks`, each once, on whichever thread is free; `worker < threads()`.
+    /// Calls `task(i, worker)` exactly once for every `i < tasks`, on whichever thread is free; `worker < threads()`.
     ///
     /// # Panics
-    /// When a task panics.
+    /// If a task panics.
     pub fn run(&mut self, tasks: usize, task: &Task) {
         if self.workers.is_empty() || tasks <= 1 {
             (0..tasks).for_each(|i| task(i, 0));
             return;
         }
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes. `Close`, which is dropped before this function returns or unwinds, waits until
-        // no worker is inside and lets none in after.
+        // SAFETY: only the lifetime changes. `Close`, which is dropped before this function returns or unwinds, waits
+        // until no worker is inside and lets none enter afterwards.
         let task_static = unsafe { std::mem::transmute::<*const Task, *const Task<'static>>(task) };
-        // SAFETY: the state is 0: the last `run` closed it and waited for everyone, and `&mut self` makes us the only caller.
+        // SAFETY: `state` is 0, as the last `run` waited for all workers, and `&mut self` makes this the only caller.
         unsafe { *shared.job.get() = Job { task: task_static, tasks } };
-        // Where the caller and a worker panicked in one run, the caller's unwound before the worker's was looked at.
+        // If the caller and a worker both panicked in the last run, the caller unwound without reading the flag.
         shared.panicked.store(false, Ordering::Relaxed);
         shared.next.store(0, Ordering::Relaxed);
         shared.epoch.fetch_add(1, Ordering::Relaxed);
@@ -126,11 +126,11 @@ impl Pool {
         }
     }
 
-    /// Cuts `rows` at `bounds` (increasing, from 0 to its rows) and calls `f(i, worker, part)` for each part
-    /// `bounds[i]..bounds[i + 1]`.
+    /// Splits `rows` at `bounds` (non-decreasing, at most the number of rows) and calls `f(i, worker, part)` for each
+    /// part `bounds[i]..bounds[i + 1]`.
     ///
     /// # Panics
-    /// When the bounds do not increase or do not fit, or `f` panics.
+    /// If the bounds decrease or exceed the rows, or `f` panics.
     pub fn for_parts<S: Split>(
         &mut self,
         bounds: &[usize],
@@ -140,19 +140,19 @@ impl Pool {
         assert!(bounds.windows(2).all(|w| w[0] <= w[1]), "bounds increase");
         assert!(bounds.last().is_none_or(|&last| rows.holds(last)), "bounds fit the rows");
         self.run(bounds.len().saturating_sub(1), &|i, worker| {
-            // SAFETY: `run` gives out each `i` once, so the parts are disjoint; they lie inside the rows (asserted above),
-            // which are borrowed for the whole call.
+            // SAFETY: `run` passes each `i` once and the bounds do not decrease, so the parts are disjoint; they lie
+            // inside the rows (asserted above), which are borrowed for the whole call.
             f(i, worker, unsafe { rows.part(bounds[i]..bounds[i + 1]) });
         });
     }
 }
 
-/// Closes the work and waits until nobody is inside, also when the caller's own task panics.
+/// Closes the job and waits until no worker is inside, even if the caller's own task panics.
 struct Close<'a>(&'a Shared);
 
 impl Drop for Close<'_> {
     fn drop(&mut self) {
-        // Whatever is not claimed stays so.
+        // Tasks that have not been claimed are not run.
         self.0.next.fetch_add(usize::MAX / 2, Ordering::Relaxed);
         self.0.state.fetch_and(!OPEN, Ordering::Relaxed);
         let mut spins = 0;
@@ -163,26 +163,26 @@ impl Drop for Close<'_> {
     }
 }
 
-/// Runs tasks until none is left.
+/// Claims and runs tasks until none is left.
 fn claim(shared: &Shared, job: Job, worker: usize) {
     loop {
         let i = shared.next.fetch_add(1, Ordering::Relaxed);
         if i >= job.tasks {
             return;
         }
-        // SAFETY: `run` does not return before everyone who is inside has left, so the task lives.
+        // SAFETY: `run` does not return before all workers inside have left, so the task is still alive.
         unsafe { (*job.task)(i, worker) };
     }
 }
 
-/// A worker's life.
+/// Main loop of a worker.
 fn work(shared: &Shared, index: usize) {
     shared.started.fetch_add(1, Ordering::Release);
     let mut last = 0;
     loop {
         let Some(epoch) = enter(shared, index, last) else { return };
         last = epoch;
-        // SAFETY: we are inside: `job` is not written until we have left.
+        // SAFETY: this worker is inside, so `job` is not written until it has left.
         let job = unsafe { *shared.job.get() };
         if catch_unwind(AssertUnwindSafe(|| claim(shared, job, index + 1))).is_err() {
             shared.panicked.store(true, Ordering::Relaxed);
@@ -191,7 +191,7 @@ fn work(shared: &Shared, index: usize) {
     }
 }
 
-/// Waits for work newer than `last` and enters it; its epoch, or None when the pool is dropped.
+/// Waits for a job newer than `last` and enters it. Returns the job's epoch, or `None` if the pool is dropped.
 fn enter(shared: &Shared, index: usize, last: u32) -> Option<u32> {
     let mut spins = 0;
     loop {
@@ -229,29 +229,29 @@ impl Drop for Pool {
         self.shared.stop.store(true, Ordering::SeqCst);
         for (thread, handle) in &mut self.workers {
             thread.unpark();
-            // A worker catches its tasks' panics.
+            // A worker catches its tasks' panics, so `join` does not fail.
             let _ = handle.take().map(JoinHandle::join);
         }
     }
 }
 
-/// Rows that can be cut into disjoint parts for several threads.
+/// Rows that can be split into disjoint parts for several threads.
 ///
 /// # Safety
-/// Parts of disjoint ranges must not overlap, and lie inside if [`Split::holds`] their ends.
+/// Parts of disjoint ranges must not overlap, and a part must lie inside the rows if `holds(range.end)`.
 pub unsafe trait Split: Sync {
-    /// A part.
+    /// A part of the rows.
     type Part;
     /// Whether there are at least `rows` rows.
     fn holds(&self, rows: usize) -> bool;
-    /// The part of `range`.
+    /// The rows in `range`.
     ///
     /// # Safety
-    /// `holds(range.end)`; while the part lives no part of an overlapping range is made.
+    /// `holds(range.end)` must be true, and no part of an overlapping range may be made while this part lives.
     unsafe fn part(&self, range: Range<usize>) -> Self::Part;
 }
 
-/// `[rows, width]`, to be cut between rows.
+/// `[rows, width]`, which can be split between rows.
 pub struct RowsMut<'a, T> {
     first: *mut T,
     rows: usize,
@@ -259,18 +259,19 @@ pub struct RowsMut<'a, T> {
     borrow: std::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it hands out disjoint `&mut [T]`, which may go to other threads if `T` may.
+// SAFETY: it only hands out disjoint `&mut [T]`, which may be sent to other threads if `T: Send`.
 unsafe impl<T: Send> Sync for RowsMut<'_, T> {}
 
 impl<'a, T> RowsMut<'a, T> {
-    /// `data` as rows of `width`; a remainder is left out.
+    /// Views `data` as rows of `width` elements; a remainder is ignored.
     pub fn new(data: &'a mut [T], width: usize) -> RowsMut<'a, T> {
         let rows = data.len().checked_div(width).unwrap_or(usize::MAX);
         RowsMut { first: data.as_mut_ptr(), rows, width, borrow: std::marker::PhantomData }
     }
 }
 
-// SAFETY: part `range` is the elements `range.start * width..range.end * width` of one slice.
+// SAFETY: the part for `range` is the elements `range.start * width..range.end * width` of one slice, so parts of
+// disjoint ranges do not overlap.
 unsafe impl<'a, T: Send> Split for RowsMut<'a, T> {
     type Part = &'a mut [T];
 
@@ -279,7 +280,7 @@ unsafe impl<'a, T: Send> Split for RowsMut<'a, T> {
     }
 
     unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
-        // SAFETY: the rows lie inside the slice that `new` borrowed for 'a, and the caller keeps parts disjoint.
+        // SAFETY: the rows lie inside the slice that `new` borrowed for `'a`, and the caller keeps parts disjoint.
         unsafe {
             std::slice::from_raw_parts_mut(self.first.add(range.start * self.width), range.len() * self.width)
         }
@@ -288,7 +289,7 @@ unsafe impl<'a, T: Send> Split for RowsMut<'a, T> {
 
 macro_rules! split_tuple {
     ($($name:ident $index:tt),*) => {
-        // SAFETY: each element keeps the contract by itself.
+        // SAFETY: each element fulfils the contract for its own rows, and `holds` asks all of them.
         unsafe impl<$($name: Split),*> Split for ($($name,)*) {
             type Part = ($($name::Part,)*);
 
@@ -297,7 +298,7 @@ macro_rules! split_tuple {
             }
 
             unsafe fn part(&self, range: Range<usize>) -> Self::Part {
-                // SAFETY: the caller's promise holds for each element.
+                // SAFETY: what the caller guarantees for the tuple holds for each element.
                 unsafe { ($(self.$index.part(range.clone()),)*) }
             }
         }
@@ -371,7 +372,7 @@ mod tests {
         }
     }
 
-    /// How many of six tasks are run.
+    /// Number of tasks run, of six.
     fn count(pool: &mut Pool) -> usize {
         let count = AtomicUsize::new(0);
         pool.run(6, &|_, _| {

@@ -1,17 +1,19 @@
-//! From f32 rows to 8-bit codes.
+//! Quantises f32 rows to 8-bit codes.
 
 use super::isa::{Isa, per_isa};
 use super::reduce;
 
-/// Adding it rounds an f32 of magnitude below 2^22 to the nearest integer, ties to even, into the low bits: 1.5 * 2^23.
+/// 1.5 * 2^23. Adding it to an f32 of magnitude below 2^22 rounds that value to the nearest integer, ties to even, and
+/// leaves the integer in the low bits.
 pub const ROUND: f32 = 12_582_912.0;
 
-/// How a row of codes is read: `x = (code - zero) * scale`, code and zero both less [`Isa::code_offset`].
+/// Quantisation parameters of a row of codes: `x = (code - zero) * scale`, with [`Isa::code_offset`] subtracted from
+/// both `code` and `zero`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct QuantParams {
     /// Step between codes.
     pub scale: f32,
-    /// The code of 0.0: 0 to 255, less the offset.
+    /// Zero point, the code of 0.0: 0 to 255, minus the offset.
     pub zero: i32,
 }
 
@@ -21,11 +23,12 @@ pub(super) fn round_scaled(value: f32, inverse: f32, offset: f32) -> i32 {
     value.mul_add(inverse, ROUND + offset).to_bits() as i32 - ROUND.to_bits() as i32
 }
 
-/// Quantises `x` to 8 bits over its own range, which is widened to hold 0: `[n]` to `codes: [at least n]`.
+/// Quantises `x: [n]` to 8 bits over its own range, extended to include 0, and writes `codes: [at least n]`.
 ///
-/// `scale = (high - low) / 255`, `zero` the code of 0.0 (the scheme of XNNPACK's qd8 and KleidiAI's qai8dx). One code
-/// more precise than symmetric quantisation for GELU's one-sided output. If `x` holds a NaN or an infinity the scale
-/// is NaN, and so is all that is computed from the row. Where [`Isa::code_offset`] is 128 the codes are signed bytes.
+/// `scale = (high - low) / 255` and `zero` is the code of 0.0 (the scheme of XNNPACK's qd8 and KleidiAI's qai8dx). For
+/// GELU's one-sided output this is one bit more precise than symmetric quantisation. If `x` contains a NaN or an
+/// infinity, the scale is NaN, and so is everything computed from the row. Where [`Isa::code_offset`] is 128, the codes
+/// are signed bytes.
 pub fn row(isa: Isa, x: &[f32], codes: &mut [u8]) -> QuantParams {
     row_less(isa, x, codes, isa.code_offset())
 }
@@ -39,10 +42,10 @@ per_isa! {
             return QuantParams { scale: 1.0, zero: -offset };
         }
         let inverse = 255.0 / width;
-        // The product is not fused with the addition that rounds: `zero` is one value for the row.
+        // `zero` is rounded once for the row and added to each value below, so 0.0 gets exactly this code.
         let zero = round_scaled(-low, inverse, 0.0).clamp(0, 255) - offset;
-        // An even offset leaves ties where they were: the rounded codes differ by it exactly. (Not `clamp`: the compiler
-        // would have to allow for bounds in the wrong order.)
+        // The offset is even, so ties round the same way and the codes differ by exactly the offset. (Not `clamp`: the
+        // compiler would have to allow for bounds in the wrong order.)
         for (code, &v) in codes.iter_mut().zip(x) {
             *code = round_scaled(v, inverse, zero as f32).max(-offset).min(255 - offset) as u8;
         }
@@ -50,7 +53,7 @@ per_isa! {
     }
 }
 
-/// What `codes` stand for, as [`row`] wrote them on `isa`; both `[n]`.
+/// Dequantises `codes`, as written by [`row`] on `isa`, into `x`; both are `[n]`.
 pub fn decode(isa: Isa, codes: &[u8], quant: QuantParams, x: &mut [f32]) {
     let signed = isa.code_offset() != 0;
     for (v, &code) in x.iter_mut().zip(codes) {
@@ -63,8 +66,8 @@ pub fn decode(isa: Isa, codes: &[u8], quant: QuantParams, x: &mut [f32]) {
 pub const KEY_MAX: f32 = 63.0;
 
 per_isa! {
-    /// Quantises a key of one head symmetrically to -63..63, less `centre` (nothing, if that is empty), which is
-    /// subtracted from `x` in place; gives the scale. `x`, `codes`: `[head_dim]`.
+    /// Quantises a key of one head symmetrically to codes from -63 to 63 and returns the scale. `centre` is first
+    /// subtracted from `x` in place, unless it is empty. `x`, `codes`: `[head_dim]`.
     pub fn key(x: &mut [f32], centre: &[f32], codes: &mut [i8]) -> f32 {
         for (v, c) in x.iter_mut().zip(centre) {
             *v -= c;
@@ -94,7 +97,7 @@ mod tests {
                 let mut values = vec![0.0; n];
                 decode(Isa::SCALAR, &expected, quant, &mut values);
                 for (&back, &v) in values.iter().zip(&x) {
-                    // Half a step, and another half where the range's ends were rounded to whole codes.
+                    // Half a step, plus another half because the zero point was rounded to a whole code.
                     assert!((back - v).abs() <= 1.001 * quant.scale, "{v} became {back}");
                     assert!(v != 0.0 || back == 0.0);
                 }

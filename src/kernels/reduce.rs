@@ -1,9 +1,9 @@
-//! Reductions in one canonical order: 16 virtual reduce, then a fixed tree, on every machine.
+//! Reductions in one canonical order on every machine: 16 virtual lanes, then a fixed tree.
 
-/// Number of virtual lanes: one AVX-512 register, or two of AVX2, or four of NEON.
+/// Number of virtual lanes: one AVX-512 register, two AVX2 registers or four NEON registers.
 pub const LANES: usize = 16;
 
-/// Folds `f` over the lanes: element `i` goes to lane `i % 16`, lanes are then paired 8, 4, 2, 1 apart.
+/// Folds `f` over the lanes: element `i` goes to lane `i % 16`, then lanes 8, 4, 2 and 1 apart are combined in pairs.
 #[inline(always)]
 fn reduce(values: &[f32], start: f32, map: impl Fn(f32) -> f32, f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [start; LANES];
@@ -13,7 +13,8 @@ fn reduce(values: &[f32], start: f32, map: impl Fn(f32) -> f32, f: impl Fn(f32, 
             *lane = f(*lane, map(v));
         }
     }
-    // Or the compiler cuts the loop above into pairs, as the tree below ends, and it takes twice as long.
+    // Without this the compiler splits the loop above into pairs, to match the end of the tree below, and it takes
+    // twice as long.
     let mut lanes = std::hint::black_box(lanes);
     for (lane, &v) in lanes.iter_mut().zip(chunks.remainder()) {
         *lane = f(*lane, map(v));
@@ -35,32 +36,33 @@ pub fn sum_of_squares(values: &[f32], centre: f32) -> f32 {
     reduce(values, 0.0, |v| (v - centre) * (v - centre), |a, b| a + b)
 }
 
-/// Largest value; a NaN is passed over. Negative infinity for an empty slice.
+/// Largest value, ignoring NaN; negative infinity if empty.
 #[inline(always)]
 pub fn max(values: &[f32]) -> f32 {
     reduce(values, f32::NEG_INFINITY, |v| v, |a, b| if b > a { b } else { a })
 }
 
-/// Smallest and largest value, 0 counted in; the largest is NaN if a value is not finite.
+/// Smallest and largest of the values and 0; the largest is NaN if any value is not finite.
 ///
-/// Three passes: in one, the compiler does not keep three sets of lanes in registers, and it takes twice as long.
+/// This takes three passes: in a single pass the compiler does not keep three sets of lanes in registers, and it takes
+/// twice as long.
 #[inline(always)]
 pub fn range(values: &[f32]) -> (f32, f32) {
     let low = reduce(values, 0.0, |v| v, |a, b| if b < a { b } else { a });
     let high = reduce(values, 0.0, |v| v, |a, b| if b > a { b } else { a });
-    // v * 0 is NaN for infinities and NaN, which the comparisons above pass over.
+    // `v * 0.0` is NaN if `v` is not finite, and NaN propagates through the sum; the comparisons above ignore NaN.
     (low, high + reduce(values, 0.0, |v| v * 0.0, |a, b| a + b))
 }
 
-/// Largest magnitude; NaN is passed over.
+/// Largest magnitude, ignoring NaN.
 #[inline(always)]
 pub fn largest_magnitude(values: &[f32]) -> f32 {
     reduce(values, 0.0, f32::abs, |a, b| if b > a { b } else { a })
 }
 
-/// Whether no value is a NaN or an infinity.
+/// Whether all values are finite.
 pub fn all_finite(values: &[f32]) -> bool {
-    // v * 0 is 0 for finite v and NaN otherwise; a sum keeps a NaN.
+    // `v * 0.0` is 0 for finite `v` and NaN otherwise, and NaN propagates through the sum.
     reduce(values, 0.0, |v| v * 0.0, |a, b| a + b) == 0.0
 }
 

@@ -1,17 +1,17 @@
-//! Separable antialiased resampling in one written-down order, so that every machine computes the same bits.
+//! Separable antialiased resampling in a specified order of operations, so that every machine computes the same bits.
 //!
 //! The filter is that of Pillow and of PyTorch's `interpolate(antialias=True)`: pixel centres at half-integers, a
-//! kernel whose support grows with the scale when the picture shrinks, weights normalised over the pixels inside it.
-//! Weights are computed in f64 and rounded once to f32. Each pass sums its taps in ascending order, each step one
-//! multiplication and one addition (no fused multiply-add); rows are filtered first, then columns. So the loops are
+//! kernel whose support grows with the scale when the image shrinks, and weights normalised over the pixels inside it.
+//! Weights are computed in f64 and rounded once to f32. Each pass sums its taps in ascending order, one multiplication
+//! and one addition per step (no fused multiply-add); rows are filtered first, then columns. The loops can therefore be
 //! compiled for every instruction set, and all give the same bits.
 
 use super::isa::{Isa, per_isa};
 
-/// A resampling kernel: its radius in source pixels at scale 1, and its value at a distance.
+/// A resampling kernel: its radius in source pixels at scale 1, and its value as a function of distance.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
-    /// Distance from which the kernel is zero.
+    /// Distance beyond which the kernel is zero.
     pub radius: f64,
     /// The kernel's value at a distance from the centre.
     pub value: fn(f64) -> f64,
@@ -52,7 +52,7 @@ pub const HAMMING: Kernel = Kernel {
 pub const LANCZOS: Kernel =
     Kernel { radius: 3.0, value: |x| if x.abs() < 3.0 { sinc(x) * sinc(x / 3.0) } else { 0.0 } };
 
-/// `sin(pi x) / (pi x)`, not by the platform's sine; exact at whole numbers, where pi has no exact multiple.
+/// `sin(pi x) / (pi x)`, without the platform's sine; exact at whole numbers, where pi has no exact multiple.
 fn sinc(x: f64) -> f64 {
     if x == x.trunc() {
         return if x == 0.0 { 1.0 } else { 0.0 };
@@ -61,7 +61,7 @@ fn sinc(x: f64) -> f64 {
     libm::sin(x) / x
 }
 
-/// The taps of one axis: for each output position a first input position and its weights.
+/// The taps of one axis: for each output position, the first input position and its weights.
 #[derive(Clone, Debug)]
 pub struct Filter {
     input: usize,
@@ -72,13 +72,13 @@ impl Filter {
     /// The taps that turn `input` samples into `output` samples.
     ///
     /// # Panics
-    /// When `input` or `output` is zero.
+    /// If `input` or `output` is zero.
     pub fn new(input: usize, output: usize, kernel: Kernel) -> Filter {
         Filter::part(input, output, 0, output, kernel)
     }
 
-    /// Of [`Filter::new`], the `count` output samples from number `first` on. Those before the first or past the last
-    /// sample have no taps: they become zero.
+    /// The `count` output samples of [`Filter::new`] from index `first` on. Samples before the first or past the last
+    /// have no taps and become zero.
     ///
     /// # Panics
     /// As [`Filter::new`].
@@ -98,7 +98,7 @@ impl Filter {
         })
     }
 
-    /// [`Filter::part`] that takes the nearest sample, as Pillow's `NEAREST` and PyTorch's `nearest-exact` do.
+    /// Like [`Filter::part`], but takes the nearest sample, as Pillow's `NEAREST` and PyTorch's `nearest-exact` do.
     ///
     /// # Panics
     /// As [`Filter::new`].
@@ -110,8 +110,8 @@ impl Filter {
         })
     }
 
-    /// PyTorch's `interpolate(mode="bicubic")` without antialiasing: Keys' kernel with a = -0.75 over four samples,
-    /// whatever the scale, those past an edge being the edge's.
+    /// PyTorch's `interpolate(mode="bicubic")` without antialiasing: Keys' kernel with a = -0.75 over four samples at
+    /// any scale; samples past an edge take the edge's value.
     ///
     /// # Panics
     /// As [`Filter::new`].
@@ -150,54 +150,55 @@ impl Filter {
         Filter { input, taps: taps.collect() }
     }
 
-    /// Samples on the input side.
+    /// Number of input samples.
     pub fn input(&self) -> usize {
         self.input
     }
 
-    /// Samples on the output side.
+    /// Number of output samples.
     pub fn output(&self) -> usize {
         self.taps.len()
     }
 
-    /// Filters one line: `input` is `[self.input(), channels]`, `output` is `[self.output(), channels]`. Several lines whose
-    /// values are interleaved are one with so many times the channels.
+    /// Filters one line: `input` is `[self.input(), channels]`, `output` is `[self.output(), channels]`. Several lines
+    /// whose values are interleaved are filtered as one line with that many times the channels.
     ///
     /// # Panics
-    /// When a slice has another length.
+    /// If a slice has the wrong length.
     pub fn line(&self, isa: Isa, input: &[f32], output: &mut [f32], channels: usize) {
         assert_eq!(input.len(), self.input * channels);
         assert_eq!(output.len(), self.output() * channels);
         filter_line(isa, &self.taps, input, output, channels);
     }
 
-    /// Filters across lines: `lines` is `[self.input(), width]`, the result's line `row` goes to `out` (`[width]`).
+    /// Filters across lines: `lines` is `[self.input(), width]`, and line `row` of the result goes to `out`
+    /// (`[width]`).
     ///
     /// # Panics
-    /// When a slice has another length or `row` is not below [`Filter::output`].
+    /// If a slice has the wrong length or `row` is not below [`Filter::output`].
     pub fn across(&self, lines: &[f32], width: usize, row: usize, out: &mut [f32]) {
         assert_eq!(lines.len(), self.input * width);
         let (first, weights) = &self.taps[row];
         weighted_sum(&lines[first * width..], width, weights, out);
     }
 
-    /// Adds input line `row` (`[width]`) to every line of `lines` (`[self.output(), width]`, zero at the start) that
-    /// it contributes to. All input lines in ascending order give the bits of [`Filter::across`], and only one of
+    /// Adds input line `row` (`[width]`) to every line of `lines` (`[self.output(), width]`, initially zero) that it
+    /// contributes to. Adding all input lines in ascending order gives the bits of [`Filter::across`], and only one of
     /// them has to be in memory.
     ///
     /// # Panics
-    /// When a slice has another length or `row` is not below [`Filter::input`].
+    /// If a slice has the wrong length or `row` is not below [`Filter::input`].
     pub fn spread(&self, isa: Isa, row: usize, line: &[f32], lines: &mut [f32]) {
         let width = line.len();
         assert!(row < self.input && lines.len() == self.output() * width);
-        // First and last taps ascend from one output line to the next.
+        // The positions of the first and last tap never decrease from one output line to the next.
         let begin = self.taps.partition_point(|(first, weights)| first + weights.len() <= row);
         let end = self.taps.partition_point(|(first, _)| *first <= row);
         spread_line(isa, &self.taps[begin..end], row, line, &mut lines[begin * width..]);
     }
 }
 
-/// The first input and the weights of each output.
+/// The first input position and the weights of each output.
 type Taps = [(usize, Vec<f32>)];
 
 per_isa! {
@@ -219,7 +220,7 @@ per_isa! {
     }
 }
 
-/// Values that are summed at once, in a register.
+/// Number of values that are summed at once, in a register.
 const LANES: usize = 8;
 
 /// `out = sum_i weights[i] * input[i * stride ..]`, taps in ascending order.
@@ -248,7 +249,7 @@ fn weighted_sum(input: &[f32], stride: usize, weights: &[f32], out: &mut [f32]) 
 /// Resamples `input` (`[rows, cols, channels]`) to `[vertical.output(), horizontal.output(), channels]`.
 ///
 /// # Panics
-/// When `input` does not have `vertical.input() * cols * channels` values.
+/// If `input` does not have `vertical.input() * cols * channels` values.
 pub fn resample(
     input: &[f32],
     cols: usize,
@@ -315,7 +316,7 @@ mod tests {
                 let filter = Filter::new(from, to, kernel);
                 let mut out = vec![0.0; to];
                 filter.line(Isa::SCALAR, &vec![0.75; from], &mut out, 1);
-                // Each of up to 2 * support weights is rounded once, each addition once.
+                // Each of up to 2 * support weights is rounded once, and so is each addition.
                 let taps = filter.taps.iter().map(|t| t.1.len()).max().unwrap();
                 let bound = 2.0 * taps as f32 * f32::EPSILON;
                 assert!(out.iter().all(|v| (v - 0.75).abs() <= bound), "{from} -> {to}");

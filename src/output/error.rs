@@ -1,4 +1,4 @@
-//! Why an output could not be written.
+//! Errors of writing outputs.
 
 use std::path::PathBuf;
 
@@ -7,36 +7,36 @@ use crate::files::WriteError;
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// The file is one that the same command reads, under this or another name.
+    /// The file is also an input of the same command, under this or another name.
     #[error("cannot write {path}: it is {input}, which this command reads; give another name or folder")]
     IsInput {
-        /// The file asked for.
+        /// The requested file.
         path: PathBuf,
         /// The input, as it was given.
         input: PathBuf,
     },
-    /// A file name with an unknown ending.
+    /// A file name with an unknown extension.
     #[error("cannot write {0}: give a name that ends in .safetensors or .npz")]
     Extension(PathBuf),
-    /// More than the format holds.
+    /// More data than the format can hold.
     #[error(
         "cannot write {path}: {bytes} bytes of patch tokens, and .npz holds 4 GiB; give a name in .safetensors"
     )]
     TooLarge {
-        /// The file asked for.
+        /// The requested file.
         path: PathBuf,
-        /// Bytes of its largest array.
+        /// Size of its largest array in bytes.
         bytes: u64,
     },
-    /// What is to be written does not fit the picture or volume that it belongs to.
+    /// The content does not fit the image or volume that it belongs to.
     #[error("cannot write {path}: {problem}")]
     Content {
-        /// The file asked for.
+        /// The requested file.
         path: PathBuf,
         /// What does not fit, and what to do.
         problem: String,
     },
-    /// A DICOM file that the output is to refer to cannot be referred to.
+    /// The output cannot refer to one of its DICOM source files.
     #[error("{path}: {problem}")]
     Source {
         /// The source file.
@@ -44,7 +44,7 @@ pub enum OutputError {
         /// What is wrong, and what to do.
         problem: String,
     },
-    /// The system, or a folder that is not there.
+    /// The system reported an error, or a folder does not exist.
     #[error(transparent)]
     Write(#[from] WriteError),
 }

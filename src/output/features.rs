@@ -1,4 +1,4 @@
-//! Features of many images in one file: safetensors, or NumPy's npz.
+//! Writes the features of many images to one file: safetensors, or NumPy's npz.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -17,13 +17,13 @@ use crate::files::spool_beside;
 use crate::files::{AtomicFile, Target};
 use crate::vit::{Features, Size};
 
-/// What a feature file says about itself: the JSON text under the metadata key `microraptor` of a safetensors file,
-/// and the bytes of the array `about` of an npz file.
+/// Metadata of a feature file: the JSON text under the metadata key `microraptor` of a safetensors file, and the bytes
+/// of the array `about` of an npz file.
 #[derive(Clone, Debug, Serialize)]
 pub struct About {
-    /// The file of each row.
+    /// File name of each row.
     pub names: Vec<String>,
-    /// The number of each row's frame or slice in its file, from 1.
+    /// Frame or slice number of each row in its file, from 1.
     pub frames: Vec<usize>,
     /// Name of the model.
     pub model: String,
@@ -33,16 +33,16 @@ pub struct About {
     pub height: usize,
     /// Input width in pixels.
     pub width: usize,
-    /// Rows of patches.
+    /// Number of patch rows.
     pub rows: usize,
-    /// Columns of patches.
+    /// Number of patch columns.
     pub cols: usize,
     /// Version of this program.
     pub version: String,
 }
 
 impl About {
-    /// The record of a model at one input size; images are added as they come.
+    /// Metadata for a model at one input size; images are added later.
     pub fn new(model: &crate::engine::About, size: Size) -> About {
         About {
             names: Vec::new(),
@@ -58,9 +58,9 @@ impl About {
     }
 }
 
-/// A feature file in the making: `cls [n, dim]`, `patch [n, rows * cols, dim]`, and what [`About`] says, which stands before
-/// them and grows with each row. So patch tokens, nearly all there is, wait in a file without a name on the same disk; the
-/// bytes depend on the contents alone.
+/// Writes a feature file: `cls [n, dim]`, `patch [n, rows * cols, dim]`, and [`About`]. Data that precedes the patch
+/// tokens grows with each row: `cls`, and in safetensors the metadata. So the patch tokens, nearly all of the data, are
+/// spooled to an unnamed file on the same disk. The output bytes depend only on the contents.
 pub struct FeatureWriter {
     about: About,
     dim: usize,
@@ -71,8 +71,8 @@ pub struct FeatureWriter {
 }
 
 impl FeatureWriter {
-    /// Begins `path`: npz if its name ends in `.npz`, safetensors otherwise. `about` names no rows yet; tokens are `dim`
-    /// wide.
+    /// Creates the target file: npz if its name ends in `.npz`, otherwise safetensors. `about` must not list any rows
+    /// yet; `dim` is the width of a token.
     ///
     /// # Errors
     /// [`OutputError`] names the path.
@@ -88,13 +88,13 @@ impl FeatureWriter {
         Ok(FeatureWriter { about, dim, cls: Vec::new(), patch, file, npz })
     }
 
-    /// Adds the next row: of frame `frame` (from 1) of the file `name`.
+    /// Adds the next row: frame `frame` (from 1) of the file `name`.
     ///
     /// # Errors
-    /// [`OutputError`] names the path; [`OutputError::TooLarge`] where an npz file cannot hold so much.
+    /// [`OutputError`] names the path; [`OutputError::TooLarge`] if an npz file cannot hold that much data.
     ///
     /// # Panics
-    /// When the features are not of the shape that was said.
+    /// If the shape of the features differs from the one in the metadata.
     pub fn push(&mut self, name: String, frame: usize, features: &Features) -> Result<(), OutputError> {
         let patches = self.about.rows * self.about.cols * self.dim;
         assert!((features.cls.len(), features.patch.len()) == (self.dim, patches));
@@ -117,7 +117,8 @@ impl FeatureWriter {
         }
     }
 
-    /// Completes the file, gives it its name, and returns what it says of itself; dropped without, nothing is left behind.
+    /// Completes the file, moves it to its path and returns its metadata. If the writer is dropped instead, no file is
+    /// left behind.
     ///
     /// # Errors
     /// [`OutputError`] names the path.
@@ -138,7 +139,7 @@ impl FeatureWriter {
     }
 }
 
-/// Bytes of `cls` and of `patch`.
+/// Sizes of `cls` and `patch` in bytes.
 fn sizes(about: &About, dim: usize) -> (u64, u64) {
     let cls = (about.names.len() * dim * size_of::<f32>()) as u64;
     (cls, cls * (about.rows * about.cols) as u64)
@@ -148,7 +149,7 @@ fn about_json(about: &About) -> String {
     serde_json::to_string(about).expect("plain strings and numbers")
 }
 
-/// All that comes before the data, as `safetensors::serialize` writes it.
+/// Everything before the data, as `safetensors::serialize` writes it.
 fn safetensors_header(about: &About, dim: usize) -> Result<Vec<u8>, SafeTensorError> {
     let n = about.names.len();
     let (cls, patch) = sizes(about, dim);
@@ -158,7 +159,7 @@ fn safetensors_header(about: &About, dim: usize) -> Result<Vec<u8>, SafeTensorEr
         ("cls".to_owned(), info(vec![n, dim], (0, cls))),
         ("patch".to_owned(), info(vec![n, about.rows * about.cols, dim], (cls, end))),
     ];
-    // One key: the crate writes the metadata in the order of a HashMap, which differs from run to run.
+    // Only one key: the crate writes the metadata in the order of a HashMap, which differs from run to run.
     let metadata = HashMap::from([("microraptor".to_owned(), about_json(about))]);
     let metadata = Metadata::new(Some(metadata), tensors)?;
     let mut header = vec![0; 8];
@@ -184,15 +185,15 @@ fn write_npz(
     npz.finish().map(|_| ())
 }
 
-/// An array of f32 whose values are in a file.
+/// An f32 array whose values are in a file.
 struct Spooled {
     shape: [usize; 3],
     file: File,
 }
 
 impl WriteNpyExt for Spooled {
-    /// Version 1.0 of the format (numpy.lib.format): the magic, the length of the header, the header, padded with spaces to
-    /// a multiple of 64 bytes.
+    /// Version 1.0 of the format (numpy.lib.format): the magic, the header's length, and the header padded with spaces
+    /// to a multiple of 64 bytes.
     fn write_npy<W: Write>(&self, mut writer: W) -> Result<(), WriteNpyError> {
         let [n, patches, dim] = self.shape;
         let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {patches}, {dim})}}");
@@ -205,16 +206,16 @@ impl WriteNpyExt for Spooled {
     }
 }
 
-/// The bytes of f32 values as safetensors holds them, without a copy.
+/// The bytes of f32 values in safetensors' byte order, without a copy.
 fn bytes(values: &[f32]) -> &[u8] {
     const { assert!(cfg!(target_endian = "little"), "safetensors are little-endian") };
     bytemuck::cast_slice(values)
 }
 
-/// Refuses a file name that [`FeatureWriter`] would not know what to do with.
+/// Refuses a file name whose extension [`FeatureWriter`] does not support.
 ///
 /// # Errors
-/// [`OutputError::Extension`] names the path and the two endings.
+/// [`OutputError::Extension`] names the path and the two extensions.
 pub fn check_extension(path: &Path) -> Result<(), OutputError> {
     let known = |e: &OsStr| ["npz", "safetensors"].iter().any(|k| e.eq_ignore_ascii_case(k));
     if path.extension().is_some_and(known) { Ok(()) } else { Err(OutputError::Extension(path.to_owned())) }
@@ -258,10 +259,10 @@ mod tests {
         std::fs::read(path).unwrap()
     }
 
-    /// Streamed or at once, the bytes are those of the formats' own libraries.
+    /// The streamed bytes equal those that the formats' own libraries write at once.
     #[test]
     fn the_bytes_are_those_of_the_libraries() {
-        // Eleven: the header's length then differs from one image's.
+        // With eleven images, the header's length differs from that of one image.
         for n in [1, 11] {
             let all: Vec<Features> = (0..n).map(features).collect();
             let cls: Vec<f32> = all.iter().flat_map(|f| f.cls.clone()).collect();

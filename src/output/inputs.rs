@@ -1,4 +1,4 @@
-//! Files that a command reads are never written over, whatever they are called.
+//! Prevents outputs from overwriting files that the same command reads, under any name.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::OutputError;
 
-/// What tells a file from every other: links of both kinds lead to it, and so does every spelling of its name.
+/// Identity of a file: the same for every spelling of its path and all symbolic links to it and, on Unix, for all hard
+/// links.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(#[cfg(unix)] (u64, u64), #[cfg(not(unix))] PathBuf);
 
 impl FileId {
-    /// Of what is at `path` now; none where nothing is.
+    /// The file that is now at `path`; `None` if there is none.
     #[cfg(unix)]
     pub fn of(path: &Path) -> Option<FileId> {
         use std::os::unix::fs::MetadataExt;
@@ -19,21 +20,22 @@ impl FileId {
         Some(FileId((found.dev(), found.ino())))
     }
 
-    /// Of what is at `path` now; none where nothing is.
+    /// The file that is now at `path`; `None` if there is none.
     #[cfg(not(unix))]
     pub fn of(path: &Path) -> Option<FileId> {
         std::fs::canonicalize(path).ok().map(FileId)
     }
 }
 
-/// What a command reads.
+/// The files that a command reads.
 #[derive(Debug, Default)]
 pub struct Inputs {
     files: HashMap<FileId, PathBuf>,
 }
 
 impl Inputs {
-    /// Adds a file, or a folder with what is directly in it. What is not there is left out: whoever reads it will say so.
+    /// Adds a file, or a folder and the files directly in it. A missing file is skipped: reading it will report the
+    /// error.
     pub fn add(&mut self, path: &Path) {
         if let Some(id) = FileId::of(path) {
             self.files.entry(id).or_insert_with(|| path.to_owned());
@@ -48,10 +50,10 @@ impl Inputs {
         }
     }
 
-    /// Refuses `output` if it is one of them.
+    /// Refuses `output` if it is an input.
     ///
     /// # Errors
-    /// [`OutputError::IsInput`] names both.
+    /// [`OutputError::IsInput`] names both files.
     pub fn refuse(&self, output: &Path) -> Result<(), OutputError> {
         match FileId::of(output).and_then(|id| self.files.get(&id)) {
             Some(input) => Err(OutputError::IsInput { path: output.to_owned(), input: input.clone() }),
@@ -59,8 +61,8 @@ impl Inputs {
         }
     }
 
-    /// Refuses those names in `folder` that are inputs and that `writes` gives: it is asked about each input that lies there,
-    /// with its name, and answers with the name that would be written over it.
+    /// Refuses outputs in `folder` that would overwrite an input. `writes` is called with the name of each input in the
+    /// folder and returns the name of the output that would overwrite it, if any.
     ///
     /// # Errors
     /// As [`Inputs::refuse`].

@@ -1,4 +1,4 @@
-//! What the program makes: features, masks, pictures, DICOM objects.
+//! Output files: features, masks, pictures, DICOM objects.
 
 #[cfg(feature = "dicom")]
 pub mod dicom;

@@ -1,4 +1,4 @@
-//! Label volumes as NIfTI-1 files (Cox et al. 2004; the layout is that of the reference `nifti1.h`).
+//! Writes label volumes as NIfTI-1 files (Cox et al. 2004; the layout is that of the reference `nifti1.h`).
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -7,28 +7,28 @@ use std::io::{self, Write};
 use super::OutputError;
 use crate::files::{Target, write_atomically};
 
-/// Bytes of the header, and of the four that say that no extension follows.
+/// Size of the header in bytes; four more bytes state that no extension follows.
 const HEADER: usize = 348;
 const VOXELS_AT: usize = HEADER + 4;
 
-/// `NIFTI_INTENT_LABEL`: the voxels are indices of labels.
+/// `NIFTI_INTENT_LABEL`: the voxels are label indices.
 const INTENT_LABEL: i16 = 1002;
 /// `DT_UINT8`
 const UINT8: i16 = 2;
-/// `NIFTI_XFORM_ALIGNED_ANAT`: the coordinates are those of another file, here of the volume that was segmented.
+/// `NIFTI_XFORM_ALIGNED_ANAT`: the coordinates are those of another file, here of the segmented volume.
 const ALIGNED: i16 = 2;
 /// `NIFTI_UNITS_MM`
 const MILLIMETRES: u8 = 2;
 
-/// Writes class numbers as an unsigned 8-bit NIfTI-1 volume; gzipped if the name ends in `.nii.gz`.
+/// Writes class numbers as an unsigned 8-bit NIfTI-1 volume, gzipped if the name ends in `.nii.gz`.
 ///
-/// `dims` are the file's axes i, j, k, the first running fastest in `labels`; `affine` takes (i, j, k, 1) to millimetres
-/// (right, anterior, superior) and is written as the sform, with no qform; give the source file's, and both lie on each
-/// other. The same labels give the same bytes.
+/// `dims` are the sizes of the file's axes i, j, k, of which i varies fastest in `labels`. `affine` maps (i, j, k, 1)
+/// to millimetres (right, anterior, superior) and is written as the sform, with no qform; pass the source file's affine
+/// to align the mask with it. The same labels give the same bytes.
 ///
 /// # Errors
-/// [`OutputError`] names the path: another ending, a side of 0 or above 32,767, a wrong number of labels, an affine
-/// that is not finite, or what the system said.
+/// [`OutputError`] names the path: the extension is wrong, a side is 0 or above 32,767, the number of labels is wrong,
+/// the affine is not finite, or the system reported an error.
 pub fn write_nifti_labels<'a>(
     target: impl Into<Target<'a>>,
     dims: [usize; 3],
@@ -49,7 +49,7 @@ pub fn write_nifti_labels<'a>(
             dims[0], dims[1], dims[2]
         )));
     }
-    // Three sides of 15 bits each: the product fits 64.
+    // Three sides of 15 bits each: the product fits 64 bits.
     if dims.iter().map(|&n| n as u64).product::<u64>() != labels.len() as u64 {
         return Err(wrong(format!(
             "{} labels were given for {}x{}x{} voxels",
@@ -79,13 +79,13 @@ fn write(file: &mut impl Write, header: &[u8], labels: &[u8]) -> io::Result<()> 
     file.write_all(labels)
 }
 
-/// Offsets as in `nifti1.h`; what is not set is zero.
+/// Offsets are those of `nifti1.h`; fields that are not set are zero.
 fn header(dims: [usize; 3], affine: &[[f64; 4]; 3]) -> [u8; VOXELS_AT] {
     let mut bytes = [0; VOXELS_AT];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     put(0, &(HEADER as i32).to_le_bytes());
     put(40, &3i16.to_le_bytes());
-    // Axes that are not there have a length of 1.
+    // Unused axes have a length of 1.
     let lengths = dims.into_iter().map(|n| n as i16).chain([1; 4]);
     for (axis, length) in lengths.enumerate() {
         put(42 + 2 * axis, &length.to_le_bytes());
@@ -93,7 +93,7 @@ fn header(dims: [usize; 3], affine: &[[f64; 4]; 3]) -> [u8; VOXELS_AT] {
     put(68, &INTENT_LABEL.to_le_bytes());
     put(70, &UINT8.to_le_bytes());
     put(72, &8i16.to_le_bytes());
-    // The first is the handedness of the qform, which there is none of.
+    // The first pixdim is the handedness of the qform, which is unused here.
     put(76, &1f32.to_le_bytes());
     for axis in 0..3 {
         let spacing = affine.iter().map(|row| row[axis] * row[axis]).sum::<f64>().sqrt();

@@ -1,4 +1,4 @@
-//! Masks as pictures: class numbers for programs, and an overlay for eyes.
+//! Writes masks as pictures: class numbers for programs, and overlays for viewing.
 
 use std::io;
 use std::path::Path;
@@ -10,8 +10,8 @@ use super::OutputError;
 use crate::files::{Target, write_atomically};
 use crate::input::{Image, LabelMap};
 
-/// Colours of the classes from 1 on, of Okabe and Ito's set for every kind of colour vision (Color Universal Design,
-/// 2008; its black is left out, and the order begins with those that stand out most from a grey picture).
+/// Colours of the classes from 1 on, from Okabe and Ito's palette for all types of colour vision (Color Universal
+/// Design, 2008). Black is omitted, and the order begins with the colours that stand out most from a grey image.
 pub const PALETTE: [[u8; 3]; 7] = [
     [230, 159, 0],   // orange
     [86, 180, 233],  // sky blue
@@ -22,10 +22,11 @@ pub const PALETTE: [[u8; 3]; 7] = [
     [0, 114, 178],   // blue
 ];
 
-/// Share of the class's colour inside its outline: speckle stays readable through it.
+/// Opacity of the class colour inside its outline, in percent: speckle stays visible through it.
 const TINT: u32 = 25;
 
-/// One pixel of outline for this many of the shorter side, so that it is seen when the picture is fitted to a screen.
+/// The outline widens by one pixel for each this many pixels of the shorter side, so that it stays visible when the
+/// picture is scaled to fit a screen.
 const PIXELS_PER_OUTLINE: usize = 300;
 
 /// The colour of a class; the palette repeats after seven. The background (0) has none.
@@ -36,12 +37,13 @@ pub fn colour(class: u8) -> Option<[u8; 3]> {
 
 /// Writes slice `z` of a label map as an 8-bit grey PNG.
 ///
-/// With two classes (background and one other) it is black and white, 0 and 255, so that people see it; with more,
-/// the grey value is the class number. Whoever reads it back takes a picture of 0 and 255 alone as two classes and
-/// grey values as class numbers otherwise; a label of 255 is refused, for this leaves it free.
+/// With two classes (background and one other) it is black and white, 0 and 255, so that it can be viewed; with more,
+/// the grey value is the class number. When reading such a file, a picture of only 0 and 255 is treated as two classes,
+/// otherwise grey values are class numbers; so a label of 255 is refused here.
 ///
 /// # Errors
-/// [`OutputError`] names the path: no such slice, a label that is not below `classes`, or what the system said.
+/// [`OutputError`] names the path: slice `z` does not exist, a label is not below `classes` or is 255, or the system
+/// reported an error.
 pub fn write_mask<'a>(
     target: impl Into<Target<'a>>,
     map: &LabelMap,
@@ -61,17 +63,17 @@ pub fn write_mask<'a>(
     write_png(target, &grey, map.width, map.height, ExtendedColorType::L8)
 }
 
-/// Writes the picture alone as PNG, its values as they are.
+/// Writes the picture alone as PNG, with its values unchanged.
 ///
 /// # Errors
-/// [`OutputError`] names the path and says what the system said.
+/// [`OutputError`] names the path and gives the system's error.
 pub fn write_picture(path: &Path, image: &Image) -> Result<(), OutputError> {
     let pixels = image.pixels();
     write_png(path.into(), pixels.as_bytes(), image.width(), image.height(), pixels.color().into())
 }
 
-/// Writes the picture with the mask that was predicted tinted and outlined in the [`colour`] of class 1, and the true one
-/// outlined over it in that of class 2, as [`write_overlay`] does. Classes are not told apart.
+/// Writes the picture with the predicted mask tinted and outlined in the [`colour`] of class 1, and the true mask
+/// outlined over it in that of class 2, in the style of [`write_overlay`]. Classes are not distinguished.
 ///
 /// # Errors
 /// As [`write_overlay`].
@@ -89,11 +91,12 @@ pub fn write_comparison(
     write_png(path.into(), picture.as_raw(), image.width(), image.height(), ExtendedColorType::Rgb8)
 }
 
-/// Writes the picture with each class of slice `z` tinted and outlined in its [`colour`], as an RGB PNG of the picture's
-/// own size. Nothing else is drawn: no text, no name, no date.
+/// Writes the picture with each class of slice `z` tinted and outlined in its [`colour`], as an RGB PNG at the
+/// picture's size. Nothing else is drawn: no text, no name, no date.
 ///
 /// # Errors
-/// [`OutputError`] names the path: no such slice, a map of another size than the picture, or what the system said.
+/// [`OutputError`] names the path: slice `z` does not exist, the map's size differs from the picture's, or the system
+/// reported an error.
 pub fn write_overlay<'a>(
     target: impl Into<Target<'a>>,
     image: &Image,
@@ -107,7 +110,7 @@ pub fn write_overlay<'a>(
     write_png(target, picture.as_raw(), map.width, map.height, ExtendedColorType::Rgb8)
 }
 
-/// The labels of slice `z` of a map that is to lie over a picture.
+/// The labels of slice `z` of a map that is drawn over a picture.
 fn overlaid<'a>(path: &Path, image: &Image, map: &'a LabelMap, z: usize) -> Result<&'a [u8], OutputError> {
     let labels = slice(path, map, z)?;
     if (map.height, map.width) != (image.height(), image.width()) {
@@ -123,7 +126,7 @@ fn overlaid<'a>(path: &Path, image: &Image, map: &'a LabelMap, z: usize) -> Resu
     Ok(labels)
 }
 
-/// Tints by `tint` percent, and outlines, `labels`, `[height, width]`, on a picture of that size.
+/// Tints by `tint` percent and outlines the classes of `labels` (`[height, width]`) on a picture of that size.
 fn draw(picture: &mut RgbImage, labels: &[u8], tint: u32) {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let reach = 1 + width.min(height) / PIXELS_PER_OUTLINE;
@@ -140,7 +143,7 @@ fn draw(picture: &mut RgbImage, labels: &[u8], tint: u32) {
     }
 }
 
-/// Whether a pixel is within `reach` steps (of the 4-neighbourhood) of another label or of the picture's edge.
+/// Whether a pixel is within `reach` steps (in the 4-neighbourhood) of a different label or of the picture's edge.
 fn is_outline(labels: &[u8], width: usize, height: usize, index: usize, reach: usize) -> bool {
     let (row, column) = (index / width, index % width);
     if row < reach || column < reach || row + reach >= height || column + reach >= width {

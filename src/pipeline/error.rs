@@ -1,33 +1,33 @@
-//! Why a pipeline could not be made, or could not answer.
+//! Why a pipeline could not be created or could not run.
 
 use crate::engine::EngineError;
 use crate::features::FeatureError;
 use crate::heads::HeadError;
 
-/// Why a pipeline could not be made, or could not answer.
+/// Why a pipeline could not be created or could not run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
-    /// A head that does not fit the backbone, or features that a head cannot take.
+    /// A head that does not match the backbone, or features that a head does not accept.
     #[error("head {}: {source}", .head + 1)]
     Head {
-        /// Its number, from 0.
+        /// The head's index.
         head: usize,
         /// What is wrong.
         source: HeadError,
     },
-    /// The features of a frame could not be made.
+    /// The features of a frame could not be computed.
     #[error(transparent)]
     Features(#[from] FeatureError),
-    /// The backbone lacks a block that a head reads, or cannot take its input size.
+    /// The backbone lacks a block that a head reads, or does not support its input size.
     #[error("head {}: {source}", .head + 1)]
     Engine {
-        /// The head's number, from 0.
+        /// The head's index.
         head: usize,
-        /// What the backbone cannot do.
+        /// Why the backbone cannot run the head.
         source: EngineError,
     },
-    /// A frame of another size than the scan's: a mask could not be laid on both.
+    /// A frame differs in size from the scan's other frames, so that one mask could not cover both.
     #[error(
         "{frame} has {} x {} pixels, and the scan's frames have {} x {}: finish the scan, and begin another",
         .found.1, .found.0, .expected.1, .expected.0
@@ -35,30 +35,30 @@ pub enum PipelineError {
     FrameSize {
         /// Which frame.
         frame: String,
-        /// Its rows and columns.
+        /// Rows and columns of the frame.
         found: (usize, usize),
-        /// Those of the scan.
+        /// Rows and columns of the scan's frames.
         expected: (usize, usize),
     },
-    /// What is to be kept of a scan has become too much.
+    /// The data to keep of a scan exceeds the limit.
     #[error(
         "{name}: {frames} frames are more than can be kept for what is said of all of them together ({limit} bytes): give \
          fewer frames"
     )]
     TooLong {
-        /// The scan.
+        /// Name of the scan.
         name: String,
-        /// Frames that were taken.
+        /// Number of frames taken.
         frames: usize,
-        /// Bytes that may be kept.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// The session is one of another backbone.
+    /// The session runs another backbone.
     #[error("the session runs {found}, and the heads were made for {expected}")]
     Backbone {
         /// The heads' backbone.
         expected: String,
-        /// That of the session.
+        /// The session's backbone.
         found: String,
     },
 }

@@ -1,4 +1,4 @@
-//! From a picture to an answer: a backbone and its heads, owned, for pictures, clips, volumes and live frames.
+//! Inference from image to prediction: a backbone and its heads, for images, clips, volumes and live frames.
 
 mod error;
 mod state;
@@ -19,15 +19,15 @@ use crate::kernels::Isa;
 use crate::vit::{Features, Preprocess, Size};
 use state::{HeadState, LoadedHead};
 
-/// A backbone with any number of heads, ready to answer.
+/// A backbone with any number of heads, ready to predict.
 ///
-/// Of live frames [`Pipeline::push`] answers each at once. Of a clip or a volume [`Pipeline::extend`] takes frames, several at a
-/// time, and [`Pipeline::finish`] says what the heads say of all of them together. Heads that read the same input share one run
-/// of the backbone. One thread uses it at a time; others get their own by [`Pipeline::with_session`], which shares the heads and the
-/// backbone's weights.
+/// For live frames, [`Pipeline::push`] returns the predictions of each frame at once. For a clip or a volume,
+/// [`Pipeline::extend`] takes several frames at a time and [`Pipeline::finish`] returns the predictions for all of them
+/// together. Heads that read the same input share one run of the backbone. A pipeline is used by one thread at a time;
+/// [`Pipeline::with_session`] creates one for another thread that shares the heads and the backbone's weights.
 ///
-/// What it keeps of a scan does not grow with the number of frames, but for heads that see all frames together (`abmil`,
-/// `segment3d`) and for the masks of [`Pipeline::extend`]; these have a bound ([`Pipeline::limit`]).
+/// The data kept of a scan does not grow with the number of frames, except for heads that see all frames together
+/// (`abmil`, `segment3d`) and for the masks of [`Pipeline::extend`]; these are bounded by [`Pipeline::limit`].
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -57,18 +57,19 @@ pub struct Pipeline {
     elapsed: Elapsed,
 }
 
-/// What a head says.
+/// A head's prediction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// Number of the head, in the order in which they were given, from 0.
+    /// Index of the head, in the order given.
     pub head: usize,
     /// Classes, or a mask at the frame's stored size.
     pub outcome: Outcome,
-    /// How far the frame, or the mean of all frames, lies from what the head was trained on, if the head can tell.
+    /// Out-of-distribution score of the frame, or of the mean of all frames; `None` if the head has no training
+    /// statistics.
     pub ood: Option<OodScore>,
 }
 
-/// Time that was spent, on all frames together.
+/// Time spent on all frames together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Elapsed {
     /// From decoded pixels to the network's input.
@@ -79,16 +80,16 @@ pub struct Elapsed {
     pub heads: Duration,
 }
 
-/// The frames that came since the last [`Pipeline::finish`].
+/// The frames since the last [`Pipeline::finish`].
 struct Scan {
-    /// None where nobody said.
+    /// `None` if not specified.
     name: Option<String>,
     geometry: Geometry,
     frames: usize,
 }
 
 impl Scan {
-    /// What frame `number` is called, of one frame or several.
+    /// Name of frame `number`; `several` says whether the scan has more than one frame.
     fn frame(&self, number: usize, several: bool) -> String {
         match &self.name {
             None => format!("frame {}", number + 1),
@@ -101,22 +102,23 @@ impl Scan {
 /// Heads that read the same input: the backbone runs once for all of them.
 struct Group {
     extractor: Extractor<usize>,
-    /// Blocks that some of them read, ascending.
+    /// Blocks that at least one of the heads reads, ascending.
     layers: Vec<usize>,
     states: Vec<HeadState>,
-    /// Sum of the rows of features of all frames.
+    /// Sum of all frames' feature rows.
     sum: Vec<f64>,
 }
 
-/// Bytes that are kept of a scan at most, unless [`Pipeline::limit`] says another number.
+/// Default of [`Pipeline::limit`], in bytes.
 const LIMIT: usize = 1 << 30;
 
 impl Pipeline {
     /// Packs `heads` for the session's backbone.
     ///
     /// # Errors
-    /// [`PipelineError::Head`] when a head was trained on another backbone, or lays masks on pictures that the backbone sees
-    /// a part of; [`PipelineError::Engine`] when the backbone lacks a block that a head reads, or cannot take its input size.
+    /// [`PipelineError::Head`] when a head was trained on another backbone, or predicts masks although the backbone
+    /// sees only a part of each image; [`PipelineError::Engine`] when the backbone lacks a block that a head reads, or
+    /// does not support its input size.
     pub fn new(mut session: Session, heads: &[Arc<Head>]) -> Result<Pipeline, PipelineError> {
         let engine = session.engine().clone();
         let about = engine.about();
@@ -135,7 +137,7 @@ impl Pipeline {
         Ok(Pipeline::of(session, heads.iter().map(load).collect()))
     }
 
-    /// One more on `session`, for another thread: heads and weights are shared, and the same heads are selected.
+    /// A second pipeline on `session`, for another thread: it shares the heads and weights, and has the same selection.
     ///
     /// # Errors
     /// [`PipelineError::Backbone`] when the session runs another backbone.
@@ -158,7 +160,7 @@ impl Pipeline {
         Pipeline { session, heads, groups, scan: None, limit: LIMIT, elapsed: Elapsed::default() }
     }
 
-    /// The heads, in the order in which they were given.
+    /// The heads, in the order given.
     pub fn heads(&self) -> impl ExactSizeIterator<Item = &Arc<Head>> {
         self.heads.iter().map(|loaded| &loaded.head)
     }
@@ -168,11 +170,10 @@ impl Pipeline {
         &self.session
     }
 
-    /// From now on these heads alone are asked, by their numbers, and the backbone does not run for the others. What was taken
-    /// of a scan is forgotten.
+    /// Selects the heads to run, by index; the backbone does not run for the others. Discards the current scan.
     ///
     /// # Panics
-    /// When there is no head of a number.
+    /// When an index is out of range.
     pub fn select(&mut self, heads: &[usize]) {
         assert!(heads.iter().all(|&head| head < self.heads.len()), "no head of that number");
         self.clear();
@@ -184,50 +185,51 @@ impl Pipeline {
         }
     }
 
-    /// From now on at most `bytes` are kept of a scan, 1 GiB unless it is said: masks that are for [`Pipeline::finish`], and the
-    /// features of heads that see all frames together.
+    /// Sets the limit of the data kept of a scan, in bytes (1 GiB by default): masks kept for [`Pipeline::finish`], and
+    /// the features of heads that see all frames together.
     pub fn limit(&mut self, bytes: usize) {
         self.limit = bytes;
     }
 
-    /// Frames that are worth giving to [`Pipeline::extend`] at once, where one takes `bytes` in memory as it is decoded.
+    /// Number of frames worth passing to [`Pipeline::extend`] at once, where a decoded frame takes `bytes` of memory.
     pub fn together(&self, bytes: usize) -> usize {
         let selected = self.groups.iter().filter(|group| group.is_selected());
         let inputs: usize = selected.map(|group| 3 * group.extractor.size().area() * size_of::<f32>()).sum();
         self.session.batch(bytes + inputs)
     }
 
-    /// Begins a scan: `name` is for errors, and `geometry` tells where its frames' pixels lie, so that masks are laid on all of a
-    /// frame where a part of it was looked at. What was taken of an earlier one is forgotten.
+    /// Begins a scan and discards the current one. `name` is used in errors; `geometry` describes the frames' pixels,
+    /// so that a mask covers the whole frame even if the backbone saw only a part of it.
     ///
-    /// Without it frames are pictures of which nothing is known but their pixels. All frames of a scan are of one size: that which
-    /// `geometry` says was seen, else that of the first; [`Pipeline::finish`] ends a scan.
+    /// Without this call, frames are images of which only the pixels are known. All frames of a scan must have the same
+    /// size: the one that `geometry` says the backbone sees, otherwise that of the first frame. [`Pipeline::finish`]
+    /// ends a scan.
     pub fn begin(&mut self, name: &str, geometry: Geometry) {
         self.clear();
         self.scan = Some(Scan { name: Some(name.to_owned()), geometry, frames: 0 });
     }
 
-    /// What the heads say of the next frame. Those that see all frames together are asked by [`Pipeline::finish`].
+    /// The predictions for the next frame. Heads that see all frames together answer in [`Pipeline::finish`].
     ///
     /// # Errors
-    /// [`PipelineError`] when the backbone or a head fails; what was taken of the scan is forgotten then.
+    /// [`PipelineError`] when the backbone or a head fails; the current scan is then discarded.
     pub fn push(&mut self, frame: &Image) -> Result<Vec<Answer>, PipelineError> {
         let mut answers = Vec::new();
         self.take(std::slice::from_ref(frame), Some(&mut answers))?;
         Ok(answers)
     }
 
-    /// Takes the next frames of a clip or a volume, which [`Pipeline::finish`] answers as a whole. Several are run side by side,
-    /// each on a thread of its own; [`Pipeline::together`] says how many are worth it.
+    /// Takes the next frames of a clip or a volume, for which [`Pipeline::finish`] predicts as a whole. Several frames
+    /// run in parallel, each on its own thread; [`Pipeline::together`] says how many are worthwhile.
     ///
     /// # Errors
-    /// As [`Pipeline::push`]; [`PipelineError::TooLong`] when too much would have to be kept.
+    /// As [`Pipeline::push`]; [`PipelineError::TooLong`] when the data to keep exceeds the limit.
     pub fn extend(&mut self, frames: &[Image]) -> Result<(), PipelineError> {
         self.take(frames, None)
     }
 
-    /// What the heads say of all frames since the last call: heads for single frames vote with the mean of their probabilities,
-    /// masks are those of the frames that [`Pipeline::extend`] took. Nothing where there was no frame.
+    /// The predictions for all frames since the last call: heads for single frames vote with the mean of their
+    /// probabilities, and masks are those of the frames that [`Pipeline::extend`] took. Empty if there was no frame.
     ///
     /// # Errors
     /// [`PipelineError::Head`] when a head fails.
@@ -256,7 +258,7 @@ impl Pipeline {
         Ok(answers)
     }
 
-    /// The time since it was last asked.
+    /// Time spent since the last call.
     pub fn elapsed(&mut self) -> Elapsed {
         for group in &mut self.groups {
             let spent = group.extractor.elapsed();
@@ -266,7 +268,7 @@ impl Pipeline {
         std::mem::take(&mut self.elapsed)
     }
 
-    /// Forgets the scan.
+    /// Discards the scan.
     fn clear(&mut self) {
         self.scan = None;
         for group in &mut self.groups {
@@ -321,7 +323,7 @@ impl Pipeline {
     }
 }
 
-/// Gives the features of frame `number` to the heads. With `answers`, what they say of it goes there; without, masks are kept.
+/// Passes the features of frame `number` to the heads. Predictions go to `answers`; without it, masks are kept instead.
 fn add(
     sum: &mut Vec<f64>,
     states: &mut [HeadState],
@@ -331,7 +333,7 @@ fn add(
     answers: &mut Option<&mut Vec<Answer>>,
 ) -> Result<(), PipelineError> {
     let row = cls_and_mean(&features.cls, &features.patch);
-    // What a sum of floats begins with, so that it has the same bits.
+    // `Iterator::sum` starts at -0.0 too, so the mean has the same bits as `ScanFeatures::mean_row`.
     sum.resize(row.len(), -0.0);
     sum.iter_mut().zip(&row).for_each(|(sum, &value)| *sum += f64::from(value));
     for state in states.iter_mut().filter(|state| state.selected) {
@@ -345,7 +347,7 @@ fn add(
     Ok(())
 }
 
-/// `outcome` with how far `row` lies from what the head was trained on.
+/// `outcome` with the out-of-distribution score of `row`.
 fn answer(state: &HeadState, outcome: Outcome, row: &[f32]) -> Result<Answer, HeadError> {
     let ood = state.loaded.head.ood.as_ref().map(|ood| ood.score(row)).transpose()?;
     Ok(Answer { head: state.number, outcome, ood })
@@ -375,7 +377,8 @@ fn groups(heads: &[Arc<LoadedHead>]) -> Vec<Group> {
     groups.into_iter().map(group).collect()
 }
 
-/// The instruction set that heads run on: the backbone's; where tract runs that, what the environment says, or the best.
+/// Instruction set for the heads: the backbone's; if tract runs the backbone, the one the environment selects or the
+/// best available.
 fn isa(about: &About) -> Isa {
     about.backend.isa().or_else(|| Isa::preferred().ok()).unwrap_or_else(Isa::best)
 }

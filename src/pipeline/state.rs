@@ -1,4 +1,4 @@
-//! A head of a pipeline, and what it has seen of the scan at hand.
+//! A head of a pipeline, and its state for the current scan.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl LoadedHead {
         LoadedHead { head, packed }
     }
 
-    /// Whether it sees the features of all frames together, so that they have to be kept.
+    /// Whether it sees all frames together, so that their features must be kept.
     fn reads_all(&self) -> bool {
         match &self.head.model {
             HeadModel::Abmil(_) => true,
@@ -34,26 +34,26 @@ impl LoadedHead {
     }
 }
 
-/// One head on one scan.
+/// State of one head for one scan.
 pub(super) struct HeadState {
-    /// Its number.
+    /// Index of the head.
     pub(super) number: usize,
-    /// Whether it is asked.
+    /// Whether the head runs.
     pub(super) selected: bool,
     pub(super) loaded: Arc<LoadedHead>,
-    /// Which of the layers that the session keeps it reads, by place; None where it reads no patch tokens.
+    /// The layers it reads, as indices into those that the session keeps; `None` if it reads no patch tokens.
     places: Option<Vec<usize>>,
-    /// Patch tokens of the frame at hand.
+    /// Patch tokens of the current frame.
     tokens: Tokens,
     votes: Votes,
-    /// Features of all frames, of a head that sees them together.
+    /// Features of all frames, for a head that sees them together.
     all: Option<Collector>,
     /// Masks of all frames, at their stored size.
     masks: Option<LabelMap>,
 }
 
 impl HeadState {
-    /// For the head `number`, where the session keeps the blocks `layers` (ascending).
+    /// State of the head `number`, where the session keeps the blocks `layers` (ascending).
     pub(super) fn new(number: usize, loaded: Arc<LoadedHead>, layers: &[usize]) -> HeadState {
         let model = &loaded.head.model;
         let place = |layer: &usize| layers.binary_search(layer).expect("gathered from the heads");
@@ -63,20 +63,20 @@ impl HeadState {
         HeadState { number, selected: true, loaded, places, tokens, votes, all: None, masks: None }
     }
 
-    /// Forgets the scan.
+    /// Discards the scan.
     pub(super) fn clear(&mut self) {
         self.votes.clear();
         self.all = None;
         self.masks = None;
     }
 
-    /// Bytes that are held of the scan.
+    /// Size of the data kept of the scan, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.all.as_ref().map_or(0, Collector::bytes) + self.masks.as_ref().map_or(0, |m| m.labels.len())
     }
 
-    /// Takes frame `number`, whose CLS ++ mean(patch tokens) is `row`. What the head says of it alone is given back, but for a
-    /// mask that is to be kept for [`HeadState::finish`].
+    /// Takes frame `number`, whose CLS ++ mean(patch tokens) is `row`. Returns the head's prediction for this frame
+    /// alone, except for a mask that is kept for [`HeadState::finish`].
     pub(super) fn take(
         &mut self,
         number: usize,
@@ -121,7 +121,8 @@ impl HeadState {
         }
     }
 
-    /// What the head says of all frames together, whose mean row is `mean`; None where it has said all of each.
+    /// The prediction for all frames together, whose mean row is `mean`; `None` if it already returned a
+    /// mask for each frame.
     pub(super) fn finish(&mut self, mean: &[f32], geometry: Geometry) -> Result<Option<Outcome>, HeadError> {
         let LoadedHead { head, packed } = &*self.loaded;
         if let Some(mask) = self.masks.take() {
@@ -130,7 +131,7 @@ impl HeadState {
         let features = match (self.all.take(), &head.model) {
             (Some(all), _) => all.finish(geometry),
             (None, HeadModel::Volume(head)) => return head.predict(mean).map(Outcome::classes).map(Some),
-            // It has said all of each frame, or votes.
+            // The votes of the frames; `None` if each frame was answered with a mask.
             (None, model) => return Ok(self.votes.outcome(model)),
         };
         packed.together(&head.model, &features)

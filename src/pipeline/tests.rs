@@ -1,4 +1,4 @@
-//! Frame by frame, several at once, on any session: what the heads say is what they say of features that were gathered before.
+//! Frame by frame, batched, on any session: predictions equal those made from features gathered beforehand.
 
 use std::sync::Arc;
 
@@ -38,13 +38,13 @@ fn features(session: &mut Session, size: Size, frames: &[Image], layers: Option<
     collector.finish(geometry())
 }
 
-/// A clip of which a part is looked at, so that masks have to be laid on the whole.
+/// A clip of which the backbone sees a part, so that masks must be placed on the whole frame.
 fn geometry() -> Geometry {
     let crop = Some(Region { left: 2, top: 3, width: 24, height: 20 });
     Geometry { kind: ScanKind::Clip, size: (30, 40), crop, spacing: None }
 }
 
-/// A head of each kind, the first also at another size.
+/// A head of each kind, and the first one a second time at another input size.
 fn heads(engine: &Engine) -> Vec<Arc<Head>> {
     let mut session = engine.session(1).unwrap();
     let size = Size::square(16);
@@ -52,7 +52,7 @@ fn heads(engine: &Engine) -> Vec<Arc<Head>> {
     let names = vec!["a".to_owned(), "b".to_owned()];
     let x = features(&mut session, size, &frames, None).rows;
     let of: Vec<usize> = (0..8).map(|i| i % 2).collect();
-    // The first half of a row.
+    // The first half of a row, CLS.
     let cls = x.slice(ndarray::s![.., ..x.ncols() / 2]);
     let cls = Examples { features: cls, targets: Targets::Classes(&of) };
     let rows: Vec<Array2<f32>> = (0..8).map(|i| x.select(ndarray::Axis(0), &[i, (i + 3) % 8])).collect();
@@ -96,7 +96,7 @@ fn heads(engine: &Engine) -> Vec<Arc<Head>> {
     models.map(head).into()
 }
 
-/// What the heads say of features that were gathered before.
+/// Predictions from features gathered beforehand.
 fn expected(engine: &Engine, heads: &[Arc<Head>], frames: &[Image]) -> Vec<Answer> {
     let mut session = engine.session(1).unwrap();
     let answer = |(number, head): (usize, &Arc<Head>)| {
@@ -117,7 +117,7 @@ fn a_clip_is_answered_as_its_gathered_features_are_whatever_came_together() {
     let expected = expected(&engine, &heads, &frames);
     for (threads, together) in [(1, 1), (1, 3), (2, 7), (3, 2)] {
         let mut pipeline = Pipeline::new(engine.session(threads).unwrap(), &heads).unwrap();
-        // The second time nothing of the first is left.
+        // The second pass checks that nothing of the first is left.
         for _ in 0..2 {
             pipeline.begin("clip", geometry());
             frames.chunks(together).for_each(|frames| pipeline.extend(frames).unwrap());
@@ -142,7 +142,7 @@ fn each_frame_is_answered_at_once_and_heads_of_all_frames_at_the_end() {
         assert_eq!(pipeline.push(frame).unwrap(), of_frames);
     }
     let whole = expected(&engine, &heads, &frames);
-    // The masks were given frame by frame.
+    // The masks were already returned frame by frame.
     assert_eq!(pipeline.finish().unwrap(), [0, 1, 2, 3, 4, 6].map(|head| whole[head].clone()));
 }
 
@@ -157,7 +157,7 @@ fn selected_heads_alone_are_asked_and_sessions_share_them() {
     pipeline.begin("clip", geometry());
     pipeline.extend(&frames).unwrap();
     assert_eq!(pipeline.finish().unwrap(), [1, 4].map(|head| expected[head].clone()));
-    // The selection goes along with the heads; all of them are there.
+    // The new pipeline has the same selection, but all heads are available.
     let mut all = pipeline.with_session(engine.session(1).unwrap()).unwrap();
     all.select(&[0, 1, 2, 3, 4, 5, 6]);
     let (one, two) = (engine.session(1).unwrap(), engine.session(2).unwrap());
@@ -199,7 +199,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
     let odd = Head { size: Size::square(10), ..Head::clone(&heads[0]) };
     assert!(matches!(refused(&[Arc::new(odd)]), PipelineError::Engine { head: 0, .. }));
 
-    // Three masks of 1,200 pixels are kept, a fourth is not.
+    // Three masks of 1,200 pixels fit within the limit, a fourth does not.
     let frames: Vec<Image> = (0..4).map(frame).collect();
     let mut pipeline = Pipeline::new(engine.session(1).unwrap(), &heads[5..6]).unwrap();
     pipeline.limit(3 * 30 * 40);
@@ -211,7 +211,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing_behind() {
     pipeline.begin("clip", geometry());
     pipeline.extend(&frames[..3]).unwrap();
     assert_eq!(pipeline.finish().unwrap().len(), 1);
-    // Live frames are not kept, and the mask head has said all of each.
+    // The masks of live frames are returned at once and not kept.
     frames.iter().for_each(|frame| assert_eq!(pipeline.push(frame).unwrap().len(), 1));
     assert_eq!(pipeline.finish().unwrap(), []);
 }

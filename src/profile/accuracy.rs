@@ -1,4 +1,4 @@
-//! Accuracy of a head that is trained for one model at one input size.
+//! Accuracy of a head trained for one model at one input size.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,30 +12,30 @@ use crate::heads::{
 use crate::input::{Dataset, LabelMap};
 use crate::kernels::Isa;
 
-/// What is kept of one measurement.
+/// Stored result of one measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Measured {
     pub accuracy: Accuracy,
-    /// None for images of several labels, which no paired test is made of.
+    /// `None` for multi-label images, for which there is no paired test.
     pub outcomes: Option<Outcomes>,
 }
 
-/// What every configuration is judged on: the images that have a role.
+/// The images that every configuration is evaluated on.
 pub(super) struct Examination<'a> {
     /// All labelled images.
     pub data: &'a Data,
-    /// What they are for.
+    /// Roles of the images.
     pub roles: &'a Roles,
-    /// How heads are fitted and judged.
+    /// How heads are fitted and evaluated.
     pub options: &'a Options,
-    /// The images that features are needed of, ascending: indices into `data`.
+    /// Images whose features are needed, as ascending indices into `data`.
     pub used: Vec<usize>,
     set: Dataset,
     masks: Vec<LabelMap>,
 }
 
 impl<'a> Examination<'a> {
-    /// Of the images of `data` that `roles` gives a role.
+    /// Uses the images of `data` that have one of the `roles`.
     pub fn new(data: &'a Data, roles: &'a Roles, options: &'a Options) -> Examination<'a> {
         let used = roles.used();
         let masks = match options.recipe.dense() {
@@ -45,7 +45,7 @@ impl<'a> Examination<'a> {
         Examination { set: data.set.subset(&used), masks, data, roles, options, used }
     }
 
-    /// The images with their features, one for each of `used`.
+    /// The images with their features, one entry for each of `used`.
     pub fn examined<'b>(&'b self, features: &'b [ScanFeatures]) -> EvaluationSet<'b> {
         EvaluationSet {
             data: &self.set,
@@ -56,21 +56,21 @@ impl<'a> Examination<'a> {
         }
     }
 
-    /// Where some images of the data stand among those of [`Examination::examined`].
+    /// Converts indices into the data to indices into [`Examination::examined`].
     fn places(&self, indices: &[usize]) -> Vec<usize> {
         indices.iter().filter_map(|i| self.used.binary_search(i).ok()).collect()
     }
 
-    /// Places of the images to fit on, and of those to choose on.
+    /// Indices into [`Examination::examined`] of the images to fit on, and of those to choose C, k or the epoch on.
     pub fn examples(&self) -> (Vec<usize>, Vec<usize>) {
         (self.places(&self.roles.train), self.places(&self.roles.choose))
     }
 
-    /// Trains and measures a head on `features`. `subject` names the configuration; its truth and values are filled in.
-    /// Returns the head too, fitted on the training images.
+    /// Trains a head on `features` and measures its accuracy. `subject` identifies the configuration; its truth and
+    /// values are filled in. Also returns the fitted head.
     ///
     /// # Errors
-    /// [`ProfileError::Head`] when a fit fails.
+    /// [`ProfileError::Head`] if a fit fails.
     pub fn measure(
         &self,
         features: &[ScanFeatures],
@@ -96,7 +96,8 @@ impl<'a> Examination<'a> {
     }
 }
 
-/// Fits, chooses, and where that can be done without choosing anew fits once more on both parts together.
+/// Fits a head on `train` and chooses C, k or the epoch on `choose`. Linear and k-NN heads are then fitted again on
+/// both sets together, with the chosen value.
 fn fit(
     recipe: &Recipe,
     set: &EvaluationSet<'_>,
@@ -115,7 +116,8 @@ fn fit(
         let again = Recipe::Knn { k: Some(chosen.k), temperature: *temperature, int8: *int8 };
         let mut all = fit(&again, &both)?;
         if let HeadModel::Knn(head) = &mut all.model {
-            // An image among its own neighbours would make it too bold.
+            // Keep the first fit's threshold: now each image to choose on is in the bank, as its own nearest neighbour,
+            // so a threshold chosen on it would rest on overconfident scores.
             head.threshold = chosen.threshold;
         }
         return Ok(all);

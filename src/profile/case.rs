@@ -1,4 +1,4 @@
-//! What is timed: a backbone, or a peer, at one size on some threads.
+//! A benchmark case: a backbone or a peer at one input size on one number of threads.
 
 use std::time::Instant;
 
@@ -10,9 +10,9 @@ use crate::engine::{Engine, Session};
 use crate::input::{Image, PhantomKind, phantom};
 use crate::vit::Size;
 
-/// A row to be, and what runs it.
+/// One row of the table before its measurement, with the code that runs it.
 pub(super) struct BenchCase {
-    /// The row, without what is measured.
+    /// The row, without measurements.
     pub row: Row,
     pub cores: Cores,
     pub runner: Runner,
@@ -22,20 +22,20 @@ pub(super) struct BenchCase {
 pub(super) enum Runner {
     Engine {
         engine: Engine,
-        /// Number of the session, which cases of other sizes share.
+        /// Index of the session, which is shared with the cases of other sizes.
         session: usize,
         pixels: Vec<f32>,
     },
     Peer(Peer),
 }
 
-/// A picture like those of the field, for timing: the time does not depend on what it shows.
+/// A phantom image for timing; the latency does not depend on the image's content.
 pub fn picture(size: Size) -> Image {
     phantom(0, PhantomKind::Mass, size.height.max(size.width).clamp(64, 512)).image
 }
 
 impl BenchCase {
-    /// The key of its parts in the journal: what the row is, to the last digit.
+    /// Key of this case's parts in the journal: everything that identifies the row.
     pub fn key(&self) -> String {
         let row = &self.row;
         let isa = row.isa.as_deref().unwrap_or("-");
@@ -49,12 +49,12 @@ impl BenchCase {
         )
     }
 
-    /// Runs once without a clock: builds the plan, and brings the caches back after another case's turn.
+    /// Runs once without timing: builds the plan, and refills the caches after another case has run.
     pub fn warm_up(&mut self, sessions: &mut [Session]) -> Result<(), ProfileError> {
         self.run(sessions).map(drop)
     }
 
-    /// Seconds of one run.
+    /// Runs once and returns the time in seconds.
     pub fn run(&mut self, sessions: &mut [Session]) -> Result<f64, ProfileError> {
         let size = self.row.size();
         match &mut self.runner {
@@ -67,7 +67,7 @@ impl BenchCase {
         }
     }
 
-    /// Runs `images` images at once.
+    /// Runs one query of `images` images.
     pub fn query(&mut self, sessions: &mut [Session], images: usize) -> Result<(), ProfileError> {
         let size = self.row.size();
         match &mut self.runner {
@@ -77,14 +77,14 @@ impl BenchCase {
             Runner::Engine { session, pixels, .. } => {
                 sessions[*session].run_batch(&vec![pixels.as_slice(); images], size)?;
             }
-            // A peer takes one image after the other.
+            // A peer processes one image at a time.
             Runner::Peer(peer) => (0..images).try_for_each(|_| peer.run().map(drop))?,
         }
         Ok(())
     }
 
-    /// Times of the operators in the fastest of `runs` runs: what another process takes of a thread counts to whichever
-    /// operator it was in. None where other code runs the model.
+    /// Times of the operators in the fastest of `runs` runs. The fastest is used because time that another process
+    /// takes from a thread is attributed to the operator it interrupted. `None` if other code runs the model.
     pub fn operators(
         &mut self,
         sessions: &mut [Session],

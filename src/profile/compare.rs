@@ -1,4 +1,4 @@
-//! Two profiles: what changed, and whether chance explains it.
+//! Compares two profiles: what changed, and whether the change is statistically significant.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use super::{DataInfo, Outcomes, ProfileError, Row, SCHEMA};
 use crate::heads::Bootstrap;
 use crate::names::one_line;
 
-/// A results.json larger than this is not read: 10,000 rows of 2000 runs are 400 MB.
+/// Maximum size of a results.json, in bytes: 10,000 rows of 2000 runs are 400 MB.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// Resamples of runs.
+/// Number of bootstrap resamples of runs.
 const RESAMPLES: usize = 1000;
 
-/// What of a `results.json` a comparison reads.
+/// The part of a `results.json` that a comparison uses.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Recorded {
     environment: Machine,
@@ -33,18 +33,18 @@ struct Machine {
     commit: Option<String>,
 }
 
-/// Only the version: read first, so that another one is refused for that reason.
+/// Only the layout version: parsed first, so that an unsupported version is reported as such.
 #[derive(Deserialize)]
 struct Versioned {
     schema: u32,
 }
 
-/// How much worse is not yet a regression.
+/// Changes for the worse up to these bounds are not regressions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Tolerance {
-    /// Of the median latency, as a share: 0.05 is 5%.
+    /// Relative tolerance of the median latency: 0.05 is 5%.
     pub latency: f64,
-    /// Of the accuracy, absolute.
+    /// Absolute tolerance of the accuracy.
     pub accuracy: f64,
 }
 
@@ -54,61 +54,63 @@ impl Default for Tolerance {
     }
 }
 
-/// What became of a row.
+/// Change of one row between two profiles.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
-    /// What tells the row from the others.
+    /// Label of the row.
     pub label: String,
     /// Median latency before, milliseconds.
     pub before_ms: f64,
-    /// After.
+    /// Median latency after, milliseconds.
     pub after_ms: f64,
-    /// After / before.
+    /// Latency after / latency before.
     pub ratio: f64,
-    /// 95% interval of the ratio: rounds and the runs in them resampled.
+    /// Lower end of the ratio's 95% bootstrap confidence interval, from resampled rounds and runs within them.
     pub ratio_low: f64,
-    /// Its upper end.
+    /// Upper end of that interval.
     pub ratio_high: f64,
     /// Whether both rows' times are VALID.
     pub valid: bool,
-    /// Name of the accuracy, if both rows have the same.
+    /// Name of the accuracy metric, if both rows have the same one.
     pub metric: Option<String>,
-    /// After less before.
+    /// Accuracy after minus accuracy before.
     pub difference: Option<f64>,
-    /// 95% interval of the difference, where the images are the same.
+    /// Lower end of the difference's 95% confidence interval; `None` unless the images are the same.
     pub difference_low: Option<f64>,
-    /// Its upper end.
+    /// Upper end of that interval.
     pub difference_high: Option<f64>,
-    /// Two-sided p value of no difference.
+    /// Two-sided p-value for the null hypothesis of no difference.
     pub p: Option<f64>,
-    /// Whether it is slower past the tolerance, with 95% confidence.
+    /// Whether the row is slower by more than the tolerance: the lower end of the ratio's interval exceeds 1 +
+    /// tolerance.
     pub slower: bool,
-    /// Whether it is less accurate past the tolerance, with 95% confidence.
+    /// Whether the accuracy dropped by more than the tolerance, and significantly (paired test at the 5% level; without
+    /// the same images, disjoint intervals).
     pub less_accurate: bool,
 }
 
-/// Two profiles, row by row.
+/// Comparison of two profiles, row by row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// Version of this record's layout.
     pub schema: u32,
-    /// The machine and program of the first.
+    /// Machine and program of the first profile.
     pub before: String,
-    /// Of the second.
+    /// Machine and program of the second profile.
     pub after: String,
-    /// Whether both were measured on machines of one name.
+    /// Whether both machines have the same name.
     pub same_machine: bool,
-    /// Whether both used the same list of images.
+    /// Whether both profiles used the same list of images.
     pub same_data: bool,
-    /// What is not yet a regression.
+    /// Changes within this tolerance are not regressions.
     pub tolerance: Tolerance,
-    /// Rows of both.
+    /// Rows that both profiles have.
     pub rows: Vec<Change>,
-    /// Rows that the second lacks: each counts as a regression.
+    /// Labels of rows missing from the second profile; each counts as a regression.
     pub gone: Vec<String>,
-    /// Rows that the first lacks.
+    /// Labels of rows missing from the first profile.
     pub new: Vec<String>,
-    /// Regressions in words.
+    /// Descriptions of the regressions.
     pub regressions: Vec<String>,
 }
 
@@ -116,9 +118,9 @@ impl Recorded {
     /// Reads a `results.json`.
     ///
     /// # Errors
-    /// [`ProfileError::Results`] says what is wrong with it.
+    /// [`ProfileError::Results`], which says what is wrong with the file.
     pub fn load(path: &Path) -> Result<Recorded, ProfileError> {
-        // Reasons quote what the file holds.
+        // Reasons may quote the file's content, hence `one_line`.
         let failed =
             |reason: String| ProfileError::Results { path: path.to_owned(), reason: one_line(&reason) };
         let text = super::read_bounded(path, MAX_BYTES).map_err(failed)?;
@@ -152,7 +154,7 @@ impl Recorded {
 }
 
 impl Comparison {
-    /// Compares `after` with `before`; rows are matched by their label.
+    /// Compares `after` with `before`; rows are matched by label.
     pub fn new(before: &Recorded, after: &Recorded, tolerance: Tolerance) -> Comparison {
         let same_data = match (&before.data, &after.data) {
             (Some(a), Some(b)) => a.sha256 == b.sha256,
@@ -216,7 +218,7 @@ fn change(
         let (x, y) = (before.outcomes(a)?, after.outcomes(b)?);
         x.compare(y, &accuracy.metric, &Bootstrap::default())
     });
-    // Without the same images, intervals that do not meet.
+    // Without the same images, a significant drop requires that the two intervals do not overlap.
     let apart = || accuracies.is_some_and(|(a, b)| a.low.zip(b.high).is_some_and(|(a, b)| b < a));
     let sure = match &paired {
         Some(test) => test.p.is_some_and(|p| p < 0.05),
@@ -240,7 +242,8 @@ fn change(
     }
 }
 
-/// 95% interval of the ratio of the medians. Runs of one round are alike, so rounds are drawn first, then runs in them.
+/// 95% bootstrap confidence interval of the ratio of the medians. Runs within a round are correlated, so rounds are
+/// drawn first, then runs within each.
 fn ratio_interval(a: &Row, b: &Row) -> (f64, f64) {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let (a, b) = (rounds(a), rounds(b));
@@ -251,7 +254,7 @@ fn ratio_interval(a: &Row, b: &Row) -> (f64, f64) {
     (at(0.025), at(0.975))
 }
 
-/// The runs of each round; where not all runs were kept, as many parts of equal size.
+/// The runs of each round. If not all runs were stored, they are split into that many parts of equal size instead.
 fn rounds(row: &Row) -> Vec<&[f64]> {
     let runs = row.runs_ms.as_slice();
     let counts: Vec<usize> = row.rounds.iter().map(|round| round.runs).filter(|&n| n > 0).collect();
@@ -346,10 +349,10 @@ mod tests {
         let slow = compare(&recorded(vec![row(1, [24.0, 24.4, 24.2])], &scores(0.8)));
         assert!(slow.rows[0].slower && slow.regressions.len() == 1, "{slow:?}");
         assert!(slow.regressions[0].starts_with("m f32 32 px 1 thread: 1.20 times as slow ["));
-        // As slow in the median, but one round of three is as quick as before: the rounds do not agree.
+        // Slower in the median, but one round of three is as fast as before, so the change is not certain.
         let noisy = compare(&recorded(vec![row(1, [24.0, 20.0, 24.2])], &scores(0.8)));
         assert!(!noisy.rows[0].slower && noisy.rows[0].ratio > 1.1, "{noisy:?}");
-        // Slower for certain, but within 5%.
+        // Significantly slower, but within the tolerance of 5%.
         assert!(!compare(&recorded(vec![row(1, [20.6, 20.9, 20.8])], &scores(0.8))).rows[0].slower);
 
         let worse = compare(&recorded(vec![row(1, [20.0, 20.4, 20.2])], &scores(0.2)));

@@ -1,44 +1,45 @@
-//! Labelled images for a profile, and which of them are for what.
+//! Labelled images for a profile, and their division into training, selection and held-out images.
 
 use super::{DataInfo, Options, ProfileError};
 use crate::heads::{Recipe, check_counts};
 use crate::input::{Dataset, LabelMap, Sample};
 
-/// Labelled images, with their masks where the head reads masks.
+/// Labelled images, with their masks if the head is trained on masks.
 #[derive(Clone, Debug)]
 pub struct Data {
-    /// Its path as it was given, or `phantoms`.
+    /// Path of the data as given on the command line, or `phantoms`.
     pub name: String,
     /// The images.
     pub set: Dataset,
-    /// The mask of each image; empty where the head reads labels.
+    /// Mask of each image; empty if the head is trained on labels.
     pub masks: Vec<LabelMap>,
-    /// Classes of the masks, the background first; empty where the head reads labels.
+    /// Classes of the masks, background first; empty if the head is trained on labels.
     pub mask_classes: Vec<String>,
 }
 
-/// Share of the training images on which C, k or the epoch is chosen, where the data names no others for that.
+/// Share of the training images used to choose C, k or the epoch if the data specifies no images for that.
 const CHOOSE_SHARE: f64 = 0.25;
 
-/// Which images are for what; indices into the data set, each list ascending.
+/// Roles of the images, as ascending indices into the data set.
 pub(super) struct Roles {
-    /// To fit on.
+    /// Images to fit the head on.
     pub train: Vec<usize>,
-    /// To choose C, k or the epoch on.
+    /// Images to choose C, k or the epoch on.
     pub choose: Vec<usize>,
-    /// To measure on, where one part is held out.
+    /// Images to measure accuracy on, unless `folds` is set.
     pub held_out: Vec<usize>,
-    /// Of a cross-validation: the part of each image, and how many there are.
+    /// For cross-validation, the fold of each image and the number of folds.
     pub folds: Option<(Vec<usize>, usize)>,
 }
 
 impl Roles {
-    /// Divides `data`. With `--folds` every image is measured once. Else the data's test images are held out and its
-    /// validation images choose; without test images the validation images are held out, and a quarter of the training
-    /// images chooses, so that the number is not flattered.
+    /// Divides `data`. With `--folds`, every image is measured once. Otherwise, if the data has test images, those are
+    /// held out and the validation images are used to choose C, k or the epoch. Without test images, the validation
+    /// images are held out and a quarter of the training images is used to choose, so that the accuracy is not
+    /// optimistically biased.
     ///
     /// # Errors
-    /// [`ProfileError`] names a class with too few images to be divided so.
+    /// [`ProfileError`], which names a class with too few images for this division.
     pub fn new(data: &Data, options: &Options) -> Result<Roles, ProfileError> {
         let dense = options.recipe.dense();
         let parts = data.set.split(options.seed, options.val_share)?;
@@ -59,7 +60,7 @@ impl Roles {
         Ok(Roles { train, choose, held_out, folds })
     }
 
-    /// The images that accuracy is measured on, in the order in which they are judged.
+    /// Images that accuracy is measured on, in the order in which they are evaluated.
     pub fn measured(&self) -> Vec<usize> {
         match &self.folds {
             None => self.held_out.clone(),
@@ -69,7 +70,7 @@ impl Roles {
         }
     }
 
-    /// All images that features are needed of, ascending.
+    /// All images whose features are needed, ascending.
     pub fn used(&self) -> Vec<usize> {
         let mut used = match &self.folds {
             Some((of, _)) => (0..of.len()).collect(),
@@ -81,7 +82,7 @@ impl Roles {
 }
 
 impl Data {
-    /// What is said of it in the results.
+    /// Description of the data for the results.
     pub(super) fn info(&self, roles: &Roles, recipe: &Recipe) -> DataInfo {
         DataInfo {
             name: self.name.clone(),

@@ -1,4 +1,4 @@
-//! The best configuration within limits, and how sure that is.
+//! Chooses the best configuration within limits, with a bootstrap estimate of the confidence in that choice.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -8,22 +8,22 @@ use super::stats::percentile;
 use super::{Decision, Outcomes, Row};
 use crate::heads::Bootstrap;
 
-/// Percentile of the latency that a budget is for: one frame of ten may be later.
+/// Percentile of the latency that a budget limits: one frame in ten may take longer.
 const SHARE: f64 = 0.9;
 
-/// Resamples of runs and images.
+/// Number of bootstrap resamples of runs and images.
 const RESAMPLES: usize = 1000;
 
-/// What a configuration must keep to.
+/// Limits on a configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
-    /// The 90th percentile of the latency at most, milliseconds.
+    /// Maximum 90th percentile of the latency, milliseconds.
     pub budget_ms: Option<f64>,
-    /// Accuracy (AUC, accuracy or Dice) at least.
+    /// Minimum accuracy (AUC, accuracy or Dice).
     pub min_accuracy: Option<f64>,
 }
 
-/// A row's numbers in one resample.
+/// A row's values in one resample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct ResampledRow {
     p90_ms: f64,
@@ -33,7 +33,7 @@ struct ResampledRow {
 }
 
 impl Limits {
-    /// Whether there is a limit at all.
+    /// Whether any limit is set.
     pub fn any(&self) -> bool {
         self.budget_ms.is_some() || self.min_accuracy.is_some()
     }
@@ -43,8 +43,9 @@ impl Limits {
             && self.min_accuracy.is_none_or(|least| row.accuracy.is_some_and(|a| a >= least))
     }
 
-    /// Of the VALID rows within the limits (of the others only where there is none): with a budget the most accurate
-    /// (without accuracies the one with the most multiply-accumulates), of equals the fastest; without a budget the
+    /// Index of the best row within the limits, among the VALID rows or, if none of those is within the limits, among
+    /// the INVALID ones. With a latency budget the best row is the most accurate one; ties, as when no accuracies were
+    /// measured, go to the row with the most multiply-accumulates, then to the fastest. Without a budget it is the
     /// fastest.
     fn choose(&self, rows: &[ResampledRow]) -> Option<usize> {
         let better = |a: &ResampledRow, b: &ResampledRow| {
@@ -57,7 +58,7 @@ impl Limits {
                 None => fast,
             }
         };
-        // `max_by` keeps the last of equals; reversed, that is the first.
+        // `max_by` returns the last of equal elements; on the reversed range, that is the first row.
         let best = |valid: bool| {
             let kept = (0..rows.len()).rev().filter(|&i| rows[i].valid == valid && self.kept(&rows[i]));
             kept.max_by(|&a, &b| better(&rows[a], &rows[b]))
@@ -71,8 +72,9 @@ impl Limits {
         budget.into_iter().chain(least).collect()
     }
 
-    /// Decides. `outcomes` are those of the rows, matched by weights, code and size. Rows of untrained models keep their
-    /// place but have no accuracy; an INVALID row is chosen only where no VALID one is within the limits, and is said to be.
+    /// Chooses a row. `outcomes` are matched to the rows by weights, backend and size. Rows of untrained models take
+    /// part, but their accuracy is ignored. An INVALID row is chosen only if no VALID row is within the limits, and the
+    /// reason then says so.
     pub fn decide(&self, rows: &[Row], outcomes: &[Outcomes], seed: u64) -> Decision {
         let metric = rows.iter().find_map(|row| row.accuracy.as_ref()).map_or("accuracy", |a| &a.metric);
         let numbers = |row: &Row| ResampledRow {
@@ -121,7 +123,7 @@ impl Limits {
         parts.join("; ")
     }
 
-    /// Shares of resamples in which `chosen` keeps the limits, and in which it is chosen again.
+    /// Share of resamples in which row `chosen` is within the limits, and share in which it is chosen again.
     fn confidence(
         &self,
         rows: &[Row],
@@ -142,7 +144,7 @@ impl Limits {
             let draw = |i: usize, rng: &mut ChaCha8Rng| ResampledRow {
                 p90_ms: p90_of_resample(&rows[i].runs_ms, rng),
                 accuracy: match &measures[i] {
-                    // A resample that lacks a class says nothing; the value over all images stands in.
+                    // The metric is undefined if a resample lacks a class: use the value over all images instead.
                     Some(measure) => measure.value(weights).or(all[i].accuracy),
                     None => all[i].accuracy,
                 },
@@ -191,7 +193,7 @@ mod tests {
         }
     }
 
-    /// The second class scores higher by `apart`, with noise.
+    /// Noisy scores, those of the second class higher by `apart`.
     fn outcomes(size: usize, apart: f64) -> Outcomes {
         let score = |i: usize| ((i * 7919 % 997) as f64 / 997.0 + apart * (i % 2) as f64) / (1.0 + apart);
         Outcomes {
@@ -220,11 +222,11 @@ mod tests {
         assert_eq!(found.label.as_deref(), Some("m int8 224 px 1 thread"));
         assert_eq!(decide(None, Some(0.9)).row, Some(1));
         assert_eq!(decide(None, Some(0.8)).row, Some(0));
-        // The budget cuts through the row's own runs: half of the resamples keep it.
+        // The budget equals the row's own p90, so only part of the resamples are within it.
         let tight = decide(Some(rows[1].latency.p90_ms), None);
         assert_eq!(tight.row, Some(1));
         assert!((0.3..0.95).contains(&tight.within_limits.unwrap()), "{tight:?}");
-        // What cannot be relied on is chosen only where there is nothing else.
+        // An INVALID row is chosen only if no VALID row is within the limits.
         let mut doubted = rows.clone();
         doubted[1].verdict.valid = false;
         let decide_on =

@@ -1,4 +1,4 @@
-//! The configuration that a profile chose, as a file that `predict` takes.
+//! Deployment file: the configuration chosen by a profile, for use by `predict`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,66 +11,68 @@ use crate::engine;
 use crate::files::write_atomically;
 use crate::names::one_line;
 
-/// Version of the file. The first had no digest of the head.
+/// Version of the file's layout. Version 1 had no digest of the head.
 const SCHEMA: u32 = 2;
 
-/// A file larger than this is none.
+/// Maximum size of a deployment file, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// What to run, and what to expect of it.
+/// The configuration to run and the performance to expect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deploy {
-    /// Version of the file: 2.
+    /// Version of the file's layout: 2.
     pub schema: u32,
-    /// The model: a path (relative ones are taken from the file's folder), or a name ([`engine::is_name`]).
+    /// The model: a path (if relative, to the deployment file's folder), or a name ([`engine::is_name`]).
     pub model: String,
-    /// SHA-256 of its weights file.
+    /// SHA-256 of the model's weights file.
     pub sha256: String,
-    /// The head, a path like the model's; none where none was trained.
+    /// Path of the head, resolved like the model's; `None` if no head was trained.
     pub head: Option<String>,
-    /// SHA-256 of the head's file, as [`Head::read`](crate::heads::Head::read) gives it; there where the head is.
+    /// SHA-256 of the head's file, as returned by [`Head::read`](crate::heads::Head::read); `Some` exactly if `head`
+    /// is.
     pub head_sha256: Option<String>,
     /// Input size: `224`, or `224x352` for height x width.
     pub size: String,
-    /// Instruction set; none where other code runs the model.
+    /// Instruction set; `None` if other code runs the model.
     pub isa: Option<String>,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
-    /// Cores to keep to, such as `4-7`; none where the system chose.
+    /// Cores to pin the threads to, such as `4-7`; `None` to let the operating system choose.
     pub cores: Option<String>,
-    /// What was said of the model in the profile, since its files do not say it.
+    /// Model properties given on the command line of the profile because the model's files do not state them.
     #[serde(default, skip_serializing_if = "Hints::is_empty")]
     pub hints: Hints,
-    /// What was measured.
+    /// The measured performance.
     pub expected: Expected,
 }
 
-/// What was measured of a configuration.
+/// Measured performance of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
-    /// The machine.
+    /// Name of the machine.
     pub machine: String,
     /// Median latency of the backbone, milliseconds.
     pub p50_ms: f64,
-    /// 90th percentile.
+    /// 90th percentile of the latency, milliseconds.
     pub p90_ms: f64,
     /// Whether the times were VALID.
     pub valid: bool,
-    /// Name of the accuracy.
+    /// Name of the accuracy metric.
     pub metric: Option<String>,
-    /// Its value on held-out images.
+    /// Accuracy on held-out images.
     pub accuracy: Option<f64>,
-    /// The limits that were asked for.
+    /// The requested limits.
     pub limits: Vec<String>,
-    /// Share of bootstrap resamples within them.
+    /// Share of bootstrap resamples in which the configuration is within the limits, 0 to 1.
     pub within_limits: Option<f64>,
 }
 
 impl Deploy {
-    /// The file for `row`, which `decision` chose. `model` is as it was given on the command line, with `hints`, `head` the
-    /// head's file with its SHA-256; both paths are written so that they are found from `folder`.
+    /// Deployment file for `row`, which `decision` chose. `model` and `hints` are as given on the command line; `head`
+    /// is the path of the head's file and its SHA-256. Paths inside `folder` are stored relative to it, others as
+    /// absolute paths.
     pub fn new(
         row: &Row,
         decision: &Decision,
@@ -114,22 +116,22 @@ impl Deploy {
         }
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
-    /// [`ProfileError::Write`] names the path.
+    /// [`ProfileError::Write`], which names the path.
     pub fn save(&self, path: &Path) -> Result<(), ProfileError> {
         let text = toml::to_string(self).expect("plain data");
         let head = "# Written by `microraptor profile`; for `microraptor predict --deploy`.\n";
         Ok(write_atomically(path, |file| write!(file, "{head}{text}"))?)
     }
 
-    /// Reads the file; its paths are then as this process finds them.
+    /// Reads the file and resolves its paths against the file's folder.
     ///
     /// # Errors
-    /// [`ProfileError::Deploy`] says what is wrong with it.
+    /// [`ProfileError::Deploy`], which says what is wrong with the file.
     pub fn load(path: &Path) -> Result<Deploy, ProfileError> {
-        // Reasons quote what the file holds.
+        // Reasons may quote the file's content, hence `one_line`.
         let failed =
             |reason: String| ProfileError::Deploy { path: path.to_owned(), reason: one_line(&reason) };
         let text = super::read_bounded(path, MAX_BYTES).map_err(failed)?;
@@ -159,7 +161,7 @@ impl Deploy {
         Ok(deploy)
     }
 
-    /// The model's path.
+    /// Path or name of the model.
     pub fn model(&self) -> PathBuf {
         PathBuf::from(&self.model)
     }
@@ -198,7 +200,7 @@ mod tests {
         assert_eq!((found.size.as_str(), found.expected.p90_ms), ("224x352", 20.0));
         assert_eq!(found.hints, hints);
 
-        // A name stays one, and a file that is called like it is none.
+        // A model name is stored as it is; a file with the same name is stored as a path.
         for (model, written, found) in [
             (PathBuf::from("demo"), "demo", PathBuf::from("demo")),
             ("untrained:deit-tiny".into(), "untrained:deit-tiny", "untrained:deit-tiny".into()),

@@ -1,4 +1,4 @@
-//! Where a profile was measured.
+//! The machine and program that a profile was measured with.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,36 +9,37 @@ use crate::board::{Board, Machine, Root, recognise, sensors::State};
 /// The machine and the program.
 #[derive(Clone, Debug, Serialize)]
 pub struct Environment {
-    /// Name of the board, or of the CPU where that is no board (x86), as the operating system gives it.
+    /// Name of the board, or of the CPU if the machine is not a board (x86), as reported by the operating system.
     pub cpu: String,
-    /// Title of the board file.
+    /// Title from the board file.
     pub board: Option<String>,
-    /// The chip, as the board file names it.
+    /// Name of the chip, from the board file.
     pub soc: Option<String>,
-    /// Cores that this process may use.
+    /// Number of cores available to this process.
     pub cores: usize,
     /// Operating system.
     pub os: &'static str,
-    /// Its kernel.
+    /// Kernel release.
     pub kernel: Option<String>,
     /// Instruction set architecture.
     pub arch: &'static str,
     /// Version of this program.
     pub version: &'static str,
-    /// The commit that it was built from, where it was built in a clone.
+    /// Commit that this program was built from, if it was built from a clone.
     pub commit: Option<&'static str>,
-    /// Start of the measurement, seconds since 1970.
+    /// Start of the measurement, in seconds since 1970-01-01 UTC.
     pub unix_time: u64,
     /// The board's cores: types, clusters, features, caches.
     pub machine: Machine,
     /// Clocks, temperatures, throttling, power and memory before the first run.
     pub before: State,
-    /// The same after the last run.
+    /// The same readings after the last run.
     pub after: Option<State>,
 }
 
 impl Environment {
-    /// Asks the machine below `root`; `board` is its file, or that which fits it.
+    /// Reads the machine from the file system below `root`. `board` is its board file; if `None`, the matching one is
+    /// used.
     pub fn read(root: &Root, board: Option<Board>) -> Environment {
         let machine = Machine::read(root);
         let board = board.or_else(|| recognise(&machine).map(|recognised| recognised.board));
@@ -59,7 +60,7 @@ impl Environment {
         }
     }
 
-    /// Reads the sensors again, when all is measured.
+    /// Reads the sensors again, after the last run.
     pub fn finish(&mut self, root: &Root) {
         self.after = Some(State::read(root));
     }

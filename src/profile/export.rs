@@ -1,4 +1,4 @@
-//! A report on the disk.
+//! Writes a report to disk.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -6,29 +6,29 @@ use std::path::Path;
 use super::{Results, report};
 use crate::files::{WriteError, check_writable, write_all_atomically};
 
-/// The folder of a report in which the heads are.
+/// Folder for the heads, inside the report's folder.
 pub const HEADS_FOLDER: &str = "heads";
 
-/// Whether a file called `name` in its folder may be one of the report's. Every picture may be: a plot is called after what it
-/// shows.
+/// Whether a file called `name` in the report's folder may belong to the report. Every PNG or SVG file may: a plot's
+/// name depends on its content.
 pub fn is_report_file(name: &OsStr) -> bool {
     let named =
         ["report.html", "report.md", JSON, "results.csv", "deploy.toml"].iter().any(|file| *file == name);
     named || Path::new(name).extension().is_some_and(|e| e == "png" || e == "svg")
 }
 
-/// The file that says everything, for programs.
+/// File with the complete results, for programs.
 const JSON: &str = "results.json";
 
-/// Finds out whether [`save`] could write into `folder`, before the minutes whose result is to go there. Makes nothing.
+/// Checks that [`save`] can write into `folder`, before minutes are spent on measuring. Creates nothing.
 ///
 /// # Errors
-/// [`WriteError`] names the path.
+/// [`WriteError`], which names the path.
 pub fn check_folder(folder: &Path) -> Result<(), WriteError> {
     if folder.is_dir() {
         return check_writable(&folder.join(JSON));
     }
-    // The folder will be made in the nearest one that is there.
+    // The folder will be created below its nearest existing ancestor.
     let above = folder.ancestors().skip(1).find(|path| path.as_os_str().is_empty() || path.exists());
     match (folder.exists(), above) {
         (false, Some(above)) => check_writable(&above.join(folder.file_name().unwrap_or_default())),
@@ -36,11 +36,11 @@ pub fn check_folder(folder: &Path) -> Result<(), WriteError> {
     }
 }
 
-/// Writes the report into `folder`, which is made if need be: every file is on the disk before the first takes its name,
-/// so that a full disk leaves an older report whole. Returns the names.
+/// Writes the report into `folder`, which is created if necessary. All files are written to disk before the first is
+/// renamed to its final name, so that a full disk leaves an older report intact. Returns the names of the files.
 ///
 /// # Errors
-/// [`WriteError`] names the path.
+/// [`WriteError`], which names the path.
 pub fn save(results: &Results, folder: &Path) -> Result<Vec<String>, WriteError> {
     std::fs::create_dir_all(folder).map_err(|source| WriteError::new(folder, source))?;
     let files = report::render(results);

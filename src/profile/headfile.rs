@@ -1,4 +1,4 @@
-//! The heads that measured accuracy, kept for `predict`.
+//! Saves the heads that accuracy was measured with, for `predict`.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::features::ScanFeatures;
 use crate::heads::{DrawnSplit, Fitted, Head, Recipe, ValidationSummary};
 use crate::vit::Size;
 
-/// The name of a head's file: the model, its precision, the first digits of its SHA-256, the size.
+/// File name of a head: model, precision, first digits of the model's SHA-256, and input size.
 pub(super) fn name(about: &About, size: Size) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
     let name: String = about.name.chars().map(plain).collect();
@@ -17,10 +17,10 @@ pub(super) fn name(about: &About, size: Size) -> String {
     format!("{name}-{}-{digits}-{size}.safetensors", about.precision)
 }
 
-/// Writes the head that was fitted on `features` of the backbone `about` to `file`.
+/// Writes a head fitted on `features` of the backbone `about` to `file`.
 ///
 /// # Errors
-/// [`ProfileError::Head`] when it cannot be written.
+/// [`ProfileError::Head`] if the head cannot be written.
 pub(super) fn save(
     file: &Path,
     about: &About,
@@ -40,7 +40,7 @@ pub(super) fn save(
     Ok(head.save(file)?)
 }
 
-/// What the head is worth on the held-out images.
+/// The head's accuracy on the held-out images, as its validation summary.
 fn validation(measured: &Measured) -> ValidationSummary {
     let accuracy = &measured.accuracy;
     let number = |metric: &str| (accuracy.metric == metric).then_some(accuracy.value);

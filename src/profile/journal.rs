@@ -1,8 +1,8 @@
-//! What of a sweep is finished, so that one that was interrupted goes on where it stood.
+//! Journal of the finished parts of a sweep, so that an interrupted sweep can resume.
 //!
-//! A file of lines, each a part of the sweep under a key, synchronised to the disk before the next part begins. A line that
-//! was not written to its end is cut off when the file is opened again: what it was about is measured again, and nothing
-//! is counted twice, since a part has one key.
+//! The journal is a text file. Each line holds one part of the sweep under its key and is synchronised to disk before
+//! the next part begins. An incomplete last line is truncated when the file is opened again, and that part is measured
+//! again. No part is counted twice, since each has a unique key.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -17,13 +17,13 @@ use serde_json::Value;
 use super::ProfileError;
 use crate::files::WriteError;
 
-/// Most bytes of a journal that are read: a thousand times what a large sweep leaves.
+/// Maximum size of a journal that is read, in bytes: a thousand times that of a large sweep.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Key of the lines that say when a run began.
+/// Key of the lines that mark the start of a run.
 const START: &str = "start";
 
-/// The finished parts of one sweep.
+/// Finished parts of one sweep.
 #[derive(Debug)]
 pub struct Journal {
     file: Option<(PathBuf, File)>,
@@ -32,16 +32,17 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// One that is kept in memory only.
+    /// A journal kept in memory only.
     pub fn in_memory() -> Journal {
         Journal { file: None, parts: BTreeMap::new(), starts: 1 }
     }
 
-    /// The journal of the sweep `fingerprint` (which must tell it from every other) in `folder`: that of an earlier run,
-    /// or a new one. It belongs to this process until it is dropped.
+    /// Opens the journal in `folder` of the sweep identified by `fingerprint` (unique to the sweep), or creates it. The
+    /// journal is locked by this process until it is dropped.
     ///
     /// # Errors
-    /// [`ProfileError::Write`] when the file cannot be read or written, [`ProfileError::Busy`] when another process has it.
+    /// [`ProfileError::Write`] if the file cannot be read or written, [`ProfileError::Busy`] if another process has
+    /// locked it.
     pub fn open(folder: &Path, fingerprint: &str) -> Result<Journal, ProfileError> {
         let path = folder.join(format!(".sweep-{}.jsonl", &fingerprint[..fingerprint.len().min(16)]));
         let failed = |source| ProfileError::Write(WriteError::new(&path, source));
@@ -74,25 +75,25 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Sittings so far, this one too.
+    /// Number of runs of this sweep so far, including this one.
     pub fn starts(&self) -> usize {
         self.starts
     }
 
-    /// Finished parts.
+    /// Number of finished parts.
     pub fn finished(&self) -> usize {
         self.parts.len()
     }
 
-    /// A part that is finished.
+    /// The finished part `key`; `None` if it is not finished.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         T::deserialize(self.parts.get(key)?).ok()
     }
 
-    /// The part `key`: as it was found, or made by `make` and kept.
+    /// Returns part `key` from the journal, or computes it with `make` and records it.
     ///
     /// # Errors
-    /// Those of `make`, and [`ProfileError::Write`] when it cannot be kept.
+    /// Those of `make`, and [`ProfileError::Write`] if the part cannot be recorded.
     pub fn part<T: Serialize + DeserializeOwned>(
         &mut self,
         key: &str,
@@ -122,22 +123,23 @@ impl Journal {
         })
     }
 
-    /// Ends the sweep: its results are kept elsewhere now.
+    /// Ends the sweep and deletes the journal, once the results are stored elsewhere or there is nothing to resume.
     pub fn finish(self) {
         if let Some((path, _)) = &self.file {
-            // A journal that stays behind only offers to go on with what is done.
+            // If the deletion fails, the leftover journal only lets the same command reuse the finished parts.
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-/// Takes the file for this process. One that is ending, or is about to become another program, holds it a little longer.
+/// Locks the file for this process. It retries for half a second, because a process that is exiting, or a forked child
+/// that has not called exec yet, may still hold the lock.
 fn lock(file: &File, folder: &Path) -> Result<(), ProfileError> {
     const TRIES: usize = 20;
     for _ in 0..TRIES {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(25)),
-            // A file system without locks: nothing is known, and nothing is in the way.
+            // The file system does not support locks: continue without one.
             Ok(()) | Err(TryLockError::Error(_)) => return Ok(()),
         }
     }
@@ -174,7 +176,7 @@ mod tests {
             assert_eq!(fill(&mut journal, &mut made), expected);
             assert_eq!(made, (kept..5).collect::<Vec<_>>(), "{cut}");
             drop(journal);
-            // What is there now is whole.
+            // The journal is complete now.
             let journal = Journal::open(folder.path(), "0123456789abcdef").unwrap();
             assert_eq!(journal.finished(), 5);
         }

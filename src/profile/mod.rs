@@ -1,8 +1,8 @@
-//! Latency against accuracy, on this machine.
+//! The profiler: latency and accuracy of models on this machine.
 //!
-//! A row is a model at an input size on a number of threads. Latency is one image through the backbone, pixels to
-//! features; decoding and resizing are told beside it. Accuracy is that of a head trained at that very size.
-//! docs/profile.md tells what is measured how, and when a row is INVALID.
+//! A row is one model at one input size on one number of threads. Its latency is that of one image through the
+//! backbone, from pixels to features; decoding and resizing are reported separately. Its accuracy is that of a head
+//! trained at the same input size. docs/profile.md describes how each quantity is measured and when a row is INVALID.
 
 mod accuracy;
 mod case;
@@ -57,7 +57,7 @@ use crate::heads::{HeadError, Recipe};
 use crate::input::{InputError, ReadOptions};
 use crate::vit::Size;
 
-/// Why a profile could not be made.
+/// Errors of profiling.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The backbone failed.
@@ -66,30 +66,30 @@ pub enum ProfileError {
     /// An image or the data set could not be read.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The head could not be fitted.
+    /// The head could not be fitted, read or written.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// Features that could not be made.
+    /// Features could not be computed.
     #[error(transparent)]
     Features(#[from] FeatureError),
-    /// A meter or a pin failed.
+    /// A power meter or GPIO pin failed.
     #[error(transparent)]
     Board(#[from] BoardError),
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// Another process has the folder.
+    /// Another process is profiling into the same folder.
     #[error("{}: another profile of the same configurations is at work there: wait for it, or give another -o", .0.display())]
     Busy(PathBuf),
     /// A peer failed.
     #[error("peer {name}: {reason}")]
     Peer {
-        /// Its name.
+        /// Name of the peer.
         name: String,
         /// What is wrong.
         reason: String,
     },
-    /// A process that was to measure a cold start failed.
+    /// The process that measures a cold start failed.
     #[error("cold start of {model}: {reason}")]
     Cold {
         /// The model.
@@ -113,7 +113,7 @@ pub enum ProfileError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The system's folder for temporary files cannot be used.
+    /// A temporary file could not be written.
     #[error("a temporary file cannot be written ({0}): set TMPDIR to a folder with space")]
     Temporary(String),
 }
@@ -133,31 +133,31 @@ impl ProfileError {
 pub struct Options {
     /// Input sizes.
     pub sizes: Vec<Size>,
-    /// Thread counts, and the cores for each.
+    /// Thread counts, each with the cores to use.
     pub threads: Vec<Cores>,
-    /// How long to time each row.
+    /// Minimum runs and time per row.
     pub budget: Budget,
     /// Scenarios besides SingleStream.
     pub scenarios: Vec<ScenarioKind>,
-    /// Threads for the features that accuracy needs.
+    /// Threads that compute the features for measuring accuracy.
     pub accuracy_threads: Cores,
-    /// The head that accuracy is measured with.
+    /// How the head that measures accuracy is fitted.
     pub recipe: Recipe,
-    /// Its name: `linear`, `knn`, `segment`.
+    /// Kind of that head: `linear`, `knn` or `segment`.
     pub head: String,
-    /// Parts of a cross-validation; none to hold one part out.
+    /// Number of cross-validation folds; `None` to use a single held-out set.
     pub folds: Option<usize>,
     /// Seed of the validation split, the folds and the bootstrap.
     pub seed: u64,
-    /// Share of the images that is held out where the data has no split.
+    /// Share of the images to hold out if the data specifies no split.
     pub val_share: f64,
-    /// How files become pixels.
+    /// How files are decoded into pixels.
     pub read: ReadOptions,
-    /// Where features are kept between runs.
+    /// Cache that keeps features between runs.
     pub cache: Option<FeatureCache>,
 }
 
-/// The text of a file of at most `limit` bytes.
+/// Reads a text file of at most `limit` bytes.
 fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
     files::text(path, limit).map_err(|e| match e.kind() {
         std::io::ErrorKind::FileTooLarge => format!("is larger than {} KiB", limit >> 10),
@@ -165,7 +165,7 @@ fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
     })
 }
 
-/// Values in the order in which they first come.
+/// Distinct values, in order of first occurrence.
 fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut all = Vec::new();
     for value in values {

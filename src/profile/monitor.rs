@@ -1,4 +1,4 @@
-//! What the machine does while a row is timed.
+//! Monitors the machine (clocks, temperatures, load, energy) while a row is timed.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,34 +8,34 @@ use crate::board::energy::{DEFAULT_INTERVAL, PowerMeter, Sampler};
 use crate::board::sensors::{Clock, State};
 use crate::board::{CpuList, Root};
 
-/// Where the machine's state is read, and with what its power is measured.
+/// Where to read the machine's state, and the meters that measure its power.
 pub struct Watch<'a> {
-    /// Below which `proc` and `sys` lie.
+    /// Root of the file system that holds `proc` and `sys`.
     pub root: &'a Root,
-    /// Opens the meters of power; called for each round.
+    /// Opens the power meters; called at the start of each round.
     pub meters: &'a dyn Fn() -> Vec<Box<dyn PowerMeter>>,
 }
 
-/// A round's runs and what went on meanwhile, as the journal keeps them.
+/// One round's runs and the machine's state during them, as stored in the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub round: Round,
-    /// Milliseconds of each run.
+    /// Latency of each run, milliseconds.
     pub runs_ms: Vec<f64>,
     pub energy: Vec<Joules>,
 }
 
-/// What a meter counted in a round.
+/// Energy counted by one meter in a round.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Joules {
     pub meter: String,
     pub joules: f64,
     pub seconds: f64,
-    /// Images run meanwhile, the warm-up's not among them: it is over when the meter starts.
+    /// Number of images run in that time. The warm-up is not included: it ends before the meter starts.
     pub frames: usize,
 }
 
-/// A round that is being timed.
+/// Monitors a round that is being timed.
 pub(super) struct Monitor<'a> {
     root: &'a Root,
     cpus: &'a CpuList,
@@ -44,7 +44,7 @@ pub(super) struct Monitor<'a> {
 }
 
 impl<'a> Monitor<'a> {
-    /// Begins. `cpus` are the cores that are used; none for all.
+    /// Starts monitoring. `cpus` are the cores used; empty for all.
     pub fn start(watch: &Watch<'a>, cpus: &'a CpuList) -> Monitor<'a> {
         let state = State::read(watch.root);
         let meters = (watch.meters)();
@@ -52,13 +52,13 @@ impl<'a> Monitor<'a> {
         Monitor { root: watch.root, cpus, state, sampler }
     }
 
-    /// Ends, right after the last run: clocks fall when the cores idle.
+    /// Stops monitoring. Call it right after the last run, since clocks drop once the cores are idle.
     pub fn stop(self, seconds: &[f64]) -> Record {
         let after = State::read(self.root);
         let measured = self.sampler.map(Sampler::stop).unwrap_or_default();
         let runs_ms: Vec<f64> = seconds.iter().map(|s| s * 1e3).collect();
         let used = |cpu: usize| self.cpus.is_empty() || self.cpus.contains(cpu);
-        // Of all cores where none is named, the fastest is the one that ran.
+        // If no cores were pinned, the core with the highest clock is assumed to have run the model.
         let clocks = after.clocks.iter().filter(|c| used(c.cpu)).filter_map(|c| c.now_mhz);
         let mhz = if self.cpus.is_empty() { clocks.max() } else { clocks.min() };
         let celsius = after.temperatures.iter().map(|t| t.celsius).reduce(f64::max);
@@ -90,7 +90,7 @@ impl CoreClock {
     }
 }
 
-/// Energy of a frame by each meter, over all rounds.
+/// Energy per frame for each meter, over all rounds.
 pub(super) fn energy(records: &[Record], feeds: &dyn Fn(&str) -> Option<String>) -> Vec<EnergyUse> {
     let mut all: Vec<Joules> = Vec::new();
     for joules in records.iter().flat_map(|record| &record.energy) {
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::profile::{Latency, Verdict};
 
-    /// A recorded machine of one core that follows what the test writes.
+    /// Writes the recorded state of a single-core machine with this clock and cooling state.
     fn machine(folder: &std::path::Path, mhz: u32, cooling: u32) {
         for (path, text) in [
             ("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", format!("{}\n", mhz * 1000)),

@@ -1,4 +1,4 @@
-//! Where the time inside a backbone goes.
+//! Time per operator inside a backbone.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::kernels::Isa;
 use crate::kernels::peak::{PeakOf, peak_threads};
 use crate::vit::Size;
 
-/// How long a peak is measured.
+/// How long each peak is measured.
 const PEAK_TIME: Duration = Duration::from_millis(150);
 
-/// Register-only peaks of `isa` with so many threads.
+/// Register-only compute peaks of `isa` with this number of threads.
 pub(super) fn peaks(isa: Isa, threads: usize) -> Vec<Peak> {
     let peak = |of: PeakOf| Peak {
         isa: isa.name().to_owned(),
@@ -23,7 +23,8 @@ pub(super) fn peaks(isa: Isa, threads: usize) -> Vec<Peak> {
     PeakOf::ALL.map(peak).into()
 }
 
-/// Each operator's share of the run, and how near to `peaks` it came.
+/// Each operator's share of the run's time, and the share of `peaks` that it reached. The last entry is the time that
+/// threads waited.
 pub(super) fn shares(
     engine: &Engine,
     size: Size,
@@ -31,7 +32,7 @@ pub(super) fn shares(
     peaks: &[Peak],
 ) -> Vec<OperatorShare> {
     let (runs, threads) = (times.runs().max(1) as f64, times.threads().max(1) as f64);
-    // Nanoseconds of all threads; divided by threads, what the operator takes of the wall clock.
+    // The times are summed over all threads; divided by the number of threads, they are shares of the wall time.
     let ms = |nanoseconds: u64| nanoseconds as f64 / 1e6 / runs / threads;
     let all = times.wall() as f64 / 1e6 / runs;
     let isa = engine.about().backend.isa().map(Isa::name).unwrap_or_default();

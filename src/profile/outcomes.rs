@@ -1,23 +1,23 @@
-//! What configurations said about the held-out images, compared image by image.
+//! Results of configurations on the held-out images, compared image by image.
 
 use super::results::kind;
 use super::{Outcomes, PairedTest, Row};
 use crate::heads::{AucScores, Bootstrap, Paired, delong};
 
 impl Outcomes {
-    /// What tells it from the others: `deit-tiny int8 224 px`.
+    /// Label that distinguishes these outcomes from others: `deit-tiny int8 224 px`.
     pub fn label(&self) -> String {
         let size = crate::vit::Size { height: self.height, width: self.width };
         format!("{} {} {size} px", self.model, kind(&self.backend))
     }
 
-    /// Whether they are those of `row`: of its weights, code and size.
+    /// Whether these outcomes belong to `row`: same weights, backend, model and size.
     pub(super) fn is_of(&self, row: &Row) -> bool {
         (&self.sha256, &self.backend, &self.model) == (&row.sha256, &row.backend, &row.model)
             && (self.height, self.width) == (row.height, row.width)
     }
 
-    /// Whether there are as many values for each image, and a class that exists for each, or masks.
+    /// Whether every image has the same number of values and, unless these are masks, a valid class.
     pub(super) fn is_sound(&self) -> bool {
         let classes = self.values.first().map_or(0, Vec::len);
         let of_one_length = self.values.iter().all(|values| values.len() == classes);
@@ -26,12 +26,12 @@ impl Outcomes {
         of_one_length && (masks || labels)
     }
 
-    /// Class of each image for a bootstrap that keeps the classes' sizes; of masks, none are kept.
+    /// Stratum of each image for a bootstrap stratified by class; masks form a single stratum.
     pub fn strata(&self) -> Vec<usize> {
         if self.truth.is_empty() { vec![0; self.values.len()] } else { self.truth.clone() }
     }
 
-    /// Everything that [`Measure::value`] needs, sorted once.
+    /// Prepares [`Measure::value`]: scores are sorted once.
     pub fn measure(&self, metric: &str) -> Measure<'_> {
         let classes = self.values.first().map_or(0, Vec::len);
         let column = |class: usize| self.values.iter().map(|v| v[class].unwrap_or(0.0)).collect::<Vec<f64>>();
@@ -52,15 +52,15 @@ impl Outcomes {
         Measure { outcomes: self, metric, ranked }
     }
 
-    /// Whether both are about the same images with the same truth.
+    /// Whether both have the same number of images and classes, and the same truth.
     pub fn same_images(&self, other: &Outcomes) -> bool {
         self.truth == other.truth
             && self.values.len() == other.values.len()
             && self.values.iter().zip(&other.values).all(|(a, b)| a.len() == b.len())
     }
 
-    /// How much `b` differs from this, by DeLong's test for the AUC of two classes, else by a paired bootstrap. None where
-    /// the images are not the same, or do not define the number.
+    /// Compares `b` with `self`: by DeLong's test for the AUC of two classes, otherwise by a paired bootstrap. `None`
+    /// if the images are not the same, or the metric is undefined on them.
     pub fn compare(&self, b: &Outcomes, metric: &str, bootstrap: &Bootstrap) -> Option<PairedTest> {
         if !self.same_images(b) {
             return None;
@@ -95,17 +95,17 @@ enum Metric {
     Dice,
 }
 
-/// One number of [`Outcomes`] under any weights of the images.
+/// One metric of [`Outcomes`], for any weights of the images.
 pub struct Measure<'a> {
     outcomes: &'a Outcomes,
     metric: Metric,
-    /// Of each class: its scores, and which images have it.
+    /// For each class, its scores and which images belong to it.
     ranked: Vec<(AucScores, Vec<bool>)>,
 }
 
 impl Measure<'_> {
-    /// The number where image i counts `weights[i]` times: as [`EvaluationReport`](crate::heads::EvaluationReport) and
-    /// [`DenseReport`](crate::heads::DenseReport) have it.
+    /// Value of the metric if image i is counted `weights[i]` times. The definition is that of
+    /// [`EvaluationReport`](crate::heads::EvaluationReport) and [`DenseReport`](crate::heads::DenseReport).
     pub fn value(&self, weights: &[u32]) -> Option<f64> {
         match self.metric {
             Metric::Auc => {
@@ -138,7 +138,7 @@ impl Measure<'_> {
     }
 }
 
-/// Weighted mean; none of nothing.
+/// Weighted mean; `None` if the weights sum to zero.
 fn mean(values: impl Iterator<Item = (f64, u32)>) -> Option<f64> {
     let (mut sum, mut n) = (0.0, 0u64);
     for (value, weight) in values {
@@ -148,8 +148,8 @@ fn mean(values: impl Iterator<Item = (f64, u32)>) -> Option<f64> {
     (n > 0).then(|| sum / n as f64)
 }
 
-/// Tests between configurations: each against the most accurate, and each lower precision against f32 of the same model and
-/// size. Of models with weights from a seed none are made.
+/// Paired tests between configurations: each lower precision against f32 of the same model and size, and each
+/// configuration against the most accurate one. Untrained models are skipped.
 pub(super) fn tests(
     outcomes: &[Outcomes],
     metric: &str,
@@ -203,7 +203,7 @@ mod unit_tests {
     fn numbers_are_those_of_the_reports() {
         let o = outcomes("f32", &[0.1, 0.9, 0.6, 0.4, 0.2, 0.8]);
         let ones = [1; 6];
-        // Of nine pairs one is the wrong way round.
+        // One of the nine pairs is ranked wrongly.
         assert_eq!(o.measure("AUC").value(&ones), Some(8.0 / 9.0));
         assert_eq!(o.measure("accuracy").value(&ones), Some(4.0 / 6.0));
         assert_eq!(o.measure("accuracy").value(&[1, 0, 1, 0, 0, 0]), Some(0.5));

@@ -1,9 +1,10 @@
-//! Any other program as a row: it reads the names of images and answers with features.
+//! Peers: other programs as rows of the table. A peer reads paths of images and answers with features.
 //!
-//! The command is started once for each size and number of threads (`{size}`, `{height}`, `{width}` and `{threads}` in it
-//! are replaced). It gets one path a line on standard input, and answers each with one line on standard output: numbers
-//! between spaces or commas, or a JSON array, or a JSON object `{"features": [...], "ms": 12.5}`, where `ms` is its own clock's
-//! reading of the model alone. Without it the row's time is from the question to the answer, decoding and resizing in it.
+//! The command is started once for each size and number of threads (`{size}`, `{height}`, `{width}` and `{threads}` in
+//! it are replaced). It reads one path per line from standard input and answers each with one line on standard output:
+//! numbers separated by spaces or commas, a JSON array, or a JSON object `{"features": [...], "ms": 12.5}`, where `ms`
+//! is the time of the model alone, measured by the peer. Without `ms`, the row's latency is the time from request to
+//! answer, including decoding and resizing.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -17,26 +18,26 @@ use serde::Deserialize;
 use super::ProfileError;
 use crate::vit::Size;
 
-/// A peer's line longer than this is not read: 100,000 features take a tenth of it.
+/// Maximum length of a peer's line, in bytes; 100,000 features need a tenth of it.
 const MAX_LINE: u64 = 16 << 20;
 
-/// A peer that is silent for so long has failed. The first answer waits for its model to load.
+/// Timeout for an answer. It must be long enough for the peer to load its model before the first answer.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How long the answer of one that has ended is waited for.
+/// Timeout for the last output of a peer that no longer accepts paths.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// A program to compare with.
+/// A program to compare against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSpec {
-    /// Its name in the table.
+    /// Name of the peer in the table.
     pub name: String,
-    /// The command, for a shell.
+    /// The shell command that starts the peer.
     pub command: String,
 }
 
 impl PeerSpec {
-    /// What [`Row::backend`](super::Row::backend) says of it.
+    /// Value of [`Row::backend`](super::Row::backend) for this peer.
     pub fn backend(&self) -> String {
         format!("peer {}", self.name)
     }
@@ -45,7 +46,7 @@ impl PeerSpec {
 impl FromStr for PeerSpec {
     type Err = String;
 
-    /// Reads `NAME=COMMAND`.
+    /// Parses `NAME=COMMAND`.
     fn from_str(text: &str) -> Result<PeerSpec, String> {
         match text.split_once('=').map(|(name, command)| (name.trim(), command.trim())) {
             Some((name, command)) if !name.is_empty() && !command.is_empty() => {
@@ -59,17 +60,17 @@ impl FromStr for PeerSpec {
     }
 }
 
-/// What a peer answers.
+/// A peer's answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answer {
     pub features: Vec<f32>,
-    /// By its own clock, or else by ours.
+    /// Time as measured by the peer, or by us if it did not report one.
     pub seconds: f64,
-    /// Whether it was its own.
+    /// Whether the peer measured the time.
     pub own_clock: bool,
 }
 
-/// A peer that runs.
+/// A running peer.
 pub(super) struct Peer {
     name: String,
     child: Child,
@@ -79,7 +80,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Starts it. [`Peer::run`] will ask about `image`.
+    /// Starts the peer. [`Peer::run`] will request the features of `image`.
     pub fn start(spec: &PeerSpec, size: Size, threads: usize, image: &Path) -> Result<Peer, ProfileError> {
         let name = spec.name.clone();
         let failed = |reason: String| ProfileError::Peer { name: name.clone(), reason };
@@ -99,7 +100,7 @@ impl Peer {
         let (Some(questions), Some(output)) = (questions, output) else {
             return Err(failed("has no pipes".to_owned()));
         };
-        // Bounded: a peer that talks unasked waits, and is found out at the next question.
+        // Bounded, so that a peer that prints unrequested lines blocks; these lines are then read as the next answers.
         let (send, answers) = sync_channel(1);
         std::thread::spawn(move || {
             let mut output = BufReader::new(output);
@@ -108,20 +109,20 @@ impl Peer {
         Ok(Peer { name: spec.name.clone(), child, questions, answers, image: image.to_owned() })
     }
 
-    /// Asks about its image.
+    /// Requests the features of the image given to [`Peer::start`].
     pub fn run(&mut self) -> Result<Answer, ProfileError> {
         let image = self.image.clone();
         self.ask(&image)
     }
 
-    /// Asks about `image`.
+    /// Requests the features of `image`.
     ///
     /// # Errors
-    /// [`ProfileError::Peer`]: it has ended, is silent, or says something else than numbers.
+    /// [`ProfileError::Peer`] if the peer has exited, does not answer in time, or answers with anything but numbers.
     pub fn ask(&mut self, image: &Path) -> Result<Answer, ProfileError> {
         let start = Instant::now();
         let asked = writeln!(self.questions, "{}", image.display()).and_then(|()| self.questions.flush());
-        // One that does not take the path has ended; what it said before tells why.
+        // A peer that does not accept the path has exited; its last output may tell why.
         let patience = if asked.is_ok() { PATIENCE } else { LAST_WORDS };
         let line = match self.answers.recv_timeout(patience) {
             Ok(Ok(line)) => line,
@@ -146,7 +147,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The peer may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -173,7 +174,7 @@ struct Object {
     ms: Option<f64>,
 }
 
-/// Features, and milliseconds by the peer's clock.
+/// Parses an answer into features and, if given, the milliseconds measured by the peer.
 fn parse(line: &str) -> Result<(Vec<f32>, Option<f64>), String> {
     let text = line.trim();
     let shown = || text.chars().take(60).collect::<String>().replace(char::is_control, " ");

@@ -1,4 +1,4 @@
-//! Features of labelled images by a peer.
+//! Features of labelled images, computed by a peer.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ use crate::heads::Recipe;
 use crate::input::{ScanKind, Source};
 use crate::vit::Size;
 
-/// One row an image. Images in memory are written to `folder` for the peer to read.
+/// Computes one row of features per image. Images in memory are written to `folder` for the peer to read.
 ///
 /// # Errors
-/// [`ProfileError::Peer`] when it fails, or its rows differ in length.
+/// [`ProfileError::Peer`] if the peer fails or its rows differ in length.
 pub(super) fn gather(
     spec: &PeerSpec,
     size: Size,
@@ -29,7 +29,7 @@ pub(super) fn gather(
     for &index in used {
         let path = path_of(&data.set.samples[index].source, folder, index)?;
         let mut row = peer.ask(&path)?.features;
-        // k-NN looks at the first half of a row, where ours have CLS.
+        // k-NN uses the first half of a row, which holds the CLS token in our features.
         if let Recipe::Knn { .. } = options.recipe {
             row.extend(row.clone());
         }

@@ -1,4 +1,4 @@
-//! What a profile found, as it is kept in `results.json` (docs/results-schema.json).
+//! The results of a profile, as stored in `results.json` (schema: docs/results-schema.json).
 
 use serde::{Deserialize, Serialize};
 
@@ -7,139 +7,143 @@ use crate::board::CpuList;
 use crate::engine::OURS;
 use crate::vit::Size;
 
-/// Version of the layout of [`Results`]. 4: a row has its scenarios, stages, operators, energy, cold start, verdict and
-/// runs; accuracies say how they were measured; outcomes, tests and decision beside the rows.
+/// Version of the layout of [`Results`]. Version 4: rows have scenarios, stages, operators, energy, cold start, verdict
+/// and individual runs; accuracies state how they were measured; outcomes, tests and the decision are stored beside the
+/// rows.
 pub const SCHEMA: u32 = 4;
 
-/// What a profile found.
+/// The results of a profile.
 #[derive(Clone, Debug, Serialize)]
 pub struct Results {
     /// Version of this record's layout.
     pub schema: u32,
-    /// Where it was measured.
+    /// The machine and the program.
     pub environment: Environment,
-    /// The command line, as it was given.
+    /// The command line, as given.
     pub command: Vec<String>,
-    /// How it was measured.
+    /// The measurement protocol.
     pub protocol: Protocol,
-    /// What accuracy was measured on.
+    /// The data that accuracy was measured on; `None` if only latency was measured.
     pub data: Option<DataInfo>,
-    /// The table, by model, instruction set, size and threads.
+    /// The table, ordered by model, instruction set, size and threads.
     pub rows: Vec<Row>,
-    /// What each configuration said about each held-out image.
+    /// Result of each configuration on each held-out image.
     pub outcomes: Vec<Outcomes>,
-    /// Accuracies compared, each with that of the reference configuration.
+    /// Paired accuracy tests, each against a reference configuration.
     pub tests: Vec<PairedTest>,
-    /// The configuration that the limits asked for choose.
+    /// The best configuration within the requested limits; `None` if no limit was requested.
     pub decision: Option<Decision>,
 }
 
-/// How it was measured.
+/// The measurement protocol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Protocol {
-    /// Fewest timed runs of a row.
+    /// Minimum number of timed runs per row.
     pub min_runs: usize,
-    /// Least time of a row's timed runs, in seconds.
+    /// Minimum total time of a row's timed runs, in seconds.
     pub min_seconds: f64,
-    /// Rounds over all rows that the timed runs are split into.
+    /// Number of rounds over all rows that the timed runs are split into.
     pub rounds: usize,
-    /// Kind of the heads that measure accuracy: `linear`, `knn`, `segment`.
+    /// Kind of head used to measure accuracy: `linear`, `knn` or `segment`.
     pub head: String,
-    /// Sittings: 1, and one more for each time that the sweep was taken up again.
+    /// Number of times the sweep was started: 1, plus 1 for each time it was resumed.
     pub starts: usize,
-    /// Register-only peaks of one thread, GMAC/s, by instruction set and number type.
+    /// Register-only compute peaks in GMAC/s, by instruction set, data type and number of threads.
     pub peaks: Vec<Peak>,
 }
 
-/// Multiply-accumulates that registers allow.
+/// Peak multiply-accumulate rate with all operands in registers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peak {
     /// Instruction set.
     pub isa: String,
-    /// `int8` or `f32`.
+    /// Data type: `int8` or `f32`.
     pub numbers: String,
-    /// Threads that ran at once.
+    /// Number of threads running at once.
     pub threads: usize,
-    /// 10^9 multiply-accumulates a second, of all threads together.
+    /// 10^9 multiply-accumulates per second, summed over all threads.
     pub gmacs: f64,
 }
 
-/// What accuracy was measured on.
+/// The data that accuracy was measured on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataInfo {
-    /// Its path as it was given, or `phantoms`.
+    /// Path of the data as given on the command line, or `phantoms`.
     pub name: String,
     /// SHA-256 of the list of images and labels.
     pub sha256: String,
-    /// All images.
+    /// Number of images.
     pub images: usize,
-    /// Those that accuracy was measured on.
+    /// Number of images that accuracy was measured on.
     pub held_out: usize,
-    /// Parts of a cross-validation; none where one part was held out.
+    /// Number of cross-validation folds; `None` if a single held-out set was used.
     pub folds: Option<usize>,
-    /// Classes of the labels or of the masks.
+    /// Classes of the labels or masks.
     pub classes: Vec<String>,
 }
 
 impl Results {
-    /// Names of the models whose weights come from a seed: those whose accuracy was `judged`, or those that were timed only.
+    /// Names of the models whose weights come from a seed: if `judged`, those whose accuracy was measured, otherwise
+    /// those that were only timed.
     pub fn untrained(&self, judged: bool) -> Vec<&str> {
         let rows = self.rows.iter().filter(|row| row.untrained && row.accuracy.is_some() == judged);
         distinct(rows.map(|row| row.model.as_str()))
     }
 }
 
-/// One line of the table.
+/// One row of the table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Name of the model.
     pub model: String,
-    /// SHA-256 of its weights file; empty for a peer.
+    /// SHA-256 of the weights file; empty for a peer.
     pub sha256: String,
-    /// Which code ran it, and in which precision: `microraptor int8`, `tract f32`, `peer onnxruntime`.
+    /// The code that ran the model, with its precision: `microraptor int8`, `tract f32`, `peer onnxruntime`.
     pub backend: String,
-    /// `int8`, `fp16`, `f32`; none for a peer.
+    /// `int8`, `fp16` or `f32`; `None` for a peer.
     pub precision: Option<String>,
-    /// The instruction set of our kernels; none where other code ran it.
+    /// Instruction set of our kernels; `None` if other code ran the model.
     pub isa: Option<String>,
-    /// Whether its weights come from a seed; its accuracy then says nothing about the architecture.
+    /// Whether the weights come from a seed; the accuracy then says nothing about the architecture.
     pub untrained: bool,
     /// Input height in pixels.
     pub height: usize,
     /// Input width in pixels.
     pub width: usize,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
-    /// The cores that they were kept to; none where the system chose.
+    /// Cores that the threads were pinned to; empty if the operating system chose.
     pub cores: CpuList,
-    /// Multiply-accumulates of one image, where they are known.
+    /// Multiply-accumulates per image, if known.
     pub macs: Option<u64>,
-    /// Multiply-accumulates a second in the median run, in 10^9, where they are known.
+    /// 10^9 multiply-accumulates per second in the median run, if known.
     #[serde(default)]
     pub gmacs: Option<f64>,
-    /// Share of the median run that its multiply-accumulates would take at the machine's peaks, 0 to 1; none where other code
-    /// ran it.
+    /// Share of the median run that its multiply-accumulates would take at the machine's peak rates, 0 to 1; `None` if
+    /// other code ran the model.
     #[serde(default)]
     pub of_peak: Option<f64>,
-    /// Latency of one image through the backbone (MLPerf's SingleStream); of a peer, with its decoding and resizing.
+    /// Latency of one image through the backbone (MLPerf's SingleStream). For a peer that does not report its own time,
+    /// this includes decoding and resizing.
     pub latency: Latency,
-    /// Each round of the timed runs.
+    /// Rounds of the timed runs.
     pub rounds: Vec<Round>,
-    /// Runs in milliseconds, in the order in which they were made; of more than 2000 an even selection.
+    /// Latency of each run in milliseconds, in the order measured; if there were more than 2000 runs, an even
+    /// selection.
     pub runs_ms: Vec<f64>,
-    /// The other scenarios asked for.
+    /// The other requested scenarios.
     pub scenarios: Vec<Scenario>,
-    /// Stages from a file to an answer, where there is a file.
+    /// Stages from a file to a prediction; `None` without image files, or for a peer.
     pub stages: Option<Stages>,
-    /// Where the time inside the backbone goes; empty where other code ran it.
+    /// Time per operator inside the backbone; empty if other code ran the model.
     pub operators: Vec<OperatorShare>,
-    /// Energy, where the machine tells it.
+    /// Energy, one entry per meter; empty if the machine has no readable meter.
     pub energy: Vec<EnergyUse>,
-    /// Start of a new process, where it was measured.
+    /// Cold start in a new process, if measured.
     pub cold: Option<ColdStart>,
-    /// Whether the times can be relied on.
+    /// Whether the times are reliable.
     pub verdict: Verdict,
-    /// Accuracy at this size; none where there was no data, and of a model that was timed only.
+    /// Accuracy at this size; `None` without data, or if the model was only timed.
     pub accuracy: Option<Accuracy>,
 }
 
@@ -149,7 +153,7 @@ impl Row {
         Size { height: self.height, width: self.width }
     }
 
-    /// Sets how near the median run came to the machine's peaks, from the multiply-accumulates and the operators' shares.
+    /// Sets `gmacs` and `of_peak` of the median run from the multiply-accumulates and the operators' times.
     pub(super) fn rate(&mut self) {
         let median = self.latency.p50_ms;
         if median > 0.0 {
@@ -159,12 +163,13 @@ impl Row {
         }
     }
 
-    /// Which code ran it, and in which precision; ours is not named: `int8`, `tract f32`, `peer onnxruntime`.
+    /// The code that ran the model, with its precision, but without the name of our own code: `int8`, `tract f32`,
+    /// `peer onnxruntime`.
     pub fn kind(&self) -> &str {
         kind(&self.backend)
     }
 
-    /// The same with the instruction set, where there is one: `int8 avx2`.
+    /// [`Row::kind`] followed by the instruction set, if there is one: `int8 avx2`.
     pub fn runs_on(&self) -> String {
         match &self.isa {
             Some(isa) => format!("{} {isa}", self.kind()),
@@ -172,43 +177,43 @@ impl Row {
         }
     }
 
-    /// What tells it from the other rows: `deit-tiny int8 avx2 224 2 threads`.
+    /// Label that distinguishes this row from the others: `deit-tiny int8 avx2 224 px 2 threads`.
     pub fn label(&self) -> String {
         let threads = if self.threads == 1 { "thread" } else { "threads" };
         format!("{} {} {} px {} {threads}", self.model, self.runs_on(), self.size(), self.threads)
     }
 }
 
-/// A backend without the name of our own code.
+/// Backend name without the prefix for our own code.
 pub(super) fn kind(backend: &str) -> &str {
     backend.strip_prefix(OURS).map_or(backend, str::trim_start)
 }
 
-/// One round of a row, and the machine's state in it.
+/// One round of a row, with the machine's state during it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Round {
-    /// Timed runs.
+    /// Number of timed runs.
     pub runs: usize,
-    /// Their median.
+    /// Median latency, milliseconds.
     pub median_ms: f64,
-    /// Lowest clock of the cores used right after the runs, MHz; of the fastest where no core was named.
+    /// Lowest clock among the cores used, right after the runs, MHz; the highest clock of any core if none were pinned.
     pub mhz: Option<u32>,
-    /// Clock of each core right after the runs; those without a readable one are left out.
+    /// Clock of each core right after the runs; cores without a readable clock are skipped.
     pub clocks: Vec<CoreClock>,
-    /// Highest temperature of any zone, degrees Celsius.
+    /// Highest temperature of any thermal zone, degrees Celsius.
     pub celsius: Option<f64>,
-    /// Share of all cores that other processes, and other guests of the host, took meanwhile, 0 to 1.
+    /// Share of all cores' time taken by other processes and other guests of the host during the round, 0 to 1.
     pub other_load: Option<f64>,
-    /// What slowed the machine down meanwhile.
+    /// Reasons for throttling during the round.
     pub throttled: Vec<String>,
 }
 
-/// Clock of a core.
+/// Clock of one core.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CoreClock {
-    /// Number of the core.
+    /// Core number.
     pub cpu: usize,
-    /// MHz.
+    /// Clock in MHz.
     pub mhz: u32,
 }
 
@@ -217,164 +222,165 @@ pub struct CoreClock {
 pub struct Scenario {
     /// `MultiStream`, `Offline` or `Camera`.
     pub name: String,
-    /// Images of a query (MultiStream, Offline); 1 for a camera.
+    /// Images per query (MultiStream, Offline); 1 for Camera.
     pub images: usize,
-    /// Latency of a query; of a camera's frame from its exposure to its features.
+    /// Latency of a query; for Camera, from a frame's exposure to its features.
     pub latency: Latency,
-    /// Images a second.
+    /// Images per second.
     pub images_per_second: f64,
-    /// Frames a second that the camera gave.
+    /// Camera frame rate, frames per second.
     pub fps: Option<f64>,
-    /// Frames that were not looked at, since a newer one had come.
+    /// Number of frames skipped because a newer one had arrived.
     pub dropped: Option<usize>,
-    /// Frames looked at too late: after the deadline.
+    /// Number of frames whose features came after the deadline.
     pub missed: Option<usize>,
-    /// The deadline, milliseconds after the exposure.
+    /// Deadline, milliseconds after the exposure.
     pub deadline_ms: Option<f64>,
 }
 
-/// Medians of the stages from a file to an answer, milliseconds.
+/// Median time of each stage from a file to a prediction, milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stages {
-    /// Images that they were measured on.
+    /// Number of images measured.
     pub images: usize,
     /// Reading and decoding.
     pub decode_ms: f64,
     /// Resizing and normalising.
     pub resize_ms: f64,
-    /// Patch embedding; with [`Stages::blocks_ms`] where other code runs the model.
+    /// Patch embedding; 0 if other code runs the model, whose time is then all in [`Stages::blocks_ms`].
     pub embed_ms: f64,
     /// All blocks and the final LayerNorm.
     pub blocks_ms: f64,
     /// The head, if there is one.
     pub head_ms: Option<f64>,
-    /// All of it.
+    /// Sum of all stages.
     pub total_ms: f64,
 }
 
-/// An operator's part of a run.
+/// One operator's share of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperatorShare {
-    /// `attention`, `fc1`.
+    /// Name of the operator: `attention`, `fc1`.
     pub name: String,
-    /// Milliseconds in the fastest of a few runs (of all threads together, divided by their number).
+    /// Milliseconds in the fastest of a few runs (summed over all threads, divided by their number).
     pub ms: f64,
-    /// Share of the run, 0 to 1.
+    /// Share of the run's time, 0 to 1.
     pub share: f64,
-    /// 10^9 multiply-accumulates a second, where it has any.
+    /// 10^9 multiply-accumulates per second, if the operator has any.
     pub gmacs: Option<f64>,
-    /// Number type of its products.
+    /// Data type of the operator's products.
     pub numbers: Option<String>,
-    /// Share of the machine's peak for them, 0 to 1.
+    /// Share of the machine's peak rate for that data type, 0 to 1.
     pub of_peak: Option<f64>,
 }
 
-/// Energy of a frame by one meter.
+/// Energy per image, as measured by one meter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EnergyUse {
-    /// The meter: `RAPL package-0`, `ina3221 VDD_IN`.
+    /// Name of the meter: `RAPL package-0`, `ina3221 VDD_IN`.
     pub meter: String,
-    /// What it feeds, where the board file says so.
+    /// What the metered rail supplies, if the board file states it.
     pub feeds: Option<String>,
-    /// Joules of one image: all that the meter counted during the runs, by their number.
+    /// Joules per image: all energy counted during the runs, divided by the number of runs.
     pub joules_per_frame: f64,
-    /// Mean power meanwhile, watts.
+    /// Mean power during the runs, watts.
     pub watts: f64,
 }
 
-/// A new process: from its start to the first features.
+/// Cold start of a new process, which computes the features of one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColdStart {
     /// Reading and packing the model, milliseconds.
     pub load_ms: f64,
-    /// The first image: plan, working memory, run.
+    /// First image: building the plan, allocating working memory and running, milliseconds.
     pub first_ms: f64,
-    /// From the start of the process to its end, as its parent sees it.
+    /// From the start of the process to its exit, as seen by its parent, milliseconds.
     pub process_ms: f64,
     /// Resident memory after the run, KiB.
     pub resident_kib: Option<u64>,
-    /// The most that it was, KiB.
+    /// Peak resident memory, KiB.
     pub peak_kib: Option<u64>,
 }
 
-/// Whether a row's times can be relied on.
+/// Whether a row's times are reliable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// VALID or INVALID.
+    /// `true` for VALID, `false` for INVALID.
     pub valid: bool,
-    /// Why not; or, of a valid row, what is worth knowing.
+    /// Reasons why the row is INVALID; empty for a VALID row.
     pub reasons: Vec<String>,
 }
 
-/// What a head reached on held-out images.
+/// Accuracy of a head on held-out images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
-    /// Name of the number: `AUC` (of the second of two classes, else the mean of each against the rest), `accuracy`
-    /// where a class is absent from the held-out images, or `Dice`.
+    /// Name of the metric: `AUC` (of the second class if there are two, otherwise the mean of the one-vs-rest AUCs),
+    /// `accuracy` if a class is absent from the held-out images, or `Dice`.
     pub metric: String,
-    /// Its value.
+    /// Value of the metric.
     pub value: f64,
-    /// Lower end of the bootstrap's 95% interval.
+    /// Lower end of the 95% bootstrap confidence interval.
     pub low: Option<f64>,
-    /// Upper end.
+    /// Upper end of the interval.
     pub high: Option<f64>,
     /// Number of held-out images.
     pub images: usize,
 }
 
-/// What one model at one size said about the held-out images; the same on every instruction set and thread count.
+/// Results of one model at one size on each held-out image; identical for every instruction set and thread count.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcomes {
     /// Name of the model.
     pub model: String,
-    /// SHA-256 of its weights file.
+    /// SHA-256 of the weights file.
     pub sha256: String,
-    /// Which code ran it.
+    /// The code that ran the model, with its precision.
     pub backend: String,
     /// Input height in pixels.
     pub height: usize,
     /// Input width in pixels.
     pub width: usize,
-    /// Class of each image; of masks, empty.
+    /// Class of each image; empty for masks.
     pub truth: Vec<usize>,
-    /// For each image the probability of each class; of masks, its Dice (none where the truth has no foreground).
+    /// For each image, the probability of each class; for masks, the Dice of each foreground class (`None` if that
+    /// class is absent from the true mask).
     pub values: Vec<Vec<Option<f64>>>,
 }
 
-/// Two configurations on the same images.
+/// Paired comparison of two configurations on the same images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairedTest {
-    /// The one.
+    /// Label of the reference configuration.
     pub a: String,
-    /// The other.
+    /// Label of the compared configuration.
     pub b: String,
-    /// `AUC`, `accuracy`, `Dice`.
+    /// `AUC`, `accuracy` or `Dice`.
     pub metric: String,
-    /// b's value less a's.
+    /// Value of b minus value of a.
     pub difference: f64,
-    /// 95% interval of the difference.
+    /// Lower end of the difference's 95% confidence interval.
     pub low: Option<f64>,
-    /// Its upper end.
+    /// Upper end of the interval.
     pub high: Option<f64>,
-    /// Two-sided p value of no difference.
+    /// Two-sided p-value for the null hypothesis of no difference.
     pub p: Option<f64>,
     /// `DeLong` or `bootstrap`.
     pub test: String,
 }
 
-/// The best configuration within limits.
+/// The best configuration within the limits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// The limits: `p90 latency at most 40 ms`.
+    /// The limits, in words: `90th percentile of the latency at most 40 ms`.
     pub limits: Vec<String>,
-    /// Place of the row that was chosen; none where no row is within the limits.
+    /// Index of the chosen row; `None` if no row is within the limits.
     pub row: Option<usize>,
-    /// What tells the row from the others.
+    /// Label of the chosen row.
     pub label: Option<String>,
     /// Share of bootstrap resamples (of runs and of images) in which the row is within the limits, 0 to 1.
     pub within_limits: Option<f64>,
-    /// Share of them in which no other row would have been chosen, 0 to 1.
+    /// Share of these resamples in which the same row is chosen again, 0 to 1.
     pub best: Option<f64>,
-    /// In words.
+    /// Explanation in words.
     pub reason: String,
 }

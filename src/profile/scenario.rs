@@ -5,31 +5,31 @@ use std::time::{Duration, Instant};
 
 use super::{Budget, Latency, ProfileError, Scenario};
 
-/// Which scenarios to measure, SingleStream apart, which always is.
+/// A scenario to measure besides SingleStream, which is always measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScenarioKind {
     /// Queries of several images at once, one query after the other.
     MultiStream {
-        /// Images of a query; MLPerf takes 8.
+        /// Images per query; 8 in MLPerf.
         images: usize,
     },
-    /// All images are there from the start: what counts is how many are done in a second.
+    /// All images are available from the start; throughput is what counts.
     Offline,
-    /// Frames come at a fixed rate, and the newest is looked at; what takes too long makes the next ones wait, or drop.
+    /// Frames arrive at a fixed rate. Whenever the model is free it takes the newest frame; older ones are dropped.
     Camera {
-        /// Frames a second.
+        /// Frame rate, frames per second.
         fps: f64,
-        /// A frame's features are late after this.
+        /// Time after exposure beyond which a frame's features are late.
         deadline: Duration,
     },
 }
 
-/// A scenario's name is not known.
+/// Unknown name of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no scenario is called '{0}': give single-stream, multi-stream, offline or camera")]
 pub struct ScenarioError(String);
 
-/// A scenario by its name, without its numbers.
+/// Name of a scenario, without its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScenarioName {
     /// One image after the other.
@@ -56,21 +56,21 @@ impl FromStr for ScenarioName {
     }
 }
 
-/// Images of an Offline query, for each thread: enough that the last image of a thread does not count.
+/// Images per thread in an Offline query: enough that idle threads at its end hardly reduce the throughput.
 const OFFLINE_IMAGES: usize = 8;
 
-/// Fewest queries or frames of a scenario.
+/// Minimum number of camera frames.
 const MIN_QUERIES: usize = 10;
 
-/// Where time is told.
+/// Source of time; tests replace it.
 pub(super) trait Clock {
-    /// Seconds since some moment.
+    /// Seconds since an arbitrary but fixed time.
     fn now(&mut self) -> f64;
-    /// Waits until then.
+    /// Waits until this time, on the scale of [`Clock::now`].
     fn wait_until(&mut self, seconds: f64);
 }
 
-/// The machine's.
+/// The machine's clock.
 pub(super) struct RealClock(Instant);
 
 impl RealClock {
@@ -90,7 +90,7 @@ impl Clock for RealClock {
 }
 
 impl ScenarioKind {
-    /// Its name as MLPerf writes it.
+    /// Name of the scenario, in MLPerf's spelling.
     pub fn name(self) -> &'static str {
         match self {
             ScenarioKind::MultiStream { .. } => "MultiStream",
@@ -99,10 +99,10 @@ impl ScenarioKind {
         }
     }
 
-    /// Measures it. `query(n)` runs n images at once.
+    /// Measures the scenario. `query(n)` runs one query of n images.
     ///
     /// # Errors
-    /// What `query` returns.
+    /// Those of `query`.
     pub(super) fn measure(
         self,
         threads: usize,
@@ -150,8 +150,8 @@ impl ScenarioKind {
     }
 }
 
-/// Frame k is exposed at k / fps. Whenever the last one is done, the newest that there is gets looked at; those between are
-/// dropped. `frames` is how many the camera gives.
+/// Simulates a camera. Frame k is exposed at k / fps. Whenever a run is done, the newest frame is taken next and the
+/// frames between are dropped. `frames` is the number of frames that the camera delivers.
 fn camera(
     clock: &mut dyn Clock,
     fps: f64,
@@ -192,7 +192,7 @@ mod tests {
 
     use super::*;
 
-    /// A clock that only moves when somebody waits or works.
+    /// A simulated clock that advances only by waiting or by simulated work.
     struct Made<'a>(&'a Cell<f64>);
 
     impl Clock for Made<'_> {
@@ -223,10 +223,11 @@ mod tests {
 
     #[test]
     fn a_slow_one_drops_frames_and_misses_deadlines() {
-        // 2.5 periods of work: it looks at 0, then at 2.5 the newest is 2, done at 5.0: 5, done at 7.5: 7 and so on.
+        // A run takes 2.5 frame periods: frame 0 is done at 2.5, when frame 2 is the newest; that is done at 5.0 (frame
+        // 5), then at 7.5 (frame 7), and so on.
         let found = run(16.0, 3.0 / 16.0, 16, 2.5 / 16.0);
         assert_eq!((found.latency.runs, found.dropped), (7, Some(9)));
-        // Latencies of 2.5 and 3 periods in turn: none beyond 3, half beyond 2.5.
+        // Latencies alternate between 2.5 and 3 periods: none exceeds 3, and 3 of 7 exceed 2.75.
         assert_eq!(found.missed, Some(0));
         assert_eq!(run(16.0, 2.75 / 16.0, 16, 2.5 / 16.0).missed, Some(3));
         assert_eq!(found.latency.min_ms, 156.25);

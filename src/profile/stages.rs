@@ -1,4 +1,4 @@
-//! Stages from a file to an answer.
+//! Times the stages from a file to a prediction.
 
 use std::time::Instant;
 
@@ -12,10 +12,10 @@ use crate::heads::{HeadModel, Predictor};
 use crate::input::{Dataset, Preprocessor, Source};
 use crate::kernels::Isa;
 
-/// Files that stages are measured on; of each the first frame.
+/// Maximum number of files that stages are measured on; only the first frame of each is used.
 const FILES: usize = 16;
 
-/// Milliseconds of one file.
+/// Times of one file, milliseconds.
 struct Times {
     decode: f64,
     resize: f64,
@@ -24,10 +24,11 @@ struct Times {
     head: Option<f64>,
 }
 
-/// Medians of the stages over the first images of `data`; none where they are not files, or another program runs the model.
+/// Median time of each stage over the first files of `data`; `None` if the images are not files or a peer runs the
+/// model.
 ///
 /// # Errors
-/// [`ProfileError`]: a file that cannot be read, a layer that fails.
+/// [`ProfileError`] if a file cannot be read or the backbone fails.
 pub(super) fn measure(
     case: &BenchCase,
     sessions: &mut [Session],
@@ -52,7 +53,7 @@ pub(super) fn measure(
         let decoded = Instant::now();
         preprocessor.run(&frame, &mut pixels);
         let resized = Instant::now();
-        // The plan is built, and the caches filled, outside of the clock.
+        // Builds the plan and fills the caches before timing.
         session.run(&pixels, size)?;
         let running = Instant::now();
         let features = session.run(&pixels, size)?;
@@ -79,7 +80,7 @@ pub(super) fn measure(
     Ok(summary(&all))
 }
 
-/// The head on the instruction set that `engine` runs on; where other code runs the backbone, on the best.
+/// The head on the instruction set that `engine` runs on, or on the best one available if other code runs the backbone.
 fn predictor<'a>(engine: &Engine, model: &'a HeadModel) -> Predictor<'a> {
     Predictor::new(model, engine.about().backend.isa().unwrap_or_else(Isa::best))
 }

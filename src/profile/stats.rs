@@ -2,33 +2,33 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Latency of one image, in milliseconds. All runs are kept, so that each percentile is a run that happened (nearest rank):
-/// exact, where a histogram (HdrHistogram) is to three digits.
+/// Latency of one image, in milliseconds. All runs are kept, so each percentile is the latency of an actual run
+/// (nearest rank) and exact, whereas a histogram (HdrHistogram) is accurate to three digits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Number of timed runs.
     pub runs: usize,
     /// Fastest run.
     pub min_ms: f64,
-    /// Half of the runs are no slower: the median.
+    /// Median: half of the runs are no slower.
     pub p50_ms: f64,
-    /// 90 of 100 runs are no slower.
+    /// 90th percentile: 90 of 100 runs are no slower.
     pub p90_ms: f64,
-    /// 95 of 100.
+    /// 95th percentile.
     pub p95_ms: f64,
-    /// 99 of 100; with fewer than 100 runs, the slowest.
+    /// 99th percentile; with fewer than 100 runs, the slowest run.
     pub p99_ms: f64,
-    /// 999 of 1000; with fewer than 1000 runs, the slowest.
+    /// 99.9th percentile; with fewer than 1000 runs, the slowest run.
     pub p999_ms: f64,
     /// Slowest run.
     pub max_ms: f64,
     /// Mean.
     pub mean_ms: f64,
-    /// Standard deviation (n - 1); 0 of a single run.
+    /// Sample standard deviation (n - 1); 0 for a single run.
     pub std_ms: f64,
-    /// Lower end of the median's 95% interval (order statistics); none with fewer than six runs.
+    /// Lower end of the median's 95% confidence interval (order statistics); `None` with fewer than six runs.
     pub p50_low_ms: Option<f64>,
-    /// Upper end.
+    /// Upper end of the interval.
     pub p50_high_ms: Option<f64>,
 }
 
@@ -36,10 +36,10 @@ pub struct Latency {
 const Z: f64 = 1.959_963_984_540_054;
 
 impl Latency {
-    /// Summarises `samples`, each in seconds.
+    /// Summarises `samples`, given in seconds.
     ///
     /// # Panics
-    /// When there is no sample.
+    /// If there are no samples.
     pub fn from_seconds(mut samples: Vec<f64>) -> Latency {
         assert!(!samples.is_empty(), "no run was timed");
         samples.sort_by(f64::total_cmp);
@@ -65,20 +65,21 @@ impl Latency {
     }
 }
 
-/// The sample of nearest rank: the least that `share` of the `sorted` samples do not exceed.
+/// Nearest-rank percentile: the smallest of the `sorted` samples that at least a `share` of them do not exceed.
 ///
 /// # Panics
-/// When there is no sample.
+/// If there are no samples.
 pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let n = sorted.len();
-    // 0.9 * 10 is 9.000000000000002 in binary: a rank is a whole number up to rounding.
+    // share * n can round to just above a whole number (0.07 * 100 is 7.000000000000001), and its ceiling would be one
+    // rank too high.
     let rank = (share * n as f64 - 1e-9).ceil() as usize;
     sorted[rank.clamp(1, n) - 1]
 }
 
-/// Places in n sorted samples between which the median lies with 95% confidence, whatever the distribution: the binomial
-/// in its normal approximation, rounded outwards (Conover, Practical Nonparametric Statistics, 3.2). None for n < 6, where
-/// the extremes do not cover as much.
+/// Indices of the two of n sorted samples between which the median lies with 95% confidence, for any distribution:
+/// normal approximation of the binomial, rounded outwards (Conover, Practical Nonparametric Statistics, 3.2). `None`
+/// for n < 6, where even the interval from minimum to maximum covers less than 95%.
 fn median_ranks(n: usize) -> Option<(usize, usize)> {
     if n < 6 {
         return None;
@@ -89,7 +90,7 @@ fn median_ranks(n: usize) -> Option<(usize, usize)> {
     Some((low - 1, high.min(n) - 1))
 }
 
-/// Median of values in any order; none of none.
+/// Median of unsorted values; `None` if empty.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_known_distribution_gives_its_percentiles() {
-        // exp(N(ln 20 ms, 0.25)): percentiles in closed form.
+        // exp(N(ln 20 ms, 0.25)), whose percentiles have a closed form.
         let wanted = |z: f64| 20.0 * f64::exp(0.25 * z);
         let draw = LogNormal::new(f64::ln(0.02), 0.25).unwrap();
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
@@ -137,7 +138,8 @@ mod tests {
             (latency.p99_ms, 2.326_347_874_041),
             (latency.p999_ms, 3.090_232_306_168),
         ] {
-            // Standard error of a percentile p: sqrt(p (1 - p) / n) / density. The largest here, that of p99.9, is 0.7%.
+            // The standard error of the p-th percentile is sqrt(p (1 - p) / n) / density. The largest here, for p99.9,
+            // is 0.7%.
             assert!((found / wanted(z) - 1.0).abs() < 0.025, "{found} {}", wanted(z));
         }
         let mean = 20.0 * f64::exp(0.25 * 0.25 / 2.0);
@@ -157,7 +159,7 @@ mod tests {
                     latency.p50_low_ms.unwrap() <= 1.0 && 1.0 <= latency.p50_high_ms.unwrap()
                 })
                 .count();
-            // At least 95%, less four standard errors of 4000 trials (0.34% each).
+            // At least 95%, minus four standard errors of 4000 trials (0.34% each).
             assert!(covered as f64 / 4000.0 > 0.95 - 0.014, "{n}: {covered}");
         }
     }

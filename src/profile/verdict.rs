@@ -1,26 +1,26 @@
-//! Whether a row's times can be relied on, and if not, why.
+//! Decides whether a row's times are reliable, and if not, why.
 
 use super::stats::median;
 use super::{Latency, Round, Verdict};
 
-/// Fewest runs whose median and 90th percentile mean something: the 95% interval of the median then exists and leaves the
-/// extremes out.
+/// Minimum number of runs for a meaningful median and 90th percentile: the 95% confidence interval of the median then
+/// exists and excludes the extremes.
 const MIN_RUNS: usize = 10;
 
-/// The 90th percentile may be this many times the median. A quiet machine stays below 1.05.
+/// Maximum ratio of the 90th percentile to the median. A quiet machine stays below 1.05.
 const MAX_SPREAD: f64 = 1.25;
 
-/// The medians of the rounds may differ by this ratio.
+/// Maximum ratio between the medians of the rounds.
 const MAX_DRIFT: f64 = 1.15;
 
-/// Clocks of the rounds may differ by this ratio.
+/// Maximum ratio between the clocks of the rounds.
 const MAX_CLOCK_CHANGE: f64 = 1.05;
 
-/// Share of all cores that others may take.
+/// Maximum share of all cores' time that may be taken by others.
 const MAX_OTHER_LOAD: f64 = 0.10;
 
 impl Verdict {
-    /// Judges a row by its runs and rounds. `battery` says that the machine ran on its battery.
+    /// Verdict on a row from its runs and rounds. `battery` is whether the machine ran on its battery.
     pub fn new(latency: &Latency, rounds: &[Round], battery: bool) -> Verdict {
         let mut reasons: Vec<String> = [
             runs(latency),

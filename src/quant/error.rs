@@ -1,4 +1,4 @@
-//! What can be wrong with a model file.
+//! Errors of reading and writing model files.
 
 use std::path::PathBuf;
 
@@ -13,13 +13,13 @@ use crate::vit::WeightsError;
     reason = "the fields are what their names say: the file, the tensor, the values compared"
 )]
 pub enum QuantError {
-    /// The file is no safetensors file, or is cut short.
+    /// The file is not a safetensors file, or is truncated.
     #[error(transparent)]
     Container(#[from] CheckpointError),
     /// A safetensors file, but not one that [`convert`](crate::convert::convert) wrote.
     #[error("{}: not a Microraptor model file; make one with `microraptor convert`", path.display())]
     NotOurs { path: PathBuf },
-    /// Written by a later program.
+    /// The file has another format version.
     #[error(
         "{}: a model file of version {found}, and this program reads version {}; convert the checkpoint again, or \
          take a newer program",
@@ -27,13 +27,13 @@ pub enum QuantError {
         super::file::VERSION
     )]
     Version { path: PathBuf, found: String },
-    /// The contents are not those that were written.
+    /// The contents do not match the digest stored in the file.
     #[error("{}: the contents do not match the digest inside; the file is damaged, fetch or convert it again", path.display())]
     Digest { path: PathBuf },
-    /// An entry of the metadata is absent or makes no sense.
+    /// A metadata entry is missing or invalid.
     #[error("{}: the {key} in the metadata {problem}; convert the checkpoint again", path.display())]
     Metadata { path: PathBuf, key: &'static str, problem: String },
-    /// A tensor is absent, superfluous, of the wrong type or shape, or holds a value that it must not.
+    /// A tensor is missing or unexpected, has the wrong type or shape, or holds an invalid value.
     #[error("{}: tensor {tensor} {problem}; convert the checkpoint again", path.display())]
     Tensor { path: PathBuf, tensor: String, problem: String },
     /// The file cannot be written.

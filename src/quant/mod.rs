@@ -1,7 +1,7 @@
-//! Precision: what a network's weights are held in, and the file of a converted model.
+//! Precision: the number formats of a network's weights, and the file of a converted model.
 //!
-//! A [`Network`] is what the kernels run: LayerScale folded in, every matrix in f32, fp16 or int8, each block with its
-//! own choice. [`Network::from_weights`] holds everything in f32.
+//! A [`Network`] is what the kernels run: LayerScale is folded in, and every matrix is in f32, fp16 or int8, chosen per
+//! layer. [`Network::from_weights`] keeps everything in f32.
 
 mod error;
 pub mod file;
@@ -24,7 +24,7 @@ pub enum Matrix {
     F32(Vec<f32>),
     /// IEEE half precision; products are computed in f32 on the widened values.
     F16(Vec<f16>),
-    /// Symmetric int8 for each output channel: `w = values * scale`. Never -128.
+    /// Symmetric int8 with one scale per output channel: `w = values * scale`. Never -128.
     Int8 {
         /// `[outputs, inputs]`, -127 to 127. Rows within -63 to 63 run faster on CPUs without dot-product instructions
         /// (`kernels::tile`).
@@ -36,7 +36,7 @@ pub enum Matrix {
 
 /// A dense layer `y = x W^T + b` in the precision of its matrix.
 ///
-/// With an int8 matrix each row of `x` is quantised to 8 bits (scale and zero point for each token, found at run time).
+/// With an int8 matrix each row of `x` is quantised to 8 bits at run time (per-token scale and zero point).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
     /// `[outputs, inputs]`
@@ -52,10 +52,10 @@ pub struct Block {
     pub norm1: Norm,
     /// Query, key and value, stacked: `[3 * dim, dim]`.
     pub qkv: Layer,
-    /// Whether both products of attention are computed in integers.
+    /// Whether both matrix products of attention are computed in integers.
     pub int8_attention: bool,
-    /// `[dim]`, subtracted from every key (after RoPE) before it is quantised, which softmax does not see: it only
-    /// makes keys smaller. Empty: nothing is subtracted.
+    /// `[dim]`, subtracted from every key (after RoPE) before quantisation. Softmax is invariant to it; it only reduces
+    /// the keys' range. Empty: nothing is subtracted.
     pub key_centre: Vec<f32>,
     /// Output projection of attention: `[dim, dim]`.
     pub proj: Layer,
@@ -63,14 +63,14 @@ pub struct Block {
     pub norm2: Norm,
     /// The MLP.
     pub mlp: FeedForward<Layer>,
-    /// `[hidden]`, multiplies the MLP's hidden activations: the smoothing of `down`'s input. Empty: ones.
+    /// `[hidden]`, multiplies the MLP's hidden activations: the smoothing of `down`'s input. Empty: no scaling.
     pub hidden_scale: Vec<f32>,
 }
 
 /// A network ready to be packed for an instruction set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
-    /// The architecture; `layer_scale` is false, being folded in.
+    /// The architecture; `layer_scale` is false, as LayerScale is folded in.
     pub config: Config,
     /// Patch embedding: `[dim, 3 * patch * patch]`, F32 or F16.
     pub patch: Layer,
@@ -78,18 +78,18 @@ pub struct Network {
     pub cls: Vec<f32>,
     /// `[registers, dim]`
     pub registers: Vec<f32>,
-    /// `[1 + rows * cols, dim]`, or empty.
+    /// `[1 + rows * cols, dim]`; empty with RoPE.
     pub positions: Vec<f32>,
-    /// `[head_dim / 4]`, or empty.
+    /// `[head_dim / 4]`; empty with learned positions.
     pub rope_periods: Vec<f32>,
-    /// The encoder.
+    /// The encoder's blocks.
     pub blocks: Vec<Block>,
-    /// LayerNorm of all tokens at the end.
+    /// Final LayerNorm, applied to all tokens.
     pub norm: Norm,
 }
 
 impl Layer {
-    /// The matrix of a layer of which nothing is rounded yet.
+    /// The matrix of a layer that has not been rounded yet.
     pub(crate) fn exact(&self) -> &[f32] {
         let Matrix::F32(values) = &self.weight else { panic!("{NOT_F32}") };
         values
@@ -100,7 +100,7 @@ impl Layer {
         values
     }
 
-    /// Holds the matrix in half precision from now on, unless a value exceeds its range (65504).
+    /// Converts the matrix to half precision, unless a value exceeds the range (65504).
     pub(crate) fn halve(&mut self) {
         if let Matrix::F32(values) = &self.weight {
             let half: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
@@ -120,7 +120,7 @@ impl From<vit::Linear> for Layer {
 }
 
 impl From<vit::Block> for Block {
-    /// In f32. LayerScale must have been folded in: there is no place for it.
+    /// In f32. LayerScale must have been folded in: this struct has no field for it.
     fn from(block: vit::Block) -> Block {
         Block {
             norm1: block.norm1,
@@ -136,7 +136,7 @@ impl From<vit::Block> for Block {
 }
 
 impl Network {
-    /// All of `weights` in f32; LayerScale is folded in.
+    /// Builds the network from `weights` in f32, with LayerScale folded in.
     ///
     /// `weights` must have passed [`Weights::validate`] for `config`.
     pub fn from_weights(config: &Config, mut weights: Weights) -> Network {
@@ -153,7 +153,8 @@ impl Network {
         }
     }
 
-    /// The same network with its matrices in half precision; one with a value beyond its range (65504) stays as it is.
+    /// The same network with its matrices in half precision. A matrix with a value beyond the range (65504) stays in
+    /// f32.
     pub(crate) fn halved(&self) -> Network {
         let mut network = self.clone();
         network.patch.halve();

@@ -1,4 +1,4 @@
-//! Which part of a network is held in which precision.
+//! Which part of a network has which precision.
 
 use std::fmt;
 
@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::{Block, Layer, Matrix, Network};
 use crate::kernels::tile::{GemmTypes, U8S8};
 
-/// The largest magnitude of a weight at [`WeightPrecision::Int7`]: the sum of two products with bytes, 2 * 255 * 63, fits i16.
+/// Largest magnitude of a weight at [`WeightPrecision::Int7`]: the sum of two products with unsigned bytes,
+/// `2 * 255 * 63`, fits in i16.
 pub const INT7: i8 = 63;
 
-/// The largest magnitude of a weight at [`WeightPrecision::Int8`].
+/// Largest magnitude of a weight at [`WeightPrecision::Int8`].
 pub const INT8: i8 = 127;
 
-/// What a file holds as a whole.
+/// The overall precision of a model file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -26,7 +27,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Its name on the command line and in files.
+    /// Name on the command line and in files.
     pub const fn name(self) -> &'static str {
         match self {
             Precision::F32 => "f32",
@@ -36,7 +37,7 @@ impl Precision {
     }
 }
 
-/// How the matrix of one layer is held, the cheapest first.
+/// Number format of a layer's matrix, cheapest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightPrecision {
@@ -50,7 +51,7 @@ pub enum WeightPrecision {
     F32,
 }
 
-/// How the products of attention are computed.
+/// Arithmetic of attention's matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Products {
@@ -60,34 +61,34 @@ pub enum Products {
     Float,
 }
 
-/// The levels of one block.
+/// The precision of each part of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlockPrecision {
     /// Query, key and value.
     pub qkv: WeightPrecision,
-    /// Both products of attention.
+    /// Both matrix products of attention.
     pub attention: Products,
     /// Output projection of attention.
     pub proj: WeightPrecision,
-    /// The MLP's `up`, and `gate` where there is one.
+    /// The MLP's `up`, and `gate` for SwiGLU.
     pub up: WeightPrecision,
     /// The MLP's `down`.
     pub down: WeightPrecision,
 }
 
-/// The levels of a network.
+/// The precision of each part of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrecisionPlan {
     /// Patch embedding: F32 or F16.
     pub patch: WeightPrecision,
-    /// The encoder.
+    /// The encoder's blocks.
     pub blocks: Vec<BlockPrecision>,
 }
 
 impl WeightPrecision {
-    /// The level that `layer` is at.
+    /// The precision of `layer`.
     pub fn of(layer: &Layer) -> WeightPrecision {
         match &layer.weight {
             Matrix::F32(_) => WeightPrecision::F32,
@@ -99,7 +100,7 @@ impl WeightPrecision {
         }
     }
 
-    /// The largest magnitude of a weight, if the level is an integer one.
+    /// Largest magnitude of a weight, for integer precisions.
     pub const fn limit(self) -> Option<i8> {
         match self {
             WeightPrecision::Int7 => Some(INT7),
@@ -110,14 +111,14 @@ impl WeightPrecision {
 }
 
 impl Products {
-    /// The cheapest for heads of `head_dim` channels: in integers only whole groups of channels are multiplied.
+    /// The cheapest arithmetic for heads of `head_dim` channels. The integer kernels need whole groups of channels.
     pub fn cheapest(head_dim: usize) -> Products {
         if head_dim.is_multiple_of(U8S8::GROUP) { Products::Int8 } else { Products::Float }
     }
 }
 
 impl PrecisionPlan {
-    /// What `network` is held in.
+    /// The precisions that `network` has.
     pub fn of(network: &Network) -> PrecisionPlan {
         PrecisionPlan {
             patch: WeightPrecision::of(&network.patch),
@@ -125,7 +126,7 @@ impl PrecisionPlan {
         }
     }
 
-    /// How many of the blocks' layers are at each level, and how many attentions are in integers.
+    /// Number of block layers at each precision, and number of blocks with integer attention.
     fn counts(&self) -> ([usize; 4], usize) {
         let mut counts = [0; 4];
         for block in &self.blocks {
@@ -149,7 +150,7 @@ impl BlockPrecision {
         }
     }
 
-    /// The levels of qkv, proj, up and down.
+    /// The precisions of qkv, proj, up and down.
     pub fn layers(&self) -> [WeightPrecision; 4] {
         [self.qkv, self.proj, self.up, self.down]
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Size, SizeError};
 
-/// The feed-forward half of a block.
+/// The MLP (feed-forward half) of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mlp {
@@ -14,7 +14,7 @@ pub enum Mlp {
     SwiGlu,
 }
 
-/// Where a token's position enters.
+/// How positions enter the model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Positions {
@@ -22,17 +22,17 @@ pub enum Positions {
     Rope,
     /// A learned vector for CLS and for each patch of a `rows` x `cols` grid, added to the tokens (ViT).
     Learned {
-        /// Rows of the grid that the checkpoint was trained with.
+        /// Rows of the grid used in training.
         rows: usize,
-        /// Columns of that grid.
+        /// Columns of the grid used in training.
         cols: usize,
-        /// How they are brought to another grid.
+        /// How the positions are resampled to another grid.
         #[serde(default, skip_serializing_if = "PositionResize::is_default")]
         resize: PositionResize,
     },
 }
 
-/// How learned positions are brought to another grid than the trained one.
+/// How learned positions are resampled to a grid other than the one used in training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PositionResize {
@@ -50,7 +50,7 @@ impl PositionResize {
 }
 
 impl Positions {
-    /// Learned positions of a `rows` x `cols` grid, resized as timm does.
+    /// Learned positions of a `rows` x `cols` grid, resized as in timm.
     pub const fn learned(rows: usize, cols: usize) -> Positions {
         Positions::Learned { rows, cols, resize: PositionResize::Antialiased }
     }
@@ -64,17 +64,17 @@ pub struct Config {
     pub dim: usize,
     /// Number of encoder blocks.
     pub depth: usize,
-    /// Attention heads; `dim / heads` is the width of one.
+    /// Number of attention heads, each of width `dim / heads`.
     pub heads: usize,
     /// Side of a square patch in pixels.
     pub patch: usize,
-    /// Kind of the feed-forward half.
+    /// Kind of MLP.
     pub mlp: Mlp,
-    /// Hidden width of the feed-forward half.
+    /// Hidden width of the MLP.
     pub hidden: usize,
-    /// Register tokens between CLS and the patches.
+    /// Number of register tokens between CLS and the patches.
     pub registers: usize,
-    /// Positions.
+    /// How positions enter the model.
     pub positions: Positions,
     /// Whether each branch is scaled per channel before it joins the residual stream.
     pub layer_scale: bool,
@@ -85,17 +85,17 @@ pub struct Config {
 /// A `Config` that no checkpoint can have.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ConfigError {
-    /// A number is zero or absurd.
+    /// A value is zero or too large.
     #[error("{field} is {value}, expected 1 to {max}")]
     Range {
-        /// Name of the field of [`Config`].
+        /// Name of the field.
         field: &'static str,
         /// Its value.
         value: usize,
-        /// The largest value that is accepted.
+        /// The largest accepted value.
         max: usize,
     },
-    /// The heads do not divide the width.
+    /// The width is not a multiple of the number of heads.
     #[error("a width of {dim} cannot be split into {heads} heads")]
     Heads {
         /// Width of a token.
@@ -137,21 +137,21 @@ impl Config {
         self.dim / self.heads
     }
 
-    /// Tokens before the patches: CLS and registers.
+    /// Number of tokens before the patches: CLS and registers.
     pub const fn prefix(&self) -> usize {
         1 + self.registers
     }
 
-    /// Tokens of an image of `size`.
+    /// Number of tokens of an image of `size`.
     ///
     /// # Errors
-    /// [`SizeError`] when `size` is not a whole number of patches.
+    /// [`SizeError`] if `size` is not a whole number of patches.
     pub fn tokens(&self, size: Size) -> Result<usize, SizeError> {
         let (rows, cols) = size.grid(self.patch)?;
         Ok(self.prefix() + rows * cols)
     }
 
-    /// Refuses what no checkpoint can have, so that later arithmetic cannot overflow or divide by zero.
+    /// Refuses values that no checkpoint can have, so that later arithmetic cannot overflow or divide by zero.
     ///
     /// # Errors
     /// [`ConfigError`] names the field.
@@ -189,7 +189,7 @@ impl Config {
     /// Multiply-accumulates of one forward pass: patch embedding, projections, MLP and both attention products.
     ///
     /// # Errors
-    /// [`SizeError`] when `size` is not a whole number of patches.
+    /// [`SizeError`] if `size` is not a whole number of patches.
     ///
     /// ```
     /// # use microraptor::vit::{Config, Mlp, Positions, Size};

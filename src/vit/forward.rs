@@ -1,11 +1,12 @@
-//! The reference: a plain f32 forward pass, to be read from top to bottom like the paper.
+//! The reference: a plain f32 forward pass that can be read from top to bottom like the paper.
 
 use ndarray::{Array2, ArrayView2, Axis, s};
 
 use super::position::learned_positions;
 use super::{Block, Config, FeedForward, Linear, Norm, Positions, RopeTable, Size, SizeError, Weights};
 
-/// Every intermediate that helps to find a fault; each is `[tokens, dim]` in the order CLS, registers, patches by row.
+/// The intermediate results that help to find an error; each is `[tokens, dim]` in the order CLS, registers, patches
+/// row by row.
 #[derive(Clone, Debug)]
 pub struct Trace {
     /// After patch embedding, with CLS, registers and learned positions.
@@ -19,10 +20,10 @@ pub struct Trace {
 /// Runs the model on `pixels`: `[3, height, width]`, preprocessed, row-major.
 ///
 /// # Errors
-/// [`SizeError`] when `size` is not a whole number of patches.
+/// [`SizeError`] if `size` is not a whole number of patches.
 ///
 /// # Panics
-/// When `pixels` has another length, or `weights` have not passed [`Weights::validate`] for `config`.
+/// If `pixels` has another length, or `weights` have not passed [`Weights::validate`] for `config`.
 pub fn forward(config: &Config, weights: &Weights, pixels: &[f32], size: Size) -> Result<Trace, SizeError> {
     assert_eq!(pixels.len(), 3 * size.area());
     let (rows, cols) = size.grid(config.patch)?;
@@ -64,7 +65,7 @@ fn view(values: &[f32], rows: usize, cols: usize) -> ArrayView2<'_, f32> {
     ArrayView2::from_shape((rows, cols), values).expect("weights were validated")
 }
 
-/// Cuts the image into patches: `[rows * cols, 3 * patch * patch]`, a row in the order channel, y, x.
+/// Cuts the image into patches: `[rows * cols, 3 * patch * patch]`, each row in the order channel, y, x.
 fn patches(patch: usize, pixels: &[f32], size: Size, rows: usize, cols: usize) -> Array2<f32> {
     Array2::from_shape_fn((rows * cols, 3 * patch * patch), |(p, i)| {
         let (channel, y, x) = (i / (patch * patch), i / patch % patch, i % patch);
@@ -87,7 +88,7 @@ fn layer_norm(x: &Array2<f32>, norm: &Norm, eps: f32) -> Array2<f32> {
     centred / &std * ndarray::aview1(&norm.weight) + ndarray::aview1(&norm.bias)
 }
 
-/// LayerScale; an empty scale is none.
+/// Applies LayerScale; an empty `scale` means there is none.
 fn scaled(x: Array2<f32>, scale: &[f32]) -> Array2<f32> {
     if scale.is_empty() { x } else { x * ndarray::aview1(scale) }
 }

@@ -1,4 +1,4 @@
-//! Positions: DINOv3's axial rotary embedding, and ViT's learned grid at any size.
+//! Positions: DINOv3's axial rotary embedding, and ViT's learned grid resampled to any size.
 
 use super::{Config, PositionResize, Positions, Size, SizeError};
 use crate::kernels::resample;
@@ -8,7 +8,7 @@ const ROPE_BASE: f64 = 100.0;
 
 /// DINOv3's periods for a head of `head_dim`: `base^(4 i / head_dim)`, `i < head_dim / 4`, base 100.
 ///
-/// Published checkpoints of Meta hold these rounded to bf16; transformers and timm compute them in f32.
+/// Meta's published checkpoints hold these rounded to bf16; transformers and timm compute them in f32.
 pub fn default_periods(head_dim: usize) -> Vec<f32> {
     let quarter = head_dim / 4;
     (0..quarter).map(|i| ROPE_BASE.powf(i as f64 / quarter as f64) as f32).collect()
@@ -16,8 +16,8 @@ pub fn default_periods(head_dim: usize) -> Vec<f32> {
 
 /// Sines and cosines of the rotary embedding for every patch of one input size.
 ///
-/// A patch's centre is normalised to [-1, 1] on each axis; its angle is `2 pi coordinate / period`. A head's channels
-/// are laid out as `[y angles, x angles]`, twice, and channel `j` is rotated with channel `j + head_dim / 2`.
+/// A patch's centre is normalised to [-1, 1] on each axis; its angle is `2 pi coordinate / period`. The angles of a
+/// head's channels are `[y angles, x angles]`, twice, and channel `j` is rotated with channel `j + head_dim / 2`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeTable {
     /// `[rows * cols, head_dim / 2]`
@@ -40,7 +40,7 @@ impl RopeTable {
                 for coordinate in [centre(y, rows), centre(x, cols)] {
                     for period in periods {
                         let angle = std::f32::consts::TAU * coordinate / period;
-                        // Not the platform's: its last bit differs from one C library to the next.
+                        // Not the platform's functions: their last bit differs between C libraries.
                         cos.push(libm::cos(f64::from(angle)) as f32);
                         sin.push(libm::sin(f64::from(angle)) as f32);
                     }
@@ -50,7 +50,7 @@ impl RopeTable {
         RopeTable { cos, sin, half }
     }
 
-    /// Rotates one head's channels (`[head_dim]`) of patch number `patch`, in place.
+    /// Rotates one head's channels (`[head_dim]`) of the patch with index `patch`, in place.
     pub fn rotate(&self, patch: usize, head: &mut [f32]) {
         let at = patch * self.half;
         let (low, high) = head.split_at_mut(self.half);
@@ -65,14 +65,14 @@ impl RopeTable {
 
 /// Learned positions at `size`: `[1 + rows * cols, dim]`, CLS first.
 ///
-/// At the trained grid they are what the checkpoint holds. At another grid the patches' part is resampled as
-/// [`PositionResize`] says.
+/// On the grid used in training they are those of the checkpoint. On another grid the patches' positions are resampled
+/// as [`PositionResize`] specifies.
 ///
 /// # Errors
-/// [`SizeError`] when `size` is not a whole number of patches.
+/// [`SizeError`] if `size` is not a whole number of patches.
 ///
 /// # Panics
-/// When `positions` (see [`Weights::positions`]) do not belong to `config`, or `config` has no learned positions.
+/// If `positions` (see [`Weights::positions`]) do not belong to `config`, or `config` has no learned positions.
 ///
 /// [`Weights::positions`]: super::Weights::positions
 pub fn learned_positions(config: &Config, positions: &[f32], size: Size) -> Result<Vec<f32>, SizeError> {

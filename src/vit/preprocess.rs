@@ -1,11 +1,12 @@
-//! How pixels become the network's input: what a checkpoint says about it.
+//! Preprocessing of pixels into the network's input, as a checkpoint specifies it.
 
 use serde::{Deserialize, Serialize};
 
 use super::Size;
 use crate::kernels::resample::{self, Filter};
 
-/// The filter of the resize; all but the nearest are antialiased (the support grows with the scale when an image shrinks).
+/// Filter of the resize; all but nearest-neighbour are antialiased (the support grows with the scale when an image
+/// shrinks).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
@@ -13,25 +14,25 @@ pub enum Interpolation {
     Bilinear,
     /// Cubic convolution, a = -0.5: timm's and CLIP's ViTs.
     Bicubic,
-    /// The nearest pixel.
+    /// Nearest neighbour.
     Nearest,
-    /// Lanczos' window of radius 3.
+    /// Lanczos window of radius 3.
     Lanczos,
-    /// The mean of the pixels under a box.
+    /// Mean of the pixels under a box.
     Box,
-    /// Hamming's window.
+    /// Hamming window.
     Hamming,
 }
 
-/// What of the resized image becomes the input, where that is not all of it.
+/// Centre crop of the resized image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crop {
-    /// How the image is resized before.
+    /// Resize before the crop.
     pub resize: Resize,
-    /// Rows that are kept, about the centre.
+    /// Number of rows kept, about the centre.
     pub height: usize,
-    /// Columns that are kept.
+    /// Number of columns kept, about the centre.
     pub width: usize,
 }
 
@@ -39,16 +40,16 @@ pub struct Crop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
-    /// None.
+    /// No resize.
     None,
-    /// The shorter side to so many pixels; the sides keep their ratio.
+    /// Resize the shorter side to that many pixels, keeping the aspect ratio.
     ShortestEdge(usize),
-    /// To so many rows and columns.
+    /// Resize to that many rows and columns.
     Exact(usize, usize),
 }
 
-/// Preprocessing of an RGB image whose values lie in [0, 1]: resize straight to the input size, or resize and crop, then
-/// `(x - mean) / std`.
+/// Preprocessing of an RGB image whose values lie in [0, 1]: resize straight to the input size, or resize and crop,
+/// then `(x - mean) / std`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
@@ -58,13 +59,14 @@ pub struct Preprocess {
     pub std: [f32; 3],
     /// Resize filter.
     pub interpolation: Interpolation,
-    /// What is cut out of the resized image; None resizes straight to the input size, whatever the sides' ratio.
+    /// Crop of the resized image; with `None`, the image is resized straight to the input size, whatever its aspect
+    /// ratio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
-    /// Whether resized values are clipped to [0, 1] and rounded to 255ths, as image processors do that resize bytes.
+    /// Whether resized values are clipped to [0, 1] and rounded to 255ths, as in image processors that resize bytes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rounded: bool,
-    /// Rows and columns of the input that the checkpoint names, for those who ask for none.
+    /// Rows and columns of the input that the checkpoint specifies, used if no size is requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<(usize, usize)>,
 }
@@ -80,15 +82,17 @@ impl Preprocess {
         size: None,
     };
 
-    /// The input size where nobody asks for another: the checkpoint's, else 224 px.
+    /// The input size if none is requested: the checkpoint's, else 224 px.
     pub fn default_size(&self) -> Size {
         self.size.map_or(Size::square(224), |(height, width)| Size { height, width })
     }
 
-    /// How an image of `rows` x `cols` pixels lies in an input of `size`: the size that it is resized to, and the row and
-    /// column of the resized image at which the input begins, which is negative where the input reaches past it.
+    /// Placement of an image of `rows` x `cols` pixels in an input of `size`: the size to which the image is resized,
+    /// and the row and column of the resized image at which the input begins. These are negative if the input extends
+    /// past the image.
     ///
-    /// The crop of another size than the checkpoint's keeps its share of the image.
+    /// If `size` is not the checkpoint's crop size, the resize (unless it is [`Resize::None`]) scales with it, so that
+    /// the crop keeps its share of the image.
     pub fn placed(&self, rows: usize, cols: usize, size: Size) -> (Size, (isize, isize)) {
         let Some(Crop { resize, height, width }) = self.crop else { return (size, (0, 0)) };
         let ratio = (size.height as f64 / height as f64).max(size.width as f64 / width as f64);
@@ -98,7 +102,7 @@ impl Preprocess {
             Resize::Exact(height, width) => Size { height: scaled(height), width: scaled(width) },
             Resize::ShortestEdge(edge) => {
                 let edge = scaled(edge);
-                // transformers' `get_resize_output_image_size`: the longer side is cut to a whole number.
+                // transformers' `get_resize_output_image_size` truncates the longer side to a whole number.
                 let longer = edge.saturating_mul(rows.max(cols)) / rows.min(cols).max(1);
                 if cols <= rows {
                     Size { height: longer, width: edge }
@@ -115,7 +119,7 @@ impl Preprocess {
 }
 
 impl Interpolation {
-    /// The taps from `input` samples to `output`, of which `count` from number `first` on are wanted.
+    /// Filter taps for resampling `input` samples to `output`, for `count` output samples from index `first` on.
     pub fn filter(self, input: usize, output: usize, first: isize, count: usize) -> Filter {
         let kernel = match self {
             Interpolation::Nearest => return Filter::nearest(input, output, first, count),

@@ -1,4 +1,4 @@
-//! Weights drawn from a seed, for latency without a checkpoint. They are untrained.
+//! Untrained weights drawn from a seed, for latency measurements without a checkpoint.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -6,11 +6,11 @@ use rand_distr::{Distribution, Normal};
 
 use super::{Block, Config, FeedForward, Linear, Mlp, Norm, Positions, Weights, default_periods};
 
-/// Standard deviation of a matrix's entries: the usual initialisation of ViTs.
+/// Standard deviation of a matrix's entries: the usual ViT initialisation.
 const STD: f32 = 0.02;
 
-/// Weights of `config` from `seed`: matrices and tokens normal with deviation 0.02, biases zero, norms and LayerScale
-/// one. The same on every machine (ChaCha8).
+/// Weights of `config` from `seed`: matrices, tokens and learned positions are normal with standard deviation 0.02,
+/// biases are zero, norm weights and LayerScale are one. They are the same on every machine (ChaCha8).
 pub fn seeded_weights(config: &Config, seed: u64) -> Weights {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let normal = Normal::new(0.0, STD).expect("a positive deviation");

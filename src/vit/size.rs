@@ -1,14 +1,14 @@
-//! An input size in pixels.
+//! The input size in pixels.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The largest side that is accepted, in pixels: 4096 px are 65,536 patches, far past what attention can pay for.
+/// The largest accepted side, in pixels: 4096 px give 65,536 patches, far beyond what attention can afford.
 pub const MAX_SIDE: usize = 4096;
 
 /// Height and width of the network's input, in pixels.
 ///
-/// Parses from `224` (square) and from `224x352` (height x width, as PyTorch orders them).
+/// Parses from `224` (square) and from `224x352` (height x width, PyTorch's order).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Size {
     /// Rows of pixels.
@@ -30,12 +30,12 @@ pub enum SizeError {
         nearest(size.width, *patch)
     )]
     NotAMultiple {
-        /// The size asked for.
+        /// The requested size.
         size: Size,
         /// The model's patch in pixels.
         patch: usize,
     },
-    /// A side is zero or past 4096 px.
+    /// A side is zero or more than 4096 px.
     #[error("size {0} is out of range: each side is from one patch to {MAX_SIDE} px")]
     OutOfRange(Size),
 }
@@ -53,7 +53,7 @@ impl Size {
     /// Rows and columns of patches of `patch` x `patch` pixels.
     ///
     /// # Errors
-    /// [`SizeError`] when a side is not a multiple of `patch`, zero, or past 4096 px.
+    /// [`SizeError`] if a side is not a multiple of `patch`, zero, or more than 4096 px.
     ///
     /// ```
     /// # use microraptor::vit::Size;

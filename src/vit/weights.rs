@@ -1,4 +1,4 @@
-//! The parameters of a model, all f32, in the order in which the forward pass meets them.
+//! The parameters of a model, all f32, in the order in which the forward pass uses them.
 
 use super::{Config, FeedForward, Positions};
 
@@ -7,7 +7,7 @@ use super::{Config, FeedForward, Positions};
 pub struct Linear {
     /// `[outputs, inputs]`, row-major.
     pub weight: Vec<f32>,
-    /// `[outputs]`; zeros where the checkpoint has no bias.
+    /// `[outputs]`; zeros if the checkpoint has no bias.
     pub bias: Vec<f32>,
 }
 
@@ -20,29 +20,30 @@ pub struct Norm {
     pub bias: Vec<f32>,
 }
 
+/// `[dim, hidden]`
 /// One pre-norm encoder block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
     /// LayerNorm before attention.
     pub norm1: Norm,
-    /// Query, key and value, stacked: `[3 * dim, dim]`, rows in the order q, k, v, each by head.
+    /// Query, key and value, stacked: `[3 * dim, dim]`, rows in the order q, k, v, each grouped by head.
     pub qkv: Linear,
     /// Output projection of attention: `[dim, dim]`.
     pub proj: Linear,
-    /// LayerScale of the attention branch, `[dim]`; empty where [`Config::layer_scale`] is false.
+    /// LayerScale of the attention branch, `[dim]`; empty if [`Config::layer_scale`] is false.
     pub scale1: Vec<f32>,
     /// LayerNorm before the MLP.
     pub norm2: Norm,
     /// The MLP.
     pub mlp: FeedForward<Linear>,
-    /// LayerScale of the MLP branch, `[dim]`; empty where [`Config::layer_scale`] is false.
+    /// LayerScale of the MLP branch, `[dim]`; empty if [`Config::layer_scale`] is false.
     pub scale2: Vec<f32>,
 }
 
 /// All parameters of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
-    /// Patch embedding: `[dim, 3 * patch * patch]`, an input row in the order channel, y, x.
+    /// Patch embedding: `[dim, 3 * patch * patch]`, the inputs in the order channel, y, x.
     pub patch: Linear,
     /// CLS token: `[dim]`.
     pub cls: Vec<f32>,
@@ -53,9 +54,9 @@ pub struct Weights {
     /// Periods of the rotary embedding, `[head_dim / 4]`, in units of the normalised coordinate's range; empty
     /// with [`Positions::Learned`].
     pub rope_periods: Vec<f32>,
-    /// The encoder.
+    /// The encoder blocks.
     pub blocks: Vec<Block>,
-    /// LayerNorm of all tokens at the end.
+    /// Final LayerNorm, applied to all tokens.
     pub norm: Norm,
 }
 
@@ -65,17 +66,17 @@ pub enum WeightsError {
     /// Wrong number of values.
     #[error("{tensor} has {found} values, expected {expected}")]
     Length {
-        /// Which parameter.
+        /// Name of the parameter.
         tensor: String,
-        /// Values found.
+        /// Number of values found.
         found: usize,
-        /// Values that the `Config` asks for.
+        /// Number of values that the `Config` requires.
         expected: usize,
     },
     /// A NaN or an infinity.
     #[error("{tensor} holds a NaN or an infinity at index {index}")]
     NonFinite {
-        /// Which parameter.
+        /// Name of the parameter.
         tensor: String,
         /// Index of the first bad value.
         index: usize,
@@ -86,7 +87,7 @@ pub enum WeightsError {
 }
 
 impl Weights {
-    /// Calls `f(name, values, expected_length)` for every parameter, in forward order.
+    /// Calls `f(name, values, expected_length)` for every parameter, in a fixed order.
     fn for_each<'a>(&'a self, config: &Config, mut f: impl FnMut(String, &'a [f32], usize)) {
         let Config { dim, hidden, patch, registers, .. } = *config;
         let scale = if config.layer_scale { dim } else { 0 };
@@ -127,7 +128,7 @@ impl Weights {
         }
     }
 
-    /// Checks every length against `config` and every value for being finite.
+    /// Checks every length against `config`, and that every value is finite.
     ///
     /// # Errors
     /// [`WeightsError`] names the first parameter that is wrong.
@@ -154,9 +155,9 @@ impl Weights {
         result
     }
 
-    /// Multiplies each LayerScale into the layer before it, and leaves the scales empty.
+    /// Multiplies each LayerScale into the preceding layer and empties the scales.
     ///
-    /// The result computes the same function with `config.layer_scale` false, to rounding.
+    /// With `config.layer_scale` false, the result computes the same function up to rounding.
     pub fn fold_layer_scale(&mut self) {
         for block in &mut self.blocks {
             let down = block.mlp.down_mut();

@@ -1,4 +1,4 @@
-//! Energy: meters of power, what this machine has of them, and a thread that reads them while something runs.
+//! Energy: power meters, detection of this machine's meters, and a thread that reads them during a measurement.
 
 mod rail;
 mod rapl;
@@ -10,26 +10,26 @@ pub use sampler::{DEFAULT_INTERVAL, Measured, Sampler};
 
 use super::{Board, BoardError, Root};
 
-/// Something that measures power.
+/// A power meter.
 pub trait PowerMeter: Send {
-    /// What it is and what it measures, for people.
+    /// What the meter is and what it measures, for people.
     fn name(&self) -> String;
 
-    /// Power now, or since the last reading where the hardware counts energy.
+    /// Current power, or the mean since the last reading if the hardware counts energy.
     ///
     /// # Errors
     /// [`BoardError::Meter`]: the meter cannot be read.
     fn milliwatts(&mut self) -> Result<f64, BoardError>;
 
-    /// Energy in joules since the meter was made, where the hardware counts it; None where it has to be summed from
-    /// readings of the power.
+    /// Energy in joules since the meter was created, if the hardware counts it; `None` if it must be integrated from
+    /// power readings.
     fn joules(&mut self) -> Option<f64> {
         None
     }
 }
 
-/// The meters that this machine has built in: the rail of its board file, and RAPL where it may be read. Empty on most
-/// boards and, as RAPL is root's, on most PCs.
+/// This machine's built-in meters: the rail of its board file, and RAPL if it is readable. Empty on most boards and, as
+/// RAPL requires root, on most PCs.
 pub fn meters(root: &Root, board: Option<&Board>) -> Vec<Box<dyn PowerMeter>> {
     let mut all: Vec<Box<dyn PowerMeter>> = Vec::new();
     if let Some(rail) = board.and_then(|board| RailMeter::of_board(root, board)) {

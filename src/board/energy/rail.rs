@@ -1,13 +1,13 @@
-//! A rail with a sensor in hwmon as a meter.
+//! A power rail with a hwmon sensor, as a meter.
 
 use super::PowerMeter;
 use crate::board::sensors::{Channel, channels};
 use crate::board::{Board, BoardError, Rail, Root};
 
-/// How board files say that a rail feeds everything.
+/// Text in board files for a rail that feeds the whole module.
 const WHOLE: &str = "the whole module";
 
-/// A rail of hwmon.
+/// A power rail in hwmon.
 #[derive(Clone, Debug)]
 pub struct RailMeter {
     root: Root,
@@ -16,15 +16,15 @@ pub struct RailMeter {
 }
 
 impl RailMeter {
-    /// The rail with this label of this hwmon device; None where it is missing or cannot be read.
+    /// The rail with label `label` of the hwmon device `chip`; `None` if it is missing or cannot be read.
     pub fn find(root: &Root, chip: &str, label: &str) -> Option<RailMeter> {
         let same = |channel: &Channel| channel.chip == chip && channel.label == label;
         let channel = channels(root).into_iter().map(|(channel, ..)| channel).find(same)?;
         Some(RailMeter { root: root.clone(), channel, feeds: None })
     }
 
-    /// The rail of the board file that feeds the whole module, else the first that it names. On some boards (Jetson AGX
-    /// Orin) no rail feeds everything: the meter's name says what it feeds.
+    /// The board file's rail that feeds the whole module, otherwise the first one listed. On some boards (Jetson AGX
+    /// Orin) no rail feeds everything, so the meter's name states what it feeds.
     pub fn of_board(root: &Root, board: &Board) -> Option<RailMeter> {
         let rails = &board.sensors.power;
         let rail = rails.iter().find(|rail| rail.feeds == WHOLE).or(rails.first())?;

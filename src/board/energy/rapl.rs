@@ -1,4 +1,4 @@
-//! RAPL's energy counters (Documentation/power/powercap/powercap.rst in Linux) as a meter.
+//! RAPL energy counters (Documentation/power/powercap/powercap.rst in Linux) as a meter.
 
 use std::time::Instant;
 
@@ -6,30 +6,30 @@ use super::PowerMeter;
 use crate::board::sensors::{Energy, energies};
 use crate::board::{BoardError, Root};
 
-/// Joules of all packages between two readings of the counters, each of which wrapped round at most once; None where no
-/// package was read both times. At 100 W a counter of 262 kJ wraps round after 44 minutes.
+/// Joules of all packages between two readings of the counters; `None` if no package was read both times. Each counter
+/// may wrap round at most once in between: at 100 W a counter of 262 kJ wraps after 44 minutes.
 ///
-/// Counted are the packages alone: cores and GPU are within them, and they are within `psys`. What the memory's own counter
-/// (`dram`, on servers) has comes on top and is left out, as most machines lack it. The zones of `intel-rapl-mmio` are
-/// those of `intel-rapl` once more.
+/// Only the packages are counted: they include cores and GPU, and are themselves included in `psys`. The separate
+/// memory counter (`dram`, on servers) is not part of a package and is ignored, as most machines lack it. The zones of
+/// `intel-rapl-mmio` duplicate those of `intel-rapl`.
 pub fn package_joules(before: &[Energy], after: &[Energy]) -> Option<f64> {
     let passed = |new: &Energy| {
         let old = before.iter().find(|old| old.zone == new.zone && is_package(old))?;
         let (from, to) = (old.microjoules?, new.microjoules?);
-        // The counter starts at 0 again after `wraps_at`; one that fell and has no range was reset.
+        // The counter restarts at 0 after `wraps_at`. A counter that fell and has no range was reset.
         Some(if to >= from { to - from } else { to.saturating_add(new.wraps_at?.saturating_sub(from)) })
     };
     let passed: Vec<u64> = after.iter().filter_map(passed).collect();
     (!passed.is_empty()).then(|| passed.iter().map(|&uj| uj as f64).sum::<f64>() / 1e6)
 }
 
-/// `intel-rapl:0` is a package, on AMD too; `intel-rapl:0:0` is a part of it.
+/// `intel-rapl:0` is a package, on AMD too; `intel-rapl:0:0` is part of one.
 fn is_package(energy: &Energy) -> bool {
     let top = energy.zone.strip_prefix("intel-rapl:").is_some_and(|number| !number.contains(':'));
     top && energy.name.starts_with("package")
 }
 
-/// The packages' counters.
+/// The energy counters of all packages.
 #[derive(Debug)]
 pub struct RaplMeter {
     root: Root,
@@ -39,7 +39,7 @@ pub struct RaplMeter {
 }
 
 impl RaplMeter {
-    /// The counters of this machine; None where it has none or may not read them (it takes root since Linux 5.10).
+    /// This machine's counters; `None` if it has none or they are not readable (only root may since Linux 5.10).
     pub fn open(root: &Root) -> Option<RaplMeter> {
         let last = RaplMeter::read(root);
         let readable = last.iter().any(|energy| energy.microjoules.is_some());
@@ -50,7 +50,7 @@ impl RaplMeter {
         energies(root).into_iter().filter(is_package).collect()
     }
 
-    /// Takes the counters up to now; the joules since the last time. An error leaves them for the next time.
+    /// Reads the counters and returns the joules since the last reading. On error they are left to the next reading.
     fn advance(&mut self) -> Result<f64, BoardError> {
         let now = RaplMeter::read(&self.root);
         let whole = now.len() == self.last.len() && now.iter().all(|energy| energy.microjoules.is_some());

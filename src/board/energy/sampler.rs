@@ -1,4 +1,4 @@
-//! Reads meters on a thread of its own while something else runs.
+//! Reads meters on a separate thread during a measurement.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -8,26 +8,26 @@ use serde::Serialize;
 
 use super::PowerMeter;
 
-/// How often meters are read, unless said otherwise. Converters in hwmon average over some 10 to 100 ms themselves, and a
-/// reading over I2C takes the time of a system call and up to 2 ms of the bus.
+/// Default interval between readings. Converters in hwmon average over some 10 to 100 ms themselves, and a reading over
+/// I2C costs a system call and up to 2 ms on the bus.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a meter measured from start to stop.
+/// What a meter measured between start and stop.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measured {
-    /// The meter.
+    /// Name of the meter.
     pub name: String,
-    /// From start to stop, seconds.
+    /// Seconds from start to stop.
     pub seconds: f64,
-    /// Mean power; None if no reading succeeded.
+    /// Mean power; `None` if no reading succeeded.
     pub milliwatts: Option<f64>,
-    /// Energy from start to stop: counted by the hardware, or the mean power times the seconds.
+    /// Energy from start to stop: counted by the hardware, otherwise the mean power times the seconds.
     pub joules: Option<f64>,
-    /// Readings that succeeded.
+    /// Number of readings that succeeded.
     pub readings: usize,
-    /// Readings that failed; the power between their neighbours is interpolated.
+    /// Number of readings that failed; power is interpolated between their neighbours.
     pub failed: usize,
-    /// Why the last of those failed.
+    /// Error of the last failed reading.
     pub error: Option<String>,
 }
 
@@ -38,8 +38,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Starts to read the meters: at once, and again every `interval` (1 ms at least). A meter that fails costs its own
-    /// readings only.
+    /// Starts reading the meters: immediately, then every `interval` (at least 1 ms). A failing meter loses only its
+    /// own readings.
     pub fn start(meters: Vec<Box<dyn PowerMeter>>, interval: Duration) -> Sampler {
         let (stop, stopped) = channel();
         let interval = interval.max(Duration::from_millis(1));
@@ -49,7 +49,8 @@ impl Sampler {
             let mut next = start;
             loop {
                 tracks.iter_mut().for_each(|track| track.read(start));
-                // Meters slower than the interval are read without a pause, and none is made up for.
+                // If the meters are slower than the interval, they are read without a pause; missed readings are not
+                // made up for.
                 next = (next + interval).max(Instant::now());
                 let pause = next.saturating_duration_since(Instant::now());
                 if stopped.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
@@ -61,11 +62,11 @@ impl Sampler {
         Sampler { thread: Some((stop, std::thread::spawn(work))) }
     }
 
-    /// Reads the meters a last time and returns what each of them measured, in their order.
+    /// Reads the meters a last time and returns their measurements, in the order of the meters.
     pub fn stop(mut self) -> Vec<Measured> {
         let Some((stop, thread)) = self.thread.take() else { return Vec::new() };
         drop(stop);
-        // A meter that panics is a bug of ours, and is reported as one.
+        // A panic in a meter is our own bug, so it is propagated.
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
@@ -79,7 +80,7 @@ impl Drop for Sampler {
     }
 }
 
-/// One meter's readings so far.
+/// The readings of one meter so far.
 struct Track {
     meter: Box<dyn PowerMeter>,
     counted_from: Option<f64>,
@@ -118,7 +119,7 @@ impl Track {
     }
 }
 
-/// Mean over time of something that is read now and then: trapezoids between the readings.
+/// Time average of a sampled value, by the trapezoidal rule.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mean {
     readings: usize,
@@ -138,7 +139,7 @@ impl Mean {
         self.readings += 1;
     }
 
-    /// None before the first reading.
+    /// The average; `None` before the first reading.
     pub fn value(&self) -> Option<f64> {
         let span = self.last.0 - self.first;
         match self.readings {

@@ -8,7 +8,7 @@ use super::sampler::Mean;
 use super::*;
 use crate::board::sensors::Energy;
 
-/// 1 W at first, then 2 W; each third reading fails.
+/// 1 W at first, then 2 W; every third reading fails.
 #[derive(Default)]
 struct Steps(Arc<AtomicU32>);
 
@@ -26,7 +26,7 @@ impl PowerMeter for Steps {
     }
 }
 
-/// One that never can be read.
+/// A meter that can never be read.
 struct Dead;
 
 impl PowerMeter for Dead {
@@ -39,7 +39,7 @@ impl PowerMeter for Dead {
     }
 }
 
-/// One that counts energy: 5 J at each reading.
+/// A meter that counts energy: 5 J per reading.
 struct Counter(f64);
 
 impl PowerMeter for Counter {
@@ -67,7 +67,7 @@ fn a_mean_over_time_is_made_of_trapezoids() {
     assert_eq!(mean(&[]), None);
     assert_eq!(mean(&[(3.0, 7.0)]), Some(7.0));
     assert_eq!(mean(&[(3.0, 7.0), (3.0, 8.0)]), Some(8.0));
-    // A ramp in steps of any length, and a pulse.
+    // A ramp in steps of various lengths, and a pulse.
     assert_eq!(mean(&[(0.0, 0.0), (1.0, 1.0), (4.0, 4.0), (10.0, 10.0)]), Some(5.0));
     assert_eq!(mean(&[(0.0, 1.0), (1.0, 1.0), (1.0, 3.0), (3.0, 3.0)]), Some((1.0 + 6.0) / 3.0));
 }
@@ -91,7 +91,7 @@ fn the_sampler_reads_until_it_is_stopped_and_counts_what_fails() {
     assert_eq!((dead.readings, dead.milliwatts, dead.joules), (0, None, None));
     assert!(dead.failed >= 2 && dead.error.as_deref() == Some("dead: nothing answers"));
 
-    // Energy that is counted is not summed from readings.
+    // Energy counted by the hardware is not integrated from readings.
     assert_eq!(counter.joules, Some(5.0 * counter.readings as f64));
     assert!((counter.milliwatts.unwrap() - counter.joules.unwrap() / counter.seconds * 1e3).abs() < 1e-6);
 }
@@ -121,14 +121,14 @@ fn packages_are_counted_once_and_over_a_wrap() {
         ]
     };
     let before = at(Some(9_000_000), Some(0), Some(0));
-    // The first wraps round at 10 J, the second grows by 2 J.
+    // The first counter wraps at 10 J, the second grows by 2 J.
     assert_eq!(package_joules(&before, &at(Some(500_000), Some(2_000_000), Some(9))), Some(3.5));
     assert_eq!(package_joules(&before, &before), Some(0.0));
-    // One that may not be read is left out; None at all is not 0 J.
+    // An unreadable package is skipped. If no package is readable the result is `None`, not 0 J.
     assert_eq!(package_joules(&before, &at(None, Some(2_000_000), Some(9))), Some(2.0));
     assert_eq!(package_joules(&before, &at(None, None, Some(9))), None);
     assert_eq!(package_joules(&[], &before), None);
-    // One that was reset and has no range, and numbers of nonsense.
+    // A counter that was reset and has no range, and nonsensical values.
     let mut after = vec![energy("intel-rapl:0", "package-0", Some(1))];
     after[0].wraps_at = None;
     assert_eq!(package_joules(&before, &after), None);
@@ -140,7 +140,7 @@ fn packages_are_counted_once_and_over_a_wrap() {
 fn rapl_adds_up_over_several_wraps_and_survives_a_reading_that_fails() {
     let folder = tempfile::tempdir().unwrap();
     let zone = folder.path().join("sys/class/powercap/intel-rapl:0");
-    // A name with a colon, which Windows has not.
+    // Windows does not allow a colon in a name.
     if fs::create_dir_all(&zone).is_err() {
         return crate::support::missing("no file may be called so");
     }
@@ -177,7 +177,7 @@ fn the_rail_of_the_whole_module_is_the_boards_meter() {
     assert_eq!(meter.name(), found[0].name());
     assert!((meter.milliwatts().unwrap() - 5024.0 * 928.0 / 1e3).abs() < 1e-9);
 
-    // Where no rail feeds everything, the first; where it is missing, none.
+    // If no rail feeds everything, the first is used; if that is missing, none.
     let mut order = board.clone();
     order.sensors.power.rotate_left(1);
     assert_eq!(RailMeter::of_board(&root, &order).unwrap().name(), meter.name());

@@ -1,4 +1,5 @@
-//! INA219 and INA226: power meters of Texas Instruments with a shunt in the supply's wire (data sheets SBOS448G, SBOS547B).
+//! INA219 and INA226: power meters by Texas Instruments with a shunt in the supply line (data sheets SBOS448G,
+//! SBOS547B).
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -8,40 +9,40 @@ use embedded_hal::i2c::I2c;
 use crate::board::energy::PowerMeter;
 use crate::board::{BoardError, MeterChip, MeterSpec};
 
-/// Registers, of both chips. All have 16 bits, the high byte first.
+/// Registers common to both chips. All have 16 bits, high byte first.
 const CONFIGURATION: u8 = 0x00;
 const SHUNT_VOLTAGE: u8 = 0x01;
 const BUS_VOLTAGE: u8 = 0x02;
-/// Registers of the INA226 with fixed contents.
+/// INA226 registers with fixed contents: register and value.
 const MAKER: (u8, u16) = (0xfe, 0x5449);
 const DIE: (u8, u16) = (0xff, 0x2260);
 
-/// Continuous measurement of both voltages, each value the mean of 34 to 35 ms.
+/// Continuous measurement of both voltages, each value averaged over 34 to 35 ms.
 ///
-/// INA219: 32 V range (bit 13), gain (bits 12 and 11, by the current), both converters 12 bits and 32 samples, 17.02 ms
-/// each (1101). INA226: 16 samples (010), 1.1 ms each voltage (100, 100); bit 14 is always set.
+/// INA219: 32 V range (bit 13), gain (bits 12 and 11, set from the current), both converters at 12 bits and 32 samples,
+/// 17.02 ms each (1101). INA226: 16 samples (010), 1.1 ms per voltage (100, 100); bit 14 is always set.
 const INA219: u16 = 1 << 13 | 0b1101 << 7 | 0b1101 << 3 | 0b111;
 const INA226: u16 = 1 << 14 | 0b010 << 9 | 0b100 << 6 | 0b100 << 3 | 0b111;
 
-/// Until the first value is there after the configuration was written: its 35 ms and the clock's tolerance.
+/// Time from writing the configuration to the first value: its 35 ms and the clock's tolerance.
 const SETTLE: Duration = Duration::from_millis(40);
 
-/// A meter. Its power is bus voltage times shunt voltage over the shunt's resistance, of what flows on to the load;
-/// negative where the shunt is wired the other way round. The chip's own power register is not used: it needs a
-/// calibration, which is lost without a sign if the chip is reset, and has no sign itself.
+/// A meter. Power is the bus voltage times the current, which is the shunt voltage over the shunt's resistance. It is
+/// negative if the shunt is wired the other way round. The chip's own power register is not used: it needs a
+/// calibration, which is lost silently if the chip is reset, and it is unsigned.
 #[derive(Debug)]
 pub struct InaMeter<B> {
     bus: B,
     spec: MeterSpec,
-    /// The greatest shunt voltage as the register has it; from there on it is cut off.
+    /// Largest shunt voltage that the register can hold; higher voltages saturate.
     full_scale: u16,
 }
 
 impl<B: I2c<Error: Display>> InaMeter<B> {
-    /// Configures the chip, checks that it is what `spec` says, and waits for its first value.
+    /// Configures the chip, checks that it is the one in `spec`, and waits for its first value.
     ///
     /// # Errors
-    /// [`BoardError::Meter`]: nothing answers at the address, or another chip does.
+    /// [`BoardError::Meter`]: nothing answers at the address, or a different chip does.
     pub fn new(bus: B, spec: &MeterSpec) -> Result<InaMeter<B>, BoardError> {
         let gain = gain(spec);
         let (configuration, full_scale) = match spec.chip {
@@ -62,7 +63,7 @@ impl<B: I2c<Error: Display>> InaMeter<B> {
         Ok(meter)
     }
 
-    /// Refuses a chip whose register does not hold `expected` in the bits `kept`.
+    /// Returns an error if the register does not hold `expected` in the bits of the mask `kept`.
     fn expect(&mut self, register: u8, expected: u16, kept: u16) -> Result<(), BoardError> {
         let found = self.read(register)?;
         if found & kept == expected & kept {
@@ -91,7 +92,7 @@ impl<B: I2c<Error: Display>> InaMeter<B> {
     }
 }
 
-/// The INA219's gain: the least of its ranges, 40 mV << gain, that the highest current fits in.
+/// The INA219's gain: the smallest of its ranges, 40 mV << gain, that covers the highest current.
 fn gain(spec: &MeterSpec) -> u16 {
     let volts = spec.max_amps * spec.shunt_ohms / 1.005;
     (0..3).find(|&gain| volts <= 0.04 * f64::from(1 << gain)).unwrap_or(3)
@@ -113,7 +114,7 @@ impl<B: I2c<Error: Display> + Send> PowerMeter for InaMeter<B> {
             return Err(BoardError::Meter { meter: self.name(), reason });
         }
         let volts = match self.spec.chip {
-            // 4 mV; the low three bits are flags.
+            // Steps of 4 mV; the low three bits are flags.
             MeterChip::Ina219 => f64::from(bus >> 3) * 4e-3,
             MeterChip::Ina226 => f64::from(bus) * 1.25e-3,
         };
@@ -122,7 +123,7 @@ impl<B: I2c<Error: Display> + Send> PowerMeter for InaMeter<B> {
     }
 }
 
-/// 10 and 2.5 uV.
+/// The shunt voltage in volts; steps of 10 and 2.5 uV.
 fn shunt_volts(chip: MeterChip, register: impl Into<f64>) -> f64 {
     let step = match chip {
         MeterChip::Ina219 => 10e-6,

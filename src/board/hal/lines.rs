@@ -1,4 +1,4 @@
-//! Pins of this machine, by the label of their gpiochip: the chips' numbers change with the kernel.
+//! Pins of this machine, identified by the label of their gpiochip, as chip numbers change with the kernel.
 
 use linux_embedded_hal::CdevPin;
 use linux_embedded_hal::gpio_cdev::{Chip, LineRequestFlags, chips};
@@ -6,16 +6,16 @@ use linux_embedded_hal::gpio_cdev::{Chip, LineRequestFlags, chips};
 use super::signals::{OpenPin, Signals};
 use crate::board::{BoardError, Pin, Pins, Signal};
 
-/// What `gpioinfo` shows for our lines.
+/// Consumer name that `gpioinfo` shows for our lines.
 const CONSUMER: &str = "microraptor";
 
 impl Signals {
-    /// Opens all of `pins` ([`Board::pins_for`](crate::board::Board::pins_for) leaves only some); outputs are low.
+    /// Opens all of `pins` (select some with [`Board::pins_for`](crate::board::Board::pins_for)); outputs start low.
     ///
-    /// The trigger's pull resistor is as the board has it: fit one to ground unless the pin has its own.
+    /// The trigger's pull resistor is not configured: fit one to ground unless the pin already has one.
     ///
     /// # Errors
-    /// [`BoardError::Pin`] names the pin, its chip and line, and says what to do.
+    /// [`BoardError::Pin`] names the pin, its chip and line, and a remedy.
     pub fn open(pins: &Pins) -> Result<Signals, BoardError> {
         let (input, output) = (LineRequestFlags::INPUT, LineRequestFlags::OUTPUT);
         let one = |signal, pin: &Option<Pin>, flags: LineRequestFlags| {
@@ -45,7 +45,7 @@ fn open(signal: Signal, pin: &Pin, flags: LineRequestFlags) -> Result<OpenPin<Cd
     Ok(OpenPin { pin: opened, place })
 }
 
-/// The chip with this label among those that could be opened.
+/// The chip with this label, among those that could be opened.
 fn pick<C>(label: &str, found: Vec<Result<(String, C), String>>) -> Result<C, String> {
     let (mut others, mut closed) = (Vec::new(), None);
     for chip in found {
@@ -56,7 +56,7 @@ fn pick<C>(label: &str, found: Vec<Result<(String, C), String>>) -> Result<C, St
         }
     }
     match closed {
-        // The one that was asked for may be among those that are closed to us.
+        // The requested chip may be among those that we are not allowed to open.
         Some(error) => Err(advised(&error)),
         None if others.is_empty() => {
             Err("there is no /dev/gpiochip0: this kernel gives no pins to programs".to_owned())
@@ -68,7 +68,7 @@ fn pick<C>(label: &str, found: Vec<Result<(String, C), String>>) -> Result<C, St
     }
 }
 
-/// The error and what to do about it. gpio-cdev gives the error's number in its text only.
+/// The error with advice. gpio-cdev reports the error number only in its text.
 fn advised(error: &str) -> String {
     let any = |parts: &[&str]| parts.iter().any(|part| error.contains(part));
     let advice = if any(&["EACCES", "EPERM", "Permission denied"]) {

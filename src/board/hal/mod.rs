@@ -1,5 +1,5 @@
-//! External power meters on I2C and pins of the board's header, over embedded-hal. Nothing here runs unless it was asked
-//! for.
+//! External power meters on I2C and pins of the board's header, through embedded-hal. Nothing here runs unless
+//! requested.
 
 mod debounce;
 mod ina;
@@ -16,10 +16,10 @@ use linux_embedded_hal::I2cdev;
 use super::energy::PowerMeter;
 use super::{BoardError, MeterSpec};
 
-/// Opens a meter on a bus of this machine, and configures it.
+/// Opens and configures a meter on one of this machine's buses.
 ///
 /// # Errors
-/// [`BoardError::Meter`] names the bus and the address, and says what to check.
+/// [`BoardError::Meter`] names the bus and the address, and what to check.
 pub fn open_meter(spec: &MeterSpec) -> Result<Box<dyn PowerMeter>, BoardError> {
     let bus = I2cdev::new(&spec.bus).map_err(|error| {
         let error = io::Error::from(error);

@@ -1,4 +1,4 @@
-//! Signals to and from the outside: busy, status, trigger.
+//! Signals to and from external hardware: busy, status, trigger.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -9,30 +9,30 @@ use linux_embedded_hal::CdevPin;
 use super::debounce::Debounce;
 use crate::board::{BoardError, Signal};
 
-/// Between two readings of the trigger.
+/// Interval between two readings of the trigger.
 const POLL: Duration = Duration::from_millis(2);
 
-/// A pin that is open.
+/// An open pin.
 #[derive(Debug)]
 pub struct OpenPin<P> {
     /// The pin.
     pub pin: P,
-    /// Where it is, for errors: `pinctrl-rp1 line 25`.
+    /// Chip and line, for error messages: `pinctrl-rp1 line 25`.
     pub place: String,
 }
 
-/// The pins that were asked for. Outputs are low when it is dropped.
+/// The requested pins. Outputs are set low on drop.
 pub struct Signals<P: OutputPin<Error: Display> = CdevPin, I: InputPin<Error: Display> = CdevPin> {
     /// High during an inference.
     pub busy: Option<OpenPin<P>>,
-    /// High while something is measured.
+    /// High during a measurement.
     pub status: Option<OpenPin<P>>,
-    /// Goes from low to high when it is pressed.
+    /// Goes from low to high when pressed.
     pub trigger: Option<OpenPin<I>>,
 }
 
 impl<P: OutputPin<Error: Display>, I: InputPin<Error: Display>> Signals<P, I> {
-    /// Whether there is a pin for this.
+    /// Whether there is a pin for this signal.
     pub fn has(&self, signal: Signal) -> bool {
         match signal {
             Signal::Busy => self.busy.is_some(),
@@ -41,11 +41,11 @@ impl<P: OutputPin<Error: Display>, I: InputPin<Error: Display>> Signals<P, I> {
         }
     }
 
-    /// Runs `work` with the busy pin high, if there is one, and lowers it whatever comes of it: a panic, too. The pin is
-    /// high for longer than `work` takes by two system calls.
+    /// Runs `work` with the busy pin high, if there is one, and lowers the pin afterwards, even on a panic. The pin is
+    /// high for the duration of `work` plus two system calls.
     ///
     /// # Errors
-    /// [`BoardError::Pin`]: the pin cannot be raised, and `work` was not run, or it cannot be lowered.
+    /// [`BoardError::Pin`]: the pin cannot be raised, in which case `work` does not run, or it cannot be lowered.
     pub fn around<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, BoardError> {
         let Some(busy) = &mut self.busy else { return Ok(work()) };
         let raised = Raised(busy);
@@ -56,19 +56,19 @@ impl<P: OutputPin<Error: Display>, I: InputPin<Error: Display>> Signals<P, I> {
         Ok(result)
     }
 
-    /// Switches the status pin, if there is one.
+    /// Sets the status pin, if there is one.
     ///
     /// # Errors
-    /// [`BoardError::Pin`]
+    /// [`BoardError::Pin`]: the pin cannot be set.
     pub fn status(&mut self, on: bool) -> Result<(), BoardError> {
         self.status.as_mut().map_or(Ok(()), |status| status.set(Signal::Status, on))
     }
 
-    /// Waits until the trigger is pressed: low for 10 ms, then high for 10 ms. Whether it was, within `timeout`. A press
-    /// while nothing waits is lost.
+    /// Waits until the trigger is pressed: low for 10 ms, then high for 10 ms. Returns whether it was pressed within
+    /// `timeout`. A press while nothing is waiting is lost.
     ///
     /// # Errors
-    /// [`BoardError::Pin`]: it cannot be read, or was not asked for.
+    /// [`BoardError::Pin`]: the pin cannot be read, or was not requested.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, BoardError> {
         let signal = Signal::Trigger;
         let Some(OpenPin { pin, place }) = &mut self.trigger else {
@@ -110,7 +110,7 @@ impl<P: OutputPin<Error: Display>, I: InputPin<Error: Display>> Drop for Signals
     }
 }
 
-/// Lowers the pin when it is dropped.
+/// Lowers the pin on drop.
 struct Raised<'a, P: OutputPin>(&'a mut OpenPin<P>);
 
 impl<P: OutputPin> Drop for Raised<'_, P> {

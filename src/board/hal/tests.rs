@@ -15,7 +15,7 @@ fn spec(text: &str) -> MeterSpec {
     text.parse().unwrap()
 }
 
-/// What goes over the wire when a register is read.
+/// The bus transaction that reads a register.
 fn register(address: u8, number: u8, value: u16) -> BusStep {
     BusStep::write_read(address, vec![number], value.to_be_bytes().into())
 }
@@ -30,8 +30,8 @@ fn ina226(address: u8) -> Vec<BusStep> {
     [ids, configured(address, 0x4527)].concat()
 }
 
-/// The worked example of SBOS547B, "Programming the Calibration Register": 10 A through 2 milliohms at 12 V; the data
-/// sheet reckons 119.82 W with its rounded register and 119.8 W by hand.
+/// The worked example of SBOS547B, "Programming the Calibration Register": 10 A through 2 milliohms at 12 V. The data
+/// sheet gives 119.82 W with its rounded register and 119.8 W by hand.
 #[test]
 fn ina226_reads_the_worked_example_of_its_data_sheet() {
     let steps = [ina226(0x40), vec![register(0x40, 1, 0x1f40), register(0x40, 2, 0x2570)]].concat();
@@ -43,11 +43,11 @@ fn ina226_reads_the_worked_example_of_its_data_sheet() {
     bus.done();
 }
 
-/// The worked example of SBOS448G, "Programming the Calibration Register": the same circuit; its bus voltage register
-/// has 2995 in the upper 13 bits.
+/// The worked example of SBOS448G, "Programming the Calibration Register": the same circuit, with a bus voltage
+/// register of 2995 in the upper 13 bits.
 #[test]
 fn ina219_reads_the_worked_example_of_its_data_sheet() {
-    // 15 A expected: 30 mV, in the 40 mV range, whose gain bits are 00.
+    // 15 A maximum gives 30 mV, which is within the 40 mV range with gain bits 00.
     let steps =
         [configured(0x45, 0x26ef), vec![register(0x45, 1, 0x07d0), register(0x45, 2, 0x5d98)]].concat();
     let mut bus = BusMock::new(&steps);
@@ -108,13 +108,13 @@ fn silence_and_another_chip_are_errors_that_say_what_to_check() {
         assert_eq!(error.lines().count(), 1, "{error}");
         bus.done();
     }
-    // An INA226 in place of an INA219: bit 14 is always set.
+    // An INA226 instead of an INA219: bit 14 is always set.
     let steps = vec![BusStep::write(0x40, vec![0, 0x3e, 0xef]), register(0x40, 0, 0x4eef)];
     let mut bus = BusMock::new(&steps);
     let error = InaMeter::new(bus.clone(), &spec("ina219:/dev/i2c-1:0x40:0.1")).unwrap_err().to_string();
     assert!(error.contains("holds 0x4eef, not 0x3eef: is it no ina219?"), "{error}");
     bus.done();
-    // A wire that comes off, and is put back.
+    // A wire that comes loose and is reconnected.
     let lost = register(0x40, 1, 0).with_error(ErrorKind::Other);
     let steps = [ina226(0x40), vec![lost, register(0x40, 1, 0), register(0x40, 2, 4000)]].concat();
     let mut bus = BusMock::new(&steps);
@@ -150,7 +150,7 @@ fn broken(step: PinStep) -> PinStep {
 #[test]
 fn busy_is_high_while_something_runs_whatever_comes_of_it() {
     let pair = [set(State::High), set(State::Low)];
-    // Success, an error, a panic; and low once more in the end.
+    // Success, an error, a panic; then low once more on drop.
     let mut pin =
         PinMock::new(&[pair.to_vec(), pair.to_vec(), pair.to_vec(), vec![set(State::Low)]].concat());
     let mut signals: Signals<PinMock, PinMock> =
@@ -204,7 +204,7 @@ fn status_is_on_while_asked_and_off_in_the_end() {
 
 #[test]
 fn a_press_is_waited_for() {
-    // Held at first, let go, then pressed with a bounce.
+    // Held at first, released, then pressed with a bounce.
     let levels = "###_____##_#####";
     let get = |c| PinStep::get(if c == '#' { State::High } else { State::Low });
     let mut pin = PinMock::new(&levels.chars().map(get).collect::<Vec<_>>());
@@ -223,7 +223,7 @@ fn a_press_is_waited_for() {
     pin.done();
 }
 
-/// A pedal that is always up, or always down.
+/// A pedal that never changes: always up, or always down.
 struct Still(bool);
 
 impl ErrorType for Still {

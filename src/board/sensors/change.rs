@@ -1,25 +1,25 @@
-//! What slowed the machine down between two readings of its sensors.
+//! Throttling between two readings of a machine's sensors.
 
 use serde::Serialize;
 
 use super::{State, Throttle};
 
-/// A clock that fell.
+/// A clock that dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClockFall {
     /// Number of the core.
     pub cpu: usize,
-    /// `clock`: it ran slower; `limit`: it was no longer allowed as much.
+    /// `clock`: the core ran slower; `limit`: its highest allowed clock was lowered.
     pub what: &'static str,
-    /// Before, MHz.
+    /// Clock before, MHz.
     pub from_mhz: u32,
-    /// After, MHz.
+    /// Clock after, MHz.
     pub to_mhz: u32,
 }
 
 impl State {
-    /// What slowed the machine between `before` and now, one line for each: flags that are set in either reading, counts
-    /// that grew, flags since boot that came up.
+    /// What slowed the machine down between `before` and now, one line each: flags set in either reading, counts that
+    /// grew, and since-boot flags that were newly set.
     pub fn throttled_since(&self, before: &State) -> Vec<String> {
         let same = |a: &Throttle, b: &Throttle| (&a.source, a.what) == (&b.source, b.what);
         let now = |t: &Throttle| {
@@ -32,8 +32,8 @@ impl State {
         self.throttles.iter().filter_map(now).chain(lost).collect()
     }
 
-    /// Cores whose clock or highest allowed clock is now lower than `before` by more than `share` of it. An idle core's
-    /// clock falls too, unless the governor is `performance`: read both states under the same load.
+    /// Cores whose clock or highest allowed clock is now lower than `before` by more than the fraction `share`. An idle
+    /// core's clock drops too unless the governor is `performance`, so read both states under the same load.
     pub fn clock_change(&self, before: &State, share: f64) -> Vec<ClockFall> {
         let mut falls = Vec::new();
         for new in &self.clocks {
@@ -50,7 +50,7 @@ impl State {
     }
 }
 
-/// When it slowed the machine; None if it did not, or if nothing tells.
+/// When the machine was slowed down; `None` if it was not, or if it is unknown.
 fn change(old: Option<&Throttle>, new: &Throttle) -> Option<String> {
     let before = old.is_some_and(|old| old.now == Some(true));
     let after = new.now == Some(true);
@@ -59,7 +59,7 @@ fn change(old: Option<&Throttle>, new: &Throttle) -> Option<String> {
         return Some(if before && after { "before and now".to_owned() } else { when.to_owned() });
     }
     let old = old?;
-    // A source without `since_boot` gives its present step as the count.
+    // A source without `since_boot` reports its current step as the count.
     let grown = new.since_boot.and(new.count.zip(old.count)).map(|(new, old)| new.saturating_sub(old));
     match grown.filter(|&n| n > 0) {
         Some(n) => Some(format!("in between, {n} times")),

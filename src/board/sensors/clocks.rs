@@ -1,25 +1,25 @@
-//! Clocks: cpufreq (Documentation/admin-guide/pm/cpufreq.rst in Linux).
+//! Core clocks, from cpufreq (Documentation/admin-guide/pm/cpufreq.rst in Linux).
 
 use serde::Serialize;
 
 use crate::board::Root;
 
-/// Clock of one core, MHz.
+/// Clocks of one core, MHz.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Clock {
     /// Number of the core.
     pub cpu: usize,
-    /// Who sets the clock: `performance`, `schedutil`.
+    /// The cpufreq governor: `performance`, `schedutil`.
     pub governor: Option<String>,
-    /// Now, as far as the kernel knows.
+    /// Current clock, as far as the kernel knows.
     pub now_mhz: Option<u32>,
-    /// The highest that is allowed now (`scaling_max_freq`).
+    /// Highest clock currently allowed (`scaling_max_freq`).
     pub limit_mhz: Option<u32>,
-    /// The highest that the hardware has (`cpuinfo_max_freq`).
+    /// Highest clock of the hardware (`cpuinfo_max_freq`).
     pub max_mhz: Option<u32>,
 }
 
-/// Clocks of the cores; those without cpufreq are left out.
+/// Clocks of the cores; cores without cpufreq are skipped.
 pub fn clocks(root: &Root) -> Vec<Clock> {
     let read = |(cpu, name): (usize, String)| {
         let folder = format!("sys/devices/system/cpu/{name}/cpufreq");

@@ -1,40 +1,39 @@
-//! What else runs on the machine: `/proc/stat`, `/proc/loadavg` and `/proc/self` (Documentation/filesystems/proc.rst in
-//! Linux).
+//! Load of the machine: `/proc/stat`, `/proc/loadavg` and `/proc/self` (Documentation/filesystems/proc.rst in Linux).
 
 use serde::Serialize;
 
 use crate::board::Root;
 
-/// Time that the cores have spent since boot, summed over the cores that are on, and this process's part of it. In ticks,
-/// of which there are 100 a second on all but odd kernels.
+/// Time since boot summed over the online cores, and this process's share of it, in ticks. There are 100 ticks a second
+/// on almost all kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct CpuTimes {
-    /// Busy: programs and the kernel, interrupts too.
+    /// Busy: programs and the kernel, including interrupts.
     pub busy: u64,
-    /// Idle, or waiting for disks.
+    /// Idle, or waiting for I/O.
     pub idle: u64,
-    /// Taken by a hypervisor for other machines.
+    /// Taken by a hypervisor for other virtual machines.
     pub steal: u64,
     /// All threads of this process; part of `busy`.
     pub own: u64,
-    /// Cores that are on.
+    /// Number of online cores.
     pub cpus: usize,
 }
 
-/// Shares of all cores between two readings: on four cores, one busy thread is 0.25.
+/// Fractions of all cores' time between two readings: on four cores, one busy thread is 0.25.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Load {
-    /// Other processes, the kernel's interrupts and what a hypervisor takes.
+    /// Other processes, kernel interrupts, and time taken by a hypervisor.
     pub others: f64,
     /// This process.
     pub own: f64,
-    /// What a hypervisor takes; part of `others`.
+    /// Time taken by a hypervisor; part of `others`.
     pub steal: f64,
 }
 
 impl CpuTimes {
-    /// The load since an earlier reading; None if no tick has passed. One tick is 10 ms of one core: between readings less
-    /// than a second apart the shares are coarse.
+    /// The load since an earlier reading; `None` if no tick has passed. A tick is 10 ms of one core, so the result is
+    /// coarse for readings less than a second apart.
     pub fn since(&self, earlier: &CpuTimes) -> Option<Load> {
         let passed = |of: fn(&CpuTimes) -> u64| of(self).saturating_sub(of(earlier));
         let (busy, idle, steal, own) =
@@ -50,13 +49,13 @@ impl CpuTimes {
     }
 }
 
-/// The times now; None where `/proc/stat` or `/proc/self/stat` cannot be read.
+/// Current times; `None` if `/proc/stat` or `/proc/self/stat` cannot be read.
 pub fn cpu_times(root: &Root) -> Option<CpuTimes> {
     let text = root.text("proc/stat")?;
     let numbers =
         |line: &str| line.split_whitespace().map_while(|n| n.parse::<u64>().ok()).collect::<Vec<_>>();
     let total = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
-    // guest and guest_nice, the last two, are in user and nice already.
+    // The last two fields, guest and guest_nice, are already included in user and nice.
     let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = numbers(total)[..] else { return None };
     let sum = |parts: &[u64]| parts.iter().fold(0, |sum: u64, &part| sum.saturating_add(part));
     let of_one = |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| !rest.starts_with(' '));
@@ -69,7 +68,7 @@ pub fn cpu_times(root: &Root) -> Option<CpuTimes> {
     })
 }
 
-/// utime and stime, fields 14 and 15; the second is the program's name in brackets, and may hold spaces and brackets.
+/// utime and stime, fields 14 and 15. Field 2 is the program's name in brackets, which may contain spaces and brackets.
 fn own_ticks(root: &Root) -> Option<u64> {
     let text = root.text("proc/self/stat")?;
     let (_, rest) = text.rsplit_once(')')?;
@@ -78,7 +77,7 @@ fn own_ticks(root: &Root) -> Option<u64> {
     Some(next()?.saturating_add(next()?))
 }
 
-/// Mean number of threads that ran or waited for a core, over the last 1, 5 and 15 minutes; those of this process count.
+/// Mean number of threads running or waiting for a core over the last 1, 5 and 15 minutes, including this process's.
 pub fn load_average(root: &Root) -> Option<[f64; 3]> {
     let text = root.text("proc/loadavg")?;
     let mut words = text.split_whitespace();
@@ -86,8 +85,8 @@ pub fn load_average(root: &Root) -> Option<[f64; 3]> {
     Some([next()?, next()?, next()?])
 }
 
-/// Bytes of memory that this process could still have: what the kernel can free (MemAvailable), or less where a control
-/// group of its own allows less (memory.max, Documentation/admin-guide/cgroup-v2.rst). None where that is not told.
+/// Bytes of memory still available to this process: MemAvailable, or less if its control group has a lower limit
+/// (memory.max, Documentation/admin-guide/cgroup-v2.rst). `None` if unknown.
 pub fn available_memory(root: &Root) -> Option<u64> {
     let machine = super::kib(&root.text("proc/meminfo")?, "MemAvailable")? << 10;
     let group = |file: &str| root.text(&format!("sys/fs/cgroup/{file}"));
@@ -107,9 +106,9 @@ pub fn available_memory(root: &Root) -> Option<u64> {
 /// Memory of this process, KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProcessMemory {
-    /// Resident now (VmRSS).
+    /// Currently resident (VmRSS).
     pub resident_kib: u64,
-    /// The most that was ever resident (VmHWM).
+    /// Peak resident size (VmHWM).
     pub peak_kib: Option<u64>,
 }
 

@@ -1,6 +1,7 @@
-//! The state of a machine, as the kernel's sensors give it: clocks, temperatures, throttling, power, load, memory.
+//! The state of a machine according to the kernel's sensors: clocks, temperatures, throttling, power, load, memory.
 //!
-//! Each reader takes a [`Root`], so that a recorded tree is read as a machine is, and leaves out what is not there.
+//! Each reader takes a [`Root`], so that recorded trees can be read like a live machine, and skips sensors that are
+//! missing.
 
 mod change;
 mod clocks;
@@ -23,14 +24,14 @@ pub use thermal::{Temperature, Throttle, temperatures, throttles};
 
 use super::Root;
 
-/// Everything at one moment.
+/// All sensors at one point in time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct State {
-    /// Clock of each core that has a readable one.
+    /// Clocks of each core with cpufreq.
     pub clocks: Vec<Clock>,
     /// Thermal zones.
     pub temperatures: Vec<Temperature>,
-    /// What slows the machine down, or has; empty where the kernel reports nothing of the kind.
+    /// What is slowing the machine down, or has; empty if the kernel reports no throttling.
     pub throttles: Vec<Throttle>,
     /// Power of each rail with a sensor.
     pub rails: Vec<RailPower>,
@@ -40,11 +41,11 @@ pub struct State {
     pub memory: Option<MemoryState>,
     /// Battery or mains.
     pub supply: Option<Supply>,
-    /// Modes that bound power and clocks.
+    /// Modes that limit power and clocks.
     pub power_mode: PowerMode,
     /// Time that the cores have spent since boot.
     pub cpu_times: Option<CpuTimes>,
-    /// Threads that ran or waited, over the last 1, 5 and 15 minutes.
+    /// Mean number of threads running or waiting, over the last 1, 5 and 15 minutes.
     pub load_average: Option<[f64; 3]>,
     /// Memory of this process.
     pub process_memory: Option<ProcessMemory>,
@@ -72,15 +73,15 @@ impl State {
 /// Main memory, in KiB, from `/proc/meminfo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MemoryState {
-    /// What the kernel manages: less than what is soldered on, by what firmware and GPU keep.
+    /// Memory managed by the kernel: the installed memory less what firmware and GPU reserve.
     pub total_kib: u64,
-    /// What programs can still get.
+    /// Memory still available to programs.
     pub available_kib: Option<u64>,
     /// Swap space in use.
     pub swapped_kib: Option<u64>,
 }
 
-/// Main memory; None where `/proc/meminfo` has no total.
+/// Main memory; `None` if `/proc/meminfo` has no total.
 pub fn memory(root: &Root) -> Option<MemoryState> {
     let text = root.text("proc/meminfo")?;
     let field = |name: &str| kib(&text, name);
@@ -93,7 +94,7 @@ pub fn memory(root: &Root) -> Option<MemoryState> {
     })
 }
 
-/// A line `name: 123 kB`, as `/proc` has them.
+/// The value of a `/proc` line `name: 123 kB`.
 fn kib(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()

@@ -1,13 +1,13 @@
-//! Modes that bound power and clocks, which someone chose.
+//! Configured modes that limit power and clocks.
 
 use serde::Serialize;
 
 use crate::board::Root;
 
-/// The modes that are set; None where the machine has no such switch.
+/// The modes that are set; a mode is `None` if the machine does not have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PowerMode {
-    /// Mode of a Jetson.
+    /// Power mode of a Jetson.
     pub nvpmodel: Option<NvpModel>,
     /// The firmware's profile on x86: `balanced`, `low-power`, `performance`.
     pub platform_profile: Option<String>,
@@ -18,14 +18,14 @@ pub struct PowerMode {
 /// A Jetson's power mode, as `nvpmodel -q` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NvpModel {
-    /// Its number.
+    /// Number of the mode.
     pub id: u32,
-    /// Its name, where the list of modes has it: `MAXN_SUPER`.
+    /// Name of the mode, if the list of modes has it: `MAXN_SUPER`.
     pub name: Option<String>,
 }
 
 impl PowerMode {
-    /// The modes in one line; None where none is known.
+    /// The modes in one line; `None` if none is known.
     pub fn text(&self) -> Option<String> {
         let jetson = self.nvpmodel.as_ref().map(|mode| {
             let name = mode.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
@@ -50,8 +50,9 @@ pub fn power_mode(root: &Root) -> PowerMode {
     }
 }
 
-/// `pmode:0001`, on older releases followed by `fmode:quiet`, in the file where nvpmodel keeps the mode across boots; the
-/// names are in its list: `< POWER_MODEL ID=1 NAME=7W >`. That the mode was applied it does not say: the clocks do.
+/// Reads `pmode:0001`, on older releases followed by `fmode:quiet`, from the file in which nvpmodel keeps the mode
+/// across boots. Names are in nvpmodel's list: `< POWER_MODEL ID=1 NAME=7W >`. The file does not show that the mode was
+/// applied; the clocks do.
 fn nvpmodel(root: &Root) -> Option<NvpModel> {
     let status = root.line("var/lib/nvpmodel/status")?;
     let id = status.split_whitespace().find_map(|word| word.strip_prefix("pmode:")?.parse().ok())?;

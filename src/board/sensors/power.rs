@@ -1,4 +1,4 @@
-//! Power: rails with an INA3221, INA219 or like sensor (hwmon), and RAPL's energy counters (powercap).
+//! Power: rails with an INA3221, INA219 or similar sensor (hwmon), and RAPL energy counters (powercap).
 
 use serde::Serialize;
 
@@ -9,15 +9,15 @@ use crate::board::Root;
 pub struct RailPower {
     /// Name of the hwmon device: `ina3221`.
     pub chip: String,
-    /// Label of the channel, or its number where it has none: `VDD_IN`, `1`.
+    /// Label of the channel, or its number if it has none: `VDD_IN`, `1`.
     pub label: String,
     /// Milliwatts.
     pub milliwatts: f64,
-    /// Volts at the rail, if they are measured.
+    /// Volts at the rail, if measured.
     pub volts: Option<f64>,
 }
 
-/// Channels of a sensor that are looked at; an INA3221 has 3.
+/// Channel numbers to look for; an INA3221 has 3 channels.
 const CHANNELS: std::ops::RangeInclusive<usize> = 1..=16;
 
 /// A channel of a hwmon device that measures power.
@@ -25,16 +25,16 @@ const CHANNELS: std::ops::RangeInclusive<usize> = 1..=16;
 pub(in crate::board) struct Channel {
     /// Name of the hwmon device.
     pub chip: String,
-    /// Label of the channel, or its number.
+    /// Label of the channel, or its number if it has none.
     pub label: String,
-    /// Where its files are: `sys/class/hwmon/hwmon1`.
+    /// Folder of its files: `sys/class/hwmon/hwmon1`.
     folder: String,
     number: usize,
 }
 
 impl Channel {
-    /// Milliwatts, and volts if they are measured. A channel has its power (`power1_input`, microwatts), or a voltage and a
-    /// current of the same number (`in1_input`, mV; `curr1_input`, mA) whose product it is: INA3221
+    /// Milliwatts, and volts if measured. A channel has either its power (`power1_input`, microwatts), or a voltage and
+    /// a current of the same number (`in1_input`, mV; `curr1_input`, mA) whose product is the power, as on the INA3221
     /// (Documentation/hwmon/ina3221.rst).
     pub fn read(&self, root: &Root) -> Option<(f64, Option<f64>)> {
         let Channel { folder, number: i, .. } = self;
@@ -46,7 +46,7 @@ impl Channel {
     }
 }
 
-/// The channels whose power can be read, with what they read.
+/// The channels whose power can be read, with their readings: milliwatts and volts.
 pub(in crate::board) fn channels(root: &Root) -> Vec<(Channel, f64, Option<f64>)> {
     let mut all = Vec::new();
     for (_, name) in root.numbered("sys/class/hwmon", "hwmon") {
@@ -74,13 +74,13 @@ pub fn rails(root: &Root) -> Vec<RailPower> {
 /// An energy counter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Energy {
-    /// Its path below `/sys/class/powercap`: `intel-rapl:0`.
+    /// Path below `/sys/class/powercap`: `intel-rapl:0`.
     pub zone: String,
-    /// What it counts: `package-0`, `core`, `dram`, `psys`.
+    /// Domain that it counts: `package-0`, `core`, `dram`, `psys`.
     pub name: String,
-    /// Microjoules; None where it takes root to read them, as it does since Linux 5.10 (CVE-2020-8694).
+    /// Microjoules; `None` if reading requires root, as it does since Linux 5.10 (CVE-2020-8694).
     pub microjoules: Option<u64>,
-    /// Where the counter wraps round to 0.
+    /// Value at which the counter wraps round to 0.
     pub wraps_at: Option<u64>,
 }
 

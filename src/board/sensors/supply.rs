@@ -1,20 +1,20 @@
-//! What the machine is fed from (Documentation/ABI/testing/sysfs-class-power in Linux).
+//! The machine's power supply (Documentation/ABI/testing/sysfs-class-power in Linux).
 
 use serde::Serialize;
 
 use crate::board::Root;
 
-/// Battery or mains.
+/// Battery or mains supply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Supply {
-    /// Whether a battery feeds the machine now.
+    /// Whether the machine is running on battery.
     pub on_battery: bool,
-    /// How full it is, percent (several: their mean); None without a battery.
+    /// Charge in percent (the mean of several batteries); `None` without a battery.
     pub percent: Option<u32>,
 }
 
-/// What feeds the machine; None where the kernel knows no supply, as on most boards. Batteries of mice and keyboards, and
-/// their chargers, have the scope `Device` and do not count.
+/// The power supply; `None` if the kernel reports none, as on most boards. Batteries of mice and keyboards, and their
+/// chargers, have the scope `Device` and are ignored.
 pub fn supply(root: &Root) -> Option<Supply> {
     let (mut discharging, mut online, mut percents) = (Vec::new(), Vec::new(), Vec::new());
     for name in root.names("sys/class/power_supply") {
@@ -26,7 +26,7 @@ pub fn supply(root: &Root) -> Option<Supply> {
         if kind == "Battery" {
             discharging.push(read("status").is_some_and(|status| status == "Discharging"));
             percents.extend(read("capacity").and_then(|text| text.parse::<u32>().ok()).map(|n| n.min(100)));
-        // USB, and USB_C, USB_PD and the like of older kernels.
+        // Older kernels also have USB_C, USB_PD and the like.
         } else if kind == "Mains" || kind.starts_with("USB") {
             online.extend(read("online").map(|online| online != "0"));
         }

@@ -11,11 +11,12 @@ pub struct Temperature {
     pub zone: String,
     /// Degrees Celsius.
     pub celsius: f64,
-    /// From where on the kernel slows the machine down: the lowest trip point of type `passive`, degrees Celsius.
+    /// Temperature at which the kernel starts slowing the machine down: the lowest trip point of type `passive`,
+    /// degrees Celsius.
     pub passive_celsius: Option<f64>,
 }
 
-/// Zones outside this are not believed: absent sensors read -274 or 0x7fffffff.
+/// Values outside this range are ignored: absent sensors read -274 or 0x7fffffff.
 const BELIEVED: std::ops::RangeInclusive<f64> = -100.0..=250.0;
 
 /// Temperatures of all zones, in the kernel's order (Documentation/driver-api/thermal/sysfs-api.rst).
@@ -36,18 +37,18 @@ pub fn temperatures(root: &Root) -> Vec<Temperature> {
     root.numbered("sys/class/thermal", "thermal_zone").into_iter().filter_map(read).collect()
 }
 
-/// One thing that can slow the machine down.
+/// A mechanism that can slow the machine down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Throttle {
-    /// Where it is read: `firmware`, `cooling cpufreq-cpu0`, `thermal_throttle`, `soctherm_oc`.
+    /// Source of the reading: `firmware`, `cooling cpufreq-cpu0`, `thermal_throttle`, `soctherm_oc`.
     pub source: String,
-    /// What it is: `under-voltage`.
+    /// The condition: `under-voltage`.
     pub what: &'static str,
-    /// Whether it slows the machine now; None where only a count is kept.
+    /// Whether it is active now; `None` if only a count is kept.
     pub now: Option<bool>,
-    /// Whether it has since boot; None where that is not kept.
+    /// Whether it has been active since boot; `None` if that is not recorded.
     pub since_boot: Option<bool>,
-    /// How often it has since boot, or the step that it stands at now.
+    /// Number of times it has been active since boot, or the current step of a cooling device.
     pub count: Option<u64>,
 }
 
@@ -58,7 +59,7 @@ impl Throttle {
     }
 }
 
-/// What slows the machine down, from every source that is there.
+/// Throttling from all available sources.
 pub fn throttles(root: &Root) -> Vec<Throttle> {
     let mut all = raspberry_pi(root);
     all.extend(cooling(root));
@@ -67,13 +68,13 @@ pub fn throttles(root: &Root) -> Vec<Throttle> {
     all
 }
 
-/// Bits of the Raspberry Pi firmware's `get_throttled`, for now; 16 bits further up is the same since boot
+/// Bits of the Raspberry Pi firmware's `get_throttled` for the current state; the since-boot bits are 16 higher
 /// (raspberrypi.com/documentation/computers/os.html, `vcgencmd get_throttled`).
 const FIRMWARE: [(u32, &str); 4] =
     [(0, "under-voltage"), (1, "clock capped"), (2, "throttled"), (3, "soft temperature limit")];
 
-/// `get_throttled` of Raspberry Pi's kernel (drivers/firmware/raspberrypi.c there; mainline has not the attribute). The
-/// device is called after the firmware's node, which is not the same on every board.
+/// `get_throttled` of Raspberry Pi's kernel (drivers/firmware/raspberrypi.c there; mainline lacks the attribute). The
+/// device is named after the firmware's node, which differs between boards.
 fn raspberry_pi(root: &Root) -> Vec<Throttle> {
     let below = |folder: &str| {
         let firmware = root.names(folder).into_iter().filter(|name| name.ends_with("firmware"));
@@ -100,7 +101,7 @@ fn raspberry_pi(root: &Root) -> Vec<Throttle> {
     FIRMWARE.map(throttle).into()
 }
 
-/// Cooling devices that hold the cores' clocks down: their state is 0 while they do not.
+/// Cooling devices that limit the cores' clocks; their state is 0 while inactive.
 fn cooling(root: &Root) -> Vec<Throttle> {
     let read = |(_, name): (usize, String)| {
         let folder = format!("sys/class/thermal/{name}");
@@ -118,8 +119,8 @@ fn cooling(root: &Root) -> Vec<Throttle> {
     root.numbered("sys/class/thermal", "cooling_device").into_iter().filter_map(read).collect()
 }
 
-/// Counts of x86's `thermal_throttle` (Documentation/ABI/testing/sysfs-devices-system-cpu): the most of any core, and of
-/// any package.
+/// Counts of x86's `thermal_throttle` (Documentation/ABI/testing/sysfs-devices-system-cpu): the maximum over all cores,
+/// and over all packages.
 fn x86(root: &Root) -> Vec<Throttle> {
     let cores = root.numbered("sys/devices/system/cpu", "cpu");
     let most = |file: &str| {
@@ -140,8 +141,8 @@ fn x86(root: &Root) -> Vec<Throttle> {
     kinds.into_iter().filter_map(throttle).collect()
 }
 
-/// Alarms in hwmon: a Raspberry Pi's low supply (`rpi_volt`, drivers/hwmon/raspberrypi-hwmon.c) and a Jetson's over-current
-/// events (`soctherm_oc`, `oc1_event_cnt`: Jetson Linux Developer Guide, Power and Performance).
+/// Alarms in hwmon: under-voltage on a Raspberry Pi (`rpi_volt`, drivers/hwmon/raspberrypi-hwmon.c) and over-current
+/// events on a Jetson (`soctherm_oc`, `oc1_event_cnt`: Jetson Linux Developer Guide, Power and Performance).
 fn hwmon(root: &Root) -> Vec<Throttle> {
     let mut all = Vec::new();
     for (_, name) in root.numbered("sys/class/hwmon", "hwmon") {

@@ -1,7 +1,7 @@
-//! What a graph may ask tract to allocate, as far as the file says it.
+//! Limits on what a graph may make tract allocate, as far as the file reveals it.
 //!
-//! An estimate, not a proof: what follows from the values of the image is not seen. A program that opens files of others has
-//! them tried out by another process too ([`set_trial`](super::set_trial)).
+//! The check is an estimate, not a proof: allocations that depend on the values of the image are not detected. A
+//! program that opens untrusted files should also have another process try them ([`set_trial`](super::set_trial)).
 
 use std::collections::BTreeMap;
 
@@ -11,23 +11,23 @@ use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, tensor_
 use super::graphs::{for_each_graph, one_line};
 use super::skim::bits_of;
 
-/// Nodes of a graph and its branches; an export of ViT-L by TorchScript has 7000.
+/// Maximum number of nodes of a graph and its branches; a TorchScript export of ViT-L has 7000.
 const MAX_NODES: usize = 100_000;
 
-/// Values of one tensor: 4 GiB of floats, where the activations of a convolution on 1024 x 1024 pixels with 256 channels
-/// have 1 GiB.
+/// Maximum number of values of one tensor: 4 GiB of floats. The activations of a convolution with 256 channels on 1024
+/// x 1024 pixels take 1 GiB.
 pub(super) const MAX_VALUES: u64 = 1 << 30;
 
-/// The largest kernel, step or margin of a convolution, a pool or a padding, in pixels.
+/// Maximum kernel size, stride, dilation or padding of a convolution, pooling or padding operator, in pixels.
 const MAX_STEP: i64 = 1 << 14;
 
-/// The largest factor of a side.
+/// Maximum scale factor of a side.
 const MAX_SCALE: f64 = 1024.0;
 
-/// Values of a tensor that are looked at, for it may be a shape.
+/// Maximum number of values of a tensor that is examined as a possible shape.
 const MAX_SHAPE: usize = 64;
 
-/// What a graph asks for beyond these bounds.
+/// Describes the first thing in `graph` that exceeds these limits; `None` if nothing does.
 pub(super) fn excess(graph: &GraphProto) -> Option<String> {
     let (mut nodes, mut found) = (0_usize, None);
     let mut constants = BTreeMap::new();
@@ -60,7 +60,7 @@ pub(super) fn excess(graph: &GraphProto) -> Option<String> {
     found
 }
 
-/// The first tensor of a typed graph that is too large.
+/// Describes the first tensor of a typed graph that is too large; `None` if there is none.
 pub(super) fn excess_of_typed(model: &TypedModel) -> Option<String> {
     let facts =
         model.nodes().iter().flat_map(|node| node.outputs.iter().map(move |output| (node, &output.fact)));
@@ -76,7 +76,7 @@ pub(super) fn excess_of_typed(model: &TypedModel) -> Option<String> {
     })
 }
 
-/// A tensor whose shape is not that of its values: they would be read before anybody compares.
+/// Describes a tensor whose data length contradicts its shape: tract would read the data before comparing.
 fn misfit(tensor: &TensorProto) -> Option<String> {
     let values = product(tensor.dims.iter().map(|&side| side.max(0) as u64));
     let bits = bits_of(u64::try_from(tensor.data_type).ok()?)?;
@@ -93,7 +93,7 @@ fn misfit(tensor: &TensorProto) -> Option<String> {
     })
 }
 
-/// A kernel, step or margin of a window that no image has.
+/// Describes a kernel size, stride, dilation or padding that is larger than any image.
 fn step(node: &NodeProto) -> Option<String> {
     let names = ["pads", "kernel_shape", "strides", "dilations", "output_padding", "output_shape"];
     let named = node.attribute.iter().filter(|attribute| names.contains(&attribute.name.as_str()));
@@ -103,7 +103,7 @@ fn step(node: &NodeProto) -> Option<String> {
     })
 }
 
-/// A shape, or a factor of one, that is written in the file and too large.
+/// Describes a constant shape, scale factor, padding or iteration count that is too large.
 fn shape(node: &NodeProto, constants: &BTreeMap<&str, &TensorProto>) -> Option<String> {
     let input =
         |place: usize| constants.get(node.input.get(place)?.as_str()).and_then(|tensor| small(tensor));
@@ -148,7 +148,7 @@ fn shape(node: &NodeProto, constants: &BTreeMap<&str, &TensorProto>) -> Option<S
     }
 }
 
-/// The values of a tensor that may be a shape.
+/// The values of a tensor that may be a shape; `None` if it is too long or of another data type.
 fn small(tensor: &TensorProto) -> Option<Vec<f64>> {
     let raw = &tensor.raw_data[..];
     let values: Vec<f64> = match DataType::try_from(tensor.data_type).ok()? {

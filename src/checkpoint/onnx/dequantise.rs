@@ -1,9 +1,9 @@
-//! tract's DequantizeLinear, kept from a rewrite that changes what a graph computes.
+//! Protects tract's DequantizeLinear from a rewrite that changes what a graph computes.
 //!
-//! tract 0.23 makes a table of 256 values of whatever stands between a DequantizeLinear and a QuantizeLinear, if its axes map
-//! one to one, as those of a pointwise operator do. So do those of a softmax: the table then holds softmaxes of single values,
-//! which are 1, and the graph's answer is another without a word. The rewrite belongs to the operator, which is therefore
-//! replaced by one that computes the same and has none.
+//! tract 0.23 replaces the operators between a DequantizeLinear and a QuantizeLinear by a table of 256 values if their
+//! axes map one to one, as those of a pointwise operator do. The axes of a softmax do too: the table then holds
+//! softmaxes of single values, which are all 1, and the graph silently computes a different result. The rewrite belongs
+//! to the DequantizeLinear operator, so that operator is replaced by one that computes the same and has no rewrite.
 
 use tract_core::internal::*;
 use tract_core::ops::quant::DequantizeLinearF32;
@@ -74,7 +74,8 @@ mod tests {
 
     use super::*;
 
-    /// `x`, quantised and back, a softmax (or its logarithm), quantised and back: as onnxruntime's static quantisation writes it.
+    /// `x`, quantised and dequantised, followed by a softmax (or its logarithm), quantised and dequantised, as
+    /// onnxruntime's static quantisation writes it.
     fn quantised(kind: SoftmaxKind, x: &[f32], signed: bool, last: (f32, u8)) -> TypedModel {
         let mut model = TypedModel::default();
         let mut wire = model.add_source("x", f32::fact([1, x.len()])).unwrap();
@@ -119,7 +120,7 @@ mod tests {
                     let exact = if scale < 0.01 { v.exp() / sum } else { (v.exp() / sum).ln() };
                     let code = (exact / f64::from(scale)).round() + f64::from(zero);
                     let expected = (code.clamp(0.0, 255.0) - f64::from(zero)) * f64::from(scale);
-                    // A step apart where f32 and f64 round to different sides.
+                    // f32 and f64 may round to different sides, one step apart.
                     assert!(
                         (f64::from(*found) - expected).abs() <= 1.01 * f64::from(scale),
                         "{found} {expected}"

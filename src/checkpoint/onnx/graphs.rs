@@ -1,13 +1,13 @@
-//! Graphs as protobuf has them, and their names as they are shown.
+//! Traversal of protobuf graphs, and names and messages as one line.
 
 use tract_onnx::pb::GraphProto;
 
 use crate::names;
 
-/// tract's messages quote whole nodes; the first words say which.
+/// Shortens `text` to one line: tract's messages quote whole nodes, but the first words identify the node.
 pub(super) fn one_line(text: &str) -> String {
     const LONGEST: usize = 240;
-    // With RUST_BACKTRACE set, tract's errors bring one along.
+    // With RUST_BACKTRACE set, tract's errors contain a backtrace.
     let text = text.split("Stack backtrace:").next().unwrap_or_default();
     let mut line = names::one_line(text);
     if let Some((end, _)) = line.char_indices().nth(LONGEST) {
@@ -17,7 +17,7 @@ pub(super) fn one_line(text: &str) -> String {
     line
 }
 
-/// Calls `f` for `graph` and for the bodies of its `If`s and `Loop`s. Protobuf decoding has bounded their depth.
+/// Calls `f` for `graph` and for the bodies of its `If`s and `Loop`s. Protobuf decoding limits their depth.
 pub(super) fn for_each_graph<'a>(graph: &'a GraphProto, f: &mut impl FnMut(&'a GraphProto)) {
     f(graph);
     for attribute in graph.node.iter().flat_map(|node| &node.attribute) {

@@ -1,7 +1,8 @@
-//! tract's layer norm, kept from tensors that lack the axis that it counts from the end.
+//! Protects tract's layer norm from an axis outside the rank of its input.
 //!
-//! tract 0.23 takes the negative axis plus the rank as an unsigned number. Where that is below zero its loop over the axes
-//! before it never ends. The rank is known to tract's solver only, so the check is a rule of it, before tract's own.
+//! tract 0.23 treats a negative axis plus the rank as an unsigned number. If the sum is negative, its loop over the
+//! preceding axes never ends. Only tract's solver knows the rank, so the check is a solver rule that runs before
+//! tract's own rules.
 
 use std::any::Any;
 use std::sync::OnceLock;
@@ -18,7 +19,7 @@ const LAYER_NORM: &str = "LayerNormalization";
 type Parsed = TractResult<(Box<dyn InferenceOp>, Vec<String>)>;
 type Parser = fn(&ParsingContext, &NodeProto) -> Parsed;
 
-/// Puts the check before tract's layer norm.
+/// Adds the check to tract's layer norm.
 pub(super) fn guard(onnx: &mut Onnx) {
     if let Some(tracts) = onnx.op_register.0.get(LAYER_NORM) {
         TRACTS.get_or_init(|| *tracts);
@@ -26,7 +27,7 @@ pub(super) fn guard(onnx: &mut Onnx) {
     }
 }
 
-/// tract's parser: the register takes functions, which cannot hold it.
+/// tract's own parser. It is a static because the operator register takes plain functions, which cannot capture it.
 static TRACTS: OnceLock<Parser> = OnceLock::new();
 
 fn parse(context: &ParsingContext, node: &NodeProto) -> Parsed {

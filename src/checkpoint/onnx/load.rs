@@ -1,4 +1,4 @@
-//! From a file to tract's graph: reading, hashing, and refusing damaged files before tract meets them.
+//! From a file to tract's graph: reads and hashes the file, and refuses damaged files before tract parses them.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -24,24 +24,24 @@ use crate::guarded::caught;
 use crate::stamp::Stamp;
 use crate::vit::Size;
 
-/// ONNX files are protobuf messages, which cannot be larger.
+/// Maximum size of an ONNX file, in bytes: the limit of a protobuf message.
 const MAX_FILE: u64 = (1 << 31) - 1;
 
 /// An ONNX model as tract reads it, not yet typed.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     path: PathBuf,
-    /// SHA-256 of the file and of what it keeps outside itself, in hexadecimal.
+    /// SHA-256 of the file and its external data, in hexadecimal.
     pub(crate) sha256: String,
-    /// What [`Source::sha256`] was made from.
+    /// Hash state that [`Source::sha256`] was computed from.
     hash: Sha256,
     model: InferenceModel,
-    /// The declared shape of its one input, `None` where a side is free.
+    /// Declared shape of the only input, `None` for a dynamic dimension.
     dims: Result<Vec<Option<usize>>, String>,
     input: Result<ImageInput, String>,
-    /// How many tensors the file stores.
+    /// Number of tensors stored in the file.
     pub(crate) tensors: usize,
-    /// Side of the kernel of the first convolution, if it takes whole patches.
+    /// Kernel side of the first convolution, if it cuts the image into patches.
     patch: Option<usize>,
     /// Names of the graph's outputs.
     pub(crate) outputs: Vec<String>,
@@ -52,21 +52,21 @@ pub(crate) struct Source {
 pub(crate) struct ImageInput {
     /// 3, or 1 for grey.
     pub(crate) channels: usize,
-    /// `None` where it is free.
+    /// `None` if dynamic.
     pub(crate) height: Option<usize>,
-    /// `None` where it is free.
+    /// `None` if dynamic.
     pub(crate) width: Option<usize>,
 }
 
 impl ImageInput {
-    /// The size of a model that takes no other.
+    /// The input size of a model that takes only one.
     pub(crate) fn fixed_size(self) -> Option<Size> {
         Some(Size { height: self.height?, width: self.width? })
     }
 }
 
 impl Source {
-    /// Reads the file at `path` and the external data that it refers to.
+    /// Reads the file at `path` and its external data.
     pub(crate) fn read(path: &Path) -> Result<Source, OnnxError> {
         let damaged = |reason: String| OnnxError::Damaged { path: path.into(), reason };
         let file = open(path)?;
@@ -74,7 +74,7 @@ impl Source {
 
         let mut onnx = tract_onnx::onnx().with_ignore_value_info(true);
         layer_norm::guard(&mut onnx);
-        // tract's default maps files into memory, where one that another process truncates kills this process.
+        // tract's default maps files into memory, and a mapped file truncated by another process kills this one.
         onnx.provider = Arc::new(FopenDataResolver);
         let mut reader = Hashing { inner: file, hash: Sha256::new() };
         let proto = guarded(|| onnx.proto_model_for_read(&mut reader))
@@ -84,7 +84,7 @@ impl Source {
         let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let external = hash_external(graph, directory, &mut hash, path)?;
 
-        // tract takes the folder as text, and asks for it only where weights lie beside the model.
+        // tract takes the folder as text, but needs it only if the model has external data.
         let directory = match directory.to_str() {
             None if !external.is_empty() => {
                 let reason =
@@ -94,7 +94,7 @@ impl Source {
             directory => directory,
         };
         let parsed = guarded(|| onnx.parse(&proto, directory)).map_err(damaged)?;
-        // tract has read them again: what it read must be what was hashed.
+        // tract has read the external data again, so check that it read what was hashed.
         if let Some(changed) = external.iter().find_map(Stamp::changed) {
             let reason = "changed while it was read: run it again when nothing writes to it".into();
             return Err(OnnxError::Read { path: changed.into(), reason });
@@ -118,7 +118,7 @@ impl Source {
         })
     }
 
-    /// SHA-256 of the file, of what it keeps outside itself and of `more`, one after the other, in hexadecimal.
+    /// SHA-256 of the concatenation of the file, its external data and `more`, in hexadecimal.
     pub(crate) fn sha256_with(&self, more: &[u8]) -> String {
         hex(&self.hash.clone().chain_update(more).finalize())
     }
@@ -128,44 +128,44 @@ impl Source {
         &self.path
     }
 
-    /// The file, for messages.
+    /// The path of the file, for messages.
     pub(crate) fn name(&self) -> String {
         self.path.display().to_string()
     }
 
-    /// What the model wants to be fed.
+    /// The expected input.
     ///
     /// # Errors
-    /// [`OnnxError::Input`] when that is not one image.
+    /// [`OnnxError::Input`] if the model does not take exactly one image.
     pub(crate) fn input(&self) -> Result<ImageInput, OnnxError> {
         self.input.clone().map_err(|reason| OnnxError::Input { path: self.path.clone(), reason })
     }
 
-    /// A size that a vision transformer of these patches accepts, as small as may be: 4 x 6 patches where the sides
-    /// are free. `None` without patches.
+    /// A small input size that a vision transformer with these patches accepts: 4 x 6 patches for dynamic sides. `None`
+    /// without patches.
     pub(crate) fn smallest_size(&self) -> Option<Size> {
         let (input, patch) = (self.input.as_ref().ok()?, self.patch?);
         Some(Size { height: input.height.unwrap_or(4 * patch), width: input.width.unwrap_or(6 * patch) })
     }
 
-    /// Rows and columns of the patches that the first convolution makes of an image of `size`.
+    /// Rows and columns of patches into which the first convolution cuts an image of `size`.
     pub(crate) fn grid(&self, size: Size) -> Option<(usize, usize)> {
         size.grid(self.patch?).ok()
     }
 
     /// tract's typed graph for one image of `size`, not yet simplified.
     ///
-    /// Every dimension is a number: dynamic exports of the dynamo exporter cannot be typed over symbols
-    /// (tract 0.23.9, `Split` of a computed size).
+    /// Every dimension is a concrete number: dynamic exports of the dynamo exporter cannot be typed with symbols (tract
+    /// 0.23.9, `Split` of a computed size).
     pub(crate) fn typed(&self, size: Size) -> Result<TypedModel, OnnxError> {
         let input = self.input()?;
         self.typed_for(&[1, input.channels, size.height, size.width])
     }
 
-    /// The declared shape of the one input, whatever it means; `None` where a side is free.
+    /// Declared shape of the only input, whatever it means; `None` for a dynamic dimension.
     ///
     /// # Errors
-    /// [`OnnxError::Tract`] when there are several inputs, or the one is not of 32-bit floats.
+    /// [`OnnxError::Tract`] if there are several inputs, or the only one is not a tensor of 32-bit floats.
     pub(crate) fn dims(&self) -> Result<&[Option<usize>], OnnxError> {
         let path = self.path.clone();
         self.dims.as_deref().map_err(|reason| OnnxError::Tract { path, reason: reason.clone() })
@@ -176,7 +176,7 @@ impl Source {
         let model = self.guarded(|| {
             let mut model = self.model.clone();
             model.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
-            // The declared shapes of outputs speak of symbols that have numbers now.
+            // The declared output shapes contain symbols that now have concrete values.
             for output in model.output_outlets()?.to_vec() {
                 model.set_outlet_fact(output, InferenceFact::default())?;
             }
@@ -190,13 +190,13 @@ impl Source {
         }
     }
 
-    /// Runs tract; an error or a panic becomes [`OnnxError::Tract`].
+    /// Runs `f`, which calls tract; an error or a panic becomes [`OnnxError::Tract`].
     pub(crate) fn guarded<T>(&self, f: impl FnOnce() -> TractResult<T>) -> Result<T, OnnxError> {
         guarded(f).map_err(|reason| OnnxError::Tract { path: self.path.clone(), reason })
     }
 }
 
-/// Opens a file of a length that protobuf allows, whose fields are whole.
+/// Opens a file whose length protobuf allows and whose fields are complete.
 fn open(path: &Path) -> Result<File, OnnxError> {
     let io = |error: io::Error| OnnxError::Read { path: path.into(), reason: error.to_string() };
     let damaged = |reason: String| OnnxError::Damaged { path: path.into(), reason };
@@ -210,10 +210,10 @@ fn open(path: &Path) -> Result<File, OnnxError> {
     Ok(file)
 }
 
-/// The files with values that the ONNX file at `path` refers to.
+/// The external data files of the ONNX file at `path`.
 ///
 /// # Errors
-/// [`OnnxError`] when the file cannot be read as a protobuf.
+/// [`OnnxError`] if the file cannot be read as a protobuf.
 pub fn external_files(path: &Path) -> Result<Vec<PathBuf>, OnnxError> {
     let mut file = open(path)?;
     let proto = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut file))
@@ -223,16 +223,16 @@ pub fn external_files(path: &Path) -> Result<Vec<PathBuf>, OnnxError> {
     Ok(locations.map(|location| folder.join(location)).collect())
 }
 
-/// Runs `f`, which enters tract; a panic becomes an error too.
+/// Runs `f`, which calls tract; a panic becomes an error too.
 ///
-/// tract's ONNX reader indexes by what the file says and has `unimplemented!` arms (`tensor.rs`, `model.rs`), so a
-/// damaged file can panic in places that no check of ours foresees.
+/// tract's ONNX reader indexes by values from the file and has `unimplemented!` arms (`tensor.rs`, `model.rs`), so a
+/// damaged file can cause panics that our checks do not foresee.
 pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
     let result = caught(f).map(|result| result.map_err(|error| format!("{error:#}")));
     result.flatten().map_err(|reason| one_line(&reason))
 }
 
-/// Hashes what is read through it.
+/// Hashes the bytes that are read through it.
 struct Hashing {
     inner: File,
     hash: Sha256,
@@ -246,14 +246,15 @@ impl Read for Hashing {
     }
 }
 
-/// What a truncated or foreign protobuf lacks, and operators that tract lacks.
+/// Refuses a truncated or foreign protobuf, operators that tract lacks, axes out of range and graphs beyond the limits
+/// of `bounds`.
 fn check<'a>(
     proto: &'a ModelProto,
     known: impl Fn(&str) -> bool,
     path: &Path,
 ) -> Result<&'a GraphProto, OnnxError> {
     let damaged = |reason: &str| OnnxError::Damaged { path: path.into(), reason: reason.into() };
-    // A message that is cut between two fields still decodes; the fields that every exporter writes then lack.
+    // A message cut between two fields still decodes, but lacks fields that every exporter writes.
     let graph = proto.graph.as_ref().ok_or_else(|| damaged("it holds no graph"))?;
     if proto.opset_import.is_empty() {
         return Err(damaged("it does not say which operator set it uses"));
@@ -286,10 +287,10 @@ fn check<'a>(
     }
 }
 
-/// Most dimensions that a tensor may have.
+/// Maximum number of dimensions of a tensor.
 const MAX_RANK: i64 = 64;
 
-/// An axis that no tensor has.
+/// Describes an axis that no tensor can have.
 fn wrong_axis(node: &NodeProto) -> Option<String> {
     let named = node.attribute.iter().filter(|a| ["axis", "axes"].contains(&a.name.as_str()));
     let mut axes = named.flat_map(|a| a.ints.iter().chain([&a.i]));
@@ -301,8 +302,8 @@ fn wrong_axis(node: &NodeProto) -> Option<String> {
     ))
 }
 
-/// Adds the files that hold `graph`'s external tensors to `hash`, in the order of their names: without them the hash
-/// would not tell two fine-tuned models apart. Gives what tells whether they stay as they are.
+/// Adds the external data files of `graph` to `hash`, in the order of their names: without them the hash would be the
+/// same for two fine-tuned models. Returns stamps that show whether the files change later.
 fn hash_external(
     graph: &GraphProto,
     directory: &Path,
@@ -327,7 +328,7 @@ fn hash_external(
     Ok(stamps)
 }
 
-/// The names by which `graph` refers to files with values, sorted.
+/// The names of the external data files of `graph`, sorted.
 fn external_locations(graph: &GraphProto) -> BTreeSet<&str> {
     let mut locations = BTreeSet::new();
     for_each_graph(graph, &mut |graph| {
@@ -337,7 +338,7 @@ fn external_locations(graph: &GraphProto) -> BTreeSet<&str> {
     locations
 }
 
-/// The file that holds the values of `tensor`, if it is another.
+/// The external data file of `tensor`, if it has one.
 fn external_location(tensor: &TensorProto) -> Option<&str> {
     if tensor.data_location != Some(tensor_proto::DataLocation::External as i32) {
         return None;
@@ -345,9 +346,9 @@ fn external_location(tensor: &TensorProto) -> Option<&str> {
     tensor.external_data.iter().find(|entry| entry.key == "location").map(|entry| entry.value.as_str())
 }
 
-/// The one input that is not an initialiser.
+/// The only input that is not an initialiser.
 fn sole_input(graph: &GraphProto) -> Result<&ValueInfoProto, String> {
-    // Before IR version 4 initialisers were listed among the inputs.
+    // Before IR version 4, initialisers were listed among the inputs.
     let initialised: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let inputs: Vec<&ValueInfoProto> =
         graph.input.iter().filter(|input| !initialised.contains(input.name.as_str())).collect();
@@ -355,7 +356,7 @@ fn sole_input(graph: &GraphProto) -> Result<&ValueInfoProto, String> {
     Ok(input)
 }
 
-/// The shape of the one input, of 32-bit floats; the error says what is there instead.
+/// The shape of the only input, which must be of 32-bit floats; the error describes what was found instead.
 fn declared_input(graph: &GraphProto) -> Result<Vec<Option<usize>>, String> {
     use tensor_shape_proto::dimension::Value::{DimParam, DimValue};
     let input = sole_input(graph)?;
@@ -377,13 +378,13 @@ fn declared_input(graph: &GraphProto) -> Result<Vec<Option<usize>>, String> {
         .collect())
 }
 
-/// Reads the declared shape as that of an image; the error says what is there instead.
+/// Interprets the declared shape as that of an image; the error describes what was found instead.
 fn image_input(graph: &GraphProto, dims: &[Option<usize>]) -> Result<ImageInput, String> {
     match *dims {
         [None | Some(1), Some(channels @ (1 | 3)), height, width] => {
             Ok(ImageInput { channels, height, width })
         }
-        // Some exporters free every dimension.
+        // Some exporters make every dimension dynamic.
         [None | Some(1), None, height, width] => Ok(ImageInput { channels: 3, height, width }),
         _ => {
             let shape: Vec<String> =
@@ -394,8 +395,8 @@ fn image_input(graph: &GraphProto, dims: &[Option<usize>]) -> Result<ImageInput,
     }
 }
 
-/// Side of the kernel of the first convolution, in floats or in onnxruntime's dynamic int8, where it cuts the image into whole
-/// squares: the patch, in a vision transformer.
+/// Kernel side of the first convolution (float, or onnxruntime's dynamic int8) if it cuts the image into whole squares:
+/// the patch side of a vision transformer.
 fn first_kernel(graph: &GraphProto) -> Option<usize> {
     const LARGEST: i64 = 256;
     let conv = graph.node.iter().find(|node| ["Conv", "ConvInteger"].contains(&node.op_type.as_str()))?;
@@ -403,7 +404,7 @@ fn first_kernel(graph: &GraphProto) -> Option<usize> {
     let ints = |name: &str| Some(&attribute(name)?.ints[..]);
     let kernel = ints("kernel_shape")?;
     let &[side, other] = kernel else { return None };
-    // One that reads past the border or leaves pixels out cuts other patches than these.
+    // A convolution that reads past the border or skips pixels does not cut the image into such patches.
     let padded = attribute("auto_pad").is_some_and(|pad| !matches!(&pad.s[..], b"NOTSET" | b"VALID"))
         || ints("pads").is_some_and(|pads| pads.iter().any(|pad| *pad != 0))
         || ints("dilations").is_some_and(|dilations| dilations.iter().any(|dilation| *dilation != 1));

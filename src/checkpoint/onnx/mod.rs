@@ -1,13 +1,13 @@
-//! DINOv3 from ONNX: a graph that `torch.onnx.export` wrote becomes our `Config` and `Weights` again.
+//! DINOv3 from ONNX: converts a graph written by `torch.onnx.export` back into our `Config` and `Weights`.
 //!
-//! The four exports (dynamo or TorchScript, fixed or dynamic size) differ much as files and little as tract's typed
-//! graph of one concrete input size: typing computes every shape, and constant propagation then folds what the
-//! exporters spell out to find it, the RoPE tables, TorchScript's `If`s and the broadcasts of the prefix tokens. So
-//! recognition walks that graph, not the file, and before `declutter`, which moves axes and splits the q and k
+//! The four exports (dynamo or TorchScript, fixed or dynamic size) differ a lot as files but little as tract's typed
+//! graph for one concrete input size. Typing computes every shape, and constant propagation then folds the exporters'
+//! shape arithmetic, the RoPE tables, TorchScript's `If`s and the broadcasts of the prefix tokens. Recognition
+//! therefore walks the typed graph, not the file. It runs before `declutter`, which moves axes and splits the q and k
 //! projections between prefix and patches.
 //!
-//! Recognition (`recognise.rs`) may be lenient about spelling because [`import`] ends in a proof: the original in tract
-//! and our reference on the same pixels must agree.
+//! Recognition (`recognise.rs`) may tolerate variations because [`import`] ends in a proof: the original in tract and
+//! our reference must agree on the same pixels.
 
 mod bounds;
 mod dequantise;
@@ -37,21 +37,21 @@ pub struct Imported {
     pub config: Config,
     /// The parameters.
     pub weights: Weights,
-    /// SHA-256 of the file and of the files with weights that it names, in hexadecimal.
+    /// SHA-256 of the file and its external data files, in hexadecimal.
     pub sha256: String,
-    /// Constant tensors that the file stores.
+    /// Number of constant tensors stored in the file.
     pub tensors: usize,
-    /// The input size of an export of fixed size. What was read from it runs at any size.
+    /// The input size of a fixed-size export. The imported model runs at any size.
     pub fixed_size: Option<Size>,
 }
 
 impl Model {
-    /// The model that was read from the ONNX file at `path`, under `name`. ONNX says nothing of preprocessing: it is
-    /// `preprocess` where that is known ([`preprocess_beside`](super::preprocess_beside)), else the card's, else
-    /// ImageNet's.
+    /// The model imported from the ONNX file at `path`, named `name` unless a card describes it. ONNX does not specify
+    /// preprocessing: it is `preprocess` if that is known ([`preprocess_beside`](super::preprocess_beside)), else the
+    /// card's, else ImageNet's.
     ///
     /// # Errors
-    /// [`CheckpointError::Hint`] when `hints` contradict the graph or `preprocess`.
+    /// [`CheckpointError::Hint`] if `hints` contradict the graph or `preprocess`.
     pub fn from_onnx(
         name: String,
         path: &Path,
@@ -85,24 +85,24 @@ impl Model {
     }
 }
 
-/// Whether [`import_with`] runs the model to prove that it was read rightly.
+/// Whether [`import_with`] runs the model to prove that it was imported correctly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// Run the original and ours on the same pixels.
+    /// Run the original and our model on the same pixels.
     Run,
-    /// Trust the structure.
+    /// Trust the structure of the graph.
     Skip,
 }
 
-/// Reads a DINOv3 export; `None` when the file is a sound ONNX model of something else (the log says why).
+/// Reads a DINOv3 export; `None` if the file is a valid ONNX model of something else (the log gives the reason).
 ///
 /// # Errors
-/// [`OnnxError`] when the file cannot be read, is damaged, or tract refuses it.
+/// [`OnnxError`] if the file cannot be read, is damaged, or tract refuses it.
 pub fn import(path: &Path) -> Result<Option<Imported>, OnnxError> {
     import_with(path, Proof::Run)
 }
 
-/// As [`import`], with a choice about its last and longest step.
+/// As [`import`], but the final proof, its slowest step, can be skipped.
 ///
 /// # Errors
 /// As [`import`].
@@ -110,7 +110,7 @@ pub fn import_with(path: &Path, proof: Proof) -> Result<Option<Imported>, OnnxEr
     import_source(&Source::read(path)?, proof)
 }
 
-/// As [`import_with`], from a file that has been read.
+/// As [`import_with`], for a file that has already been read.
 pub(crate) fn import_source(source: &Source, proof: Proof) -> Result<Option<Imported>, OnnxError> {
     let other = |reason: &str| {
         log::info!("{} is not a DINOv3 export: {reason}", source.path().display());
@@ -128,7 +128,7 @@ pub(crate) fn import_source(source: &Source, proof: Proof) -> Result<Option<Impo
     let model = match model {
         Ok(model) => model,
         Err(error @ OnnxError::Bounds { .. }) => return Err(error),
-        // A network of dynamic size need not accept one that suits a vision transformer.
+        // A network of dynamic size need not accept a size chosen for a vision transformer.
         Err(error) if input.fixed_size().is_none() => return other(&error.to_string()),
         Err(error) => return Err(error),
     };
@@ -167,7 +167,7 @@ pub enum OnnxError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The reason given by the system.
         reason: String,
     },
     /// Not an ONNX file, or a damaged one.
@@ -178,12 +178,12 @@ pub enum OnnxError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file with weights beside the ONNX file is missing or not acceptable.
+    /// An external data file of the ONNX file is missing or not acceptable.
     #[error("{} keeps weights in '{location}', which cannot be read: {reason}; put it beside the model", path.display())]
     External {
         /// The ONNX file.
         path: PathBuf,
-        /// The other file, as the ONNX file names it.
+        /// The external data file, as the ONNX file names it.
         location: String,
         /// What is wrong with it.
         reason: String,
@@ -201,23 +201,23 @@ pub enum OnnxError {
     Input {
         /// The file.
         path: PathBuf,
-        /// What it takes.
+        /// What it takes instead.
         reason: String,
     },
-    /// The graph asks for more memory than any model needs.
+    /// The graph would need more memory than any model does.
     #[error("{} is refused: {reason}", path.display())]
     Bounds {
         /// The file.
         path: PathBuf,
-        /// What asks for it.
+        /// What would need it.
         reason: String,
     },
-    /// A trial of the model went wrong ([`set_trial`]).
+    /// The trial of the model failed ([`set_trial`]).
     #[error("{}: {reason}", path.display())]
     Trial {
         /// The file.
         path: PathBuf,
-        /// What the trial says, and what to do.
+        /// The result of the trial, and what to do.
         reason: String,
     },
     /// tract refuses the model.
@@ -225,7 +225,7 @@ pub enum OnnxError {
     Tract {
         /// The file.
         path: PathBuf,
-        /// What tract says.
+        /// The reason given by tract.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The proof that a recognised model is what it was taken for: both run on the same pixels.
+//! The proof that a model was recognised correctly: the original and the imported model run on the same pixels.
 
 use ndarray::Array2;
 use rand::SeedableRng;
@@ -11,24 +11,24 @@ use super::load::Source;
 use super::recognise::Found;
 use crate::vit::{self, Size};
 
-/// How far two runs may be apart.
+/// Agreement of two runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Agreement {
-    /// Largest difference over the largest value of the original.
+    /// Largest absolute difference, divided by the largest absolute value of the original.
     pub(super) difference: f64,
-    /// Least cosine of a token.
+    /// Smallest cosine similarity of a token.
     pub(super) cosine: f64,
 }
 
 impl Agreement {
-    /// f32 rounding through 12 blocks gives about 1e-6; a wrong architecture gives 0.1 and more. A checkpoint whose
-    /// rotary periods were rounded to bf16 (2^-9) lies in between.
+    /// f32 rounding through 12 blocks gives a difference of about 1e-6; a wrong architecture gives 0.1 or more. A
+    /// checkpoint whose rotary periods were rounded to bf16 (2^-9) lies in between.
     pub(super) fn holds(self) -> bool {
         self.difference < 1e-3 && self.cosine > 0.99999
     }
 }
 
-/// Runs `found` by our reference and `model` by tract on the same pseudo-random pixels.
+/// Runs `found` in our reference and `model` in tract on the same pseudo-random pixels.
 pub(super) fn compare(
     source: &Source,
     model: TypedModel,
@@ -49,7 +49,7 @@ pub(super) fn compare(
     Ok(agreement(&ours, &original))
 }
 
-/// NaNs agree with nothing.
+/// A NaN on either side counts as disagreement.
 fn agreement(ours: &Array2<f32>, original: &Array2<f32>) -> Agreement {
     if ours.dim() != original.dim() {
         return Agreement { difference: f64::INFINITY, cosine: -1.0 };

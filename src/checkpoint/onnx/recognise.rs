@@ -1,10 +1,10 @@
-//! Reads DINOv3's architecture and weights off a typed graph.
+//! Reads DINOv3's architecture and weights from a typed graph.
 //!
-//! The exporters name nodes differently, spell RoPE, head splitting and the scaling of attention differently, and
-//! drop what does not matter to them. All agree on the skeleton: a patch convolution, a Concat with the prefix tokens,
-//! and per block one Softmax with six or seven dense layers around it. The matcher follows that skeleton along the
-//! residual stream and does not look at what lies between a Softmax and its q and k; the run that follows
-//! (`proof.rs`) tells whether that was rotary embedding of the right kind.
+//! The exporters differ in the names of nodes and in how they express RoPE, head splitting and the scaling of
+//! attention, and they omit what they do not need. All agree on the skeleton: a patch convolution, a Concat with the
+//! prefix tokens, and per block one Softmax with six or seven dense layers around it. The matcher follows that skeleton
+//! along the residual stream and ignores what lies between a Softmax and its q and k; the run that follows (`proof.rs`)
+//! shows whether that was the right kind of rotary embedding.
 
 use tract_core::internal::{OutletId, TypedModel};
 use tract_core::ops::array::TypedConcat;
@@ -14,18 +14,18 @@ use tract_core::ops::nn::{DataFormat, Softmax};
 use super::walk::{Dense, Walk, scalar, values};
 use crate::vit::{Block, Config, FeedForward, Linear, Mlp, Norm, Positions, Size, Weights, default_periods};
 
-/// What [`recognise`] found.
+/// Result of [`recognise`].
 pub(super) struct Found {
     pub(super) config: Config,
     pub(super) weights: Weights,
-    /// Which output of the graph holds all tokens after the final norm.
+    /// Index of the graph output that holds all tokens after the final norm.
     pub(super) output: usize,
 }
 
 /// Why a graph is not DINOv3.
 pub(super) type Mismatch = String;
 
-/// Recognises the graph of one image of `size`, its constants propagated.
+/// Recognises the graph for one image of `size`, with propagated constants.
 pub(super) fn recognise(model: &TypedModel, size: Size) -> Result<Found, Mismatch> {
     let walk = Walk { model };
     let embedding = embedding(walk, size)?;
@@ -72,18 +72,18 @@ pub(super) fn recognise(model: &TypedModel, size: Size) -> Result<Found, Mismatc
     Ok(Found { config, weights, output })
 }
 
-/// The beginning of the residual stream.
+/// The start of the residual stream.
 struct Embedding {
     patch: Linear,
     /// Side of a patch.
     side: usize,
-    /// CLS and registers, one after the other.
+    /// CLS and registers, concatenated.
     prefix: Vec<f32>,
     tokens: usize,
     output: OutletId,
 }
 
-/// The patch convolution, and the Concat that puts constant tokens before its result.
+/// The patch convolution, and the Concat that prepends constant tokens to its result.
 fn embedding(walk: Walk<'_>, size: Size) -> Result<Embedding, Mismatch> {
     let mut convolutions = walk.model.nodes().iter().filter(|node| node.op_is::<Conv>());
     let (Some(node), None) = (convolutions.next(), convolutions.next()) else {
@@ -114,7 +114,7 @@ fn embedding(walk: Walk<'_>, size: Size) -> Result<Embedding, Mismatch> {
         Some(&bias) => walk.constant(bias).and_then(values).ok_or("the patch bias is not constant")?,
         None => vec![0.0],
     };
-    // tract stands a scalar for an absent bias.
+    // tract represents an absent bias by a scalar.
     let bias = if bias.len() == 1 { vec![bias[0]; dim] } else { bias };
     let patch = Linear { weight: values(kernel).ok_or("the patch kernel is not f32")?, bias };
 
@@ -154,7 +154,7 @@ fn softmaxes(walk: Walk<'_>) -> Result<Vec<usize>, Mismatch> {
     Ok(order.into_iter().filter(|&id| walk.node(id).op_is::<Softmax>()).collect())
 }
 
-/// Reads blocks, and remembers what must be the same in all.
+/// Reads blocks and records the values that all blocks must share.
 struct Reader<'a> {
     walk: Walk<'a>,
     dim: usize,
@@ -165,7 +165,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The block around `softmax`, which reads `stream`; returns the stream after it.
+    /// The block around `softmax` that reads `stream`; returns the block and the stream after it.
     fn block(&mut self, softmax: usize, stream: OutletId) -> Result<(Block, OutletId), Mismatch> {
         let walk = self.walk;
         let (q, k, v, proj) = self.attention(softmax)?;
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
         let norm1 = self.norm(q.input, stream)?;
         let (scale1, middle) = self.residual(proj, stream)?;
 
-        // Of what reads the stream now, one is the norm and one the sum that ends the block.
+        // The stream now has two readers: the norm, and the sum that ends the block.
         let down = walk.readers(middle).into_iter().find_map(|reader| {
             let other = self.other_operand(reader, middle)?;
             let mut dense = walk.behind(other, None).dense.into_iter();
@@ -227,7 +227,7 @@ impl<'a> Reader<'a> {
             scalar(constant).ok_or("its scores are scaled by more than one number")?;
             scores = walk.uncast(input);
         }
-        // torch.matmul(q, k^T) and its exports keep this order.
+        // The operands are in the order of torch.matmul(q, k^T), which its exports keep.
         let &[q, k] = &walk.node(scores.node).inputs[..] else {
             return Err("its scores are no product".into());
         };
@@ -252,7 +252,7 @@ impl<'a> Reader<'a> {
         Ok((self.only_dense("q", q)?, self.only_dense("k", k)?, self.only_dense("v", v)?, proj))
     }
 
-    /// The one dense layer behind `outlet`.
+    /// The only dense layer that feeds `outlet`.
     fn only_dense(&self, name: &str, outlet: OutletId) -> Result<Dense<'a>, Mismatch> {
         let behind = self.walk.behind(outlet, None);
         let mut nodes = behind.dense.into_iter();
@@ -262,7 +262,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Checks a layer's shape and takes its parameters.
+    /// Checks a layer's shape and returns its parameters.
     fn linear(&self, dense: Dense<'_>, outputs: usize, inputs: usize) -> Result<Linear, Mismatch> {
         if (dense.outputs(), dense.inputs()) != (outputs, inputs) {
             let found = (dense.outputs(), dense.inputs());
@@ -271,7 +271,7 @@ impl<'a> Reader<'a> {
         dense.linear().ok_or_else(|| "a dense layer is not f32".into())
     }
 
-    /// The MLP that ends in `down`, and what it reads.
+    /// The MLP that ends in `down`, and its input.
     fn mlp(&mut self, down: Dense<'a>) -> Result<(FeedForward<Linear>, OutletId), Mismatch> {
         let walk = self.walk;
         let behind = walk.behind(down.input, None);
@@ -285,7 +285,7 @@ impl<'a> Reader<'a> {
         self.hidden = hidden;
         let down = self.linear(down, self.dim, hidden)?;
         match dense[..] {
-            // The tanh approximation of GELU differs by 5e-4: enough to matter, too little for the proof to tell.
+            // The tanh approximation of GELU differs by 5e-4: enough to matter, but too little for the proof to detect.
             [up] if uses(&["Mul", "Add", "Div", "Erf", "GeluExact"]) && (has("Erf") || has("GeluExact")) => {
                 Ok((FeedForward::Gelu { up: self.linear(up, hidden, self.dim)?, down }, up.input))
             }
@@ -303,7 +303,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The sum of `stream` and of what `dense` makes, perhaps scaled: LayerScale (or nothing) and the sum.
+    /// The sum of `stream` and the output of `dense`, which may be scaled. Returns LayerScale (empty if absent) and the
+    /// sum.
     fn residual(&self, dense: Dense<'a>, stream: OutletId) -> Result<(Vec<f32>, OutletId), Mismatch> {
         let walk = self.walk;
         let mut branch = dense.output;
@@ -320,12 +321,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Of an `Add` of two values, the one that is not `operand`.
+    /// The input of a two-input `Add` that is not `operand`, if it is not constant.
     fn other_operand(&self, add: usize, operand: OutletId) -> Option<OutletId> {
         (self.walk.name(add) == "Add").then(|| self.operand_besides(add, operand))?
     }
 
-    /// Of two inputs of a node, the one that is not `operand`, if that is not constant.
+    /// The input of a two-input node that is not `operand`, if it is not constant.
     fn operand_besides(&self, node: usize, operand: OutletId) -> Option<OutletId> {
         let &[a, b] = &self.walk.node(node).inputs[..] else { return None };
         let (a, b) = (self.walk.uncast(a), self.walk.uncast(b));
@@ -339,7 +340,7 @@ impl<'a> Reader<'a> {
         self.walk.constant(other).is_none().then_some(other)
     }
 
-    /// The LayerNorm that makes `output` from `input`.
+    /// The LayerNorm that computes `output` from `input`.
     fn norm(&mut self, output: OutletId, input: OutletId) -> Result<Norm, Mismatch> {
         const STEPS: [&str; 10] = [
             "Sub",
@@ -378,7 +379,7 @@ impl<'a> Reader<'a> {
         Ok(Norm { weight, bias })
     }
 
-    /// The output of the graph that is the norm of the whole stream.
+    /// The graph output that is the norm of the whole stream.
     fn last_norm(&mut self, stream: OutletId) -> Result<(usize, Norm), Mismatch> {
         let outputs = self.walk.model.output_outlets().map_err(|error| error.to_string())?.to_vec();
         for (i, output) in outputs.into_iter().enumerate() {

@@ -1,12 +1,12 @@
-//! A look at an ONNX file before it is read: protobuf's fields are stepped over by their length.
+//! Checks an ONNX file before it is decoded, by stepping over protobuf fields by their length.
 //!
-//! A decoder reads all of a file before it meets the first byte that is wrong, and a file of 2 GiB may be a page and a hole.
-//! Here a hole is a field of number 0, which no message has, or weights that do not fit their shape.
+//! A decoder reads a whole file before it reaches the first wrong byte, and a file of 2 GiB may be sparse: one page and
+//! a hole. A hole shows here as a field of number 0, which no message has, or as weights that do not match their shape.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 
-/// Messages on the way to weights; the numbers are those of `onnx.proto`.
+/// Messages on the path to weights; the field numbers are those of `onnx.proto`.
 #[derive(Clone, Copy)]
 enum Message {
     Model,
@@ -17,7 +17,7 @@ enum Message {
 }
 
 impl Message {
-    /// The message in the field `number`, if it is one that leads to weights.
+    /// The message in field `number`, if it is on the path to weights.
     fn within(self, number: u64) -> Option<Message> {
         match (self, number) {
             (Message::Model, 7) | (Message::Attribute, 6 | 11) => Some(Message::Graph),
@@ -29,10 +29,10 @@ impl Message {
     }
 }
 
-/// Deepest messages within messages: tract's decoder goes no deeper than 100.
+/// Maximum nesting depth of messages: tract's decoder also stops at 100.
 const MAX_DEPTH: usize = 100;
 
-/// Looks through the fields of the model in `file`, which has `length` bytes; the error says what is wrong with them.
+/// Steps through the fields of the model in `file`, which has `length` bytes; the error describes what is wrong.
 pub(super) fn skim(file: &File, length: u64) -> Result<(), String> {
     let mut fields = Fields { reader: BufReader::new(file), at: 0 };
     fields.message(Message::Model, length, 0).map_err(|e| e.to_string())
@@ -48,7 +48,7 @@ fn wrong(problem: impl Into<String>) -> io::Error {
 }
 
 impl Fields<'_> {
-    /// The fields of a message that ends at `end`.
+    /// Checks the fields of a message that ends at `end`.
     fn message(&mut self, kind: Message, end: u64, depth: usize) -> io::Result<()> {
         if depth > MAX_DEPTH {
             return Err(wrong("its messages lie too deep within each other"));
@@ -124,7 +124,7 @@ impl Fields<'_> {
     }
 }
 
-/// Bits of a value of the type `code` (`TensorProto.DataType`), of those that tract reads.
+/// Bits per value of the data type `code` (`TensorProto.DataType`); `None` for a type that tract does not read.
 pub(super) fn bits_of(code: u64) -> Option<u64> {
     match code {
         2 | 3 | 9 => Some(8),
@@ -164,7 +164,7 @@ mod tests {
                 "{name}"
             );
         }
-        // graph { initializer { dims: 4, data_type: FLOAT, raw_data: 1 MiB of a hole } }
+        // graph { initializer { dims: 4, data_type: FLOAT, raw_data: a hole of 1 MiB } }
         let inner = [&[0x08, 4, 0x10, 1, 0x4a, 0x80, 0x80, 0x40][..]].concat();
         let within = |tag: u8, length: usize| {
             vec![tag, (length & 0x7f) as u8 | 0x80, (length >> 7 & 0x7f) as u8 | 0x80, (length >> 14) as u8]

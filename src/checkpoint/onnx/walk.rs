@@ -1,4 +1,4 @@
-//! Questions to a typed graph of tract: what feeds a value, what reads it, which node is a dense layer.
+//! Queries on tract's typed graph: what feeds a value, what reads it, which node is a dense layer.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ pub(super) struct Walk<'a> {
     pub(super) model: &'a TypedModel,
 }
 
-/// A product with a constant matrix, and the constant vector added to it.
+/// A product with a constant matrix, plus a constant bias vector if there is one.
 #[derive(Clone, Copy)]
 pub(super) struct Dense<'a> {
     /// The node of the product.
     pub(super) node: usize,
-    /// What it multiplies.
+    /// The input of the product.
     pub(super) input: OutletId,
-    /// Its result, with the bias.
+    /// The result, including the bias.
     pub(super) output: OutletId,
     weight: &'a Tensor,
     /// Whether `weight` is `[inputs, outputs]`.
@@ -28,16 +28,16 @@ pub(super) struct Dense<'a> {
     bias: Option<&'a Tensor>,
 }
 
-/// What lies behind a value.
+/// What feeds a value.
 #[derive(Default)]
 pub(super) struct Behind {
     /// Nodes of the nearest dense layers.
     pub(super) dense: BTreeSet<usize>,
-    /// Names of the operators in between.
+    /// Names of the operators between those layers and the value.
     pub(super) operators: BTreeSet<String>,
-    /// Those operators.
+    /// Nodes of those operators.
     pub(super) nodes: BTreeSet<usize>,
-    /// Whether the walk met something else that varies with the image: the input itself or a convolution.
+    /// Whether the walk reached something else that depends on the image: the input itself or a convolution.
     pub(super) other: bool,
 }
 
@@ -50,12 +50,12 @@ impl<'a> Walk<'a> {
         self.node(id).op.name().into_owned()
     }
 
-    /// The dimensions of a value.
+    /// Concrete dimensions of a value.
     pub(super) fn shape(self, outlet: OutletId) -> Option<&'a [usize]> {
         self.model.outlet_fact(outlet).ok()?.shape.as_concrete()
     }
 
-    /// The value behind casts that change nothing, which LayerNorm's translation is full of.
+    /// The value before casts to the same type, of which tract's translation of LayerNorm has many.
     pub(super) fn uncast(self, mut outlet: OutletId) -> OutletId {
         while self.name(outlet.node) == "Cast" {
             let input = self.node(outlet.node).inputs[0];
@@ -71,7 +71,7 @@ impl<'a> Walk<'a> {
         outlet
     }
 
-    /// The nodes that read `outlet`, casts that change nothing looked through.
+    /// The nodes that read `outlet`, looking through casts to the same type.
     pub(super) fn readers(self, outlet: OutletId) -> Vec<usize> {
         let mut readers = Vec::new();
         for inlet in &self.node(outlet.node).outputs[outlet.slot].successors {
@@ -85,7 +85,7 @@ impl<'a> Walk<'a> {
         readers
     }
 
-    /// The only node that reads `outlet`.
+    /// The node that reads `outlet`, if there is exactly one.
     pub(super) fn reader(self, outlet: OutletId) -> Option<usize> {
         match self.readers(outlet)[..] {
             [one] => Some(one),
@@ -97,7 +97,7 @@ impl<'a> Walk<'a> {
         self.model.outlet_fact(outlet).ok()?.konst.as_deref()
     }
 
-    /// A node `operator(value, constant)` or `operator(constant, value)`: the value and the constant.
+    /// For a node `operator(value, constant)` or `operator(constant, value)`, the value and the constant.
     pub(super) fn with_constant(self, node: usize, operator: &str) -> Option<(OutletId, &'a Tensor)> {
         if self.name(node) != operator {
             return None;
@@ -114,7 +114,7 @@ impl<'a> Walk<'a> {
     pub(super) fn dense(self, node: usize) -> Option<Dense<'a>> {
         let (input, weight) = self.with_constant(node, "EinSum")?;
         let einsum = self.node(node).op_as::<EinSum>()?;
-        // The matrix may carry leading dimensions of one.
+        // The matrix may have leading dimensions of one.
         let rank = weight.rank();
         if einsum.q_params.is_some() || rank < 2 || weight.shape()[..rank - 2].iter().any(|&d| d != 1) {
             return None;
@@ -152,7 +152,7 @@ impl<'a> Walk<'a> {
         Some(dense)
     }
 
-    /// Walks against the arrows from `outlet` to the nearest dense layers, or to `stop`.
+    /// Walks backwards from `outlet` to the nearest dense layers, or to `stop`.
     pub(super) fn behind(self, outlet: OutletId, stop: Option<OutletId>) -> Behind {
         let mut behind = Behind::default();
         let mut pending = vec![outlet];
@@ -209,7 +209,7 @@ pub(super) fn values(tensor: &Tensor) -> Option<Vec<f32>> {
     tensor.to_plain_array_view::<f32>().ok().map(|view| view.iter().copied().collect())
 }
 
-/// The value of an f32 tensor that has only one.
+/// The value of an f32 tensor that has exactly one.
 pub(super) fn scalar(tensor: &Tensor) -> Option<f32> {
     (tensor.len() == 1).then(|| values(tensor))??.first().copied()
 }

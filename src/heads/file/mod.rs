@@ -1,9 +1,9 @@
-//! The file of a head: one small safetensors file that knows what it was trained on.
+//! The file of a head: one small safetensors file that also describes what the head was trained on.
 //!
-//! Which tensors it holds depends on its kind (`parts.rs`). The metadata hold one entry, `microraptor.head`, a JSON object:
-//! safetensors keeps its metadata in a hash map, whose order changes from run to run, and a head's bytes must not. The
-//! object's second entry is a digest of the whole file (`sealed.rs`), without which a head would go on answering with a
-//! weight or a class's name changed.
+//! The tensors depend on the kind of head (`parts.rs`). The metadata have a single entry, `microraptor.head`, a JSON
+//! object: safetensors keeps its metadata in a hash map, whose order changes from run to run, whereas a head's bytes
+//! must not change. The second field of the object is a digest of the whole file (`sealed.rs`). Without it, a head with
+//! a changed weight or class name would load without an error.
 
 #[cfg(feature = "onnx")]
 mod onnx;
@@ -33,30 +33,30 @@ use tensors::{Incoming, Outgoing};
 /// Key of the metadata entry.
 const METADATA: &str = "microraptor.head";
 
-/// Version of the format; a file of another version is refused. Files of version 2 and before hold no digest, so that
-/// nothing tells whether their weights and names are those that were trained.
+/// Version of the format; a file of another version is rejected. Files up to version 2 have no digest, so changes to
+/// their weights and names cannot be detected.
 const VERSION: u32 = 3;
 
-/// A head's file larger than this is not read: 100,000 neighbours of 768 features in half precision are 147 MiB.
+/// Maximum size of a head file, in bytes: 100,000 neighbours of 768 features in half precision are 147 MiB.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// The most bytes of the JSON that it begins with; one of a thousand classes has 30 KiB.
+/// Maximum size of the JSON header, in bytes; a head with a thousand classes has 30 KiB.
 const MAX_HEADER: u64 = 16 << 20;
 
-/// A head with all that is needed to use it on an image.
+/// A head with everything needed to apply it to an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    /// What was learned: from features to probabilities, or a mask.
+    /// The learned part: maps features to probabilities or a mask.
     pub model: HeadModel,
-    /// The training features, to tell images unlike them.
+    /// Statistics of the training features, to detect images unlike them.
     pub ood: Option<OutOfDistribution>,
     /// How pixels become the backbone's input.
     pub preprocess: Preprocess,
     /// How files become pixels.
     pub read: ReadOptions,
-    /// Input size that the features were made at.
+    /// Input size at which the features were computed.
     pub size: Size,
-    /// The backbone that makes the features.
+    /// The backbone that computes the features.
     pub backbone: Backbone,
     /// How the head was trained.
     pub training: TrainingSummary,
@@ -64,8 +64,8 @@ pub struct Head {
     pub tool: String,
 }
 
-/// Only the version and the digest: read first, so that a file of a later version is refused for that reason, and one that
-/// is damaged for that.
+/// The version and the digest only. They are read first, so that a file of another version, or a damaged one, is
+/// rejected for that reason.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
@@ -96,11 +96,11 @@ impl Head {
     /// Name and version of this program, for [`Head::tool`].
     pub const TOOL: &str = concat!("microraptor ", env!("CARGO_PKG_VERSION"));
 
-    /// A head that was fitted on the examples `train` of `set`, whose features the backbone `about` made at `size`. The
-    /// examples `val`, on which it is worth `validation`, say how unlike those an image may be.
+    /// A head fitted on the examples `train` of `set`, whose features the backbone `about` computed at `size`. The
+    /// examples `val` determine the out-of-distribution threshold; `validation` is the head's performance on them.
     ///
     /// # Errors
-    /// [`HeadError`] when there are too few examples to tell.
+    /// [`HeadError`] when there are too few examples to fit the out-of-distribution statistics.
     pub fn fitted(
         about: &About,
         size: Size,
@@ -122,11 +122,11 @@ impl Head {
         })
     }
 
-    /// Refuses a backbone other than the one that the head was trained on, and one whose features were read in another way
-    /// then. A head that does not say (an ONNX file) is accepted with a warning.
+    /// Rejects a backbone other than the one that the head was trained on, and one whose features are now read
+    /// differently. A head that does not name its backbone (an ONNX file) is accepted with a warning.
     ///
     /// # Errors
-    /// [`HeadError::Backbone`] names both, [`HeadError::Reading`] the backbone.
+    /// [`HeadError::Backbone`] names both backbones, [`HeadError::Reading`] the backbone.
     pub fn check_backbone(&self, about: &About) -> Result<(), HeadError> {
         if self.backbone.sha256.is_empty() {
             log::warn!(
@@ -141,18 +141,18 @@ impl Head {
                 found_sha256: about.sha256.clone(),
             });
         }
-        // Who trains elsewhere makes the features there, and knows nothing of our versions.
+        // An ONNX head is trained elsewhere on features computed there, so it does not record our `reading` version.
         if self.model.kind() != "onnx" && self.backbone.reading != about.reading {
             return Err(HeadError::Reading { backbone: self.backbone.name.clone() });
         }
         Ok(())
     }
 
-    /// Writes the head, whole or not at all. The same head gives the same bytes.
+    /// Writes the head atomically. The same head gives the same bytes.
     ///
     /// # Errors
-    /// [`HeadError::Write`]; [`HeadError::Format`] when the head could not be read back, such as a backbone without a
-    /// SHA-256.
+    /// [`HeadError::Write`]; [`HeadError::Format`] when the head could not be read back, for example if its backbone
+    /// has no SHA-256.
     pub fn save(&self, path: &Path) -> Result<(), HeadError> {
         let format = |reason: String| HeadError::Format { path: path.to_owned(), reason };
         let bytes = self.to_bytes().map_err(format)?;
@@ -163,7 +163,7 @@ impl Head {
         Ok(write_atomically(path, |file| file.write_all(&bytes))?)
     }
 
-    /// [`Head::read`], without the digest.
+    /// As [`Head::read`], without the digest.
     ///
     /// # Errors
     /// As [`Head::read`].
@@ -171,20 +171,20 @@ impl Head {
         Head::read(path).map(|(head, _)| head)
     }
 
-    /// Reads a head and checks all of it: a file that [`Head::save`] wrote, or (feature `onnx`, by its ending) an ONNX model
-    /// with its description beside it. With it comes the SHA-256, in lower-case hex, of the very bytes that it was read
-    /// from: those of the file; of an ONNX model, those of the model, of the files with weights that it names and of the
-    /// description, one after the other.
+    /// Reads and validates a head: a file that [`Head::save`] wrote, or (feature `onnx`, by the file extension) an ONNX
+    /// model with its description beside it. Also returns the SHA-256, in lower-case hex, of the bytes read: those of
+    /// the file, or, for an ONNX model, those of the model, of the weight files that it names and of the description,
+    /// concatenated.
     ///
     /// # Errors
-    /// [`HeadError::Read`] when the file cannot be read, [`HeadError::Format`] when it is not a whole and sound head of
-    /// this version.
+    /// [`HeadError::Read`] when the file cannot be read, [`HeadError::Format`] when it is not a complete and valid head
+    /// of this version.
     pub fn read(path: &Path) -> Result<(Head, String), HeadError> {
         if crate::engine::is_onnx(path) {
             return Head::load_onnx(path);
         }
         let read = |source| HeadError::Read { path: path.to_owned(), source };
-        // Reasons quote what the file holds.
+        // Reasons quote the contents of the file.
         let format = |reason: String| HeadError::Format { path: path.to_owned(), reason: one_line(&reason) };
         let file = crate::files::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
@@ -192,7 +192,7 @@ impl Head {
             return Err(format(too_large(length)));
         }
         let mut bytes = Vec::with_capacity(length as usize);
-        // The limit also holds where the length is a lie, as it is of a pipe.
+        // The limit also applies if the reported length is wrong, as it is for a pipe.
         file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(read)?;
         Ok((Head::from_bytes(&bytes).map_err(format)?, sealed::sha256(&bytes)))
     }
@@ -238,7 +238,7 @@ impl Head {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Head, String> {
-        // Of its JSON something is made for every few bytes.
+        // Parsing the JSON allocates an object for every few bytes, so its length is checked first.
         let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
         if header > MAX_HEADER {
             return Err(format!("its header claims {header} bytes, of at most {MAX_HEADER}"));
@@ -274,7 +274,7 @@ impl Head {
     }
 }
 
-/// The header `json` of the file `bytes`, after its version and its digest.
+/// Parses the header `json` of the file `bytes`, after checking its version and digest.
 fn read_header(bytes: &[u8], json: Option<&String>) -> Result<Header, String> {
     let json = json.ok_or_else(|| {
         format!("its metadata have no '{METADATA}'; give a file that `microraptor train` wrote")

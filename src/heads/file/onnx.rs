@@ -1,19 +1,19 @@
-//! An ONNX file as a head, with what it does not say in a JSON file beside it.
+//! An ONNX file as a head, with additional information in a JSON file beside it.
 //!
-//! `head.onnx` takes one tensor: `[n, dim]` (CLS) or `[n, 2 * dim]` (CLS ++ mean of the patch tokens), `[n, tokens, dim]`
-//! (patch tokens by row) or `[n, dim, rows, columns]` (the same as a map). It gives `[n, classes]` for classes, or
-//! `[n, classes, h, w]` for masks. `head.json` beside it:
+//! `head.onnx` takes one tensor: `[n, dim]` (CLS) or `[n, 2 * dim]` (CLS ++ mean of the patch tokens),
+//! `[n, tokens, dim]` (patch tokens in row order) or `[n, dim, rows, columns]` (the same as a map). It returns
+//! `[n, classes]` for classes, or `[n, classes, h, w]` for masks. `head.json` beside it:
 //!
 //! ```json
 //! {"classes": ["benign", "malignant"], "size": "224", "activation": "softmax",
 //!  "backbone": {"name": "dinov3-vits16", "sha256": "..."}}
 //! ```
 //!
-//! `activation` is `softmax`, `sigmoid` (several labels an image) or `none` (probabilities already); `threshold` may be
-//! given; without `backbone` it runs on any, with a warning.
+//! `activation` is `softmax`, `sigmoid` (several labels per image) or `none` (the output is already probabilities);
+//! `threshold` is optional; without `backbone` the head runs on any backbone, with a warning.
 //!
-//! Its identity is the SHA-256 of the bytes of `head.onnx`, of the files with weights that it names (sorted by name) and of
-//! `head.json`, one after the other: `cat head.onnx head.json | sha256sum` where it names none.
+//! The identity of such a head is the SHA-256 of the concatenated bytes of `head.onnx`, of the weight files that it
+//! names (sorted by name) and of `head.json`: `cat head.onnx head.json | sha256sum` if it names none.
 
 use std::path::Path;
 
@@ -28,10 +28,10 @@ use crate::heads::{HeadError, HeadModel, OnnxHead};
 use crate::input::ReadOptions;
 use crate::vit::{Preprocess, Size};
 
-/// Longest description that is read.
+/// Maximum size of the description, in bytes.
 const MAX_JSON: u64 = 1 << 20;
 
-/// The file beside the model.
+/// The description beside the model.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Description {
@@ -49,11 +49,11 @@ struct Description {
     read: ReadOptions,
 }
 
-/// Reads `path` and the description beside it; with the head comes its SHA-256, as the module says. The backbone is empty
-/// where the description names none.
+/// Reads `path` and the description beside it; also returns the SHA-256 described in the module documentation. The
+/// backbone is empty if the description names none.
 ///
 /// # Errors
-/// [`HeadError::Format`] names the file and what is wrong with it.
+/// [`HeadError::Format`] names the file and the problem.
 pub(super) fn load(path: &Path) -> Result<(Head, String), HeadError> {
     let beside = path.with_extension("json");
     let format = |path: &Path, reason: String| HeadError::Format { path: path.to_owned(), reason };

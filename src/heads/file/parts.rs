@@ -1,4 +1,4 @@
-//! What each kind of head keeps: its tensors, and a few options beside them.
+//! The contents of each kind of head: its tensors and a few options.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,10 +7,10 @@ use crate::heads::{
     AbmilHead, Bank, HeadError, HeadModel, KnnHead, LinearHead, OutOfDistribution, SegmentHead,
 };
 
-/// Options of some kinds of head.
+/// Options that some kinds of head have.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Options {
-    /// Neighbours that vote.
+    /// Number of neighbours that vote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     k: Option<usize>,
     /// Blocks that a dense head reads.
@@ -66,14 +66,14 @@ pub(super) fn write(model: &HeadModel, out: &mut Outgoing) -> Options {
             out.add("std", &[head.std.len()], &head.std);
             out.add("network", &[head.network.parameters.len()], &head.network.parameters);
         }
-        // It is a file of its own; `Head::save` refuses it.
+        // An ONNX head has its own file format; `Head::save` rejects it.
         #[cfg(feature = "onnx")]
         HeadModel::Onnx(_) => {}
     }
     options
 }
 
-/// The model of a file's header and tensors.
+/// Builds the model from a file's header and tensors.
 pub(super) fn read(
     kind: &str,
     (classes, multi_label): (Vec<String>, bool),
@@ -149,7 +149,7 @@ pub(super) fn write_ood(ood: &OutOfDistribution, out: &mut Outgoing) {
     out.add("ood.threshold", &[1], &[ood.threshold]);
 }
 
-/// What a file says of its training features, if anything.
+/// The out-of-distribution statistics of a file, if it has any.
 pub(super) fn read_ood(tensors: &Incoming<'_>) -> Result<Option<OutOfDistribution>, String> {
     if !tensors.has("ood.mean") {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What a head's file says for people: the backbone, and how the head was trained.
+//! Informative contents of a head file: the backbone, and how the head was trained.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,53 +9,54 @@ use crate::input::Dataset;
 /// Which backbone a head belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backbone {
-    /// Its name, for people.
+    /// Its name, for display.
     pub name: String,
     /// SHA-256 of its weights, 64 lower-case hexadecimal digits.
     pub sha256: String,
-    /// [`About::reading`](crate::engine::About::reading) of the engine that made the features.
+    /// [`About::reading`](crate::engine::About::reading) of the engine that computed the features.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reading: u32,
 }
 
 impl Backbone {
-    /// The backbone that `about` tells of.
+    /// The backbone that `about` describes.
     pub fn of(about: &About) -> Backbone {
         Backbone { name: about.name.clone(), sha256: about.sha256.clone(), reading: about.reading }
     }
 }
 
-/// Files of a backbone that our encoder runs do not hold the entry.
+/// Files of backbones that run on our own encoder omit the field.
 fn is_zero(reading: &u32) -> bool {
     *reading == 0
 }
 
-/// How a head was trained. Numbers are informative: their last digit may change when the file is read and written again.
+/// How a head was trained. The numbers are informative: their last digit may change when the file is rewritten.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSummary {
     /// Training images (or bags) of each class, in the head's order; for dense heads, those in which the class occurs.
     pub images_per_class: Vec<usize>,
-    /// Inverse strength of the regularisation, of a linear head.
+    /// Inverse regularisation strength of a linear head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub c: Option<f64>,
-    /// The epoch that was kept, from 1, of a head that is trained by AdamW.
+    /// The epoch kept, from 1, for a head trained with AdamW.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<usize>,
-    /// Seed of weights and order, of such a head.
+    /// Seed of the initial weights and the training order of such a head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Whether classes were weighted to count the same.
+    /// Whether the classes were weighted to count equally.
     pub balanced: bool,
-    /// Whether training and validation images were joined for the last fit.
+    /// Whether the final fit joined the training and validation images.
     pub refit: bool,
-    /// Measured on validation images, before such a last fit.
+    /// Measured on validation images, before such a final fit.
     pub validation: Option<ValidationSummary>,
-    /// How the validation images were drawn, where the data named none.
+    /// How the validation images were drawn, if the data did not specify them.
     pub drawn: Option<DrawnSplit>,
 }
 
 impl TrainingSummary {
-    /// What is known of every head that was fitted on the examples `train` of `set`, and is worth `validation` on others.
+    /// The summary of a head fitted on the examples `train` of `set`; `validation` is its performance on other
+    /// examples.
     pub(super) fn new(
         set: &EvaluationSet<'_>,
         train: &[usize],
@@ -78,33 +79,34 @@ impl TrainingSummary {
     }
 }
 
-/// A drawn split, so that it can be drawn again on the same data and not be mistaken for unseen images.
+/// A drawn split, recorded so that the same data can be split again and training images are not mistaken for unseen
+/// ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrawnSplit {
     /// [`Dataset::digest`] of the data.
     pub digest: String,
     /// Seed of the draw.
     pub seed: u64,
-    /// Share that was held out.
+    /// Fraction held out.
     pub val_share: f64,
 }
 
 impl DrawnSplit {
-    /// That of `data` by [`Dataset::split`]; none where its samples say themselves what they are for.
+    /// The split of `data` by [`Dataset::split`]; `None` if any sample specifies its own.
     pub fn of(data: &Dataset, seed: u64, val_share: f64) -> Option<DrawnSplit> {
         let drawn = data.samples.iter().all(|sample| sample.split.is_none());
         drawn.then(|| DrawnSplit { digest: data.digest(), seed, val_share })
     }
 }
 
-/// What a head reached on validation images.
+/// A head's performance on validation images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ValidationSummary {
     /// Number of images.
     pub images: usize,
     /// Area under the ROC curve, macro.
     pub auc: Option<f64>,
-    /// Share of images predicted right.
+    /// Share of images classified correctly.
     pub accuracy: Option<f64>,
     /// Mean sensitivity over the classes.
     pub balanced_accuracy: Option<f64>,
@@ -112,12 +114,12 @@ pub struct ValidationSummary {
     pub macro_f1: Option<f64>,
     /// Mean cross entropy in nats.
     pub log_loss: Option<f64>,
-    /// Mean Dice of the foreground classes, of a dense head.
+    /// Mean Dice of the foreground classes, for a dense head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dice: Option<f64>,
 }
 
-/// Six decimals: all that a few hundred images support, and exact through JSON.
+/// Rounds to six decimals: all that a few hundred images support, and exact through JSON.
 fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }

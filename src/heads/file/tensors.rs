@@ -1,14 +1,14 @@
-//! The numbers of a head: named tensors into and out of safetensors.
+//! Conversion of a head's parameters to and from named safetensors tensors.
 
 use half::f16;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-/// Tensors on their way into a file.
+/// Tensors to write to a file.
 #[derive(Default)]
 pub(super) struct Outgoing(Vec<(String, Dtype, Vec<usize>, Vec<u8>)>);
 
-/// A kind of number that files hold.
+/// An element type of the stored tensors.
 pub(super) trait Number: Copy {
     const DTYPE: Dtype;
     fn bytes(self) -> impl IntoIterator<Item = u8>;
@@ -59,7 +59,7 @@ impl Outgoing {
     }
 }
 
-/// Tensors of a file that was read.
+/// Tensors read from a file.
 pub(super) struct Incoming<'a>(pub SafeTensors<'a>);
 
 impl Incoming<'_> {
@@ -68,7 +68,7 @@ impl Incoming<'_> {
         self.0.tensor(name).is_ok()
     }
 
-    /// The length of a tensor of one dimension.
+    /// The length of a one-dimensional tensor.
     pub(super) fn length(&self, name: &str) -> Result<usize, String> {
         let tensor = self.0.tensor(name).map_err(|_| missing(name))?;
         match *tensor.shape() {
@@ -77,7 +77,7 @@ impl Incoming<'_> {
         }
     }
 
-    /// The sides of a tensor of two dimensions.
+    /// The dimensions of a two-dimensional tensor.
     pub(super) fn shape2(&self, name: &str) -> Result<(usize, usize), String> {
         let tensor = self.0.tensor(name).map_err(|_| missing(name))?;
         match *tensor.shape() {
@@ -86,7 +86,7 @@ impl Incoming<'_> {
         }
     }
 
-    /// A tensor's values, all finite.
+    /// A tensor's values, which must be finite.
     pub(super) fn read<T: Number>(&self, name: &str, shape: &[usize]) -> Result<Vec<T>, String> {
         let tensor = self.0.tensor(name).map_err(|_| missing(name))?;
         if tensor.dtype() != T::DTYPE {

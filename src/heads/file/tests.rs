@@ -1,4 +1,4 @@
-//! Heads survive their file; damaged files are refused.
+//! Heads survive a round trip through their file; damaged files are rejected.
 
 use ndarray::Array2;
 
@@ -44,7 +44,7 @@ fn about(sha256: &str, reading: u32) -> About {
     }
 }
 
-/// The error of a file that holds `bytes`.
+/// The error message for a file that contains `bytes`.
 fn refusal(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("head.safetensors");
@@ -54,7 +54,7 @@ fn refusal(bytes: &[u8]) -> String {
     text
 }
 
-/// The same file with `from` in its JSON header replaced by `to`, the header's length set right.
+/// The file with `from` in its JSON header replaced by `to`, and the header's length corrected.
 fn edited(from: &str, to: &str) -> Vec<u8> {
     let bytes = head().to_bytes().unwrap();
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -64,7 +64,7 @@ fn edited(from: &str, to: &str) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[8 + length..]].concat()
 }
 
-/// The same file with its digest set right: what is behind it is then read.
+/// The same file with its digest corrected, so that the checks after the digest are reached.
 fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let key = br#"\"digest\":\""#;
     let at = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len();
@@ -73,7 +73,7 @@ fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A head of every kind, trained on next to nothing.
+/// A head of every kind, trained on minimal data.
 fn every_kind() -> Vec<Head> {
     let names = vec!["a".to_owned(), "b".to_owned()];
     let x = Array2::from_shape_fn((8, 3), |(i, j)| ((i * 5 + j * 3) % 7) as f32 + (i % 2) as f32);
@@ -130,7 +130,7 @@ fn a_head_of_any_kind_with_a_tensor_cut_or_renamed_is_refused() {
             let key = format!("\"{name}\":");
             let at = bytes[8..8 + length].windows(key.len()).position(|w| w == key.as_bytes()).unwrap();
             renamed[8 + at + 1] = b'#';
-            // Without its scales the int8 bank is of the wrong type, without `ood.mean` the rest is not looked at.
+            // Without its scales the int8 bank has the wrong type; without `ood.mean` the rest of `ood` is ignored.
             let result = Head::from_bytes(&resealed(renamed));
             assert!(result.is_err() || name == "ood.mean", "{} without {name}", head.model.kind());
         }
@@ -153,7 +153,7 @@ fn refuses_another_backbone_and_names_both() {
     assert!(text.contains("deit-tiny") && text.contains("0123456789abcdef0") && text.contains("ffff"));
 }
 
-/// A head that was trained on a graph of tract's keeps how its features were read; one of before says nothing.
+/// A head trained on a graph that tract runs records how its features were read; an older head does not.
 #[test]
 fn refuses_features_that_are_read_in_another_way() {
     let sha256 = "0123456789abcdef".repeat(4);
@@ -179,7 +179,7 @@ fn every_cut_is_refused() {
     refusal(&[]);
 }
 
-/// Of heads of every kind: bits all over the file, and each of the header's bytes.
+/// For heads of every kind: bits throughout the file, and one bit in each byte of the header.
 #[test]
 fn every_flipped_bit_is_refused() {
     for head in every_kind().into_iter().chain([head()]) {
@@ -200,7 +200,7 @@ fn every_flipped_bit_is_refused() {
 fn a_changed_number_or_name_is_refused_for_its_digest() {
     let mut weight = head().to_bytes().unwrap();
     let end = weight.len();
-    // The sign of the last number.
+    // Flip the sign of the last number.
     weight[end - 1] ^= 0x80;
     let swapped = edited(r#"\"benign\",\"malignant \\\"?\\\"\""#, r#"\"malignant \\\"?\\\"\",\"benign\""#);
     let other_size = edited("224x352", "448x352");
@@ -219,7 +219,7 @@ fn the_digest_that_is_reported_is_of_the_bytes_that_were_read() {
     head().save(&path).unwrap();
     let (found, sha256) = Head::read(&path).unwrap();
     assert!(found == head());
-    // As `sha256sum` says.
+    // The same digest as `sha256sum` prints.
     assert_eq!(sha256, sealed::sha256(&std::fs::read(&path).unwrap()));
 }
 

@@ -1,4 +1,4 @@
-//! Features of labelled examples, as what a head of one row an example is trained on.
+//! Features of labelled examples, for heads that take one row per example.
 
 use ndarray::{Array2, Axis, s};
 
@@ -6,7 +6,7 @@ use crate::features::ScanFeatures;
 use crate::heads::{Examples, HeadError, Targets};
 use crate::input::Dataset;
 
-/// Rows of features with their targets, owned.
+/// Owned feature rows with their targets.
 #[derive(Clone, Debug)]
 pub struct Extracted {
     features: Array2<f32>,
@@ -15,9 +15,9 @@ pub struct Extracted {
 }
 
 impl Extracted {
-    /// The rows of the examples `indices` of `data`: the mean of their frames' features.
+    /// One row for each of the examples `indices` of `data`: the mean of its frames' features.
     ///
-    /// With `multi_label` an example may have any number of labels, else it has exactly one class.
+    /// With `multi_label` an example may have any number of labels, otherwise exactly one class.
     ///
     /// # Errors
     /// [`HeadError::Classes`] when an example of a single-label set has several classes, or none.
@@ -45,12 +45,12 @@ impl Extracted {
         Ok(Extracted { features, classes, labels })
     }
 
-    /// A view for fitting and measuring.
+    /// A view for fitting and evaluation.
     pub fn examples(&self) -> Examples<'_> {
         Examples { features: self.features.view(), targets: self.targets() }
     }
 
-    /// The targets alone.
+    /// The targets only.
     pub fn targets(&self) -> Targets<'_> {
         match &self.labels {
             Some(labels) => Targets::Labels(labels.view()),
@@ -58,7 +58,7 @@ impl Extracted {
         }
     }
 
-    /// The same examples with the first half of each row, CLS, alone.
+    /// The same examples, with only the first half of each row, CLS.
     pub fn cls(&self) -> Extracted {
         let half = self.features.ncols() / 2;
         Extracted { features: self.features.slice(s![.., ..half]).to_owned(), ..self.clone() }
@@ -74,7 +74,7 @@ impl Extracted {
     }
 }
 
-/// Refuses examples with several classes, or none, where each must have one.
+/// Rejects examples with several classes, or none, if each must have exactly one.
 fn check_labels(data: &Dataset, indices: &[usize], multi_label: bool) -> Result<(), HeadError> {
     match indices.iter().map(|&i| &data.samples[i]).find(|s| !multi_label && s.labels.len() != 1) {
         Some(sample) => Err(HeadError::Classes(format!(
@@ -86,7 +86,7 @@ fn check_labels(data: &Dataset, indices: &[usize], multi_label: bool) -> Result<
     }
 }
 
-/// Refuses training images `indices` of `data` from which a class cannot be learned, before the work of embedding them.
+/// Rejects training images `indices` of `data` from which a class cannot be learned, before features are computed.
 ///
 /// # Errors
 /// [`HeadError::TooFewImages`] names the class.

@@ -1,4 +1,4 @@
-//! L2-regularised logistic regression: the objective and its minimum, in f64.
+//! L2-regularised logistic regression: objective and minimisation, in f64.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,42 +12,42 @@ use rayon::prelude::*;
 use crate::heads::HeadError;
 use crate::heads::probability::{sigmoid, softmax};
 
-/// Pairs of steps that L-BFGS remembers; SciPy's (and so scikit-learn's) number.
+/// Number of correction pairs that L-BFGS keeps, as in SciPy (and so in scikit-learn).
 const MEMORY: usize = 10;
 
-/// Rows that are evaluated together: at 1536 features they are 384 KiB, read twice from a core's cache.
+/// Rows evaluated together: at 1536 features they take 384 KiB, which is read twice from a core's cache.
 const BLOCK: usize = 32;
 
-/// Fresh starts of L-BFGS from the best point, after a line search was lost in rounding.
+/// Number of times L-BFGS restarts from the best point after rounding errors made a line search fail.
 const RESTARTS: usize = 5;
 
-/// Evaluations without a lower cost after which a line search counts as lost; a sound one takes one to five.
+/// Evaluations without a lower cost after which a line search counts as failed; a normal one takes one to five.
 const PATIENCE: usize = 12;
 
-/// The largest gradient norm that is still handed on as a fit when double precision allows no better.
+/// Largest gradient norm that is accepted when double precision allows no smaller one.
 const ACCEPTED_GRADIENT: f64 = 1e-6;
 
-/// What is regressed on.
+/// The dependent variable.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Outcome<'a> {
     /// Softmax over `classes`; `of[i]` is the class of row `i`.
     Class { of: &'a [usize], classes: usize },
-    /// One sigmoid: `of[i]` says whether row `i` is positive.
+    /// One sigmoid; `of[i]` is whether row `i` is positive.
     Binary { of: &'a [bool] },
 }
 
 /// `sum_i s_i loss_i + 1/(2C) |w|^2`, divided by the sum of the sample weights `s`, as a function of
-/// `[w (outputs x dim), bias (outputs)]`. The bias is not penalised. Times C it is scikit-learn's
-/// `LogisticRegression` objective, so C means the same; the division makes the gradient's tolerance independent of
-/// the number of images.
+/// `[w (outputs x dim), bias (outputs)]`. The bias is not penalised. Multiplied by C, the undivided sum is
+/// scikit-learn's `LogisticRegression` objective, so C has the same meaning; the division makes the gradient tolerance
+/// independent of the number of images.
 pub(crate) struct Objective<'a> {
     /// Standardised features `[n, dim]`.
     pub x: ArrayView2<'a, f64>,
     /// Targets of the `n` rows.
     pub outcome: Outcome<'a>,
-    /// Weight of each row, adding up to one.
+    /// Weight of each row; the weights sum to one.
     pub sample_weights: &'a [f64],
-    /// `1 / (C * sum of the weights before they were normalised)`.
+    /// `1 / (C * sum of the weights before normalisation)`.
     pub l2: f64,
 }
 
@@ -61,7 +61,7 @@ impl Objective<'_> {
 
     /// Value and gradient at `parameters`.
     ///
-    /// Blocks of rows go to the thread pool and are added up in their order: the same bits with any number of threads.
+    /// Blocks of rows run on the thread pool and are summed in order: the same bits with any number of threads.
     fn evaluate(&self, parameters: &[f64]) -> (f64, Vec<f64>) {
         let dim = self.x.ncols();
         let weights = &parameters[..self.outputs() * dim];
@@ -82,7 +82,7 @@ impl Objective<'_> {
         (cost, gradient)
     }
 
-    /// Loss of the rows from `first` on, [`BLOCK`] at most, and its gradient.
+    /// Loss of the rows from `first` on, at most [`BLOCK`], and its gradient.
     fn evaluate_block(&self, parameters: &[f64], first: usize) -> (f64, Vec<f64>) {
         let dim = self.x.ncols();
         let outputs = self.outputs();
@@ -123,7 +123,7 @@ impl Objective<'_> {
     }
 }
 
-/// Cross entropy of logits `z` with class `of`; `z` becomes the derivative, `softmax(z) - one_hot(of)`.
+/// Cross entropy of the logits `z` for class `of`; `z` becomes the derivative, `softmax(z) - one_hot(of)`.
 fn softmax_residual(z: &mut [f64], of: usize) -> f64 {
     let target = z[of];
     let log_sum = softmax(z);
@@ -139,18 +139,18 @@ fn sigmoid_residual(z: &mut f64, of: bool) -> f64 {
     loss
 }
 
-/// Where the minimum was found.
+/// The minimum that the optimiser found.
 #[derive(Clone, Debug)]
 pub(crate) struct Minimum {
     /// `[w (outputs x dim), bias (outputs)]`
     pub parameters: Vec<f64>,
-    /// Euclidean norm of the objective's gradient there.
+    /// Euclidean norm of the objective's gradient at the minimum.
     pub gradient: f64,
-    /// How often the objective was evaluated.
+    /// Number of evaluations of the objective.
     pub evaluations: usize,
 }
 
-/// A point with the objective's value and gradient there.
+/// A point with the value and gradient of the objective.
 #[derive(Clone)]
 struct Evaluated {
     at: Vec<f64>,
@@ -159,12 +159,12 @@ struct Evaluated {
     norm: f64,
 }
 
-/// What argmin sees of the objective. It asks for cost and gradient separately, and for the accepted point's gradient
-/// once more: this keeps the last evaluation, and the one with the smallest gradient, which for a convex function is
-/// the one nearest to the end.
+/// The objective as argmin sees it. argmin requests cost and gradient separately, and the accepted point's gradient
+/// once more, so this keeps the last evaluation. It also keeps the evaluation with the smallest gradient, which for a
+/// convex function is the nearest to the minimum.
 struct Evaluator<'a> {
     objective: &'a Objective<'a>,
-    /// Where the costs are measured from, see [`Evaluator::cost`].
+    /// The point from which costs are measured, see [`Evaluator::cost`].
     origin: Option<Evaluated>,
     last: RefCell<Option<Evaluated>>,
     best: RefCell<Option<Evaluated>>,
@@ -207,10 +207,10 @@ impl Evaluator<'_> {
         Ok(answer)
     }
 
-    /// Near the minimum costs differ by less than the rounding of one, long before the gradient is zero, and a line
-    /// search that compares them is lost. After a restart the cost is therefore the difference from the origin by
-    /// the trapezoidal rule, `(g0 + g) (x - x0) / 2`: its error is of third order in the distance, which is tiny by
-    /// then, and its rounding is relative to the difference itself.
+    /// Near the minimum, costs differ by less than their rounding error long before the gradient is zero, and a line
+    /// search that compares them fails. After a restart, the cost is therefore the difference from the origin by the
+    /// trapezoidal rule, `(g0 + g) (x - x0) / 2`: its error is of third order in the distance, which is tiny by then,
+    /// and its rounding error is relative to the difference itself.
     fn cost(&self, parameters: &[f64], cost: f64, gradient: &[f64]) -> f64 {
         let Some(origin) = &self.origin else { return cost };
         let moved = parameters.iter().zip(&origin.at).map(|(x, x0)| x - x0);
@@ -237,13 +237,13 @@ impl Gradient for &Evaluator<'_> {
     }
 }
 
-/// Minimises `objective` by L-BFGS (Liu and Nocedal 1989) with the line search of More and Thuente, from `start`.
+/// Minimises `objective` from `start` by L-BFGS (Liu and Nocedal 1989) with the line search of More and Thuente.
 ///
 /// The objective is strongly convex in the weights with modulus `l2`, so their distance from the minimum is at most
 /// about `gradient / l2`.
 ///
 /// # Errors
-/// [`HeadError::NotConverged`] when the gradient's norm ends above both `tolerance` and 1e-6.
+/// [`HeadError::NotConverged`] when the final gradient norm is above both `tolerance` and 1e-6.
 pub(crate) fn minimise<'a>(
     objective: &'a Objective<'a>,
     start: Vec<f64>,
@@ -267,8 +267,8 @@ pub(crate) fn minimise<'a>(
             .with_tolerance_grad(tolerance)
             .and_then(|s| s.with_tolerance_cost(0.0))
             .expect("both tolerances are at least zero");
-        // What argmin answers is not used: its state is incomplete after a line search that failed, which near the
-        // minimum is the normal end.
+        // argmin's result is ignored: its state is incomplete after a failed line search, which is the normal end near
+        // the minimum.
         let _ = Executor::new(&evaluator, solver)
             .configure(|state: IterState<Vec<f64>, Vec<f64>, (), (), (), f64>| {
                 state.param(from.clone()).max_iters(max_evaluations as u64)
@@ -318,7 +318,7 @@ mod tests {
             let at: Vec<f64> = (0..3 * objective.outputs()).map(|i| (i as f64 * 0.7).sin()).collect();
             let (_, gradient) = objective.evaluate(&at);
             for i in 0..at.len() {
-                // Central difference: error h^2 of the third derivative plus rounding / h, about 1e-10 here.
+                // Central difference: h^2 times the third derivative, plus rounding error / h: about 1e-10 here.
                 let h = 1e-5;
                 let value = |delta: f64| {
                     let mut moved = at.clone();

@@ -1,5 +1,5 @@
-//! Fitting: the probe that chooses its regularisation, and the recipe for a head of each kind on the examples of a data set. The heads
-//! that are trained by AdamW have their training beside them (`abmil.rs`, `segment/train.rs`).
+//! Fitting: the linear probe, which selects its regularisation, and the recipe for fitting each kind of head to a data
+//! set. The training of heads that use AdamW is next to the heads (`abmil.rs`, `segment/train.rs`).
 
 mod extracted;
 mod logistic;

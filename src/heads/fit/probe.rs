@@ -1,4 +1,4 @@
-//! Fitting a linear probe, and choosing how strongly it is regularised.
+//! Fits a linear probe and selects its regularisation strength.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -8,25 +8,25 @@ use crate::heads::targets::{Joined, mixed};
 use crate::heads::{Examples, HeadError, LinearHead, Targets};
 use crate::parallel::in_pool;
 
-/// How much each class counts in the fit.
+/// Weighting of the classes in the fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClassWeights {
-    /// Every image counts the same.
+    /// Every image counts equally.
     #[default]
     None,
-    /// An image of class c counts `n / (k n_c)`: every class counts the same. For a label of a multi-label set,
-    /// k is 2: those that have it and those that lack it.
+    /// An image of class c has weight `n / (k n_c)`, so that every class counts equally. For a label of a multi-label
+    /// set, k is 2: the images that have it and those that lack it.
     Balanced,
 }
 
 /// Options of a fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FitOptions {
-    /// Weights of the classes.
+    /// Weighting of the classes.
     pub class_weights: ClassWeights,
-    /// The fit ends when the norm of the gradient of the mean loss (plus penalty) is at most this.
+    /// The fit ends when the gradient norm of the mean loss (plus penalty) is at most this.
     pub tolerance: f64,
-    /// The fit fails after so many evaluations.
+    /// The fit fails after this many evaluations.
     pub max_evaluations: usize,
 }
 
@@ -36,37 +36,37 @@ impl Default for FitOptions {
     }
 }
 
-/// Tolerance of the fits that only compare values of C.
+/// Tolerance of the fits that only serve to compare values of C.
 const SEARCH_TOLERANCE: f64 = 1e-6;
 
-/// What the best regularisation is.
+/// Criterion for the best regularisation strength.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Criterion {
-    /// The least cross entropy on the validation images, classes weighted as in the fit. It moves with every
-    /// probability, where the AUC of a few dozen images moves in steps and often ties.
+    /// The lowest cross entropy on the validation images, classes weighted as in the fit. It changes with every
+    /// probability, whereas the AUC of a few dozen images changes in steps and often ties.
     #[default]
     LogLoss,
-    /// The largest AUC (macro over one-vs-rest or labels); equal ones are told apart by cross entropy, and where a
-    /// class is absent from the validation images so that there is no AUC, cross entropy alone decides.
+    /// The largest AUC (macro over one-vs-rest or labels). Cross entropy breaks ties, and decides alone if a class is
+    /// absent from the validation images, so that there is no AUC.
     Auc,
 }
 
-/// How the regularisation is chosen.
+/// How the regularisation strength is selected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeSearch {
-    /// Values of C to try; tried from the smallest up, each fit starting where the last one ended. Equally good ones:
-    /// the smallest.
+    /// Values of C to try, in ascending order; each fit starts from the result of the last one. The smallest of equally
+    /// good values wins.
     pub grid: Vec<f64>,
-    /// What is best.
+    /// Criterion for the best value.
     pub criterion: Criterion,
-    /// Whether to fit once more on training and validation images together with the C that was found. The validation
-    /// measurements and the threshold remain those from before.
+    /// Whether to refit on the training and validation images together with the selected C. The validation metrics and
+    /// the threshold are those from before the refit.
     pub refit: bool,
 }
 
 impl Default for ProbeSearch {
-    /// C from 1e-5 to 1e2 in steps of the square root of ten: with features standardised and a few hundred images,
-    /// the optimum of a frozen backbone lies well inside.
+    /// C from 1e-5 to 1e2 in steps of the square root of ten: with standardised features and a few hundred images, the
+    /// optimum for a frozen backbone lies well inside this range.
     fn default() -> ProbeSearch {
         ProbeSearch {
             grid: (-10..=4).map(|i| 10f64.powf(f64::from(i) / 2.0)).collect(),
@@ -76,46 +76,46 @@ impl Default for ProbeSearch {
     }
 }
 
-/// One C that was tried.
+/// One value of C that was tried.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GridPoint {
-    /// Inverse strength of the regularisation, as in scikit-learn.
+    /// Inverse regularisation strength, as in scikit-learn.
     pub c: f64,
     /// Cross entropy on the validation images, classes weighted as in the fit.
     pub log_loss: f64,
-    /// Macro AUC on the validation images; none where a class is absent.
+    /// Macro AUC on the validation images; `None` if a class is absent.
     pub auc: Option<f64>,
-    /// Norm of the gradient where the fit ended (largest over the labels).
+    /// Gradient norm at the end of the fit (largest over the labels).
     pub gradient: f64,
-    /// Evaluations of the objective.
+    /// Number of evaluations of the objective.
     pub evaluations: usize,
 }
 
-/// What a search found.
+/// Result of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchResult {
     /// The best head; with two classes, its threshold maximises Youden's J on the validation images.
     pub head: LinearHead,
-    /// The C that it was fitted with.
+    /// The C it was fitted with.
     pub c: f64,
-    /// Norm of the gradient at the head's parameters (before a fit on all images; largest over the labels).
+    /// Gradient norm at the head's parameters (before a refit on all images; largest over the labels).
     pub gradient: f64,
     /// Every C that was tried, ascending.
     pub grid: Vec<GridPoint>,
 }
 
-/// Multinomial logistic regression on standardised features (two classes: binomial; labels: one binomial regression
-/// each), minimising `sum of losses + 1/(2C) |w|^2` with the bias left free: scikit-learn's `StandardScaler` and
-/// `LogisticRegression(C)`.
+/// Multinomial logistic regression on standardised features (binomial for two classes; one binomial regression per
+/// label), minimising `sum of losses + 1/(2C) |w|^2` with an unpenalised bias: equivalent to scikit-learn's
+/// `StandardScaler` and `LogisticRegression(C)`.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearProbe;
 
 impl LinearProbe {
-    /// Fits a head for `classes` with a given `c`; its threshold is 0.5.
+    /// Fits a head for `classes` with the given `c`; its threshold is 0.5.
     ///
     /// # Errors
-    /// [`HeadError`] when features, targets and classes do not fit each other, a feature is not finite, a class has
-    /// fewer than two images, `c` is not positive, or the optimiser ends too far from the minimum.
+    /// [`HeadError`] when features, targets and classes do not match, a feature is not finite, a class has fewer than
+    /// two images, `c` is not positive, or the optimiser ends too far from the minimum.
     pub fn fit(
         train: &Examples<'_>,
         classes: &[String],
@@ -129,12 +129,12 @@ impl LinearProbe {
         })
     }
 
-    /// Fits a head for each C of the grid and keeps the one that does best on `val`.
+    /// Fits a head for each C of the grid and keeps the one that performs best on `val`.
     ///
     /// `progress(done, total)` is called after each C.
     ///
     /// # Errors
-    /// As [`LinearProbe::fit`]; also when `val` is empty or does not fit `train`.
+    /// As [`LinearProbe::fit`]; also when `val` is empty or does not match `train`.
     pub fn fit_best(
         train: &Examples<'_>,
         val: &Examples<'_>,
@@ -163,7 +163,7 @@ impl LinearProbe {
         let mut fit = Fit { parameters: prepared.start(), gradient: 0.0, evaluations: 0 };
         let mut grid: Vec<GridPoint> = Vec::new();
         let mut best: Option<(GridPoint, Fit)> = None;
-        // Which C is best shows long before the last digit of its weights.
+        // The best C is clear long before the last digits of the weights.
         let rough = FitOptions { tolerance: options.tolerance.max(SEARCH_TOLERANCE), ..*options };
         for (done, &c) in strengths.iter().enumerate() {
             fit = prepared.fit(c, &fit.parameters, &rough)?;
@@ -207,7 +207,7 @@ fn empty_grid() -> HeadError {
     HeadError::Strength("no value of C to try; give at least one".into())
 }
 
-/// The values of C in ascending order, each once.
+/// The values of C in ascending order, without duplicates.
 fn check_strengths(grid: &[f64]) -> Result<Vec<f64>, HeadError> {
     if let Some(c) = grid.iter().find(|c| !(c.is_finite() && **c > 0.0)) {
         return Err(HeadError::Strength(format!("C is {c}, it must be a positive number")));
@@ -218,7 +218,7 @@ fn check_strengths(grid: &[f64]) -> Result<Vec<f64>, HeadError> {
     if sorted.is_empty() { Err(empty_grid()) } else { Ok(sorted) }
 }
 
-/// Parameters of each regression (one, or one a label).
+/// Parameters of each regression (one in total, or one per label).
 #[derive(Clone)]
 struct Fit {
     parameters: Vec<Vec<f64>>,
@@ -232,10 +232,10 @@ enum Target {
     Binary { of: Vec<bool> },
 }
 
-/// One regression: its targets and how much each class of outcome counts.
+/// One regression: its targets and class weights.
 struct Problem {
     target: Target,
-    /// Weight of each class, or of absent and present.
+    /// Weight of each class, or of absence and presence of the label.
     class_weights: Vec<f64>,
 }
 
@@ -382,7 +382,7 @@ impl Prepared {
     }
 }
 
-/// Mean of the AUC of each class against the rest; with two classes that of the second alone.
+/// Mean AUC of each class against the rest; with two classes, the AUC of the second.
 fn macro_auc(targets: &Targets<'_>, probabilities: ArrayView2<'_, f64>) -> Option<f64> {
     let classes = probabilities.ncols();
     let first = usize::from(!targets.multi_label() && classes == 2);
@@ -395,7 +395,7 @@ fn macro_auc(targets: &Targets<'_>, probabilities: ArrayView2<'_, f64>) -> Optio
     sum.map(|sum| sum / (classes - first) as f64)
 }
 
-/// `(x - mean) / std` with the mean and the population deviation of each column.
+/// `(x - mean) / std`, with the mean and the population standard deviation of each column.
 pub(crate) fn standardise(features: ArrayView2<'_, f32>) -> (Array2<f64>, Vec<f64>, Vec<f64>) {
     let n = features.nrows() as f64;
     let mut x = features.mapv(f64::from);
@@ -415,7 +415,7 @@ pub(crate) fn standardise(features: ArrayView2<'_, f32>) -> (Array2<f64>, Vec<f6
         .zip(&mean)
         .map(|(&sum, &mean)| {
             let variance = sum / n;
-            // Below what rounding of the mean alone can make of a constant column; scikit-learn's bound.
+            // A variance that rounding of the mean can produce in a constant column; scikit-learn's bound.
             let rounding = n * f64::EPSILON * variance + (n * mean * f64::EPSILON).powi(2);
             if variance <= rounding { 1.0 } else { variance.sqrt() }
         })
@@ -432,7 +432,7 @@ pub(crate) fn standardise(features: ArrayView2<'_, f32>) -> (Array2<f64>, Vec<f6
 mod tests {
     use super::*;
 
-    /// `n` rows of four features; the class of row `i` is `i % classes`, and shows in the first two.
+    /// `n` rows of four features; row `i` has class `i % classes`, which shows in the first two features.
     fn rows(n: usize, classes: usize, seed: usize) -> (Array2<f32>, Vec<usize>) {
         let noise = |i: usize, j: usize| (((i + seed) * 7919 + j * 104_729) % 1009) as f32 / 1009.0 - 0.5;
         let features = Array2::from_shape_fn((n, 4), |(i, j)| {

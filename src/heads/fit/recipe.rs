@@ -1,4 +1,4 @@
-//! How each kind of head is fitted to a data set, and measured on one.
+//! How each kind of head is fitted to a data set and evaluated on one.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,29 +20,29 @@ use crate::kernels::Isa;
 pub enum Recipe {
     /// Logistic regression on images.
     Linear(ProbeSearch, FitOptions),
-    /// The same on the mean over slices or frames.
+    /// Logistic regression on the mean over slices or frames.
     Volume(ProbeSearch, FitOptions),
     /// Nearest neighbours.
     Knn {
-        /// Neighbours that vote; none to choose on the validation images.
+        /// Number of neighbours that vote; `None` to select it on the validation images.
         k: Option<usize>,
         /// Temperature of the vote.
         temperature: f64,
-        /// Whether the training features are kept in 8 bits instead of half precision.
+        /// Whether the training features are stored as int8 instead of half precision.
         int8: bool,
     },
     /// Attention over slices or frames.
     Abmil(AbmilOptions),
-    /// A class a pixel or voxel, from the patch tokens of some blocks, ascending (none: the last).
+    /// One class per pixel or voxel, from the patch tokens of these blocks, ascending (empty for the last).
     Segment(Vec<usize>, SegmentOptions),
 }
 
-/// A data set whose features are known.
+/// A data set with its features.
 #[derive(Clone, Copy)]
 pub struct EvaluationSet<'a> {
     /// The examples.
     pub data: &'a Dataset,
-    /// Names of the classes of the masks, the background first; not looked at by heads that read labels.
+    /// Names of the mask classes, the background first; ignored by heads that read labels.
     pub mask_classes: &'a [String],
     /// Features of every example.
     pub features: &'a [ScanFeatures],
@@ -52,23 +52,23 @@ pub struct EvaluationSet<'a> {
     pub multi_label: bool,
 }
 
-/// A head that was fitted.
+/// A fitted head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
-    /// What it learned.
+    /// The learned part.
     pub model: HeadModel,
-    /// Inverse strength of the regularisation, of a linear head.
+    /// Inverse regularisation strength of a linear head.
     pub c: Option<f64>,
-    /// The epoch that was kept, of a head that is trained by AdamW.
+    /// The epoch kept, for a head trained with AdamW.
     pub epoch: Option<usize>,
 }
 
-/// What a head is worth on some examples.
+/// A head's performance on some examples.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Evaluation {
-    /// Of classes: probabilities `[n, classes]`, and the metrics.
+    /// For classes: probabilities `[n, classes]` and the metrics.
     Classes(Array2<f64>, Box<EvaluationReport>),
-    /// Of masks: each example's numbers, and the metrics.
+    /// For masks: the results of each example and the metrics.
     Dense(Vec<Case>, Box<DenseReport>),
 }
 
@@ -79,12 +79,12 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Nearest neighbours as the papers have them, k chosen.
+    /// Nearest neighbours as in the papers, with k selected on the validation images.
     pub fn knn() -> Recipe {
         Recipe::Knn { k: None, temperature: TEMPERATURE, int8: false }
     }
 
-    /// A class a pixel or voxel, from the patch tokens of the blocks `layers`, in whatever order they are named.
+    /// One class per pixel or voxel, from the patch tokens of the blocks `layers`, given in any order.
     pub fn segment(layers: &[usize], options: SegmentOptions) -> Recipe {
         let layers = BTreeSet::from_iter(layers.iter().copied());
         Recipe::Segment(layers.into_iter().collect(), options)
@@ -95,7 +95,7 @@ impl Recipe {
         matches!(self, Recipe::Segment(..))
     }
 
-    /// Blocks whose patch tokens it reads, if it reads them.
+    /// Blocks whose patch tokens it reads; `None` if it reads none.
     pub fn tokens(&self) -> Option<&[usize]> {
         match self {
             Recipe::Segment(layers, _) => Some(layers),
@@ -103,7 +103,7 @@ impl Recipe {
         }
     }
 
-    /// Whether its examples are clips and volumes; else each must be one image.
+    /// Whether its examples are clips and volumes; otherwise each must be one image.
     pub fn takes_bags(&self) -> bool {
         match self {
             Recipe::Volume(..) | Recipe::Abmil(_) => true,
@@ -112,11 +112,11 @@ impl Recipe {
         }
     }
 
-    /// Fits on the examples `train`, choosing on the examples `val` what is to be chosen. `progress(done, total)` is called
-    /// on the way.
+    /// Fits on the examples `train` and selects hyperparameters on the examples `val`. `progress(done, total)` is
+    /// called during the fit.
     ///
     /// # Errors
-    /// [`HeadError`] when the examples do not suit the recipe, a class has too few, or the fit fails.
+    /// [`HeadError`] when the examples do not suit the recipe, a class has too few examples, or the fit fails.
     pub fn fit(
         &self,
         set: &EvaluationSet<'_>,
@@ -163,13 +163,13 @@ impl Recipe {
 }
 
 impl EvaluationSet<'_> {
-    /// The rows of some examples, with their labels.
+    /// The feature rows of the examples `indices`, with their labels.
     pub fn rows(&self, indices: &[usize]) -> Result<Extracted, HeadError> {
         let features: Vec<&ScanFeatures> = indices.iter().map(|&i| &self.features[i]).collect();
         Extracted::new(self.data, indices, &features, self.multi_label)
     }
 
-    /// The mean row of some examples, `[n, 2 * dim]`.
+    /// The mean rows of the examples `indices`, `[n, 2 * dim]`.
     pub fn mean_rows(&self, indices: &[usize]) -> Array2<f32> {
         let rows: Vec<Vec<f32>> = indices.iter().map(|&i| self.features[i].mean_row()).collect();
         let width = rows.first().map_or(0, Vec::len);
@@ -180,7 +180,7 @@ impl EvaluationSet<'_> {
         indices.iter().map(|&i| self.features[i].rows.clone()).collect()
     }
 
-    /// Refuses examples from which a head of this kind cannot be fitted.
+    /// Rejects examples to which this recipe cannot be fitted.
     ///
     /// # Errors
     /// [`HeadError::Example`] names the example.
@@ -202,7 +202,7 @@ impl EvaluationSet<'_> {
         Err(HeadError::Example { name: self.data.samples[example].name.clone(), problem })
     }
 
-    /// Refuses masks of another size than their images.
+    /// Rejects masks that differ in size from their images.
     ///
     /// # Errors
     /// [`HeadError::Example`] names the example.
@@ -221,7 +221,7 @@ impl EvaluationSet<'_> {
         Ok(())
     }
 
-    /// The part of the masks that the backbone saw.
+    /// The part of each mask that the backbone sees.
     fn seen(&self, indices: &[usize]) -> Vec<Cow<'_, LabelMap>> {
         let seen = |&i: &usize| match self.features[i].geometry.crop {
             Some(region) => Cow::Owned(self.masks[i].cropped(region)),
@@ -245,7 +245,7 @@ impl EvaluationSet<'_> {
     }
 }
 
-/// Measures `model` on the examples `indices`, at `threshold` or the model's own.
+/// Evaluates `model` on the examples `indices`, at `threshold` or the model's own.
 ///
 /// # Errors
 /// [`HeadError`] when the examples do not suit the model.
@@ -286,11 +286,12 @@ pub fn evaluate(
     Ok(Evaluation::Classes(probabilities, Box::new(report)))
 }
 
-/// Cross-validation: each example is judged by a head that was fitted on the other parts, of which the next one chose. `of`
-/// is the part of each example, `parts` their number. `progress(done, total)` is called after each part.
+/// Cross-validation: each fold is tested with a head fitted on the other folds, of which the next one is used for
+/// validation. `of` is the fold of each example, `parts` the number of folds. `progress(done, total)` is called after
+/// each fold.
 ///
-/// The probabilities of all parts are pooled; heads of two classes decide at one half, since each part would choose its own
-/// threshold.
+/// The probabilities of all folds are pooled. Heads with two classes decide at 0.5, since each fold would select its
+/// own threshold.
 ///
 /// # Errors
 /// As [`Recipe::fit`] and [`evaluate`].

@@ -1,4 +1,4 @@
-//! How sure a measured number is: percentile intervals from resampled images (Efron and Tibshirani 1993, chapter 13).
+//! Uncertainty of metrics: percentile intervals from resampled images (Efron and Tibshirani 1993, chapter 13).
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Share of the resamples that an interval covers.
 const LEVEL: f64 = 0.95;
 
-/// How the intervals are made.
+/// Options of the bootstrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bootstrap {
     /// Number of resamples; 0 for no intervals.
@@ -22,7 +22,7 @@ impl Default for Bootstrap {
     }
 }
 
-/// The middle 95% of the resamples.
+/// The central 95% of the resamples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// 2.5th percentile.
@@ -31,18 +31,18 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// A measured number and how sure it is.
+/// A metric with its confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
-    /// Over all images.
+    /// Value over all images.
     pub value: f64,
-    /// None where no resamples were asked for, or fewer than half of them define the number.
+    /// `None` if no resamples were requested, or the metric is defined in fewer than half of them.
     pub interval: Option<Interval>,
 }
 
 impl Bootstrap {
-    /// Calls `each(weights)` for every resample: it draws, with replacement, as many images from each stratum as it has
-    /// (`strata[i]` is the stratum of image i), so that classes keep their sizes.
+    /// Calls `each(weights)` for every resample, which draws with replacement as many images from each stratum as it
+    /// has (`strata[i]` is the stratum of image i), so that classes keep their sizes.
     pub fn resample(&self, strata: &[usize], mut each: impl FnMut(&[u32])) {
         let members = members(strata);
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
@@ -58,10 +58,10 @@ impl Bootstrap {
         }
     }
 
-    /// Estimates of the numbers that `statistics(weights)` returns, where image i counts `weights[i]` times.
+    /// Estimates of the metrics that `statistics(weights)` returns, where image i counts `weights[i]` times.
     ///
-    /// Resamples are those of [`Bootstrap::resample`]. A number that is undefined (none) in some resamples is judged by
-    /// the others; one that is undefined over all images has no estimate.
+    /// Resamples are those of [`Bootstrap::resample`]. Resamples in which a metric is undefined (`None`) are skipped; a
+    /// metric that is undefined over all images has no estimate.
     pub fn estimates(
         &self,
         strata: &[usize],
@@ -90,7 +90,7 @@ impl Bootstrap {
     }
 }
 
-/// Images of each stratum, strata in ascending order.
+/// Images of each stratum, in ascending order of the strata.
 fn members(strata: &[usize]) -> Vec<Vec<usize>> {
     let mut by_stratum = std::collections::BTreeMap::<usize, Vec<usize>>::new();
     for (image, &stratum) in strata.iter().enumerate() {
@@ -99,7 +99,7 @@ fn members(strata: &[usize]) -> Vec<Vec<usize>> {
     by_stratum.into_values().collect()
 }
 
-/// Linear interpolation between the two nearest of `sorted`, as NumPy's default.
+/// Linear interpolation between the two nearest values of `sorted`, as NumPy's default.
 pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let (below, part) = (at.floor() as usize, at.fract());
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_interval_of_a_mean_is_the_textbook_one() {
-        // Share of 1s among 400 images, 100 of them 1: standard error sqrt(0.25 * 0.75 / 400) = 0.02165.
+        // Share of ones among 400 images, 100 of which are 1: standard error sqrt(0.25 * 0.75 / 400) = 0.02165.
         let ones: Vec<bool> = (0..400).map(|i| i % 4 == 0).collect();
         let estimates = Bootstrap::default().estimates(&[0; 400], |w| {
             let sum: u32 = ones.iter().zip(w).filter(|(one, _)| **one).map(|(_, w)| w).sum();
@@ -135,7 +135,7 @@ mod tests {
         });
         let Interval { low, high } = estimates[0].unwrap().interval.unwrap();
         // The 2.5th percentile of 2000 draws has a standard error of sqrt(0.025 * 0.975 / 2000) / density = 0.0013;
-        // 0.005 is four of these.
+        // 0.005 is about four standard errors.
         assert!((low - (0.25 - 1.96 * 0.02165)).abs() < 0.005, "{low}");
         assert!((high - (0.25 + 1.96 * 0.02165)).abs() < 0.005, "{high}");
     }

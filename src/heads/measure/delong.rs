@@ -1,16 +1,16 @@
-//! Two configurations on the same images: how much they differ, and whether chance explains it.
+//! Comparison of two configurations on the same images: their difference and its significance.
 
 use crate::heads::measure::percentile;
 use crate::heads::{Bootstrap, Interval};
 
-/// A difference and how sure it is.
+/// A difference with its confidence interval and p value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Paired {
-    /// The second's value less the first's.
+    /// The second value minus the first.
     pub difference: f64,
     /// 95% interval of the difference.
     pub interval: Option<Interval>,
-    /// Two-sided p value of no difference.
+    /// Two-sided p value under the null hypothesis of no difference.
     pub p: Option<f64>,
     /// Name of the test: `DeLong` or `bootstrap`.
     pub test: &'static str,
@@ -19,10 +19,11 @@ pub struct Paired {
 /// The standard normal distribution's 97.5th percentile.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// The difference of two AUC on the same images by the test of DeLong et al. (Biometrics 44, 837, 1988), with mid-ranks
-/// (Sun and Xu, IEEE Signal Processing Letters 21, 1389, 2014). None with fewer than two positives or two negatives.
+/// The difference of two AUCs on the same images by the test of DeLong et al. (Biometrics 44, 837, 1988), with
+/// mid-ranks (Sun and Xu, IEEE Signal Processing Letters 21, 1389, 2014). `None` with fewer than two positives or two
+/// negatives.
 ///
-/// Scores that rank the images alike have p = 1.
+/// Scores that rank the images identically have p = 1.
 ///
 /// # Panics
 /// When the lengths differ.
@@ -41,15 +42,15 @@ pub fn delong(positive: &[bool], a: &[f64], b: &[f64]) -> Option<Paired> {
     let p = match error > 0.0 {
         // The two tails of the normal distribution beyond |z|.
         true => libm::erfc((difference / error).abs() / std::f64::consts::SQRT_2),
-        // No image changes its rank: no difference; or every one alike, which chance does not do.
+        // Zero variance: without a difference p is 1; with the same difference for every image p is 0.
         false => f64::from(u8::from(difference == 0.0)),
     };
     let interval = Interval { low: difference - Z * error, high: difference + Z * error };
     Some(Paired { difference, interval: Some(interval), p: Some(p), test: "DeLong" })
 }
 
-/// For each positive the share of negatives that it beats, for each negative the share of positives that beat it; equal
-/// scores count half. The mean of either is the AUC.
+/// For each positive, the share of negatives that it outscores; for each negative, the share of positives that outscore
+/// it; ties count half. The mean of either is the AUC.
 struct Placements {
     positives: Vec<f64>,
     negatives: Vec<f64>,
@@ -74,7 +75,7 @@ impl Placements {
     }
 }
 
-/// Ranks from 1, equal values sharing the mean of theirs.
+/// Ranks from 1; equal values share the mean of their ranks.
 fn mid_ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
@@ -93,9 +94,9 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 impl Bootstrap {
-    /// The difference that `difference(weights)` returns, where image i counts `weights[i]` times, with the percentile
-    /// interval and the p value of the resamples on the wrong side of zero (Efron and Tibshirani 1993, chapter 15). None
-    /// where it is not defined over all images.
+    /// The difference that `difference(weights)` returns, where image i counts `weights[i]` times, with its percentile
+    /// interval and a p value from the share of resamples on either side of zero (Efron and Tibshirani 1993, chapter
+    /// 15). `None` if the difference is undefined over all images.
     pub fn paired(
         &self,
         strata: &[usize],
@@ -128,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// Scores by a formula; `ties` rounds them to eighths.
+    /// Scores from a formula; `ties` rounds them to eighths.
     fn scores(n: usize, ties: bool) -> (Vec<bool>, Vec<f64>, Vec<f64>) {
         let positive: Vec<bool> = (0..n).map(|i| (i * 7919) % 101 < 37).collect();
         let noise = |i: usize, k: usize| ((i * k + 13) % 997) as f64 / 997.0;
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn delong_as_mlstatkit() {
-        // MLstatkit 0.1's Delong_test: AUC of b less that of a, variance of the difference, p.
+        // From MLstatkit 0.1's Delong_test: AUC of b minus that of a, variance of the difference, p.
         for (n, ties, difference, variance, p) in [
             (
                 60,
@@ -188,13 +189,13 @@ mod tests {
         let stretched: Vec<f64> = a.iter().map(|v| v.exp()).collect();
         assert_eq!(delong(&positive, &a, &stretched).unwrap().p, Some(1.0));
         assert_eq!(delong(&[true, false, false], &[0.1; 3], &[0.2; 3]), None);
-        // Perfect against perfectly wrong: no variance, and no chance either.
+        // A perfect ranking against a fully reversed one: the variance is zero and p is 0.
         let truth = [true, true, false, false];
         let found = delong(&truth, &[0.0, 0.0, 1.0, 1.0], &[1.0, 1.0, 0.0, 0.0]).unwrap();
         assert_eq!((found.difference, found.p), (1.0, Some(0.0)));
     }
 
-    /// Without a difference, p is below 0.05 in about one of twenty experiments, in both tests.
+    /// Without a true difference, p is below 0.05 in about one of twenty experiments, in both tests.
     #[test]
     fn p_is_uniform_where_nothing_differs() {
         let normal = Normal::new(0.0, 1.0).unwrap();
@@ -216,7 +217,7 @@ mod tests {
             let found = bootstrap.paired(&strata, |w| Some(mean(&b, w) - mean(&a, w))).unwrap();
             boots += u32::from(found.p.unwrap() < 0.05);
         }
-        // 5% of 400 is 20, with a standard error of 4.4: four of these to either side.
+        // 5% of 400 is 20, with a standard error of 4.4: four standard errors to either side.
         assert!((3..=38).contains(&delongs) && (3..=38).contains(&boots), "{delongs} {boots}");
     }
 }

@@ -1,20 +1,20 @@
-//! What predictions are worth. Every sum takes a whole-number weight an image, so that a bootstrap resample is the
-//! same code with other weights. The definitions, ties and absent classes included, are scikit-learn's.
+//! Metrics of predictions. Every sum takes an integer weight per image, so that the same code evaluates a bootstrap
+//! resample with other weights. The definitions, including ties and absent classes, are scikit-learn's.
 
-/// Probabilities are not let below this in a logarithm: scikit-learn's bound, the epsilon of f64.
+/// Lower bound of probabilities in logarithms: scikit-learn's bound, the epsilon of f64.
 pub const PROBABILITY_FLOOR: f64 = f64::EPSILON;
 
-/// Scores sorted once, so that an AUC under any weights is one pass over them.
+/// Scores sorted once, so that the AUC under any weights takes one pass over them.
 #[derive(Clone, Debug)]
 pub struct AucScores {
-    /// Image numbers by ascending score.
+    /// Image indices by ascending score.
     order: Vec<usize>,
-    /// Ends, in `order`, of the runs of equal scores.
+    /// End indices, in `order`, of the runs of equal scores.
     ends: Vec<usize>,
 }
 
 impl AucScores {
-    /// Sorts `scores`, one an image.
+    /// Sorts `scores`, one per image.
     pub fn new(scores: &[f64]) -> AucScores {
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
@@ -24,8 +24,8 @@ impl AucScores {
         AucScores { order, ends }
     }
 
-    /// Area under the ROC curve: the chance that a positive image scores above a negative one, equal scores counting
-    /// half (mid-ranks; Hanley and McNeil 1982). None where positives or negatives are absent.
+    /// Area under the ROC curve: the probability that a positive image scores above a negative one, ties counting half
+    /// (mid-ranks; Hanley and McNeil 1982). `None` if there are no positives or no negatives.
     pub fn auc(&self, positive: &[bool], weights: &[u32]) -> Option<f64> {
         let (mut twice_above, mut positives, mut negatives) = (0u64, 0u64, 0u64);
         let mut start = 0;
@@ -55,7 +55,7 @@ pub fn auc(positive: &[bool], scores: &[f64]) -> Option<f64> {
     AucScores::new(scores).auc(positive, &vec![1; positive.len()])
 }
 
-/// Counts of truth against prediction.
+/// Counts of true class against predicted class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     /// `[truth][prediction]`
@@ -63,7 +63,7 @@ pub struct ConfusionMatrix {
 }
 
 impl ConfusionMatrix {
-    /// Counts image i `weights[i]` times; `truth` and `predicted` are class numbers below `classes`.
+    /// Counts image i `weights[i]` times; `truth` and `predicted` are class indices below `classes`.
     pub fn new(classes: usize, truth: &[usize], predicted: &[usize], weights: &[u32]) -> ConfusionMatrix {
         let mut counts = vec![vec![0; classes]; classes];
         for ((&t, &p), &w) in truth.iter().zip(predicted).zip(weights) {
@@ -72,7 +72,7 @@ impl ConfusionMatrix {
         ConfusionMatrix { counts }
     }
 
-    /// `class` against the rest.
+    /// Counts of `class` against the rest.
     pub fn rates(&self, class: usize) -> Rates {
         let all: u64 = self.counts.iter().flatten().sum();
         let truth: u64 = self.counts[class].iter().sum();
@@ -86,18 +86,18 @@ impl ConfusionMatrix {
         }
     }
 
-    /// Share of images that are predicted right.
+    /// Share of images classified correctly.
     pub fn accuracy(&self) -> Option<f64> {
         let right: u64 = (0..self.counts.len()).map(|c| self.counts[c][c]).sum();
         ratio(right, self.counts.iter().flatten().sum())
     }
 
-    /// Mean sensitivity of the classes that have an image.
+    /// Mean sensitivity of the classes that have at least one image.
     pub fn balanced_accuracy(&self) -> Option<f64> {
         mean((0..self.counts.len()).filter_map(|class| self.rates(class).sensitivity()))
     }
 
-    /// Mean F1 of the classes that have an image or a prediction.
+    /// Mean F1 of the classes that have at least one image or prediction.
     pub fn macro_f1(&self) -> Option<f64> {
         mean((0..self.counts.len()).filter_map(|class| self.rates(class).f1()))
     }
@@ -106,18 +106,18 @@ impl ConfusionMatrix {
 /// Counts of one class against the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
-    /// Has the class, and is said to.
+    /// Has the class and is predicted to have it.
     pub true_positive: u64,
-    /// Has the class, and is said not to.
+    /// Has the class and is predicted to lack it.
     pub false_negative: u64,
-    /// Lacks the class, and is said to have it.
+    /// Lacks the class and is predicted to have it.
     pub false_positive: u64,
-    /// Lacks the class, and is said to.
+    /// Lacks the class and is predicted to lack it.
     pub true_negative: u64,
 }
 
 impl Rates {
-    /// Counts image i `weights[i]` times; it is said to be positive where its score is at `threshold` or above.
+    /// Counts image i `weights[i]` times; it is predicted positive if its score is at `threshold` or above.
     pub fn at(threshold: f64, positive: &[bool], scores: &[f64], weights: &[u32]) -> Rates {
         let mut rates = Rates::default();
         for ((&positive, &score), &weight) in positive.iter().zip(scores).zip(weights) {
@@ -131,24 +131,24 @@ impl Rates {
         rates
     }
 
-    /// Share of those that have the class that are found; none where nobody has it.
+    /// Share of the images with the class that are predicted to have it; `None` if no image has it.
     pub fn sensitivity(&self) -> Option<f64> {
         ratio(self.true_positive, self.true_positive + self.false_negative)
     }
 
-    /// Share of those that lack the class that are left alone; none where nobody lacks it.
+    /// Share of the images without the class that are predicted to lack it; `None` if every image has it.
     pub fn specificity(&self) -> Option<f64> {
         ratio(self.true_negative, self.true_negative + self.false_positive)
     }
 
-    /// Harmonic mean of sensitivity and precision; none where the class occurs in neither truth nor prediction.
+    /// Harmonic mean of sensitivity and precision; `None` if the class occurs in neither truth nor prediction.
     pub fn f1(&self) -> Option<f64> {
         let twice = 2 * self.true_positive;
         ratio(twice, twice + self.false_positive + self.false_negative)
     }
 }
 
-/// Weighted mean of `-ln p` over `probabilities`, those that were given to what is true.
+/// Weighted mean of `-ln p` over `probabilities`, those predicted for the truth; `None` if the weights sum to zero.
 pub fn log_loss(probabilities: &[f64], weights: &[u32]) -> Option<f64> {
     let total: u64 = weights.iter().map(|&w| u64::from(w)).sum();
     let sum: f64 = probabilities
@@ -159,9 +159,9 @@ pub fn log_loss(probabilities: &[f64], weights: &[u32]) -> Option<f64> {
     (total > 0).then(|| sum / total as f64)
 }
 
-/// The threshold with the largest Youden's J, sensitivity + specificity - 1 (Cancer 3:32, 1950), halfway between two
-/// neighbouring scores; of equally good ones the one nearest to 0.5. None where positives, negatives or two different
-/// scores are absent.
+/// The threshold that maximises Youden's J, sensitivity + specificity - 1 (Cancer 3:32, 1950). It lies halfway between
+/// two neighbouring scores; of equally good thresholds, it is the one nearest to 0.5. `None` if there are no positives,
+/// no negatives, or no two different scores.
 pub fn youden_threshold(positive: &[bool], scores: &[f64]) -> Option<f64> {
     let positives = positive.iter().filter(|&&p| p).count() as i128;
     let negatives = positive.len() as i128 - positives;
@@ -169,7 +169,7 @@ pub fn youden_threshold(positive: &[bool], scores: &[f64]) -> Option<f64> {
         return None;
     }
     let AucScores { order, ends } = AucScores::new(scores);
-    // J times positives * negatives, in whole numbers so that equal ones are equal.
+    // J times positives * negatives, as an integer, so that ties compare equal.
     let mut j = 0;
     let mut best: Option<(i128, f64)> = None;
     let mut start = 0;
@@ -193,7 +193,7 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Mean of `values`; none of none.
+/// Mean of `values`; `None` if empty.
 pub(crate) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (mut sum, mut n) = (0.0, 0u32);
     for value in values {
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn auc_counts_pairs() {
-        // Against the definition, over every pair, with ties and repeated images.
+        // Compares with the definition, over every pair, with ties and repeated images.
         let scores = [0.3, 0.1, 0.3, 0.8, 0.8, 0.2, 0.3];
         let positive = [true, false, false, true, false, true, true];
         let weights = [2, 1, 3, 0, 1, 1, 4];
@@ -237,7 +237,7 @@ mod tests {
     fn youden_takes_the_best_cut() {
         let positive = [false, false, true, false, true, true];
         let scores = [0.1, 0.2, 0.3, 0.4, 0.6, 0.9];
-        // Cuts at 0.25 (3/3 found, 2/3 spared) and 0.5 (2/3, 3/3) are equal: the nearer to 0.5.
+        // Cuts at 0.25 (sensitivity 3/3, specificity 2/3) and 0.5 (2/3, 3/3) tie: the one nearer to 0.5 wins.
         assert_eq!(youden_threshold(&positive, &scores), Some(0.5));
         assert_eq!(youden_threshold(&[true, false], &[0.4, 0.4]), None);
         assert_eq!(youden_threshold(&[true, true], &[0.4, 0.5]), None);

@@ -1,4 +1,4 @@
-//! What heads are worth: metrics, intervals and tests of classes and masks.
+//! Evaluation of heads: metrics, confidence intervals and tests for classes and masks.
 
 mod bootstrap;
 mod delong;

@@ -1,23 +1,23 @@
-//! How much of two label maps is the same: Dice and intersection over union.
+//! Overlap of two label maps: Dice and intersection over union.
 
 use std::ops::AddAssign;
 
 use crate::heads::HeadError;
 use crate::input::LabelMap;
 
-/// Pixels or voxels of one class in a true and in a predicted map. Sums of several cases give the pooled numbers, and
-/// the mean of each case's [`Overlap::dice`] the per-case one.
+/// Pixel or voxel counts of one class in a true and in a predicted map. Summing them over cases gives the pooled
+/// metrics; averaging [`Overlap::dice`] over cases gives the per-case mean.
 ///
-/// A class that neither map has is undefined (none), and a mean leaves such a case out; a class that one of them has
-/// scores 0. This is what Metrics Reloaded (Maier-Hein et al., Nature Methods 21:195, 2024) asks to be decided
-/// beforehand: an empty prediction of an empty truth says nothing about overlap.
+/// A class in neither map is undefined (`None`), and a mean skips such a case; a class in only one of them scores 0.
+/// Metrics Reloaded (Maier-Hein et al., Nature Methods 21:195, 2024) asks for this to be decided beforehand: an empty
+/// prediction of an empty truth says nothing about overlap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overlap {
-    /// Of the class in both maps.
+    /// Pixels of the class in both maps.
     pub intersection: u64,
-    /// Of the class in the true map.
+    /// Pixels of the class in the true map.
     pub truth: u64,
-    /// Of the class in the predicted map.
+    /// Pixels of the class in the predicted map.
     pub predicted: u64,
 }
 
@@ -52,8 +52,8 @@ impl AddAssign for Overlap {
 /// The overlap of each class, the background (0) first: `[classes]`.
 ///
 /// # Errors
-/// [`HeadError::Shape`] when the maps differ in size, [`HeadError::Classes`] when one of them holds a class number
-/// that is not below `classes`.
+/// [`HeadError::Shape`] when the maps differ in size, [`HeadError::Classes`] when a map contains a class index that is
+/// not below `classes`.
 pub fn overlaps(truth: &LabelMap, predicted: &LabelMap, classes: usize) -> Result<Vec<Overlap>, HeadError> {
     let sides = [
         ("slices of the predicted label map", predicted.depth, truth.depth),
@@ -65,7 +65,7 @@ pub fn overlaps(truth: &LabelMap, predicted: &LabelMap, classes: usize) -> Resul
             return Err(HeadError::Shape { what, found, expected });
         }
     }
-    // Every pair of labels has its counter, so that the loop over voxels does not branch.
+    // Every pair of labels has its own counter, so that the loop over voxels does not branch.
     let mut pairs = vec![0u64; 1 << 16];
     for (&t, &p) in truth.labels.iter().zip(&predicted.labels) {
         pairs[usize::from(t) << 8 | usize::from(p)] += 1;

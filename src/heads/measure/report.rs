@@ -1,4 +1,4 @@
-//! All that is measured of a head over a set of images, as one serialisable value.
+//! All metrics of a head over a set of images, as one serialisable value.
 
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
@@ -10,31 +10,32 @@ use crate::heads::{
     log_loss,
 };
 
-/// What a head is worth on a set of images. A number is none where the set cannot define it (a class is absent).
+/// A head's performance on a set of images. A metric is `None` if the set does not define it (a class is absent).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationReport {
     /// Number of images.
     pub images: usize,
     /// Whether an image may have several labels.
     pub multi_label: bool,
-    /// Probability from which a label, or the second of two classes, counts as predicted; none where the most probable
-    /// of three or more classes does.
+    /// Probability from which a label, or the second of two classes, counts as predicted; `None` with three or more
+    /// classes, where the most probable one counts.
     pub threshold: Option<f64>,
-    /// Share of images predicted right; multi-label: with every label right.
+    /// Share of images classified correctly; multi-label: share with every label correct.
     pub accuracy: Option<Estimate>,
     /// Mean sensitivity over classes; multi-label: mean over labels of (sensitivity + specificity) / 2.
     pub balanced_accuracy: Option<Estimate>,
     /// Mean F1 over classes or labels.
     pub macro_f1: Option<Estimate>,
-    /// Two classes: AUC of the second. More, or labels: mean of each against the rest, none if one has none.
+    /// Two classes: AUC of the second. Otherwise mean AUC of each class or label against the rest; `None` if any of
+    /// them is undefined.
     pub auc: Option<Estimate>,
-    /// Mean cross entropy in nats; multi-label: mean over labels too.
+    /// Mean cross entropy in nats; multi-label: also averaged over labels.
     pub log_loss: Option<Estimate>,
     /// Each class or label against the rest.
     pub classes: Vec<ClassReport>,
-    /// `[truth][prediction]` counts of images; none for labels.
+    /// `[truth][prediction]` counts of images; `None` if multi-label.
     pub confusion: Option<Vec<Vec<u64>>>,
-    /// How the intervals were made. Classes keep their sizes in a resample; labels do not.
+    /// How the intervals were computed. Classes keep their sizes in a resample; labels do not.
     pub bootstrap: Bootstrap,
 }
 
@@ -43,25 +44,25 @@ pub struct EvaluationReport {
 pub struct ClassReport {
     /// Its name.
     pub class: String,
-    /// Images that have it.
+    /// Number of images that have it.
     pub images: usize,
     /// Area under the ROC curve.
     pub auc: Option<Estimate>,
-    /// Share found of those that have it.
+    /// Share of the images that have it for which it is predicted.
     pub sensitivity: Option<Estimate>,
-    /// Share left alone of those that lack it.
+    /// Share of the images that lack it for which it is not predicted.
     pub specificity: Option<Estimate>,
 }
 
-/// Numbers ahead of those of the classes in a vector of statistics, and numbers of each class.
+/// In a vector of statistics: number of overall statistics, which come first, and number of statistics per class.
 const OVERALL: usize = 5;
 const PER_CLASS: usize = 3;
 
 impl EvaluationReport {
-    /// Measures `head` on `examples`, whose targets count the head's classes, at `threshold`.
+    /// Evaluates `head` on `examples`, whose targets use the head's class indices, at `threshold`.
     ///
     /// # Errors
-    /// As [`EvaluationReport::new`], and when the features are not those of the head.
+    /// As [`EvaluationReport::new`], and when the features do not match the head.
     pub fn of(
         head: &LinearHead,
         examples: &Examples<'_>,
@@ -72,11 +73,11 @@ impl EvaluationReport {
         EvaluationReport::new(&head.classes, &examples.targets, probabilities.view(), threshold, bootstrap)
     }
 
-    /// Measures `probabilities` (`[n, classes]`, from [`LinearHead::probability_rows`](crate::heads::LinearHead)) against
-    /// `targets`.
+    /// Evaluates `probabilities` (`[n, classes]`, from [`LinearHead::probability_rows`](crate::heads::LinearHead))
+    /// against `targets`.
     ///
     /// # Errors
-    /// [`HeadError`] when there is no image, the numbers of images or classes differ, a target is out of range, or a
+    /// [`HeadError`] when there are no images, the numbers of images or classes differ, a target is out of range, or a
     /// probability is not finite.
     pub fn new(
         classes: &[String],
@@ -120,14 +121,14 @@ impl EvaluationReport {
     }
 }
 
-/// What does not change between resamples.
+/// Data that is the same for all resamples.
 struct Measured {
     columns: Vec<Column>,
-    /// Class numbers of truth and decision; none for labels.
+    /// Class indices of truth and decision; `None` if multi-label.
     decided: Option<(Vec<usize>, Vec<usize>)>,
-    /// Probability given to what is true: one an image, or one a label and image (labels outermost).
+    /// Probability predicted for the truth: one per image, or one per label and image (labels outermost).
     of_truth: Vec<f64>,
-    /// Whether all labels of an image are right.
+    /// Whether all labels of an image are correct; empty unless multi-label.
     exact: Vec<bool>,
     threshold: f64,
 }
@@ -205,7 +206,7 @@ impl Measured {
         Some(ConfusionMatrix::new(self.columns.len(), truth, decided, weights))
     }
 
-    /// Accuracy, balanced accuracy, macro F1, AUC, log loss, then AUC, sensitivity and specificity of each class.
+    /// Accuracy, balanced accuracy, macro F1, AUC and log loss, then AUC, sensitivity and specificity of each class.
     fn statistics(&self, weights: &[u32]) -> Vec<Option<f64>> {
         let aucs: Vec<Option<f64>> = self.columns.iter().map(|c| c.ranked.auc(&c.has, weights)).collect();
         let matrix = self.confusion(weights);
@@ -243,7 +244,7 @@ impl Measured {
     }
 }
 
-/// Mean of `values`, none if one of them is none.
+/// Mean of `values`; `None` if any is `None`.
 fn mean_of_all(values: &[Option<f64>]) -> Option<f64> {
     values.iter().copied().collect::<Option<Vec<f64>>>().and_then(|values| mean(values.into_iter()))
 }
@@ -281,7 +282,8 @@ mod tests {
         let targets = Targets::Labels(has.view());
         let report =
             EvaluationReport::new(&names(2), &targets, probabilities.view(), 0.5, &bootstrap).unwrap();
-        // Right throughout: images 0 and 2. Label 0: 2 of 2 found, 1 of 2 spared; label 1: 1 of 2 and 2 of 2.
+        // Images 0 and 2 are fully correct. Label 0: sensitivity 2 of 2, specificity 1 of 2; label 1: sensitivity 1 of
+        // 2, specificity 2 of 2.
         assert_eq!(report.accuracy.unwrap().value, 0.5);
         assert_eq!(report.balanced_accuracy.unwrap().value, 0.75);
         assert!((report.macro_f1.unwrap().value - (0.8 + 2.0 / 3.0) / 2.0).abs() < 1e-15);

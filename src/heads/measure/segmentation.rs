@@ -1,4 +1,4 @@
-//! What is measured of a dense head over a set of images: each case's overlap and surfaces, then all cases together.
+//! Metrics of a dense head over a set of images: overlap and surface distances per case, then over all cases.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,62 +7,62 @@ use crate::heads::measure::mean;
 use crate::heads::{Bootstrap, Estimate, HeadError, Overlap, SurfaceDistances, overlaps, surface_distances};
 use crate::input::LabelMap;
 
-/// One image or volume.
+/// Results of one image or volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    /// Of each class, the background first.
+    /// Overlap of each class, the background first.
     pub overlaps: Vec<Overlap>,
-    /// Of each class but the background; none where truth or prediction lacks the class.
+    /// Surface distances of each class but the background; `None` if truth or prediction lacks the class.
     pub surfaces: Vec<Option<SurfaceDistances>>,
-    /// Whether distances are millimetres; else pixels.
+    /// Whether distances are in millimetres; otherwise they are in pixels.
     pub millimetres: bool,
 }
 
-/// What a dense head is worth. A number is none where no case defines it.
+/// A dense head's performance. A metric is `None` if no case defines it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DenseReport {
     /// Number of images or volumes.
     pub images: usize,
-    /// Mean over the classes (not the background) of the mean Dice of the cases that have the class.
+    /// Mean over the foreground classes of the mean Dice of the cases that have the class.
     pub dice: Option<Estimate>,
-    /// The same of intersection over union.
+    /// The same for intersection over union.
     pub iou: Option<Estimate>,
-    /// Unit of distances: `mm`, or `px` where a case does not tell its spacing.
+    /// Unit of distances: `mm`, or `px` if the spacing of any case is unknown.
     pub unit: String,
     /// Each class but the background.
     pub classes: Vec<DenseClass>,
-    /// How the intervals were made: resamples of cases.
+    /// How the intervals were computed: resamples of cases.
     pub bootstrap: Bootstrap,
 }
 
-/// One class of a dense head. The numbers of a case count where the truth has the class.
+/// One class of a dense head. Per-case metrics cover the cases whose truth has the class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DenseClass {
     /// Its name.
     pub class: String,
-    /// Cases that have it.
+    /// Number of cases that have it.
     pub images: usize,
-    /// Mean Dice of these cases; one that is missed altogether counts as 0.
+    /// Mean Dice of these cases; a case that is missed completely counts as 0.
     pub dice: Option<Estimate>,
     /// Mean intersection over union of these cases.
     pub iou: Option<Estimate>,
-    /// Mean 95th percentile of the Hausdorff distance, of the cases in which the class is found at all.
+    /// Mean 95th-percentile Hausdorff distance of the cases in which both truth and prediction have the class.
     pub hd95: Option<Estimate>,
-    /// Mean of the average symmetric surface distance, of the same cases.
+    /// Mean average symmetric surface distance of the same cases.
     pub asd: Option<Estimate>,
-    /// Dice of all pixels of all cases together, also those that lack the class.
+    /// Dice over the pixels of all cases together, including cases that lack the class.
     pub pooled_dice: Option<Estimate>,
-    /// Cases that have the class, of which not a pixel was found.
+    /// Number of cases that have the class but no predicted pixel of it.
     pub missed: usize,
-    /// Cases that lack the class, in which a pixel was found.
+    /// Number of cases that lack the class but have a predicted pixel of it.
     pub false_alarms: usize,
 }
 
-/// Numbers of each class in a vector of statistics.
+/// Number of statistics per class in a vector of statistics.
 const PER_CLASS: usize = 5;
 
 impl Case {
-    /// Compares `found` with `truth`, both of `classes` classes.
+    /// Compares `found` with `truth`, both with `classes` classes.
     ///
     /// # Errors
     /// [`HeadError`] when their sizes differ, or a label is not below `classes`.
@@ -73,8 +73,8 @@ impl Case {
         geometry: &Geometry,
     ) -> Result<Case, HeadError> {
         let overlaps = overlaps(truth, found, classes)?;
-        // A clip's frames follow each other in time: distances are within a frame, and a volume without a slice distance
-        // has none.
+        // A clip, whose frames follow each other in time, has no slice distance, and some volumes do not state it: all
+        // distances, including those across slices, are then in voxels.
         let in_slices = truth.depth > 1;
         let known = geometry.spacing.and_then(|s| match (in_slices, s.slices) {
             (true, Some(slices)) => Some([slices, s.rows, s.columns]),
@@ -89,7 +89,7 @@ impl Case {
 }
 
 impl DenseReport {
-    /// Measures the `cases` of a head with the classes `classes`, the background first.
+    /// Evaluates the `cases` of a head with the classes `classes`, the background first.
     pub fn new(classes: &[String], cases: &[Case], bootstrap: &Bootstrap) -> DenseReport {
         let estimates =
             bootstrap.estimates(&vec![0; cases.len()], |weights| statistics(classes, cases, weights));
@@ -195,7 +195,8 @@ mod tests {
         assert_eq!(class.pooled_dice.unwrap().value, 1.0 / 3.0);
         assert_eq!(class.iou.unwrap().value, 0.25);
         assert_eq!(report.dice.unwrap().value, 1.0 / 3.0);
-        // Half a millimetre to the pixel that was not found, which is half of the truth's surface: its 95th percentile.
+        // Half a millimetre to the missed pixel, which is half of the truth's surface: interpolation puts the 95th
+        // percentile at 0.475.
         assert_eq!(report.unit, "mm");
         assert!((class.hd95.unwrap().value - 0.475).abs() < 1e-12);
         let plain = Case::new(&map([0; 6]), &map([0; 6]), 2, &geometry(None)).unwrap();

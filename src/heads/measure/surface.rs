@@ -1,5 +1,5 @@
-//! How far apart two surfaces are: 95th percentile of the Hausdorff distance (HD95) and average symmetric surface
-//! distance (ASSD), as MONAI 1.6 and Metrics Reloaded (Maier-Hein et al., Nature Methods 21:195, 2024) define them.
+//! Distance between two surfaces: 95th percentile of the Hausdorff distance (HD95) and average symmetric surface
+//! distance (ASSD), as defined by MONAI 1.6 and Metrics Reloaded (Maier-Hein et al., Nature Methods 21:195, 2024).
 
 use crate::heads::measure::percentile;
 use crate::input::LabelMap;
@@ -9,19 +9,19 @@ use crate::input::LabelMap;
 pub struct SurfaceDistances {
     /// The larger of the two directed 95th percentiles (linear interpolation between ranks).
     pub hd95: f64,
-    /// Mean over all surface voxels of both, each to the nearest of the other.
+    /// Mean over all surface voxels of both maps of the distance to the nearest surface voxel of the other map.
     pub assd: f64,
 }
 
-/// Compares the surfaces of `class`: voxels of the class with a neighbour that is not of it, where the border of the map
-/// counts as not of it and neighbours share a face (6 in a volume, 4 in a map of one slice), which is the mask less its
-/// erosion. `spacing` is the distance between neighbouring slices, rows and columns, in mm or, where that is not known, 1
-/// for pixels; that of slices is not used in a map of one slice.
+/// Compares the surfaces of `class`. A surface voxel is a voxel of the class with a neighbour outside the class, that
+/// is, the mask minus its erosion. Neighbours share a face (6 in a volume, 4 in a map of one slice), and beyond the
+/// border of the map is outside. `spacing` is the distance between neighbouring slices, rows and columns in mm, or 1
+/// (pixels) if unknown; the slice spacing is not used in a map of one slice.
 ///
-/// None where either map lacks the class: there is no surface to measure to, and no finite number is fair.
+/// `None` if either map lacks the class: there is no surface to measure to, and no finite number is fair.
 ///
 /// # Panics
-/// When the maps differ in size; [`overlaps`](super::overlaps) tells that as an error.
+/// When the maps differ in size; [`overlaps`](super::overlaps) returns an error in this case.
 ///
 /// ```
 /// # use microraptor::heads::surface_distances;
@@ -60,14 +60,14 @@ pub fn surface_distances(
     Some(SurfaceDistances { hd95, assd })
 }
 
-/// The part of a map that holds a class: distances between voxels do not depend on what is around it.
+/// The part of the maps that contains the class: distances between voxels do not depend on what surrounds it.
 struct BoundingBox {
     start: [usize; 3],
     size: [usize; 3],
 }
 
 impl BoundingBox {
-    /// Around the voxels that are `inside`, of a map of `size`; none of none.
+    /// The bounding box of the voxels that are `inside`, in a map of `size`; `None` if there are none.
     fn of(size: [usize; 3], inside: impl Fn(usize) -> bool) -> Option<BoundingBox> {
         let (mut start, mut end) = (size, [0; 3]);
         let mut index = 0;
@@ -97,7 +97,7 @@ impl BoundingBox {
                 inside.extend(labels[row..row + width].iter().map(|&label| label == class));
             }
         }
-        // A map of one slice is a picture: nothing is above or below it.
+        // A map of one slice is an image: its voxels have no neighbours above and below.
         let axes = if size[0] > 1 { 0..3 } else { 1..3 };
         let strides = [height * width, width, 1];
         (0..inside.len())
@@ -117,8 +117,8 @@ impl BoundingBox {
     }
 }
 
-/// Squared distance of every voxel to the nearest of `targets`, `[depth, height, width]`: exact, one axis after the other
-/// in time linear in the number of voxels (Felzenszwalb and Huttenlocher, Theory of Computing 8:415, 2012).
+/// Squared distance of every voxel to the nearest of `targets`, `[depth, height, width]`. Exact, one axis at a time, in
+/// time linear in the number of voxels (Felzenszwalb and Huttenlocher, Theory of Computing 8:415, 2012).
 fn squared_distances(targets: &[bool], size: [usize; 3], spacing: [f64; 3]) -> Vec<f64> {
     let mut field: Vec<f64> = targets.iter().map(|&on| if on { 0.0 } else { f64::INFINITY }).collect();
     let strides = [size[1] * size[2], size[2], 1];
@@ -145,7 +145,7 @@ fn squared_distances(targets: &[bool], size: [usize; 3], spacing: [f64; 3]) -> V
     field
 }
 
-/// A parabola over a line of voxels: lowest of all from the position `from` (in voxels) on, up to where the next begins.
+/// A parabola over a line of voxels, the lowest from position `from` (in voxels) to where the next one begins.
 struct Parabola {
     vertex: usize,
     from: f64,
@@ -158,8 +158,8 @@ impl Parabola {
     }
 }
 
-/// The lower envelope of the parabolas `line[q] + (spacing * (p - q))^2`, from left to right; empty where every value
-/// of `line` is infinite.
+/// The lower envelope of the parabolas `line[q] + (spacing * (p - q))^2`, from left to right; empty if every value of
+/// `line` is infinite.
 fn lower_envelope(line: &[f64], spacing: f64, envelope: &mut Vec<Parabola>) {
     envelope.clear();
     let height = |q: usize| line[q] / (spacing * spacing) + (q * q) as f64;
@@ -215,7 +215,7 @@ mod tests {
         let boxed = BoundingBox::of([1, 3, 3], |_| true).unwrap();
         let surface = boxed.surface(&[1; 9], 1, [1, 3, 3]);
         assert_eq!(surface.iter().filter(|&&on| on).count(), 8, "a picture has no above and below");
-        // A plus has no corner neighbours: its middle is inside by the 4-neighbourhood.
+        // A plus has no corner neighbours: its centre is interior under 4-connectivity.
         let plus = [0, 1, 0, 1, 1, 1, 0, 1, 0];
         let boxed = BoundingBox::of([1, 3, 3], |i| plus[i] == 1).unwrap();
         assert!(!boxed.surface(&plus, 1, [1, 3, 3])[4]);

@@ -1,6 +1,6 @@
-//! AdamW (Loshchilov and Hutter, arXiv 1711.05101), and when to stop.
+//! AdamW (Loshchilov and Hutter, arXiv 1711.05101) and early stopping.
 
-/// The optimiser's memory of a vector of parameters.
+/// The optimiser state for a vector of parameters.
 pub struct AdamW {
     mean: Vec<f32>,
     square: Vec<f32>,
@@ -13,12 +13,13 @@ const BETA2: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 
 impl AdamW {
-    /// For `parameters` parameters. `weight_decay` is decoupled: each step takes `rate * weight_decay` of a parameter.
+    /// For `parameters` parameters. `weight_decay` is decoupled: each step subtracts the fraction `rate * weight_decay`
+    /// of a parameter.
     pub fn new(parameters: usize, weight_decay: f32) -> AdamW {
         AdamW { mean: vec![0.0; parameters], square: vec![0.0; parameters], step: 0, weight_decay }
     }
 
-    /// One step against `gradient` at the learning rate `rate`.
+    /// One step against `gradient` with learning rate `rate`.
     pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], rate: f32) {
         self.step += 1;
         let (bias1, bias2) = (1.0 - BETA1.powi(self.step), 1.0 - BETA2.powi(self.step));
@@ -37,7 +38,7 @@ pub fn cosine_rate(peak: f32, step: usize, steps: usize) -> f32 {
     0.5 * peak * (1.0 + (std::f32::consts::PI * step as f32 / steps.max(1) as f32).cos())
 }
 
-/// Keeps the best parameters seen, and says when patience is at an end.
+/// Keeps the best parameters seen and decides when to stop.
 pub struct EarlyStopping {
     patience: usize,
     best: Option<(f64, Vec<f32>, usize)>,
@@ -50,7 +51,7 @@ impl EarlyStopping {
         EarlyStopping { patience, best: None, seen: 0 }
     }
 
-    /// Takes an epoch's validation score (more is better); true when it is time to stop.
+    /// Takes an epoch's validation score (higher is better); returns true when training should stop.
     pub fn stop(&mut self, score: f64, parameters: &[f32]) -> bool {
         self.seen += 1;
         if self.best.as_ref().is_none_or(|(best, ..)| score > *best) {
@@ -59,7 +60,7 @@ impl EarlyStopping {
         self.best.as_ref().is_some_and(|(_, _, at)| self.seen - at >= self.patience)
     }
 
-    /// The best score, its parameters and its epoch (from 1); none if no score was a number.
+    /// The best score, its parameters and its epoch (from 1); `None` if every score was NaN.
     pub fn best(self) -> Option<(f64, Vec<f32>, usize)> {
         self.best
     }

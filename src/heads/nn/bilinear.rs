@@ -1,6 +1,6 @@
-//! Bilinear resizing of maps, and its adjoint: how logits of patches become logits of pixels, and gradients go back.
+//! Bilinear resampling of maps, from patch logits to pixel logits, and its adjoint for gradients.
 
-/// Where each output sample lies between two input samples, with half-pixel centres and the edges repeated: PyTorch's
+/// The two input samples of each output sample, with half-pixel centres and replicated edges: PyTorch's
 /// `interpolate(mode="bilinear", align_corners=False)`.
 #[derive(Clone, Debug)]
 struct Axis(Vec<Tap>);
@@ -26,7 +26,7 @@ impl Axis {
     }
 }
 
-/// A resize of maps `[height, width, channels]` from one size to another.
+/// Resampling of maps `[height, width, channels]` from one size to another.
 #[derive(Clone, Debug)]
 pub struct Bilinear {
     from: (usize, usize),
@@ -35,7 +35,7 @@ pub struct Bilinear {
 }
 
 impl Bilinear {
-    /// From `(height, width)` to `(height, width)`; no side may be zero.
+    /// From `(height, width)` to `(height, width)`; no dimension may be zero.
     pub fn new(from: (usize, usize), to: (usize, usize)) -> Bilinear {
         Bilinear { from, rows: Axis::new(from.0, to.0), columns: Axis::new(from.1, to.1) }
     }
@@ -47,7 +47,7 @@ impl Bilinear {
         out
     }
 
-    /// Rows `range` of what [`Bilinear::apply`] gives, into `out`, whose old content goes.
+    /// Rows `range` of the result of [`Bilinear::apply`]; replaces the contents of `out`.
     pub fn rows_of(&self, map: &[f32], channels: usize, range: std::ops::Range<usize>, out: &mut Vec<f32>) {
         let stride = self.from.1 * channels;
         let (Axis(rows), Axis(columns)) = (&self.rows, &self.columns);
@@ -65,7 +65,7 @@ impl Bilinear {
         }
     }
 
-    /// The gradient with respect to the map, of `gradient`, that with respect to the resized one.
+    /// The gradient with respect to the input map, from `gradient` with respect to the resampled map.
     pub fn adjoint(&self, gradient: &[f32], channels: usize) -> Vec<f32> {
         let (height, width) = self.from;
         let stride = width * channels;

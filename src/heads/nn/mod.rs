@@ -1,7 +1,7 @@
-//! A network small enough to be trained beside the patient: layers on grids of features, forward, backward, AdamW.
+//! A network small enough to be trained at the point of care: layers on feature grids, forward, backward, AdamW.
 //!
-//! It is what dense heads are made of. Training multiplies by [`matmul`](crate::kernels::matmul), whose rounding depends
-//! on the CPU; a trained network is [packed](ConvNet::pack) for [`PackedLinear`], whose bits do not.
+//! Dense heads are built from it. Training uses [`matmul`](crate::kernels::matmul), whose rounding depends on the CPU;
+//! a trained network is [packed](ConvNet::pack) for [`PackedLinear`], whose bits do not.
 
 pub mod adamw;
 pub mod bilinear;
@@ -15,35 +15,35 @@ use crate::kernels::linear::{OutputMode, PackedLinear, Rows, Scratch};
 use crate::kernels::matmul::{Rhs, Shape, matmul};
 use bilinear::Bilinear;
 
-/// What a layer does with a map `[positions, channels]`.
+/// The operation of a layer on a map `[positions, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Each position by itself: a 1x1 convolution.
+    /// A 1x1 convolution: each position separately.
     Pointwise,
-    /// A convolution over 3x3 neighbours, of `depth` slices (1 or 3); outside are zeros.
+    /// A convolution over 3x3 neighbours in `depth` slices (1 or 3), with zero padding.
     Conv {
-        /// Slices that it sees.
+        /// Number of slices in the kernel.
         depth: usize,
     },
     /// `max(x, 0)`.
     Relu,
-    /// Rows and columns twice as many, bilinear.
+    /// Bilinear upsampling of rows and columns by a factor of two.
     Upsample,
 }
 
 /// A layer and the widths of its input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerSpec {
-    /// What it does.
+    /// Its operation.
     pub kind: Kind,
-    /// Channels that come in.
+    /// Number of input channels.
     pub inputs: usize,
-    /// Channels that go out.
+    /// Number of output channels.
     pub outputs: usize,
 }
 
 impl LayerSpec {
-    /// Values that each output channel is a weighted sum of; 0 for a layer without weights.
+    /// Number of values that each output channel sums; 0 for a layer without weights.
     fn fan_in(&self) -> usize {
         match self.kind {
             Kind::Pointwise => self.inputs,
@@ -52,7 +52,7 @@ impl LayerSpec {
         }
     }
 
-    /// Weights and biases.
+    /// Number of weights and biases.
     fn parameters(&self) -> usize {
         match self.fan_in() {
             0 => 0,
@@ -61,7 +61,7 @@ impl LayerSpec {
     }
 }
 
-/// Layers one after the other, and all their parameters: for each layer its weights `[outputs, fan_in]`, then biases.
+/// A sequence of layers and all their parameters: for each layer its weights `[outputs, fan_in]`, then its biases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConvNet {
     /// The layers.
@@ -70,7 +70,7 @@ pub struct ConvNet {
     pub parameters: Vec<f32>,
 }
 
-/// The maps between the layers of one pass: the input first, the output last.
+/// The maps between the layers of one forward pass: the input first, the output last.
 pub struct Pass {
     maps: Vec<(Grid, Vec<f32>)>,
 }
@@ -84,13 +84,13 @@ impl Pass {
 }
 
 impl ConvNet {
-    /// The number of parameters that `layers` have.
+    /// Number of parameters of `layers`.
     pub fn count(layers: &[LayerSpec]) -> usize {
         layers.iter().map(LayerSpec::parameters).sum()
     }
 
-    /// Weights drawn uniformly within `sqrt(3 / fan_in)` from `seed` (variance 1 / fan_in; He et al., arXiv 1502.01852,
-    /// without the factor for ReLU), biases zero.
+    /// Weights are drawn uniformly within `sqrt(3 / fan_in)` from `seed` (variance 1 / fan_in; He et al., arXiv
+    /// 1502.01852, without the factor for ReLU); biases are zero.
     pub fn new(layers: Vec<LayerSpec>, seed: u64) -> ConvNet {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut parameters = Vec::with_capacity(ConvNet::count(&layers));
@@ -137,7 +137,7 @@ impl ConvNet {
         Pass { maps }
     }
 
-    /// Gradient of the parameters, from that of the output.
+    /// Gradient of the parameters, given that of the output.
     pub fn backward(&self, pass: &Pass, output_gradient: Vec<f32>) -> Vec<f32> {
         let mut all = vec![0.0; self.parameters.len()];
         let mut end = all.len();
@@ -191,7 +191,7 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Runs `input`, `[positions, channels]`; the output and its grid.
+    /// Runs `input`, `[positions, channels]`; returns the output and its grid.
     pub fn run(&self, grid: Grid, input: Vec<f32>) -> (Grid, Vec<f32>) {
         self.layers.iter().fold((grid, input), |(grid, x), (layer, linear)| {
             let apply = |x: &[f32]| {
@@ -229,7 +229,8 @@ fn dense(layer: &LayerSpec, parameters: &[f32], x: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Adds up the gradients of a dense layer's parameters in `own`; gives that of its input, if it is wanted.
+/// Adds the gradients of a dense layer's parameters to `own`; returns the gradient of its input, or nothing unless
+/// `wanted`.
 fn dense_backward(
     layer: &LayerSpec,
     parameters: &[f32],
@@ -270,8 +271,8 @@ fn dense_backward(
     input
 }
 
-/// Calls `f(position in the slice, neighbour, number of the neighbour)` for every neighbour inside the grid of the
-/// positions of slice `z`.
+/// For every position of slice `z`, calls `f(position in the slice, neighbour, index of the neighbour in the kernel)`
+/// for each neighbour inside the grid.
 fn for_neighbours(grid: Grid, z: usize, depth: usize, mut f: impl FnMut(usize, usize, usize)) {
     let Grid { depth: slices, height, width } = grid;
     for dz in 0..depth {
@@ -287,8 +288,8 @@ fn for_neighbours(grid: Grid, z: usize, depth: usize, mut f: impl FnMut(usize, u
     }
 }
 
-/// The neighbours of every position of slice `z` side by side, `[height * width, 9 * depth * channels]`. A slice at a
-/// time: those of a whole volume would be 27 times its features.
+/// The neighbours of every position of slice `z` side by side, `[height * width, 9 * depth * channels]`. One slice at a
+/// time, since those of a whole volume would be up to 27 times its features.
 fn neighbours(grid: Grid, z: usize, depth: usize, x: &[f32], channels: usize) -> Vec<f32> {
     let stride = 9 * depth * channels;
     let mut out = vec![0.0; grid.height * grid.width * stride];
@@ -361,8 +362,8 @@ mod tests {
             pass.output().1.iter().zip(&weights).map(|(o, w)| f64::from(*o) * f64::from(*w)).sum()
         };
         for (i, &gradient) in gradient.iter().enumerate() {
-            // All but ReLU is linear in a single parameter, so h is small enough not to meet a kink; f32 sums of 192 terms
-            // round to about 1e-5, divided by 2 h.
+            // Everything but ReLU is linear in a single parameter, and h is small enough to avoid the kink of ReLU. f32
+            // sums of 192 terms round to about 1e-5, divided by 2 h.
             let h = 1e-3;
             let numeric = (loss(i, h) - loss(i, -h)) / (2.0 * f64::from(h));
             assert!((numeric - f64::from(gradient)).abs() < 1e-2, "{i}: {numeric} {gradient}");

@@ -1,8 +1,8 @@
-//! Cross entropy plus soft Dice (Milletari et al., arXiv 1606.04797) of a batch, on a grid of cells finer than the patches.
+//! Cross entropy plus soft Dice (Milletari et al., arXiv 1606.04797) of a batch, on cells finer than the patches.
 
 use crate::input::LabelMap;
 
-/// Keeps the Dice of a class that a batch lacks from dividing by zero, and its gradient small.
+/// Smoothing: avoids division by zero in the Dice of a class that a batch lacks, and keeps its gradient small.
 const SMOOTH: f64 = 1.0;
 
 /// The share of each class in each cell of a mask, in 255ths: `[cells, classes]`.
@@ -25,7 +25,7 @@ pub(super) fn cells(mask: &LabelMap, (height, width): (usize, usize), classes: u
     out
 }
 
-/// For each of `to` equal parts of `from` samples, the samples that it covers and the share of the part each covers.
+/// For each of `to` equal parts of `from` samples: the samples that the part covers, each with its share of the part.
 fn shares(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
     let scale = from as f64 / to as f64;
     let part = |i: usize| {
@@ -37,7 +37,7 @@ fn shares(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
     (0..to).map(part).collect()
 }
 
-/// Sums over a batch that Dice needs: for each class `sum p g`, `sum p`, `sum g`.
+/// Sums over a batch for Dice: for each class `sum p g`, `sum p`, `sum g`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sums(pub Vec<[f64; 3]>);
 
@@ -52,7 +52,7 @@ impl Sums {
         }
     }
 
-    /// Of probabilities `[cells, classes]` and the truth in 255ths.
+    /// Sums of probabilities `[cells, classes]` and the truth in 255ths.
     pub(super) fn of(probabilities: &[f32], truth: &[u8], classes: usize) -> Sums {
         let mut sums = Sums::new(classes);
         for (p, g) in probabilities.chunks_exact(classes).zip(truth.chunks_exact(classes)) {
@@ -75,8 +75,8 @@ pub(super) fn softmax_rows(logits: &mut [f32], classes: usize) {
     }
 }
 
-/// Gradient of the batch's loss with respect to the logits of one of its examples: `probabilities` and `truth` are the
-/// example's, `sums` and the number of `cells` the batch's.
+/// Gradient of the batch's loss with respect to the logits of one of its examples: `probabilities` and `truth` belong
+/// to the example, `sums` and the number of `cells` to the batch.
 pub(super) fn gradient(probabilities: &[f32], truth: &[u8], sums: &Sums, cells: usize) -> Vec<f32> {
     let classes = sums.0.len();
     let foreground = (classes - 1) as f64;
@@ -107,7 +107,7 @@ pub(super) fn gradient(probabilities: &[f32], truth: &[u8], sums: &Sums, cells: 
     out
 }
 
-/// The loss itself.
+/// The loss itself, for comparison with `gradient`.
 #[cfg(test)]
 fn loss(probabilities: &[f32], truth: &[u8], sums: &Sums, cells: usize) -> f64 {
     let terms = probabilities.iter().zip(truth).map(|(&p, &g)| -f64::from(g) / 255.0 * f64::from(p).ln());
@@ -124,7 +124,7 @@ mod tests {
         let mask = LabelMap::new(1, 2, 3, vec![0, 1, 1, 0, 0, 2]).unwrap();
         // Two columns of one and a half pixels each.
         assert_eq!(cells(&mask, (1, 2), 3), [213, 43, 0, 43, 128, 85]);
-        // Finer than the mask: each cell is one pixel's.
+        // Finer than the mask: each cell lies within one pixel.
         assert_eq!(cells(&mask, (2, 6), 3).chunks_exact(3).filter(|c| c.contains(&255)).count(), 12);
     }
 
@@ -145,7 +145,7 @@ mod tests {
                 logits[i] += h;
                 at(&logits).0
             };
-            // h^2 of the third derivative, and f32 probabilities divided by 2 h.
+            // Errors: h^2 times the third derivative, and f32 probabilities divided by 2 h.
             let numeric = (moved(1e-2) - moved(-1e-2)) / 2e-2;
             assert!((numeric - f64::from(gradient[i])).abs() < 1e-4, "{i}: {numeric} {}", gradient[i]);
         }

@@ -1,6 +1,6 @@
-//! Dense heads on patch tokens: each patch a class, or a light decoder to a finer grid, then bilinear logits at the size of
-//! the image (DINOv2's linear and multi-layer protocols, arXiv 2304.07193, section 7.4). With volumes the decoder sees
-//! neighbouring slices too.
+//! Dense heads on patch tokens: one class per patch, or a light decoder to a finer grid, then logits bilinearly
+//! resampled to the size of the image (DINOv2's linear and multi-layer protocols, arXiv 2304.07193, section 7.4). For
+//! volumes, the decoder also sees neighbouring slices.
 
 mod loss;
 mod train;
@@ -15,12 +15,12 @@ use crate::features::Tokens;
 use crate::input::LabelMap;
 use crate::kernels::Isa;
 
-/// From patch tokens to a class a pixel.
+/// A dense head: maps patch tokens to one class per pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentHead {
     /// Names of the classes; the first is the background.
     pub classes: Vec<String>,
-    /// Blocks whose tokens it reads, side by side, numbered from 0; empty for the last alone.
+    /// Blocks whose tokens it reads, concatenated, numbered from 0; empty for the last block only.
     pub layers: Vec<usize>,
     /// Whether it sees the slices of a volume together.
     pub volume: bool,
@@ -30,7 +30,7 @@ pub struct SegmentHead {
 }
 
 impl SegmentHead {
-    /// The layers of a head: one matrix, or a decoder; for volumes always a decoder, over three slices.
+    /// The layers of a head: one matrix, or a decoder. A volume head always has a decoder, over three slices.
     pub(super) fn architecture(
         channels: usize,
         classes: usize,
@@ -68,7 +68,7 @@ impl SegmentHead {
         }
     }
 
-    /// A head from what its file holds: mean and deviation `[channels]`, and the parameters of its layers.
+    /// A head from the contents of its file: mean and standard deviation `[channels]`, and its layers' parameters.
     pub(super) fn from_parts(
         classes: Vec<String>,
         layers: Vec<usize>,
@@ -105,11 +105,11 @@ impl SegmentHead {
         self.network.layers.len() > 1
     }
 
-    /// The class of each pixel of an image, or a volume's slices, of `height` x `width`: the most probable one. The same
-    /// bits on every `isa`.
+    /// The most probable class of each pixel of an image, or of a volume's slices, of `height` x `width`. The bits are
+    /// the same on every `isa`.
     ///
     /// # Errors
-    /// [`HeadError::Shape`] when the tokens are not of the head's length.
+    /// [`HeadError::Shape`] when the tokens do not have the head's length.
     pub fn predict(
         &self,
         tokens: &Tokens,
@@ -124,7 +124,7 @@ impl SegmentHead {
         self.network.pack(isa)
     }
 
-    /// As [`SegmentHead::predict`], by what [`SegmentHead::pack`] gave.
+    /// As [`SegmentHead::predict`], with the network that [`SegmentHead::pack`] returned.
     pub(super) fn predict_packed(
         &self,
         tokens: &Tokens,
@@ -165,7 +165,7 @@ impl SegmentHead {
     }
 }
 
-/// The number of the largest value; of equal ones the first.
+/// Index of the largest value; the first if tied.
 pub(super) fn largest(values: &[f32]) -> usize {
     (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }

@@ -16,37 +16,37 @@ use crate::heads::targets::check_classes;
 use crate::input::LabelMap;
 use crate::parallel::in_pool;
 
-/// Cells of the loss along a side of a patch: finer than what a head can draw, far fewer than pixels.
+/// Loss cells per side of a patch: finer than a head can draw, but far fewer than pixels.
 const CELLS: usize = 4;
 
-/// Steps after which a head of few images has settled (the loss on 22 to 60 examples no longer falls).
+/// Steps after which training on few images has converged (the loss on 22 to 60 examples no longer falls).
 const STEPS_IMAGE: usize = 1500;
 const STEPS_VOLUME: usize = 600;
 
-/// Fewest and most passes that this makes.
+/// Minimum and maximum of the number of passes derived from these steps.
 const EPOCHS: (usize, usize) = (40, 400);
 
-/// Offsets of the foreground's logit that are tried: steps of this size, so many to either side.
+/// Offsets of the foreground logit to try: the step, and the number of steps to either side.
 const OFFSET_STEP: f32 = 0.05;
 const OFFSET_STEPS: usize = 60;
 
 /// How a dense head is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SegmentOptions {
-    /// A convolutional decoder in place of one matrix. Volumes always have one.
+    /// Whether to use a convolutional decoder instead of one matrix. Volume heads always have one.
     pub decoder: bool,
     /// Whether examples are volumes.
     pub volume: bool,
-    /// Most passes over the training images; none for as many as make enough steps: 40 at least, more for few images. A
-    /// quarter of them without a better validation Dice ends the training.
+    /// Maximum number of passes over the training images; `None` for enough passes to converge: at least 40, more for
+    /// few images. Training stops after a quarter of them without a better validation Dice.
     pub epochs: Option<usize>,
-    /// Images of a step; of volumes, a quarter as many, at least one.
+    /// Images per step; for volumes, a quarter as many, but at least one.
     pub batch: usize,
     /// Peak learning rate.
     pub rate: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
-    /// Seed of weights and order.
+    /// Seed of the initial weights and the training order.
     pub seed: u64,
 }
 
@@ -64,30 +64,31 @@ impl Default for SegmentOptions {
     }
 }
 
-/// Tokens with the classes of the pixels that they were made of.
+/// Tokens with the classes of the pixels they were computed from.
 #[derive(Clone, Copy)]
 pub struct Masked<'a> {
     /// Tokens of the image or volume.
     pub tokens: &'a Tokens,
-    /// Its mask; of as many slices.
+    /// Its mask, with the same number of slices.
     pub mask: &'a LabelMap,
 }
 
-/// An example's cells, `(height, width)` and the truth.
+/// An example's cells: `(height, width)` and the truth.
 struct Truth {
     size: (usize, usize),
     cells: Vec<u8>,
 }
 
 impl SegmentHead {
-    /// Trains on `train` and keeps the epoch with the largest Dice (mean of the foreground classes, pooled over all cells)
-    /// on `val`. Of two classes the bias is then moved to where that Dice is largest: a threshold, chosen where the epoch
-    /// was. Returns the head, that Dice and the epoch. `progress` is called after each epoch.
+    /// Trains on `train` and keeps the epoch with the largest Dice on `val` (mean of the foreground classes, pooled
+    /// over all cells). With two classes, the foreground bias is then shifted to maximise that Dice, which amounts to a
+    /// threshold selected on the same images as the epoch. Returns the head, that Dice and the epoch. `progress` is
+    /// called after each epoch.
     ///
-    /// The same input gives the same head on the same machine, on any number of threads.
+    /// The same input gives the same head on the same machine, with any number of threads.
     ///
     /// # Errors
-    /// [`HeadError`] when tokens, masks and classes do not fit each other, or a value is not finite.
+    /// [`HeadError`] when tokens, masks and classes do not match, or a value is not finite.
     pub fn fit(
         train: &[Masked<'_>],
         val: &[Masked<'_>],
@@ -156,14 +157,14 @@ impl SegmentHead {
         if classes.len() == 2 {
             let (offset, moved) = head.best_offset(val, &val_truth);
             log::debug!("foreground moved by {offset:.2}: validation Dice {dice:.4} to {moved:.4}");
-            // The last layer's biases are the last parameters, the foreground's the very last.
+            // The last layer's biases are the last parameters, and the foreground's bias is the very last.
             *head.network.parameters.last_mut().expect("a layer with a bias") += offset;
         }
         let dice = head.validation_dice(val, &val_truth);
         Ok((head, dice, epoch))
     }
 
-    /// A forward pass, and the probabilities of each cell, `[cells, classes]`.
+    /// Runs a forward pass; returns it with the class probabilities of each cell, `[cells, classes]`.
     fn probabilities(&self, tokens: &Tokens, size: (usize, usize)) -> (Pass, Vec<f32>) {
         let classes = self.classes.len();
         let pass = self.network.forward(tokens.grid, self.standardised(tokens));
@@ -175,7 +176,7 @@ impl SegmentHead {
         (pass, probabilities)
     }
 
-    /// Sums go in the order of `chosen`, whoever computed the terms.
+    /// Gradient of a batch. Sums are taken in the order of `chosen`, whichever thread computed the terms.
     fn batch_gradient(&self, train: &[Masked], truth: &[Truth], chosen: &[usize]) -> Vec<f32> {
         let classes = self.classes.len();
         let passes: Vec<(Pass, Vec<f32>, Sums)> = chosen
@@ -209,8 +210,8 @@ impl SegmentHead {
         total
     }
 
-    /// Mean over the foreground classes of the Dice of all cells together, each cell taken for its largest class; NaN when
-    /// no cell is foreground.
+    /// Mean over the foreground classes of the Dice over all cells together, where each cell counts as its largest
+    /// class; NaN if no cell is foreground.
     fn validation_dice(&self, val: &[Masked], truth: &[Truth]) -> f64 {
         let classes = self.classes.len();
         let counts: Vec<Vec<[u64; 2]>> = val
@@ -236,17 +237,18 @@ impl SegmentHead {
         crate::heads::measure::mean(dice).unwrap_or(f64::NAN)
     }
 
-    /// What to add to the foreground's logit, of two classes, for the largest Dice of all cells of `val`; of equal ones the
-    /// smallest change. Returns it and the Dice.
+    /// The offset of the foreground logit, for two classes, that maximises the Dice over all cells of `val`; of
+    /// equally good offsets, the smallest in magnitude. Returns the offset and the Dice.
     fn best_offset(&self, val: &[Masked], truth: &[Truth]) -> (f32, f64) {
-        // Cells by the offset from which on they are foreground, in steps: [background, foreground] by their truth.
+        // Counts cells by the number of the first step at which they become foreground: [background, foreground] by
+        // truth.
         const BINS: usize = 2 * OFFSET_STEPS + 2;
         let count = |(example, truth): (&Masked, &Truth)| {
             let (_, probabilities) = self.probabilities(example.tokens, truth.size);
             let mut bins = vec![[0u64; 2]; BINS];
             for (p, g) in probabilities.chunks_exact(2).zip(truth.cells.chunks_exact(2)) {
                 let needed = (p[0] / p[1]).ln() / OFFSET_STEP + OFFSET_STEPS as f32;
-                // A ratio of 0 / 0 cannot be: probabilities sum to 1. Infinite ones land in the outer bins.
+                // A ratio of 0 / 0 cannot occur: the probabilities sum to 1. Infinite ratios fall into the outer bins.
                 let bin = (needed.floor() + 1.0).clamp(0.0, (BINS - 1) as f32) as usize;
                 bins[bin][usize::from(g[1] > g[0])] += 1;
             }
@@ -306,7 +308,7 @@ fn check(examples: &[Masked], classes: &[String]) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// Mean and deviation of each channel over all tokens.
+/// Mean and standard deviation of each channel over all tokens.
 fn statistics(examples: &[Masked]) -> (Vec<f32>, Vec<f32>) {
     let channels = examples[0].tokens.channels;
     let (mut sum, mut square) = (vec![0f64; channels], vec![0f64; channels]);
@@ -334,7 +336,7 @@ mod tests {
     use crate::features::Grid;
     use crate::kernels::Isa;
 
-    /// Images whose tokens say, among noise, whether the patch lies in the rectangle of the mask.
+    /// Images whose tokens encode, with noise, whether the patch lies in the rectangle of the mask.
     fn images(n: usize, seed: usize, depth: usize) -> Vec<(Tokens, LabelMap)> {
         let grid = Grid { depth, height: 6, width: 5 };
         let noise = |i: usize, j: usize| (((i + seed) * 7919 + j * 104_729) % 1009) as f32 / 1009.0 - 0.5;

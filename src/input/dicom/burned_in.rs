@@ -5,7 +5,7 @@ use dicom_object::InMemDicomObject;
 
 use super::attributes::string;
 
-/// Pictures of screens, scanned paper, photographs and video, whatever their modality says.
+/// SOP classes of screenshots, scanned paper, photographs and video, whatever their modality is.
 const CAPTURES: [&str; 10] = [
     uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
     uids::MULTI_FRAME_SINGLE_BIT_SECONDARY_CAPTURE_IMAGE_STORAGE,
@@ -19,7 +19,7 @@ const CAPTURES: [&str; 10] = [
     uids::RT_IMAGE_STORAGE,
 ];
 
-/// Images that a scanner computes, on which it writes nothing.
+/// SOP classes of images that a scanner computes and writes no text on.
 const COMPUTED: [&str; 8] = [
     uids::CT_IMAGE_STORAGE,
     uids::ENHANCED_CT_IMAGE_STORAGE,
@@ -31,17 +31,17 @@ const COMPUTED: [&str; 8] = [
     uids::MR_SPECTROSCOPY_STORAGE,
 ];
 
-/// Parts of ImageType (0008,0008) that vendors give pictures of a screen: reports, dose sheets, localisers with lines.
+/// Values of ImageType (0008,0008) that vendors use for screenshots: reports, dose sheets, localisers with lines.
 const SCREENS: [&str; 7] =
     ["SCREEN SAVE", "SCREENSAVE", "SCREEN", "SECONDARY CAPTURE", "REPORT", "PROTOCOL", "GRAPHIC"];
 
-/// Whether text is to be reckoned with: unless BurnedInAnnotation (0028,0301) is NO, or the file is a CT or MR image as the
-/// scanner computes it, which does not say YES. A CT or MR image that was derived as a secondary one, was converted from a
-/// workstation or film (ConversionType), or is grey no more, is a picture of a screen as often as not.
+/// Whether the pixels may show text. They are assumed to, unless BurnedInAnnotation (0028,0301) is NO, or it is absent
+/// and the file is a CT or MR image as the scanner computes it. A CT or MR image that is a derived secondary image, was
+/// converted from a workstation or film (ConversionType) or is in colour is often a screenshot, so it may show text.
 pub(super) fn may_show_text(object: &InMemDicomObject) -> bool {
     let text = |tag| string(object, tag).map(|text| text.to_uppercase());
-    // Features of a face would be another reason to look at it (PS3.3 C.7.6.1.1.5); they are no text, but a file that has them
-    // was not cleaned.
+    // Recognisable facial features are another reason to check the image (PS3.3 C.7.6.1.1.5). They are not text, but a
+    // file that declares them was not de-identified.
     if text(tags::RECOGNIZABLE_VISUAL_FEATURES).as_deref() == Some("YES") {
         return true;
     }
@@ -59,7 +59,7 @@ pub(super) fn may_show_text(object: &InMemDicomObject) -> bool {
     let parts: Vec<&str> = kind.split('\\').map(str::trim).collect();
     let screen = parts.iter().any(|part| SCREENS.contains(part));
     let secondary = parts.first() == Some(&"DERIVED") && parts.get(1) == Some(&"SECONDARY");
-    // A class of neither list is taken for a capture, unless it does not say what it is.
+    // A SOP class in neither list is treated as a capture; a file without a SOP class is not.
     let computed = class.is_empty() || COMPUTED.contains(&class.as_str());
     let converted = string(object, tags::CONVERSION_TYPE).is_some();
     let colour = string(object, tags::PHOTOMETRIC_INTERPRETATION)
@@ -67,7 +67,8 @@ pub(super) fn may_show_text(object: &InMemDicomObject) -> bool {
     !computed || screen || secondary && !reformatted(&parts) || converted || colour
 }
 
-/// Whether a derived image says that it was computed from others: a reformation, a projection, a map.
+/// Whether the ImageType of a derived image states that it was computed from other images: a reformation, a projection
+/// or a map.
 fn reformatted(parts: &[&str]) -> bool {
     const KINDS: [&str; 10] = [
         "MPR",
@@ -90,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// A CT image with further attributes.
+    /// Whether a CT image of the SOP class `class` with the additional attributes `more` may show text.
     fn ct(class: &str, more: &[(dicom_core::Tag, &str)]) -> bool {
         let text = |tag, value: &str| DataElement::new(tag, VR::CS, PrimitiveValue::from(value));
         let mut object = InMemDicomObject::from_element_iter([

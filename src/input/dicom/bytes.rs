@@ -1,4 +1,4 @@
-//! Where a data set's bytes come from: the file, or memory where the file is deflated as a whole (PS3.5 A.5).
+//! Source of a data set's bytes: the file, or memory if the whole data set is deflated (PS3.5 A.5).
 
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -6,25 +6,26 @@ use std::sync::Arc;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// The most that a deflated data set may inflate to: a gigabyte would hold the machine up, a megabyte of zeros makes one.
+/// Maximum size of an inflated data set, in bytes. A megabyte of deflated zeros inflates to a gigabyte, which would
+/// stall the machine.
 const MAX_INFLATED: usize = 256 << 20;
 
-/// Read at a time while inflating.
+/// Number of bytes by which the output buffer grows while inflating.
 const CHUNK: usize = 1 << 16;
 
-/// Bytes that can be read from any place.
+/// Bytes with random access.
 #[derive(Clone)]
 pub(super) enum Bytes {
     File(PathBuf),
     Inflated(Arc<Vec<u8>>),
 }
 
-/// A reader that can go to any place.
+/// A reader that can seek.
 pub(super) trait Random: Read + Seek {}
 impl<T: Read + Seek> Random for T {}
 
 impl Bytes {
-    /// A reader from the byte `at` on.
+    /// A reader that starts at byte `at`.
     pub(super) fn reader(&self, at: u64) -> std::io::Result<BufReader<Box<dyn Random>>> {
         let mut reader: Box<dyn Random> = match self {
             Bytes::File(path) => Box::new(crate::files::open(path)?),
@@ -41,11 +42,11 @@ impl Bytes {
         }
     }
 
-    /// `length` bytes from `at` on, of which the caller knows that they are there.
+    /// Reads `length` bytes from `at`; the caller must have checked that the source holds them.
     pub(super) fn read(&self, at: u64, length: u64) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(length as usize);
         let mut reader = match self {
-            // Without a buffer between, for these are large.
+            // These reads are large, so no buffer is needed.
             Bytes::File(path) => {
                 let mut file = crate::files::open(path)?;
                 file.seek(SeekFrom::Start(at))?;
@@ -59,8 +60,8 @@ impl Bytes {
         Ok(bytes)
     }
 
-    /// What the file at `path` holds from the byte `at` on, inflated. The stream has no checksum, but it has an end, and
-    /// after that at most one byte, which makes the file's length even.
+    /// Inflates the contents of the file at `path` from byte `at` to its end. The stream has no checksum, but it has an
+    /// end marker, and at most one byte may follow it, which makes the file's length even.
     pub(super) fn inflate(path: &Path, at: u64) -> Result<Bytes, String> {
         let damaged =
             || "has a damaged deflated data set: it is damaged or cut short, give the whole file".to_string();
@@ -97,7 +98,7 @@ impl Bytes {
     }
 }
 
-/// What a cursor reads from.
+/// A shared buffer that a cursor can read from.
 struct Shared(Arc<Vec<u8>>);
 
 impl AsRef<[u8]> for Shared {

@@ -1,4 +1,4 @@
-//! From a frame's bytes in the file to its samples.
+//! Decodes a frame's bytes to samples.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use super::layout::{Layout, Photometric};
 use super::samples::Samples;
 use super::{j2k, jpeg, rle};
 
-/// Decodes `bytes`, one frame in the transfer syntax `syntax`.
+/// Decodes `bytes`, which are one frame in the transfer syntax `syntax`.
 pub(super) fn decode(layout: &Layout, syntax: &TransferSyntax, bytes: Vec<u8>) -> Result<Samples, String> {
     if !syntax.is_encapsulated_pixel_data() {
         return Ok(Samples { bytes, planar: layout.planar, photometric: layout.photometric });
@@ -50,14 +50,14 @@ pub(super) fn decode(layout: &Layout, syntax: &TransferSyntax, bytes: Vec<u8>) -
     if !rle {
         check_stored(layout, &samples.bytes)?;
     }
-    // No codec leaves chroma out.
+    // The codecs return chroma at full resolution.
     if samples.photometric == Photometric::YbrFull422 {
         samples.photometric = Photometric::YbrFull;
     }
     Ok(samples)
 }
 
-/// Refuses compressed samples that do not fit the bits that are announced: these would be cut off.
+/// Refuses compressed samples that need more bits than BitsStored, because the extra bits would be cut off.
 fn check_stored(layout: &Layout, bytes: &[u8]) -> Result<(), String> {
     if layout.allocated != 16 || layout.stored == 16 {
         return if layout.allocated == 8
@@ -73,7 +73,7 @@ fn check_stored(layout: &Layout, bytes: &[u8]) -> Result<(), String> {
     if words.into_iter().all(|v| fits(layout, v, 16)) { Ok(()) } else { Err(too_wide(layout)) }
 }
 
-/// Whether the bits of `value` (of `bits`) above those that are stored are none, or copies of the sign.
+/// Whether the bits of `value`, `bits` wide, above the stored bits are all zero or all copies of the sign bit.
 fn fits(layout: &Layout, value: u16, bits: u32) -> bool {
     let above = value >> layout.stored;
     let negative = layout.signed && value >> (layout.stored - 1) & 1 == 1;
@@ -94,7 +94,7 @@ fn unread(syntax: &TransferSyntax) -> String {
     )
 }
 
-/// Decodes by the library's codec.
+/// Decodes with the codec of the dicom-rs library.
 fn adapter(layout: &Layout, syntax: &TransferSyntax, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     let Some(reader) = syntax.pixel_data_reader() else {
         return Err(match syntax.uid() {
@@ -115,7 +115,7 @@ fn adapter(layout: &Layout, syntax: &TransferSyntax, bytes: Vec<u8>) -> Result<V
     })
 }
 
-/// A frame as an object of its own, so that a codec neither sees nor copies the others.
+/// A frame presented as a separate object, so that a codec neither sees nor copies the other frames.
 struct OneFrame<'a> {
     layout: &'a Layout,
     syntax: &'a str,

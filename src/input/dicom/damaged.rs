@@ -1,10 +1,10 @@
-//! What is said of a file that a library cannot read.
+//! The error message for a file that a library cannot read.
 
 use std::error::Error;
 
 use crate::names::one_line;
 
-/// One line of an error and of what caused it.
+/// One line with `what`, the error and its causes.
 pub(super) fn damaged(what: &str, error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

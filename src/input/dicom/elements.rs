@@ -1,8 +1,9 @@
-//! The elements before the pixels, as far as they are read here.
+//! Reads the elements before the pixel data, as far as this program needs them.
 //!
-//! dicom-object would make an object of everything: of 21 MB of nested sequences 1.7 GB, for each item is a tree of its own.
-//! So the library's lazy reader steps over the elements, whose lengths are compared with the file's, and only those that
-//! something here looks at are kept: short values of the data set itself, and the sequences of [`SEQUENCES`] and [`GROUPS`].
+//! dicom-object would build an object of every element: 1.7 GB for 21 MB of nested sequences, because each item is a
+//! separate tree. So the library's lazy reader walks over the elements, their lengths are checked against the file's,
+//! and only the elements that this program uses are kept: short values of the data set itself, and the sequences in
+//! [`SEQUENCES`] and [`GROUPS`].
 
 use std::error::Error;
 
@@ -19,23 +20,25 @@ use dicom_parser::stateful::decode::StatefulDecode;
 use super::bytes::Bytes;
 use super::damaged::damaged;
 
-/// Sequences within sequences. Structured reports, the deepest that there are, stay below 20.
+/// Maximum nesting depth of sequences. Structured reports, which nest the deepest, stay below 20.
 const MAX_DEPTH: usize = 64;
 
-/// Bytes of everything before the pixels. Per-frame functional groups of a thousand frames take about one megabyte.
+/// Maximum size of everything before the pixels, in bytes. Per-frame functional groups of a thousand frames take about
+/// one megabyte.
 const MAX_HEADER: u64 = 32 << 20;
 
-/// Longest value that is kept, but for those of [`TABLES`]. A lookup table's descriptor or a window is far shorter.
+/// Maximum length of a value that is kept, except for those in [`TABLES`]. A lookup table's descriptor or a window is
+/// far shorter.
 const MAX_VALUE: u32 = 4096;
 
-/// Bytes of all values that are kept. As text of many parts a byte may take 24.
+/// Maximum total length of the values that are kept, in bytes. A byte of multi-valued text may take 24 bytes in memory.
 const MAX_VALUES: u64 = 4 << 20;
 
-/// Elements that are kept, where an item counts as [`ITEM`]: an element takes about 200 bytes, so together 100 MB. Ten
-/// thousand frames with functional groups have half as many.
+/// Maximum number of elements that are kept, where an item counts as [`ITEM`] elements. An element takes about 200
+/// bytes, so the limit is about 100 MB. Ten thousand frames with functional groups need half of it.
 const MAX_ELEMENTS: u64 = 1 << 19;
 
-/// An item is a B-tree, whose first node has room for eleven elements.
+/// Number of elements that an item counts as: an item is a B-tree whose first node has room for eleven elements.
 const ITEM: u64 = 8;
 
 /// Sequences of the data set that are kept.
@@ -58,7 +61,7 @@ const GROUPS: [Tag; 6] = [
     tags::FRAME_CONTENT_SEQUENCE,
 ];
 
-/// Elements whose values are long.
+/// Elements with long values.
 const TABLES: [Tag; 9] = [
     tags::LUT_DATA,
     tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
@@ -74,13 +77,13 @@ const TABLES: [Tag; 9] = [
 /// Where the pixels begin.
 #[derive(Debug, PartialEq)]
 pub(super) enum Place {
-    /// `length` bytes from `at` on.
+    /// `length` bytes from `at`.
     Native { at: u64, length: u64, vr: VR },
-    /// At the item of the offset table.
+    /// Position of the item that holds the basic offset table.
     Fragments(u64),
 }
 
-/// Steps over the elements from `at` on, which are written as in `encoding`, to the pixels.
+/// Walks over the elements, written as in `encoding`, from `at` to the pixels.
 pub(super) fn read(
     bytes: &Bytes,
     at: u64,
@@ -109,7 +112,7 @@ pub(super) fn read(
                 if let Some(len) = len.get() {
                     check_length(tag, len, length)?;
                 } else if tag == tags::PIXEL_DATA && kept.open.is_empty() {
-                    // Of an undefined length in implicit VR, where no VR tells it from a sequence.
+                    // Pixel data of undefined length in implicit VR: without a VR the reader takes it for a sequence.
                     let at = walk.into_decoder().position();
                     return check_header(at).map(|()| (kept.root(), Some(Place::Fragments(at))));
                 }
@@ -119,7 +122,7 @@ pub(super) fn read(
                 let at = walk.into_decoder().position();
                 return check_header(at).map(|()| (kept.root(), Some(Place::Fragments(at))));
             }
-            // Those of an icon.
+            // Compressed pixels of an icon image.
             LazyDataToken::PixelSequenceStart => kept.start(tags::PIXEL_DATA)?,
             LazyDataToken::SequenceEnd => kept.end()?,
             LazyDataToken::ItemStart { len } => {
@@ -157,16 +160,16 @@ pub(super) fn read(
     Ok((kept.root(), Some(Place::Native { at, length: bytes.into(), vr })))
 }
 
-/// The object that is made, and how deep the walk is in it.
+/// The object being built, and the walk's position in it.
 struct Kept {
-    /// The data set, and an item of each open sequence that is kept.
+    /// The data set, followed by the current item of each open sequence that is kept.
     objects: Vec<InMemDicomObject>,
     open: Vec<Open>,
     elements: u64,
     values: u64,
 }
 
-/// A sequence that has begun.
+/// A sequence that has begun but not ended.
 struct Open {
     tag: Tag,
     items: Vec<InMemDicomObject>,
@@ -178,7 +181,7 @@ impl Kept {
         Kept { objects: vec![InMemDicomObject::new_empty()], open: Vec::new(), elements: 0, values: 0 }
     }
 
-    /// The data set as far as it was read.
+    /// The data set as far as it has been read.
     fn root(mut self) -> InMemDicomObject {
         self.objects.swap_remove(0)
     }
@@ -215,14 +218,14 @@ impl Kept {
     fn end_item(&mut self) -> Result<(), String> {
         let open = self.open.last_mut().ok_or_else(unbalanced)?;
         if open.kept {
-            // The data set itself is no item.
+            // The data set itself is not an item.
             let item = (self.objects.len() > 1).then(|| self.objects.pop()).flatten();
             open.items.push(item.ok_or_else(unbalanced)?);
         }
         Ok(())
     }
 
-    /// Whether an element's value is to be read. Private ones (of odd groups) are not.
+    /// Whether an element's value is read. Those of private elements, which have odd groups, are not.
     fn wants(&self, header: &DataElementHeader) -> bool {
         let here = self.open.last().is_none_or(|open| open.kept);
         let table = TABLES.contains(&header.tag)
@@ -241,7 +244,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Refuses more than the memory is meant for.
+    /// Refuses data sets that exceed [`MAX_ELEMENTS`] or [`MAX_VALUES`].
     fn count(&mut self, elements: u64, values: u64) -> Result<(), String> {
         self.elements += elements;
         self.values += values;
@@ -259,7 +262,7 @@ fn unbalanced() -> String {
     "ends an item or a sequence that has not begun: the file is damaged".into()
 }
 
-/// Refuses pixels that are no integers (PS3.3 C.7.6.24), which come before where integers would be.
+/// Refuses floating-point pixels (PS3.3 C.7.6.24); their tags come before that of integer pixels.
 fn check_pixels(tag: Tag) -> Result<(), String> {
     let kind = match tag {
         tags::FLOAT_PIXEL_DATA => "32-bit floating-point",
@@ -279,8 +282,8 @@ fn check_length(tag: Tag, bytes: u32, length: u64) -> Result<(), String> {
     ))
 }
 
-/// Refuses part of a number. dicom-parser 0.10 reads whole numbers and leaves the rest to be taken for the next element,
-/// whose length nobody has looked at then.
+/// Refuses a value whose length is not a multiple of its number size. dicom-parser 0.10 reads the whole numbers only
+/// and would parse the rest as the next element, whose length would then be unchecked.
 fn check_whole(tag: Tag, vr: VR, bytes: u32) -> Result<(), String> {
     let size = match vr {
         VR::US | VR::SS | VR::OW => 2,
@@ -296,7 +299,7 @@ fn check_whole(tag: Tag, vr: VR, bytes: u32) -> Result<(), String> {
     ))
 }
 
-/// Refuses a header that would take long to step over.
+/// Refuses a header that would take too long to walk over.
 fn check_header(bytes: u64) -> Result<(), String> {
     if bytes <= MAX_HEADER {
         return Ok(());

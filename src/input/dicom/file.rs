@@ -1,7 +1,8 @@
-//! A DICOM file (PS3.10) opened without its pixels.
+//! A DICOM file (PS3.10), opened without reading its pixels.
 //!
-//! `meta.rs` finds where the data set begins, `elements.rs` reads what comes before the pixels, `fragments.rs` finds the frames
-//! of compressed ones. Pixels stay in the file: their place is kept and a frame is read when it is decoded.
+//! `meta.rs` finds where the data set begins, `elements.rs` reads the elements before the pixels, and `fragments.rs`
+//! locates the frames of compressed pixels. Pixels stay in the file: only their position is kept, and a frame is read
+//! when it is decoded.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,8 @@ use crate::names::one_line;
 /// A file that holds an image.
 pub(super) struct DicomFile {
     pub(super) path: PathBuf,
-    /// The elements before the pixels that are read here; NumberOfFrames also where the file does not say it.
+    /// The elements before the pixels that this program reads. NumberOfFrames is added if the file lacks it and holds
+    /// several compressed frames.
     pub(super) object: InMemDicomObject,
     pub(super) syntax: &'static TransferSyntax,
     pub(super) pixels: Pixels,
@@ -35,16 +37,16 @@ pub(super) struct DicomFile {
 /// Where the pixels are in the file.
 #[derive(Debug, PartialEq)]
 pub(super) enum Pixels {
-    /// Plain, all frames one after the other.
+    /// Uncompressed, one frame after another.
     Native {
-        /// Of the first byte.
+        /// Position of the first byte.
         at: u64,
-        /// In bytes.
+        /// Length in bytes.
         length: u64,
-        /// OB or OW: with big-endian files the latter's bytes are swapped.
+        /// Whether the VR is OW rather than OB: in big-endian files the bytes of OW are swapped.
         words: bool,
     },
-    /// In fragments (PS3.5 A.4).
+    /// Compressed, in fragments (PS3.5 A.4).
     Encapsulated(Fragments),
 }
 
@@ -61,7 +63,7 @@ impl DicomFile {
         Ok(DicomFile { path: path.into(), object, syntax, pixels, bytes, encoding })
     }
 
-    /// The bytes of the frame `frame`, which are `length` where they are not compressed.
+    /// Reads the bytes of frame `frame`; `length` is the size of a frame if the pixels are uncompressed.
     pub(super) fn frame(&self, frame: usize, length: u64) -> Result<Vec<u8>, String> {
         let io = |e: std::io::Error| format!("cannot be read ({e}): check the path and its permissions");
 
@@ -69,7 +71,7 @@ impl DicomFile {
             Pixels::Native { at, words, .. } => {
                 let start = frame as u64 * length;
                 let swap = *words && self.encoding == Encoding::BigEndian;
-                // Words are swapped whole, also where a frame begins in the midst of one.
+                // Whole words are swapped, even if a frame begins in the middle of a word.
                 let [first, last] =
                     if swap { [start & !1, (start + length + 1) & !1] } else { [start, start + length] };
                 let mut bytes = self.bytes.read(at + first, last - first).map_err(io)?;
@@ -85,13 +87,13 @@ impl DicomFile {
     }
 }
 
-/// The elements of the file at `path` before its pixels, if it has any, as far as they are read here; what is wrong with it,
-/// in one line, if it cannot be read. Nothing is allocated that the file is too short for.
+/// Reads the elements before the pixels of the file at `path`, as far as this program needs them; the file may have no
+/// pixels. The error is one line. No more memory is allocated than the file's length justifies.
 pub(crate) fn elements(path: &Path) -> Result<InMemDicomObject, String> {
     guarded(|| Header::read(path)).map(|header| header.object).map_err(|problem| one_line(&problem))
 }
 
-/// A file up to its pixels, whose lengths have been checked.
+/// A file up to its pixels, with lengths checked.
 struct Header {
     object: InMemDicomObject,
     syntax: &'static TransferSyntax,
@@ -143,7 +145,7 @@ impl Header {
     }
 }
 
-/// A transfer syntax whose data sets can be read.
+/// Looks up a transfer syntax; an error if its data sets cannot be read.
 fn known(uid: &str) -> Result<&'static TransferSyntax, String> {
     let Some(syntax) = TransferSyntaxRegistry.get(uid) else {
         return Err(format!(
@@ -159,7 +161,7 @@ fn known(uid: &str) -> Result<&'static TransferSyntax, String> {
     Ok(syntax)
 }
 
-/// Takes the extended offset table (PS3.3 C.7.6.3.1.8), where there is one.
+/// Uses the extended offset table (PS3.3 C.7.6.3.1.8), if the file has one.
 fn extended_table(object: &InMemDicomObject, fragments: &mut Fragments) -> Result<(), String> {
     let numbers = |tag| -> Result<Option<Vec<u64>>, String> {
         let Some(element) = object.get(tag) else { return Ok(None) };

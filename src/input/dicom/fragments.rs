@@ -1,8 +1,8 @@
-//! Compressed pixels: items of a sequence (PS3.5 A.4), and which of them make a frame.
+//! Compressed pixels: the items of a sequence (PS3.5 A.4), and which of them make up a frame.
 //!
-//! A frame may be in several fragments. Where they begin is said by the basic offset table or the extended one; where both
-//! are empty, by the streams themselves, for each of JPEG, JPEG-LS and JPEG 2000 begins with a mark that cannot stand at the
-//! beginning of a later fragment. What the table says must be what the streams say.
+//! A frame may span several fragments. The basic or the extended offset table states where frames begin. If both are
+//! empty, the streams themselves do: JPEG, JPEG-LS and JPEG 2000 streams each begin with a marker that cannot occur at
+//! the beginning of a later fragment. The table must agree with the streams.
 
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -14,17 +14,17 @@ use super::bytes::{Bytes, Random};
 /// The items of compressed pixels.
 #[derive(Debug, PartialEq)]
 pub(super) struct Fragments {
-    /// Offsets of the frames from the first fragment's item; empty if the file has none.
+    /// Offset of each frame from the first fragment's item; empty if the file has no offset table.
     pub(super) offsets: Vec<u64>,
-    /// Of the extended offset table: bytes of each frame.
+    /// Length of each frame in bytes, from the extended offset table.
     pub(super) lengths: Vec<u64>,
-    /// Place and length of each fragment that is not empty.
+    /// Position and length of each fragment that is not empty.
     places: Vec<(u64, u32)>,
-    /// Which fragments make each frame.
+    /// The range of fragments that makes up each frame.
     frames: Vec<Range<usize>>,
 }
 
-/// How a compressed stream begins.
+/// The byte sequences with which a compressed stream may begin.
 fn marks(syntax: &str) -> &'static [&'static [u8]] {
     match syntax {
         uids::JPEG_BASELINE8_BIT
@@ -39,7 +39,7 @@ fn marks(syntax: &str) -> &'static [&'static [u8]] {
 }
 
 impl Fragments {
-    /// Reads the items from the byte `at` on: little-endian whatever the rest of the file is.
+    /// Reads the items from byte `at`. They are little-endian whatever the encoding of the rest of the file.
     pub(super) fn read(bytes: &Bytes, at: u64) -> Result<Fragments, String> {
         let cut = || {
             "ends within its compressed pixels: it is damaged or cut short, give the whole file".to_string()
@@ -55,7 +55,7 @@ impl Fragments {
             let bytes = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
             place += 8;
             match head[..4] {
-                // Item, and the delimiter of the sequence.
+                // Item, and sequence delimiter.
                 [0xFE, 0xFF, 0x00, 0xE0] if place + u64::from(bytes) <= length => {}
                 [0xFE, 0xFF, 0xDD, 0xE0] => break,
                 _ => return Err(cut()),
@@ -66,7 +66,7 @@ impl Fragments {
                 table =
                     Some(offsets.as_chunks().0.iter().map(|b| u64::from(u32::from_le_bytes(*b))).collect());
             } else {
-                // Empty ones hold nothing of any frame.
+                // Empty fragments belong to no frame.
                 if bytes > 0 {
                     places.push((place, bytes));
                 }
@@ -77,7 +77,7 @@ impl Fragments {
         Ok(Fragments { offsets: table.unwrap_or_default(), lengths: Vec::new(), places, frames: Vec::new() })
     }
 
-    /// Finds the frames: `announced` of them, or as many as there are.
+    /// Finds the frames: `announced` of them, or as many as there are if the header does not state a number.
     pub(super) fn find_frames(
         &mut self,
         bytes: &Bytes,
@@ -99,7 +99,7 @@ impl Fragments {
         } else if announced == Some(1) {
             vec![0]
         } else {
-            // One fragment is one frame (PS3.5 A.4.2 of RLE).
+            // One fragment per frame (PS3.5 A.4.2, for RLE).
             (0..whole).collect()
         };
         let counted = starts.len();
@@ -116,7 +116,7 @@ impl Fragments {
         self.check_lengths()
     }
 
-    /// The first fragment of each frame, as the offset table has it.
+    /// Index of the first fragment of each frame, according to the offset table.
     fn by_table(&self) -> Result<Vec<usize>, String> {
         let first = self.places.first().map_or(0, |&(at, _)| at);
         let mut starts = Vec::with_capacity(self.offsets.len());
@@ -127,7 +127,8 @@ impl Fragments {
         if starts.is_sorted_by(|a, b| a < b) { Ok(starts) } else { Err(table_lies()) }
     }
 
-    /// Compares the frames with the lengths of the extended offset table, which leave out the byte that makes a length even.
+    /// Checks the frames against the lengths in the extended offset table, which do not count the byte that pads a
+    /// fragment to an even length.
     fn check_lengths(&self) -> Result<(), String> {
         if self.lengths.is_empty() {
             return Ok(());
@@ -141,7 +142,7 @@ impl Fragments {
         Err(table_lies())
     }
 
-    /// How many frames there are.
+    /// Number of frames.
     pub(super) fn frames(&self) -> usize {
         self.frames.len()
     }
@@ -160,7 +161,7 @@ impl Fragments {
         Ok(all)
     }
 
-    /// Bytes of all fragments.
+    /// Total length of all fragments, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.places.iter().map(|&(_, length)| u64::from(length)).sum()
     }
@@ -170,7 +171,7 @@ fn table_lies() -> String {
     "has an offset table that does not point at its frames: the file is damaged, save it anew".into()
 }
 
-/// The fragments that begin with one of `marks`.
+/// Indices of the fragments that begin with one of `marks`.
 fn begin_streams(bytes: &Bytes, places: &[(u64, u32)], marks: &[&[u8]]) -> Result<Vec<usize>, String> {
     let io = |e: std::io::Error| format!("cannot be read ({e}): check the path and its permissions");
     let mut reader: BufReader<Box<dyn Random>> = bytes.reader(0).map_err(io)?;

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Fragments of a file, each an item after an offset table of `offsets`.
+/// Writes a file with one fragment per item after an offset table of `offsets`, and reads its fragments.
 fn fragments(offsets: &[u32], items: &[&[u8]]) -> (tempfile::TempDir, Bytes, Fragments) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
@@ -19,7 +19,7 @@ fn fragments(offsets: &[u32], items: &[&[u8]]) -> (tempfile::TempDir, Bytes, Fra
     (folder, bytes, found)
 }
 
-/// Each frame's bytes.
+/// The bytes of each frame.
 fn frames(
     offsets: &[u32],
     items: &[&[u8]],
@@ -41,7 +41,7 @@ fn streams_tell_where_frames_begin() {
     let two = Ok(vec![[A, REST].concat(), [B, REST].concat()]);
     for announced in [Some(2), None] {
         assert_eq!(frames(&[], &[A, REST, B, REST], JPEG, announced), two);
-        // Empty fragments hold nothing.
+        // Empty fragments belong to no frame.
         assert_eq!(frames(&[], &[A, b"", REST, B, REST, b""], JPEG, announced), two);
         assert_eq!(frames(&[0, 24], &[A, REST, B, REST], JPEG, announced), two);
     }
@@ -63,7 +63,7 @@ fn frames_that_are_not_announced_are_not_dropped() {
     );
     assert!(frames(&[], &[REST, A], JPEG, None).unwrap_err().contains("no whole frame"));
     assert!(frames(&[], &[], JPEG, None).is_err());
-    // RLE has no mark: one fragment each.
+    // RLE has no start marker: each fragment is a frame.
     assert_eq!(frames(&[], &[REST, REST], uids::RLE_LOSSLESS, None).map(|f| f.len()), Ok(2));
     assert!(frames(&[], &[REST, REST], uids::RLE_LOSSLESS, Some(3)).is_err());
 }

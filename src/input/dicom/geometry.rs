@@ -1,4 +1,4 @@
-//! Slices in space: read, put in order, and checked for being one volume.
+//! Position of slices in space: reads it, sorts the slices and checks that they form one volume.
 
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -6,26 +6,27 @@ use dicom_object::InMemDicomObject;
 use super::attributes::{exactly, of_frame};
 use crate::input::Spacing;
 
-/// Direction cosines of one volume may differ by this: a twentieth of a degree, and devices write six digits.
+/// Maximum difference between the direction cosines of slices in one volume: about a twentieth of a degree. Devices
+/// write six digits.
 const SAME_DIRECTION: f64 = 1e-3;
 
-/// Pixel sizes of one volume may differ by this part.
+/// Maximum relative difference between the pixel sizes of slices in one volume.
 const SAME_SIZE: f64 = 1e-3;
 
-/// Gaps between slices may differ from their median by this part.
+/// Maximum relative deviation of a gap between slices from the median gap.
 const SAME_GAP: f64 = 0.1;
 
-/// Positions closer than this, in millimetres, are one.
+/// Positions closer than this, in millimetres, are treated as equal.
 const SAME_PLACE: f64 = 1e-3;
 
-/// Where a frame lies, as far as the file says.
+/// Position of a frame, as far as the file states it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Plane {
-    /// (0020,0032)
+    /// ImagePositionPatient (0020,0032).
     pub(super) position: Option<[f64; 3]>,
-    /// (0020,0037)
+    /// ImageOrientationPatient (0020,0037).
     pub(super) orientation: Option<[f64; 6]>,
-    /// Within the plane.
+    /// Pixel spacing within the plane.
     pub(super) spacing: Option<Spacing>,
 }
 
@@ -33,7 +34,7 @@ impl Plane {
     pub(super) fn of(object: &InMemDicomObject, frame: usize) -> Plane {
         let group = tags::PIXEL_MEASURES_SEQUENCE;
         let spacing = of_frame(object, frame, group, |o| exactly::<2>(o, tags::PIXEL_SPACING))
-            // At the detector, not in the patient: better than nothing, and what X-ray has.
+            // Measured at the detector, not in the patient: better than nothing, and what X-ray images have.
             .or_else(|| exactly(object, tags::IMAGER_PIXEL_SPACING))
             .filter(|spacing| spacing.iter().all(|&v| v > 0.0));
         Plane {
@@ -48,25 +49,25 @@ impl Plane {
     }
 }
 
-/// Planes in order along their normal.
+/// Planes sorted along their normal.
 #[derive(Debug)]
 pub(super) struct Stack {
-    /// Indices of the planes.
+    /// Indices of the planes, in sorted order.
     pub(super) order: Vec<usize>,
-    /// Millimetres between neighbours; 0 of a single one.
+    /// Distance between neighbours in millimetres; 0 for a single plane.
     pub(super) gap: f64,
     pub(super) in_plane: Spacing,
 }
 
-/// What keeps planes from being a volume: text in which `{0}` and `{1}` stand for the planes `between`.
+/// Why planes do not form a volume. In `text`, `{0}` and `{1}` stand for the planes `between`.
 #[derive(Debug)]
 pub(super) struct Fault {
     text: String,
     between: [usize; 2],
 }
 
-/// The text of a fault with names of the planes.
 impl Fault {
+    /// The message, with `name` giving the names of the planes.
     pub(super) fn named(&self, name: impl Fn(usize) -> String) -> String {
         self.text.replace("{0}", &name(self.between[0])).replace("{1}", &name(self.between[1]))
     }
@@ -107,7 +108,8 @@ pub(super) fn stack(planes: &[Plane]) -> Result<Stack, Fault> {
     Ok(Stack { order: places.iter().map(|&(_, n)| n).collect(), gap, in_plane })
 }
 
-/// The median gap between neighbours, which the others must not differ from: `places` are (millimetres, plane), sorted.
+/// Median gap between neighbours; an error if any gap deviates too much from it. `places` are (millimetres, plane),
+/// sorted.
 fn check_gaps(places: &[(f64, usize)]) -> Result<f64, (String, [usize; 2])> {
     let gaps: Vec<f64> = places.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     let mut sorted = gaps.clone();

@@ -2,7 +2,7 @@ use super::*;
 
 fn plane(position: [f64; 3]) -> Plane {
     let spacing = Spacing { slices: None, rows: 1.0, columns: 1.0 };
-    // Coronal: rows run left, columns down, so that the normal points to the back.
+    // Coronal: row vectors point to the left and column vectors down, so the normal points to the back.
     Plane {
         position: Some(position),
         orientation: Some([1.0, 0.0, 0.0, 0.0, 0.0, -1.0]),
@@ -19,7 +19,7 @@ fn slices_are_ordered_along_their_normal() {
     let planes = [plane([0.0, 6.0, 50.0]), plane([0.0, 0.0, 50.0]), plane([0.0, 3.0, 50.0])];
     let stack = stack(&planes).unwrap();
     assert_eq!((stack.order, stack.gap), (vec![1, 2, 0], 3.0));
-    // A single slice is a volume of one.
+    // A single slice is a volume of one slice.
     let single = super::stack(&planes[..1]).unwrap();
     assert_eq!((single.order, single.gap), (vec![0], 0.0));
 }

@@ -1,4 +1,4 @@
-//! JPEG and JPEG-LS streams: what their headers say, and JPEG by its decoder.
+//! Parses the headers of JPEG and JPEG-LS streams, and decodes JPEG.
 
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
@@ -7,7 +7,7 @@ use super::layout::{Layout, Photometric};
 use super::samples::{Samples, check_precision, same_size};
 use crate::input::jpeg::{decode_12, pictures};
 
-/// What a JPEG or JPEG-LS stream says of its frame and colours.
+/// What a JPEG or JPEG-LS header states about its frame and colours.
 #[derive(Debug, Default, PartialEq)]
 struct JpegHeader {
     lossless: bool,
@@ -16,18 +16,18 @@ struct JpegHeader {
     columns: usize,
     components: usize,
     jfif: bool,
-    /// Of the Adobe marker: 0 for RGB, 1 for YCbCr.
+    /// Colour transform of the Adobe marker: 0 for RGB, 1 for YCbCr.
     adobe: Option<u8>,
-    /// Whether the components are called R, G and B.
+    /// Whether the components are named R, G and B.
     named_rgb: bool,
-    /// Whether components have fewer samples than others.
+    /// Whether any component is subsampled relative to the first.
     subsampled: bool,
-    /// Of the first scan of JPEG-LS: 0 for planes.
+    /// Interleave mode of the first JPEG-LS scan: 0 for planes.
     interleave: u8,
 }
 
 impl JpegHeader {
-    /// Reads the segments up to the first scan (ITU-T T.81 B.1, T.87 C.1).
+    /// Parses the segments up to the first scan (ITU-T T.81 B.1, T.87 C.1).
     fn of(bytes: &[u8]) -> Option<JpegHeader> {
         let mut header = JpegHeader::default();
         let mut at = 2;
@@ -54,7 +54,7 @@ impl JpegHeader {
                     header.rows = usize::from(u16::from_be_bytes([r1, r0]));
                     header.columns = usize::from(u16::from_be_bytes([c1, c0]));
                     header.components = usize::from(components);
-                    // Name, sampling factors and quantisation table of each.
+                    // Name, sampling factors and quantisation table of each component.
                     let each = body.get(6..6 + 3 * header.components)?.as_chunks::<3>().0;
                     let names: Vec<u8> = each.iter().map(|component| component[0]).collect();
                     header.named_rgb = matches!(names.as_slice(), b"RGB" | b"rgb");
@@ -63,7 +63,7 @@ impl JpegHeader {
                 0xE0 if body.starts_with(b"JFIF\0") => header.jfif = true,
                 0xEE if body.starts_with(b"Adobe") => header.adobe = body.get(11).copied(),
                 0xDA => {
-                    // After the components: the near-lossless bound and the interleaving.
+                    // After the components come the near-lossless bound and the interleave mode.
                     header.interleave = body.len().checked_sub(2).and_then(|n| body.get(n)).copied()?;
                     return Some(header);
                 }
@@ -73,7 +73,8 @@ impl JpegHeader {
         }
     }
 
-    /// Refuses a stream of another size than the file's header says; only then may its decoder allocate for it.
+    /// Refuses a stream whose size differs from that in the DICOM header; only after this check may its decoder
+    /// allocate memory for it.
     fn check(&self, layout: &Layout) -> Result<(), String> {
         same_size(layout, [self.rows, self.columns, self.components])
     }
@@ -83,7 +84,7 @@ fn no_header() -> String {
     "has compressed pixels without a header that can be read: the file is damaged".into()
 }
 
-/// Whether the components are YCbCr, by all that the stream says of it; none if it says nothing.
+/// Whether the components are YCbCr, according to everything the stream states about them; `None` if it states nothing.
 fn ycc(header: &JpegHeader) -> Result<Option<bool>, String> {
     let adobe = match header.adobe {
         None => None,
@@ -94,7 +95,7 @@ fn ycc(header: &JpegHeader) -> Result<Option<bool>, String> {
             ));
         }
     };
-    // JFIF has no RGB, and nobody leaves out samples of a colour. The names are a habit of encoders that keep RGB.
+    // JFIF has no RGB, and RGB is never subsampled. Components named R, G and B come from encoders that keep RGB.
     let said = [
         adobe,
         header.jfif.then_some(true),
@@ -109,17 +110,19 @@ fn ycc(header: &JpegHeader) -> Result<Option<bool>, String> {
     Ok(first)
 }
 
-/// JPEG by its decoder itself: the library's adapter leaves it to guess the colours.
+/// Decodes JPEG with jpeg-decoder directly, because the dicom-rs adapter leaves the colour space to the decoder's
+/// guess.
 ///
-/// Where the stream says what they are, it is closer to the truth than the photometric interpretation, which transcoders
-/// forget to change (pydicom 3 does the same); else that is what they are.
+/// If the stream states its colour space, that is more reliable than the photometric interpretation, which transcoders
+/// forget to update (pydicom 3 does the same). Otherwise the photometric interpretation applies.
 pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
     let header = JpegHeader::of(bytes).ok_or_else(no_header)?;
     header.check(layout)?;
-    // The patterns of a JPEG have no sign; one of fewer bits would lose it.
+    // JPEG samples are unsigned bit patterns. A signed sample loses its sign if the stream has fewer bits than
+    // BitsStored.
     let sign_lost = layout.signed && u32::from(header.precision) < layout.stored;
     check_precision(layout, header.precision.into(), sign_lost.then_some(false))?;
-    // Its decoder fills what is missing with grey.
+    // The decoder fills missing data with grey, so the stream is checked for completeness first.
     let whole = |problem| format!("has a damaged JPEG stream ({problem}): the file is damaged or cut short");
     if pictures(bytes).map_err(whole)?.len() > 1 {
         return Err("has several JPEG streams in one frame: the file is damaged".into());
@@ -132,7 +135,7 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
     if layout.samples == 3 {
         let said = ycc(&header)?;
         if header.lossless {
-            // Which transforms nothing: neither does its decoder.
+            // Lossless JPEG has no colour transform, so the decoder must not undo one.
             decoder.set_color_transform(ColorTransform::RGB);
             photometric = match said {
                 Some(true) => Photometric::YbrFull,
@@ -149,7 +152,7 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
     let format = decoder.info().ok_or_else(no_header)?.pixel_format;
     let bytes = match (format, layout.allocated) {
         (PixelFormat::L8 | PixelFormat::RGB24, 8) => decoded,
-        // The decoder gives 16 bits in the machine's order.
+        // The decoder returns 16-bit samples in native byte order.
         (PixelFormat::L16, 16) if cfg!(target_endian = "big") => {
             decoded.chunks_exact(2).flat_map(|b| [b[1], b[0]]).collect()
         }
@@ -165,7 +168,7 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
     Ok(Samples { bytes, planar: false, photometric })
 }
 
-/// Grey of 12 bits (process 2 and 4), which jpeg-decoder does not read.
+/// Decodes 12-bit grey (processes 2 and 4), which jpeg-decoder does not support.
 fn deep(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
     let decoded = decode_12(bytes).map_err(|problem| {
         format!("has a JPEG stream that is not read ({problem}): save it as Explicit VR Little Endian")
@@ -175,7 +178,7 @@ fn deep(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
     Ok(Samples { bytes, planar: false, photometric: layout.photometric })
 }
 
-/// The header of a JPEG-LS stream; whether it has planes.
+/// Checks the header of a JPEG-LS stream and returns whether it is stored in planes.
 pub(super) fn check_jpeg_ls(layout: &Layout, bytes: &[u8]) -> Result<bool, String> {
     let header = JpegHeader::of(bytes).ok_or_else(no_header)?;
     header.check(layout)?;

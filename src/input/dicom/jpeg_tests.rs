@@ -30,7 +30,7 @@ fn a_jpeg_header_is_read_up_to_its_scan() {
     }
 }
 
-/// What a stream says of its colours: Adobe's transform, JFIF, names, and whether samples are left out.
+/// Whether a stream is YCbCr, given its Adobe transform, JFIF marker, component names and subsampling.
 fn said(adobe: Option<u8>, jfif: bool, named_rgb: bool, subsampled: bool) -> Result<Option<bool>, String> {
     ycc(&JpegHeader { adobe, jfif, named_rgb, subsampled, ..JpegHeader::default() })
 }
@@ -41,7 +41,7 @@ fn a_stream_that_contradicts_itself_is_refused() {
     assert_eq!(said(None, true, false, true), Ok(Some(true)));
     assert_eq!(said(Some(1), true, false, false), Ok(Some(true)));
     assert_eq!(said(Some(0), false, true, false), Ok(Some(false)));
-    // pydicom 3.0 `_conform_jpg_colorspace`: components named RGB are RGB, whatever DICOM says.
+    // pydicom 3.0 `_conform_jpg_colorspace`: components named RGB are RGB, whatever the DICOM header says.
     assert_eq!(said(None, false, true, false), Ok(Some(false)));
     for contradiction in [
         said(Some(0), true, false, false),

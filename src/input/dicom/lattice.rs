@@ -1,4 +1,4 @@
-//! Where the pixels of a file or of a series lie, for masks that are stored in another format.
+//! Position in space of the pixels of a file or series, for masks that are stored in another format.
 
 use std::path::PathBuf;
 
@@ -8,8 +8,8 @@ use super::layout::Layout;
 use crate::input::InputError;
 use crate::input::lattice::Lattice;
 
-/// The lattice of the frames of `files`, in the order in which a scan gives them; none where they do not say where they
-/// lie, or are no volume.
+/// The lattice of the frames of `files`, in the order in which a scan yields them; `None` if the files do not state
+/// positions or do not form a volume.
 pub(in crate::input) fn lattice(files: &[PathBuf]) -> Result<Option<Lattice>, InputError> {
     let mut planes = Vec::new();
     let mut size = None;
@@ -24,7 +24,7 @@ pub(in crate::input) fn lattice(files: &[PathBuf]) -> Result<Option<Lattice>, In
 
 fn of_planes(planes: &[Plane], size: [usize; 2]) -> Option<Lattice> {
     let stack = stack(planes).ok()?;
-    // DICOM counts to the left and the back (PS3.3 C.7.6.2.1.1).
+    // In DICOM, x increases to the left and y to the back (PS3.3 C.7.6.2.1.1).
     let turned = |[x, y, z]: [f64; 3]| [-x, -y, z];
     let [ax, ay, az, bx, by, bz] = planes.first()?.orientation?;
     let normal = [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx];
@@ -51,7 +51,7 @@ mod tests {
         };
         let lattice = of_planes(&[plane(6.0), plane(3.0)], [8, 9]).unwrap();
         assert_eq!(lattice.shape(), [2, 8, 9]);
-        // By the equation of C.7.6.2.1.1, with the signs of x and y turned: left and back are negative.
+        // By the equation in C.7.6.2.1.1, with the signs of x and y reversed: left and back are negative.
         assert_eq!(lattice.place([0, 0, 0]), [10.0, -3.0, 50.0]);
         assert_eq!(lattice.place([1, 4, 3]), [4.0, -6.0, 48.0]);
         assert_eq!(lattice.directions[0], [0.0, -1.0, 0.0]);

@@ -1,4 +1,4 @@
-//! What the header says of the pixels (PS3.3 C.7.6.3), checked against what is there.
+//! The header's description of the pixels (PS3.3 C.7.6.3), checked against the data.
 
 use dicom_dictionary_std::{tags, uids};
 
@@ -6,10 +6,10 @@ use super::attributes::{frames, missing, string, whole};
 use super::file::{DicomFile, Pixels};
 use crate::input::limits::{MAX_PIXELS, MAX_RATIO, TRUSTED_BYTES};
 
-/// Two and a half hours at 30 frames a second; a little is kept of each.
+/// Maximum number of frames: two and a half hours at 30 frames per second. A small amount of memory is kept per frame.
 const MAX_FRAMES: usize = 1 << 18;
 
-/// Colours of the samples (0028,0004).
+/// Photometric interpretation (0028,0004).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Photometric {
     /// The lowest value is white.
@@ -18,15 +18,15 @@ pub(super) enum Photometric {
     Monochrome2,
     Palette,
     Rgb,
-    /// Luma and chroma, all samples there (PS3.3 C.7.6.3.1.2).
+    /// Luma and chroma at full resolution (PS3.3 C.7.6.3.1.2).
     YbrFull,
-    /// Chroma for every second column.
+    /// Chroma for every second column only.
     YbrFull422,
-    /// As JPEG 2000 transforms colours, reversibly or not; its decoder undoes it.
+    /// The reversible or irreversible colour transform of JPEG 2000, which its decoder undoes.
     YbrJ2k,
 }
 
-/// The pixel module.
+/// The Image Pixel module.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layout {
     pub(super) rows: usize,
@@ -39,7 +39,7 @@ pub(super) struct Layout {
     pub(super) stored: u32,
     pub(super) high: u32,
     pub(super) signed: bool,
-    /// Whether planes follow each other rather than the samples of a pixel.
+    /// Whether samples are stored plane by plane rather than pixel by pixel.
     pub(super) planar: bool,
     pub(super) photometric: Photometric,
 }
@@ -50,7 +50,8 @@ impl Layout {
         let [rows, columns] = [(tags::ROWS, "Rows"), (tags::COLUMNS, "Columns")]
             .map(|(tag, name)| whole(object, tag, name)?.ok_or_else(|| missing(name)));
         let [rows, columns] = [rows? as usize, columns? as usize];
-        // Unsigned 16-bit numbers in the standard; text would be read too.
+        // The standard has unsigned 16-bit integers here, but the reader also accepts text, which can hold larger
+        // numbers.
         if rows == 0 || columns == 0 || rows.max(columns) > usize::from(u16::MAX) {
             return Err(format!("has {rows} rows and {columns} columns: the file is damaged"));
         }
@@ -126,17 +127,17 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Samples of a frame, decoded.
+    /// Number of samples of a decoded frame.
     pub(super) fn frame_samples(&self) -> usize {
         self.rows * self.columns * self.samples
     }
 
-    /// Bytes of a frame, decoded.
+    /// Size of a decoded frame in bytes.
     pub(super) fn frame_bytes(&self) -> usize {
         self.frame_samples() * (self.allocated as usize / 8)
     }
 
-    /// Bytes of a frame in a file that is not compressed; 4:2:2 leaves out half of the chroma.
+    /// Size of a frame in an uncompressed file, in bytes. 4:2:2 stores half of the chroma.
     pub(super) fn native_bytes(&self) -> usize {
         if self.photometric == Photometric::YbrFull422 {
             self.frame_bytes() / 3 * 2
@@ -145,7 +146,7 @@ impl Layout {
         }
     }
 
-    /// Refuses what the file cannot hold, before anything is allocated for it.
+    /// Refuses dimensions that the file cannot hold, before anything is allocated for them.
     fn check(&self, file: &DicomFile) -> Result<(), String> {
         let Layout { rows, columns, frames, .. } = *self;
         if rows as u64 * columns as u64 > MAX_PIXELS {
@@ -182,7 +183,7 @@ impl Layout {
                 let Some(needed) = needed.filter(|&needed| frames > 0 && needed <= *length) else {
                     return Err(short(format!("{length} bytes of pixels")));
                 };
-                // Less than a row, such as the byte that makes a length even, is no part of a picture.
+                // An excess of less than a row, such as the byte that makes the length even, is not image data.
                 if length - needed >= (self.native_bytes() / rows) as u64 {
                     return Err(format!(
                         "announces {frames} frames of {columns}x{rows} px (NumberOfFrames, Rows, Columns), which are {needed} bytes, but holds {length}: correct what it announces"
@@ -203,8 +204,8 @@ impl Layout {
         Ok(())
     }
 
-    /// Uncompressed YBR_FULL_422 whose length says that no chroma is left out: a known fault of devices. With an even number of
-    /// columns, no length fits both.
+    /// Detects uncompressed YBR_FULL_422 whose length shows that chroma is stored at full resolution, a known fault of
+    /// devices. If the number of columns is even, no length fits both formats.
     fn see_chroma(&mut self, file: &DicomFile) {
         let all = (self.frame_bytes() as u64).checked_mul(self.frames as u64);
         if let (Photometric::YbrFull422, Pixels::Native { length, .. }, Some(all)) =

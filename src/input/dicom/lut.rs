@@ -1,11 +1,11 @@
-//! Lookup tables (PS3.3 C.11.1, C.11.2 and C.7.6.3.1.5), plain and in segments (C.7.9.2).
+//! Lookup tables (PS3.3 C.11.1, C.11.2 and C.7.6.3.1.5), plain and segmented (C.7.9.2).
 
 use dicom_core::Tag;
 use dicom_core::header::HasLength;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-/// A table of values: the first for what is at or below `first`, the last for all above.
+/// A lookup table: inputs at or below `first` map to the first entry, inputs past the end to the last.
 #[derive(Debug, PartialEq)]
 pub(super) struct Lut {
     first: i64,
@@ -14,7 +14,8 @@ pub(super) struct Lut {
 }
 
 impl Lut {
-    /// From the elements of a descriptor and its data in `object`; `signed` is what it is looked up by.
+    /// Reads the table from its descriptor and data elements in `object`. `signed` states whether the values to be
+    /// looked up are signed.
     pub(super) fn of(
         object: &InMemDicomObject,
         descriptor: Tag,
@@ -24,7 +25,8 @@ impl Lut {
         Lut::read(object, [descriptor, data], signed, plain)
     }
 
-    /// From the elements of a descriptor and of data that `unpack` makes entries of, where it can.
+    /// Reads the table from its descriptor and data elements; `unpack` converts the data to entries, or returns `None`
+    /// if it cannot.
     fn read(
         object: &InMemDicomObject,
         [descriptor, data]: [Tag; 2],
@@ -54,11 +56,11 @@ impl Lut {
         self.data[at as usize]
     }
 
-    /// White of a VOI LUT's entries.
+    /// The output value of a VOI LUT that is shown as white.
     ///
-    /// Its bits are often said to be 16, or 14, where all entries have fewer: all would be as dark as the part that is used
-    /// (dicom-pixeldata 0.10 and dcm4che go by the entries). That is taken for what it is where the bits that are used are
-    /// of a depth that devices have; else nobody knows what is meant.
+    /// Descriptors often state 16 or 14 bits although all entries use fewer; taken literally, the image would be too
+    /// dark (dicom-pixeldata 0.10 and dcm4che go by the entries). If the number of bits in use is a common bit depth of
+    /// devices, that depth is used; otherwise white is unknown and the table is refused.
     pub(super) fn white(&self) -> Result<f64, String> {
         let most = self.most();
         let used = u32::BITS - most.leading_zeros();
@@ -75,7 +77,7 @@ impl Lut {
     }
 }
 
-/// (0028,3002), (0028,1101) and so on.
+/// A LUT descriptor: (0028,3002), (0028,1101) and so on.
 struct Descriptor {
     entries: usize,
     first: i64,
@@ -89,12 +91,12 @@ impl Descriptor {
         if !(8..=16).contains(&bits) {
             return Err(damaged());
         }
-        // Unsigned 16-bit numbers whatever the element's type; 0 entries stand for 65536.
+        // These are unsigned 16-bit numbers whatever the element's VR; 0 entries means 65536.
         let entries = match entries & 0xFFFF {
             0 => 1 << 16,
             n => n as usize,
         };
-        // The type is that of what it is looked up by, but many write it unsigned.
+        // The standard gives it the signedness of the values looked up, but many files store it unsigned.
         let first = if signed || first < 0 { i64::from(first as i16) } else { i64::from(first as u16) };
         Ok(Descriptor { entries, first, bits: bits as u32 })
     }
@@ -104,21 +106,21 @@ fn damaged() -> String {
     "has a damaged lookup table, or lacks its data: the file is damaged".into()
 }
 
-/// `to_bytes` gives words in the machine's order.
+/// `to_bytes` returns words in native byte order.
 fn words(bytes: &[u8]) -> Vec<u16> {
     bytes.as_chunks().0.iter().map(|b| u16::from_ne_bytes(*b)).collect()
 }
 
-/// Entries as they are.
+/// Unpacks plain entries.
 fn plain(bytes: &[u8], &Descriptor { entries, bits, .. }: &Descriptor) -> Option<Vec<u16>> {
-    // Entries of 8 bits may be packed, two to a word.
+    // 8-bit entries may be packed, two to a word.
     let packed = bits == 8 && bytes.len() < 2 * entries;
     let mut data = if packed { widened(bytes) } else { words(bytes) };
     data.truncate(entries);
     (data.len() == entries).then_some(data)
 }
 
-/// Entries in segments.
+/// Unpacks segmented entries.
 fn segmented(bytes: &[u8], &Descriptor { entries, bits, .. }: &Descriptor) -> Option<Vec<u16>> {
     if bits == 8 { expand(&widened(bytes), 1, entries) } else { expand(&words(bytes), 2, entries) }
 }
@@ -127,18 +129,19 @@ fn widened(bytes: &[u8]) -> Vec<u16> {
     bytes.iter().map(|&byte| byte.into()).collect()
 }
 
-/// Expands segments (C.7.9.2) to `entries` values; none if they are of another number. A word has `size` bytes.
+/// Expands segments (C.7.9.2) to `entries` values; `None` if they expand to a different number. A word has `size`
+/// bytes.
 fn expand(words: &[u16], size: usize, entries: usize) -> Option<Vec<u16>> {
     let mut out = Vec::with_capacity(entries);
     let mut at = 0;
-    // A byte of padding.
+    // A single word left over is padding.
     while at + 1 < words.len() {
         at = segment(words, at, size, entries, &mut out, true)?;
     }
     (out.len() == entries).then_some(out)
 }
 
-/// Expands the segment at the word `at`; where it ends.
+/// Expands the segment at word `at` and returns the index of the word after it.
 fn segment(
     words: &[u16],
     at: usize,
@@ -151,12 +154,12 @@ fn segment(
     let at = at + 2;
     let count = usize::from(length);
     match kind {
-        // Values as they are.
+        // Discrete segment: literal values.
         0 => {
             out.extend_from_slice(words.get(at..at + count)?);
             (out.len() <= entries).then_some(at + count)
         }
-        // On a line from the last value to this.
+        // Linear segment: values on a line from the previous value to this one.
         1 => {
             let (&from, &to) = (out.last()?, words.get(at)?);
             let step = (f64::from(to) - f64::from(from)) / f64::from(length);
@@ -165,7 +168,8 @@ fn segment(
             );
             (out.len() <= entries).then_some(at + 1)
         }
-        // Segments once more, which begin at a byte of the table; the low half of its number comes first.
+        // Indirect segment: repeats segments that begin at a byte offset into the table. The least significant word of
+        // the offset comes first.
         2 if indirect => {
             let parts = words.get(at..at + 4 / size)?;
             let byte = parts.iter().rev().fold(0usize, |byte, &part| byte << (8 * size) | usize::from(part));
@@ -179,7 +183,7 @@ fn segment(
     }
 }
 
-/// Red, green and blue of a palette, with entries of 8 bits.
+/// The red, green and blue tables of a palette, reduced to 8-bit entries.
 pub(super) fn palette(object: &InMemDicomObject, signed: bool) -> Result<[Lut; 3], String> {
     let colours = [
         (
@@ -213,8 +217,9 @@ pub(super) fn palette(object: &InMemDicomObject, signed: bool) -> Result<[Lut; 3
     Ok(in_bytes([red?, green?, blue?]))
 }
 
-/// The same with entries of 8 bits. Where 16 are announced but all entries of all colours are below 256, a known fault of
-/// devices, they are taken as they are, for such a picture would be black. One colour alone may well be as dark.
+/// Reduces entries to 8 bits. If the descriptors state 16 bits but all entries of all three colours are below 256, a
+/// known fault of devices, the entries are used unchanged, because the image would be black otherwise. One colour alone
+/// may well be that dark.
 fn in_bytes(luts: [Lut; 3]) -> [Lut; 3] {
     let mislabelled = luts.iter().all(|lut| lut.most() <= 255);
     luts.map(|lut| {

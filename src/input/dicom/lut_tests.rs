@@ -16,7 +16,7 @@ fn lut(descriptor: [i32; 3], data: &[u16], signed: bool) -> Result<Lut, String> 
 fn values_are_looked_up_and_held_at_the_ends() {
     let found = lut([4, 10, 12], &[0, 100, 2000, 4095], false).unwrap();
     assert_eq!([0, 10, 11, 12, 13, 99].map(|v| found.value(v)), [0, 0, 100, 2000, 4095, 4095]);
-    // PS3.3 C.11.2.1.1: the first value has the sign of what is looked up.
+    // PS3.3 C.11.2.1.1: the first input value has the signedness of the values looked up.
     let found = lut([3, -1, 8], &[1, 2, 3], true).unwrap();
     assert_eq!([-5, -1, 0, 1].map(|v| found.value(v)), [1, 1, 2, 3]);
     let found = lut([3, -1, 8], &[1, 2, 3], false).unwrap();
@@ -29,7 +29,7 @@ fn white_is_that_of_the_bits_that_are_used() {
     assert_eq!(white(12, 4095), Ok(4095.0));
     assert_eq!(white(12, 2048), Ok(4095.0));
     assert_eq!(white(16, 60000), Ok(65535.0));
-    // dcm4che 413, dicom-rs 825: 16 bits are announced and 12 used; and 8.
+    // dcm4che 413, dicom-rs 825: the descriptor states 16 bits, but 12 are used, or 8.
     assert_eq!(white(16, 4095), Ok(4095.0));
     assert_eq!(white(16, 2048), Ok(4095.0));
     assert_eq!(white(16, 255), Ok(255.0));
@@ -44,7 +44,7 @@ fn white_is_that_of_the_bits_that_are_used() {
 fn a_table_must_be_whole() {
     assert!(lut([0, 0, 16], &[7, 255], false).is_err());
     assert!(lut([2, 0, 40], &[7, 255], false).is_err());
-    // Bytes of 8 bits, packed into words.
+    // 8-bit entries, packed into words.
     assert_eq!(lut([4, 0, 8], &[0x0201, 0x0403], false).unwrap().data, [1, 2, 3, 4]);
 }
 
@@ -62,8 +62,8 @@ fn a_palette_is_mislabelled_only_as_a_whole() {
 
 #[test]
 fn segments_are_expanded() {
-    // PS3.3 C.7.9.2: discrete, linear, and indirect ones; made up, and pydicom 3.0.2's `_expand_segmented_lut` gives the
-    // same.
+    // PS3.3 C.7.9.2: discrete, linear and indirect segments. The data is made up; pydicom 3.0.2's
+    // `_expand_segmented_lut` gives the same result.
     let words = [0, 2, 10, 20, 1, 5, 45, 0, 1, 7, 2, 2, 0, 0];
     let whole = [10, 20, 25, 30, 35, 40, 45, 7, 10, 20, 25, 30, 35, 40, 45];
     assert_eq!(expand(&words, 2, 15).as_deref(), Some(whole.as_slice()));

@@ -1,7 +1,7 @@
-//! How a file begins (PS3.10 7.1): preamble, magic and file meta group, each of which may be missing.
+//! The beginning of a file (PS3.10 7.1): preamble, magic and file meta group, each of which may be missing.
 //!
-//! The group ends where its last element does. What (0002,0000) says of its length is not needed, and is absent or wrong in
-//! many files.
+//! The group ends after its last element. Its stated length (0002,0000) is not needed, and is absent or wrong in many
+//! files.
 
 use std::io::Read;
 
@@ -10,13 +10,13 @@ use dicom_dictionary_std::uids;
 use super::bytes::Bytes;
 use crate::input::dicom_sniff::{is_data_set, is_representation};
 
-/// A group holds a few UIDs and names, and rarely a private block.
+/// Maximum size of the group, in bytes. A group holds a few UIDs and names, and rarely a private block.
 const MAX_META: u64 = 1 << 20;
 
 /// TransferSyntaxUID (0002,0010).
 const TRANSFER_SYNTAX: u16 = 0x0010;
 
-/// The transfer syntax that a file announces, and where its data set begins.
+/// The transfer syntax that a file states, and where its data set begins.
 #[derive(Debug, PartialEq)]
 pub(super) struct Start {
     pub(super) syntax: Option<String>,
@@ -58,8 +58,8 @@ impl Start {
     }
 }
 
-/// Number and value of the first element, and what follows it: Explicit VR Little Endian, but some writers leave the VR
-/// out.
+/// Number and value of the first element, and the bytes after it. The encoding is Explicit VR Little Endian, but some
+/// writers omit the VR.
 fn element(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let &[_, _, e0, e1, a, b, c, d] = bytes.first_chunk()?;
     let long = matches!(
@@ -77,7 +77,7 @@ fn element(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((u16::from_le_bytes([e0, e1]), bytes.get(header..end)?, &bytes[end..]))
 }
 
-/// How the elements of a data set are written.
+/// Encoding of a data set's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Implicit,
@@ -86,8 +86,8 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// As the first element is written. Implicit and explicit VR are told apart by the VR, byte orders by the group, whose
-    /// numbers are small.
+    /// The encoding of the first element. A VR distinguishes explicit from implicit VR; the group, a small number,
+    /// reveals the byte order.
     pub(super) fn found(bytes: &Bytes, at: u64) -> Option<Encoding> {
         let mut first = [0; 6];
         bytes.reader(at).ok()?.read_exact(&mut first).ok()?;

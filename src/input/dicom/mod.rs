@@ -1,11 +1,12 @@
-//! DICOM images, cine loops and series (PS3.3, PS3.5, PS3.10), by the dicom-rs crates.
+//! Reads DICOM images, cine loops and series (PS3.3, PS3.5, PS3.10) with the dicom-rs crates.
 //!
-//! `file.rs` opens a file without its pixels: `meta.rs` reads how it begins, `elements.rs` what comes before the pixels,
-//! `fragments.rs` where compressed frames are; `attributes.rs` gives the elements' values. `layout.rs` checks what the header
-//! says of the pixels, `codec.rs` decodes a frame (by `jpeg.rs`, `j2k/` and `rle.rs`) to `samples.rs`, `render.rs` makes a
-//! picture of it (by `lut.rs` and `window.rs`). `geometry.rs` puts slices in order, `lattice.rs` says where they lie,
-//! `regions.rs` finds an ultrasound image's area, `modality.rs` knows what the model fails on, `burned_in.rs` whether text is
-//! to be reckoned with.
+//! `file.rs` opens a file without its pixels: `meta.rs` reads its beginning, `elements.rs` the elements before the
+//! pixels, and `fragments.rs` locates compressed frames; `attributes.rs` returns the elements' values. `layout.rs`
+//! checks the header's description of the pixels, `codec.rs` decodes a frame (with `jpeg.rs`, `j2k/` and `rle.rs`) to
+//! samples (`samples.rs`), and `render.rs` makes an image of them (with `lut.rs` and `window.rs`). `geometry.rs` sorts
+//! slices, `lattice.rs` computes their positions, `regions.rs` finds the image area of an ultrasound image,
+//! `modality.rs` lists the modalities on which the model fails, and `burned_in.rs` decides whether the pixels may show
+//! text.
 
 mod attributes;
 mod burned_in;
@@ -79,7 +80,7 @@ impl Source {
         image.map_err(|problem| self.wrong(frame, &problem))?
     }
 
-    /// The smallest and largest value of all frames, together with `known`.
+    /// The smallest and largest value of all frames, combined with `known`.
     fn range(&self, known: Option<[f64; 2]>) -> Result<Option<[f64; 2]>, InputError> {
         let mut range = known;
         for frame in 0..self.layout.frames {
@@ -100,7 +101,7 @@ impl Source {
     }
 }
 
-/// One file: an image, or a clip or volume where it has several frames.
+/// Opens one file: an image, or a clip or volume if it has several frames.
 pub(super) fn open_file(path: &Path, options: &ReadOptions) -> Result<Scan, InputError> {
     let source = Source::open(path, options.window)?;
     let mut info = describe(path, &source, options)?;
@@ -132,7 +133,7 @@ pub(super) fn open_file(path: &Path, options: &ReadOptions) -> Result<Scan, Inpu
     Ok(Scan::new(info, frames))
 }
 
-/// One series of single slices, in any order of files.
+/// Opens one series of single-frame files, in any order.
 pub(super) fn open_series(
     folder: &Path,
     files: Vec<PathBuf>,
@@ -179,7 +180,7 @@ pub(super) fn open_series(
     Ok(Scan::new(info, frames))
 }
 
-/// A file of a series, before the slices are put in order.
+/// A file of a series, before the slices are sorted.
 struct Slice {
     path: PathBuf,
     plane: Plane,
@@ -193,9 +194,9 @@ impl Slice {
     }
 }
 
-/// Refuses files of several series or sizes.
+/// Refuses files that belong to several series or have different sizes.
 fn check_series(folder: &Path, slices: &[Slice]) -> Result<(), InputError> {
-    // Told by their files: UIDs hold dates.
+    // The message names each series by its first file, because UIDs may contain dates.
     let mut series: Vec<(&str, &Path, usize)> = Vec::new();
     for slice in slices {
         let uid = slice.info.dicom.as_ref().map_or("", |d| d.series_instance_uid.as_str());
@@ -232,9 +233,10 @@ fn check_series(folder: &Path, slices: &[Slice]) -> Result<(), InputError> {
     Ok(())
 }
 
-/// Says what the object says of its pixels and nobody applies.
+/// Warns about attributes that change the appearance of the pixels and are not applied: aspect ratio, colour profile,
+/// overlays.
 fn say_unapplied(info: &ScanInfo, object: &InMemDicomObject) {
-    // Heights before widths, both of them.
+    // Both attributes give the height before the width.
     match (exactly(object, tags::PIXEL_ASPECT_RATIO), info.spacing) {
         (Some([height, width]), _) => say::aspect(&info.name, height, width),
         (None, Some(spacing)) => say::aspect(&info.name, spacing.rows, spacing.columns),
@@ -251,7 +253,7 @@ fn say_unapplied(info: &ScanInfo, object: &InMemDicomObject) {
     }
 }
 
-/// All but the frames' order, once the modality is one that may be read.
+/// Describes a scan, except for the order of its frames; an error if its modality is not supported.
 fn describe(path: &Path, source: &Source, options: &ReadOptions) -> Result<ScanInfo, InputError> {
     let object = &source.file.object;
     let layout = &source.layout;
@@ -307,15 +309,15 @@ fn cropped(image: Image, crop: Option<Region>) -> Image {
     }
 }
 
-/// The samples of a DICOM file as they were stored, for inspection and for comparison with other readers: neither
-/// windowed nor, unless its codec does so, converted to RGB.
+/// The samples of a DICOM file as stored, for inspection and for comparison with other readers. They are not windowed,
+/// and not converted to RGB unless the codec does so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DicomSamples {
-    /// Frames, rows, columns and samples of a pixel.
+    /// Number of frames, rows, columns and samples per pixel.
     pub shape: [usize; 4],
-    /// 8 or 16.
+    /// Bits per sample: 8 or 16.
     pub bits: u32,
-    /// `shape`, row-major, little-endian.
+    /// Samples in the order of `shape`, row-major, little-endian.
     pub bytes: Vec<u8>,
 }
 

@@ -1,14 +1,15 @@
 //! Modalities on which frozen DINOv3 features are known to fail.
 //!
-//! arXiv 2509.06467 finds them strong on X-ray, CT, MR and ultrasound, but failing on whole-slide pathology, electron
-//! microscopy and PET. The second is no DICOM modality; the others are known by their modality and SOP class.
+//! arXiv 2509.06467 reports that the features are strong on X-ray, CT, MR and ultrasound, but fail on whole-slide
+//! pathology, electron microscopy and PET. Electron microscopy is not a DICOM modality; the other two are recognised by
+//! their modality and SOP class.
 
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 
 use super::attributes::string;
 
-/// SOP classes of slides and PET, for files whose modality says something else.
+/// SOP classes of whole-slide images and PET, for files with a different modality.
 const SLIDES: [&str; 2] =
     [uids::VL_WHOLE_SLIDE_MICROSCOPY_IMAGE_STORAGE, uids::VL_SLIDE_COORDINATES_MICROSCOPIC_IMAGE_STORAGE];
 const PET: [&str; 3] = [
@@ -17,7 +18,7 @@ const PET: [&str; 3] = [
     uids::LEGACY_CONVERTED_ENHANCED_PET_IMAGE_STORAGE,
 ];
 
-/// Why a file of this kind is refused; none if it is not.
+/// Why a file of this kind is refused; `None` if it is not.
 pub(super) fn caution(object: &InMemDicomObject) -> Option<String> {
     let modality = string(object, tags::MODALITY).unwrap_or_default();
     let class = string(object, tags::SOP_CLASS_UID).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The parts of an ultrasound picture (SequenceOfUltrasoundRegions, PS3.3 C.8.5.5).
+//! The regions of an ultrasound image (SequenceOfUltrasoundRegions, PS3.3 C.8.5.5).
 
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -7,13 +7,13 @@ use super::attributes::{exactly, items, whole};
 use super::layout::Layout;
 use crate::input::{Region, Spacing};
 
-/// RegionSpatialFormat of a tissue picture; others are spectra, M-mode and curves.
+/// RegionSpatialFormat of a two-dimensional tissue image; others are spectra, M-mode and curves.
 const TWO_DIMENSIONAL: u32 = 1;
 
-/// PhysicalUnitsXDirection of centimetres.
+/// PhysicalUnitsXDirection for centimetres.
 const CENTIMETRES: u32 = 3;
 
-/// First and last column and row, both within, of a two-dimensional region.
+/// First column, first row, last column and last row (inclusive) of a two-dimensional region.
 fn bounds(item: &InMemDicomObject) -> Option<[u32; 4]> {
     let number = |tag| whole(item, tag, "").ok()?;
     if number(tags::REGION_SPATIAL_FORMAT)? != TWO_DIMENSIONAL {
@@ -28,7 +28,7 @@ fn bounds(item: &InMemDicomObject) -> Option<[u32; 4]> {
     (bounds[0] <= bounds[2] && bounds[1] <= bounds[3]).then_some(bounds)
 }
 
-/// The largest two-dimensional region, the first of equals.
+/// The largest two-dimensional region; the first one if several are equally large.
 fn largest_item(object: &InMemDicomObject) -> Option<(&InMemDicomObject, [u32; 4])> {
     let mut best: Option<(_, [u32; 4], u64)> = None;
     for item in items(object, tags::SEQUENCE_OF_ULTRASOUND_REGIONS) {
@@ -42,8 +42,8 @@ fn largest_item(object: &InMemDicomObject) -> Option<(&InMemDicomObject, [u32; 4
     best.map(|(item, bounds, _)| (item, bounds))
 }
 
-/// Where to cut to. A region may end one past the edge, as some devices count; more than that, and it is of another picture
-/// than this one, which was scaled or cut after the scan.
+/// The crop for a region. A region may end one pixel past the edge, because some devices count that way. If it extends
+/// further, it describes a different image: this one was scaled or cropped after acquisition.
 fn within(bounds: [u32; 4], layout: &Layout) -> Option<Region> {
     let [left, top, right, bottom] = bounds.map(|v| v as usize);
     if left >= layout.columns || top >= layout.rows || right > layout.columns || bottom > layout.rows {
@@ -66,7 +66,7 @@ pub(super) fn largest(object: &InMemDicomObject, layout: &Layout) -> Result<Regi
     })
 }
 
-/// Millimetres between pixels of the largest two-dimensional region, where it is measured in centimetres.
+/// Pixel spacing of the largest two-dimensional region in millimetres, if it is given in centimetres.
 pub(super) fn spacing(object: &InMemDicomObject, layout: &Layout) -> Option<Spacing> {
     let (item, bounds) = largest_item(object)?;
     within(bounds, layout)?;

@@ -1,11 +1,11 @@
-//! From samples to a picture: modality and VOI transforms for grey, RGB for colours.
+//! Renders samples as an image: modality and VOI transforms for grey, conversion to RGB for colour.
 //!
-//! Grey values go through the modality LUT or the rescale slope and intercept, then the first of: the window that was asked
-//! for, the file's first window with its function, its first VOI LUT. Without any of these, unsigned 8-bit values are shown
-//! as they are, and others from the smallest to the largest value of all frames of the scan (padding left out), so that
-//! slices of one volume stay comparable. MONOCHROME1 is inverted last. The picture has 16 bits unless the values are 8-bit
-//! ones as they are. Colours become RGB with 8 bits. Overlays (groups 60xx) are not drawn, and where they are in bits of the
-//! samples that are not stored, these bits are left out.
+//! Grey values pass through the modality LUT or the rescale slope and intercept, then through the first of these that
+//! exists: the requested window, the file's first window with its function, the file's first VOI LUT. If there is none,
+//! unsigned 8-bit values are shown unchanged, and other values are scaled from the smallest to the largest value of all
+//! frames of the scan (without padding), so that slices of one volume stay comparable. MONOCHROME1 is inverted last.
+//! The image has 16 bits unless 8-bit values are shown unchanged. Colour becomes 8-bit RGB. Overlays (groups 60xx) are
+//! not drawn; those in unused bits of the samples are masked out.
 
 use dicom_core::Tag;
 use dicom_core::header::HasLength;
@@ -19,29 +19,29 @@ use super::samples::Samples;
 use super::window::Function;
 use crate::input::{Image, InputError, Window};
 
-/// White of a 16-bit picture.
+/// White in a 16-bit image.
 const WHITE: f64 = 65535.0;
 
-/// How the frames of a file become pictures.
+/// How the frames of a file become images.
 pub(super) enum Rendering {
     Grey(Grey),
-    /// Red, green and blue, with entries of 8 bits.
+    /// Tables for red, green and blue, with 8-bit entries.
     Palette(Box<[Lut; 3]>),
     Colour,
 }
 
-/// What makes a grey value visible.
+/// Maps modality values to display values.
 enum Voi {
     Function(Function, Window),
-    /// With white of its entries.
+    /// The table, and the entry that is shown as white.
     Lut(Lut, f64),
-    /// 8-bit values as they are.
+    /// 8-bit values unchanged.
     Identity,
-    /// From the smallest to the largest.
+    /// Linear, from the smallest to the largest value.
     Range,
 }
 
-/// From stored values to those of the modality, such as Hounsfield units.
+/// Maps stored values to modality values, such as Hounsfield units.
 #[derive(Clone, Copy)]
 enum Modality<'a> {
     Rescale { slope: f64, intercept: f64 },
@@ -57,11 +57,11 @@ impl Modality<'_> {
     }
 }
 
-/// Grey values of a file.
+/// Parameters for rendering the grey values of a file.
 pub(super) struct Grey {
     window: Option<Window>,
     modality: Option<Lut>,
-    /// Smallest and largest value of what is no picture.
+    /// Range of values that are padding (both ends inclusive).
     padding: Option<[i64; 2]>,
 }
 
@@ -85,7 +85,7 @@ impl Rendering {
         }
     }
 
-    /// Whether the picture depends on the smallest and largest value of the whole scan.
+    /// Whether the image depends on the smallest and largest value of the whole scan.
     pub(super) fn needs_range(&self, object: &InMemDicomObject, layout: &Layout) -> bool {
         match self {
             Rendering::Grey(grey) => {
@@ -95,7 +95,8 @@ impl Rendering {
         }
     }
 
-    /// The smallest and largest rescaled value of a frame; none of colours or where all is padding.
+    /// The smallest and largest rescaled value of a frame, without padding; `None` for colour, or if the whole frame is
+    /// padding.
     pub(super) fn range(
         &self,
         object: &InMemDicomObject,
@@ -110,7 +111,7 @@ impl Rendering {
         let nothing = [f64::INFINITY, f64::NEG_INFINITY];
         let [low, high] = match modality {
             Modality::Lut(_) => seen.map(|v| modality.apply(v)).fold(nothing, widen),
-            // The ends alone, for it is a line.
+            // The transform is linear, so its extremes are at the ends of the range.
             Modality::Rescale { .. } => {
                 let [low, high] = seen.fold([i64::MAX, i64::MIN], |[low, high], v| [low.min(v), high.max(v)]);
                 if low > high {
@@ -123,7 +124,7 @@ impl Rendering {
         (low <= high).then_some([low, high])
     }
 
-    /// A picture of a frame; `range` is that of the scan, where it is needed.
+    /// Renders a frame; `range` is that of the whole scan, if needed.
     pub(super) fn image(
         &self,
         object: &InMemDicomObject,
@@ -160,7 +161,7 @@ impl Grey {
         self.padding.is_some_and(|[low, high]| (low..=high).contains(&value))
     }
 
-    /// The modality transform of a frame, and how it is shown.
+    /// The modality transform and VOI transform of a frame.
     fn voi(
         &self,
         object: &InMemDicomObject,
@@ -208,7 +209,7 @@ impl Grey {
     }
 }
 
-/// A number, if it is there and not empty.
+/// The first number of an element; `None` if the element is absent or empty.
 fn number(object: &InMemDicomObject, tag: Tag) -> Result<Option<f64>, String> {
     let Some(element) = object.get(tag).filter(|e| !e.is_empty()) else { return Ok(None) };
     let first = element.to_multi_float64().ok().and_then(|values| values.first().copied());
@@ -246,7 +247,7 @@ fn window(object: &InMemDicomObject, frame: usize) -> Result<Option<(Function, W
     Ok(Some((function, window)))
 }
 
-/// Refuses what would be shown by colours or by a table that comes after the window.
+/// Refuses images that need colours or a lookup table after the window.
 fn check_presentation(object: &InMemDicomObject, layout: &Layout) -> Result<(), String> {
     let presentation = string(object, tags::PIXEL_PRESENTATION).unwrap_or_default();
     if matches!(presentation.as_str(), "COLOR" | "MIXED") {
@@ -266,8 +267,8 @@ fn check_presentation(object: &InMemDicomObject, layout: &Layout) -> Result<(), 
     }
 }
 
-/// Values that are no picture (PS3.3 C.7.5.1.1.2): one, or all up to the range's limit. They have the type of the samples,
-/// but many write them unsigned.
+/// Range of padding values (PS3.3 C.7.5.1.1.2): PixelPaddingValue alone, or up to PixelPaddingRangeLimit. Both have the
+/// data type of the samples, but many files store them unsigned.
 fn padding(object: &InMemDicomObject, layout: &Layout) -> Result<Option<[i64; 2]>, String> {
     let value = |tag| -> Result<Option<i64>, String> {
         let Some(element) = object.get(tag).filter(|e| !e.is_empty()) else { return Ok(None) };
@@ -286,7 +287,7 @@ fn padding(object: &InMemDicomObject, layout: &Layout) -> Result<Option<[i64; 2]
     Ok(Some([first.min(last), first.max(last)]))
 }
 
-/// The 16-bit grey for each pattern of the stored bits.
+/// The 16-bit grey value for each pattern of the stored bits.
 fn table(layout: &Layout, modality: Modality, voi: &Voi, [low, high]: [f64; 2], inverted: bool) -> Vec<u16> {
     let shown: Box<dyn Fn(f64) -> f64> = match voi {
         &Voi::Function(function, window) => Box::new(move |v| function.apply(window, v) * WHITE),
@@ -306,7 +307,7 @@ fn table(layout: &Layout, modality: Modality, voi: &Voi, [low, high]: [f64; 2], 
     (0..patterns).map(grey).collect()
 }
 
-/// The stored bits of each sample, moved to the lowest places.
+/// The stored bits of each sample, shifted to the least significant position.
 fn raw<'a>(layout: &'a Layout, bytes: &'a [u8]) -> impl Iterator<Item = u16> + 'a {
     let shift = layout.high + 1 - layout.stored;
     let mask = ((1u32 << layout.stored) - 1) as u16;
@@ -316,7 +317,7 @@ fn raw<'a>(layout: &'a Layout, bytes: &'a [u8]) -> impl Iterator<Item = u16> + '
         .map(move |b| (u16::from_le_bytes([b[0], b.get(1).copied().unwrap_or(0)]) >> shift) & mask)
 }
 
-/// Stored bits as a number.
+/// Converts stored bits to a number.
 fn value(layout: &Layout, pattern: u16) -> i64 {
     let sign = 1i64 << (layout.stored - 1);
     let plain = i64::from(pattern);
@@ -327,7 +328,7 @@ fn values<'a>(layout: &'a Layout, bytes: &'a [u8]) -> impl Iterator<Item = i64> 
     raw(layout, bytes).map(move |pattern| value(layout, pattern))
 }
 
-/// The samples of each pixel together, with chroma for each.
+/// Samples interleaved by pixel, with chroma for every pixel.
 pub(super) fn interleaved(layout: &Layout, samples: Samples) -> Vec<u8> {
     match (samples.photometric, samples.planar) {
         // Two pixels in four bytes: Y, Y, Cb, Cr (PS3.3 C.7.6.3.1.2).
@@ -343,7 +344,7 @@ pub(super) fn interleaved(layout: &Layout, samples: Samples) -> Vec<u8> {
     }
 }
 
-/// Interleaved RGB.
+/// Converts samples to interleaved RGB.
 fn rgb(layout: &Layout, samples: Samples) -> Vec<u8> {
     let transformed = matches!(samples.photometric, Photometric::YbrFull | Photometric::YbrFull422);
     let mut pixels = interleaved(layout, samples);

@@ -58,7 +58,7 @@ fn modality_and_voi_luts_are_looked_up_in_turn() {
     let grey = grey(&object, &layout, None).unwrap();
     let (modality, voi) = grey.voi(&object, &layout, 0).unwrap();
     let table = table(&layout, modality, &voi, [0.0, 1.0], false);
-    // 100, 2000 of 4095 in 65535.
+    // 100 and 2000 of 4095, scaled to 65535.
     assert_eq!((table[0], table[1], table[2], table[200]), (0, 1600, 32007, 32007));
 
     let text = |tag, value: &str| DataElement::new(tag, VR::DS, PrimitiveValue::from(value));
@@ -132,7 +132,7 @@ fn planes_and_chroma_become_rgb() {
     let samples = |bytes: &[u8], planar, photometric| Samples { bytes: bytes.to_vec(), planar, photometric };
     let found = rgb(&layout, samples(&[1, 2, 3, 4, 5, 6], true, Photometric::Rgb));
     assert_eq!(found, [1, 3, 5, 2, 4, 6]);
-    // Y, Y, Cb, Cr of red in full range (JFIF 1.02): 76, 85, 255.
+    // Y, Y, Cb, Cr; full-range red is 76, 85, 255 (JFIF 1.02).
     let found = rgb(&layout, samples(&[76, 0, 85, 255], false, Photometric::YbrFull422));
     assert_eq!(found, [254, 0, 0, 178, 0, 0]);
 }

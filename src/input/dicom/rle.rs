@@ -1,12 +1,12 @@
-//! RLE Lossless (PS3.5 annex G): a segment for each byte of a pixel, packed by runs.
+//! RLE Lossless (PS3.5 annex G): one run-length encoded segment for each byte of a pixel.
 
 use super::layout::Layout;
 
-/// Bytes of the header: how many segments, and where each begins.
+/// Size of the header in bytes; it holds the number of segments and the offset of each.
 const HEADER: usize = 64;
 
-/// Decodes a frame: every segment must give a byte for each pixel, and nothing may be left of it but the byte that makes its
-/// length even (G.3.1).
+/// Decodes a frame. Every segment must yield one byte for each pixel, with no bytes left over except the one that pads
+/// it to an even length (G.3.1).
 pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Vec<u8>, String> {
     let segments = segments(layout, bytes)?;
     let size = layout.allocated as usize / 8;
@@ -23,7 +23,7 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Vec<u8>, String> {
                 segments.len()
             )
         })?;
-        // The highest byte of a sample comes first.
+        // The most significant byte of a sample comes first.
         let first = n / size * size + (size - 1 - n % size);
         let step = segments.len();
         for (pixel, &byte) in plane.iter().enumerate() {
@@ -33,7 +33,7 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// As many segments as bytes a pixel, each within the fragment.
+/// Splits the frame into segments: one for each byte of a pixel, all within the fragment.
 fn segments<'b>(layout: &Layout, bytes: &'b [u8]) -> Result<Vec<&'b [u8]>, String> {
     let damaged = || "has an RLE frame without a header that can be read: the file is damaged".to_string();
     let header: Vec<usize> = bytes
@@ -53,7 +53,7 @@ fn segments<'b>(layout: &Layout, bytes: &'b [u8]) -> Result<Vec<&'b [u8]>, Strin
     starts.iter().zip(ends).map(|(&start, end)| bytes.get(start..end).ok_or_else(damaged)).collect()
 }
 
-/// Unpacks `count` bytes (G.3.2); none if there are fewer or more.
+/// Unpacks exactly `count` bytes (G.3.2); `None` if the segment holds fewer or more.
 fn unpack(mut packed: &[u8], count: usize, out: &mut Vec<u8>) -> Option<()> {
     while out.len() < count {
         let (&code, rest) = packed.split_first()?;
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn segments_are_planes_of_bytes_the_highest_first() {
-        // A run of three (PS3.5 G.3.1: 257 - code), a code that does nothing, three as they are, and a byte of padding.
+        // A run of three (PS3.5 G.3.1: 257 - code), a no-op code, three literal bytes and a padding byte.
         let high: &[u8] = &[254, 1, 0x80, 2, 4, 5, 6];
         let low: &[u8] = &[5, 10, 11, 12, 13, 14, 15, 0];
         assert_eq!(decode(&layout(1, 8), &frame(&[high])), Ok(vec![1, 1, 1, 4, 5, 6]));

@@ -1,4 +1,4 @@
-//! A decoded frame, and in what its stream must agree with the header.
+//! A decoded frame, and checks that its stream agrees with the DICOM header.
 
 use super::layout::{Layout, Photometric};
 
@@ -6,18 +6,18 @@ use super::layout::{Layout, Photometric};
 pub(super) struct Samples {
     /// Little-endian, [`Layout::frame_bytes`] long; uncompressed YBR_FULL_422 is still packed.
     pub(super) bytes: Vec<u8>,
-    /// Whether planes follow each other.
+    /// Whether the samples are stored plane by plane.
     pub(super) planar: bool,
-    /// What the samples mean now: a decoder may have undone a colour transform.
+    /// Colour space of the samples after decoding; the decoder may have undone a colour transform.
     pub(super) photometric: Photometric,
 }
 
-/// Compares the bits of a compressed sample, and whether it is signed where the stream says so, with what is announced.
-/// Streams of 16 bits around samples of 12 are frequent, so more than are stored may be there, if they are not used
-/// (`check_stored` in `codec.rs`).
+/// Checks the precision of compressed samples, and their sign if the stream states it, against the DICOM header.
+/// Streams of 16 bits that hold 12-bit samples are common, so the precision may exceed BitsStored if the extra bits are
+/// unused (`check_stored` in `codec.rs`).
 pub(super) fn check_precision(layout: &Layout, precision: u32, signed: Option<bool>) -> Result<(), String> {
     let fits = precision <= layout.allocated;
-    // Where both have the same bits, a number and its two's complement are one pattern.
+    // If the precision equals BitsStored, signed and unsigned samples have the same bit patterns.
     let same_sign = precision == layout.stored || signed.is_none_or(|signed| signed == layout.signed);
     if fits && same_sign {
         return Ok(());
@@ -32,7 +32,8 @@ pub(super) fn check_precision(layout: &Layout, precision: u32, signed: Option<bo
     ))
 }
 
-/// Refuses a stream of another size than the file's header says; only then may its decoder allocate for it.
+/// Refuses a stream whose size differs from that in the DICOM header; only after this check may its decoder allocate
+/// memory for it.
 pub(super) fn same_size(layout: &Layout, [rows, columns, samples]: [usize; 3]) -> Result<(), String> {
     if [rows, columns, samples] == [layout.rows, layout.columns, layout.samples] {
         return Ok(());

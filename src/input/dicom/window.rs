@@ -1,21 +1,22 @@
-//! From a value to a brightness (PS3.3 C.11.2.1.2 and C.11.2.1.3).
+//! Window functions, which map a value to a brightness (PS3.3 C.11.2.1.2 and C.11.2.1.3).
 //!
-//! Of our own, because dicom-pixeldata 0.10 widens windows of SIGMOID to 1.
+//! Implemented here because dicom-pixeldata 0.10 widens narrower SIGMOID windows to 1.
 
 use crate::input::Window;
 
 /// VOILUTFunction (0028,1056).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Function {
-    /// With half a unit, for whole numbers. A window narrower than one unit, which the standard does not allow here, is taken
-    /// as that of [`Function::LinearExact`], as dcmtk, fo-dicom and dicom-pixeldata do: such values are no whole numbers.
+    /// With offsets of half a unit and one unit, for integer values. A window narrower than one unit, which the
+    /// standard does not allow here, is treated as [`Function::LinearExact`], as in dcmtk, fo-dicom and
+    /// dicom-pixeldata: such values are not integers.
     Linear,
     LinearExact,
     Sigmoid,
 }
 
 impl Function {
-    /// 0 for black to 1 for white.
+    /// Brightness from 0 (black) to 1 (white).
     pub(super) fn apply(self, Window { center, width }: Window, value: f64) -> f64 {
         let line = |center: f64, width: f64| {
             if value <= center - width / 2.0 {
@@ -45,7 +46,7 @@ mod tests {
         let whole = |v| Function::Linear.apply(window(2048.0, 4096.0), v);
         assert_eq!([0.0, 4095.0].map(whole), [0.0, 1.0]);
         assert!((whole(1365.0) - 1.0 / 3.0).abs() < 1e-12);
-        // Its note: a width of 1 is a threshold at the centre less a half.
+        // Its note: a width of 1 is a threshold at the centre minus 0.5.
         let one = |v| Function::Linear.apply(window(10.0, 1.0), v);
         assert_eq!([9.0, 9.5, 9.6, 10.0].map(one), [0.0, 0.0, 1.0, 1.0]);
         let narrow = window(0.5, 0.8);

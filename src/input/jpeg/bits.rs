@@ -1,18 +1,18 @@
-//! The bits of entropy-coded data (ITU-T T.81, B.1.1.5 and F.2.2), with nothing put in where they end.
+//! Reads the bits of entropy-coded data (ITU-T T.81, B.1.1.5 and F.2.2); nothing is inserted where the data ends.
 
 use super::huffman::{FAST_BITS, Table};
 
-/// Why coded data cannot be what an encoder wrote.
+/// Why coded data cannot have been written by an encoder.
 pub(super) type Fault = &'static str;
 
 pub(super) const ENDED: Fault = "the coded data ends";
 
-/// A reader of coded data up to the next marker.
+/// Bit reader for coded data up to the next marker.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
-    /// The first byte that is not in `window`.
+    /// Index of the first byte that is not yet in `window`.
     at: usize,
-    /// The next bits, from the highest; zeros below `count` of them.
+    /// The next bits, most significant first; the bits after the first `count` are zero.
     window: u64,
     count: u32,
 }
@@ -22,7 +22,7 @@ impl<'a> Bits<'a> {
         Bits { bytes, at, window: 0, count: 0 }
     }
 
-    /// Takes in bytes until the window is full or a marker follows.
+    /// Fills the window with bytes until it is full or a marker follows.
     fn fill(&mut self) {
         while self.count <= 56 {
             let Some(&byte) = self.bytes.get(self.at) else { return };
@@ -48,12 +48,12 @@ impl<'a> Bits<'a> {
         Ok(())
     }
 
-    /// The next `bits` bits, of at most 16, as a number.
+    /// The next `bits` bits (at most 16) as a number.
     pub(super) fn take(&mut self, bits: u32) -> Result<u32, Fault> {
         if self.count < bits {
             self.fill();
         }
-        // Twice, since a shift by 64 is none.
+        // Two shifts, because a single shift by 64 would overflow.
         let value = (self.window >> 1 >> (63 - bits)) as u32;
         self.consume(bits)?;
         Ok(value)
@@ -68,7 +68,7 @@ impl<'a> Bits<'a> {
         Ok(if value >> (bits - 1) == 0 { value - (1 << bits) + 1 } else { value })
     }
 
-    /// The next symbol.
+    /// The next Huffman symbol.
     pub(super) fn symbol(&mut self, table: &Table) -> Result<u8, Fault> {
         if self.count < 16 {
             self.fill();
@@ -85,8 +85,8 @@ impl<'a> Bits<'a> {
         Ok(symbol)
     }
 
-    /// The place of the marker after this data, where nothing is left of it but the padding of the last byte: ones
-    /// (F.1.2.3), or zeros as some encoders write.
+    /// Index of the marker after this data. Only the padding of the last byte may remain: ones (F.1.2.3), or zeros as
+    /// written by some encoders.
     pub(super) fn end(mut self) -> Result<usize, Fault> {
         self.fill();
         if self.count >= 8 {
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn numbers_are_extended_as_in_table_f_1() {
-        // Difference categories 1, 2 and 3: the lowest and the highest of each.
+        // Difference categories 1, 2 and 3: the smallest and the largest value of each.
         let mut bits = Bits::new(&[0b0100_1100, 0b0111_1111], 0);
         let found: Vec<_> = [1, 1, 2, 2, 3, 3].map(|n| bits.signed(n).unwrap()).into();
         assert_eq!(found, [-1, 1, -3, 3, -7, 7]);

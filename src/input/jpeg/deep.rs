@@ -1,40 +1,41 @@
-//! JPEG of 12 bits a sample, which no decoder here reads: the coefficients that the check reads anyway, turned into samples.
+//! Decodes JPEG with 12 bits per sample, which none of the JPEG decoders used here supports, from the coefficients read
+//! by the check.
 
 use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
 use super::frame::{Component, Process};
 use super::stream::Stream;
 
-/// Place of each coefficient of the zigzag in its block (T.81, figure A.6).
+/// Index in its block of each coefficient in zigzag order (T.81, figure A.6).
 const ZIGZAG: [u8; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7,
     14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39,
     46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// The middle and the largest of 12 bits.
+/// Mid-level and maximum of 12-bit samples.
 const MIDDLE: f32 = 2048.0;
 const LARGEST: f32 = 4095.0;
 
-/// Samples of 12 bits.
+/// 12-bit samples.
 #[derive(Debug, PartialEq)]
 pub(in crate::input) struct Deep {
-    /// Columns.
+    /// Width in pixels.
     pub(in crate::input) width: usize,
-    /// Rows.
+    /// Height in pixels.
     pub(in crate::input) height: usize,
-    /// Components.
+    /// Number of components.
     pub(in crate::input) channels: usize,
-    /// Whether three components are luminance and chrominance, by the stream's markers.
+    /// Whether three components are luminance and chrominance, according to the stream's markers.
     pub(in crate::input) ycc: bool,
-    /// 0 to 4095, `[height, width, channels]`.
+    /// Values 0 to 4095, `[height, width, channels]`.
     pub(in crate::input) samples: Vec<u16>,
 }
 
-/// Reads a sequential or progressive stream of 12 bits a sample whose components all have the full resolution.
+/// Decodes a sequential or progressive stream with 12 bits per sample and all components in full resolution.
 ///
 /// # Errors
-/// Those of [`check`](super::check); other kinds of stream.
+/// Those of [`check`](super::check), and unsupported kinds of stream.
 pub(in crate::input) fn decode_12(bytes: &[u8]) -> Result<Deep, String> {
     let Stream { frame, ycc, .. } = Stream::read(bytes, true)?;
     if frame.precision != 12 || frame.process == Process::Lossless {
@@ -66,7 +67,7 @@ pub(in crate::input) fn decode_12(bytes: &[u8]) -> Result<Deep, String> {
 }
 
 impl Deep {
-    /// The samples as grey or RGB (JFIF 1.02, the conversion of T.871, around the middle of 12 bits).
+    /// The samples as grey or RGB (JFIF 1.02, the conversion of T.871, centred on the 12-bit mid-level).
     pub(in crate::input) fn into_rgb(mut self) -> Vec<u16> {
         if self.ycc {
             for pixel in self.samples.as_chunks_mut::<3>().0 {
@@ -84,14 +85,15 @@ fn to_sample(value: f32) -> u16 {
     value.round().clamp(0.0, LARGEST) as u16
 }
 
-/// `basis[frequency][place]` of A.3.3, with half of its factor 1/4.
+/// `basis[frequency][position]` of the inverse DCT (A.3.3), with its factor 1/4 split evenly between the two
+/// dimensions.
 fn basis() -> [[f32; 8]; 8] {
     let scale = |frequency: usize| if frequency == 0 { FRAC_1_SQRT_2 / 2.0 } else { 0.5 };
     let angle = |frequency: usize, place: usize| ((2 * place + 1) * frequency) as f32 * PI / 16.0;
     std::array::from_fn(|f| std::array::from_fn(|x| scale(f) * libm::cosf(angle(f, x))))
 }
 
-/// The samples of a block, row by row.
+/// The samples of a block, in row-major order.
 fn block(component: &Component, values: &[i16; 64], basis: &[[f32; 8]; 8]) -> [u16; 64] {
     let mut coefficients = [0.0; 64];
     for (k, &place) in ZIGZAG.iter().enumerate() {

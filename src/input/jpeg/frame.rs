@@ -1,6 +1,6 @@
-//! The frame header (ITU-T T.81, B.2.2), and what of the frame the scans have coded.
+//! The frame header (ITU-T T.81, B.2.2), and which of its coefficients the scans have coded.
 
-/// How the samples are coded.
+/// The coding process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Process {
     /// Baseline and extended sequential DCT.
@@ -13,47 +13,47 @@ pub(super) enum Process {
 
 /// A component of a frame.
 pub(super) struct Component {
-    /// What a scan header calls it.
+    /// Identifier used in scan headers.
     pub(super) id: u8,
-    /// Sampling factors.
+    /// Horizontal and vertical sampling factors.
     pub(super) h: usize,
     pub(super) v: usize,
-    /// Which quantisation table.
+    /// Index of the quantisation table.
     pub(super) quantiser: usize,
-    /// Data units (blocks, or samples of a lossless frame) that a scan of this component alone codes, and those that an
-    /// interleaved scan codes: columns, rows.
+    /// Number of data units (blocks, or samples of a lossless frame) coded by a scan of this component alone, then by
+    /// an interleaved scan: columns, rows.
     pub(super) alone: [usize; 2],
     pub(super) padded: [usize; 2],
-    /// The lowest bit that is coded of each coefficient; none before its first scan.
+    /// The lowest coded bit of each coefficient; `None` before its first scan.
     pub(super) coded: [Option<u8>; 64],
-    /// One bit for each coefficient of each of the padded blocks that is not zero. Only of progressive frames, which need
-    /// it to read refinements.
+    /// For each padded block, a bit mask of its nonzero coefficients. Only for progressive frames, where refinement
+    /// scans need it.
     pub(super) nonzero: Vec<u64>,
-    /// The coefficients of each of the padded blocks in the order of the zigzag, where they are kept.
+    /// The coefficients of each padded block in zigzag order, if they are kept.
     pub(super) values: Vec<[i16; 64]>,
-    /// The quantisation steps of its first scan, in the same order.
+    /// The quantisation steps at the component's first scan, in zigzag order.
     pub(super) steps: [u16; 64],
 }
 
 /// A frame and its components.
 pub(super) struct Frame {
     pub(super) process: Process,
-    /// Bits a sample.
+    /// Bits per sample.
     pub(super) precision: u8,
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) components: Vec<Component>,
-    /// MCUs of an interleaved scan: columns, rows.
+    /// Number of MCUs in an interleaved scan: columns, rows.
     pub(super) mcus: [usize; 2],
     /// Whether the coefficients are kept.
     pub(super) keep: bool,
 }
 
 impl Frame {
-    /// From the marker and its segment.
+    /// Parses the marker's segment.
     ///
     /// # Errors
-    /// When the process is not read or the header contradicts itself.
+    /// If the process is unsupported or the header is inconsistent.
     pub(super) fn new(marker: u8, segment: &[u8]) -> Result<Frame, String> {
         let process = match marker {
             0xC0 | 0xC1 => Process::Sequential,
@@ -86,7 +86,7 @@ impl Frame {
         Ok(frame)
     }
 
-    /// The sizes of A.1.1, A.2.2 and A.2.4.
+    /// Computes the sizes of A.1.1, A.2.2 and A.2.4.
     fn lay_out(&mut self) -> Result<(), String> {
         let unit = if self.process == Process::Lossless { 1 } else { 8 };
         let largest = |of: fn(&Component) -> usize| self.components.iter().map(of).max().unwrap_or(1);
@@ -107,10 +107,10 @@ impl Frame {
         Ok(())
     }
 
-    /// Whether every sample is coded to its last bit.
+    /// Checks that every sample is coded to its last bit.
     ///
     /// # Errors
-    /// The first component that is not.
+    /// The first component that is incomplete.
     pub(super) fn check_whole(&self) -> Result<(), String> {
         let coefficients = if self.process == Process::Lossless { 1 } else { 64 };
         for component in &self.components {

@@ -1,25 +1,25 @@
 //! Huffman tables (ITU-T T.81, B.2.4.2 and annex C).
 
-/// Codes up to this length are found in one step.
+/// Codes up to this length are decoded in a single lookup.
 pub(super) const FAST_BITS: u32 = 9;
 
-/// A table of codes. It is complete: what is not in it is no code.
+/// A Huffman table; bits that match no entry are not a code.
 #[derive(Clone)]
 pub(super) struct Table {
-    /// Length and symbol of the code that these bits start with; length 0 where the code is longer.
+    /// Length and symbol of the code at the start of these bits; length 0 if the code is longer.
     fast: Box<[(u8, u8)]>,
-    /// For each length: the first code past those of this length, shifted to 16 bits.
+    /// For each length, the first value above the codes of this length, shifted to 16 bits.
     past: [u32; 17],
-    /// For each length: index of the first symbol less the first code.
+    /// For each length, index of the first symbol minus the first code.
     offset: [i32; 17],
     symbols: Vec<u8>,
 }
 
 impl Table {
-    /// From the number of codes of each length 1 to 16, and their symbols.
+    /// Builds a table from the number of codes of each length 1 to 16, and their symbols.
     ///
     /// # Errors
-    /// When there are more codes than bits allow.
+    /// If there are more codes of a length than its bits allow.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Result<Table, String> {
         let mut table = Table {
             fast: vec![(0, 0); 1 << FAST_BITS].into(),
@@ -48,13 +48,13 @@ impl Table {
         Ok(table)
     }
 
-    /// Length and symbol by the next [`FAST_BITS`] bits; length 0 where they are too few.
+    /// Length and symbol for the next [`FAST_BITS`] bits; length 0 if the code is longer.
     pub(super) fn fast(&self, bits: usize) -> (u32, u8) {
         let (length, symbol) = self.fast[bits];
         (length.into(), symbol)
     }
 
-    /// Length and symbol by the next 16 bits, for codes longer than [`FAST_BITS`].
+    /// Length and symbol for the next 16 bits, for codes longer than [`FAST_BITS`].
     pub(super) fn slow(&self, bits: u32) -> Option<(u32, u8)> {
         let length = (FAST_BITS + 1..=16).find(|&n| bits < self.past[n as usize])?;
         let index = (bits >> (16 - length)) as i32 + self.offset[length as usize];
@@ -66,7 +66,7 @@ impl Table {
 mod tests {
     use super::*;
 
-    /// The luminance DC table of T.81, table K.3, with its code words as printed there.
+    /// The luminance DC table of T.81, table K.3, with the code words printed there.
     #[test]
     fn codes_are_those_of_table_k_3() {
         let counts = [0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0];

@@ -1,10 +1,11 @@
-//! Whether a JPEG stream is whole: decoders fill in what a damaged one lacks, with grey, and say nothing.
+//! Checks that a JPEG stream is complete: decoders fill the missing parts of a damaged stream with grey and report
+//! nothing.
 //!
 //! [`check`] reads every code of ITU-T T.81 streams (baseline, extended sequential, progressive and lossless, with
-//! Huffman coding) without turning them into pixels. It finds what an encoder cannot have written: a code that is in no
-//! table, a coefficient past the 63rd or out of range, MCUs that are missing or too many, restart markers that are
-//! missing or out of order, padding that is none, a component or a bit of a coefficient that no scan holds, no
-//! end-of-image marker. Damage that leaves a stream of valid codes and of the right length cannot be known.
+//! Huffman coding) without decoding pixels. It detects what an encoder cannot have written: a code that is not in its
+//! table, a coefficient past the 63rd or out of range, missing or surplus MCUs, missing or misordered restart markers,
+//! invalid padding, a component or a bit of a coefficient that no scan codes, a missing end-of-image marker. Damage
+//! that leaves a stream of valid codes with the right length cannot be detected.
 
 mod bits;
 mod deep;
@@ -17,19 +18,19 @@ mod tables;
 pub(in crate::input) use deep::decode_12;
 use stream::Stream;
 
-/// Refuses a stream in which a decoder would have to invent a sample.
+/// Refuses a stream for which a decoder would have to invent samples.
 ///
 /// # Errors
-/// A line that says what is wrong, and in which scan and MCU.
+/// One line with the problem, the scan and the MCU.
 pub(in crate::input) fn check(bytes: &[u8]) -> Result<(), String> {
     Stream::read(bytes, false).map(|_| ())
 }
 
-/// Where the pictures begin that follow each other in a file: one, or several in a Multi-Picture file (CIPA DC-007). What
-/// follows the last is not looked at.
+/// Offsets of the consecutive pictures in a file: one, or several in a Multi-Picture file (CIPA DC-007). Data after the
+/// last picture is ignored.
 ///
 /// # Errors
-/// Those of [`check`], for any of them.
+/// Those of [`check`], for any of the pictures.
 pub(super) fn pictures(bytes: &[u8]) -> Result<Vec<usize>, String> {
     let mut starts = vec![0];
     loop {
@@ -47,12 +48,12 @@ pub(super) fn pictures(bytes: &[u8]) -> Result<Vec<usize>, String> {
     }
 }
 
-/// Bits a sample, and columns and rows, by the first frame header.
+/// Bits per sample, and width and height, from the first frame header.
 pub(super) fn header(bytes: &[u8]) -> Option<(u8, [u16; 2])> {
     stream::header(bytes)
 }
 
-/// The EXIF block, from its byte order on.
+/// The EXIF block, starting at its byte-order mark.
 pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
     stream::exif(bytes)
 }

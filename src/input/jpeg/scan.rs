@@ -5,34 +5,35 @@ use super::frame::{Component, Frame, Process};
 use super::huffman::Table;
 use super::tables::Tables;
 
-/// A scan as its header has it.
+/// The fields of a scan header.
 pub(super) struct Scan {
-    /// Index of each component in the frame, and its tables for DC and AC.
+    /// For each component, its index in the frame and its DC and AC tables.
     parts: Vec<(usize, usize, usize)>,
-    /// First and last coefficient; of a lossless frame the predictor, and 0.
+    /// First and last coefficient; for a lossless frame, the predictor and 0.
     band: [u8; 2],
-    /// Bits below these were coded by no earlier scan (0 for all), and are coded down to this one.
+    /// Successive approximation: the lowest bit coded by the preceding scan of these coefficients (0 for the first
+    /// scan), then the lowest bit coded by this scan.
     high: u8,
     low: u8,
 }
 
-/// What a block is decoded with.
+/// State for decoding the blocks of one component.
 struct Coder<'a> {
     process: Process,
     dc: Option<&'a Table>,
     ac: Option<&'a Table>,
-    /// The largest difference category of DC and AC coefficients (F.1.2.1, F.1.2.2), and the step of DC.
+    /// The largest categories of DC differences and AC coefficients (F.1.2.1, F.1.2.2); then the DC quantisation step.
     categories: [u8; 2],
     dc_step: i32,
-    /// The DC value of the block before.
+    /// The DC value of the preceding block.
     dc_value: i32,
 }
 
 impl Scan {
-    /// From the segment of its header. Notes in `frame` what it will code.
+    /// Parses the header segment and records in `frame` what the scan will code.
     ///
     /// # Errors
-    /// When the header contradicts the frame or an earlier scan.
+    /// If the header contradicts the frame or an earlier scan.
     pub(super) fn new(frame: &mut Frame, segment: &[u8]) -> Result<Scan, String> {
         let wrong = || "its header is wrong".to_string();
         let (&count, rest) = segment.split_first().ok_or_else(wrong)?;
@@ -56,7 +57,7 @@ impl Scan {
         Ok(scan)
     }
 
-    /// Table B.3.
+    /// Checks the parameters against table B.3.
     fn check_band(&self, process: Process) -> Result<(), String> {
         let [first, end] = self.band;
         let fits = match process {
@@ -65,14 +66,14 @@ impl Scan {
             Process::Progressive => first <= end && end <= 63 && self.parts.len() == 1,
             Process::Lossless => (1..=7).contains(&first),
         };
-        // The parameters of sequential scans are fixed and say nothing; some encoders write others.
+        // In sequential scans these parameters are fixed and have no meaning; some encoders write other values.
         let approximation = process == Process::Sequential
             || process == Process::Lossless
             || (self.low <= 13 && (self.high == 0 || self.high == self.low + 1));
         if fits && approximation { Ok(()) } else { Err("its coefficients are wrong".into()) }
     }
 
-    /// Each bit of each coefficient is coded once, from the highest on.
+    /// Checks that each bit of each coefficient is coded once, from the highest down.
     fn note(&self, frame: &mut Frame) -> Result<(), String> {
         let (band, before, after) = match frame.process {
             Process::Sequential => (0..=63, None, 0),
@@ -97,12 +98,12 @@ impl Scan {
         Ok(())
     }
 
-    /// MCUs: columns, rows.
+    /// Number of MCUs: columns, rows.
     fn mcus(&self, frame: &Frame) -> [usize; 2] {
         if let [(index, ..)] = self.parts[..] { frame.components[index].alone } else { frame.mcus }
     }
 
-    /// How many blocks or samples it codes.
+    /// Number of blocks or samples that the scan codes.
     pub(super) fn units(&self, frame: &Frame) -> usize {
         let [columns, rows] = self.mcus(frame);
         let units =
@@ -111,10 +112,10 @@ impl Scan {
         columns * rows * each
     }
 
-    /// Reads the coded data from `at` on; gives the place of the marker after it.
+    /// Reads the coded data from `at` on; returns the index of the marker after it.
     ///
     /// # Errors
-    /// What is wrong, and in which MCU.
+    /// The problem, and the MCU in which it occurs.
     pub(super) fn read(
         &self,
         frame: &mut Frame,
@@ -124,7 +125,7 @@ impl Scan {
     ) -> Result<usize, String> {
         let [columns, rows] = self.mcus(frame);
         let total = columns * rows;
-        // Every block takes a bit in a scan of DC coefficients, which comes first; so does every lossless sample.
+        // A block takes at least one bit in a DC scan, which precedes any AC scan; so does every lossless sample.
         if (self.band[0] == 0 || frame.process != Process::Progressive)
             && self.units(frame) / 8 > bytes.len() - at
         {
@@ -150,7 +151,7 @@ impl Scan {
             }
             at = bits.end().map_err(after)?;
             let restart = restart_marker(bytes, at);
-            // Some encoders close the last interval with a marker too.
+            // Some encoders write a marker after the last interval too.
             let expected = ((done / interval - 1) % 8) as u8;
             match restart {
                 Some((number, next))
@@ -170,7 +171,7 @@ impl Scan {
         }
     }
 
-    /// What is kept of its components from their first scan on.
+    /// Allocates what is kept of the components, in their first scan.
     fn make_room(&self, frame: &mut Frame, tables: &Tables) {
         let (keep, progressive) = (frame.keep, frame.process == Process::Progressive);
         for &(index, ..) in &self.parts {
@@ -216,7 +217,7 @@ impl Scan {
         self.parts.iter().map(coder).collect()
     }
 
-    /// One MCU; `place` is its column and row.
+    /// Reads one MCU; `place` is its column and row.
     fn mcu(
         &self,
         frame: &mut Frame,
@@ -226,7 +227,7 @@ impl Scan {
         place: [usize; 2],
     ) -> Result<(), Fault> {
         let alone = self.parts.len() == 1;
-        // The limits of a DC value: twice what black and white make of it (A.3.3, A.3.4).
+        // Limit for a dequantised DC value: twice that of an all-black or all-white block (A.3.3, A.3.4).
         let bright = 1i32 << (frame.precision + 3);
         for (&(index, ..), coder) in self.parts.iter().zip(coders) {
             let component = &mut frame.components[index];
@@ -245,7 +246,7 @@ impl Scan {
         Ok(())
     }
 
-    /// One block of a progressive scan (annex G.1.2).
+    /// Reads one block of a progressive scan (annex G.1.2).
     fn progress(
         &self,
         component: &mut Component,
@@ -273,7 +274,7 @@ impl Scan {
         }
     }
 
-    /// The first bits of AC coefficients (G.1.2.2).
+    /// Reads the first bits of AC coefficients (G.1.2.2).
     fn first(&self, mut block: Block, coder: &Coder, bits: &mut Bits, skip: &mut u32) -> Result<(), Fault> {
         if *skip > 0 {
             *skip -= 1;
@@ -304,7 +305,7 @@ impl Scan {
         Ok(())
     }
 
-    /// One bit more of AC coefficients (G.1.2.3).
+    /// Reads one more bit of AC coefficients (G.1.2.3).
     fn refine(&self, mut block: Block, coder: &Coder, bits: &mut Bits, skip: &mut u32) -> Result<(), Fault> {
         let (mut k, end) = (u32::from(self.band[0]), u32::from(self.band[1]));
         while k <= end && *skip == 0 {
@@ -313,14 +314,14 @@ impl Scan {
             match (run, size) {
                 (15, 0) => {}
                 (_, 0) => {
-                    // This block is one of them.
+                    // The run includes this block.
                     *skip = (1 << run) + bits.take(run)?;
                     break;
                 }
                 (_, 1) => value = bits.signed(1)?,
                 _ => return Err("a refinement has more than one bit"),
             }
-            // Over `run` coefficients that are zero; those that are not have a bit each.
+            // Skips `run` zero coefficients; each nonzero coefficient passed has a correction bit.
             loop {
                 if k > end {
                     return Err(PAST_THE_LAST);
@@ -351,7 +352,7 @@ impl Scan {
     }
 }
 
-/// What is known of a progressive block.
+/// The coefficients of a progressive block, as far as they are coded.
 struct Block<'a> {
     nonzero: &'a mut u64,
     values: Option<&'a mut [i16; 64]>,
@@ -363,7 +364,7 @@ impl Block<'_> {
         *self.nonzero >> k & 1 == 1
     }
 
-    /// The first bits of coefficient `k`.
+    /// Sets the first bits of coefficient `k`.
     fn set(&mut self, k: u32, value: i32) {
         *self.nonzero |= 1 << k;
         if let Some(values) = &mut self.values {
@@ -371,7 +372,7 @@ impl Block<'_> {
         }
     }
 
-    /// One bit more of a coefficient that is not zero, away from zero.
+    /// Reads one more bit of a nonzero coefficient, which increases its magnitude.
     fn correct(&mut self, k: u32, bits: &mut Bits) -> Result<(), Fault> {
         let bit = bits.take(1)? as i16;
         if let Some(values) = &mut self.values {
@@ -385,7 +386,7 @@ impl Block<'_> {
 const PAST_THE_LAST: Fault = "a coefficient past the last";
 
 impl Coder<'_> {
-    /// A DC value, which the limit bounds after quantisation.
+    /// Reads a DC value; `limit` bounds its dequantised magnitude.
     fn dc(&mut self, bits: &mut Bits, limit: i32) -> Result<(), Fault> {
         let Some(table) = self.dc else { return Ok(()) };
         let category = bits.symbol(table)?;
@@ -399,7 +400,7 @@ impl Coder<'_> {
         Ok(())
     }
 
-    /// Run of zeros and category (F.1.2.2.1).
+    /// Reads the zero run length and the category (F.1.2.2.1).
     fn ac_symbol(&self, bits: &mut Bits) -> Result<(u32, u32), Fault> {
         let Some(table) = self.ac else { return Ok((0, 0)) };
         let symbol = bits.symbol(table)?;
@@ -409,7 +410,7 @@ impl Coder<'_> {
         Ok((u32::from(symbol >> 4), u32::from(symbol & 15)))
     }
 
-    /// A block of a sequential scan (F.2.2).
+    /// Reads a block of a sequential scan (F.2.2).
     fn block(
         &mut self,
         bits: &mut Bits,
@@ -443,7 +444,7 @@ impl Coder<'_> {
         Ok(())
     }
 
-    /// A difference of a lossless scan (H.2.2); category 16 has no bits after it.
+    /// Reads a difference in a lossless scan (H.2.2); category 16 is followed by no bits.
     fn sample(&mut self, bits: &mut Bits) -> Result<(), Fault> {
         let Some(table) = self.dc else { return Ok(()) };
         match bits.symbol(table)? {
@@ -454,12 +455,12 @@ impl Coder<'_> {
     }
 }
 
-/// Damage alone makes coefficients that do not fit.
+/// Saturates; only damaged data has coefficients that do not fit.
 fn to_i16(value: i32) -> i16 {
     value.clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
 
-/// The number of the restart marker at `at`, and the place after it.
+/// The number of the restart marker at `at`, and the index after it.
 fn restart_marker(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
     let rest = bytes.get(at..)?;
     let fill = rest.iter().take_while(|&&byte| byte == 0xFF).count();

@@ -4,31 +4,31 @@ use super::frame::{Frame, Process};
 use super::scan::Scan;
 use super::tables::Tables;
 
-/// Scans past which a stream is refused, as libjpeg-turbo advises: encoders write about ten, and a short file of thousands
-/// takes minutes to decode.
+/// Maximum number of scans, as libjpeg-turbo advises: encoders write about ten, and a short file with thousands takes
+/// minutes to decode.
 const MAX_SCANS: usize = 500;
 
-/// Blocks of 8 x 8 that all scans together may visit: 40 scans of 64 megapixels in three components. Decoders take 10 to
-/// 20 ns for each.
+/// Maximum number of 8 x 8 blocks that all scans together may visit: 40 scans of 64 megapixels in three components.
+/// Decoders take 10 to 20 ns per block.
 const MAX_VISITS: u64 = 1 << 27;
 
-/// A whole stream that was read to its end-of-image marker.
+/// A complete stream, read to its end-of-image marker.
 pub(super) struct Stream {
     pub(super) frame: Frame,
-    /// The first byte after the end-of-image marker.
+    /// Index of the first byte after the end-of-image marker.
     pub(super) end: usize,
     /// Whether three components are luminance and chrominance.
     pub(super) ycc: bool,
 }
 
-/// A place between the segments of a stream.
+/// A position between the segments of a stream.
 struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Walk<'a> {
-    /// The next marker: FF, any further FF as filling, and a code.
+    /// The next marker: FF, optional further FF fill bytes, and a code.
     fn marker(&mut self) -> Result<u8, String> {
         if self.bytes.get(self.at).is_some_and(|&byte| byte != 0xFF) {
             return Err(format!("no marker at byte {}, where one has to be", self.at));
@@ -57,10 +57,10 @@ impl<'a> Walk<'a> {
 }
 
 impl Stream {
-    /// Reads all of a stream; keeps its coefficients or lets them go.
+    /// Reads a whole stream; `keep` determines whether its coefficients are kept.
     ///
     /// # Errors
-    /// A line that says what is wrong.
+    /// One line with the problem.
     pub(super) fn read(bytes: &[u8], keep: bool) -> Result<Stream, String> {
         let mut walk = Walk { bytes, at: 0 };
         if walk.marker() != Ok(0xD8) {
@@ -133,7 +133,7 @@ impl Stream {
     }
 }
 
-/// Precision, and columns and rows, of the first frame header.
+/// Precision, and width and height, from the first frame header.
 pub(super) fn header(bytes: &[u8]) -> Option<(u8, [u16; 2])> {
     let is_frame = |marker, _: &[u8]| matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC);
     match find(bytes, is_frame)? {
@@ -142,13 +142,13 @@ pub(super) fn header(bytes: &[u8]) -> Option<(u8, [u16; 2])> {
     }
 }
 
-/// The EXIF block, from its byte order on.
+/// The EXIF block, starting at its byte-order mark.
 pub(super) fn exif(bytes: &[u8]) -> Option<&[u8]> {
     const NAME: &[u8] = b"Exif\0\0";
     find(bytes, |marker, segment| marker == 0xE1 && segment.starts_with(NAME))?.strip_prefix(NAME)
 }
 
-/// The first segment before the first scan that is the one wanted.
+/// The first `wanted` segment before the first scan.
 fn find(bytes: &[u8], wanted: impl Fn(u8, &[u8]) -> bool) -> Option<&[u8]> {
     let mut walk = Walk { bytes, at: 0 };
     walk.marker().ok().filter(|&marker| marker == 0xD8)?;
@@ -166,7 +166,7 @@ fn find(bytes: &[u8], wanted: impl Fn(u8, &[u8]) -> bool) -> Option<&[u8]> {
     }
 }
 
-/// As libjpeg decides (`default_decompress_parms` in jdapimin.c).
+/// Decides as libjpeg does (`default_decompress_parms` in jdapimin.c).
 fn is_ycc(frame: &Frame, jfif: bool, adobe: Option<u8>) -> bool {
     match (jfif, adobe) {
         (true, _) => true,

@@ -1,20 +1,20 @@
-//! The tables between the scans of a stream (ITU-T T.81, B.2.4).
+//! The tables defined between the scans of a stream (ITU-T T.81, B.2.4).
 
 use super::huffman::Table;
 
-/// The tables as they stand where a scan begins.
+/// The tables in force at the start of a scan.
 #[derive(Default)]
 pub(super) struct Tables {
     pub(super) dc: [Option<Table>; 4],
     pub(super) ac: [Option<Table>; 4],
-    /// In the order of the zigzag.
+    /// In zigzag order.
     pub(super) quantisers: [Option<[u16; 64]>; 4],
     /// MCUs between restart markers; 0 for none.
     pub(super) restart: usize,
 }
 
 impl Tables {
-    /// DHT, B.2.4.2.
+    /// Adds the tables of a DHT segment, B.2.4.2.
     pub(super) fn add_huffman(&mut self, mut segment: &[u8]) -> Result<(), String> {
         while let Some((&place, rest)) = segment.split_first() {
             let counts: &[u8; 16] = rest.first_chunk().ok_or("a Huffman table is cut short")?;
@@ -34,7 +34,7 @@ impl Tables {
         Ok(())
     }
 
-    /// DQT, B.2.4.1.
+    /// Adds the tables of a DQT segment, B.2.4.1.
     pub(super) fn add_quantisers(&mut self, mut segment: &[u8]) -> Result<(), String> {
         while let Some((&place, rest)) = segment.split_first() {
             let width = match place >> 4 {

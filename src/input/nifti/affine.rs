@@ -1,4 +1,4 @@
-//! From a NIfTI header to patient axes, as nibabel does it (`nibabel.nifti1`, `nibabel.orientations`).
+//! Maps NIfTI axes to patient axes, as nibabel does (`nibabel.nifti1`, `nibabel.orientations`).
 
 use super::header::Header;
 use crate::input::Axis;
@@ -6,11 +6,12 @@ use crate::input::Axis;
 type Affine = [[f64; 4]; 3];
 type Matrix = [[f64; 3]; 3];
 
-/// Sizes of a voxel that differ by less than this share are the same: the header rounds them to f32 in different places.
+/// Voxel sizes that differ by less than this fraction count as equal: the header rounds them to f32 in different
+/// places.
 const SAME_SIZE: f64 = 0.01;
 
-/// The affine from voxels to the file's length unit: the sform if it has a code, else the qform, else the voxel sizes with
-/// the patient's left first, as nibabel's `get_best_affine`.
+/// The affine from voxel indices to the file's length unit: the sform if its code is set, else the qform, else the
+/// voxel sizes with x towards the patient's left, as in nibabel's `get_best_affine`.
 pub(super) fn best_affine(header: &Header) -> Result<Affine, String> {
     let affine = if header.sform_code > 0 {
         filled(header.sform, header.dims)
@@ -22,7 +23,7 @@ pub(super) fn best_affine(header: &Header) -> Result<Affine, String> {
         [[-sizes[0], 0.0, 0.0, -origin(0)], [0.0, sizes[1], 0.0, origin(1)], [0.0, 0.0, sizes[2], origin(2)]]
     };
     let finite = affine.iter().flatten().all(|v| v.is_finite());
-    // Of unit columns; not a number where one of them is zero.
+    // The determinant of the unit columns; NaN if a column is zero.
     let volume = determinant(&directions(&affine)).abs();
     if !finite || volume < 1e-6 || volume.is_nan() {
         return Err("has an affine that maps the volume onto less than space: the file is damaged".into());
@@ -30,7 +31,7 @@ pub(super) fn best_affine(header: &Header) -> Result<Affine, String> {
     Ok(affine)
 }
 
-/// The affine of a single slice may leave out its third direction, which then is the one across the slice.
+/// The affine of a single slice may lack its third direction, which is then perpendicular to the slice.
 fn filled(mut affine: Affine, dims: [usize; 3]) -> Affine {
     let absent = |n: usize| dims[n] == 1 && affine.iter().all(|row| row[n] == 0.0);
     let Some(n) = (0..3).find(|&n| absent(n)) else { return affine };
@@ -44,7 +45,8 @@ fn filled(mut affine: Affine, dims: [usize; 3]) -> Affine {
     affine
 }
 
-/// Where the sform turns the volume otherwise than the qform, or has voxels of another size than the header names.
+/// Describes a disagreement between the sform and the qform on orientation, or between the sform and pixdim on voxel
+/// size.
 pub(super) fn disagreement(header: &Header) -> Option<String> {
     let sform = best_affine(header).ok().filter(|_| header.sform_code > 0)?;
     if header.qform_code > 0
@@ -63,11 +65,11 @@ pub(super) fn disagreement(header: &Header) -> Option<String> {
     })
 }
 
-/// Method 2 of `nifti1.h`: a unit quaternion, of which a is not stored.
+/// Method 2 of `nifti1.h`: a unit quaternion whose component a is not stored.
 fn qform(header: &Header) -> Result<Affine, String> {
     let [b, c, d] = header.quaternion;
     let rest = 1.0 - (b * b + c * c + d * d);
-    // f32 components of a unit quaternion may exceed its length by a few units in the last place.
+    // Rounded to f32, the components of a unit quaternion may exceed unit length by a few units in the last place.
     if rest < -1e-6 || rest.is_nan() {
         return Err("has a qform that is no rotation: the file is damaged".into());
     }
@@ -87,10 +89,11 @@ fn qform(header: &Header) -> Result<Affine, String> {
     Ok([row(0), row(1), row(2)])
 }
 
-/// Which of the file's axes slices, rows and columns run along, and whether against it (see the table in `nifti/mod.rs`).
+/// The file's axes along which slices, rows and columns run, and whether they run against them (see the table in
+/// `nifti/mod.rs`).
 pub(super) fn closest_axes(affine: &Affine, axis: Axis) -> ([usize; 3], [bool; 3]) {
     let (file_axis, against) = closest(affine);
-    // Right, anterior and superior are 0, 1, 2; rows and columns run to the left, the back and the feet.
+    // Axes 0, 1, 2 point right, anterior and superior; rows and columns run to the left, the back and the feet.
     let ([slices, rows, columns], away) = match axis {
         Axis::Axial => ([2, 1, 0], [false, true, true]),
         Axis::Coronal => ([1, 2, 0], [false, true, true]),
@@ -104,7 +107,8 @@ pub(super) fn closest_axes(affine: &Affine, axis: Axis) -> ([usize; 3], [bool; 3
     (order.map(|patient| file_axis[patient]), flips)
 }
 
-/// [`closest_axes`] for slices, rows and columns that run along `directions`, unit vectors to the right, front and head.
+/// [`closest_axes`] for slices, rows and columns along `directions`, unit vectors in right, anterior, superior
+/// coordinates.
 pub(super) fn closest_along(affine: &Affine, directions: &[[f64; 3]; 3]) -> ([usize; 3], [bool; 3]) {
     let along = |direction: &[f64; 3]| {
         let mut row = [0.0; 4];
@@ -116,8 +120,9 @@ pub(super) fn closest_along(affine: &Affine, directions: &[[f64; 3]; 3]) -> ([us
     closest(&[along(&directions[0]), along(&directions[1]), along(&directions[2])])
 }
 
-/// For right, anterior and superior: the file's axis that comes closest and whether it runs against it. The rotation part
-/// (polar decomposition) decides, the file's axes with the clearest direction first, as nibabel's `io_orientation`.
+/// For right, anterior and superior: the closest file axis, and whether it runs the opposite way. The rotation part
+/// (polar decomposition) decides, starting with the file axis whose direction is clearest, as in nibabel's
+/// `io_orientation`.
 fn closest(affine: &Affine) -> ([usize; 3], [bool; 3]) {
     let mut rotation = polar(directions(affine));
     let peak = |n: usize| rotation.iter().map(|row| row[n] * row[n]).fold(0.0, f64::max);
@@ -162,7 +167,7 @@ fn polar(mut x: Matrix) -> Matrix {
     x
 }
 
-/// The file's axes as unit columns.
+/// The directions of the file's axes as unit columns.
 fn directions(affine: &Affine) -> Matrix {
     let length = |n: usize| affine.iter().map(|row| row[n] * row[n]).sum::<f64>().sqrt();
     let lengths = [length(0), length(1), length(2)];
@@ -174,7 +179,7 @@ fn determinant(m: &Matrix) -> f64 {
     m[0][0] * c[0][0] + m[0][1] * c[0][1] + m[0][2] * c[0][2]
 }
 
-/// The inverse's transpose times the determinant.
+/// The cofactor matrix: the transposed inverse times the determinant.
 fn cofactors(m: &Matrix) -> Matrix {
     let at = |row: usize, column: usize| {
         let ([r0, r1], [c0, c1]) = ([(row + 1) % 3, (row + 2) % 3], [(column + 1) % 3, (column + 2) % 3]);
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_oblique_volume_goes_to_its_closest_axes() {
-        // Columns: nearly -S, nearly R, nearly A, with different voxel sizes.
+        // Columns: approximately -S, R and A, with different voxel sizes.
         let affine = [[0.2, 0.9, 0.1, 0.0], [-0.3, 0.1, 2.9, 0.0], [-2.0, 0.1, 0.3, 0.0]];
         assert_eq!(closest(&affine), ([1, 2, 0], [false, false, true]));
         assert_eq!(closest_axes(&affine, Axis::Axial), ([0, 2, 1], [true, true, true]));
@@ -198,7 +203,7 @@ mod tests {
     #[test]
     fn axes_along_those_of_the_patient_are_the_same() {
         let affine = [[0.2, 0.9, 0.1, 0.0], [-0.3, 0.1, 2.9, 0.0], [-2.0, 0.1, 0.3, 0.0]];
-        // Slices to the head, rows to the back, columns to the left.
+        // Slices run to the head, rows to the back, columns to the left.
         let axial = [[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]];
         assert_eq!(closest_along(&affine, &axial), closest_axes(&affine, Axis::Axial));
     }

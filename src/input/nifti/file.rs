@@ -1,4 +1,4 @@
-//! The bytes of a NIfTI volume: gzipped or not, in one file or as a pair of header and voxels.
+//! Reads the bytes of a NIfTI volume: gzipped or not, in one file or as a pair of header and voxel files.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,42 +11,42 @@ use crate::input::limits::MAX_RATIO;
 use crate::input::{InputError, say};
 use crate::names::one_line;
 
-/// Volumes with more voxels are refused: 1024 slices of 512 x 512, a CT of the whole trunk.
+/// Maximum number of voxels in a volume: 1024 slices of 512 x 512, a CT of the whole trunk.
 const MAX_VOXELS: u64 = 1 << 28;
 
-/// What may follow the voxels of a gzipped file; it is inflated, for the checksum comes last.
+/// Maximum number of bytes after the voxels of a gzipped file; they are inflated, because the checksum comes last.
 const MAX_TRAILING: u64 = 1 << 28;
 
-/// Compressed bytes from which the header of any gzipped file can be had.
+/// Compressed bytes that are enough to inflate the header of any gzipped file.
 pub(in crate::input) const SNIFF_BYTES: usize = 4096;
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
-/// Whether these first bytes of a file are those of a NIfTI one (or of Analyze, which is refused), gzipped or not.
+/// Whether a file that starts with these bytes is NIfTI (or Analyze, which is refused), gzipped or not.
 pub(in crate::input) fn is_nifti(start: &[u8]) -> bool {
     family(start).is_some()
 }
 
-/// What the start of a file is, gzipped or not.
+/// The kind of file that starts with these bytes, gzipped or not.
 fn family(start: &[u8]) -> Option<Family> {
     if !start.starts_with(GZIP_MAGIC) {
         return Family::of(start);
     }
     let mut header = Vec::new();
-    // What was cut off is an error to the decoder; what came before it counts.
+    // The truncated input ends with a decoder error; the bytes inflated before it are used.
     let _ = GzDecoder::new(start).take(HEADER_BYTES as u64).read_to_end(&mut header);
     Family::of(&header)
 }
 
-/// Endings of a pair's two files.
+/// Extensions of the two files of a pair.
 const PAIR: [&str; 2] = ["hdr", "img"];
 
-/// Whether the name is that of the voxels of a pair.
+/// Whether the name is that of the voxel file of a pair.
 pub(in crate::input) fn is_voxels_name(path: &Path) -> bool {
     parted(path).is_some_and(|(_, which, _)| which == 1)
 }
 
-/// The stem of a pair's name, which of [`PAIR`] it is, and what follows that.
+/// The stem of a pair's file name, the index of its extension in [`PAIR`], and the suffix after that.
 fn parted(path: &Path) -> Option<(&str, usize, &str)> {
     let name = path.file_name()?.to_str()?;
     let tail = if name.to_ascii_lowercase().ends_with(".gz") { name.len() - 3 } else { name.len() };
@@ -55,7 +55,8 @@ fn parted(path: &Path) -> Option<(&str, usize, &str)> {
     Some((&name[..=dot], which, &name[tail..]))
 }
 
-/// The other file of a pair, if it is there: of the same capitals, and first of all gzipped alike.
+/// The other file of a pair, if it exists: the extension has the same case; one that is gzipped like this file is
+/// preferred.
 pub(in crate::input) fn partner(path: &Path) -> Option<PathBuf> {
     let (stem, which, zipped) = parted(path)?;
     let mut ending = PAIR[1 - which].to_owned();
@@ -70,7 +71,7 @@ pub(in crate::input) fn partner(path: &Path) -> Option<PathBuf> {
         .find(|p| p.is_file())
 }
 
-/// The files that make up the volume `path`: itself, or the two of a pair, the header first.
+/// The files that make up the volume `path`: the file itself, or the two files of a pair, header first.
 pub(in crate::input) fn files(path: &Path) -> Vec<PathBuf> {
     let pair = |header: PathBuf, voxels: PathBuf| vec![header, voxels];
     match partner(path) {
@@ -80,21 +81,21 @@ pub(in crate::input) fn files(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// Whether the voxels of this header are in another file.
+/// Whether the voxels for this header are in another file.
 fn is_pair(path: &Path) -> bool {
     Bytes::open(path)
         .and_then(|mut bytes| bytes.start())
         .is_ok_and(|start| Family::of(&start) == Some(Family::Pair))
 }
 
-/// A file whose header has been read.
+/// A NIfTI file whose header has been read.
 pub(super) struct NiftiFile {
-    /// The file that was asked for.
+    /// The requested file.
     path: PathBuf,
     pub header: Header,
-    /// At the start of the voxels' file.
+    /// The file that holds the voxels, positioned after `read` bytes.
     bytes: Bytes,
-    /// Bytes of `bytes` that were read with the header.
+    /// Number of bytes read from `bytes` with the header.
     read: u64,
 }
 
@@ -127,10 +128,10 @@ impl NiftiFile {
         Ok(NiftiFile { path: path.into(), header, bytes, read })
     }
 
-    /// The voxels of one volume as the file has them; of several the one at `volume`, counted from 0.
+    /// The voxels of one volume as stored; in a file with several volumes, volume `volume`, counted from 0.
     ///
     /// # Errors
-    /// [`InputError`]: a file that is cut short or damaged, too large a volume, or none of that number.
+    /// [`InputError`]: a file that is cut short or damaged, a volume that is too large, or no volume with that number.
     pub(super) fn voxels(mut self, volume: Option<usize>) -> Result<Vec<u8>, InputError> {
         let volume = self.choose(volume)?;
         let size = self.header.voxel.bytes() as u64;
@@ -155,7 +156,7 @@ impl NiftiFile {
         let short = |at: u64| wrong(format!("ends after {at} of {all} bytes of voxels: give the whole file"));
         let before = volume as u64 * bytes;
         self.skip_to(before).map_err(wrong)?;
-        // Grows with what is there, for a gzipped file may hold less than its length allows.
+        // Allocated as data arrives, because a gzipped file may hold less than its length allows.
         let mut data = Vec::with_capacity(if self.bytes.zipped { 0 } else { bytes as usize });
         self.bytes.reader.by_ref().take(bytes).read_to_end(&mut data).map_err(|e| wrong(damaged(&e)))?;
         if data.len() as u64 != bytes {
@@ -182,7 +183,7 @@ impl NiftiFile {
         Ok(data)
     }
 
-    /// Refuses a choice that the file does not leave, and none where it needs one.
+    /// Refuses a volume that does not exist, and a missing choice if the file has several.
     fn choose(&self, volume: Option<usize>) -> Result<usize, InputError> {
         let count = self.header.volumes;
         let wrong = |problem: String| InputError::unreadable(&self.path, problem);
@@ -200,18 +201,19 @@ impl NiftiFile {
         }
     }
 
-    /// Goes to byte `at` of the voxels.
+    /// Moves to byte `at` of the voxels.
     fn skip_to(&mut self, at: u64) -> Result<(), String> {
         let end = self.header.offset + at;
-        // Voxels may begin before the end of what was read with the header: NIfTI-1's is shorter than NIfTI-2's.
+        // The voxels may begin before the end of what was read with the header: a NIfTI-1 header is shorter than a
+        // NIfTI-2 header.
         if end < self.read {
             return self.bytes.back(self.read - end).map_err(|e| damaged(&e));
         }
         self.bytes.skip(end - self.read).map_err(|e| damaged(&e))
     }
 
-    /// Bytes that follow after `at` bytes of the voxels; a gzipped file is read to its end, where the checksum is, and no
-    /// further than past what it may hold.
+    /// Number of bytes that follow the first `at` bytes of the voxels. A gzipped file is read to its end, where the
+    /// checksum is, but not beyond the maximum number of trailing bytes.
     fn rest(&mut self, at: u64) -> io::Result<u64> {
         if !self.bytes.zipped {
             return Ok(self.bytes.length.saturating_sub(self.header.offset + at));
@@ -224,7 +226,7 @@ impl NiftiFile {
 
 fn family_of(path: &Path) -> Result<Option<Family>, InputError> {
     let start = Bytes::open(path).and_then(|mut bytes| bytes.start());
-    // What cannot be inflated is no header.
+    // Data that cannot be inflated is not a header.
     start.map(|start| Family::of(&start)).or_else(|e| match e.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Err(InputError::read(path, &e)),
         _ => Ok(None),
@@ -235,13 +237,13 @@ fn damaged(e: &io::Error) -> String {
     format!("cannot be read as NIfTI ({}): the file is damaged or cut short", one_line(&e.to_string()))
 }
 
-/// A file, inflated where it is gzipped, whatever its name is.
+/// A file, inflated if it is gzipped, whatever its name.
 struct Bytes {
     reader: Box<dyn Read + Send>,
     zipped: bool,
-    /// Of the file on the disk.
+    /// Length of the file on disk.
     length: u64,
-    /// What was given back by [`Bytes::back`] comes from here.
+    /// The bytes returned by [`Bytes::start`], which [`Bytes::back`] puts back.
     start: Vec<u8>,
 }
 
@@ -256,7 +258,7 @@ impl Bytes {
         Ok(Bytes { reader, zipped, length, start: Vec::new() })
     }
 
-    /// The first [`HEADER_BYTES`], or all there are.
+    /// The first [`HEADER_BYTES`] bytes, or all if there are fewer.
     fn start(&mut self) -> io::Result<Vec<u8>> {
         let mut start = Vec::with_capacity(HEADER_BYTES);
         self.reader.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut start)?;
@@ -264,7 +266,7 @@ impl Bytes {
         Ok(start)
     }
 
-    /// Gives back the last `count` of the bytes of [`Bytes::start`].
+    /// Puts the last `count` bytes of [`Bytes::start`] back into the reader.
     fn back(&mut self, count: u64) -> io::Result<()> {
         let start = std::mem::take(&mut self.start);
         let kept = start.len().saturating_sub(count as usize);
@@ -273,14 +275,14 @@ impl Bytes {
         Ok(())
     }
 
-    /// Reads past `count` bytes; what is not there is missed by who reads on.
+    /// Skips `count` bytes; if the file ends earlier, the next read notices.
     fn skip(&mut self, count: u64) -> io::Result<()> {
         io::copy(&mut self.reader.by_ref().take(count), &mut io::sink()).map(drop)
     }
 }
 
-/// The members of a gzip file one after the other (RFC 1952, 2.2), each with its checksum compared. Zeros behind the last are
-/// padding, as gzip(1) and Python's gzip have it; anything else is an error.
+/// The consecutive members of a gzip file (RFC 1952, 2.2), each with its checksum verified. Zeros after the last member
+/// are padding, as in gzip(1) and Python's gzip; anything else is an error.
 struct Members {
     decoder: Option<GzDecoder<BufReader<File>>>,
 }

@@ -1,14 +1,14 @@
-//! Where the voxels of a volume lie in the patient, and how it is cut into slices.
+//! Position of a volume's voxels in the patient, and how the volume is sliced.
 
 use super::affine::{best_affine, closest_along, closest_axes, disagreement};
 use super::header::Header;
 use crate::input::lattice::Lattice;
 use crate::input::{Axis, NiftiInfo};
 
-/// Along what a volume is cut into slices.
+/// The directions along which a volume is sliced.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cut<'a> {
-    /// An axis of the patient.
+    /// A patient axis.
     Axis(Axis),
     /// The slices, rows and columns of another image.
     Lattice(&'a Lattice),
@@ -21,10 +21,10 @@ impl From<Option<Axis>> for Cut<'_> {
 }
 
 impl Header {
-    /// Where the voxels lie, and how they are sliced.
+    /// The position of the voxels, and how they are sliced.
     ///
     /// # Errors
-    /// What is wrong with the affine.
+    /// The problem with the affine.
     pub(super) fn geometry(&self, cut: Cut<'_>) -> Result<NiftiInfo, String> {
         let affine = best_affine(self)?;
         let (axes, flips) = match cut {
@@ -42,7 +42,7 @@ impl Header {
         })
     }
 
-    /// In what its parts contradict each other on where the voxels lie, if they do.
+    /// The contradiction between the header's fields on the voxels' position, if there is one.
     pub(super) fn contradiction(&self) -> Option<String> {
         disagreement(self)
     }

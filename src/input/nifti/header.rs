@@ -1,30 +1,30 @@
 //! The headers of NIfTI-1 (Cox et al. 2004, `nifti1.h`) and NIfTI-2 (`nifti2.h`), in either byte order.
 
-/// Bytes of a NIfTI-1 header, as it says itself in its first four.
+/// Size of a NIfTI-1 header in bytes, which is also stored in its first four bytes.
 const FIRST: usize = 348;
 
-/// Bytes of a NIfTI-2 header.
+/// Size of a NIfTI-2 header in bytes.
 const SECOND: usize = 540;
 
-/// Bytes from which either header can be read.
+/// Number of bytes from which either header can be read.
 pub(super) const HEADER_BYTES: usize = SECOND;
 
-/// What follows the magic of NIfTI-2, and shows whether line ends were changed on the way (`nifti2.h`).
+/// Follows the magic of NIfTI-2, and shows whether line ends were converted in transfer (`nifti2.h`).
 const LINE_ENDS: &[u8] = b"\r\n\x1a\n";
 
-/// What these first bytes of a file are.
+/// The kind of file that the first bytes indicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     /// Header and voxels in one file.
     Single,
-    /// A header whose voxels are in a file of their own.
+    /// A header whose voxels are in a separate file.
     Pair,
     /// A header of 348 bytes without the magic: Analyze 7.5, from which NIfTI-1 comes.
     Analyze,
 }
 
 impl Family {
-    /// `None` where it is none of them.
+    /// `None` if the bytes match none of them.
     pub(super) fn of(start: &[u8]) -> Option<Family> {
         match (start.get(4..8), start.get(344..348)) {
             (Some(b"n+2\0"), _) | (_, Some(b"n+1\0")) => Some(Family::Single),
@@ -41,23 +41,23 @@ impl Family {
     }
 }
 
-/// What a voxel is.
+/// Data type of a voxel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Voxel {
-    /// Unsigned, of so many bytes.
+    /// Unsigned integer of this many bytes.
     Unsigned(usize),
-    /// Signed, of so many bytes.
+    /// Signed integer of this many bytes.
     Signed(usize),
-    /// IEEE, of 4 or 8 bytes.
+    /// IEEE floating point of 4 or 8 bytes.
     Float(usize),
-    /// Red, green and blue, a byte each.
+    /// Red, green and blue, one byte each.
     Rgb,
-    /// The same and alpha.
+    /// Red, green, blue and alpha, one byte each.
     Rgba,
 }
 
 impl Voxel {
-    /// By its code in `nifti1.h`.
+    /// The type for its code in `nifti1.h`.
     fn of(code: i16) -> Result<Voxel, String> {
         let unread = |name: &str| {
             Err(format!(
@@ -84,7 +84,7 @@ impl Voxel {
         }
     }
 
-    /// Bytes of one.
+    /// Bytes per voxel.
     pub(super) fn bytes(self) -> usize {
         match self {
             Voxel::Unsigned(bytes) | Voxel::Signed(bytes) | Voxel::Float(bytes) => bytes,
@@ -93,47 +93,47 @@ impl Voxel {
         }
     }
 
-    /// Whether it is a colour and not a number.
+    /// Whether a voxel is a colour and not a number.
     pub(super) fn is_colour(self) -> bool {
         matches!(self, Voxel::Rgb | Voxel::Rgba)
     }
 }
 
-/// What a header says, checked as far as it can be by itself.
+/// The fields of a header, validated as far as the header alone allows.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     pub little: bool,
     pub family: Family,
     pub voxel: Voxel,
-    /// Along the file's axes i, j, k; 1 for an axis that is not there.
+    /// Along the file's axes i, j, k; 1 for an absent axis.
     pub dims: [usize; 3],
-    /// How many such volumes follow each other.
+    /// Number of consecutive volumes of these dimensions.
     pub volumes: usize,
-    /// Whether the axis is there; sizes of others mean nothing.
+    /// Whether each axis is present; the voxel size along an absent axis has no meaning.
     present: [bool; 3],
-    /// Where the voxels begin, in their own file.
+    /// Offset of the voxels in their own file.
     pub offset: u64,
     pub slope: f64,
     pub intercept: f64,
-    /// What is displayed as black and as white, where it says so.
+    /// The values displayed as black and as white, if specified.
     pub display: Option<[f64; 2]>,
-    /// Millimetres in the file's unit of length.
+    /// Millimetres per unit of length of the file.
     pub unit: f64,
-    /// The handedness of the qform, then the sizes of a voxel.
+    /// The handedness of the qform, then the voxel sizes.
     pub pixdim: [f64; 4],
     pub qform_code: i32,
     pub sform_code: i32,
-    /// b, c and d of the unit quaternion.
+    /// Components b, c and d of the unit quaternion.
     pub quaternion: [f64; 3],
     pub qform_origin: [f64; 3],
     pub sform: [[f64; 4]; 3],
 }
 
 impl Header {
-    /// Reads the first [`HEADER_BYTES`] of a file, or what there is of them.
+    /// Parses the first [`HEADER_BYTES`] bytes of a file, or all if there are fewer.
     ///
     /// # Errors
-    /// What is wrong, and what to do.
+    /// The problem and the remedy.
     pub(super) fn of(raw: &[u8]) -> Result<Header, String> {
         let family = Family::of(raw).ok_or("has no NIfTI header: the file is damaged or another format")?;
         if family == Family::Analyze {
@@ -211,7 +211,7 @@ impl Header {
         .placed(offset, SECOND as u64)
     }
 
-    /// The shape, the type and the unit of length.
+    /// Parses the shape, the data type and the unit of length.
     fn common(
         fields: &Fields<'_>,
         family: Family,
@@ -228,7 +228,7 @@ impl Header {
                 fields.i16(kind_at)
             ));
         }
-        // The three lowest bits. Unknown (0) is taken as millimetres, as every reader does.
+        // The three lowest bits. Unknown (0) is treated as millimetres, as in every reader.
         let unit = match units & 7 {
             1 => 1000.0,
             0 | 2 => 1.0,
@@ -256,7 +256,7 @@ impl Header {
         })
     }
 
-    /// A slope of 0 means that there is no scale; so does one that is no number, as nibabel reads it.
+    /// Sets scale and display range. A slope of 0 means no scaling; so does a NaN or infinite slope, as in nibabel.
     fn scaled(mut self, slope: f64, intercept: f64, display: [f64; 2]) -> Result<Header, String> {
         if slope.is_finite() && slope != 0.0 {
             if !intercept.is_finite() {
@@ -277,7 +277,7 @@ impl Header {
         Ok(self)
     }
 
-    /// Where the voxels begin; 0 means right behind the header and the four bytes that announce extensions.
+    /// Sets the offset of the voxels; 0 means directly after the header and the four bytes that announce extensions.
     fn placed(mut self, offset: u64, length: u64) -> Result<Header, String> {
         self.offset = match (self.family, offset) {
             (Family::Single, 0) => length + 4,
@@ -289,7 +289,7 @@ impl Header {
             (_, offset) => offset,
         };
         for n in 0..3 {
-            // What an axis that is not there has for a size means nothing.
+            // The stored size of an absent axis has no meaning.
             if !self.present[n] || (self.dims[n] == 1 && self.pixdim[n + 1] == 0.0) {
                 self.pixdim[n + 1] = 1.0;
             }
@@ -297,13 +297,14 @@ impl Header {
         Ok(self)
     }
 
-    /// Whether it says where in the patient the voxels lie. Without either code `best_affine` makes something up.
+    /// Whether the header gives the voxels' position in the patient. If neither code is set, `best_affine` uses a
+    /// default.
     pub(super) fn says_place(&self) -> bool {
         self.sform_code > 0 || self.qform_code > 0
     }
 }
 
-/// Sides, the number of volumes, and which of the three axes are there.
+/// Dimensions, number of volumes, and which of the three axes are present.
 fn shape(dim: [i64; 8]) -> Result<([usize; 3], usize, [bool; 3]), String> {
     let count = dim[0];
     if !(1..=7).contains(&count) {
@@ -325,13 +326,13 @@ fn shape(dim: [i64; 8]) -> Result<([usize; 3], usize, [bool; 3]), String> {
         *slot = side(n).ok_or_else(too_large)?;
     }
     let all = sides.iter().try_fold(1u64, |product, &side| product.checked_mul(side as u64));
-    // A voxel has at most 8 bytes, and positions count in 64 bits.
+    // A voxel has at most 8 bytes; the factor of 16 ensures that byte offsets fit into 64 bits.
     all.and_then(|voxels| voxels.checked_mul(16)).ok_or_else(too_large)?;
     let present = [0, 1, 2].map(|n| n < given.len());
     Ok(([sides[0], sides[1], sides[2]], sides[3], present))
 }
 
-/// Numbers at places of a header, all of them within it.
+/// Reads numbers at offsets within a header.
 struct Fields<'a> {
     raw: &'a [u8],
     little: bool,

@@ -2,7 +2,7 @@ use super::*;
 use crate::input::Axis;
 use crate::input::nifti::geometry::Cut;
 
-/// A NIfTI-1 header of that shape and type, in one file.
+/// A NIfTI-1 header with this shape and type, in one file.
 fn first(dims: [i16; 8], kind: i16) -> Vec<u8> {
     let mut raw = vec![0; FIRST];
     raw[..4].copy_from_slice(&348i32.to_le_bytes());
@@ -14,7 +14,7 @@ fn first(dims: [i16; 8], kind: i16) -> Vec<u8> {
     raw
 }
 
-/// A volume of int16 with `value` at byte `at`.
+/// The header of an int16 volume with `value` at byte `at`.
 fn with(at: usize, value: &[u8]) -> Result<Header, String> {
     let mut raw = first([3, 20, 30, 40, 1, 1, 1, 1], 4);
     raw[at..at + value.len()].copy_from_slice(value);
@@ -49,7 +49,7 @@ fn formats_of_the_family_are_told_apart() {
     second[..4].copy_from_slice(&540i32.to_be_bytes());
     second[4..8].copy_from_slice(b"n+2\0");
     assert_eq!(Family::of(&second), Some(Family::Single));
-    // What a copy as text makes of "\r\n".
+    // The result of copying "\r\n" as text.
     second[8..12].copy_from_slice(b"\n\x1a\n\0");
     assert!(Header::of(&second).unwrap_err().contains("copied as text"));
     assert!(Header::of(&second[..400]).unwrap_err().contains("400 of the 540 bytes"));
@@ -85,7 +85,7 @@ fn scales_are_those_of_nibabel() {
     assert!(scaled(2.0, f32::INFINITY).unwrap_err().contains("adds inf"));
 }
 
-/// `nifti1.h`: cal_min is displayed as black, cal_max as white, if they say something.
+/// `nifti1.h`: cal_min is displayed as black, cal_max as white, if they are set.
 #[test]
 fn a_display_range_counts_where_it_is_one() {
     let display =
@@ -109,7 +109,7 @@ fn places_that_disagree_are_told() {
     let sizes = (76, floats(&[1.0, 1.0, 1.0, 2.0]));
     let codes = (252, [1i16.to_le_bytes(), 1i16.to_le_bytes()].concat());
     let sform = |x: f32| (280, floats(&[x, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]));
-    // The quaternion of zeros is no rotation at all: right, anterior, superior.
+    // The quaternion of zeros is the identity rotation: right, anterior, superior.
     assert_eq!(put(&[sizes.clone(), codes.clone(), sform(1.0)]), None);
     let turned = put(&[sizes.clone(), codes.clone(), sform(-1.0)]).unwrap();
     assert!(turned.contains("turned otherwise by its qform"), "{turned}");
@@ -117,7 +117,7 @@ fn places_that_disagree_are_told() {
     assert!(larger.contains("[1.0, 1.0, 2.0] by pixdim and of [3.0, 1.0, 2.0]"), "{larger}");
 }
 
-/// A single slice whose sform leaves the third direction out lies across the other two.
+/// If the sform of a single slice lacks the third direction, it is perpendicular to the slice.
 #[test]
 fn a_slice_needs_no_third_direction() {
     let mut raw = first([2, 20, 30, 0, 0, 0, 0, 0], 4);
@@ -127,7 +127,7 @@ fn a_slice_needs_no_third_direction() {
     }
     let info = Header::of(&raw).unwrap().geometry(Cut::Axis(Axis::Axial)).unwrap();
     assert_eq!((info.spacing, info.shape()), ([0.5, 0.75, 1.0], [1, 30, 20]));
-    // Without any form the size of an axis that is not there means nothing: pixdim is all zero but two.
+    // Without sform and qform, the size of an absent axis has no meaning; here only two entries of pixdim are set.
     let mut raw = first([2, 20, 30, 0, 0, 0, 0, 0], 4);
     for (at, value) in [(80, 0.5f32), (84, 0.75)] {
         raw[at..at + 4].copy_from_slice(&value.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Class numbers from a volume, and whether it lies where the image does of which they are.
+//! Reads class numbers from a volume, and checks that it lies where its image does.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::input::content::Content;
 use crate::input::label_map::classes_of;
 use crate::input::{Axis, InputError, LabelMap, NiftiInfo, ReadOptions, dicom, say};
 
-/// Reads class numbers, of at most `most` slices.
+/// Reads class numbers from at most `most` slices.
 pub(in crate::input) fn open_labels(
     path: &Path,
     axis: Option<Axis>,
@@ -18,8 +18,8 @@ pub(in crate::input) fn open_labels(
     labels(path, axis.into(), most)
 }
 
-/// Reads the class numbers of `image`, which must lie where it does as far as both say it: sliced as that is, where it is
-/// DICOM, else as [`super::open`] slices.
+/// Reads the class numbers for `image`, whose position the mask must match if both files give one. If the image is
+/// DICOM, the mask is sliced like the image, otherwise as [`super::open`] slices.
 pub(in crate::input) fn open_labels_for(
     path: &Path,
     image: &Path,
@@ -34,7 +34,7 @@ pub(in crate::input) fn open_labels_for(
         }
         Content::Dicom => vec![image.into()],
         Content::Series(files) => files,
-        // What says nowhere in the patient it lies.
+        // These formats give no position in the patient.
         Content::Picture | Content::Clip(_) | Content::Y4m => {
             return open_labels(path, options.axis, most);
         }
@@ -58,7 +58,7 @@ pub(in crate::input) fn open_labels_for(
     labels(path, cut, most)
 }
 
-/// Refuses a mask of which a corner is so many millimetres away from where that of `image` is.
+/// Refuses a mask with a corner `apart` millimetres away from that of `image`; `None` is accepted.
 fn check_place(path: &Path, image: &Path, apart: Option<f64>) -> Result<(), InputError> {
     let Some(millimetres) = apart else { return Ok(()) };
     let problem = format!(
@@ -92,7 +92,7 @@ fn labels(path: &Path, cut: Cut<'_>, most: usize) -> Result<LabelMap, InputError
     LabelMap::new(depth, height, width, classes_of(path, &values, Some(255))?)
 }
 
-/// Where the voxels lie, by the header alone.
+/// The position of the voxels, from the header alone.
 fn geometry(path: &Path, cut: Cut<'_>) -> Result<NiftiInfo, InputError> {
     let header = NiftiFile::open(path)?.header;
     header.geometry(cut).map_err(|problem| InputError::unreadable(path, problem))

@@ -1,11 +1,12 @@
 //! NIfTI volumes of versions 1 (Cox et al. 2004, `nifti1.h`) and 2 (`nifti2.h`), sliced in the patient's axes.
 //!
-//! `header.rs` reads the header, `file.rs` the voxels' bytes, `affine.rs` knows the patient's axes and `geometry.rs` which of
-//! them a volume is cut along. `volume.rs` has the voxels' values: `slices.rs` makes a scan of them, `labels.rs` a label map.
+//! `header.rs` parses the header, `file.rs` reads the voxels' bytes, `affine.rs` determines the patient's axes, and
+//! `geometry.rs` along which of them a volume is sliced. `volume.rs` has the voxels' values: `slices.rs` makes a scan
+//! of them, `labels.rs` a label map.
 //!
-//! The file's axes are brought to the patient's by the permutation and flips that come closest to its affine, as
-//! nibabel's `as_closest_canonical` does; nothing is interpolated. Slices are turned as DICOM's are on a screen, so that
-//! both formats of one examination look alike to the model:
+//! The file's axes are mapped to the patient's by the permutation and flips closest to the affine, as in nibabel's
+//! `as_closest_canonical`; nothing is interpolated. Slices are oriented like DICOM images on a screen, so that the same
+//! examination looks alike to the model in both formats:
 //!
 //! | axis | slices run to | rows run to | columns run to |
 //! |---|---|---|---|
@@ -13,9 +14,9 @@
 //! | coronal | the front | the feet | the patient's left |
 //! | sagittal | the right | the feet | the back |
 //!
-//! Values are windowed to 16 bits: by `--window`, else by what the file displays as black and white (cal_min and cal_max),
-//! else from the 0.5th to the 99.5th percentile of the volume (as nnU-Net clips, for a few hot voxels must not set the
-//! scale). A value that is not finite is black, which is said. Voxels in colour stay as they are.
+//! Values are windowed to 16 bits: by `--window`, else by the file's display range (cal_min and cal_max), else from the
+//! 0.5th to the 99.5th percentile of the volume (as nnU-Net clips, so that a few hot voxels do not set the scale).
+//! Values that are not finite become black, with a warning. Colour voxels are unchanged.
 
 mod affine;
 mod file;

@@ -1,4 +1,4 @@
-//! A volume as a scan of its slices.
+//! Reads a volume as a scan of its slices.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::input::scan::{Frames, Scan};
 use crate::input::scan_info::{ScanInfo, ScanKind, SourceFrame, Spacing};
 use crate::input::{Image, InputError, ReadOptions, Window};
 
-/// Reads a volume; its slices are made as they are asked for.
+/// Reads a volume; its slices are rendered on demand.
 pub(in crate::input) fn open(path: &Path, options: &ReadOptions) -> Result<Scan, InputError> {
     let volume = Volume::read(path, options.axis.into(), options.volume, options.most_frames())?;
     let [depth, height, width] = volume.info.shape();
@@ -52,7 +52,7 @@ pub(in crate::input) fn open(path: &Path, options: &ReadOptions) -> Result<Scan,
     Ok(Scan::new(info, frames))
 }
 
-/// Black and white of a window. NIfTI values are real numbers, so that it is DICOM's LINEAR_EXACT.
+/// The values of black and white for a window. NIfTI values are real numbers, so this is DICOM's LINEAR_EXACT.
 fn bounds(window: Window) -> [f64; 2] {
     [window.center - window.width / 2.0, window.center + window.width / 2.0]
 }

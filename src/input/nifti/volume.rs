@@ -1,4 +1,4 @@
-//! The voxels of a volume and their values.
+//! Reads the voxels of a volume and their values.
 
 use std::path::Path;
 
@@ -8,24 +8,24 @@ use super::header::Voxel;
 use crate::input::scan::check_frames;
 use crate::input::{Image, InputError, NiftiInfo, say};
 
-/// The percentiles are taken of at most this many voxels, evenly spaced: their own error is then below a thousandth of a
-/// per cent.
+/// Maximum number of voxels from which the percentiles are computed, evenly spaced: the sampling error of the rank is
+/// then a few thousandths of a per cent.
 const SAMPLED_VOXELS: usize = 1 << 22;
 
-/// Voxels as the file has them, and where they lie.
+/// A volume's voxels as stored, and their position.
 pub(super) struct Volume {
     pub(super) info: NiftiInfo,
     pub(super) kind: Voxel,
     little: bool,
     slope: f64,
     intercept: f64,
-    /// Black and white by cal_min and cal_max.
+    /// The values of black and white, from cal_min and cal_max.
     pub(super) display: Option<[f64; 2]>,
     bytes: Vec<u8>,
 }
 
 impl Volume {
-    /// Reads volume `volume` of a file, from 1, which may have at most `most_frames` slices along `cut`.
+    /// Reads volume `volume` of a file, from 0, which may have at most `most_frames` slices along `cut`.
     pub(super) fn read(
         path: &Path,
         cut: Cut<'_>,
@@ -36,7 +36,7 @@ impl Volume {
         let header = file.header.clone();
         let info = header.geometry(cut).map_err(|problem| InputError::unreadable(path, problem))?;
         let [depth, height, width] = info.shape();
-        // Before the voxels are inflated.
+        // Checked before the voxels are inflated.
         check_frames(&path.display().to_string(), Some(depth), most_frames)?;
         Image::check_sides(&path.display().to_string(), width, height)?;
         let bytes = file.voxels(volume)?;
@@ -54,7 +54,7 @@ impl Volume {
         })
     }
 
-    /// The value of the voxel at `index` in the file's order; of a colour nothing.
+    /// The value of the voxel at `index` in the file's order; NaN for a colour.
     pub(super) fn value(&self, index: usize) -> f64 {
         let raw = match self.kind {
             Voxel::Unsigned(1) => f64::from(self.bytes[index]),
@@ -78,7 +78,7 @@ impl Volume {
         [self.bytes[at], self.bytes[at + 1], self.bytes[at + 2]]
     }
 
-    /// The bytes of a voxel, the lowest first.
+    /// The bytes of a voxel, lowest first.
     fn at<const N: usize>(&self, index: usize) -> [u8; N] {
         let mut bytes = [0; N];
         bytes.copy_from_slice(&self.bytes[index * N..(index + 1) * N]);
@@ -88,7 +88,7 @@ impl Volume {
         bytes
     }
 
-    /// Refuses voxels that let something behind them through: there is nothing behind them.
+    /// Refuses transparent voxels: there is no background to show through.
     pub(super) fn check_alpha(&self, path: &Path) -> Result<(), InputError> {
         let clear = self.kind == Voxel::Rgba && self.bytes.chunks_exact(4).any(|voxel| voxel[3] != 255);
         if clear {
@@ -100,7 +100,7 @@ impl Volume {
         Ok(())
     }
 
-    /// Says how many values are no numbers, and refuses a volume of nothing else.
+    /// Warns about values that are not finite, and refuses a volume without any finite value.
     pub(super) fn check_finite(&self, path: &Path) -> Result<(), InputError> {
         if !matches!(self.kind, Voxel::Float(_)) {
             return Ok(());
@@ -119,11 +119,12 @@ impl Volume {
         Ok(())
     }
 
-    /// The 0.5th and 99.5th percentile of the finite values, by nearest rank; apart by something if the values are.
+    /// The 0.5th and 99.5th percentiles of the finite values, by nearest rank; never equal. If they coincide, the
+    /// extremes are used.
     pub(super) fn percentiles(&self) -> [f64; 2] {
         let voxels = self.info.dims.iter().product::<usize>();
         let step = voxels.div_ceil(SAMPLED_VOXELS);
-        // In f64: whole numbers beyond 2^24 are apart by less than f32 can tell.
+        // In f64, because f32 cannot distinguish all integers above 2^24.
         let mut values = Vec::with_capacity(voxels.div_ceil(step));
         values.extend((0..voxels).step_by(step).map(|i| self.value(i)).filter(|v| v.is_finite()));
         if values.is_empty() {
@@ -137,7 +138,7 @@ impl Volume {
         if high > low {
             return [low, high];
         }
-        // Nearly all voxels are alike, as in a mask.
+        // Nearly all voxels are equal, as in a mask.
         let [low, high] = [rank(0.0), rank(1.0)];
         if high > low { [low, high] } else { [low, low + 1.0] }
     }

@@ -1,15 +1,15 @@
-//! Whether a BMP file codes every pixel, with a colour that its palette has.
+//! Checks that a BMP file codes every pixel, with a colour in its palette.
 //!
-//! The decoder paints black what a run-length coded picture leaves out, and what has no colour. Uncompressed pixels of more
-//! than 8 bits have nothing that could be checked but their number, which the decoder does.
+//! The decoder fills pixels that a run-length coded picture omits, and those without a colour, with black. For
+//! uncompressed pixels of more than 8 bits only their number can be checked, which the decoder does.
 
-/// What the headers say.
+/// The fields of the headers.
 struct Header<'a> {
     width: usize,
     height: usize,
     bits: usize,
     compression: u32,
-    /// Colours of the palette.
+    /// Number of colours in the palette.
     colours: usize,
     raster: &'a [u8],
 }
@@ -32,7 +32,7 @@ impl Header<'_> {
         let size = word(14)?;
         if size == 12 {
             let bits = half(24)?;
-            // These files have no number of colours; the palette goes up to the pixels.
+            // These headers do not give the number of colours; the palette extends to the pixels.
             let colours = (word(10)? as usize).saturating_sub(26) / 3;
             return Some(Header {
                 width: half(18)?,
@@ -59,7 +59,7 @@ impl Header<'_> {
         Err(format!("a pixel of colour {index} in a palette of {}", self.colours))
     }
 
-    /// Uncompressed indices.
+    /// Checks uncompressed indices.
     fn rows(&self) -> Result<(), String> {
         let stride = (self.width * self.bits).div_ceil(32) * 4;
         if self.raster.len() < stride.saturating_mul(self.height) {
@@ -78,7 +78,7 @@ impl Header<'_> {
         Ok(())
     }
 
-    /// Run-length coded indices: each row in full.
+    /// Checks run-length coded indices: each row must be complete.
     fn runs(&self) -> Result<(), String> {
         let mut bytes = self.raster.iter().map(|&byte| usize::from(byte));
         let mut next = || bytes.next().ok_or("pixels are missing");
@@ -88,7 +88,7 @@ impl Header<'_> {
             let (count, value) = (next()?, next()?);
             match (count, value) {
                 (0, 0 | 1) => {
-                    // An end of row after the last one is common.
+                    // An end-of-row code after the last row is common.
                     if column == self.width {
                         (column, row) = (0, row + 1);
                     }

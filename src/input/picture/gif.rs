@@ -1,11 +1,11 @@
-//! Whether a GIF file codes every pixel of its frames and runs to its trailer (GIF89a).
+//! Checks that a GIF file codes every pixel of its frames and ends with its trailer (GIF89a).
 
 use weezl::decode::{Configuration, Decoder};
 use weezl::{BitOrder, LzwStatus};
 
 use super::pages::Pages;
 
-/// Refuses frames with missing or surplus pixels, or outside of the screen, and a file without a trailer.
+/// Refuses frames with missing or surplus pixels or outside the screen, and a file without a trailer.
 pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {
     let mut reader = Reader { bytes, at: 6 };
     let &[w0, w1, h0, h1, flags, _, _] = reader.take(7)? else { return Err("no header".into()) };
@@ -44,13 +44,13 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// A sub-block; an empty one ends a sequence.
+    /// A sub-block; an empty one ends the sequence.
     fn block(&mut self) -> Result<&'a [u8], String> {
         let length = self.take(1)?[0];
         self.take(length.into())
     }
 
-    /// Colours of the table that these flags announce.
+    /// Number of colours in the table that these flags announce, which is skipped; `None` if they announce none.
     fn palette(&mut self, flags: u8) -> Result<Option<usize>, String> {
         if flags & 0x80 == 0 {
             return Ok(None);
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The pixels of a frame as they come out of the LZW decoder.
+/// The pixels of a frame, counted as the LZW decoder produces them.
 struct Pixels {
     decoder: Decoder,
     left: usize,

@@ -1,7 +1,8 @@
-//! Picture files: which format, how many pictures, whether they are whole, and their pixels.
+//! Picture files: their format, the number of pictures, their integrity, and their pixels.
 //!
-//! The decoders below are lenient: what a damaged file lacks they fill in, and of several pictures they take the first. So
-//! each format has a check of its own that runs before its decoder. docs/formats.md lists what each can find.
+//! The decoders used here are lenient: they fill in what a damaged file lacks, and read only the first of several
+//! pictures. So each format has its own check, which runs before its decoder. docs/formats.md lists what each check can
+//! detect.
 
 mod bmp;
 mod gif;
@@ -30,18 +31,19 @@ pub(super) use sample::Stored;
 use sample::deepen;
 use size::{MAX_BYTES, check_size};
 
-/// A picture file of any format but TIFF is read whole, and may be this long: as its decoded pixels, and room for what
-/// else is in it.
+/// Maximum size of a picture file in any format but TIFF, which is read whole: the decoded pixels, plus room for the
+/// rest of the file.
 const MAX_FILE: u64 = MAX_BYTES + (64 << 20);
 
-/// Bytes of the longest JPEG file: [`MAX_PIXELS`](crate::input::MAX_PIXELS) in the best quality have some 100 MiB.
+/// Maximum size of a JPEG file, in bytes: [`MAX_PIXELS`](crate::input::MAX_PIXELS) in the best quality take about 100
+/// MiB.
 const MAX_JPEG: u64 = 128 << 20;
 
 /// A file that may be a picture.
 enum Source {
-    /// TIFF, of which parts are read, and its length.
+    /// TIFF, which is read in parts, and its length.
     Tiff(BufReader<File>, u64),
-    /// Any other format: its first bytes, the file after them, and its length.
+    /// Any other format: its first bytes, the file positioned after them, and its length.
     Other(ImageFormat, Vec<u8>, File, u64),
 }
 
@@ -62,7 +64,7 @@ impl Source {
     }
 }
 
-/// The whole of a file that begins with `bytes`.
+/// The whole content of a file that begins with `bytes`.
 fn whole(
     path: &Path,
     format: ImageFormat,
@@ -73,12 +75,12 @@ fn whole(
     let io_error = |e: std::io::Error| InputError::read(path, &e);
     let most = if format == ImageFormat::Jpeg { MAX_JPEG } else { MAX_FILE };
     files::check_length(length, most).map_err(io_error)?;
-    // The limit also holds for a file that grows meanwhile.
+    // Also limits a file that grows while it is read.
     file.take(most).read_to_end(&mut bytes).map_err(io_error)?;
     Ok(bytes)
 }
 
-/// Reads page `page` of a file, from 1; where none is given the file has to hold just one.
+/// Reads page `page` of a file, from 1; if none is given, the file must hold one picture.
 pub(super) fn open(path: &Path, page: Option<usize>) -> Result<DynamicImage, InputError> {
     match Source::open(path)? {
         Source::Tiff(reader, length) => tiff::open(reader, path, length, page),
@@ -89,13 +91,14 @@ pub(super) fn open(path: &Path, page: Option<usize>) -> Result<DynamicImage, Inp
     }
 }
 
-/// The numbers that a TIFF or PNM file stores where [`open`] gives others, or might; none of other formats and of colours.
+/// The stored numbers of a TIFF or PNM file, for which [`open`] may return others; `None` for other formats and for
+/// colours.
 pub(super) fn stored(path: &Path) -> Result<Option<Stored>, InputError> {
     match Source::open(path)? {
         Source::Tiff(reader, length) => tiff::stored(reader, path, length),
         Source::Other(format @ ImageFormat::Pnm, start, file, length) => {
             let bytes = whole(path, format, start, file, length)?;
-            // Refuses what cannot be: sizes, length, damage.
+            // Refuses invalid sizes and lengths, and damaged files.
             Picture { path, bytes: &bytes, format }.read(None)?;
             Ok(pnm::greys(&bytes))
         }
@@ -103,7 +106,7 @@ pub(super) fn stored(path: &Path) -> Result<Option<Stored>, InputError> {
     }
 }
 
-/// A JPEG of 12 bits, as 16.
+/// A 12-bit JPEG, scaled to 16 bits.
 fn deep_jpeg(bytes: &[u8]) -> Result<DynamicImage, String> {
     let deep = jpeg::decode_12(bytes)?;
     let (columns, rows, grey) = (deep.width as u32, deep.height as u32, deep.channels == 1);
@@ -117,7 +120,7 @@ fn deep_jpeg(bytes: &[u8]) -> Result<DynamicImage, String> {
     pixels.ok_or_else(|| "its size changes".into())
 }
 
-/// A file in memory.
+/// A picture file in memory.
 struct Picture<'a> {
     path: &'a Path,
     bytes: &'a [u8],
@@ -129,7 +132,7 @@ impl Picture<'_> {
         if self.format == ImageFormat::Jpeg {
             return self.jpeg(page);
         }
-        // The first picture's header, before the check works through what it announces.
+        // The first picture's header is checked before the check processes what it announces.
         let header = self.decoder(Cursor::new(self.bytes))?;
         let ([width, height], decoded) = (header.dimensions().into(), header.total_bytes());
         check_size(self.path, [width, height], decoded, self.bytes.len() as u64)?;
@@ -142,7 +145,7 @@ impl Picture<'_> {
         }
     }
 
-    /// Whether it is whole, and what it holds.
+    /// Checks that the file is complete, and lists its pictures.
     fn check(&self) -> Result<Pages, String> {
         match self.format {
             ImageFormat::Png => png::check(self.bytes),
@@ -166,7 +169,7 @@ impl Picture<'_> {
         reader.into_decoder().map_err(|e| self.failed(e))
     }
 
-    /// The only picture of `bytes`, or the first.
+    /// The only picture in `bytes`, or the first.
     fn still(&self, bytes: &[u8]) -> Result<DynamicImage, InputError> {
         let mut cursor = Cursor::new(bytes);
         let mut decoder = self.decoder(&mut cursor)?;
@@ -182,13 +185,13 @@ impl Picture<'_> {
         Ok(pixels)
     }
 
-    /// A JPEG, or one of several that follow each other.
+    /// A JPEG, or one of several consecutive ones.
     fn jpeg(&self, page: Option<usize>) -> Result<DynamicImage, InputError> {
         let failed = |reason: String| self.damaged(reason);
         let check = |bytes: &[u8]| {
             let header = jpeg::header(bytes).ok_or_else(|| self.damaged("no frame header"))?;
             let [width, height] = header.1.map(u32::from);
-            // Six bytes a pixel for three components of samples, and as much for coefficients.
+            // For 12 bits, six bytes per pixel for the samples of three components, and as many for the coefficients.
             let decoded = if header.0 == 12 { 12 } else { 3 } * u64::from(width) * u64::from(height);
             check_size(self.path, [width, height], decoded, self.bytes.len() as u64)?;
             Ok(header.0)
@@ -205,7 +208,7 @@ impl Picture<'_> {
         Ok(pixels)
     }
 
-    /// A frame of an animation, drawn over those before it.
+    /// A frame of an animation, drawn over the preceding ones.
     fn frame(&self, frame: usize) -> Result<DynamicImage, InputError> {
         let cursor = Cursor::new(self.bytes);
         let limited = |decoder: &mut dyn ImageDecoder| decoder.set_limits(Picture::limits());
@@ -231,7 +234,7 @@ impl Picture<'_> {
             }
         };
         let missing = || self.damaged(format!("frame {} is missing", frame + 1));
-        // One by one: each is drawn over those before it.
+        // One by one, because each frame is drawn over the preceding ones.
         for _ in 0..frame {
             frames.next().ok_or_else(missing)?.map_err(failed)?;
         }
@@ -241,7 +244,7 @@ impl Picture<'_> {
         Ok(pixels)
     }
 
-    /// A profile that cannot be read is none.
+    /// Warns about the colour profile; an unreadable profile is ignored.
     fn say_profile(&self, decoder: &mut impl ImageDecoder) {
         if let Ok(Some(profile)) = decoder.icc_profile() {
             say::profile(self.path.display(), &profile);

@@ -1,16 +1,16 @@
-//! The pictures that a file holds, and which of them is meant.
+//! The pictures in a file, and the choice of one of them.
 
 use std::path::Path;
 
 use crate::input::InputError;
 
-/// The pictures that a file holds.
+/// The pictures in a file.
 pub(super) struct Pages {
-    /// Where each begins in the file, for formats in which one file may follow another; else just zero.
+    /// Offset of each picture, for formats whose files may hold consecutive pictures; otherwise empty.
     pub(super) starts: Vec<usize>,
-    /// How many there are.
+    /// Number of pictures.
     pub(super) count: usize,
-    /// Whether they build on each other, and how many stand before the animation.
+    /// For an animation, whose frames build on each other, the number of pictures before it; otherwise `None`.
     pub(super) animated: Option<usize>,
 }
 
@@ -19,7 +19,7 @@ impl Pages {
     pub(super) const ONE: Pages = Pages { starts: Vec::new(), count: 1, animated: None };
 }
 
-/// Which page is meant, from 0.
+/// Index of the chosen page, from 0.
 pub(super) fn choose(path: &Path, page: Option<usize>, count: usize) -> Result<usize, InputError> {
     match page {
         None if count == 1 => Ok(0),

@@ -1,7 +1,7 @@
-//! Whether a PNG file is whole: every checksum, every chunk, every row (ISO/IEC 15948).
+//! Checks that a PNG file is complete: every checksum, every chunk, every row (ISO/IEC 15948).
 //!
-//! The decoder skips a chunk beside the pixels whose checksum is wrong (the EXIF orientation is in one) and takes pixels
-//! past the palette's end for black.
+//! The decoder skips an ancillary chunk with a wrong checksum (the EXIF orientation is in one), and treats pixels
+//! beyond the palette as black.
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
@@ -9,14 +9,14 @@ use super::pages::Pages;
 
 const SIGNATURE: usize = 8;
 
-/// Samples a pixel, by colour type (11.2.2).
+/// Samples per pixel, indexed by colour type (11.2.2).
 const SAMPLES: [Option<u64>; 7] = [Some(1), None, Some(3), Some(1), Some(2), None, Some(4)];
 
-/// Adam7 (8.2): first column and row of each pass, and the steps.
+/// Adam7 (8.2): first column and row of each pass, and the steps between them.
 const PASSES: [[u64; 4]; 7] =
     [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]];
 
-/// What the header says of the rows.
+/// The header's fields that determine the rows.
 struct Header {
     width: u64,
     height: u64,
@@ -26,7 +26,7 @@ struct Header {
     interlaced: bool,
 }
 
-/// Refuses a file in which anything is missing or changed.
+/// Refuses a file with missing or changed data.
 pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {
     let mut at = SIGNATURE;
     let mut header: Option<Header> = None;
@@ -75,7 +75,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {
     }
 }
 
-/// Type and content of the chunk at `at`, which moves to the next.
+/// Type and content of the chunk at `at`, which advances to the next.
 fn chunk<'a>(bytes: &'a [u8], at: &mut usize) -> Result<([u8; 4], &'a [u8]), String> {
     let start = *at;
     let cut = || format!("it ends within the chunk at byte {start}");
@@ -110,12 +110,12 @@ impl Header {
     }
 }
 
-/// The rows of a picture as they come out of the inflater.
+/// The rows of a picture, counted as the inflater produces them.
 struct Rows {
     inflate: Decompress,
-    /// Bytes of a row with its filter, and how many rows, for each pass.
+    /// For each remaining pass, in reverse order: bytes per row with its filter byte, and number of rows.
     passes: Vec<(u64, u64)>,
-    /// Bytes that are left of the row.
+    /// Bytes remaining in the current row.
     left: u64,
     ended: bool,
     buffer: Vec<u8>,
@@ -134,7 +134,7 @@ impl Rows {
         Rows { inflate: Decompress::new(true), passes, left: 0, ended: false, buffer: vec![0; 1 << 16] }
     }
 
-    /// Inflates a chunk's content.
+    /// Inflates the content of a chunk.
     fn add(&mut self, content: &[u8]) -> Result<(), String> {
         let start = self.inflate.total_in();
         loop {
@@ -161,7 +161,7 @@ impl Rows {
         }
     }
 
-    /// Counts rows, and looks at the filter that each begins with (9.2).
+    /// Counts rows, and checks the filter type at the start of each (9.2).
     fn rows(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         while let Some(&first) = bytes.first() {
             if self.left == 0 {
@@ -192,7 +192,7 @@ impl Rows {
     }
 }
 
-/// Refuses a pixel that the palette has no colour for.
+/// Refuses a pixel whose index is not in the palette.
 fn indices_below(bytes: &[u8], header: &Header, entries: usize) -> Result<(), String> {
     let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
     decoder.set_transformations(png::Transformations::IDENTITY);

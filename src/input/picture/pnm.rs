@@ -1,6 +1,6 @@
-//! Whether a PNM file holds its samples and nothing else (netpbm's formats pbm, pgm, ppm and pam).
+//! Checks that a PNM file holds its samples and nothing else (netpbm's formats pbm, pgm, ppm and pam).
 //!
-//! The decoder takes a sample above the header's largest for white, and stops after the first picture.
+//! The decoder treats a sample above the header's maximum as white, and stops after the first picture.
 
 use image::ImageBuffer;
 
@@ -16,7 +16,7 @@ struct Header {
     largest: u64,
 }
 
-/// Refuses samples that are missing or out of range, and what remains after the last picture.
+/// Refuses missing or out-of-range samples, and data after the last picture.
 pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {
     let mut reader = Reader { bytes, at: 0 };
     let mut starts = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {
     Ok(Pages { count: starts.len(), starts, animated: None })
 }
 
-/// The greys of a file that [`check`] let pass, as they are stored; none of a bitmap, in which 1 is black, and of colours.
+/// The stored greys of a file that passed [`check`]; `None` for a bitmap, in which 1 is black, and for colours.
 pub(super) fn greys(bytes: &[u8]) -> Option<Stored> {
     let mut reader = Reader { bytes, at: 0 };
     let header = reader.header().ok()?;
@@ -52,7 +52,7 @@ pub(super) fn greys(bytes: &[u8]) -> Option<Stored> {
             raster.as_chunks().0.iter().map(|b| u16::from_be_bytes(*b)).collect()
         }
     };
-    // Below 255 the largest value is often the last class.
+    // A maximum below 255 is often the last class.
     let white = u16::try_from(header.largest).ok().filter(|&largest| largest >= 255);
     Some(Stored { values: ImageBuffer::from_raw(width, height, values)?, white, lossy: false })
 }
@@ -71,12 +71,12 @@ impl Reader<'_> {
         }
         let [width, height] = [self.word()?, self.word()?];
         let largest = if matches!(kind, b'1' | b'4') { 1 } else { self.word()? };
-        // One blank ends the header; `word` has taken it.
+        // One blank ends the header; `word` has consumed it.
         let samples = if matches!(kind, b'3' | b'6') { 3 } else { 1 };
         Ok(Header { kind, width, samples, height, largest })
     }
 
-    /// Lines of a name and a value, up to ENDHDR.
+    /// Parses lines of a name and a value, up to ENDHDR.
     fn pam(&mut self) -> Result<Header, String> {
         let mut header = Header { kind: b'7', width: 0, samples: 0, height: 0, largest: 0 };
         loop {
@@ -97,7 +97,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A number and the one blank after it; before it blanks and comments.
+    /// A number and the blank after it; blanks and comments before it are skipped.
     fn word(&mut self) -> Result<u64, String> {
         loop {
             match self.bytes.get(self.at).ok_or("it ends too early")? {
@@ -148,7 +148,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Digits 0 and 1, with blanks between them or not.
+    /// Checks digits 0 and 1, optionally separated by blanks.
     fn bits(&mut self, total: u64) -> Result<(), String> {
         let mut found = 0;
         while found < total {

@@ -1,11 +1,11 @@
-//! What size a picture may have.
+//! Limits on the size of a picture.
 
 use std::path::Path;
 
 use crate::input::limits::{MAX_PIXELS, MAX_RATIO, TRUSTED_BYTES};
 use crate::input::{Image, InputError};
 
-/// Decoded bytes of the largest image: [`MAX_PIXELS`] of RGBA with 16 bits each.
+/// Decoded size of the largest image, in bytes: [`MAX_PIXELS`] of RGBA with 16 bits each.
 pub(super) const MAX_BYTES: u64 = 8 * MAX_PIXELS;
 
 /// Refuses sizes before anything is allocated for them; `file` is the file's length.

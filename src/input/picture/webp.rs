@@ -1,11 +1,11 @@
-//! Whether a WebP file is as long as it says, and how many frames it has (RFC 9649).
+//! Checks that a WebP file has its stated length, and counts its frames (RFC 9649).
 //!
-//! Its pixels have no checksum: what damage within them leaves readable, and of the right length where they are coded
-//! without loss, cannot be known.
+//! The pixels have no checksum: damage that leaves them decodable (and, if lossless, of the right length) cannot be
+//! detected.
 
 use super::pages::Pages;
 
-/// Refuses a file that is cut, or whose chunks do not fill it.
+/// Refuses a truncated file, or one whose chunks do not fill it.
 pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {
     let size =
         |at: usize| bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u32::from_le_bytes(*b) as usize);
@@ -16,7 +16,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {
     let (mut at, mut frames, mut animated) = (12, 0, false);
     while at < end {
         let length = size(at + 4).filter(|_| at + 8 <= end).ok_or("it ends within a chunk's header")?;
-        // Chunks are padded to an even length; some encoders leave the last padding out.
+        // Chunks are padded to an even length; some encoders omit the last padding byte.
         if at + 8 + length > end {
             return Err(format!("it ends within the chunk at byte {at}"));
         }
@@ -30,9 +30,9 @@ pub(super) fn check(bytes: &[u8]) -> Result<Pages, String> {
     if animated { Ok(Pages { count: frames, animated: Some(0), ..Pages::ONE }) } else { Ok(Pages::ONE) }
 }
 
-/// Refuses pixels coded without loss that end before their chunk does; the decoder stood at byte `at` after the last.
+/// Refuses lossless pixels that end before their chunk; `at` is the decoder's position after the last pixel.
 pub(super) fn check_used(bytes: &[u8], at: usize) -> Result<(), String> {
-    /// The decoder takes up to a word of 8 bytes ahead; a chunk may have a byte of padding.
+    /// The decoder reads up to one 8-byte word ahead; a chunk may have one byte of padding.
     const AHEAD: usize = 9;
     let mut chunk = 12;
     while let Some(length) = bytes.get(chunk + 4..).and_then(|b| b.first_chunk()) {

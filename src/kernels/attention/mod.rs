@@ -1,12 +1,13 @@
-//! Multi-head attention (arXiv 1706.03762), a tile of queries at a time; the n x n matrix is never in memory.
+//! Multi-head attention (arXiv 1706.03762), a block of queries at a time; the n x n matrix is never held in memory.
 //!
-//! In integers: `q` 8 bits for each token, `k` 7 bits for each token ([`super::quantise::key`]), their product exact; softmax in
-//! f32; probabilities are rounded to [`probability_max`] steps of the row's largest, `v` to 8 bits for each channel, and
-//! the second product is exact again, as is the sum that it is divided by. A row's true maximum is found before the first
-//! exponential is taken, so a result does not depend on how the keys were cut into tiles.
+//! In integer attention, `q` has 8 bits with a scale per token and `k` has 7 bits with a scale per token
+//! ([`super::quantise::key`]); their product is exact. Softmax is computed in f32. Probabilities are rounded to
+//! [`probability_max`] steps of the row's largest and `v` to 8 bits with a scale per channel, so the second product is
+//! exact again, as is the sum of probabilities that it is divided by. The maximum of a row is found before the first
+//! exponential is computed, so the result does not depend on how the keys were split into tiles.
 //!
-//! 12 bits for probabilities, not 8: at 1029 tokens a thousand keys of 1/1000 each are lost or doubled by rounding to
-//! 1/255. On DeiT-Ti (BUSI, 224 px) 8 bits cost 1 - cosine = 2.4e-3 in the patch tokens, 12 bits 1.7e-4.
+//! Probabilities have 12 bits rather than 8: at 1029 tokens, a thousand keys of 1/1000 each are lost or doubled by
+//! rounding to 1/255. On DeiT-Ti (BUSI, 224 px) 8 bits cost 1 - cosine = 2.4e-3 in the patch tokens, 12 bits 1.7e-4.
 
 mod pack;
 #[cfg(test)]
@@ -28,15 +29,16 @@ use super::tile::{
 pub use pack::{FloatHead, IntHead, Packed, pack_float, pack_int};
 use weighted_sum::{IntProduct, OfInts, WeightedSum};
 
-/// Queries whose scores are in memory at once: two to four tiles, so that a panel of keys is read from L2 once for them.
+/// Number of queries whose scores are in memory at once: two to four tiles on most instruction sets, so that a panel of
+/// keys is read from L2 once for all of them.
 pub const QUERIES: usize = 24;
 
-/// The sizes of one attention.
+/// Dimensions of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dims {
-    /// Tokens, prefix included.
+    /// Number of tokens, including the prefix.
     pub tokens: usize,
-    /// Heads.
+    /// Number of heads.
     pub heads: usize,
     /// Width of a head.
     pub head_dim: usize,
@@ -48,18 +50,18 @@ impl Dims {
         self.heads * self.head_dim
     }
 
-    /// What makes a product of query and key an exponent of 2: `log2(e) / sqrt(head_dim)`.
+    /// Factor that turns a product of query and key into an exponent of 2: `log2(e) / sqrt(head_dim)`.
     fn log2_scale(&self) -> f32 {
         std::f32::consts::LOG2_E / (self.head_dim as f32).sqrt()
     }
 }
 
-/// The largest code of a probability: 12 bits, fewer where sums over more than 4129 tokens could overflow an i32.
+/// Largest code of a probability: 12 bits, or fewer where sums over more than 4129 tokens could overflow an i32.
 pub fn probability_max(tokens: usize) -> i32 {
     (i32::MAX / (127 * tokens.max(1) as i32)).min(4095)
 }
 
-/// Grows a vector and says so when there is no memory.
+/// Grows a vector to at least `len` elements; an error if the memory cannot be allocated.
 fn grow<T: Copy + Default>(v: &mut Vec<T>, len: usize) -> Result<(), std::collections::TryReserveError> {
     v.try_reserve_exact(len.saturating_sub(v.len()))?;
     v.resize(len.max(v.len()), T::default());
@@ -73,15 +75,15 @@ pub struct Scratch {
     scores: Aligned<f32>,
     /// `[QUERIES, parts, tokens rounded up to a panel]`
     probabilities: Aligned<<IntProduct as GemmTypes>::A>,
-    /// [`paired_len`] of `QUERIES` rows of a head: codes of queries, in pairs where the product takes them so.
+    /// [`paired_len`] of `QUERIES` rows of a head: codes of queries, in pairs of rows if the kernel requires it.
     queries: Aligned<u8>,
 }
 
 impl Scratch {
-    /// Makes room for attention of `dims`.
+    /// Reserves memory for attention of `dims`.
     ///
     /// # Errors
-    /// When the system does not give that much memory.
+    /// If the memory cannot be allocated.
     pub fn reserve(&mut self, dims: Dims) -> Result<(), std::collections::TryReserveError> {
         let len = QUERIES * dims.tokens.next_multiple_of(PANEL);
         self.queries.grow(paired_len(QUERIES, dims.head_dim))?;
@@ -90,7 +92,7 @@ impl Scratch {
     }
 }
 
-/// Scores of integer queries and keys, as exponents of 2.
+/// Epilogue that stores the scores of integer queries and keys, as exponents of 2.
 struct IntScores<'a> {
     scores: &'a mut [f32],
     padded: usize,
@@ -118,7 +120,7 @@ impl Epilogue<i32> for IntScores<'_> {
     }
 }
 
-/// Scores of float queries and keys, as exponents of 2.
+/// Epilogue that stores the scores of float queries and keys, as exponents of 2.
 struct FloatScores<'a> {
     scores: &'a mut [f32],
     padded: usize,
@@ -135,13 +137,13 @@ impl Epilogue<f32> for FloatScores<'_> {
     }
 }
 
-/// A head's channels of some rows of `[rows, dim]`, and what each row is multiplied by.
+/// A head's columns in some rows of `[rows, dim]`, and the factor of each row.
 struct Heads<'a> {
     output: Output<'a>,
     inverse: &'a [f32; QUERIES],
 }
 
-/// A tile's rows of floats, and their factors.
+/// A tile's float accumulators, and the factors of its rows.
 struct FloatRows<'a>(&'a Sums<f32>, &'a [f32]);
 
 impl RowOf for FloatRows<'_> {
@@ -160,14 +162,14 @@ impl Epilogue<f32> for Heads<'_> {
     }
 }
 
-/// WeightedSum of integer values, weighted by integer probabilities.
+/// Epilogue for weighted sums of integer values with integer probabilities.
 struct IntMeans<'a> {
     out: Heads<'a>,
-    /// Of the values' channels.
+    /// Scales of the values' channels.
     scales: &'a [f32],
 }
 
-/// A tile's rows of integers, in parts, and the factors of rows and columns.
+/// A tile's integer accumulators, in parts, and the factors of its rows and columns.
 struct IntRows<'a> {
     acc: &'a Sums<i32>,
     inverse: &'a [f32],
@@ -197,7 +199,7 @@ impl Epilogue<i32> for IntMeans<'_> {
     }
 }
 
-/// Attention of some queries of head `head` in integers, into their rows of `out: [rows, dim]`.
+/// Integer attention for some queries of head `head`, written to the head's columns in `out: [rows, dim]`.
 ///
 /// `codes: [rows, dim]`, `quants: [rows, heads]`.
 #[allow(clippy::too_many_arguments, reason = "the sizes, the queries, the packed head, and where to")]
@@ -268,8 +270,8 @@ per_isa! {
     }
 }
 
-/// `codes = round(2^(score - largest score) * most)`, `scores: [n]` and each part of `codes: [parts, n]`, n whole panels, with the
-/// parts in pairs where `pairs`; gives the sum of the codes. Scores that are not finite give 0.
+/// `codes = round(2^(score - largest score) * most)`: `scores: [n]` and each part of `codes: [parts, n]` are whole
+/// panels, with the parts in pairs if `pairs`. Returns the sum of the codes. The codes of non-finite scores are 0.
 #[inline(always)]
 fn probabilities_of(
     scores: &[f32],
@@ -293,7 +295,8 @@ fn probabilities_of(
     sums.iter().sum()
 }
 
-/// Attention of some queries of head `head` in f32, into their rows of `out: [rows, dim]`; `queries: [rows, dim]`.
+/// f32 attention for some queries of head `head`, written to the head's columns in `out: [rows, dim]`;
+/// `queries: [rows, dim]`.
 pub fn float(
     isa: Isa,
     dims: Dims,
@@ -336,7 +339,7 @@ per_isa! {
                 for s in row.iter_mut() {
                     *s = exp2(*s - largest);
                 }
-                // `exp2` knows no NaN: a score that is not finite spoils its row here.
+                // `exp2` does not propagate NaN: the row becomes NaN here if its largest score is not finite.
                 inverse[r] = if largest.is_finite() { 1.0 / reduce::sum(row) } else { f32::NAN };
             }
             let out = &mut out[first * dim + head * head_dim..];

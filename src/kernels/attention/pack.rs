@@ -1,4 +1,4 @@
-//! Keys and values of a head, packed for the two products of attention.
+//! Packs the keys and values of a head for the two products of attention.
 
 use bytemuck::Zeroable as _;
 
@@ -11,24 +11,24 @@ use crate::kernels::linear::packed_len;
 use crate::kernels::quantise::round_scaled;
 use crate::kernels::tile::{F32, GemmTypes, PANEL, U8S8, prefetch};
 
-/// How many tokens ahead values are asked for.
+/// Number of tokens by which values are prefetched ahead.
 const AHEAD: usize = 8;
 
-/// Keys and values of one head, packed for the two products. `K` and `V` are the products' types.
+/// Keys and values of one head, packed for the two products. `K` and `V` are the data types of the products.
 pub struct Packed<K: GemmTypes, V: GemmTypes> {
     /// `[tokens / 16][head_dim / GROUP][16][GROUP]`
     pub(super) keys: Aligned<K::B>,
     /// `[head_dim / 16][tokens / GROUP][16][GROUP]`
     pub(super) values: Aligned<V::B>,
-    /// Scale of each key and of each channel of the values; integers only.
+    /// Scale of each key; this and the next two fields are for integers only.
     pub(super) key_scales: Vec<f32>,
     pub(super) key_sums: Vec<i32>,
     pub(super) value_scales: Vec<f32>,
 }
 
-/// One head in integers.
+/// One head for integer attention.
 pub type IntHead = Packed<U8S8, IntProduct>;
-/// One head in f32.
+/// One head for f32 attention.
 pub type FloatHead = Packed<F32, F32>;
 
 impl<K: GemmTypes, V: GemmTypes> Default for Packed<K, V> {
@@ -44,10 +44,10 @@ impl<K: GemmTypes, V: GemmTypes> Default for Packed<K, V> {
 }
 
 impl<K: GemmTypes, V: GemmTypes> Packed<K, V> {
-    /// Makes room for a head of `dims`.
+    /// Reserves memory for a head of `dims`.
     ///
     /// # Errors
-    /// When the system does not give that much memory.
+    /// If the memory cannot be allocated.
     pub fn reserve(&mut self, dims: Dims) -> Result<(), std::collections::TryReserveError> {
         let Dims { tokens, head_dim, .. } = dims;
         self.keys.grow(packed_len::<K>(tokens, head_dim))?;
@@ -58,7 +58,7 @@ impl<K: GemmTypes, V: GemmTypes> Packed<K, V> {
     }
 }
 
-/// Copies `from(token)`, `[head_dim]`, into panels of 16 tokens.
+/// Packs the keys `from(token)`, `[head_dim]` each, into panels of 16 tokens.
 #[inline(always)]
 fn pack_keys<'a, N: GemmTypes>(dims: Dims, panels: &mut [N::B], from: impl Fn(usize) -> &'a [N::B])
 where
@@ -84,7 +84,7 @@ where
     }
 }
 
-/// Sixteen channels of a token, padded with zeros; `None` is a token past the last.
+/// Sixteen channels of a token, padded with zeros; `None` stands for a token past the last.
 #[inline(always)]
 fn sixteen(values: Option<&[f32]>) -> [f32; PANEL] {
     let mut padded = [0.0; PANEL];
@@ -97,7 +97,7 @@ fn sixteen(values: Option<&[f32]>) -> [f32; PANEL] {
     padded
 }
 
-/// Quantises one panel's 16 columns of a group of tokens, from `first` on, and stores them as the product wants them.
+/// Quantises one panel's 16 columns of a group of tokens and stores them in the layout of the product.
 #[inline(always)]
 fn put_group<N: GemmTypes>(
     group: &mut [N::B],
@@ -105,7 +105,7 @@ fn put_group<N: GemmTypes>(
     inverse: &[f32; PANEL],
     code: impl Fn(i32) -> N::B,
 ) {
-    // Rounded token by token, then interleaved: in one loop with a stride of GROUP it takes twice as long.
+    // Rounded token by token, then interleaved: a single loop with a stride of GROUP takes twice as long.
     let mut codes = [[0; PANEL]; 4];
     for (t, codes) in codes.iter_mut().enumerate().take(N::GROUP) {
         let values = values(t);
@@ -122,8 +122,9 @@ fn put_group<N: GemmTypes>(
     group.copy_from_slice(&packed[..N::GROUP * PANEL]);
 }
 
-/// Packs head `head`: keys `codes: [tokens, dim]` with `scales: [tokens, heads]` (see [`crate::kernels::quantise::key`]),
-/// and values `[tokens, dim]`, which are quantised here, each channel symmetrically to 8 bits.
+/// Packs head `head`: keys `codes: [tokens, dim]` with `scales: [tokens, heads]` (see
+/// [`crate::kernels::quantise::key`]), and values `[tokens, dim]`, which are quantised here symmetrically to 8 bits per
+/// channel.
 pub fn pack_int(
     isa: Isa,
     dims: Dims,
@@ -156,7 +157,7 @@ per_isa! {
             to.key_sums[token] = codes[at(token)..at(token) + head_dim].iter().map(|&c| i32::from(c)).sum();
         }
 
-        // Below 1e-30 a channel is 0: the inverse of less could be infinite.
+        // A channel of 1e-30 or less is treated as 0: the inverse of a smaller value could be infinite.
         let inverse = |l: f32| if l > 1e-30 { 127.0 / l } else { 0.0 };
         let groups = tokens.div_ceil(IntProduct::GROUP);
         let panels = &mut to.values[..packed_len::<IntProduct>(head_dim, tokens)];
@@ -166,11 +167,11 @@ per_isa! {
                 let channels = at(token) + channels.start..at(token) + channels.end;
                 sixteen(if token < tokens { values.get(channels) } else { None })
             };
-            // In registers, sixteen at a time: of a row in memory the compiler makes stores under a mask, which take Zen 3 as long
-            // as the rest.
+            // In registers, sixteen at a time: for a row in memory the compiler generates masked stores, which take as
+            // long as everything else on Zen 3.
             let mut largest = [0f32; PANEL];
             for t in 0..tokens {
-                // Lines of memory far apart, which no CPU guesses.
+                // These cache lines are far apart, which hardware prefetchers do not predict.
                 prefetch(values.get(at(t + AHEAD) + channels.start..at(t + AHEAD) + channels.end).unwrap_or(&[]));
                 let values = token(t);
                 for c in 0..PANEL {

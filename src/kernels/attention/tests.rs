@@ -1,4 +1,4 @@
-//! Attention on every instruction set: the bits of the plain one.
+//! Attention on every instruction set gives the bits of the plain version.
 
 use super::*;
 use crate::kernels::quantise;
@@ -7,7 +7,7 @@ fn wave(n: usize, seed: f32) -> Vec<f32> {
     (0..n).map(|i| (i as f32 * 0.37 + seed).sin() * 3.0).collect()
 }
 
-/// Attention in integers of the first `rows` queries, all heads: `[rows, dim]`.
+/// Integer attention for the first `rows` queries, all heads: `[rows, dim]`.
 fn ints(isa: Isa, dims: Dims, rows: usize) -> Vec<f32> {
     let Dims { tokens, heads, head_dim } = dims;
     let len = tokens * dims.dim();

@@ -1,19 +1,20 @@
-//! The second product of attention: 12-bit probabilities times 8-bit values. Two ways, with the same exact sums.
+//! The second product of attention: 12-bit probabilities times 8-bit values, in two ways with the same exact sums.
 
 use crate::kernels::tile::{GemmTypes, I16, PANEL, U8S8};
 
-/// A way to multiply probabilities and values.
+/// An implementation of the product of probabilities and values.
 pub(super) trait WeightedSum {
-    /// The product.
+    /// Data types of the product.
     type Product: GemmTypes<Sum = i32>;
-    /// Rows of the product's left side for each query.
+    /// Number of rows on the left side of the product for each query.
     const PARTS: usize;
 
-    /// A value's code as the product takes it: -127 to 127.
+    /// A value's code, -127 to 127, in the type that the product takes.
     fn value(code: i32) -> <Self::Product as GemmTypes>::B;
 
-    /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`, or of `codes: [len / 16, parts, 16]`
-    /// where the product takes its rows [in pairs](crate::kernels::tile::Kernel::pairs), for which [`WeightedSum::pair`] prepares it.
+    /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`. If the product takes
+    /// its rows [in pairs](crate::kernels::tile::Kernel::pairs), the layout is `codes: [len / 16, parts, 16]`, which
+    /// [`WeightedSum::pair`] then turns into pairs.
     fn store(
         codes: &mut [<Self::Product as GemmTypes>::A],
         at: usize,
@@ -21,33 +22,34 @@ pub(super) trait WeightedSum {
         pairs: bool,
     );
 
-    /// Makes a pair of the two parts of `codes: [len / 16, 2, 16]`.
+    /// Turns the two parts of `codes: [len / 16, 2, 16]` into a pair of rows.
     fn pair(codes: &mut [<Self::Product as GemmTypes>::A]);
 
-    /// The sums of a query from those of its parts.
+    /// Sums of a query, computed from the sums of its parts.
     fn sum(parts: &[[i32; PANEL]]) -> [i32; PANEL];
 }
 
-/// In 16 bits. One `vpmaddwd` takes 16 pairs.
+/// 16-bit probabilities. One `vpmaddwd` multiplies 16 pairs.
 #[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "tests compare it with the other"))]
 pub(super) struct Whole;
 
-/// In halves of six bits, `p = 64 high + low`, each times the value in 8 bits. On ARM `smlal` takes four pairs of 16 bits, on
-/// a Cortex-A76 one a cycle, while two `sdot` a cycle take 32 pairs of bytes: four times as many, for both halves.
+/// Probabilities split into halves of six bits, `p = 64 high + low`, each multiplied by the 8-bit value. On ARM `smlal`
+/// multiplies four pairs of 16 bits, and a Cortex-A76 runs one per cycle, while two `sdot` per cycle multiply 32 pairs
+/// of bytes: four times as many probabilities, counting both halves.
 #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "tests compare it with the other"))]
 pub(super) struct Split;
 
-/// The way of this architecture.
+/// Implementation used on this architecture.
 #[cfg(target_arch = "aarch64")]
 pub(super) use Split as OfInts;
-/// The way of this architecture.
+/// Implementation used on this architecture.
 #[cfg(not(target_arch = "aarch64"))]
 pub(super) use Whole as OfInts;
 
-/// The product of probabilities and values on this architecture.
+/// Data types of the product of probabilities and values on this architecture.
 #[cfg(not(target_arch = "aarch64"))]
 pub type IntProduct = I16;
-/// The product of probabilities and values on this architecture.
+/// Data types of the product of probabilities and values on this architecture.
 #[cfg(target_arch = "aarch64")]
 pub type IntProduct = U8S8;
 
@@ -95,7 +97,7 @@ impl WeightedSum for Split {
         codes[low..low + PANEL].copy_from_slice(&probabilities.map(|q| (q & 63) as u8));
     }
 
-    /// Not as they are stored: of parts of eight the compiler makes words, byte by byte.
+    /// A separate pass after `store`: when parts of eight are stored, the compiler assembles words byte by byte.
     #[inline(always)]
     fn pair(codes: &mut [u8]) {
         for both in codes.as_chunks_mut::<{ 2 * PANEL }>().0 {
@@ -129,7 +131,7 @@ mod tests {
         }
     }
 
-    /// WeightedSum of `values: [tokens, 16]` for each row of `probabilities`.
+    /// Weighted sums of `values: [tokens, 16]` for each row of `probabilities`.
     fn means<M: WeightedSum>(isa: Isa, probabilities: &[Vec<i32>], values: &[[i32; PANEL]]) -> Vec<i32>
     where
         <M::Product as GemmTypes>::A: Default + Clone,
@@ -164,7 +166,7 @@ mod tests {
     #[test]
     fn both_ways_are_exact_on_every_instruction_set() {
         for tokens in [1, 3, 5, 8, 21, 40] {
-            // Nothing but the largest, of one sign, and every kind.
+            // All values at the positive extreme, all at the negative extreme, and a mix.
             for extreme in [Some(127), Some(-127), None] {
                 let p = |r: usize, t: usize| extreme.map_or((r * 977 + t * 331) % 4096, |_| 4095);
                 let v = |t: usize, c: usize| extreme.unwrap_or((t * 53 + c * 17) as i32 % 255 - 127);

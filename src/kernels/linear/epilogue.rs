@@ -1,32 +1,32 @@
-//! What becomes of a layer's sums.
+//! Epilogues of layers: from accumulators to outputs.
 
 use crate::kernels::output::{Output, RowOf};
 use crate::kernels::quantise::QuantParams;
 use crate::kernels::tile::{Epilogue, PANEL, Sums, prefetch};
 
-/// Sixteen values of a padded vector.
+/// The sixteen values of panel `panel` in a padded vector.
 #[inline(always)]
 pub(in crate::kernels) fn columns<T>(padded: &[T], panel: usize) -> &[T; PANEL] {
     padded[panel * PANEL..][..PANEL].try_into().expect("padded to whole panels")
 }
 
-/// What an output channel of an int8 layer needs besides its weights; padded to whole panels.
+/// Parameters of an int8 layer's output channels besides the weights; padded to whole panels.
 pub(super) struct Channels {
     pub(super) scales: Vec<f32>,
-    /// Sum of the channel's weights: the zero point of a row of activations multiplies it.
+    /// Sum of each channel's weights, by which the zero point of a row of activations is multiplied.
     pub(super) sums: Vec<i32>,
 }
 
-/// Floats go to `output` with their bias.
+/// Writes float sums to `output`, with their bias.
 pub(super) struct FloatOutput<'a, const ADD: bool> {
     pub(super) output: Output<'a>,
-    /// Of the columns, padded.
+    /// Bias of the columns, padded.
     pub(super) bias: &'a [f32],
-    /// Weights that are read next: each tile asks for its share.
+    /// Weights that are read next: each tile prefetches its share.
     pub(super) ahead: &'a [u16],
 }
 
-/// A tile's rows of floats, and the bias of its columns.
+/// A tile's float accumulators, and the bias of its columns.
 struct FloatRows<'a>(&'a Sums<f32>, &'a [f32; PANEL]);
 
 impl RowOf for FloatRows<'_> {
@@ -58,16 +58,16 @@ impl<const ADD: bool> Epilogue<f32> for FloatOutput<'_, ADD> {
     }
 }
 
-/// Integers go to `output` as floats, with their bias.
+/// Writes integer sums to `output` as floats, with their bias.
 pub(super) struct IntOutput<'a, const ADD: bool> {
     pub(super) output: Output<'a>,
     pub(super) quants: &'a [QuantParams],
     pub(super) channels: &'a Channels,
-    /// Of the columns, padded.
+    /// Bias of the columns, padded.
     pub(super) bias: &'a [f32],
 }
 
-/// A tile's rows of integers, with what makes floats of them.
+/// A tile's integer accumulators, and the parameters that convert them to floats.
 struct IntRows<'a> {
     acc: &'a Sums<i32>,
     quants: &'a [QuantParams],

@@ -1,4 +1,4 @@
-//! Dense layers: weights packed once for an instruction set, then rows times weights with a fused epilogue.
+//! Dense layers: weights packed once for an instruction set, and the product of rows and weights with a fused epilogue.
 
 use half::f16;
 
@@ -18,7 +18,7 @@ pub(super) use epilogue::columns;
 use epilogue::{Channels, FloatOutput, IntOutput};
 pub use scratch::Scratch;
 
-/// Most inputs of an int8 layer: the largest sum, 255 * 127 * inputs, must fit an i32.
+/// Maximum number of inputs of an int8 layer: the largest sum, 255 * 127 * inputs, must fit into an i32.
 pub const MAX_INPUTS: usize = 66_000;
 
 /// `y = x W^T + b`, packed for one instruction set.
@@ -32,27 +32,28 @@ pub struct PackedLinear {
 }
 
 enum Weights {
-    /// With the micro-kernel that is exact for these very weights.
+    /// With the micro-kernel that is exact for these weights.
     U8S8(Kernel<U8S8>, Aligned<i8>, Channels),
     I16(Aligned<i16>, Channels),
     F32(Aligned<f32>),
-    /// Widened panel by panel where there is a [`Widening`], else as they are read.
+    /// Widened panel by panel if there is a [`Widening`], otherwise as they are read.
     F16(Aligned<u16>, Option<Widening>),
 }
 
-/// Share of the second-level cache for the codes that pass by all panels before the next do: they are read once for each panel, so
-/// that they should stay there. On Zen 3 it hardly matters: 768 outputs of 3072 inputs at 82 GMAC/s with 60 rows, 84 with 120, 86
-/// with all.
+/// Share of the L2 cache for a block of rows of codes. A block is multiplied by all panels before the next one, so its
+/// codes are read once per panel and should stay in L2. On Zen 3 it hardly matters: 768 outputs of 3072 inputs run at
+/// 82 GMAC/s with 60 rows, 84 with 120, 86 with all.
 const BLOCK_SHARE: (usize, usize) = (3, 4);
 
-/// Rows of floats pass by a panel all at once: a panel of floats is four times as long and shared by fewer rows. 768 outputs of 3072
-/// inputs, weights from L3, on Zen 3: 16 to 26 GMAC/s with the 12 rows that fit three eighths of L2, 33 with 96, 41 with all.
+/// Rows of floats are multiplied by a panel all at once: a panel of floats is four times as long and shared by fewer
+/// rows. 768 outputs of 3072 inputs, with weights from L3 on Zen 3: 16 to 26 GMAC/s with the 12 rows that fit into
+/// three eighths of L2, 33 with 96, 41 with all.
 const FLOAT_ROWS: usize = 1 << 16;
 
-/// A multiple of the rows of all tiles.
+/// A multiple of the number of rows of every kind of tile.
 const BLOCK_TILES: usize = 12;
 
-/// Codes that are in memory widened, for [`I16`]: 96 rows of ViT-S's hidden activations.
+/// Number of codes that are held widened in memory, for [`I16`]: 96 rows of ViT-S's hidden activations.
 const WIDE_CODES: usize = 96 * 1536;
 
 /// Rows that a layer is applied to.
@@ -60,12 +61,12 @@ const WIDE_CODES: usize = 96 * 1536;
 pub enum Rows<'a> {
     /// `[rows, inputs]`, for F32 and F16 weights.
     Float(&'a [f32]),
-    /// Quantised: codes `[rows, stride]` with [`codes_stride`], and each row's [`QuantParams`]; for int8 weights.
+    /// Quantised: codes `[rows, stride]` with [`codes_stride`], and the [`QuantParams`] of each row; for int8 weights.
     Codes(&'a [u8], &'a [QuantParams]),
 }
 
 impl Rows<'_> {
-    /// All but the first `count` rows of `inputs` numbers.
+    /// All but the first `count` rows of `inputs` values.
     pub fn from(self, count: usize, inputs: usize) -> Self {
         match self {
             Rows::Float(x) => Rows::Float(&x[count * inputs..]),
@@ -76,12 +77,12 @@ impl Rows<'_> {
     }
 }
 
-/// What happens to a result.
+/// How a result is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputMode {
-    /// It is stored.
+    /// The result is stored.
     Store,
-    /// It is added to what is there: the residual stream.
+    /// The result is added to what is already there: the residual stream.
     Add,
 }
 
@@ -90,7 +91,7 @@ pub const fn codes_stride(inputs: usize) -> usize {
     inputs.next_multiple_of(4)
 }
 
-/// Packs `matrix: [n, k]`, row-major, into panels of 16 columns (its rows), each value through `convert`.
+/// Packs `matrix: [n, k]`, row-major, into panels of 16 columns (the rows of `matrix`), each value through `convert`.
 fn pack<S: Copy, N: GemmTypes>(
     n: usize,
     k: usize,
@@ -105,7 +106,7 @@ fn pack<S: Copy, N: GemmTypes>(
     }
 }
 
-/// [`pack`], with the size of a group as a constant: the compiler then makes one load and one store of it.
+/// [`pack`] with the group size as a constant, so that the compiler makes one load and one store of a group.
 fn pack_groups<S: Copy, N: GemmTypes, const GROUP: usize>(
     n: usize,
     k: usize,
@@ -127,7 +128,7 @@ fn pack_groups<S: Copy, N: GemmTypes, const GROUP: usize>(
     panels
 }
 
-/// Elements that `n x k` take when packed.
+/// Number of elements of an `n x k` matrix when packed.
 pub(super) fn packed_len<N: GemmTypes>(n: usize, k: usize) -> usize {
     n.div_ceil(PANEL) * PANEL * k.div_ceil(N::GROUP) * N::GROUP
 }
@@ -143,14 +144,14 @@ impl PackedLinear {
         PackedLinear { isa, outputs: bias.len(), inputs, weights, bias: padded(bias.iter().copied()) }
     }
 
-    /// Single precision: `weight: [outputs, inputs]`, `bias: [outputs]`.
+    /// A layer in single precision: `weight: [outputs, inputs]`, `bias: [outputs]`.
     pub fn f32(isa: Isa, weight: &[f32], bias: &[f32]) -> PackedLinear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert_eq!(weight.len(), n * k);
         PackedLinear::new(isa, k, Weights::F32(pack::<_, F32>(n, k, weight, |w| w)), bias)
     }
 
-    /// Weights in half precision, in memory too; products and sums in single.
+    /// A layer with weights in half precision, in memory too; products and sums are in single precision.
     pub fn f16(isa: Isa, weight: &[f16], bias: &[f32]) -> PackedLinear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert_eq!(weight.len(), n * k);
@@ -158,13 +159,13 @@ impl PackedLinear {
         PackedLinear::new(isa, k, Weights::F16(panels, tile::widening(isa)), bias)
     }
 
-    /// int8 weights `[outputs, inputs]`, a scale for each output.
+    /// A layer with int8 weights `[outputs, inputs]` and one scale per output.
     ///
-    /// The product is chosen here: [`U8S8`] with a micro-kernel that is exact on `isa` for these very weights, or [`I16`] where
+    /// The product is chosen here: [`U8S8`] with a micro-kernel that is exact on `isa` for these weights, or [`I16`] if
     /// there is none. All give the same sums.
     ///
     /// # Panics
-    /// When a weight is -128, or the lengths do not agree, or there are more than [`MAX_INPUTS`].
+    /// If a weight is -128, the lengths do not agree, or there are more than [`MAX_INPUTS`] inputs.
     pub fn int8(isa: Isa, weight: &[i8], scales: &[f32], bias: &[f32]) -> PackedLinear {
         let (n, k) = (bias.len(), weight.len() / bias.len());
         assert!(weight.len() == n * k && scales.len() == n);
@@ -174,7 +175,7 @@ impl PackedLinear {
             scales: padded(scales.iter().copied()),
             sums: padded(weight.chunks_exact(k).map(row_sum)),
         };
-        // Not `all`: a search that may stop anywhere is not vectorised, and took longer than packing.
+        // Not `all`: a search that may stop early is not vectorised, and took longer than packing.
         let largest = weight.iter().fold(0, |most, w| w.unsigned_abs().max(most));
         assert!(largest <= 127, "a weight is -128: int8 weights are -127 to 127");
         let kernel =
@@ -189,17 +190,17 @@ impl PackedLinear {
         PackedLinear::new(isa, k, weights, bias)
     }
 
-    /// Input channels.
+    /// Number of input channels.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Output channels.
+    /// Number of output channels.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Whether it takes [`Rows::Codes`].
+    /// Whether its weights are int8, so that it takes [`Rows::Codes`].
     pub fn is_int8(&self) -> bool {
         matches!(self.weights, Weights::U8S8(..) | Weights::I16(..))
     }
@@ -209,8 +210,8 @@ impl PackedLinear {
         matches!(self.weights, Weights::F16(..))
     }
 
-    /// Rows that pass by all panels before the next do, where a core has `l2` bytes of second-level cache: whole tiles of every
-    /// instruction set.
+    /// Number of rows in a block, which is multiplied by all panels before the next block, for a core with `l2` bytes
+    /// of L2 cache. A block is whole tiles on every instruction set.
     fn block_rows(&self, l2: usize) -> usize {
         let block_bytes = l2 / BLOCK_SHARE.1 * BLOCK_SHARE.0;
         let stride = codes_stride(self.inputs);
@@ -225,10 +226,11 @@ impl PackedLinear {
         (rows / BLOCK_TILES * BLOCK_TILES).max(BLOCK_TILES)
     }
 
-    /// Applies the layer to `rows`, into `out: [rows, outputs]`. `scratch` was reserved for it and as many rows.
+    /// Applies the layer to `rows` and writes `out: [rows, outputs]`. `scratch` must have been reserved for this layer
+    /// and at least as many rows.
     ///
     /// # Panics
-    /// When the kind of `rows` is not that of the weights, a length is wrong, or `scratch` was not reserved.
+    /// If the kind of `rows` does not match the weights, a length is wrong, or `scratch` was not reserved.
     pub fn apply(&self, rows: Rows, scratch: &mut Scratch, out: &mut [f32], into: OutputMode) {
         let most = self.block_rows(scratch.l2);
         for (i, out) in out.chunks_mut(most * self.outputs).enumerate() {
@@ -272,7 +274,7 @@ impl PackedLinear {
         }
     }
 
-    /// Applies fp16 `weights` panel by panel, widened in `panel`. The next panel is on its way from memory meanwhile.
+    /// Applies fp16 `weights` panel by panel, each widened in `panel` while the next one is prefetched.
     fn widened(
         &self,
         weights: &[u16],
@@ -360,12 +362,12 @@ per_isa! {
     }
 }
 
-/// Products of floats.
+/// Data types of float products.
 trait FloatNumbers: GemmTypes<A = f32, Sum = f32> {}
 impl FloatNumbers for F32 {}
 impl FloatNumbers for F16 {}
 
-/// Products of integers.
+/// Data types of integer products.
 trait IntNumbers: GemmTypes<Sum = i32> {}
 impl IntNumbers for U8S8 {}
 impl IntNumbers for I16 {}

@@ -6,13 +6,13 @@ use super::{PackedLinear, Weights, codes_stride};
 use crate::kernels::aligned::Aligned;
 use crate::kernels::tile::{self, PANEL};
 
-/// What layers need besides input and output, one thread's. What a layer does not use stays as it is.
+/// One thread's buffers that layers need besides input and output. A layer leaves the unused ones unchanged.
 pub struct Scratch {
-    /// Bytes of second-level cache that the thread has.
+    /// L2 cache available to the thread, in bytes.
     pub(super) l2: usize,
-    /// `[rows, codes_stride(inputs)]`: codes, widened.
+    /// `[rows, codes_stride(inputs)]`: widened codes.
     pub(super) wide: Aligned<i16>,
-    /// `[inputs, 16]`: a panel of fp16 weights, widened.
+    /// `[inputs, 16]`: a widened panel of fp16 weights.
     pub(super) panel: Aligned<f32>,
     /// [`tile::paired_len`] of some rows: codes, in pairs of rows.
     pub(super) pairs: Aligned<u8>,
@@ -29,19 +29,19 @@ impl Default for Scratch {
     }
 }
 
-/// Second-level cache of a core where nothing is known of it: a Cortex-A76's, a Zen 3's.
+/// L2 cache of a core if it is unknown: that of a Cortex-A76 and of a Zen 3.
 const USUAL_L2: usize = 512 << 10;
 
 impl Scratch {
-    /// For a thread that has `bytes` of second-level cache: before any [`Scratch::reserve`].
+    /// Sets the L2 cache available to the thread, in bytes. Call it before any [`Scratch::reserve`].
     pub fn set_l2(&mut self, bytes: usize) {
         self.l2 = bytes;
     }
 
-    /// Makes room for `layer` applied to `rows` rows at most.
+    /// Reserves memory for `layer` applied to at most `rows` rows.
     ///
     /// # Errors
-    /// When the system does not give that much memory.
+    /// If the memory cannot be allocated.
     pub fn reserve(&mut self, layer: &PackedLinear, rows: usize) -> Result<(), TryReserveError> {
         let rows = rows.min(layer.block_rows(self.l2));
         let stride = codes_stride(layer.inputs);
@@ -53,7 +53,7 @@ impl Scratch {
         }
     }
 
-    /// Room for `layer` applied to `rows` rows at most.
+    /// Working memory for `layer` applied to at most `rows` rows.
     pub fn of(layer: &PackedLinear, rows: usize) -> Scratch {
         let mut scratch = Scratch::default();
         scratch.reserve(layer, rows).expect("memory for a layer");

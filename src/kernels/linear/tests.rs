@@ -1,9 +1,9 @@
-//! Layers on every instruction set: the bits of the plain one, which are those of the definition.
+//! Layers on every instruction set give the bits of the plain version, which are those of the definition.
 
 use super::*;
 use crate::kernels::quantise;
 
-/// GemmTypes without a pattern, -1 to 1.
+/// Values from -1 to 1 without a pattern.
 fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     let mut next = || {
@@ -13,11 +13,11 @@ fn numbers(n: usize, seed: u32) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-/// Rows, outputs and inputs: tails of tiles, panels and groups, and more rows than pass by at once.
+/// Rows, outputs and inputs: tails of tiles, panels and groups, and more rows than some blocks hold.
 const SHAPES: [(usize, usize, usize); 7] =
     [(1, 1, 1), (2, 16, 4), (5, 17, 7), (13, 40, 24), (14, 3, 33), (27, 33, 130), (98, 17, 1536)];
 
-/// What `layer` makes of `rows`, stored, and added to what is there.
+/// Results of `layer` for `rows`: stored, and added to existing values.
 fn applied(layer: &PackedLinear, rows: Rows, m: usize) -> [Vec<f32>; 2] {
     let mut scratch = Scratch::of(layer, m);
     [OutputMode::Store, OutputMode::Add].map(|into| {

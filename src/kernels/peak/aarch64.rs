@@ -8,13 +8,14 @@ use std::hint::black_box;
 
 use super::{W, X};
 
-/// Sums side by side, as many as the micro-kernels have. Four multiplications a cycle of 4 cycles each (Neoverse V1) need 16.
+/// Number of independent accumulators, as many as the micro-kernels have. Four multiplications per cycle with a latency
+/// of 4 cycles (Neoverse V1) need 16.
 pub(super) const CHAINS: usize = 24;
 
-/// The same where products are widened: four temporary registers beside them.
+/// The same for widening products, which need four temporary registers as well.
 pub(super) const WIDENED: usize = 16;
 
-/// Defines a loop: `$step(sum, x, w)` on every chain.
+/// Defines a loop that applies `$step(sum, x, w)` to every chain.
 macro_rules! chains {
     ($(#[$doc:meta])* $name:ident, $features:literal, $zero:expr, $x:expr, $w:expr, $step:expr, $total:ident) => {
         $(#[$doc])*
@@ -33,7 +34,7 @@ macro_rules! chains {
 }
 
 chains!(
-    /// 16 products.
+    /// 16 products per step.
     dotprod_int8,
     "neon,dotprod",
     vdupq_n_s32(0),
@@ -43,7 +44,7 @@ chains!(
     total_i32
 );
 chains!(
-    /// 32 products.
+    /// 32 products per step.
     i8mm_int8,
     "neon,i8mm",
     vdupq_n_s32(0),
@@ -53,7 +54,7 @@ chains!(
     total_i32
 );
 chains!(
-    /// 4 products.
+    /// 4 products per step.
     neon_f32,
     "neon",
     vdupq_n_f32(0.0),
@@ -63,7 +64,7 @@ chains!(
     total_f32
 );
 
-/// 32 products in five instructions.
+/// 32 products per accumulator in five instructions.
 #[target_feature(enable = "neon")]
 pub(super) fn neon_int8(rounds: usize) -> f64 {
     let (x, w) = (vdupq_n_s8(black_box(X)), vdupq_n_s8(black_box(W)));
@@ -76,13 +77,13 @@ pub(super) fn neon_int8(rounds: usize) -> f64 {
     total_i32(sums.as_flattened())
 }
 
-/// Adds 32 products to each of four sums: four groups into i16, then into i32, as `tile/neon.rs`. Four at a time, so that a
-/// CPU that keeps the order (Cortex-A53, A55) has something to do while a product is under way.
+/// Adds 32 products to each of four accumulators: four groups into i16, then into i32, as in `tile/neon.rs`. Four
+/// accumulators at a time, so that an in-order CPU (Cortex-A53, A55) has work while a product is in flight.
 #[inline]
 #[target_feature(enable = "neon")]
 fn widened(sums: [int32x4_t; 4], x: int8x16_t, w: int8x16_t) -> [int32x4_t; 4] {
     let [mut s0, mut s1, mut s2, mut s3] = sums;
-    // SAFETY: it computes on registers alone.
+    // SAFETY: the instructions use only registers and belong to this function's target features.
     unsafe {
         asm!(
             "smull {t0:v}.8h, {x:v}.8b, {w:v}.8b",
@@ -125,7 +126,7 @@ fn widened(sums: [int32x4_t; 4], x: int8x16_t, w: int8x16_t) -> [int32x4_t; 4] {
 #[target_feature(enable = "neon,dotprod")]
 fn sdot(sum: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
     let mut sum = sum;
-    // SAFETY: it computes on registers alone, and the function is compiled for CPUs that have it.
+    // SAFETY: the instruction uses only registers and belongs to this function's target features.
     unsafe {
         asm!(
             "sdot {s:v}.4s, {w:v}.16b, {x:v}.4b[0]",
@@ -142,7 +143,7 @@ fn sdot(sum: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
 #[target_feature(enable = "neon,i8mm")]
 fn smmla(sum: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
     let mut sum = sum;
-    // SAFETY: it computes on registers alone, and the function is compiled for CPUs that have it.
+    // SAFETY: the instruction uses only registers and belongs to this function's target features.
     unsafe {
         asm!(
             "smmla {s:v}.4s, {x:v}.16b, {w:v}.16b",
@@ -161,7 +162,7 @@ fn total_i32(sums: &[int32x4_t]) -> f64 {
     sums.iter().map(|&sum| vaddlvq_s32(sum) as f64).sum()
 }
 
-/// The sum of all reduce; small integers, so that it is exact.
+/// The sum of all lanes; the values are small integers, so it is exact.
 #[target_feature(enable = "neon")]
 fn total_f32(sums: &[float32x4_t]) -> f64 {
     sums.iter().map(|&sum| f64::from(vaddvq_f32(sum))).sum()

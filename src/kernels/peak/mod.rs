@@ -1,8 +1,9 @@
-//! The machine's peak: multiply-accumulates a second when nothing is loaded or stored.
+//! The machine's peak: multiply-accumulates per second when nothing is loaded or stored.
 //!
-//! A loop of the very instructions that the micro-kernels ([`super::tile`]) are made of, on operands that stay in registers,
-//! with enough sums side by side that none waits for its last product. No layer can be faster; how near one comes says
-//! what there is left to gain: the flat part of a roofline (Williams et al., doi:10.1145/1498765.1498785).
+//! The loops consist of the instructions that the micro-kernels ([`super::tile`]) are made of, on operands that stay in
+//! registers, with enough independent accumulators that no instruction waits for the previous product. No layer can be
+//! faster; the distance to the peak shows how much there is left to gain. It is the flat part of a roofline (Williams
+//! et al., doi:10.1145/1498765.1498785).
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -17,22 +18,22 @@ use std::time::{Duration, Instant};
 
 use super::isa::{Isa, Kind};
 
-/// Which products.
+/// Kind of product whose peak is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeakOf {
-    /// Bytes x i8 into i32, as [`super::tile::U8S8`]. (AVX2 multiplies i8 weights beyond -63 to 63, and probabilities by
-    /// values, in 16 bits, four instructions instead of three for as many products; plain NEON adds such weights' products up
-    /// in pairs instead of fours, six instructions instead of five.)
+    /// Bytes x i8 into i32, as in [`super::tile::U8S8`]. (AVX2 multiplies i8 weights outside -63 to 63, and
+    /// probabilities by values, in 16 bits: four instructions instead of three for the same number of products. Plain
+    /// NEON adds the products of such weights in pairs instead of fours: six instructions instead of five.)
     Int8,
-    /// Fused multiply-adds of f32, as [`super::tile::F32`]; fp16 weights go through the same.
+    /// Fused multiply-adds of f32, as in [`super::tile::F32`]; fp16 weights use the same instructions.
     F32,
 }
 
 impl PeakOf {
-    /// Both.
+    /// Both kinds.
     pub const ALL: [PeakOf; 2] = [PeakOf::Int8, PeakOf::F32];
 
-    /// Its name in tables and files.
+    /// Name in tables and files.
     pub const fn name(self) -> &'static str {
         match self {
             PeakOf::Int8 => "int8",
@@ -41,21 +42,21 @@ impl PeakOf {
     }
 }
 
-/// How long a turn lasts: shorter than a scheduler's slice, so that some turns are not interrupted.
+/// Duration of a turn: shorter than a scheduler's time slice, so that some turns are not interrupted.
 const TURN: Duration = Duration::from_millis(2);
 
-/// Rounds between two looks at the clock: 10 us or more, of which the look is 0.3%.
+/// Rounds between two reads of the clock: 10 us or more, of which the read takes 0.3%.
 const ROUNDS: usize = 8192;
 
-/// The operands of every product, small enough that no sum overflows within [`ROUNDS`] and each is exact.
+/// Operands of every product, small enough that no accumulator overflows within [`ROUNDS`] and each sum is exact.
 const X: i8 = 3;
 const W: i8 = -5;
 
-/// A loop that keeps several chains of sums going.
+/// A loop over several independent chains of accumulation.
 struct Chains {
-    /// Multiply-accumulates of a round: one step of every chain.
+    /// Multiply-accumulates per round: one step of every chain.
     macs: usize,
-    /// The sum of all chains after so many rounds: `rounds * macs * X * W`.
+    /// Returns the sum of all chains after the given number of rounds: `rounds * macs * X * W`.
     ///
     /// # Safety
     /// The CPU must have the instruction set.
@@ -91,13 +92,13 @@ impl Chains {
         Chains { macs, run }
     }
 
-    /// The sum of all chains after so many rounds.
+    /// The sum of all chains after `rounds` rounds.
     fn run(&self, rounds: usize) -> f64 {
-        // SAFETY: `of` chose the loop for an `Isa`, which proves its instructions.
+        // SAFETY: `of` chose the loop for an `Isa`, which exists only if the CPU has its instructions.
         unsafe { (self.run)(rounds) }
     }
 
-    /// Runs for [`TURN`].
+    /// Runs the loop for [`TURN`].
     fn turn(&self) -> Turn {
         let start = Instant::now();
         let mut macs = 0;
@@ -112,8 +113,8 @@ impl Chains {
     }
 }
 
-/// Where threads meet before each turn. A barrier wakes them one after another, some 50 us apart; those that are awake then
-/// wait for the others, but not for long: one may have no core to run on.
+/// Synchronises threads before each turn. A barrier wakes them one after another, about 50 us apart; those that are
+/// awake then wait for the others, but not for long, since one may have no core to run on.
 struct Gate {
     threads: usize,
     barrier: Barrier,
@@ -121,14 +122,14 @@ struct Gate {
 }
 
 impl Gate {
-    /// The longest that a thread waits for one that does not wake.
+    /// Maximum time for which a thread waits for one that does not wake up.
     const PATIENCE: Duration = Duration::from_micros(200);
 
     fn new(threads: usize) -> Gate {
         Gate { threads, barrier: Barrier::new(threads), passed: AtomicUsize::new(0) }
     }
 
-    /// Waits for the others before turn `turn`.
+    /// Waits for the other threads before turn `turn`.
     fn pass(&self, turn: usize) {
         self.barrier.wait();
         self.passed.fetch_add(1, Ordering::Relaxed);
@@ -141,24 +142,25 @@ impl Gate {
     }
 }
 
-/// What a thread did in a turn.
+/// One thread's result of a turn.
 struct Turn {
     start: Instant,
     end: Instant,
     macs: usize,
 }
 
-/// Multiply-accumulates a second of one thread, the caller's: the best of turns of 2 ms within `duration`, at least one.
+/// Multiply-accumulates per second of one thread, the caller's: the best of the 2 ms turns within `duration`, at least
+/// one turn.
 pub fn peak(isa: Isa, of: PeakOf, duration: Duration) -> f64 {
     peak_threads(isa, of, 1, duration)
 }
 
-/// Multiply-accumulates a second of so many threads at once (the caller's is one), summed: the best of turns of 2 ms within
-/// `duration`, at least one. It is less than `threads` times [`peak`] where clocks drop when many cores work, or where threads
-/// share a core.
+/// Multiply-accumulates per second of `threads` threads at once, including the caller's, summed: the best of the 2 ms
+/// turns within `duration`, at least one turn. The result is less than `threads` times [`peak`] where clock frequencies
+/// drop when many cores work, or where threads share a core.
 ///
-/// The threads begin each turn together, and a thread that the system lets begin late counts from the first one's begin. They
-/// may run on the cores that the caller may.
+/// The threads start each turn together; the time of a thread that the scheduler starts late counts from the start of
+/// the first one. The threads may run on the same cores as the caller.
 pub fn peak_threads(isa: Isa, of: PeakOf, threads: usize, duration: Duration) -> f64 {
     let chains = Chains::of(isa, of);
     let turns = (duration.as_nanos() / TURN.as_nanos()).max(1) as usize;
@@ -179,7 +181,7 @@ pub fn peak_threads(isa: Isa, of: PeakOf, threads: usize, duration: Duration) ->
     (0..turns).map(|i| rate(all.iter().map(|turns| &turns[i]))).fold(0.0, f64::max)
 }
 
-/// Multiply-accumulates a second of turns at the same time.
+/// Multiply-accumulates per second of simultaneous turns.
 fn rate<'a>(turns: impl Iterator<Item = &'a Turn> + Clone) -> f64 {
     let start = turns.clone().map(|turn| turn.start).min();
     let rate = |turn: &Turn| turn.macs as f64 / (turn.end - start.unwrap_or(turn.start)).as_secs_f64();

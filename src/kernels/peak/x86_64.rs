@@ -6,11 +6,11 @@ use std::hint::black_box;
 
 use super::{W, X};
 
-/// Sums side by side. Two multiplications a cycle of 4 or 5 cycles each (Zen 3, Zen 4, Golden Cove) need 10; with the operands
-/// 12 take all 16 registers of AVX2.
+/// Number of independent accumulators. Two multiplications per cycle with a latency of 4 or 5 cycles (Zen 3, Zen 4,
+/// Golden Cove) need 10; with the operands, 12 take all 16 registers of AVX2.
 pub(super) const CHAINS: usize = 12;
 
-/// Defines a loop: `$step(sum, x, w)` on every chain, whose lanes are `$lane`s.
+/// Defines a loop that applies `$step(sum, x, w)` to every chain, whose lanes have type `$lane`.
 macro_rules! chains {
     ($(#[$doc:meta])* $name:ident, $features:literal, $lane:ty, $lanes:literal, $zero:expr, $x:expr, $w:expr, $step:expr) => {
         $(#[$doc])*
@@ -23,7 +23,7 @@ macro_rules! chains {
                     *sum = $step(*sum, x, w);
                 }
             }
-            // SAFETY: registers of numbers, of the same size.
+            // SAFETY: both types have the same size, and `$lane` is a number type, which accepts any bits.
             let lanes: [$lane; CHAINS * $lanes] = unsafe { std::mem::transmute(sums) };
             lanes.into_iter().map(f64::from).sum()
         }
@@ -31,7 +31,7 @@ macro_rules! chains {
 }
 
 chains!(
-    /// 32 products in three instructions.
+    /// 32 products per step, in three instructions.
     avx2_int8,
     "avx2",
     i32,
@@ -42,7 +42,7 @@ chains!(
     maddubs
 );
 chains!(
-    /// 32 products.
+    /// 32 products per step.
     avxvnni_int8,
     "avx2,avxvnni",
     i32,
@@ -53,7 +53,7 @@ chains!(
     _mm256_dpbusd_avx_epi32
 );
 chains!(
-    /// 64 products.
+    /// 64 products per step.
     avx512_int8,
     "avx512f,avx512bw,avx512vl,avx512vnni",
     i32,
@@ -64,7 +64,7 @@ chains!(
     _mm512_dpbusd_epi32
 );
 chains!(
-    /// 8 products.
+    /// 8 products per step.
     avx2_f32,
     "avx2,fma",
     f32,
@@ -75,7 +75,7 @@ chains!(
     |sum, x, w| _mm256_fmadd_ps(x, w, sum)
 );
 chains!(
-    /// 16 products.
+    /// 16 products per step.
     avx512_f32,
     "avx512f,avx512bw,avx512vl,avx512vnni",
     f32,
@@ -86,12 +86,12 @@ chains!(
     |sum, x, w| _mm512_fmadd_ps(x, w, sum)
 );
 
-/// In `asm!`: neither multiplication depends on the sum, and a compiler would take both out of the loop.
+/// In `asm!` because neither multiplication depends on the sum, and a compiler would hoist both out of the loop.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn maddubs(sum: __m256i, (x, ones): (__m256i, __m256i), w: __m256i) -> __m256i {
     let mut sum = sum;
-    // SAFETY: it computes on registers alone, and the function is compiled for CPUs that have it.
+    // SAFETY: the instructions use only registers and belong to this function's target features.
     unsafe {
         asm!(
             "vpmaddubsw {t}, {x}, {w}",

@@ -1,4 +1,4 @@
-//! AVX2, FMA and F16C: 6 rows x 16 columns in 12 registers.
+//! AVX2, FMA and F16C: 6 rows x 16 columns with the accumulators in 12 registers.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -34,8 +34,8 @@ fn store_f32(row: &mut [f32; 16], sums: [__m256; 2]) {
     }
 }
 
-/// `vpmaddubsw` is exact here for what [`super::U8S8`] takes, and not for all other weights: whoever packs the panels sees to it
-/// (`linear::PackedLinear::int8`, and attention, whose keys have 7 bits).
+/// `vpmaddubsw` is exact for the operands of [`super::U8S8`], but not for all other weights: the code that packs the
+/// panels ensures this (`linear::PackedLinear::int8`, and attention, whose keys have 7 bits).
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn u8s8_rows<const R: usize>(
@@ -46,13 +46,13 @@ unsafe fn u8s8_rows<const R: usize>(
     out: &mut Sums<i32>,
 ) {
     if R == 6 {
-        // SAFETY: the caller's promise; `for_tiles` calls no kernel for 0 groups.
+        // SAFETY: the caller fulfils the contract of `Kernel::run`, and `for_tiles` calls no kernel for 0 groups.
         return unsafe { u8s8_six(groups, a, stride, b, out) };
     }
     let ones = _mm256_set1_epi16(1);
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
     for g in 0..groups {
-        // SAFETY: group `g` of the panel is 64 bytes, group `g` of row `r` 4: both within what the caller vouches for.
+        // SAFETY: for group `g` the caller guarantees 64 readable bytes of the panel and 4 of row `r`.
         unsafe {
             let b0 = _mm256_load_si256(b.add(g * 64).cast());
             let b1 = _mm256_load_si256(b.add(g * 64 + 32).cast());
@@ -69,14 +69,14 @@ unsafe fn u8s8_rows<const R: usize>(
     }
 }
 
-/// Six rows by hand: the loop needs all 16 registers, and the compiler spills a sum (30 instead of 94 G multiply-adds a
-/// second, as the stack happens to be aligned).
+/// Six rows, written by hand: the loop needs all 16 registers, and the compiler spills an accumulator (30 instead of 94
+/// G multiply-adds per second, depending on how the stack happens to be aligned).
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn u8s8_six(groups: usize, a: *const u8, stride: usize, b: *const i8, out: &mut Sums<i32>) {
     let mut sums = [[_mm256_setzero_si256(); 2]; 6];
-    // SAFETY: it reads group by group what the caller vouches for (`groups` is at least 1), writes nothing, and the
-    // registers that it changes are operands.
+    // SAFETY: it reads, group by group, what the caller guarantees to be readable (`groups` is at least 1), writes no
+    // memory, and the registers that it changes are operands.
     unsafe {
         asm!(
             "2:",
@@ -168,7 +168,7 @@ unsafe fn i16_rows<const R: usize>(
 ) {
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
     for g in 0..groups {
-        // SAFETY: group `g` of the panel is 32 values, group `g` of row `r` 2: both within what the caller vouches for.
+        // SAFETY: for group `g` the caller guarantees 32 readable values of the panel and 2 of row `r`.
         unsafe {
             let b0 = _mm256_load_si256(b.add(g * 32).cast());
             let b1 = _mm256_load_si256(b.add(g * 32 + 16).cast());
@@ -184,7 +184,7 @@ unsafe fn i16_rows<const R: usize>(
     }
 }
 
-/// The f32 micro-kernels; `$load` reads 8 columns of the panel.
+/// Defines a micro-kernel with f32 accumulators; `$load` reads 8 columns of the panel.
 macro_rules! float_rows {
     ($name:ident, $features:literal, $b:ty, $load:expr) => {
         #[inline]
@@ -198,8 +198,7 @@ macro_rules! float_rows {
         ) {
             let mut sums = [[_mm256_setzero_ps(); 2]; R];
             for k in 0..groups {
-                // SAFETY: column `k` of the panel is 16 values, element `k` of row `r` one: both within what the caller
-                // vouches for.
+                // SAFETY: for element `k` the caller guarantees 16 readable values of the panel and one of row `r`.
                 unsafe {
                     let b = [$load(b.add(k * 16)), $load(b.add(k * 16 + 8))];
                     for (r, sums) in sums.iter_mut().enumerate() {

@@ -1,5 +1,5 @@
-//! AVX-512 F, BW, VL and VNNI: 12 rows x 32 columns of two panels, 24 sums in 32 registers; 12 x 16 of the last panel where
-//! their number is odd.
+//! AVX-512 F, BW, VL and VNNI: 12 rows x 32 columns of two panels, 24 accumulators in 32 registers; 12 x 16 for the
+//! last panel if the number of panels is odd.
 
 use std::arch::x86_64::*;
 
@@ -7,7 +7,7 @@ use super::{Sums, Tile};
 
 pub(super) const ROWS: usize = 12;
 
-/// Defines the micro-kernel `$name`, which calls `$inner` with the numbers of rows and panels at hand as constants.
+/// Defines the micro-kernel `$name`, which calls `$inner` with the numbers of rows and panels as constants.
 macro_rules! by_rows_and_panels {
     ($name:ident, $inner:ident, $a:ty, $b:ty, $sum:ty, $($rows:literal)*) => {
         /// # Safety
@@ -23,7 +23,7 @@ macro_rules! by_rows_and_panels {
             tile: &mut Tile<$sum>,
         ) {
             let [first, second] = tile;
-            // SAFETY: the caller's promise is handed on, with `rows` and `panels` as constants.
+            // SAFETY: the caller fulfils the contract of `Kernel::run`, which `$inner` shares.
             unsafe {
                 match (rows, panels) {
                     $(($rows, 1) => $inner::<$rows, 1>(groups, a, stride, b, [first]),)*
@@ -40,7 +40,7 @@ by_rows_and_panels!(i16, i16_tile, i16, i16, i32, 1 2 3 4 5 6 7 8 9 10 11 12);
 by_rows_and_panels!(f32, f32_tile, f32, f32, f32, 1 2 3 4 5 6 7 8 9 10 11 12);
 by_rows_and_panels!(f16, f16_tile, f32, u16, f32, 1 2 3 4 5 6 7 8 9 10 11 12);
 
-/// The integer micro-kernels: `$dot` adds the products of one group to the sums.
+/// Defines an integer micro-kernel: `$dot` adds the products of one group to the accumulators.
 macro_rules! dot_tile {
     ($name:ident, $a:ty, $b:ty, $group:literal, $dot:ident) => {
         #[inline]
@@ -54,7 +54,7 @@ macro_rules! dot_tile {
         ) {
             let mut sums = [[_mm512_setzero_si512(); P]; R];
             for g in 0..groups {
-                // SAFETY: group `g` of panel `p` is 64 bytes, group `g` of row `r` 4: both within what the caller vouches for.
+                // SAFETY: for group `g` the caller guarantees 64 readable bytes of panel `p` and 4 of row `r`.
                 unsafe {
                     let mut panels = [_mm512_setzero_si512(); P];
                     for (p, panel) in panels.iter_mut().enumerate() {
@@ -71,7 +71,7 @@ macro_rules! dot_tile {
             }
             for (p, out) in tile.into_iter().enumerate() {
                 for (row, sums) in out.iter_mut().zip(sums) {
-                    // SAFETY: a row holds 16 values, one register.
+                    // SAFETY: a row holds 16 values, which is one register.
                     unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), sums[p]) };
                 }
             }
@@ -82,12 +82,12 @@ macro_rules! dot_tile {
 dot_tile!(u8s8_tile, u8, i8, 4, _mm512_dpbusd_epi32);
 dot_tile!(i16_tile, i16, i16, 2, dpwssd);
 
-/// `_mm512_dpwssd_epi32`. LLVM takes the intrinsic apart, into `vpmaddwd` and `vpaddd`, since the sum alone is ready sooner; these
-/// loops wait for no sum, and it would be two instructions for one.
+/// `_mm512_dpwssd_epi32`. LLVM splits the intrinsic into `vpmaddwd` and `vpaddd`, since the sum alone is then ready
+/// sooner; these loops wait for no sum, so the split only costs a second instruction.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn dpwssd(mut sum: __m512i, x: __m512i, panel: __m512i) -> __m512i {
-    // SAFETY: registers alone; the instruction is of AVX-512 VNNI, which the caller has.
+    // SAFETY: the instruction uses only registers and belongs to AVX-512 VNNI, a target feature of this function.
     unsafe {
         std::arch::asm!(
             "vpdpwssd {0}, {1}, {2}",
@@ -98,7 +98,7 @@ fn dpwssd(mut sum: __m512i, x: __m512i, panel: __m512i) -> __m512i {
     sum
 }
 
-/// The f32 micro-kernels; `$load` reads 16 columns of a panel.
+/// Defines a micro-kernel with f32 accumulators; `$load` reads 16 columns of a panel.
 macro_rules! float_tile {
     ($name:ident, $b:ty, $load:expr) => {
         #[inline]
@@ -112,8 +112,7 @@ macro_rules! float_tile {
         ) {
             let mut sums = [[_mm512_setzero_ps(); P]; R];
             for k in 0..groups {
-                // SAFETY: column `k` of panel `p` is 16 values, element `k` of row `r` one: both within what the caller vouches
-                // for.
+                // SAFETY: for element `k` the caller guarantees 16 readable values of panel `p` and one of row `r`.
                 unsafe {
                     let mut panels = [_mm512_setzero_ps(); P];
                     for (p, panel) in panels.iter_mut().enumerate() {
@@ -129,7 +128,7 @@ macro_rules! float_tile {
             }
             for (p, out) in tile.into_iter().enumerate() {
                 for (row, sums) in out.iter_mut().zip(sums) {
-                    // SAFETY: a row holds 16 values, one register.
+                    // SAFETY: a row holds 16 values, which is one register.
                     unsafe { _mm512_storeu_ps(row.as_mut_ptr(), sums[p]) };
                 }
             }

@@ -7,7 +7,7 @@ use super::{Sums, Tile};
 
 pub(super) use super::avx2::{ROWS, f16, f32};
 
-/// The integer micro-kernels: `$dot` adds the products of one group to the sums.
+/// Defines an integer micro-kernel: `$dot` adds the products of one group to the accumulators.
 macro_rules! dot_rows {
     ($name:ident, $features:literal, $a:ty, $b:ty, $group:literal, $dot:ident) => {
         #[inline]
@@ -21,8 +21,7 @@ macro_rules! dot_rows {
         ) {
             let mut sums = [[_mm256_setzero_si256(); 2]; R];
             for g in 0..groups {
-                // SAFETY: group `g` of the panel is 64 bytes, group `g` of row `r` 4: both within what the caller
-                // vouches for.
+                // SAFETY: for group `g` the caller guarantees 64 readable bytes of the panel and 4 of row `r`.
                 unsafe {
                     let b0 = _mm256_load_si256(b.add(g * 16 * $group).cast());
                     let b1 = _mm256_load_si256(b.add(g * 16 * $group + 8 * $group).cast());
@@ -46,11 +45,12 @@ dot_rows!(i16_rows, "avx2,avxvnni", i16, i16, 2, dpwssd);
 by_rows!(u8s8, u8s8_rows, "avx2,avxvnni", u8, i8, i32, 1 2 3 4 5 6);
 by_rows!(i16, i16_rows, "avx2,avxvnni", i16, i16, i32, 1 2 3 4 5 6);
 
-/// `_mm256_dpwssd_avx_epi32`, which LLVM takes apart: see [`super::avx512`].
+/// `_mm256_dpwssd_avx_epi32`, which LLVM splits into two instructions: see [`super::avx512`].
 #[inline]
 #[target_feature(enable = "avx2,avxvnni")]
 fn dpwssd(mut sum: __m256i, x: __m256i, panel: __m256i) -> __m256i {
-    // SAFETY: registers alone; the instruction is of AVX-VNNI, which the caller has. Its other encoding is AVX-512's.
+    // SAFETY: the instruction uses only registers and belongs to AVX-VNNI, a target feature of this function. (Its
+    // other encoding is AVX-512's.)
     unsafe {
         std::arch::asm!(
             "{{vex}} vpdpwssd {0}, {1}, {2}",

@@ -1,6 +1,6 @@
 //! `sdot`: four products of signed bytes in each of four lanes. The float kernels are NEON's.
 //!
-//! Its intrinsic is unstable in Rust 1.95, hence `asm!`, an instruction at a time: the compiler finds the registers.
+//! Its intrinsic is unstable in Rust 1.95, hence `asm!`, one instruction at a time: the compiler allocates registers.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -10,10 +10,10 @@ use super::{Sums, Tile};
 
 pub(super) use super::neon::{f16, f32, i16};
 
-/// Rows of each micro-kernel.
+/// Number of rows of each micro-kernel.
 #[allow(non_upper_case_globals, reason = "named as the micro-kernels")]
 pub(super) mod rows {
-    /// 24 registers of sums, 6 of codes, 2 of weights: all 32.
+    /// 24 registers of accumulators, 6 of codes, 2 of weights: all 32.
     pub const u8s8: usize = 6;
     pub use super::super::neon::rows::{f16, f32, i16};
 }
@@ -25,7 +25,7 @@ by_rows!(u8s8, u8s8_rows, "neon,dotprod", u8, i8, i32, 1 2 3 4 5 6);
 #[target_feature(enable = "neon,dotprod")]
 fn sdot<const LANE: usize>(sum: int32x4_t, b: int8x16_t, a: int8x16_t) -> int32x4_t {
     let mut sum = sum;
-    // SAFETY: it computes on registers alone, and the function is compiled for CPUs that have it.
+    // SAFETY: the instruction uses only registers and belongs to this function's target features.
     unsafe {
         asm!(
             "sdot {s:v}.4s, {b:v}.16b, {a:v}.4b[{lane}]",
@@ -48,7 +48,7 @@ unsafe fn step<const R: usize, const LANE: usize>(
     b: *const i8,
 ) {
     for c in 0..4 {
-        // SAFETY: the caller vouches for a group of the panel, 64 bytes.
+        // SAFETY: the caller guarantees a readable group of the panel, 64 bytes.
         let b = unsafe { vld1q_s8(b.add(c * 16)) };
         for (sums, &x) in sums.iter_mut().zip(x) {
             sums[c] = sdot::<LANE>(sums[c], b, x);
@@ -68,8 +68,7 @@ unsafe fn u8s8_rows<const R: usize>(
     let mut sums = [[vdupq_n_s32(0); 4]; R];
     let whole = groups / 4 * 4;
     for g in (0..whole).step_by(4) {
-        // SAFETY: groups `g..g + 4` of the panel are 256 bytes, those of row `r` 16: both within what the caller vouches
-        // for.
+        // SAFETY: for four groups the caller guarantees 256 readable bytes of the panel and 16 of row `r`.
         unsafe {
             let mut x = [vdupq_n_s8(0); R];
             for (r, x) in x.iter_mut().enumerate() {
@@ -83,7 +82,7 @@ unsafe fn u8s8_rows<const R: usize>(
         }
     }
     for g in whole..groups {
-        // SAFETY: as above, one group.
+        // SAFETY: as above, for one group.
         unsafe {
             let mut x = [vdupq_n_s8(0); R];
             for (r, x) in x.iter_mut().enumerate() {

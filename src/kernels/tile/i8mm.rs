@@ -1,6 +1,6 @@
 //! `smmla`: a 2 x 8 matrix of signed bytes times an 8 x 2 one, both from one register. The float kernels are NEON's.
 //!
-//! Its intrinsic is unstable in Rust 1.95, hence `asm!`, an instruction at a time: the compiler finds the registers.
+//! Its intrinsic is unstable in Rust 1.95, hence `asm!`, one instruction at a time: the compiler allocates registers.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -10,20 +10,20 @@ use super::{PANEL, Sums, Tile};
 
 pub(super) use super::neon::{f16, f32, i16};
 
-/// Rows of each micro-kernel.
+/// Number of rows of each micro-kernel.
 #[allow(non_upper_case_globals, reason = "named as the micro-kernels")]
 pub(super) mod rows {
-    /// Three pairs of rows times eight pairs of columns: 24 registers of sums.
+    /// Three pairs of rows times eight pairs of columns: 24 registers of accumulators.
     pub const u8s8: usize = 6;
     pub use super::super::neon::rows::{f16, f32, i16};
 }
 
-/// Every tile begins with a pair.
+/// Every tile must begin with a whole pair of rows.
 const _: () = assert!(rows::u8s8.is_multiple_of(2));
 
 by_rows!(u8s8, u8s8_rows, "neon,i8mm", u8, i8, i32, 1 2 3 4 5 6);
 
-/// Turns two groups, `[2][16][4]`, into one of eight, `[16][8]`; a last odd group stays.
+/// Merges two groups, `[2][16][4]`, into one of eight, `[16][8]`; an odd last group stays as it is.
 pub(super) fn arrange(groups: usize, panels: &mut [i8]) {
     for panel in panels.chunks_exact_mut(groups * 4 * PANEL) {
         for pair in panel.chunks_exact_mut(2 * 4 * PANEL) {
@@ -37,12 +37,12 @@ pub(super) fn arrange(groups: usize, panels: &mut [i8]) {
     }
 }
 
-/// Adds rows times columns: the lanes of `sum` are `[row 0: column 0, 1; row 1: column 0, 1]`.
+/// Adds the products of two rows and two columns: the lanes of `sum` are `[row 0: column 0, 1; row 1: column 0, 1]`.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 fn smmla(sum: int32x4_t, rows: int8x16_t, columns: int8x16_t) -> int32x4_t {
     let mut sum = sum;
-    // SAFETY: it computes on registers alone, and the function is compiled for CPUs that have it.
+    // SAFETY: the instruction uses only registers and belongs to this function's target features.
     unsafe {
         asm!(
             "smmla {s:v}.4s, {a:v}.16b, {b:v}.16b",
@@ -58,12 +58,12 @@ fn smmla(sum: int32x4_t, rows: int8x16_t, columns: int8x16_t) -> int32x4_t {
 /// Sums of up to three pairs of rows and eight pairs of columns.
 type PairSums = [[int32x4_t; 8]; 3];
 
-/// Adds eight elements of k, `x` of each pair of rows, and 16 columns at `b`.
+/// Adds the products of eight elements of k: `x`, for each pair of rows, times the 16 columns at `b`.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn step<const R: usize>(sums: &mut PairSums, x: &[int8x16_t; 3], b: *const i8) {
     for c in 0..8 {
-        // SAFETY: the caller vouches for two groups of the panel, 128 bytes.
+        // SAFETY: the caller guarantees two readable groups of the panel, 128 bytes.
         let b = unsafe { vld1q_s8(b.add(c * 16)) };
         for (sums, &x) in sums.iter_mut().zip(x).take(R.div_ceil(2)) {
             sums[c] = smmla(sums[c], x, b);
@@ -83,8 +83,7 @@ unsafe fn u8s8_rows<const R: usize>(
     let mut sums = [[vdupq_n_s32(0); 8]; 3];
     let whole = groups / 2 * 2;
     for g in (0..whole).step_by(2) {
-        // SAFETY: groups `g..g + 2` of the panel are 128 bytes, those of a pair of rows 16: both within what the caller vouches
-        // for.
+        // SAFETY: for two groups the caller guarantees 128 readable bytes of the panel and 16 of a pair of rows.
         unsafe {
             let mut x = [vdupq_n_s8(0); 3];
             for (p, x) in x.iter_mut().enumerate().take(R.div_ceil(2)) {
@@ -94,8 +93,8 @@ unsafe fn u8s8_rows<const R: usize>(
         }
     }
     if whole < groups {
-        // SAFETY: as above, the last group. The panel's is in the packed order, it is widened here with zeros; a pair of rows has
-        // 16 bytes there too, since its stride is whole parts of 8.
+        // SAFETY: as above, for the last group. In the panel it is in packed order and is padded here with zeros; a
+        // pair of rows has 16 bytes there too, since its stride is a multiple of 8.
         unsafe {
             let mut x = [vdupq_n_s8(0); 3];
             for (p, x) in x.iter_mut().enumerate().take(R.div_ceil(2)) {

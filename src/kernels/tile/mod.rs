@@ -1,4 +1,4 @@
-//! Micro-kernels: a few rows of activations times one panel of 16 columns, or two at once, sums in registers.
+//! Micro-kernels: a few rows of activations times one or two panels of 16 columns, with the accumulators in registers.
 //!
 //! | product          | left             | right, packed in panels                     | sums |
 //! |------------------|------------------|---------------------------------------------|------|
@@ -7,22 +7,24 @@
 //! | [`F32`]   | f32 `[m, k]`     | f32 `[n / 16][k][16]`                         | f32  |
 //! | [`F16`]   | f32 `[m, k]`     | fp16 `[n / 16][k][16]`, widened as it is read | f32  |
 //!
-//! Integer sums are exact. A float sum is a chain of fused multiply-adds in the order of k, starting from 0, on every
-//! instruction set: the same bits. The columns and k are padded with zeros to whole panels and groups.
+//! Integer sums are exact. A float sum is a chain of fused multiply-adds in the order of k, starting from 0, so every
+//! instruction set gives the same bits. Columns and k are padded with zeros to whole panels and groups.
 //!
 //! AVX2 has no dot-product instruction. `vpmaddubsw` multiplies u8 by i8 and adds pairs into i16, which saturates for
-//! full-range bytes; for weights within -63 to 63 it cannot (2 x 255 x 63 = 32130 < 32767), and three instructions then
-//! do 32 multiply-adds. For other weights activations and weights are widened to i16 and `vpmaddwd` does 16 in two.
-//! Measured on Zen 3, panel in L1: 94 and 71 G multiply-adds a second. With VNNI both are one `vpdpbusd`.
+//! full-range bytes. For weights within -63 to 63 it cannot saturate (2 x 255 x 63 = 32130 < 32767), and three
+//! instructions then do 32 multiply-adds. For other weights, activations and weights are widened to i16, and `vpmaddwd`
+//! does 16 in two instructions. Measured on Zen 3 with the panel in L1: 94 and 71 G multiply-adds per second. With VNNI
+//! both are one `vpdpbusd`.
 //!
-//! ARM's products take signed bytes on both sides (`usmmla` and `usdot` came with Armv8.6), so there the codes on the left
-//! are stored less 128 ([`Isa::code_offset`]). Plain NEON multiplies bytes into i16 (`smull`, `smlal`) and adds pairs into i32
-//! (`sadalp`): of a signed byte and a weight within -63 to 63 four products fit, of other weights two, for which there is a
-//! micro-kernel of its own ([`wide_u8s8`]). `sdot` takes four of them at once, `smmla` eight for two rows and two columns, for which
-//! pairs of groups are [arranged](GemmTypes::arrange) as `[16][8]`, and the rows on the left are in pairs. [`I16`] and [`F16`] are
-//! plain there: nothing uses them (`attention::means`, [`widening`]).
+//! ARM's products take signed bytes on both sides (`usmmla` and `usdot` came with Armv8.6), so there 128 is subtracted
+//! from the codes on the left ([`Isa::code_offset`]). Plain NEON multiplies bytes into i16 (`smull`, `smlal`) and adds
+//! pairs into i32 (`sadalp`). An i16 holds four products of a signed byte and a weight within -63 to 63, but only two
+//! for other weights, which have a separate micro-kernel ([`wide_u8s8`]). `sdot` adds four products to each lane, and
+//! `smmla` eight for each of two rows and two columns; for `smmla`, pairs of groups are [arranged](GemmTypes::arrange)
+//! as `[16][8]` and the rows on the left are stored in pairs. On ARM, [`I16`] and [`F16`] use the plain kernels,
+//! because nothing needs them there (`attention::weighted_sum`, [`widening`]).
 
-/// Defines the micro-kernel `$name` for one panel, which calls `$inner` with the number of rows at hand (one of `$rows`) as a
+/// Defines the micro-kernel `$name` for one panel, which calls `$inner` with the number of rows, one of `$rows`, as a
 /// constant.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! by_rows {
@@ -39,7 +41,7 @@ macro_rules! by_rows {
             b: *const $b,
             [sums, _]: &mut Tile<$sum>,
         ) {
-            // SAFETY: the caller's promise is handed on, with `rows` as a constant.
+            // SAFETY: the caller fulfils the contract of `Kernel::run`, which `$inner` shares.
             unsafe {
                 match rows {
                     $($rows => $inner::<$rows>(groups, a, stride, b, sums),)*
@@ -70,64 +72,67 @@ pub(super) use pairs::{pair_rows, paired_len, paired_stride};
 
 use super::isa::{Isa, Kind};
 
-/// Columns of a panel.
+/// Number of columns in a panel.
 pub const PANEL: usize = 16;
 
-/// Most rows that a micro-kernel takes at once on any instruction set.
+/// Maximum number of rows that a micro-kernel takes at once on any instruction set.
 pub const MAX_ROWS: usize = 12;
 
-/// Largest magnitude of an i8 weight for which [`U8S8`] is exact with any code: see the module.
+/// Largest magnitude of an i8 weight for which [`U8S8`] is exact with any code: see the module documentation.
 pub const NARROW: i8 = 63;
 
-/// Which numbers are multiplied; the table is in the module's documentation.
+/// Data types of a product; the table is in the module documentation.
 pub trait GemmTypes {
-    /// Left elements.
+    /// Type of the left elements.
     type A: bytemuck::Pod;
-    /// Right elements.
+    /// Type of the right elements.
     type B: bytemuck::Pod;
-    /// Sums.
+    /// Type of the accumulators.
     type Sum: Copy + Default + Send + Sync + 'static;
-    /// Consecutive elements of k that are stored together.
+    /// Number of consecutive elements of k that are stored together.
     const GROUP: usize;
-    /// Its micro-kernel on `isa`.
+    /// The micro-kernel for `isa`.
     fn kernel(isa: Isa) -> Kernel<Self>;
 
-    /// Puts packed panels of `groups` groups each into the order that `isa`'s micro-kernel reads.
+    /// Rearranges packed panels of `groups` groups each into the order that the micro-kernel of `isa` reads.
     fn arrange(isa: Isa, groups: usize, panels: &mut [Self::B]) {
         let _ = (isa, groups, panels);
     }
 }
 
-/// Most panels that a micro-kernel takes at once on any instruction set.
+/// Maximum number of panels that a micro-kernel takes at once on any instruction set.
 pub const MAX_PANELS: usize = 2;
 
-/// A block of sums: one row of a panel each.
+/// Accumulators of one panel: a row of 16 for each row of activations.
 pub type Sums<S> = [[S; PANEL]; MAX_ROWS];
 
-/// What a micro-kernel gives: sums for each of its panels.
+/// Result of a micro-kernel: the accumulators of each of its panels.
 pub type Tile<S> = [Sums<S>; MAX_PANELS];
 
 /// A micro-kernel of one instruction set.
 pub struct Kernel<N: GemmTypes + ?Sized> {
-    /// Rows that it takes at once.
+    /// Number of rows that it takes at once.
     pub rows: usize,
-    /// Panels that it takes at once. With two, a value of the left side is loaded once for 32 products: a CPU that does two
-    /// products of 512 bits in a cycle does but two loads, and with one panel loads are one more than products (a Xeon of 2023:
-    /// 320 to 350 GMAC/s with one, 370 to 380 with two, of 393).
+    /// Number of panels that it takes at once. With two, a value of the left side is loaded once for 32 products. A CPU
+    /// that does two 512-bit products per cycle does only two loads per cycle, and with one panel there is one more
+    /// load than products (a Xeon of 2023: 320 to 350 GMAC/s with one panel, 370 to 380 with two, of a peak of 393).
     panels: usize,
-    /// Whether the next panel is asked for while the present one is used. With VNNI the products are so fast that a panel's way
-    /// from L3 shows (a Xeon of 2023: int8 7% and f32 11% faster with it, ViT-S at 224 px), and boards have less cache and
-    /// slower memory; with AVX2 alone it changed nothing or lost 3% (Zen 3, whose own prefetchers hide it).
+    /// Whether the next panel is prefetched while the current one is in use. With VNNI the products are so fast that a
+    /// panel's latency from L3 shows (a Xeon of 2023: int8 7% and f32 11% faster with prefetching, ViT-S at 224 px),
+    /// and boards have less cache and slower memory. With AVX2 alone prefetching changed nothing or lost 3% (Zen 3,
+    /// whose hardware prefetchers hide the latency).
     prefetches: bool,
     /// Whether the rows of the left side are stored in pairs, as [`pair_rows`] writes them.
     pairs: bool,
-    /// `tile[p][r][c] = sum over k of a[r * stride + k] * b[p][k][c]` for `r < rows` and `p < panels`, `groups` groups of k.
+    /// For `r < rows` and `p < panels`: `tile[p][r][c] = sum over k of a[r * stride + k] * b[p][k][c]`, with `groups`
+    /// groups of k.
     ///
     /// # Safety
-    /// The CPU must have the instruction set. `rows` is 1 to [`Kernel::rows`], `panels` 1 to [`Kernel::panels`]; `a` is readable
-    /// for `(rows - 1) * stride + groups * GROUP` elements, or where rows are in pairs for `stride` times `rows` rounded up to even,
-    /// `stride` being a multiple of 8 and no less than `groups * GROUP`; `b` is readable for `panels` times
-    /// `groups * GROUP * PANEL`, and aligned to 64 bytes (32 for fp16).
+    /// The CPU must have the instruction set. `rows` must be 1 to [`Kernel::rows`] and `panels` 1 to
+    /// [`Kernel::panels`]. `a` must be readable for `(rows - 1) * stride + groups * GROUP` elements; if rows are in
+    /// pairs, for `stride` times `rows` rounded up to even, with `stride` a multiple of 8 and at least
+    /// `groups * GROUP`. `b` must be readable for `panels` times `groups * GROUP * PANEL` elements and aligned to 64
+    /// bytes (32 for fp16).
     run: Run<N>,
 }
 
@@ -156,7 +161,8 @@ impl<N: GemmTypes + ?Sized> Kernel<N> {
         self.pairs
     }
 
-    /// Elements of the left side that it reads for `m` rows, `stride` apart; None where the stride does not suit it.
+    /// Number of elements of the left side read for `m` rows, `stride` apart; `None` if the kernel cannot take the
+    /// stride.
     fn left_len(&self, m: usize, stride: usize, groups: usize) -> Option<usize> {
         let k = groups * N::GROUP;
         match self.pairs {
@@ -166,8 +172,8 @@ impl<N: GemmTypes + ?Sized> Kernel<N> {
     }
 }
 
-/// bytes x i8: codes of [`super::quantise::row`] times numbers within -[`NARROW`] to [`NARROW`], or 0 to 63 times numbers within
-/// -127 to 127. Its micro-kernel need not be exact for others; that of [`wide_u8s8`] is.
+/// bytes x i8: codes of [`super::quantise::row`] times values within -[`NARROW`] to [`NARROW`], or 0 to 63 times values
+/// within -127 to 127. Its micro-kernel need not be exact for other values; that of [`wide_u8s8`] is.
 pub struct U8S8;
 /// i16 x i16
 pub struct I16;
@@ -199,7 +205,7 @@ macro_rules! numbers {
                     #[cfg(target_arch = "aarch64")]
                     Kind::Dotprod => kernel(dotprod::rows::$name, dotprod::$name, true),
                     #[cfg(target_arch = "aarch64")]
-                    // Its product of bytes takes pairs of rows.
+                    // The product of bytes takes pairs of rows.
                     Kind::I8mm => {
                         Kernel { pairs: size_of::<$a>() == 1, ..kernel(i8mm::rows::$name, i8mm::$name, true) }
                     }
@@ -229,8 +235,8 @@ numbers!(I16, i16, i16, i32, 2, i16);
 numbers!(F32, f32, f32, f32, 1, f32);
 numbers!(F16, f32, u16, f32, 1, f16);
 
-/// The micro-kernel that takes any codes and weights within -127 to 127 of the layout of [`U8S8`], with the rows of that one's;
-/// None on AVX2, where such weights go through [`I16`]. It is the same one but on plain NEON.
+/// The micro-kernel for any codes and weights within -127 to 127, in the layout of [`U8S8`] and with the same number of
+/// rows; `None` on AVX2, where such weights go through [`I16`]. It differs from that of [`U8S8`] only on plain NEON.
 pub fn wide_u8s8(isa: Isa) -> Option<Kernel<U8S8>> {
     let kernel = U8S8::kernel(isa);
     match isa.kind() {
@@ -242,28 +248,30 @@ pub fn wide_u8s8(isa: Isa) -> Option<Kernel<U8S8>> {
     }
 }
 
-/// How fp16 weights become f32 before they are multiplied, and not as they are read.
+/// Widening of fp16 weights to f32 ahead of the product, instead of while the micro-kernel reads them.
 #[derive(Clone, Copy)]
 pub struct Widening {
-    /// Widens the numbers of whole panels, as many as there is room for.
+    /// Widens the values of whole panels; both slices have the same length.
     pub widen: fn(&[u16], &mut [f32]),
-    /// Bytes of the left side that share a widened panel, if these are [`Widening::LEAST_ROWS`] or more.
+    /// Bytes of left-hand rows that share a widened panel; at least [`Widening::LEAST_ROWS`] rows share it.
     pub block_bytes: usize,
 }
 
 impl Widening {
-    /// Fewest rows to a widened panel.
+    /// Minimum number of rows that share a widened panel.
     pub const LEAST_ROWS: usize = 24;
 }
 
-/// How fp16 panels are to be widened ahead of [`F32`], or None where [`F16`] does it as it reads them.
+/// How fp16 panels are widened ahead of [`F32`], or `None` if [`F16`] widens them as it reads them.
 ///
-/// NEON widens 4 numbers in an instruction that takes the place of multiplications, so that a Cortex-A76 would do 5.5 multiply-adds
-/// a cycle instead of 8, while x86-64 converts as it loads. To widen and store 16 columns of one k takes a Cortex-A76 11 cycles and
-/// an A72 10, to multiply them by a row 2 and 4 (llvm-mca): with 96 rows that is 6% and 3%, with 24 on an A72 10%.
+/// NEON widens 4 values in an instruction that takes the place of multiplications, so widening inside the kernel would
+/// limit a Cortex-A76 to 5.5 multiply-adds per cycle instead of 8; x86-64 converts as it loads. Widening and storing 16
+/// columns of one k takes 11 cycles on a Cortex-A76 and 10 on an A72; multiplying them by a row takes 2 and 4
+/// (llvm-mca). With 96 rows the overhead is 6% and 3%, and with 24 rows on an A72 it is 10%.
 ///
-/// An A76 and those after it have 512 KB of L2 for a core and an L3 beside it, 4 MB for the four cores of a Raspberry Pi 5 together,
-/// which hold 96 rows of 1536 and their panel for each. An A72 has 1 MB for four cores, which holds 24, or 120 of 384.
+/// An A76 and its successors have 512 KB of L2 per core and an L3. On a Raspberry Pi 5 these total 4 MB for the four
+/// cores, which hold 96 rows of 1536 and their panel for each core. An A72 has 1 MB for four cores, which holds 24 such
+/// rows, or 120 of 384.
 pub fn widening(isa: Isa) -> Option<Widening> {
     match isa.kind() {
         #[cfg(target_arch = "aarch64")]
@@ -274,33 +282,33 @@ pub fn widening(isa: Isa) -> Option<Widening> {
     }
 }
 
-/// What becomes of a tile's sums. A trait, not a closure: `#[inline(always)]` makes it part of a function that is
-/// compiled for an instruction set, and a closure cannot ask for that.
+/// Processes a tile's accumulators. A trait, not a closure: `#[inline(always)]` makes it part of a function that is
+/// compiled for an instruction set, and a closure cannot request that.
 pub(super) trait Epilogue<S> {
-    /// Asks for the memory that [`Epilogue::take`] will read and write, before the sums are computed; nothing, where it was in use
-    /// a moment ago.
+    /// Prefetches the memory that [`Epilogue::take`] will read and write, before the sums are computed. The default
+    /// prefetches nothing, which suits memory that was in use a moment ago.
     #[inline(always)]
     fn expect(&self, row: usize, panel: usize, rows: usize) {
         let _ = (row, panel, rows);
     }
 
-    /// Takes the sums of rows `row..row + rows` and the columns of panel `panel`.
+    /// Processes the sums of rows `row..row + rows` and the columns of panel `panel`.
     fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<S>);
 }
 
-/// Asks for `values` to be brought into L1, a cache line after the other.
+/// Prefetches `values` into L1, one cache line after another.
 #[inline(always)]
 pub(super) fn prefetch<T>(values: &[T]) {
     let bytes = values.as_ptr_range();
     let mut line = bytes.start.cast::<u8>();
     while line < bytes.end.cast() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: SSE is part of x86-64; a prefetch reads nothing that the program sees and cannot fault.
+        // SAFETY: SSE is part of x86-64; a prefetch changes nothing that the program sees and cannot fault.
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
         }
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above; the intrinsic is unstable.
+        // SAFETY: `prfm` is part of Armv8.0; as above, it cannot fault. (In `asm!` because the intrinsic is unstable.)
         unsafe {
             std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) line, options(nostack, readonly, preserves_flags));
         }
@@ -310,12 +318,12 @@ pub(super) fn prefetch<T>(values: &[T]) {
 
 /// Calls `epilogue.take(first_row, panel, rows, sums)` for every tile of `a: [m, k]` times the panels in `b`.
 ///
-/// The rows of `a` are `stride` apart, in pairs where the kernel wants them so ([`Kernel::pairs`]). `b` holds whole panels of
-/// `groups` groups each. Panels are outermost: the one or two of a tile stay in the nearest cache that holds them while all rows
-/// pass by, and the next are on their way from wherever they are ([`Kernel::prefetches`]).
+/// The rows of `a` are `stride` apart, in pairs if the kernel requires it ([`Kernel::pairs`]). `b` holds whole panels
+/// of `groups` groups each. Panels are the outer loop: the one or two of a tile stay in the nearest cache that holds
+/// them while all rows are processed, and the next ones are prefetched meanwhile ([`Kernel::prefetches`]).
 ///
 /// # Panics
-/// When `a` is shorter than its `m` rows, or `b` is not whole panels.
+/// If `a` is shorter than its `m` rows, its stride does not suit the kernel, or `b` is not aligned or not whole panels.
 #[inline(always)]
 pub(super) fn for_tiles<N: GemmTypes>(
     kernel: Kernel<N>,
@@ -349,11 +357,12 @@ pub(super) fn for_tiles<N: GemmTypes>(
             for p in 0..panels {
                 epilogue.expect(row, panel + p, rows);
             }
-            // SAFETY: the kernel came from `N::kernel(isa)` or `wide_u8s8(isa)`, and an `Isa` proves its instructions. `rows` is at
-            // most `kernel.rows`, and `panels` at most `kernel.panels`. The length of `a` was asserted above, and where rows are in
-            // pairs its stride too; `row` is a multiple of `kernel.rows`, then even, so that a pair begins there. `now` is so many
-            // whole panels. The first begins at a multiple of 64 bytes (asserted above), and every panel has `groups` times 64 bytes
-            // (32 for fp16).
+            // SAFETY: the kernel came from `N::kernel(isa)` or `wide_u8s8(isa)`, and an `Isa` exists only if the CPU
+            // has its instructions. `rows` is at most `kernel.rows`, and `panels` at most `kernel.panels`. The length
+            // of `a` was asserted above, and so was its stride if rows are in pairs; `row` is a multiple of
+            // `kernel.rows`, which is then even, so a pair begins at `row`. `now` holds `panels` whole panels. The
+            // first begins at a multiple of 64 bytes (asserted above), and the size of every panel is `groups` times 64
+            // bytes (32 for fp16).
             unsafe {
                 (kernel.run)(
                     rows,

@@ -1,4 +1,4 @@
-//! Advanced SIMD of any 64-bit ARM CPU: 16 columns are four registers.
+//! Advanced SIMD of any 64-bit ARM CPU: 16 columns take four registers.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -7,10 +7,10 @@ use super::{Sums, Tile};
 
 pub(super) use super::scalar::{f16, i16};
 
-/// Rows of each micro-kernel: as many as 32 registers hold, with what is multiplied.
+/// Number of rows of each micro-kernel: as many as fit into 32 registers together with the operands.
 #[allow(non_upper_case_globals, reason = "named as the micro-kernels")]
 pub(super) mod rows {
-    /// Eight sums for each row: the halves of a group are added up at the end.
+    /// Eight accumulators per row: the halves of a group are added at the end.
     pub const u8s8: usize = 2;
     pub const i16: usize = super::super::scalar::ROWS;
     pub const f16: usize = super::super::scalar::ROWS;
@@ -21,7 +21,7 @@ by_rows!(u8s8, u8s8_narrow, "neon", u8, i8, i32, 1 2);
 by_rows!(u8s8_wide, u8s8_wide_rows, "neon", u8, i8, i32, 1 2);
 by_rows!(f32, f32_rows, "neon", f32, f32, f32, 1 2 3 4 5 6);
 
-/// What [`super::U8S8`] promises of its products: four fit into i16 (4 x 128 x 63 = 32256, 4 x 63 x 127 = 32004).
+/// For the operands of [`super::U8S8`]: four products fit into i16 (4 x 128 x 63 = 32256, 4 x 63 x 127 = 32004).
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn u8s8_narrow<const R: usize>(
@@ -31,11 +31,11 @@ unsafe fn u8s8_narrow<const R: usize>(
     b: *const i8,
     out: &mut Sums<i32>,
 ) {
-    // SAFETY: the caller's promise is handed on.
+    // SAFETY: the caller fulfils the contract of `Kernel::run`, which `u8s8_rows` shares.
     unsafe { u8s8_rows::<R, 4>(groups, a, stride, b, out) }
 }
 
-/// Any codes times weights within -127 to 127: two products fit into i16 (2 x 128 x 127 = 32512).
+/// For any codes and weights within -127 to 127: two products fit into i16 (2 x 128 x 127 = 32512).
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn u8s8_wide_rows<const R: usize>(
@@ -45,12 +45,12 @@ unsafe fn u8s8_wide_rows<const R: usize>(
     b: *const i8,
     out: &mut Sums<i32>,
 ) {
-    // SAFETY: the caller's promise is handed on.
+    // SAFETY: the caller fulfils the contract of `Kernel::run`, which `u8s8_rows` shares.
     unsafe { u8s8_rows::<R, 2>(groups, a, stride, b, out) }
 }
 
-/// `CHAIN` products go into each lane of i16, then pairs of lanes into i32. A Cortex-A72 has one multiplier, which takes 16 bytes
-/// in two cycles, 8 multiply-adds a cycle; the additions run beside it.
+/// Adds `CHAIN` products in each lane of i16, then pairs of lanes into i32. A Cortex-A72 has one multiplier, which
+/// takes 16 bytes in two cycles: 8 multiply-adds per cycle. The additions run in parallel with it.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn u8s8_rows<const R: usize, const CHAIN: usize>(
@@ -63,17 +63,16 @@ unsafe fn u8s8_rows<const R: usize, const CHAIN: usize>(
     let mut sums = [[vdupq_n_s32(0); 8]; R];
     let whole = groups / CHAIN * CHAIN;
     if let (Some(sums), 4) = (sums.first_chunk_mut(), CHAIN) {
-        // SAFETY: so many groups, a multiple of 4, are within what the caller vouches for.
+        // SAFETY: `whole` is a multiple of 4 and at most `groups`, for which the caller guarantees readable operands.
         unsafe { two_by_four(sums, whole, a, stride, b) };
     } else {
         for g in (0..whole).step_by(CHAIN) {
-            // SAFETY: groups `g..g + CHAIN` of the panel are 64 bytes each, those of row `r` 4 each: both within what the
-            // caller vouches for.
+            // SAFETY: for each group the caller guarantees 64 readable bytes of the panel and 4 of row `r`.
             unsafe { chains::<R, CHAIN>(&mut sums, a.add(g * 4), stride, b.add(g * 64)) };
         }
     }
     for g in whole..groups {
-        // SAFETY: as above, one group.
+        // SAFETY: as above, for one group.
         unsafe { chains::<R, 1>(&mut sums, a.add(g * 4), stride, b.add(g * 64)) };
     }
     for (row, sums) in out.iter_mut().zip(sums) {
@@ -81,7 +80,7 @@ unsafe fn u8s8_rows<const R: usize, const CHAIN: usize>(
     }
 }
 
-/// Adds `CHAIN` groups, at `a` of each row and at `b` of the panel.
+/// Adds the products of `CHAIN` groups, at `a` in each row and at `b` in the panel.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn chains<const R: usize, const CHAIN: usize>(
@@ -93,14 +92,14 @@ unsafe fn chains<const R: usize, const CHAIN: usize>(
     let mut x = [[vdupq_n_s8(0); CHAIN]; R];
     for (r, x) in x.iter_mut().enumerate() {
         for (g, x) in x.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for so many groups of each row.
+            // SAFETY: the caller guarantees `CHAIN` readable groups of each row.
             *x = unsafe { spread(a.add(r * stride + g * 4)) };
         }
     }
     for c in 0..4 {
         let mut b4 = [vdupq_n_s8(0); CHAIN];
         for (g, b4) in b4.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for so many groups of the panel.
+            // SAFETY: the caller guarantees `CHAIN` readable groups of the panel.
             *b4 = unsafe { vld1q_s8(b.add(g * 64 + c * 16)) };
         }
         for (x, sums) in x.iter().zip(sums.iter_mut()) {
@@ -116,8 +115,8 @@ unsafe fn chains<const R: usize, const CHAIN: usize>(
     }
 }
 
-/// Two rows, four products to a lane: the loop needs all 32 registers (16 sums, 8 of codes, 4 of weights, 4 of products), and the
-/// compiler spills six of them, so that a part of it is [`quarter`], by hand.
+/// Two rows, four products per lane. The loop needs all 32 registers (16 accumulators, 8 of codes, 4 of weights, 4 of
+/// products), and the compiler spills six of them, so part of the loop is written by hand: [`quarter`].
 ///
 /// # Safety
 /// As [`u8s8_narrow`]; `groups` is a multiple of 4.
@@ -133,12 +132,12 @@ unsafe fn two_by_four(
     if groups == 0 {
         return;
     }
-    // SAFETY: there are four groups, 256 bytes of the panel.
+    // SAFETY: `groups` is at least 4 here, so the panel has 256 readable bytes.
     let mut weights = unsafe { [0, 64, 128, 192].map(|at| vld1q_s8(b.add(at))) };
     for g in (0..groups).step_by(4) {
         let next = if g + 4 < groups { g + 4 } else { 0 };
-        // SAFETY: groups `g..g + 4` of the panel are 256 bytes, those of row `r` 16, and `next` is the first of four groups too:
-        // all within what the caller vouches for.
+        // SAFETY: for groups `g..g + 4` the caller guarantees 256 readable bytes of the panel and 16 of row `r`, and
+        // `next` is also the first of four groups.
         unsafe {
             let x = [four_groups(a.add(g * 4)), four_groups(a.add(stride + g * 4))];
             let (b, next) = (b.add(g * 64), b.add(next * 64));
@@ -150,11 +149,11 @@ unsafe fn two_by_four(
     }
 }
 
-/// Four groups of codes, each four times.
+/// Loads four groups of codes into one register each, where the group is repeated four times.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn four_groups(a: *const u8) -> [int32x4_t; 4] {
-    // SAFETY: the caller vouches for 16 bytes.
+    // SAFETY: the caller guarantees 16 readable bytes.
     let codes = vreinterpretq_s32_s8(unsafe { vld1q_s8(a.cast()) });
     [
         vdupq_laneq_s32::<0>(codes),
@@ -164,9 +163,10 @@ unsafe fn four_groups(a: *const u8) -> [int32x4_t; 4] {
     ]
 }
 
-/// Adds columns `4 * C..4 * C + 4` of four groups, whose weights are in `weights`. Those of other columns take their place, each
-/// when it was used for the last time: they are read `AT` bytes from `next`, a register from each of four groups. Products of four
-/// sums follow one upon another, so that a CPU that keeps the order (Cortex-A53, A55) waits less for them.
+/// Adds columns `4 * C..4 * C + 4` of four groups, whose weights are in `weights`. After its last use each weight
+/// register is reloaded with weights of other columns, read `AT` bytes from `next`, one register for each of the four
+/// groups. Products of four accumulators are interleaved, which shortens the waits of an in-order CPU (Cortex-A53,
+/// A55).
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn quarter<const C: usize, const AT: usize>(
@@ -177,7 +177,7 @@ unsafe fn quarter<const C: usize, const AT: usize>(
 ) {
     let [mut b0, mut b1, mut b2, mut b3] = *weights;
     let (mut s0, mut s1, mut z0, mut z1) = (s[2 * C], s[2 * C + 1], z[2 * C], z[2 * C + 1]);
-    // SAFETY: it reads 16 bytes of each of the four groups at `next`, which the caller vouches for, and writes nothing.
+    // SAFETY: it writes no memory and reads 16 bytes of each of the four groups at `next`, as the caller guarantees.
     unsafe {
         asm!(
             "smull {t0:v}.8h, {x0:v}.8b, {b0:v}.8b",
@@ -236,13 +236,13 @@ unsafe fn quarter<const C: usize, const AT: usize>(
     (s[2 * C], s[2 * C + 1], z[2 * C], z[2 * C + 1]) = (s0, s1, z0, z1);
 }
 
-/// The group of four codes at `a`, four times. In `asm!`, since a compiler that knows both halves to be alike multiplies by
-/// the low one alone, and moves the weights' high halves down for it.
+/// Loads the group of four codes at `a`, repeated four times. In `asm!` because a compiler that knows both halves to be
+/// equal multiplies by the low one alone, and moves the weights' high halves down for it.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn spread(a: *const u8) -> int8x16_t {
     let x;
-    // SAFETY: it reads the 4 bytes that the caller vouches for.
+    // SAFETY: it reads 4 bytes, which the caller guarantees to be readable.
     unsafe {
         asm!(
             "ld1r {{{x:v}.4s}}, [{a}]",
@@ -254,7 +254,7 @@ pub(super) unsafe fn spread(a: *const u8) -> int8x16_t {
     x
 }
 
-/// Widens fp16 numbers of whole panels: `from` and `to` have the same length, a multiple of 16.
+/// Widens the fp16 values of whole panels: `from` and `to` have the same length, a multiple of 16.
 pub(super) fn widen_fp16(from: &[u16], to: &mut [f32]) {
     let (from, to) = (from.as_chunks(), to.as_chunks_mut());
     assert!(from.0.len() == to.0.len() && from.1.is_empty() && to.1.is_empty());
@@ -264,13 +264,13 @@ pub(super) fn widen_fp16(from: &[u16], to: &mut [f32]) {
     }
 }
 
-/// `fcvtl`, whose intrinsic wants a type that is unstable in Rust 1.95.
+/// `fcvtl`, whose intrinsic needs a type that is unstable in Rust 1.95.
 #[inline]
 #[target_feature(enable = "neon")]
 fn widen_sixteen(from: &[u16; 16], to: &mut [f32; 16]) {
     let (a, b, c, d): (float32x4_t, float32x4_t, float32x4_t, float32x4_t);
-    // SAFETY: the loads are of the 16 numbers in `from`; the instructions compute on registers alone and are of Armv8.0; the stores
-    // are to the 16 numbers in `to`.
+    // SAFETY: the loads read the 16 values in `from`, the stores write the 16 values in `to`, and the instructions in
+    // between use only registers and belong to Armv8.0.
     unsafe {
         let (low, high) = (vld1q_u16(from.as_ptr()), vld1q_u16(from.as_ptr().add(8)));
         asm!(
@@ -298,13 +298,13 @@ fn widen_sixteen(from: &[u16; 16], to: &mut [f32; 16]) {
 #[target_feature(enable = "neon")]
 pub(super) fn store_i32(row: &mut [i32; 16], sums: [int32x4_t; 4]) {
     for (part, sums) in row.chunks_exact_mut(4).zip(sums) {
-        // SAFETY: a part holds 4 values, a register.
+        // SAFETY: a part holds 4 values, which is one register.
         unsafe { vst1q_s32(part.as_mut_ptr(), sums) };
     }
 }
 
-/// Adds element `LANE` of the rows' registers times the 16 columns at `b`. Columns are outermost: a register of them is in use
-/// at a time.
+/// Adds element `LANE` of the rows' registers times the 16 columns at `b`. Columns are the outer loop, so that only one
+/// register of them is in use at a time.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn step<const R: usize, const LANE: i32>(
@@ -313,7 +313,7 @@ unsafe fn step<const R: usize, const LANE: i32>(
     b: *const f32,
 ) {
     for c in 0..4 {
-        // SAFETY: the caller vouches for 16 values.
+        // SAFETY: the caller guarantees 16 readable values.
         let b = unsafe { vld1q_f32(b.add(4 * c)) };
         for (sums, &x) in sums.iter_mut().zip(x) {
             sums[c] = vfmaq_laneq_f32::<LANE>(sums[c], b, x);
@@ -333,8 +333,7 @@ unsafe fn f32_rows<const R: usize>(
     let mut sums = [[vdupq_n_f32(0.0); 4]; R];
     let whole = groups / 4 * 4;
     for k in (0..whole).step_by(4) {
-        // SAFETY: columns `k..k + 4` of the panel are 64 values, elements `k..k + 4` of row `r` four: both within what the
-        // caller vouches for.
+        // SAFETY: for elements `k..k + 4` the caller guarantees 64 readable values of the panel and 4 of row `r`.
         unsafe {
             let mut x = [vdupq_n_f32(0.0); R];
             for (r, x) in x.iter_mut().enumerate() {
@@ -348,7 +347,7 @@ unsafe fn f32_rows<const R: usize>(
         }
     }
     for k in whole..groups {
-        // SAFETY: as above, one element of k.
+        // SAFETY: as above, for one element of k.
         unsafe {
             let mut x = [vdupq_n_f32(0.0); R];
             for (r, x) in x.iter_mut().enumerate() {
@@ -359,7 +358,7 @@ unsafe fn f32_rows<const R: usize>(
     }
     for (row, sums) in out.iter_mut().zip(sums) {
         for (part, sums) in row.chunks_exact_mut(4).zip(sums) {
-            // SAFETY: a part holds 4 values, a register.
+            // SAFETY: a part holds 4 values, which is one register.
             unsafe { vst1q_f32(part.as_mut_ptr(), sums) };
         }
     }

@@ -1,22 +1,22 @@
 //! Rows of codes in pairs, as `smmla` reads them: eight codes of one row, then eight of the next.
 //!
-//! One load then gives what otherwise takes two and a move that joins them, which keeps a pipe from multiplying.
+//! One load then replaces two loads and a move that joins them, which would keep a pipe from multiplying.
 
-/// Codes of a row that are stored together.
+/// Number of codes of a row that are stored together.
 const PART: usize = 8;
 
-/// Distance between rows of `k` codes in pairs: a pair takes twice as much.
+/// Distance between rows of `k` codes in pairs; a pair takes twice this distance.
 pub const fn paired_stride(k: usize) -> usize {
     k.next_multiple_of(PART)
 }
 
-/// Bytes of `m` rows of `k` codes in pairs.
+/// Number of bytes of `m` rows of `k` codes in pairs.
 pub const fn paired_len(m: usize, k: usize) -> usize {
     m.next_multiple_of(2) * paired_stride(k)
 }
 
-/// Copies `m` rows of `k` codes, `stride` apart, in pairs into `to: [m / 2][k / 8][2][8]`, rounded up, with [`paired_len`]. `k` is
-/// padded with zeros. An odd last row is its own partner.
+/// Copies `m` rows of `k` codes, `stride` apart, in pairs into `to: [m / 2][k / 8][2][8]`, both rounded up, with
+/// [`paired_len`] bytes. `k` is padded with zeros. An odd last row is paired with itself.
 pub fn pair_rows(rows: &[u8], stride: usize, m: usize, k: usize, to: &mut [u8]) {
     let row = |r: usize| rows[r.min(m - 1) * stride..][..k].as_chunks::<PART>();
     for (p, to) in to[..paired_len(m, k)].chunks_exact_mut(2 * paired_stride(k)).enumerate() {

@@ -6,7 +6,7 @@ use super::{PANEL, Tile};
 
 pub(super) const ROWS: usize = 4;
 
-/// Defines a micro-kernel: sums over k of `widen(a) * widen(b)` by `step(sum, a, b)`.
+/// Defines a micro-kernel: sums over k of `widen(a) * widen(b)`, computed by `step(sum, a, b)`.
 macro_rules! kernel {
     ($name:ident, $a:ty, $b:ty, $sum:ty, $group:literal, $step:expr) => {
         /// # Safety
@@ -22,7 +22,7 @@ macro_rules! kernel {
         ) {
             let step: fn($sum, $a, $b) -> $sum = $step;
             for (r, sums) in sums.iter_mut().enumerate().take(rows) {
-                // SAFETY: the caller vouches for `rows` rows of `groups * GROUP` elements and for one panel.
+                // SAFETY: the caller guarantees `rows` rows of `groups * GROUP` elements and one panel.
                 let (a, b) = unsafe {
                     (
                         std::slice::from_raw_parts(a.add(r * stride), groups * $group),

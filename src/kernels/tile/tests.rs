@@ -1,4 +1,4 @@
-//! Every micro-kernel against the plain one, bit for bit, over all tails and extreme values.
+//! Compares every micro-kernel with the plain one, bit for bit, over all tails and extreme values.
 
 use bytemuck::Zeroable as _;
 use half::f16;
@@ -6,7 +6,7 @@ use half::f16;
 use super::*;
 use crate::kernels::aligned::Aligned;
 
-/// A small generator, so that the values are the same everywhere.
+/// A small random number generator that gives the same values on every machine.
 struct Random(u64);
 
 impl Random {
@@ -16,7 +16,7 @@ impl Random {
     }
 }
 
-/// Puts the sums of every tile where they belong.
+/// Stores the sums of every tile at their position in the output.
 struct Collect<'a, S> {
     out: &'a mut [S],
     panels: usize,
@@ -30,7 +30,7 @@ impl<S: Copy> Epilogue<S> for Collect<'_, S> {
     }
 }
 
-/// `sums` of every tile, by row and panel.
+/// Sums of all tiles, indexed by row and panel.
 fn product<N: GemmTypes>(
     (isa, kernel): (Isa, Kernel<N>),
     m: usize,
@@ -56,7 +56,7 @@ fn product<N: GemmTypes>(
     out
 }
 
-/// How the left numbers of a product are stored on an instruction set, and what that does to its sums.
+/// How the left values of a product are stored on an instruction set, and how that changes its sums.
 trait Stored: GemmTypes {
     fn stored(_isa: Isa, a: Self::A) -> Self::A {
         a
@@ -80,7 +80,7 @@ impl Stored for U8S8 {
     }
 }
 
-/// [`check_kernel`] of the product's own micro-kernel.
+/// [`check_kernel`] for the product's own micro-kernel.
 fn check<N: Stored>(
     a: impl FnMut(u32) -> N::A,
     b: impl FnMut(u32) -> N::B,
@@ -91,8 +91,8 @@ fn check<N: Stored>(
     check_kernel::<N>(|isa| Some(N::kernel(isa)), a, b, exact);
 }
 
-/// Compares `kernel` on every instruction set with the plain one, and that with `exact`, over m past two tiles, k past two groups
-/// of any width, one and two panels, and strides with a gap.
+/// Compares `kernel` on every instruction set with the plain kernel, and the plain kernel with `exact`, over m past two
+/// tiles, k past two groups of any width, one to three panels, and strides with a gap.
 fn check_kernel<N: Stored>(
     kernel: impl Fn(Isa) -> Option<Kernel<N>>,
     mut a: impl FnMut(u32) -> N::A,
@@ -143,7 +143,7 @@ fn int_sum<A: Copy + Into<i64>, B: Copy + Into<i64>>(a: &[A], b: &[B]) -> i32 {
     i32::try_from(sum).expect("the test's values do not overflow")
 }
 
-/// The ends of a range, in an order that no group or pair keeps.
+/// The ends of a range, in an order that does not repeat with groups or pairs.
 fn ends<T: Copy>(low: T, high: T) -> impl Fn(u32) -> T {
     move |r| if r % 3 == 0 { low } else { high }
 }
@@ -152,7 +152,7 @@ fn ends<T: Copy>(low: T, high: T) -> impl Fn(u32) -> T {
 fn u8_by_narrow_i8_is_exact() {
     let narrow = |r: u32| ((r % 127) as i32 - 63) as i8;
     check::<U8S8>(|r| r as u8, narrow, int_sum);
-    // Nothing but extremes: 2 * 255 * 63 and 4 * 128 * 63 are the most that an i16 has to hold. (On ARM a code of 0 is -128.)
+    // Extremes only: 2 * 255 * 63 and 4 * 128 * 63 are the largest sums in i16. (On ARM a code of 0 is -128.)
     for code in [0, 255] {
         for weight in [-NARROW, NARROW] {
             check::<U8S8>(|_| code, |_| weight, int_sum);
@@ -165,7 +165,7 @@ fn u8_by_narrow_i8_is_exact() {
 #[test]
 fn u8_by_wide_i8_is_exact_where_a_kernel_says_so() {
     check_kernel::<U8S8>(wide_u8s8, |r| r as u8, |r| ((r % 255) as i32 - 127) as i8, int_sum);
-    // Two of these are all that an i16 holds.
+    // An i16 holds only two of these products.
     for code in [0, 255] {
         for weight in [-127, 127] {
             check_kernel::<U8S8>(wide_u8s8, |_| code, |_| weight, int_sum);

@@ -1,4 +1,4 @@
-//! Data sets, put together attribute by attribute.
+//! Builds data sets attribute by attribute.
 
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
@@ -7,7 +7,7 @@ use dicom_object::InMemDicomObject;
 
 use super::Code;
 
-/// A data set or an item of a sequence in the making.
+/// A data set or sequence item under construction.
 #[derive(Clone)]
 pub(super) struct Item(pub InMemDicomObject);
 
@@ -16,25 +16,25 @@ impl Item {
         Item(InMemDicomObject::new_empty())
     }
 
-    /// With an attribute; a value of text must fit its VR ([`limited`]).
+    /// Adds an attribute; text must fit its VR ([`limited`]).
     pub fn with(mut self, tag: Tag, vr: VR, value: impl Into<PrimitiveValue>) -> Item {
         self.0.put(DataElement::new(tag, vr, value.into()));
         self
     }
 
-    /// With an attribute that may be empty.
+    /// Adds an empty attribute.
     pub fn empty(self, tag: Tag, vr: VR) -> Item {
         self.with(tag, vr, PrimitiveValue::Empty)
     }
 
-    /// With a sequence.
+    /// Adds a sequence.
     pub fn items(mut self, tag: Tag, items: impl IntoIterator<Item = Item>) -> Item {
         let items: Vec<_> = items.into_iter().map(|item| item.0).collect();
         self.0.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(items)));
         self
     }
 
-    /// With a sequence of one code.
+    /// Adds a sequence that holds one code.
     pub fn code(self, tag: Tag, code: &Code) -> Item {
         self.items(tag, [code.item()])
     }
@@ -43,7 +43,7 @@ impl Item {
 impl Code {
     /// The attributes of a code (PS3.3, 8.8).
     pub(super) fn item(&self) -> Item {
-        // A code of more than 16 characters goes into another attribute.
+        // A code of more than 16 characters needs a different attribute.
         let (tag, vr) = match self.value.chars().count() {
             0..=16 => (tags::CODE_VALUE, VR::SH),
             _ => (tags::LONG_CODE_VALUE, VR::UC),
@@ -55,8 +55,8 @@ impl Code {
     }
 }
 
-/// Text for a VR of at most `length` characters. A backslash would separate values (PS3.5, 6.1.3), and control
-/// characters are not allowed.
+/// Text for a VR of at most `length` characters. Backslashes, which would separate values (PS3.5, 6.1.3), and control
+/// characters, which are not allowed, are replaced.
 pub(super) fn limited(text: &str, length: usize) -> String {
     let clean = |c: char| match c {
         '\\' => '/',
@@ -67,8 +67,8 @@ pub(super) fn limited(text: &str, length: usize) -> String {
     text.trim_end().to_owned()
 }
 
-/// A number in at most 16 characters (DS, PS3.5, 6.2), rounded to nine digits where the shortest exact form is longer,
-/// and whether it was.
+/// A number in at most 16 characters (DS, PS3.5, 6.2), rounded to nine digits if the shortest exact form is longer, and
+/// whether it was rounded.
 pub(super) fn decimal(value: f64) -> (String, bool) {
     let exact = format!("{value}");
     if exact.len() <= 16 { (exact, false) } else { (format!("{value:.8e}"), true) }

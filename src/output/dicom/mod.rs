@@ -1,9 +1,9 @@
-//! What was found, as DICOM objects that a hospital's archive files beside the images: a Segmentation
+//! Writes results as DICOM objects that a hospital's archive files with the images: a Segmentation
 //! ([`write_segmentation`]) and a Structured Report ([`write_report`]).
 //!
-//! Both copy the patient and study of the [`Sources`] they refer to, for this is how they are filed, and get a series of
-//! their own. UIDs follow from the sources, the model, the head and what was found, so that a run that is repeated
-//! makes the same objects again. Text is UTF-8, the transfer syntax Explicit VR Little Endian.
+//! Both copy the patient and study of their [`Sources`], by which the archive files them, and each goes into a separate
+//! series. UIDs are derived from the sources, the model, the head and the results, so repeating a run produces the same
+//! UIDs. Text is UTF-8, and the transfer syntax is Explicit VR Little Endian.
 
 mod item;
 mod modules;
@@ -18,28 +18,28 @@ pub use sr::{Finding, Measurement, OutOfDistribution, write_report};
 
 use sha2::{Digest, Sha256};
 
-/// Designator of the coding scheme of names that have no standard code; "99" begins a private one (PS3.16, 8.2).
+/// Designator of the coding scheme for names without a standard code; "99" marks a private scheme (PS3.16, 8.2).
 pub const PRIVATE_SCHEME: &str = "99MICRORAPTOR";
 
-/// A coded concept (PS3.3, 8): what a value means in a scheme.
+/// A coded concept (PS3.3, 8): a code, its coding scheme and its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Code {
     /// Code in the scheme, such as 85756007.
     pub value: String,
     /// Designator of the scheme, such as SCT (SNOMED CT), DCM, UCUM.
     pub scheme: String,
-    /// What it means, in words of at most 64 characters.
+    /// Meaning, in at most 64 characters.
     pub meaning: String,
 }
 
 impl Code {
-    /// A code of a scheme.
+    /// Creates a code of any scheme.
     pub fn new(value: &str, scheme: &str, meaning: &str) -> Code {
         Code { value: value.into(), scheme: scheme.into(), meaning: meaning.into() }
     }
 
-    /// A code of [`PRIVATE_SCHEME`] for a name, such as a class of a head. Its value is the name itself where that is
-    /// a plain word of at most 16 characters, else 16 hexadecimal digits of the name's SHA-256.
+    /// Creates a code of [`PRIVATE_SCHEME`] for a name, such as a class of a head. Its value is the name itself if that
+    /// is a plain word of at most 16 characters, otherwise 16 hexadecimal digits of the name's SHA-256.
     ///
     /// ```
     /// # use microraptor::output::dicom::Code;
@@ -57,7 +57,7 @@ impl Code {
     }
 }
 
-/// Who found it: a head on a backbone.
+/// The algorithm that produced a result: a head on a backbone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Algorithm {
     /// Name, such as that of the head's file.
@@ -71,12 +71,12 @@ pub struct Algorithm {
 }
 
 impl Algorithm {
-    /// What identifies the run, for UIDs.
+    /// What identifies the algorithm, for deriving UIDs.
     fn identity(&self) -> [&[u8]; 2] {
         [self.model_sha256.as_bytes(), self.head_sha256.as_bytes()]
     }
 
-    /// The two files, as the parameters of the algorithm.
+    /// Digests of the two files, as the parameters of the algorithm.
     fn parameters(&self) -> [String; 2] {
         [format!("model SHA-256 {}", self.model_sha256), format!("head SHA-256 {}", self.head_sha256)]
     }

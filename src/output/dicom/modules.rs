@@ -1,4 +1,4 @@
-//! What both kinds of object have in common: patient, study, series, equipment, references.
+//! Modules that both kinds of object share: patient, study, series, equipment, references.
 
 use std::io;
 use std::path::Path;
@@ -14,8 +14,8 @@ use super::{Algorithm, PRIVATE_SCHEME};
 use crate::files::{Access, Target, write_atomically};
 use crate::output::OutputError;
 
-/// Of the patient and the study (PS3.3, C.7.1.1, C.7.2.1, C.7.2.2), what files an object and says whom it is about, with
-/// whether it must be there even if empty (type 2).
+/// Patient and study attributes (PS3.3, C.7.1.1, C.7.2.1, C.7.2.2) copied from the sources, by which an object is filed
+/// and the patient identified. The flag states whether the attribute must be present even if empty (type 2).
 const COPIED: [(Tag, VR, bool); 14] = [
     (tags::STUDY_DATE, VR::DA, true),
     (tags::STUDY_TIME, VR::TM, true),
@@ -33,7 +33,7 @@ const COPIED: [(Tag, VR, bool); 14] = [
     (tags::STUDY_ID, VR::SH, true),
 ];
 
-/// What is said of a new object beside its sources.
+/// Properties of a new object that do not come from its sources.
 pub(super) struct Identity<'a> {
     pub class: &'a str,
     pub uid: &'a str,
@@ -44,11 +44,11 @@ pub(super) struct Identity<'a> {
     pub version: &'a str,
 }
 
-/// A new object of the patient and study of `sources`, made at `when`.
+/// Creates an object for the patient and study of `sources`; `when` is its creation time.
 pub(super) fn object(sources: &Sources, identity: &Identity, when: NaiveDateTime) -> Item {
     let first = sources.first();
     let (date, time) = (when.format("%Y%m%d").to_string(), when.format("%H%M%S").to_string());
-    // The source's own number, so that the objects of several images of a series can be told apart.
+    // The source's instance number, to distinguish the objects of several images of a series.
     let number = first.text(tags::INSTANCE_NUMBER).filter(|n| n.parse::<u32>().is_ok() && n.len() <= 9);
     let scheme = Item::new().with(tags::CODING_SCHEME_DESIGNATOR, VR::SH, PRIVATE_SCHEME).with(
         tags::CODING_SCHEME_NAME,
@@ -84,8 +84,8 @@ pub(super) fn object(sources: &Sources, identity: &Identity, when: NaiveDateTime
         .with(tags::INSTANCE_NUMBER, VR::IS, number.unwrap_or_else(|| "1".into()))
 }
 
-/// Dates and times of the standard before 1993, 1997.04.24 and 14:04:38 (PS3.5, 6.2), as they are written now; none where
-/// the text is neither. Other text stays as it is.
+/// Converts dates and times in the form used before 1993, 1997.04.24 and 14:04:38 (PS3.5, 6.2), to the current form;
+/// `None` if the text is malformed. Text of other VRs is returned unchanged.
 fn current_form(vr: VR, text: String) -> Option<String> {
     let separator = match vr {
         VR::DA => '.',
@@ -118,7 +118,7 @@ pub(super) fn reference(instance: &Instance) -> Item {
     )
 }
 
-/// The source instances series by series, in the order in which these come; `tag` is the sequence of instances.
+/// The source instances grouped by series, in order of appearance; `tag` is the sequence that holds the instances.
 pub(super) fn referenced_series(sources: &Sources, tag: Tag) -> Vec<Item> {
     let mut series: Vec<(&str, Vec<Item>)> = Vec::new();
     for instance in &sources.instances {
@@ -132,7 +132,7 @@ pub(super) fn referenced_series(sources: &Sources, tag: Tag) -> Vec<Item> {
     series.into_iter().map(item).collect()
 }
 
-/// Writes the object as a file of its own, for its owner alone: it names the patient.
+/// Writes the object to a file that only its owner can read, because it names the patient.
 pub(super) fn write(path: &Path, object: Item) -> Result<(), OutputError> {
     let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     Ok(write_atomically(Target { path, access: Access::Owner }, |file| {
@@ -141,8 +141,8 @@ pub(super) fn write(path: &Path, object: Item) -> Result<(), OutputError> {
     })?)
 }
 
-/// The UIDs of a new series and of its object: the series follows from the source's and who made it, the object from
-/// the source instances, who made it, and what was found.
+/// UIDs of a new series and its object. The series UID is derived from the source study and series and from the
+/// algorithms; the object UID also depends on the source instances and on the results.
 pub(super) fn new_uids(
     kind: &str,
     sources: &Sources,

@@ -1,4 +1,4 @@
-//! Label maps as DICOM Segmentation objects (PS3.3, A.51): binary, one segment a class.
+//! Writes label maps as DICOM Segmentation objects (PS3.3, A.51): binary, one segment per class.
 
 use std::path::Path;
 
@@ -14,46 +14,46 @@ use super::{Algorithm, Code, uid};
 use crate::input::LabelMap;
 use crate::output::{OutputError, colour};
 
-/// What the pixels of a class are.
+/// Meaning of a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Name of the class.
     pub label: String,
-    /// Segmented property category, of CID 7150 where it fits.
+    /// Segmented property category, from CID 7150 if a code fits.
     pub category: Code,
-    /// Segmented property type, of CID 7151 where it fits.
+    /// Segmented property type, from CID 7151 if a code fits.
     pub property: Code,
 }
 
 impl Segment {
-    /// A class of which nothing is known but its name: tissue, category tissue, which claims nothing. The name is the
-    /// segment's label.
+    /// A class of which only the name is known. Category and type are both "Tissue", which claims nothing specific; the
+    /// name is the segment's label.
     pub fn new(label: &str) -> Segment {
         let tissue = Code::new("85756007", "SCT", "Tissue");
         Segment { label: label.into(), category: tissue.clone(), property: tissue }
     }
 }
 
-/// A frame of the segmentation: the pixels of one segment in one frame of the sources.
+/// A frame of the segmentation: the pixels of one segment in one source frame.
 #[derive(Clone, Copy)]
 struct Frame {
-    /// From 1.
+    /// Segment number, from 1.
     segment: u16,
-    /// From 0.
+    /// Index of the source frame, from 0.
     source: usize,
 }
 
 /// Writes a label map as a Segmentation that refers to each source frame.
 ///
-/// Slice z of `map` belongs to frame z of `sources` (of a scan, the z-th that it gave out), pixel for pixel (a mask of a cropped picture is to be put
-/// back first). Class 1 is the first of `segments`, and so on; the background has none. Only frames that hold pixels of
-/// a segment are written, and where nothing was found at all, one empty frame. Where the sources have a frame of
-/// reference and one orientation, each frame gets its place in it; where they have not (ultrasound), it is known by the
-/// source frame that it was derived from. `when` is local time; the UIDs do not depend on it.
+/// Slice z of `map` belongs to frame z of `sources` (for a scan, the z-th frame that it yielded), pixel for pixel; a
+/// mask of a cropped image must first be padded to the full size. Class 1 is the first of `segments`, and so on; the
+/// background has no segment. Only frames that hold pixels of a segment are written, or one empty frame if there are
+/// none. If the sources share a frame of reference and an orientation, each frame gets its position; otherwise
+/// (ultrasound) it is identified by its source frame. `when` is local time; the UIDs do not depend on it.
 ///
 /// # Errors
-/// [`OutputError`] names the path: a map of another size than the sources, a class without a segment, no segment or
-/// more than 255, or what the system said.
+/// [`OutputError`] names the path: the map's size differs from that of the sources, a class has no segment, there are
+/// no segments or more than 255, or the system reported an error.
 pub fn write_segmentation(
     path: &Path,
     sources: &Sources,
@@ -109,7 +109,7 @@ fn check(sources: &Sources, map: &LabelMap, segments: &[Segment]) -> Result<(), 
     }
 }
 
-/// Segment by segment, those that hold a pixel.
+/// The frames that hold pixels of a segment, sorted by segment.
 fn frames(map: &LabelMap, segments: usize) -> Vec<Frame> {
     let mut present = vec![vec![false; map.depth]; segments + 1];
     for (source, labels) in map.labels.chunks_exact(map.height * map.width).enumerate() {
@@ -127,8 +127,8 @@ fn frames(map: &LabelMap, segments: usize) -> Vec<Frame> {
     frames
 }
 
-/// One bit a pixel, the first in the least significant, frames without a gap between them (PS3.5, 8.2); an even number
-/// of bytes.
+/// One bit per pixel, least significant bit first, with no gap between frames (PS3.5, 8.2), padded to an even number of
+/// bytes.
 fn packed(map: &LabelMap, frames: &[Frame]) -> PrimitiveValue {
     let area = map.height * map.width;
     let mut bytes = vec![0u8; (frames.len() * area).div_ceil(16) * 2];
@@ -141,10 +141,10 @@ fn packed(map: &LabelMap, frames: &[Frame]) -> PrimitiveValue {
     PrimitiveValue::U8(bytes.into())
 }
 
-/// The image and the segmentation as a whole (PS3.3, C.7.6.1, C.7.6.3, C.8.20.2).
+/// Attributes of the image and of the segmentation as a whole (PS3.3, C.7.6.1, C.7.6.3, C.8.20.2).
 fn image(object: Item, sources: &Sources, map: &LabelMap, frames: usize) -> Item {
     let image_type = PrimitiveValue::Strs(["DERIVED", "PRIMARY"].map(String::from).into_iter().collect());
-    // An object made of a lossy image is lossy too (C.7.6.1.1.5).
+    // An object derived from a lossy image is lossy too (C.7.6.1.1.5).
     let lossy =
         sources.instances.iter().find(|i| i.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01"));
     let mut object = object
@@ -178,7 +178,7 @@ fn image(object: Item, sources: &Sources, map: &LabelMap, frames: usize) -> Item
     object
 }
 
-/// A segment of the sequence (PS3.3, C.8.20.4); `number` is from 1.
+/// The item that describes a segment (PS3.3, C.8.20.4); `number` starts at 1.
 fn described(number: usize, segment: &Segment, algorithm: &Algorithm, object: &str) -> Item {
     let parameters = algorithm.parameters().join("; ");
     let identification = Item::new()
@@ -205,9 +205,8 @@ fn described(number: usize, segment: &Segment, algorithm: &Algorithm, object: &s
     item
 }
 
-/// sRGB as PCS-encoded CIELab (PS3.3, C.10.7.1.1): L* of 0..100 and a*, b* of -128..127 over the range of 16 bits; the
-/// white point is D50, reached by Bradford's matrix (IEC 61966-2-1; matrix and
-/// white point as on brucelindbloom.com).
+/// Converts sRGB to PCS-encoded CIELab (PS3.3, C.10.7.1.1): L* of 0..100 and a*, b* of -128..127 are scaled to 16 bits.
+/// The white point is D50, with Bradford adaptation (IEC 61966-2-1; matrix and white point as on brucelindbloom.com).
 fn cielab(rgb: [u8; 3]) -> [u16; 3] {
     let linear = rgb.map(|value| {
         let v = f64::from(value) / 255.0;
@@ -229,7 +228,7 @@ fn cielab(rgb: [u8; 3]) -> [u16; 3] {
         .map(|v| (v.clamp(0.0, 1.0) * 65535.0).round() as u16)
 }
 
-/// What each frame is, and in what order they come (PS3.3, C.7.6.16 and C.7.6.17).
+/// Description and order of the frames (PS3.3, C.7.6.16 and C.7.6.17).
 fn functional_groups(object: Item, sources: &Sources, frames: &[Frame], uid: &str) -> Item {
     let places = sources.places();
     let organisation = uid::derive(&[b"dimensions", uid.as_bytes()]);
@@ -259,7 +258,7 @@ fn functional_groups(object: Item, sources: &Sources, frames: &[Frame], uid: &st
                 shared = shared.items(tags::PIXEL_MEASURES_SEQUENCE, [measures(places, 0)]);
             }
         }
-        // Type 2C where no orientation in the patient is known.
+        // Type 2C, required if the orientation in the patient is unknown.
         None => object = object.empty(tags::PATIENT_ORIENTATION, VR::CS),
     }
     let places = places.map(|(_, places)| places);
@@ -315,8 +314,8 @@ fn same_measures(places: &[Place]) -> bool {
     places.iter().all(|p| (&p.spacing, &p.thickness) == (&places[0].spacing, &places[0].thickness))
 }
 
-/// Pixel measures of a frame. The distance between slices is given because slices without a segment are left out, so
-/// that it cannot be told from the frames.
+/// Pixel measures of a frame. They include the distance between slices, which cannot be derived from the frames because
+/// slices without a segment are omitted.
 fn measures(places: &[Place], frame: usize) -> Item {
     let between = spacing_between(places).map(|mm| decimal(mm).0);
     let mut item = Item::new().with(tags::PIXEL_SPACING, VR::DS, &*places[frame].spacing);

@@ -10,31 +10,31 @@ use super::uid;
 use crate::input::{ScanInfo, SourceFrame, dicom_elements};
 use crate::output::OutputError;
 
-/// Source instances of one study, and the order in which what was made of them has their frames.
+/// Source instances of one study, and the order of their frames in the output.
 pub struct Sources {
     pub(super) instances: Vec<Instance>,
-    /// Frames of all files.
+    /// Number of frames in all files.
     pub(super) frames: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
-    /// Where each frame is, if they do not simply come file by file.
+    /// File and frame number of each output frame; empty if the frames are in file order.
     order: Vec<SourceFrame>,
 }
 
 /// One source file.
 pub(super) struct Instance {
     pub path: PathBuf,
-    /// The elements before the pixels that are read (`input/dicom/elements.rs`).
+    /// The elements before the pixels that this program reads (`input/dicom/elements.rs`).
     pub object: InMemDicomObject,
     pub class: String,
     pub uid: String,
     pub series: String,
     pub study: String,
-    /// From 1 on.
+    /// Number of frames, at least 1.
     pub frames: usize,
 }
 
-/// Where a frame lies in the patient: values as they are written in the source.
+/// Position of a frame in the patient, with values written as in the source.
 #[derive(Clone, PartialEq)]
 pub(super) struct Place {
     pub position: String,
@@ -44,10 +44,10 @@ pub(super) struct Place {
 }
 
 impl Sources {
-    /// The files of a scan; frame n of what is made of them is the n-th frame that the scan gave out.
+    /// The files of a scan; frame n of the output is the n-th frame that the scan yielded.
     ///
     /// # Errors
-    /// As [`Sources::open`]; [`OutputError::Source`] too where a file has fewer frames than the scan read of it.
+    /// As [`Sources::open`]; also [`OutputError::Source`] if a file has fewer frames than the scan read from it.
     pub fn of_scan(info: &ScanInfo) -> Result<Sources, OutputError> {
         let mut sources = Sources::open(&info.files)?;
         for of in &info.source_frames {
@@ -61,19 +61,19 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Reads the files up to their pixels; each file's frames come before the next file's, in the file's order. Nothing is
-    /// allocated that a file is too short for.
+    /// Reads the files up to their pixels. Frames are in the order of the files, and within a file in its own order. No
+    /// more memory is allocated than a file's length justifies.
     ///
     /// # Errors
-    /// [`OutputError::Source`] names the file: not DICOM, an identifier missing or malformed, another study or size than
-    /// the first.
+    /// [`OutputError::Source`] names the file: it is not DICOM, an identifier is missing or malformed, or its study or
+    /// size differs from that of the first file.
     pub fn open(files: &[PathBuf]) -> Result<Sources, OutputError> {
         let mut sources =
             Sources { instances: Vec::new(), frames: 0, rows: 0, columns: 0, order: Vec::new() };
         for path in files {
             let instance = Instance::open(path)?;
             let side = |tag| match instance.count(tag)? {
-                // They are 16-bit numbers, whatever the file's VR says.
+                // These are 16-bit numbers, whatever the file's VR is.
                 Some(side @ ..=0xFFFF) => Ok(side),
                 _ => {
                     Err(instance.wrong(format!("has no usable Rows or Columns ({tag}); give a DICOM image")))
@@ -107,7 +107,7 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Frames of all files.
+    /// Number of frames in all files.
     pub fn frames(&self) -> usize {
         self.frames
     }
@@ -116,7 +116,7 @@ impl Sources {
         &self.instances[0]
     }
 
-    /// Every frame: its file, and its number in it (from 1) where the file has several.
+    /// The file of each frame, and the frame's number in it (from 1) if the file has several frames.
     pub(super) fn each_frame(&self) -> Vec<(&Instance, Option<usize>)> {
         let numbered = |instance: &Instance, number| (instance.frames > 1).then_some(number);
         let known = self.order.iter().filter_map(|of| Some((self.instances.get(of.file)?, of.frame)));
@@ -128,8 +128,8 @@ impl Sources {
         each.flat_map(|one| (1..=one.frames).map(move |number| (one, numbered(one, number)))).collect()
     }
 
-    /// The frame of reference and the place of every frame in it; none where one of them lacks it or they do not share
-    /// the frame of reference and the orientation.
+    /// The frame of reference and the position of every frame in it; `None` if any frame lacks one, or if the frames do
+    /// not share a frame of reference and an orientation.
     pub(super) fn places(&self) -> Option<(String, Vec<Place>)> {
         let reference = self.first().text(tags::FRAME_OF_REFERENCE_UID).filter(|uid| uid::is_valid(uid))?;
         let places = self
@@ -163,12 +163,12 @@ impl Instance {
         Ok(instance)
     }
 
-    /// An attribute's text without padding; none where it is absent or empty.
+    /// An attribute's text without padding; `None` if it is absent or empty.
     pub fn text(&self, tag: Tag) -> Option<String> {
         text(&self.object, tag)
     }
 
-    /// A number of things; none where it is absent.
+    /// A count of at least 1; `None` if it is absent or empty.
     fn count(&self, tag: Tag) -> Result<Option<usize>, OutputError> {
         let Some(text) = self.text(tag) else { return Ok(None) };
         match text.parse() {
@@ -179,13 +179,13 @@ impl Instance {
         }
     }
 
-    /// Where a frame lies; `number` is from 1 in a file of several.
+    /// Position of a frame; `number` starts at 1 and is `None` in a single-frame file.
     fn place(&self, number: Option<usize>) -> Option<Place> {
         let groups = |tag, index| item(&self.object, tag, index);
-        // An image of one frame may have a group for it too.
+        // A single-frame image may have a per-frame group too.
         let of_frame = groups(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, number.map_or(0, |n| n - 1));
         let shared = groups(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0);
-        // Enhanced multi-frame images keep them in functional groups, others in the image itself.
+        // Enhanced multi-frame images keep these attributes in functional groups, other images in the data set itself.
         let find = |group, tag| {
             let grouped =
                 [of_frame, shared].into_iter().flatten().find_map(|i| text(item(i, group, 0)?, tag));
@@ -206,12 +206,12 @@ impl Instance {
 }
 
 impl Place {
-    /// Position [3], orientation [6] and spacing [2] as numbers; none where they are malformed.
+    /// Position [3], orientation [6] and spacing [2] as numbers; `None` if any is malformed.
     fn numbers(&self) -> Option<([f64; 3], [f64; 6], [f64; 2])> {
         Some((numbers(&self.position)?, numbers(&self.orientation)?, numbers(&self.spacing)?))
     }
 
-    /// How far the frame lies along the normal of its plane, in mm.
+    /// Position of the frame along the normal of its plane, in mm.
     fn along_normal(&self) -> Option<f64> {
         let (at, [a, b, c, d, e, f], _) = self.numbers()?;
         let normal = [b * f - c * e, c * d - a * f, a * e - b * d];
@@ -219,7 +219,7 @@ impl Place {
     }
 }
 
-/// Distance between the frames in mm where it is one, to a hundredth of it.
+/// Distance between consecutive frames in mm; `None` if any gap differs from the mean by more than 1%.
 pub(super) fn spacing_between(places: &[Place]) -> Option<f64> {
     let along: Vec<f64> = places.iter().map(Place::along_normal).collect::<Option<_>>()?;
     let gaps: Vec<f64> = along.windows(2).map(|w| (w[1] - w[0]).abs()).collect();

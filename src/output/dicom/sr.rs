@@ -1,4 +1,5 @@
-//! Findings as a DICOM Structured Report: an Imaging Measurement Report (PS3.16, TID 1500) in an Enhanced SR object.
+//! Writes findings as a DICOM Structured Report: an Imaging Measurement Report (PS3.16, TID 1500) in an Enhanced SR
+//! object.
 
 use std::path::Path;
 
@@ -12,21 +13,21 @@ use super::source::Sources;
 use super::{Algorithm, Code, uid};
 use crate::output::OutputError;
 
-/// What a head says of the sources: one measurement group (TID 1501).
+/// The output of one head for the sources: one measurement group (TID 1501).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// Name of the head, by which the group is known.
+    /// Name of the head, which identifies the group.
     pub name: String,
-    /// Who found it.
+    /// The algorithm that produced the finding.
     pub algorithm: Algorithm,
-    /// The class that is reported; none for a head that only measures.
+    /// The reported class; `None` for a head that only measures.
     pub finding: Option<Code>,
-    /// Every class and its probability, in 0..=1. That of the finding is reported as "Probability", the others as
+    /// Every class and its probability, in 0..=1. The finding's is reported as "Probability", the others as
     /// "Probability of" the class.
     pub probabilities: Vec<(Code, f64)>,
-    /// Further numbers, such as areas.
+    /// Further measurements, such as areas.
     pub measurements: Vec<Measurement>,
-    /// How unlike the training data the input is.
+    /// How much the input differs from the training data.
     pub out_of_distribution: Option<OutOfDistribution>,
 }
 
@@ -35,20 +36,20 @@ pub struct Finding {
 pub struct Measurement {
     /// What was measured.
     pub name: Code,
-    /// The value.
+    /// Value.
     pub value: f64,
-    /// Unit, a code of UCUM.
+    /// Unit, a UCUM code.
     pub unit: Code,
 }
 
-/// Score and threshold as in the JSON output.
+/// Score and threshold, as in the JSON output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OutOfDistribution {
-    /// Larger is less like the training data.
+    /// Higher scores mean less similar to the training data.
     pub score: f64,
-    /// Scores above are outside.
+    /// Inputs with higher scores are out of distribution.
     pub threshold: f64,
-    /// Whether the input is taken to be outside.
+    /// Whether the input is classified as out of distribution.
     pub outside: bool,
 }
 
@@ -71,11 +72,11 @@ impl Measurement {
     }
 }
 
-/// Writes a report with a measurement group for each finding, all referring to all `sources`. It is complete, unverified
-/// and preliminary: no person has looked at it. `when` is local time; the UIDs do not depend on it.
+/// Writes a report with a measurement group for each finding, all referring to all `sources`. Its flags are complete,
+/// unverified and preliminary, because nobody has reviewed it. `when` is local time; the UIDs do not depend on it.
 ///
 /// # Errors
-/// [`OutputError`] names the path: no finding, a number that is not finite, or what the system said.
+/// [`OutputError`] names the path: there are no findings, a number is not finite, or the system reported an error.
 pub fn write_report(
     path: &Path,
     sources: &Sources,
@@ -140,7 +141,7 @@ impl Group<'_> {
         Group { finding, numbers }
     }
 
-    /// Everything that is said, for UIDs.
+    /// Contents of the group, for deriving UIDs.
     fn identity(&self) -> Vec<u8> {
         let mut said =
             format!("{}\n{:?}", self.finding.name, self.finding.out_of_distribution.map(|o| o.outside));
@@ -183,13 +184,13 @@ impl Group<'_> {
     }
 }
 
-/// Relationships of a content item to the one that holds it (PS3.3, C.17.3.2.4).
+/// Relationships of a content item to its parent (PS3.3, C.17.3.2.4).
 const CONTAINS: &str = "CONTAINS";
 const OBSERVATION: &str = "HAS OBS CONTEXT";
 const ACQUISITION: &str = "HAS ACQ CONTEXT";
 const MODIFIER: &str = "HAS CONCEPT MOD";
 
-/// The document as a whole (PS3.3, C.17.1 and C.17.2).
+/// Attributes of the document as a whole (PS3.3, C.17.1 and C.17.2).
 fn document(object: Item, sources: &Sources) -> Item {
     let evidence = Item::new().with(tags::STUDY_INSTANCE_UID, VR::UI, &*sources.first().study).items(
         tags::REFERENCED_SERIES_SEQUENCE,
@@ -204,7 +205,7 @@ fn document(object: Item, sources: &Sources) -> Item {
         .with(tags::PRELIMINARY_FLAG, VR::CS, "PRELIMINARY")
 }
 
-/// TID 1500.
+/// Content tree (TID 1500).
 fn content(object: Item, sources: &Sources, groups: &[Group], uid: &str) -> Item {
     let algorithm = &groups[0].finding.algorithm;
     let modality = sources.first().text(tags::MODALITY).unwrap_or_default();
@@ -228,7 +229,7 @@ fn content(object: Item, sources: &Sources, groups: &[Group], uid: &str) -> Item
     as_container(object, ("126000", "Imaging Measurement Report"), Some("1500"), children)
 }
 
-/// The images that were looked at (TID 1600).
+/// Image library (TID 1600): the images that were analysed.
 fn library(sources: &Sources, modality: &str) -> Item {
     let kind = modality_meaning(modality)
         .map(|meaning| coded(ACQUISITION, &dcm("121139", "Modality"), &dcm(modality, meaning)));
@@ -239,7 +240,7 @@ fn library(sources: &Sources, modality: &str) -> Item {
     container(("111028", "Image Library"), Some("1600"), vec![group])
 }
 
-/// What was done to make images of a modality, of CID 100 and its kind.
+/// The procedure that produces images of a modality, from CID 100 and similar.
 fn procedure(modality: &str) -> Code {
     let (value, meaning) = match modality {
         "US" => ("16310003", "Diagnostic ultrasonography"),
@@ -301,7 +302,7 @@ fn coded(relationship: &str, name: &Code, value: &Code) -> Item {
 }
 
 fn text(relationship: &str, (value, meaning): (&str, &str), text: &str) -> Item {
-    // Type 1: a name that is nothing but blanks would leave it empty.
+    // Type 1: must not be empty, even if the name is blank.
     let text = Some(limited(text, 1024)).filter(|text| !text.is_empty()).unwrap_or_else(|| "unnamed".into());
     content_item(relationship, "TEXT").code(tags::CONCEPT_NAME_CODE_SEQUENCE, &dcm(value, meaning)).with(
         tags::TEXT_VALUE,
@@ -326,7 +327,7 @@ fn number(measurement: &Measurement) -> Item {
         text,
     );
     if rounded {
-        // Type 1C where the text is not the number (PS3.3, C.18.1).
+        // Type 1C: required if the text is not exact (PS3.3, C.18.1).
         value = value.with(tags::FLOATING_POINT_VALUE, VR::FD, PrimitiveValue::from(measurement.value));
     }
     content_item(CONTAINS, "NUM")

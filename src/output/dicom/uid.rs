@@ -1,13 +1,13 @@
-//! Identifiers that follow from what they identify.
+//! UIDs derived from the contents that they identify.
 
 use sha2::{Digest, Sha256};
 
-/// A UID that the same parts give again and other parts do not: the first 128 bits of their SHA-256 as a UUID of version 8
-/// (RFC 9562, 5.8) below the root 2.25, which needs no registration (DICOM PS3.5, B.2).
+/// A UID that is determined by `parts`: the first 128 bits of their SHA-256 as a version 8 UUID (RFC 9562, 5.8) under
+/// the root 2.25, which needs no registration (DICOM PS3.5, B.2).
 pub(super) fn derive(parts: &[&[u8]]) -> String {
     let mut digest = Sha256::new();
     for part in parts {
-        // With its length, so that ("ab", "c") is not ("a", "bc").
+        // The length is hashed too, so that ("ab", "c") differs from ("a", "bc").
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }
@@ -18,7 +18,8 @@ pub(super) fn derive(parts: &[&[u8]]) -> String {
     format!("2.25.{}", u128::from_be_bytes(uuid))
 }
 
-/// Whether `uid` is one (PS3.5, 9.1): up to 64 digits and dots, no component empty or with a leading zero.
+/// Whether `uid` is valid (PS3.5, 9.1): up to 64 digits and dots, with no component that is empty or has a leading
+/// zero.
 pub(super) fn is_valid(uid: &str) -> bool {
     let component =
         |c: &str| !c.is_empty() && c.bytes().all(|b| b.is_ascii_digit()) && (c == "0" || !c.starts_with('0'));

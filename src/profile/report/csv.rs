@@ -1,15 +1,15 @@
-//! All numbers of a row in one line of CSV.
+//! The results as CSV: one line per row of the table.
 
 use std::collections::BTreeMap;
 
 use super::super::{Latency, Results, Row, Verdict, distinct};
 use crate::board::CpuList;
 
-/// A column's name and value.
+/// Names and values of the columns of one row.
 type Fields = Vec<(String, String)>;
 
-/// Writes the rows. The runs themselves are in `results.json` only. Columns of scenarios, operators, meters and rounds are
-/// those that any row has: `operator.fc1.ms`.
+/// Writes the rows as CSV. Individual runs are in `results.json` only. Columns of scenarios, operators, meters and
+/// rounds, such as `operator.fc1.ms`, exist if any row has a value for them.
 pub fn csv(results: &Results) -> Vec<u8> {
     let rows: Vec<Fields> = results.rows.iter().map(fields).collect();
     let names = match rows.is_empty() {
@@ -27,7 +27,7 @@ pub fn csv(results: &Results) -> Vec<u8> {
     csv.into_inner().expect("memory takes what is written")
 }
 
-/// A row of which only the names of the columns are wanted.
+/// An empty row, used only for the names of its columns.
 fn nothing() -> Row {
     Row {
         model: String::new(),
@@ -56,7 +56,7 @@ fn nothing() -> Row {
     }
 }
 
-/// Names of all columns: those that each row has, then those of scenarios and so on in groups.
+/// Names of all columns: first those that every row has, then those of scenarios, stages and so on, by group.
 fn columns(rows: &[Fields]) -> Vec<String> {
     let mut names = distinct(rows.iter().flatten().map(|(name, _)| name.as_str()));
     let group = |name: &str| {
@@ -96,7 +96,7 @@ fn fields(row: &Row) -> Fields {
     fields
 }
 
-/// What not each row has.
+/// Adds the columns that not every row has.
 fn details(row: &Row, add: &mut impl FnMut(&str, String)) {
     for s in &row.scenarios {
         let prefix = format!("scenario.{}.{}.", s.name, s.images);
@@ -166,7 +166,7 @@ fn latency(prefix: &str, l: &Latency, add: &mut impl FnMut(&str, String)) {
     all.into_iter().for_each(|(name, value)| add(&format!("{prefix}{name}"), number(value)));
 }
 
-/// All digits of a number; nothing where it is not finite.
+/// A number in full precision; empty if missing or not finite.
 fn number(value: Option<f64>) -> String {
     value.filter(|v| v.is_finite()).map(|v| v.to_string()).unwrap_or_default()
 }

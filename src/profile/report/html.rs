@@ -1,4 +1,4 @@
-//! The page. It is XML as well as HTML, so that a test can read it, and runs no script.
+//! The report as an HTML page. It is also well-formed XML, so that tests can parse it, and contains no scripts.
 
 use std::fmt::Write;
 
@@ -10,12 +10,12 @@ use super::text::{count, date, xml};
 use super::view::View;
 use super::{ENDINGS, place};
 
-/// Widths that a plot is drawn at for a page, for a phone, and side by side, pixels.
+/// Widths of a plot in pixels: on a wide page, on a phone, and as a panel beside others.
 const WIDE: f64 = 860.0;
 const PHONE: f64 = 380.0;
 const PANEL: f64 = 420.0;
 
-/// The page.
+/// The complete page.
 pub fn page(view: &View, figures: &[Figure]) -> String {
     let mut out = head(&format!("Latency and accuracy: {}", place(view)), "");
     opening(view, &mut out);
@@ -29,7 +29,7 @@ pub fn page(view: &View, figures: &[Figure]) -> String {
     out
 }
 
-/// The beginning of a page up to `<body>`, in the report's style and with `style` after it.
+/// The beginning of a page up to `<body>`, with the report's style sheet followed by `style`.
 pub fn head(title: &str, style: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">\n<head>\n\
@@ -48,7 +48,7 @@ pub fn head(title: &str, style: &str) -> String {
     )
 }
 
-/// The figure of accuracy against input size; none without an accuracy.
+/// The figure of accuracy against input size; `None` if no accuracy was measured.
 pub fn resolution(view: &View, figures: &[Figure]) -> Option<String> {
     view.metric?;
     let is_it = |figure: &&Figure| figure.plots.iter().any(|plot| plot.name.starts_with("resolution"));
@@ -103,7 +103,7 @@ fn write_figure(figure: &Figure, out: &mut String) {
     }
 }
 
-/// A plot at one width for panels, else at two of which the style shows one.
+/// Writes a panel at one width, and any other plot at two widths, of which the style sheet shows one.
 fn write_plot(plot: &Plot, panel: bool, out: &mut String) {
     let drawn = |width: f64| -> Scene { plot.scene(width, &Heading::default()) };
     if panel {
@@ -159,7 +159,7 @@ fn write_cells(table: &Table, class: &str, out: &mut String) {
             let mut classes = Vec::new();
             if table.is_left(column) {
                 classes.push("l");
-                // Room for long text, so that a table too wide for the page does not break it letter by letter.
+                // Minimum widths for long text: a table too wide for the page would otherwise wrap it letter by letter.
                 classes.extend(match cell.text.chars().count() {
                     0..=16 => Some("n"),
                     17..=28 => Some("t"),
@@ -186,7 +186,7 @@ fn footer(figures: &[Figure], out: &mut String) {
     let _ = writeln!(out, "<footer><p>{}</p></footer>", xml(&beside(plots)));
 }
 
-/// Which files lie beside the page.
+/// Text that names the other files in the report's folder.
 pub fn beside(plots: usize) -> String {
     let mut text = "All numbers: results.json (with each timed run) and results.csv.".to_owned();
     if plots > 0 {

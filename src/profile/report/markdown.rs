@@ -1,4 +1,4 @@
-//! The report in Markdown, for a README or the supplement of a paper.
+//! The report as Markdown, for a README or the supplement of a paper.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use super::tables::{self, Table};
 use super::text::{date, markdown};
 use super::view::View;
 
-/// The document. Its plots are links to the SVG files beside it.
+/// The Markdown document. Plots are linked as SVG files in the same folder.
 pub fn document(view: &View, figures: &[Figure]) -> String {
     let e = &view.results.environment;
     let mut out = String::new();

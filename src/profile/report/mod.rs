@@ -1,7 +1,7 @@
-//! A report of a profile: a page for people, plots for papers, tables for programs.
+//! Report of a profile: an HTML page and Markdown for people, plots for papers, JSON and CSV for programs.
 //!
-//! [`render`] makes all files in memory. Nothing in them is fetched from anywhere: the page holds its style and its plots.
-//! The same results give the same bytes.
+//! [`render`] creates all files in memory. They load no external resources: the page embeds its style sheet and plots.
+//! The output is deterministic: the same results give the same bytes.
 
 mod chart;
 mod csv;
@@ -23,19 +23,19 @@ use self::plots::{Figure, Plot, figures};
 use self::view::View;
 use super::Results;
 
-/// Name of a file, and what is in it.
+/// Name and content of a file.
 pub type ReportFile = (String, Vec<u8>);
 
-/// Width of a plot that stands on its own, pixels; its PNG is twice as wide.
+/// Width of a stand-alone plot, pixels; its PNG is twice as wide.
 const ALONE: f64 = 840.0;
 
-/// All files of a report: `report.html`, `report.md`, `results.json`, `results.csv`, and each plot as `NAME.svg` and, with the
-/// feature `plots`, `NAME.png`. Names hold lower-case letters, digits, hyphens and one dot.
+/// All files of a report: `report.html`, `report.md`, `results.json`, `results.csv`, and each plot as `NAME.svg` and,
+/// with the feature `plots`, `NAME.png`. File names consist of lower-case letters, digits, hyphens and one dot.
 pub fn render(results: &Results) -> Vec<ReportFile> {
     files(results, true)
 }
 
-/// The files, with the PNG ones or without them.
+/// All files, with or without the PNG files.
 fn files(results: &Results, with_pictures: bool) -> Vec<ReportFile> {
     let view = View::new(results);
     let figures = figures(&view);
@@ -51,16 +51,17 @@ fn files(results: &Results, with_pictures: bool) -> Vec<ReportFile> {
     files
 }
 
-/// Accuracy against input size as a part of a page that begins with [`head`]; none where no accuracy was measured.
+/// HTML fragment with accuracy against input size, for a page that begins with [`head`]; `None` if no accuracy was
+/// measured.
 pub fn resolution(results: &Results) -> Option<String> {
     let view = View::new(results);
     html::resolution(&view, &figures(&view))
 }
 
-/// What this build makes of each plot.
+/// File extensions of the formats in which this build writes each plot.
 const ENDINGS: &[&str] = if cfg!(feature = "plots") { &["svg", "png"] } else { &["svg"] };
 
-/// Where and when it was measured, in one line.
+/// Machine, date and program version of the measurement, in one line.
 fn place(view: &View) -> String {
     let e = &view.results.environment;
     format!("{}, {}, microraptor {}", e.cpu, text::date(e.unix_time), e.version)
@@ -77,7 +78,7 @@ fn plot_files(view: &View, figures: &[Figure], with_pictures: bool) -> Vec<Repor
     files
 }
 
-/// The plots as PNG.
+/// Converts the plots to PNG.
 #[cfg(feature = "plots")]
 fn pictures(drawn: &[(String, String)]) -> Vec<ReportFile> {
     use rayon::prelude::*;
@@ -85,7 +86,7 @@ fn pictures(drawn: &[(String, String)]) -> Vec<ReportFile> {
     crate::parallel::in_pool(|| drawn.par_iter().filter_map(picture).collect())
 }
 
-/// The plots as PNG: none in this build.
+/// This build does not write PNG files.
 #[cfg(not(feature = "plots"))]
 fn pictures(_drawn: &[(String, String)]) -> Vec<ReportFile> {
     Vec::new()

@@ -1,26 +1,26 @@
-//! The first sentences of a report, computed from the rows.
+//! Summary at the top of a report, computed from the rows.
 
 use super::super::{Row, stats};
 use super::text;
 use super::view::View;
 
-/// What is to be known first, and what is to be known before any number is believed.
+/// The main results, and warnings about their validity.
 pub struct Summary {
-    /// What was found, a sentence each.
+    /// Main results, one sentence each.
     pub sentences: Vec<Sentence>,
-    /// What limits it: untrained weights, INVALID rows, no accuracy.
+    /// Warnings: untrained weights, INVALID rows, no accuracy.
     pub warnings: Vec<String>,
 }
 
-/// A sentence that begins with what it is about.
+/// A sentence with its topic in front.
 pub struct Sentence {
-    /// `Fastest`.
+    /// Topic, such as `Fastest`.
     pub about: String,
-    /// The rest.
+    /// Rest of the sentence.
     pub text: String,
 }
 
-/// Sums up.
+/// Builds the summary.
 pub fn summary(view: &View) -> Summary {
     let found = [best(view), fastest(view), int8(view), decision(view)];
     let warnings = [nothing(view), invalid(view), untrained(view), latency_only(view), no_accuracy(view)];
@@ -30,7 +30,7 @@ pub fn summary(view: &View) -> Summary {
     }
 }
 
-/// VALID rows, or all where none is.
+/// The VALID rows, or all rows if none is VALID.
 fn believed<'a>(view: &View<'a>) -> Vec<&'a Row> {
     let valid: Vec<&Row> = view.rows().iter().filter(|row| row.verdict.valid).collect();
     if valid.is_empty() { view.rows().iter().collect() } else { valid }
@@ -46,7 +46,7 @@ fn best(view: &View) -> Option<Sentence> {
     let metric = view.metric?;
     let rows = believed(view);
     let with = rows.iter().filter_map(|row| view.accuracy(row).map(|a| (row, a)));
-    // Of equal ones the fastest.
+    // Ties go to the fastest row.
     let (row, a) = with.max_by(|(r, a), (s, b)| {
         a.value.total_cmp(&b.value).then(s.latency.p50_ms.total_cmp(&r.latency.p50_ms))
     })?;
@@ -75,7 +75,7 @@ fn fastest(view: &View) -> Option<Sentence> {
     Some(Sentence { about: format!("Fastest{}", of_valid(view)), text })
 }
 
-/// What int8 costs and gains against f32, over the pairs of rows that are alike in all else.
+/// Speed-up and accuracy difference of int8 against f32, over pairs of rows that are otherwise identical.
 fn int8(view: &View) -> Option<Sentence> {
     let rows = believed(view);
     let of = |precision: &str| {
@@ -159,7 +159,8 @@ fn latency_only(view: &View) -> Option<String> {
     ))
 }
 
-/// Models with weights from a seed, with an accuracy or without one.
+/// Names of the models whose weights come from a seed: if `judged`, those with an accuracy, otherwise those without
+/// one.
 fn seeded(view: &View, judged: bool) -> Option<String> {
     let models = view.results.untrained(judged);
     (!models.is_empty()).then(|| text::list(&models))

@@ -1,11 +1,11 @@
-//! Text: what is escaped for each kind of file, and how numbers are written.
+//! Escaping of text for each file format, and formatting of numbers.
 
 use std::fmt::Write;
 
-/// What stands where there is no number.
+/// Placeholder for a missing number.
 pub const NOTHING: &str = "–";
 
-/// Escapes text for XML and HTML, in elements and in attributes.
+/// Escapes text for elements and attributes in XML and HTML.
 pub fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -21,7 +21,7 @@ pub fn xml(text: &str) -> String {
     out
 }
 
-/// Escapes text for one cell or one line of Markdown.
+/// Escapes text for a table cell or a line of Markdown.
 pub fn markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -40,7 +40,8 @@ pub fn markdown(text: &str) -> String {
     out
 }
 
-/// The character, or a mark in place of one that XML 1.0 forbids or that turns the direction of what follows it.
+/// The character; a space for a line break or tab, and U+FFFD for characters that XML 1.0 forbids or that change the
+/// direction of the text after them.
 fn printable(c: char) -> char {
     match c {
         '\n' | '\r' | '\t' => ' ',
@@ -50,7 +51,8 @@ fn printable(c: char) -> char {
     }
 }
 
-/// At most `most` characters: of a longer text its beginning, dots, and its end, which tells most names apart.
+/// Shortens text to at most `most` characters by replacing its middle with an ellipsis. The end is kept because it
+/// distinguishes most names.
 pub fn shorten(text: &str, most: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
     if chars.len() <= most {
@@ -61,7 +63,7 @@ pub fn shorten(text: &str, most: usize) -> String {
     chars[..begin].iter().chain(&['…']).chain(&chars[chars.len() - end..]).collect()
 }
 
-/// Part of a file's name: lower-case letters, digits and hyphens, at most 48.
+/// Converts text to a part of a file name: at most 48 lower-case letters, digits and hyphens.
 pub fn slug(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -75,20 +77,20 @@ pub fn slug(text: &str) -> String {
     out.trim_end_matches('-').to_owned()
 }
 
-/// A number with `digits` decimals; [`NOTHING`] where it is not finite.
+/// A number with `digits` decimals; [`NOTHING`] if not finite.
 pub fn fixed(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return NOTHING.to_owned();
     }
     let text = format!("{value:.digits$}");
-    // -0.000 is no difference.
+    // Drop the sign of a negative number that rounds to zero.
     match text.strip_prefix('-') {
         Some(rest) if rest.bytes().all(|b| b == b'0' || b == b'.') => rest.to_owned(),
         _ => text,
     }
 }
 
-/// Milliseconds, as on the terminal: two decimals, one from 100 on, three below 1.
+/// Milliseconds as on the terminal: three decimals below 1, two below 100, otherwise one.
 pub fn ms(value: f64) -> String {
     fixed(
         value,
@@ -102,7 +104,7 @@ pub fn ms(value: f64) -> String {
     )
 }
 
-/// Three digits that count: 0.0123, 1.23, 12.3, 1230.
+/// Three significant digits, but all digits of the integer part: 0.0123, 1.23, 12.3, 1234.
 pub fn short(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() || size == 0.0 {
@@ -114,12 +116,12 @@ pub fn short(value: f64) -> String {
     fixed(value, (2 - size.log10().floor() as i32).max(0) as usize)
 }
 
-/// An optional number through `write`.
+/// Formats an optional number with `write`; [`NOTHING`] if `None`.
 pub fn maybe<T: Copy>(value: Option<T>, write: impl Fn(T) -> String) -> String {
     value.map_or_else(|| NOTHING.to_owned(), write)
 }
 
-/// `0.912 [0.880, 0.940]`; without the brackets where there is no interval.
+/// Value with its interval, `0.912 [0.880, 0.940]`, or the value alone if there is no finite interval.
 pub fn interval(value: f64, low: Option<f64>, high: Option<f64>, write: impl Fn(f64) -> String) -> String {
     match low.zip(high).filter(|(low, high)| low.is_finite() && high.is_finite()) {
         Some((low, high)) => format!("{} [{}, {}]", write(value), write(low), write(high)),
@@ -127,20 +129,20 @@ pub fn interval(value: f64, low: Option<f64>, high: Option<f64>, write: impl Fn(
     }
 }
 
-/// An accuracy: three decimals.
+/// An accuracy, with three decimals.
 pub fn accuracy(value: f64) -> String {
     fixed(value, 3)
 }
 
-/// A difference with its sign.
+/// A difference, with its sign and four decimals.
 pub fn signed(value: f64) -> String {
     let text = fixed(value, 4);
     if value > 0.0 && value.is_finite() { format!("+{text}") } else { text.replace('-', "−") }
 }
 
-/// A share of 1 as percent.
+/// A share between 0 and 1, as a percentage.
 pub fn percent(share: f64) -> String {
-    // One decimal where a whole number would round to nothing, or to all.
+    // One decimal for values that would otherwise round too coarsely, or to 100%.
     let close = share.abs() < 0.1 || (share > 0.99 && share < 1.0);
     match fixed(share * 100.0, usize::from(close)) {
         text if text == NOTHING => text,
@@ -148,22 +150,22 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// A p value: three decimals, or that it is smaller than that.
+/// A p-value, with three decimals, or `< 0.001`.
 pub fn p_value(p: f64) -> String {
     if p < 0.001 { "< 0.001".to_owned() } else { fixed(p, 3) }
 }
 
-/// KiB as MiB.
+/// KiB converted to MiB.
 pub fn mib(kib: u64) -> String {
     fixed(kib as f64 / 1024.0, 1)
 }
 
-/// `1 row`, `2 rows`.
+/// A count with its noun: `1 row`, `2 rows`.
 pub fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Joins words into a list: `a`, `a and b`, `a, b and c`.
 pub fn list<S: AsRef<str>>(parts: &[S]) -> String {
     let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
     match parts.as_slice() {
@@ -173,7 +175,7 @@ pub fn list<S: AsRef<str>>(parts: &[S]) -> String {
     }
 }
 
-/// Seconds since 1970 as date and time of day in UTC (ISO 8601): `2026-11-25T19:47:28Z`.
+/// Date and time in UTC (ISO 8601), from seconds since 1970: `2026-11-25T19:47:28Z`.
 pub fn date(unix_time: u64) -> String {
     let (year, month, day) = civil(unix_time / 86_400);
     let second = unix_time % 86_400;
@@ -183,13 +185,13 @@ pub fn date(unix_time: u64) -> String {
     out
 }
 
-/// Year, month and day of a day since 1970-01-01 (Howard Hinnant, chrono-compatible low-level date algorithms).
+/// Year, month and day, from days since 1970-01-01 (Howard Hinnant, chrono-compatible low-level date algorithms).
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
-    // Months from March on, so that the leap day is the year's last.
+    // The year starts in March, so that the leap day is its last day.
     let from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * from_march + 2) / 5 + 1;
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };

@@ -1,27 +1,27 @@
-//! What plots and tables ask of rows: which names they have, which of them differ, which rows are on the front.
+//! View of the results for plots and tables: names of rows, what distinguishes them, and the Pareto front.
 
 use super::super::{Accuracy, Results, Row, distinct};
 use super::chart::Mark;
 use super::text;
 
-/// Results, and what their rows have in common.
+/// Results, with properties derived from all rows.
 pub struct View<'a> {
     /// The results.
     pub results: &'a Results,
-    /// Names of the models, in the order in which they come.
+    /// Names of the models, in order of first occurrence.
     pub models: Vec<&'a str>,
-    /// What else tells rows of one size apart: [`config`], in the order in which they come.
+    /// Configurations ([`config`]), in order of first occurrence.
     pub configs: Vec<String>,
-    /// The number that most rows give as accuracy.
+    /// Name of the accuracy metric that most rows use.
     pub metric: Option<&'a str>,
-    /// Places of the rows on the front, fastest first.
+    /// Indices of the rows on the Pareto front, fastest first.
     pub front: Vec<usize>,
-    /// What rows differ in: kind, instruction set, threads.
+    /// Whether rows differ in kind, instruction set and number of threads.
     differs: [bool; 3],
 }
 
 impl<'a> View<'a> {
-    /// Looks through the rows.
+    /// Derives the view from the results.
     pub fn new(results: &'a Results) -> View<'a> {
         let rows = &results.rows;
         let mut view = View {
@@ -45,36 +45,36 @@ impl<'a> View<'a> {
         &self.results.rows
     }
 
-    /// A row's accuracy, if it is in the [`View::metric`] that most rows have.
+    /// A row's accuracy, if it is finite and measured in [`View::metric`].
     pub fn accuracy(&self, row: &'a Row) -> Option<&'a Accuracy> {
         row.accuracy.as_ref().filter(|a| Some(a.metric.as_str()) == self.metric && a.value.is_finite())
     }
 
-    /// Place of a row's model among the models.
+    /// Index of a row's model in [`View::models`].
     pub fn model(&self, row: &Row) -> usize {
         self.models.iter().position(|model| *model == row.model).unwrap_or(0)
     }
 
-    /// Place of a row's configuration among the configurations.
+    /// Index of a row's configuration in [`View::configs`].
     pub fn config(&self, row: &Row) -> usize {
         let config = config(row);
         self.configs.iter().position(|other| *other == config).unwrap_or(0)
     }
 
-    /// What tells a row from the others, as short as it can be: the model only where there are several, and so on.
+    /// Short label of a row: its size, and those of model, kind, instruction set and threads that differ between rows.
     pub fn short(&self, row: &Row) -> String {
         let model = (self.models.len() > 1).then(|| text::shorten(&row.model, 22));
         self.join([model, self.kind(row), self.isa(row), Some(size(row)), self.threads(row)])
     }
 
-    /// The same without its size.
+    /// Short label without the size, and with the model if requested; the full configuration if nothing else differs.
     pub fn short_config(&self, row: &Row, with_model: bool) -> String {
         let model = with_model.then(|| text::shorten(&row.model, 40));
         let parts = [model, self.kind(row), self.isa(row), None, self.threads(row)];
         if parts.iter().any(Option::is_some) { self.join(parts) } else { config(row) }
     }
 
-    /// The same without its model.
+    /// Short label without the model.
     pub fn short_size(&self, row: &Row) -> String {
         self.join([None, self.kind(row), self.isa(row), Some(size(row)), self.threads(row)])
     }
@@ -95,7 +95,7 @@ impl<'a> View<'a> {
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
-    /// Rows that no other beats in both p50 latency and accuracy, the fastest first; only VALID ones are looked at.
+    /// Indices of the VALID rows on the Pareto front of median latency and accuracy, fastest first.
     fn find_front(&self) -> Vec<usize> {
         let rows = self.rows();
         let value = |i: usize| self.accuracy(&rows[i]).map_or(f64::MIN, |a| a.value);
@@ -114,22 +114,22 @@ impl<'a> View<'a> {
     }
 }
 
-/// `224 px`.
+/// Input size of a row: `224 px`.
 pub fn size(row: &Row) -> String {
     format!("{} px", row.size())
 }
 
-/// Side of a square with as many pixels, which is how sizes lie on an axis.
+/// Side of a square with as many pixels: the position of a size on an axis.
 pub fn side(row: &Row) -> f64 {
     (row.height as f64 * row.width as f64).sqrt()
 }
 
-/// What tells rows of one model and size apart: `int8 avx2, 2 threads`.
+/// Configuration, which distinguishes rows of one model and size: `int8 avx2, 2 threads`.
 pub fn config(row: &Row) -> String {
     format!("{}, {}", row.runs_on(), text::count(row.threads, "thread"))
 }
 
-/// The mark of a row's precision.
+/// Mark that stands for a row's precision.
 pub fn mark(row: &Row) -> Mark {
     match row.precision.as_deref() {
         Some("int8") => Mark::Circle,
@@ -139,14 +139,14 @@ pub fn mark(row: &Row) -> Mark {
     }
 }
 
-/// What [`mark`] stands for.
+/// Name of the precision that [`mark`] stands for.
 pub fn mark_name(row: &Row) -> &str {
     row.precision.as_deref().unwrap_or("other code")
 }
 
 fn metric(rows: &[Row]) -> Option<&str> {
     let all = || rows.iter().filter_map(|row| row.accuracy.as_ref()).map(|a| a.metric.as_str());
-    // The first of those that come most often.
+    // The most frequent name; the first one on a tie, since the sort is stable.
     let mut names = distinct(all());
     names.sort_by_key(|name| std::cmp::Reverse(all().filter(|other| other == name).count()));
     names.first().copied()

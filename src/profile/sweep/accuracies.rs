@@ -1,5 +1,5 @@
-//! The accuracies of a sweep: one for each configuration of weights, code and size, whatever the instruction set and the
-//! threads.
+//! Accuracies of a sweep: one for each combination of weights, backend and input size, shared by all instruction sets
+//! and numbers of threads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::profile::accuracy::{Examination, Measured};
 use crate::profile::{Journal, Options, Outcomes, PeerSpec, ProfileError, Row, headfile, peer_features};
 use crate::vit::Size;
 
-/// What accuracy depends on.
+/// Everything that accuracy depends on.
 pub(super) struct Configuration {
     model: String,
     sha256: String,
@@ -30,7 +30,7 @@ impl Configuration {
         Configuration { model, sha256, backend: spec.backend(), size }
     }
 
-    /// That of a row.
+    /// Configuration of a row.
     pub fn of_row(row: &Row) -> Configuration {
         let (model, sha256) = (row.model.clone(), row.sha256.clone());
         Configuration { model, sha256, backend: row.backend.clone(), size: row.size() }
@@ -40,7 +40,7 @@ impl Configuration {
         format!("{}/{}/{}/{}", self.sha256, self.model, self.backend, self.size)
     }
 
-    /// Its outcomes, before there are any.
+    /// Empty outcomes of this configuration.
     fn outcomes(self) -> Outcomes {
         Outcomes {
             model: self.model,
@@ -54,54 +54,54 @@ impl Configuration {
     }
 }
 
-/// What is known of one configuration.
+/// Result of one configuration.
 pub(super) struct Judged {
-    /// Its accuracy.
+    /// Accuracy and outcomes.
     pub measured: Measured,
-    /// The head that was judged; none of a peer, and where an earlier run measured and did not keep it.
+    /// The evaluated head; `None` for a peer, or if an earlier run measured it and did not save it.
     pub head: Option<HeadModel>,
 }
 
-/// All of a sweep.
+/// All accuracies of a sweep.
 #[derive(Default)]
 pub(super) struct Accuracies {
     judged: BTreeMap<String, Judged>,
-    /// The file of each head that was kept, by the weights' SHA-256 and the size.
+    /// File of each saved head, keyed by the SHA-256 of the weights and the size.
     pub files: BTreeMap<(String, Size), PathBuf>,
 }
 
 impl Accuracies {
-    /// That of one configuration.
+    /// Result of one configuration.
     pub fn of(&self, configuration: &Configuration) -> Option<&Judged> {
         self.judged.get(&configuration.key())
     }
 
-    /// What each configuration said.
+    /// Outcomes of each configuration.
     pub fn outcomes(&self) -> Vec<Outcomes> {
         self.judged.values().filter_map(|judged| judged.measured.outcomes.clone()).collect()
     }
 
-    /// What the accuracies are measured in; nothing where there are none.
+    /// Name of the accuracy metric; empty if there are no accuracies.
     pub fn metric(&self) -> &str {
         self.judged.values().next().map_or("", |judged| &judged.measured.accuracy.metric)
     }
 }
 
-/// What accuracies are measured of, and how.
+/// Which accuracies are measured, and how.
 pub(super) struct Judging<'a> {
     pub engines: &'a [Engine],
-    /// SHA-256 of the weights of which no accuracy is measured.
+    /// SHA-256 of the weights whose accuracy is not measured.
     pub latency_only: &'a BTreeSet<String>,
     pub peers: &'a [PeerSpec],
     pub options: &'a Options,
-    /// Where the heads go, if they are to be kept.
+    /// Folder to save the heads in, if requested.
     pub heads: Option<&'a Path>,
     /// Called after each image of each configuration.
     pub tick: &'a dyn Fn(),
 }
 
 impl<'a> Judging<'a> {
-    /// Engines whose accuracy is measured, of different weights or code.
+    /// Engines whose accuracy is measured, one for each combination of weights and backend.
     pub fn judged(&self) -> Vec<&'a Engine> {
         let mut found: Vec<&Engine> = Vec::new();
         let judged = |engine: &&Engine| !self.latency_only.contains(&engine.about().sha256);
@@ -115,10 +115,10 @@ impl<'a> Judging<'a> {
         found
     }
 
-    /// Measures those that `journal` does not hold yet.
+    /// Measures the accuracies that are not in `journal` yet.
     ///
     /// # Errors
-    /// [`ProfileError`]: an image that cannot be read, a fit that fails, a file that cannot be written.
+    /// [`ProfileError`] if an image cannot be read, a fit fails, or a file cannot be written.
     pub fn accuracies(
         &self,
         examination: &Examination<'_>,
@@ -175,7 +175,7 @@ impl<'a> Judging<'a> {
         known: &mut Accuracies,
     ) -> Result<(), ProfileError> {
         if self.options.recipe.dense() {
-            // A peer gives one row of features an image: no mask can be made of it.
+            // A peer returns one row of features per image, which is not enough for masks.
             return Ok(());
         }
         let folder = tempfile::tempdir().map_err(ProfileError::temporary)?;

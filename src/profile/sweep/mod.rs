@@ -1,5 +1,5 @@
-//! The sweep: every configuration's accuracy, then rounds of timed runs that visit all of them in turn, so that a slow minute
-//! of the machine is shared by all.
+//! The sweep measures every configuration's accuracy, then times all configurations in rounds, so that a slow minute of
+//! the machine affects all of them alike.
 
 mod accuracies;
 
@@ -26,82 +26,82 @@ use crate::kernels::Isa;
 use crate::vit::Size;
 use accuracies::{Accuracies, Configuration, Judging};
 
-/// Rounds over all rows into which the timed runs are split.
+/// Number of rounds over all rows that the timed runs are split into.
 pub const ROUNDS: usize = 3;
 
-/// Before each round of a row where there are peers: their threads spin for up to 200 ms when they are done (OpenMP's
-/// blocktime), and would be in the way of the next.
+/// Pause before each round of a row if there are peers: a peer's threads may spin for up to 200 ms after their work is
+/// done (OpenMP's blocktime) and would slow down the next row.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Runs over which operators are timed.
+/// Number of runs with timed operators, of which the fastest is used.
 const OPERATOR_RUNS: usize = 5;
 
-/// Runs that a row keeps.
+/// Maximum number of runs stored per row.
 const MAX_RUNS_KEPT: usize = 2000;
 
-/// How long to time a row: at least `runs` runs and at least `time`.
+/// How long to time a row: at least `runs` runs, and at least for `time`.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Fewest timed runs.
+    /// Minimum number of timed runs.
     pub runs: usize,
-    /// Least time.
+    /// Minimum time.
     pub time: Duration,
 }
 
 impl Budget {
-    /// A round's share.
+    /// Budget of one round.
     fn share(self) -> Budget {
         Budget { runs: self.runs.div_ceil(ROUNDS), time: self.time / ROUNDS as u32 }
     }
 }
 
-/// Starts a process of its own for a row.
+/// Measures the cold start of a row in a new process.
 pub type Cold<'a> = dyn Fn(&Row, &Cores) -> Result<Option<ColdStart>, ProfileError> + 'a;
 
-/// What is measured, and with what.
+/// Configurations to measure, and how to measure them.
 pub struct Sweep<'a> {
-    /// Backbones; the same weights on several instruction sets share their accuracy.
+    /// Backbones. Engines with the same weights on different instruction sets share one accuracy.
     pub engines: &'a [Engine],
-    /// SHA-256 of the weights that are timed only: no head is trained on them.
+    /// SHA-256 of the weights that are only timed: no head is trained for them.
     pub latency_only: &'a BTreeSet<String>,
-    /// Other programs.
+    /// Other programs to compare against.
     pub peers: &'a [PeerSpec],
-    /// How.
+    /// How to measure.
     pub options: &'a Options,
-    /// Labelled images.
+    /// Labelled images to measure accuracy on.
     pub data: Option<&'a Data>,
-    /// Where the heads go that measure accuracy, if they are to be kept.
+    /// Folder to save the heads in, if requested.
     pub heads: Option<&'a Path>,
     /// The machine's sensors.
     pub watch: Watch<'a>,
-    /// Cold starts, if they are to be measured.
+    /// Measures cold starts, if requested.
     pub cold: Option<&'a Cold<'a>>,
-    /// Pins, of which the busy one is high during each timed run.
+    /// GPIO pins; the busy pin is high during each timed run.
     pub signals: Option<&'a mut Signals>,
-    /// Told what a meter feeds.
+    /// Returns what a meter's rail supplies, if known, from the meter's name.
     pub feeds: &'a dyn Fn(&str) -> Option<String>,
-    /// Called after each of [`Sweep::steps`].
+    /// Called after each of the [`Sweep::steps`].
     pub tick: &'a dyn Fn(),
 }
 
-/// What a sweep found.
+/// Results of a sweep.
 pub struct Found {
-    /// How it was measured.
+    /// The measurement protocol.
     pub protocol: Protocol,
-    /// What accuracy was measured on.
+    /// The data that accuracy was measured on.
     pub data: Option<DataInfo>,
-    /// The table, by model, size and threads.
+    /// The table, ordered by model, instruction set, size and threads.
     pub rows: Vec<Row>,
-    /// What each configuration said.
+    /// Outcomes of each configuration.
     pub outcomes: Vec<Outcomes>,
-    /// Accuracies compared.
+    /// Paired accuracy tests.
     pub tests: Vec<PairedTest>,
-    /// The file of each head that was kept, by the weights' SHA-256 and the size.
+    /// File of each saved head, keyed by the SHA-256 of the weights and the size.
     pub heads: BTreeMap<(String, Size), PathBuf>,
 }
 
 impl Sweep<'_> {
-    /// Ticks: one an image of each configuration with an accuracy, one a row and round.
+    /// Number of calls of `tick`: one per image for each configuration with an accuracy, and one per row and round.
     pub fn steps(&self) -> usize {
         let images = self.data.map_or(0, |data| data.set.samples.len());
         let configurations = (self.judging().judged().len() + self.peers.len()) * self.options.sizes.len();
@@ -110,17 +110,17 @@ impl Sweep<'_> {
         configurations * images + rows * ROUNDS
     }
 
-    /// What accuracies are measured of.
+    /// Which accuracies are measured, and how.
     fn judging(&self) -> Judging<'_> {
         let Sweep { engines, latency_only, peers, options, heads, tick, .. } = *self;
         Judging { engines, latency_only, peers, options, heads, tick }
     }
 
-    /// Measures everything that `journal` does not hold yet.
+    /// Measures everything that is not in `journal` yet.
     ///
     /// # Errors
-    /// [`ProfileError`]: a size or thread count that a model cannot take or a class with too few images (both found
-    /// before anything is measured), an image that cannot be read, a journal that cannot be written.
+    /// [`ProfileError`] if a model does not support a size or a class has too few images (both checked before anything
+    /// is measured), a session cannot be created, an image cannot be read, or the journal cannot be written.
     pub fn run(mut self, journal: &mut Journal) -> Result<Found, ProfileError> {
         for engine in self.engines {
             self.options.sizes.iter().try_for_each(|&size| engine.check_size(size))?;
@@ -162,7 +162,7 @@ impl Sweep<'_> {
         })
     }
 
-    /// Peaks of each instruction set and number of threads that our kernels run on.
+    /// Compute peaks for each instruction set and number of threads that our kernels run on.
     fn peaks(&self, journal: &mut Journal) -> Result<Vec<Peak>, ProfileError> {
         let mut all = Vec::new();
         let isas: BTreeMap<&str, Isa> = self
@@ -183,10 +183,10 @@ impl Sweep<'_> {
         Ok(all)
     }
 
-    /// A session for each engine and number of threads, and a case for each row.
+    /// Creates a session for each engine and number of threads, and a case for each row.
     fn cases(&self, folder: &Path) -> Result<(Vec<Session>, Vec<BenchCase>), ProfileError> {
         let (mut sessions, mut cases) = (Vec::new(), Vec::new());
-        // Making one takes longer than a run on it.
+        // Made once per size: generating a picture takes longer than a run on it.
         let pictures: Vec<(Size, Image)> =
             self.options.sizes.iter().map(|&size| (size, picture(size))).collect();
         for engine in self.engines {
@@ -221,14 +221,15 @@ impl Sweep<'_> {
         Ok((sessions, cases))
     }
 
-    /// The timed runs. Every other round goes backwards, so that no case always follows the same one.
+    /// The timed runs. Every other round is in reverse order, so that a case does not always follow the same one.
     fn rounds(
         &mut self,
         sessions: &mut [Session],
         cases: &mut [BenchCase],
         journal: &mut Journal,
     ) -> Result<(), ProfileError> {
-        // A peer loads its model when it is started, beside everything else: until it has answered nothing is timed.
+        // A peer loads its model in the background after it is started. Wait for its first answer before timing
+        // anything.
         for case in cases.iter_mut().filter(|case| matches!(case.runner, Runner::Peer(_))) {
             case.warm_up(sessions)?;
         }
@@ -274,13 +275,13 @@ impl Sweep<'_> {
         }
         let mut record = monitor.stop(&seconds);
         if let Runner::Peer(_) = case.runner {
-            // The peer itself is another process.
+            // The load of other processes includes that of the peer itself.
             record.round.other_load = None;
         }
         Ok(record)
     }
 
-    /// All that is known of a case, as a row.
+    /// Measures the rest of a case and combines everything into a row.
     fn row(
         &mut self,
         case: &mut BenchCase,
@@ -388,7 +389,7 @@ fn bare(size: Size, cores: &Cores) -> Row {
     }
 }
 
-/// At most [`MAX_RUNS_KEPT`] of the runs, evenly.
+/// Selects at most [`MAX_RUNS_KEPT`] of the runs, evenly spaced.
 fn thinned(runs: Vec<f64>) -> Vec<f64> {
     let n = runs.len();
     if n <= MAX_RUNS_KEPT {

@@ -1,7 +1,7 @@
 //! The model file that is built into the program.
 
 /// The bytes of `models/demo/demo.safetensors`, a model file as [`write`](super::write()) makes it: a small backbone of
-/// DINOv3's architecture, so that the program can show everything without a download. Its card is `demo`.
+/// DINOv3's architecture, which lets every feature be tried without a download. Its model card is `demo`.
 ///
 /// ```
 /// use microraptor::quant::file;

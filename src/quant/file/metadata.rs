@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::{QuantModel, VERSION};
 use crate::quant::QuantError;
 
-/// Key of the version, first in the header, by which [`super::is_ours`] knows a file.
+/// Key of the format version. It comes first in the header, where [`super::is_ours`] looks for it.
 pub(super) const MARK: &str = "microraptor.model";
 
-/// Digits of the digest.
+/// Number of hex digits of the digest.
 pub(super) const DIGITS: usize = 64;
 
-/// The entries, in the order in which they are written.
+/// The metadata entries, in file order.
 #[derive(Serialize)]
 pub(super) struct Metadata {
     #[serde(rename = "microraptor.model")]
@@ -31,7 +31,7 @@ pub(super) struct Metadata {
     tool: String,
 }
 
-/// The same, as found.
+/// The same entries, as read from a file.
 #[derive(Deserialize, Default)]
 pub(super) struct Found {
     #[serde(rename = "microraptor.model")]
@@ -48,7 +48,7 @@ pub(super) struct Found {
     pub tool: Option<String>,
 }
 
-/// A header, of which only the metadata are looked at.
+/// A safetensors header, of which only the metadata are parsed.
 #[derive(Deserialize)]
 struct Header {
     #[serde(rename = "__metadata__")]
@@ -58,7 +58,7 @@ struct Header {
 }
 
 impl Metadata {
-    /// The entries of `model`, the digest all zeros.
+    /// The entries of `model`, with a digest of all zeros.
     pub fn of(model: &QuantModel) -> Metadata {
         Metadata {
             version: VERSION,
@@ -88,12 +88,12 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data")
 }
 
-/// The entry `key`.
+/// The entry `key`, or an error if it is missing.
 pub(super) fn text(path: &Path, key: &'static str, entry: Option<String>) -> Result<String, QuantError> {
     entry.ok_or_else(|| QuantError::Metadata { path: path.to_owned(), key, problem: "is missing".into() })
 }
 
-/// The entry `key`, parsed.
+/// The entry `key`, parsed from JSON.
 pub(super) fn parsed<T: DeserializeOwned>(
     path: &Path,
     key: &'static str,

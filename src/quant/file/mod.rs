@@ -1,12 +1,12 @@
-//! The model file: a safetensors file that says of itself what it holds, and from what it was made.
+//! The model file: a self-describing safetensors file that records what it was made from.
 //!
-//! Tensors are those of a [`Network`], named by their place in it: a matrix is `NAME.weight` (F32, F16,
-//! or I8 with `NAME.scales`) and `NAME.bias`. The metadata hold, in this order, each a string: the version of the
-//! format, a digest, and as JSON the architecture, the plan, preprocessing, the source with its SHA-256 and licence, and
-//! the accuracy that was measured.
+//! The tensors are those of a [`Network`], named after their place in it: a matrix is `NAME.weight` (F32, F16, or I8
+//! with `NAME.scales`) and `NAME.bias`. The metadata hold, as strings and in this order: the format version, the
+//! digest, the name, and as JSON the precision, architecture, plan, preprocessing, source (with its SHA-256), licence
+//! and measured accuracy; last, the program that wrote the file.
 //!
-//! The digest is the SHA-256 of the whole file with its own 64 digits set to `0`, so that no damage goes unnoticed. The
-//! bytes depend on nothing but the model: no date, no path, no hash map's order.
+//! The digest is the SHA-256 of the whole file with the digest's own 64 digits set to `0`, so any damage is detected.
+//! The bytes depend on the model alone: no date, path or hash-map order enters them.
 
 #[cfg(feature = "demo")]
 mod demo;
@@ -29,36 +29,36 @@ pub use write::write;
 use super::{ConversionReport, Cosine, Network, Precision, PrecisionPlan};
 use crate::vit::Preprocess;
 
-/// Version of the format; a file of another version is refused.
+/// Version of the format. Files of another version are refused.
 pub const VERSION: &str = "1";
 
 /// Name and version of this program.
 pub const TOOL: &str = concat!("microraptor ", env!("CARGO_PKG_VERSION"));
 
-/// A network in the precision that a device runs, and where it came from.
+/// A network in the precision that the device runs, and its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantModel {
-    /// Short name: that of the source.
+    /// Short name, taken from the source.
     pub name: String,
     /// The network.
     pub network: Network,
-    /// How pixels become its input.
+    /// How pixels become the network's input.
     pub preprocess: Preprocess,
-    /// What was asked of the conversion.
+    /// The precision requested of the conversion.
     pub precision: Precision,
-    /// What each part is held in.
+    /// The precision of each part.
     pub plan: PrecisionPlan,
-    /// What the network was made from.
+    /// The checkpoint that the network was made from.
     pub source: Source,
     /// The licence of the weights.
     pub licence: Option<Licence>,
-    /// What the conversion measured.
+    /// Accuracy measured by the conversion.
     pub report: ConversionReport,
     /// Name and version of the program that made it.
     pub tool: String,
-    /// SHA-256 of the model file, lower-case hex; empty while there is none.
+    /// SHA-256 of the model file, lower-case hex; empty before the file exists.
     pub sha256: String,
-    /// Length of the model file; 0 while there is none.
+    /// Length of the model file in bytes; 0 before the file exists.
     pub file_bytes: u64,
 }
 
@@ -66,20 +66,20 @@ pub struct QuantModel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Name of its file, without a folder; empty for weights from a seed.
+    /// File name without its folder; empty for weights from a seed.
     pub file: String,
     /// SHA-256 of that file, lower-case hex.
     pub sha256: String,
-    /// Whose tensor names it used.
+    /// The naming scheme of its tensors.
     pub naming: String,
-    /// Whether the weights were drawn from a seed and so mean nothing.
+    /// Whether the weights were drawn from a seed, and so are untrained.
     pub untrained: bool,
-    /// What the checkpoint's files did not say, and was assumed.
+    /// Assumptions made where the checkpoint's files gave no information.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assumed: Vec<String>,
 }
 
-/// The licence under which weights are handed on.
+/// The licence under which the weights are distributed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Licence {
@@ -87,12 +87,12 @@ pub struct Licence {
     pub name: String,
     /// Where it is published.
     pub url: String,
-    /// The text that lay beside the checkpoint, if any did.
+    /// The licence text found beside the checkpoint, if any.
     pub text: Option<String>,
 }
 
 impl QuantModel {
-    /// What a person wants to know of it, as names and values.
+    /// A summary for people, as names and values.
     pub fn summary(&self) -> Vec<(&'static str, String)> {
         let ConversionReport { images, images_from, size, total, .. } = &self.report;
         let cosine = |c: &Cosine| format!("mean {:.6}, p1 {:.6}, min {:.6}", c.mean, c.p1, c.min);

@@ -1,4 +1,4 @@
-//! Reading a model file, and checking all of it.
+//! Reading and verifying a model file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +20,7 @@ use crate::quant::{
 };
 use crate::vit::{Config, FeedForward, Mlp, Norm, Positions};
 
-/// Whether `path` is a file that [`super::write`] wrote, by its first bytes. False where it cannot be read.
+/// Whether the first bytes of `path` are those of a file that [`super::write`] wrote. False if it cannot be read.
 pub fn is_ours(path: &Path) -> bool {
     crate::files::open(path).is_ok_and(|mut file| begins_as_ours(&mut file))
 }
@@ -33,12 +33,12 @@ fn begins_as_ours(file: &mut File) -> bool {
     read.is_ok() && bytes.get(8..) == Some(start.as_bytes())
 }
 
-/// [`read`], if `path` is [ours](is_ours): the file is opened once, so that it cannot be another by then.
+/// [`read`], if `path` is [ours](is_ours). The file is opened once, so it cannot be replaced between check and read.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_if_ours(path: &Path) -> Result<Option<QuantModel>, QuantError> {
-    // What cannot be opened, a folder for one, is not ours.
+    // Anything that cannot be opened, such as a folder, is not ours.
     let Ok(mut file) = crate::files::open(path) else { return Ok(None) };
     if !begins_as_ours(&mut file) || file.rewind().is_err() {
         return Ok(None);
@@ -49,14 +49,14 @@ pub fn read_if_ours(path: &Path) -> Result<Option<QuantModel>, QuantError> {
 /// Reads a model file.
 ///
 /// # Errors
-/// [`QuantError`] names the file, and the tensor or the entry of the metadata: a file that is not ours or of another
-/// version, one that is cut short or damaged anywhere, one whose tensors do not fit its architecture and plan, a weight
-/// that is not finite, a scale that is not positive.
+/// [`QuantError`] names the file, and the tensor or metadata entry at fault: the file is not ours or has another
+/// version, is truncated or damaged, its tensors do not fit its architecture and plan, a weight is not finite, or a
+/// scale is not positive.
 pub fn read(path: &Path) -> Result<QuantModel, QuantError> {
     in_pool(|| model(path, TensorFile::open(path)?))
 }
 
-/// [`read`] of a model file in memory; messages call it `name`.
+/// [`read`] for a model file in memory; error messages call it `name`.
 ///
 /// # Errors
 /// As [`read`].
@@ -117,18 +117,18 @@ impl Values {
             Dtype::F16 => {
                 Values::F16(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect())
             }
-            // In place: the bytes become the values.
+            // `collect` reuses the allocation, as u8 and i8 have the same layout.
             Dtype::I8 => Values::I8(bytes.into_iter().map(|b| b as i8).collect()),
             _ => Values::Other,
         }
     }
 }
 
-/// Shape and values by name.
+/// Shape and values of each tensor, by name.
 type Tensors = BTreeMap<String, (Vec<usize>, Values)>;
 
-/// All tensors, and the SHA-256 of the file, after a comparison with the digest inside. The two differ from the header on,
-/// so that neither can be had from the other: one pass over the bytes feeds both, side by side.
+/// Reads all tensors and checks the digest stored inside; also returns the SHA-256 of the file. The two hashes differ
+/// from the header on, so neither follows from the other: one pass over the bytes updates both in parallel.
 fn contents(
     path: &Path,
     file: TensorFile<'_>,
@@ -156,7 +156,7 @@ fn contents(
     Ok((tensors, hex(&whole.finalize())))
 }
 
-/// Tensors that have not yet found their place.
+/// Tensors not yet assigned to a part of the network.
 struct Parts<'a> {
     path: &'a Path,
     tensors: Tensors,
@@ -259,7 +259,7 @@ impl Parts<'_> {
             }
             (Values::I8(values), _, Some(limit)) => {
                 let past = |v: &i8| v.unsigned_abs() > limit.unsigned_abs();
-                // A search that may stop anywhere is not vectorised, and took a quarter of the time of reading a file.
+                // A search that may stop early is not vectorised, and took a quarter of the time of reading a file.
                 if values.iter().fold(false, |any, v| any | past(v)) {
                     let index = values.iter().position(past).expect("one of them is");
                     let problem = format!("holds {} at index {index}, past {limit}", values[index]);
@@ -306,7 +306,7 @@ impl Parts<'_> {
         }
     }
 
-    /// A vector that need not be there.
+    /// A vector that may be absent; empty if so.
     fn optional(&mut self, name: &str, length: usize) -> Result<Vec<f32>, QuantError> {
         if self.tensors.contains_key(name) { self.floats(name, &[length]) } else { Ok(Vec::new()) }
     }

@@ -1,4 +1,4 @@
-//! The tensors of a network, in the order of the file.
+//! The tensors of a network, in file order.
 
 use half::f16;
 use safetensors::Dtype;
@@ -14,7 +14,7 @@ pub(super) enum View<'a> {
     I8(&'a [i8]),
 }
 
-/// A tensor.
+/// A named tensor.
 pub(super) struct Tensor<'a> {
     pub name: String,
     pub shape: Vec<usize>,
@@ -39,7 +39,7 @@ impl View<'_> {
         }
     }
 
-    /// Little-endian.
+    /// The values in little-endian bytes.
     pub fn bytes(&self) -> Vec<u8> {
         match self {
             View::F32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
@@ -49,8 +49,7 @@ impl View<'_> {
     }
 }
 
-/// Every tensor of `network` that is not empty, those of wider types first, so that each begins at a multiple of its
-/// type's size.
+/// Every non-empty tensor of `network`. Wider types come first, so that each tensor is aligned to its type's size.
 pub(super) fn tensors(network: &Network) -> Vec<Tensor<'_>> {
     let mut list = List(Vec::new());
     let Config { dim, hidden, patch, .. } = network.config;

@@ -1,4 +1,4 @@
-//! Files of a tiny network: what is written is read, and nothing else is.
+//! Model files of a tiny network: every written file is read back, and everything else is refused.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ fn cosine() -> Agreement {
     Agreement { cls: cosine, patches: cosine }
 }
 
-/// Puts integers that mean nothing in the place of fp16 weights.
+/// Replaces fp16 weights with arbitrary integers.
 fn int8(layer: &mut Layer, limit: i8) {
     let Matrix::F16(values) = &layer.weight else { unreachable!() };
     let (outputs, n) = (layer.bias.len(), values.len());
@@ -37,7 +37,7 @@ fn int8(layer: &mut Layer, limit: i8) {
     layer.weight = Matrix::Int8 { values: values.collect(), scales: vec![0.01; outputs] };
 }
 
-/// A model of `config` with a matrix of each kind.
+/// A model of `config` with a matrix of each type.
 fn model(config: &Config) -> QuantModel {
     let mut network = Network::from_weights(config, seeded_weights(config, 3)).halved();
     let block = &mut network.blocks[1];
@@ -103,7 +103,7 @@ fn what_is_written_is_read() {
             crate::checkpoint::file::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes))
         );
         assert_eq!(model.file_bytes, bytes.len() as u64);
-        // The format's own library reads it too, and finds the data aligned.
+        // The safetensors library reads the file too, and finds the data aligned.
         let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(tensors.tensor("blocks.1.qkv.weight").unwrap().dtype(), safetensors::Dtype::I8);
         let again = written(&mut model).2;
@@ -116,7 +116,7 @@ fn every_flipped_byte_is_noticed() {
     let mut model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
     let (_folder, path, bytes) = written(&mut model);
     for i in 0..bytes.len() {
-        // The lowest bit keeps a header readable more often than not; the highest is no ASCII.
+        // Flipping the lowest bit mostly leaves the header parseable; flipping the highest makes it non-ASCII.
         let flips: &[u8] = if i % 16 == 0 { &[0x01, 0x80] } else { &[0x01] };
         for flip in flips {
             let mut damaged = bytes.clone();
@@ -141,7 +141,7 @@ fn every_flipped_byte_is_noticed() {
     assert!(read(&path).is_err());
 }
 
-/// The message for a file whose model went through `change` and was sealed again.
+/// The error message for a model altered by `change` and written with a valid digest.
 fn refusal(change: impl FnOnce(&mut QuantModel)) -> String {
     let mut model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
     change(&mut model);

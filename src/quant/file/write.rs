@@ -14,13 +14,13 @@ use crate::checkpoint::file::hex;
 use crate::files::write_atomically;
 use crate::quant::QuantError;
 
-/// The header: metadata, then the tensors in the order of their data. As a map of our own, for its order.
+/// The header: metadata, then the tensors in the order of their data. A map type of our own keeps that order.
 struct Header<'a> {
     metadata: &'a Metadata,
     tensors: &'a [Tensor<'a>],
 }
 
-/// What safetensors says of a tensor.
+/// The safetensors description of a tensor.
 #[derive(Serialize)]
 struct Info<'a> {
     dtype: String,
@@ -43,8 +43,8 @@ impl Serialize for Header<'_> {
     }
 }
 
-/// Writes `model`, whole or not at all, and sets its [`QuantModel::sha256`] and [`QuantModel::file_bytes`]. The same
-/// model gives the same bytes.
+/// Writes `model` atomically, and sets its [`QuantModel::sha256`] and [`QuantModel::file_bytes`]. The same model gives
+/// the same bytes.
 ///
 /// # Errors
 /// [`QuantError::Write`] names the path and says what to do.
@@ -71,7 +71,7 @@ pub fn write(path: &Path, model: &mut QuantModel) -> Result<(), QuantError> {
     Ok(())
 }
 
-/// The 8 bytes of length and the header, padded with spaces so that the data begin at a multiple of 8.
+/// The 8 length bytes and the header, padded with spaces so that the data begin at a multiple of 8.
 fn head(metadata: &Metadata, tensors: &[Tensor]) -> Vec<u8> {
     let mut head = vec![0; 8];
     serde_json::to_writer(&mut head, &Header { metadata, tensors }).expect("plain data into memory");
@@ -81,14 +81,14 @@ fn head(metadata: &Metadata, tensors: &[Tensor]) -> Vec<u8> {
     head
 }
 
-/// Puts `digest` in the place of the zeros.
+/// Replaces the zeros with `digest`.
 fn seal(head: &mut [u8], digest: &str) {
     let at = digest_at(head, &"0".repeat(DIGITS)).expect("the header was just written");
     head[at..at + DIGITS].copy_from_slice(digest.as_bytes());
 }
 
-/// Where the header holds the digest `digits`. Inside a JSON string the quotes would be escaped, so that only the entry
-/// itself can match.
+/// Offset of the digest `digits` in the header. Quotes inside a JSON string are escaped, so only the entry itself can
+/// match.
 pub(super) fn digest_at(head: &[u8], digits: &str) -> Option<usize> {
     let entry = format!("\"digest\":\"{digits}\"");
     let at = head.windows(entry.len()).position(|window| window == entry.as_bytes())?;

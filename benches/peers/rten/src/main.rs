@@ -1,11 +1,11 @@
-//! A resident worker for `../compare.py`: one ONNX file, run by rten or by tract, timed on demand.
+//! A resident worker for `../compare.py`: one ONNX file, run by rten or tract, timed on demand.
 //!
 //!     rust-peers rten|tract MODEL.onnx THREADS SIZE PIXELS.f32 FEATURES.f32
 //!
-//! PIXELS holds [1, 3, SIZE, SIZE] as raw little-endian f32. Once the model is ready, one line of JSON says so. Then each
-//! line of standard input is an order: a number N asks for one run untimed and N timed ones, answered by
-//! `{"ms": [...]}`; `features` writes the first output as raw f32, answered by `{"shape": [...]}`. The worker sleeps
-//! between orders and ends with its input.
+//! PIXELS holds [1, 3, SIZE, SIZE] as raw little-endian f32. Once the model is ready, the worker prints a line of JSON
+//! with the runtime's version. Each line of standard input is then an order: a number N requests one untimed run and N
+//! timed ones, answered by `{"ms": [...]}`; `features` writes the first output as raw f32, answered by
+//! `{"shape": [...]}`. The worker sleeps between orders and exits at the end of its input.
 
 use std::io::{BufRead, Write};
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl Runtime for Tract {
     }
 }
 
-/// Milliseconds of `runs` runs, after one that is not counted.
+/// Milliseconds of each of `runs` runs, after one that is not counted.
 fn time(runtime: &dyn Runtime, pixels: &[f32], runs: usize) -> Result<Vec<f64>> {
     runtime.run(pixels)?;
     let mut ms = Vec::with_capacity(runs);

@@ -1,9 +1,9 @@
-//! JPEG 2000 (ISO/IEC 15444-1), as far as damage can be seen before it is decoded.
+//! JPEG 2000 (ISO/IEC 15444-1), with checks for the damage that can be detected before decoding.
 //!
-//! OpenJPEG, and its translation `openjp2`, decode what is there: tiles that are missing stay grey, and packets that are missing
-//! are taken for empty ones. So the codestream is checked whole: every tile has its tile-parts and every tile-part its length
-//! (`stream.rs`), and the packets of a tile, whose headers say how long the bodies are, fill it to the last byte
-//! (`packets.rs`). Bits that are wrong within a code-block cannot be seen: it has no checksum.
+//! OpenJPEG and its translation `openjp2` decode whatever is present: missing tiles stay grey, and missing packets are
+//! treated as empty. So the whole codestream is checked first: every tile has all its tile-parts and every tile-part
+//! its full length (`stream.rs`), and the packets of a tile, whose headers state the lengths of their bodies, fill it
+//! to the last byte (`packets.rs`). Wrong bits within a code-block cannot be detected, because it has no checksum.
 
 mod damaged;
 mod packets;
@@ -23,7 +23,7 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
     let stream = Stream::of(codestream)?;
     check(layout, &stream)?;
     packets::check(&stream)?;
-    // Only what was checked is given to the decoder.
+    // The decoder gets only the bytes that were checked.
     let image = Image::from_bytes_with(codestream, DecodeParameters::new().strict(true))
         .map_err(|e| super::damaged::damaged("cannot be decoded", &e))?;
     let components = image.components();
@@ -40,17 +40,17 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
             out.extend_from_slice(&sample[..if wide { 2 } else { 1 }]);
         }
     }
-    // Its own colour transform is undone by the decoder; one of DICOM is not.
+    // The decoder undoes JPEG 2000's own colour transform, but not one that the DICOM header declares.
     let photometric = match layout.photometric {
         Photometric::YbrJ2k => Photometric::Rgb,
-        // No codec leaves chroma out.
+        // The codec returns chroma at full resolution.
         Photometric::YbrFull422 => Photometric::YbrFull,
         other => other,
     };
     Ok(Samples { bytes: out, planar: false, photometric })
 }
 
-/// Compares what the codestream says with what the DICOM header says.
+/// Checks the codestream's header against the DICOM header.
 fn check(layout: &Layout, stream: &Stream) -> Result<(), String> {
     let [rows, columns] = [stream.area.height(), stream.area.width()].map(|side| side as usize);
     same_size(layout, [rows, columns, stream.components.len()])?;

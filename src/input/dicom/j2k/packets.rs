@@ -1,20 +1,20 @@
-//! Packets of a tile (ISO/IEC 15444-1, annex B): their headers are read and their bodies stepped over.
+//! The packets of a tile (ISO/IEC 15444-1, annex B): parses their headers and skips their bodies.
 
 use super::damaged::damaged;
 use super::stream::{Area, Blocks, Stream, Tile};
 use super::tag_tree::{Bits, TagTree};
 
-/// Code-blocks and precincts of one picture, whose state takes a decoder some hundred bytes each: this many, and one for
-/// every [`BLOCK`] samples.
+/// Code-blocks and precincts allowed per image, whose state takes a decoder a few hundred bytes each: this many, plus
+/// one for every [`BLOCK`] samples.
 const FEW_BLOCKS: u64 = 1 << 16;
 
-/// Blocks of 8 x 8: an eighth of the usual side.
+/// Samples of an 8 x 8 block, whose side is an eighth of the usual one.
 const BLOCK: u64 = 64;
 
-/// Missing bit-planes of a code-block are fewer: 38 bits of a sample, 7 of a guard.
+/// Upper bound on the missing bit-planes of a code-block: a sample has 38 bits and at most 7 guard bits.
 const MAX_PLANES: u32 = 80;
 
-/// Passes of a segment that is not ended by a rule (3 for each of 37 bit-planes, but the first two).
+/// Maximum number of passes in a segment without forced termination: 3 for each of 37 bit-planes, minus 2.
 const MANY_PASSES: u32 = 109;
 
 /// Checks that the packets of every tile fill it.
@@ -28,7 +28,7 @@ pub(super) fn check(stream: &Stream) -> Result<(), String> {
     Ok(())
 }
 
-/// `blocks` is how many code-blocks and precincts may still be made.
+/// `blocks` is the number of code-blocks and precincts that may still be created.
 fn check_tile(tile: &Tile, blocks: &mut u64) -> Result<(), String> {
     let mut precincts = Vec::new();
     for (component, division) in tile.coding.components.iter().enumerate() {
@@ -45,7 +45,8 @@ fn check_tile(tile: &Tile, blocks: &mut u64) -> Result<(), String> {
             .ok_or_else(|| damaged("has a packet that is damaged or cut short"))?;
         Ok(())
     };
-    // The orders of table A.16. Precincts of one place stay in the order in which they were made.
+    // The progression orders of table A.16. The sort is stable, so precincts with equal keys stay in the order of their
+    // creation.
     match tile.coding.progression {
         0 => {
             precincts.sort_by_key(|p| (p.resolution, p.component));
@@ -82,11 +83,11 @@ fn check_tile(tile: &Tile, blocks: &mut u64) -> Result<(), String> {
     Ok(())
 }
 
-/// A part of a resolution, of which each layer is a packet.
+/// A precinct of a resolution; each layer adds a packet to it.
 struct Precinct {
     component: usize,
     resolution: u32,
-    /// Where in the picture it begins, by which position progressions go.
+    /// Position of its top left corner in the image, which position progressions sort by.
     place: [u64; 2],
     bands: Vec<Band>,
     style: u8,
@@ -100,23 +101,23 @@ struct Band {
     blocks: Vec<Block>,
 }
 
-/// What is known of a code-block after some packets.
+/// State of a code-block after some packets.
 #[derive(Clone)]
 struct Block {
     seen: bool,
     /// Lblock (B.10.7.1).
     length_bits: u32,
-    /// Passes of the segment that is open, and how many it may have; 0 before the first.
+    /// Number of passes in the open segment, and its maximum; both are 0 before the first segment.
     passes: u32,
     limit: u32,
 }
 
-/// Rounds `a / 2^shift` up.
+/// `a / 2^shift`, rounded up.
 fn ceil(a: u64, shift: u32) -> u64 {
     a.checked_add((1 << shift) - 1).map_or(0, |sum| sum >> shift)
 }
 
-/// Makes the precincts of a resolution of a component (B.5 to B.7).
+/// Creates the precincts of one resolution of a component (B.5 to B.7).
 fn precincts_of(
     tile: &Tile,
     component: usize,
@@ -150,7 +151,7 @@ fn precincts_of(
     Ok(())
 }
 
-/// The subbands of a precinct: one at the lowest resolution, else three.
+/// The subbands of a precinct: one at the lowest resolution, three at the others.
 fn bands_of(
     area: [u64; 4],
     division: &Blocks,
@@ -160,7 +161,7 @@ fn bands_of(
     left: &mut u64,
 ) -> Result<Vec<Band>, String> {
     let lowest = resolution == 0;
-    // In a subband, both the precinct and the picture are half as large.
+    // Except at the lowest resolution, precinct and image are half as large in a subband.
     let halved = u32::from(!lowest);
     let shift = division.levels - resolution + halved;
     let kinds: &[[u64; 2]] = if lowest { &[[0, 0]] } else { &[[1, 0], [0, 1], [1, 1]] };
@@ -199,9 +200,9 @@ fn charge(left: &mut u64, count: u64) -> Result<(), String> {
 }
 
 impl Precinct {
-    /// The length of the packet of a layer, with which `bytes` begin; none if they end too early or are no packet.
+    /// Length of the packet of `layer` at the beginning of `bytes`; `None` if the packet is truncated or invalid.
     fn packet(&mut self, bytes: &[u8], layer: u32) -> Option<usize> {
-        // Markers that may stand before the packet and after its header (A.8).
+        // SOP and EPH markers are allowed before the packet and after its header (A.8).
         let before = if bytes.starts_with(&[0xFF, 0x91]) { 6 } else { 0 };
         let mut bits = Bits::new(bytes.get(before..)?);
         let mut body = Vec::new();
@@ -216,7 +217,7 @@ impl Precinct {
         }
         for length in body {
             let segment = bytes.get(at..at.checked_add(length)?)?;
-            // The arithmetic coder makes no markers (C.2.7).
+            // The arithmetic coder emits no markers (C.2.7).
             if segment.windows(2).any(|pair| pair[0] == 0xFF && pair[1] > 0x8F) {
                 return None;
             }
@@ -227,7 +228,7 @@ impl Precinct {
 }
 
 impl Band {
-    /// Reads the part of a packet's header about this subband: the length of each segment goes to `body`.
+    /// Parses the part of a packet header about this subband and appends the length of each segment to `body`.
     fn lengths(&mut self, bits: &mut Bits, layer: u32, style: u8, body: &mut Vec<usize>) -> Option<()> {
         for (n, block) in self.blocks.iter_mut().enumerate() {
             let (x, y) = (n % self.width, n / self.width);
@@ -256,7 +257,7 @@ impl Band {
     }
 }
 
-/// How many coding passes a packet adds to a code-block (table B.4).
+/// Number of coding passes that a packet adds to a code-block (table B.4).
 fn passes(bits: &mut Bits) -> Option<u32> {
     if bits.bit()? == 0 {
         return Some(1);
@@ -275,13 +276,14 @@ fn passes(bits: &mut Bits) -> Option<u32> {
 }
 
 impl Block {
-    /// Reads the lengths of the segments that `passes` passes are in (B.10.7).
+    /// Reads the lengths of the segments that hold the next `passes` passes (B.10.7).
     fn segments(&mut self, bits: &mut Bits, mut passes: u32, style: u8, body: &mut Vec<usize>) -> Option<()> {
         while passes > 0 {
             if self.passes == self.limit {
                 self.limit = match (style & 4 != 0, style & 1 != 0, self.limit) {
                     (true, _, _) => 1,
-                    // Raw passes begin after ten; then two are raw and one is not.
+                    // With bypass, raw passes begin after the first ten; then segments of two raw passes and one coded
+                    // pass alternate.
                     (_, true, 0) => 10,
                     (_, true, 1 | 10) => 2,
                     (_, true, _) => 1,
@@ -290,7 +292,7 @@ impl Block {
                 self.passes = 0;
             }
             let now = passes.min(self.limit - self.passes);
-            // More bits than a length has say that the header is damaged.
+            // A length field of more than 32 bits means that the header is damaged.
             let length = bits.number(Some(self.length_bits + now.ilog2()).filter(|&bits| bits <= 32)?)?;
             body.push(length as usize);
             self.passes += now;

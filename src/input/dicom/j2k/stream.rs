@@ -2,7 +2,8 @@
 
 use super::damaged::damaged;
 
-/// Tiles of one picture: each takes a decoder some kilobytes, whatever its size. 64 megapixels are 4096 tiles of 128 x 128.
+/// Maximum number of tiles per image: each takes a decoder several kilobytes, whatever its size. 64 megapixels are 4096
+/// tiles of 128 x 128.
 const MAX_TILES: u64 = 1 << 12;
 
 const SOC: u16 = 0xFF4F;
@@ -19,7 +20,7 @@ const SOT: u16 = 0xFF90;
 const SOD: u16 = 0xFF93;
 const EOC: u16 = 0xFFD9;
 
-/// A rectangle: left, top, right, bottom; the latter two are not within.
+/// A rectangle: left, top, right, bottom; right and bottom are exclusive.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Area(pub(super) [u32; 4]);
 
@@ -33,37 +34,37 @@ impl Area {
     }
 }
 
-/// A component, as SIZ has it.
+/// A component, as described by SIZ.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Component {
     pub(super) precision: u32,
     pub(super) signed: bool,
-    /// Pixels from sample to sample, across and down.
+    /// Subsampling: distance between samples in pixels, horizontal and vertical.
     pub(super) steps: [u8; 2],
 }
 
-/// How the packets of a tile are written (COD, A.6.1).
+/// Coding style of a tile (COD, A.6.1).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Coding {
     pub(super) progression: u8,
     pub(super) layers: u32,
-    /// Whether the first three components are transformed as colours.
+    /// Whether a colour transform is applied to the first three components.
     pub(super) colours: bool,
     pub(super) components: Vec<Blocks>,
 }
 
-/// How a component is divided (COD and COC).
+/// Coding parameters of a component (COD and COC).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Blocks {
-    /// Levels of the wavelet transform.
+    /// Number of wavelet decomposition levels.
     pub(super) levels: u32,
-    /// Logarithms of a code-block's width and height.
+    /// Binary logarithms of a code-block's width and height.
     pub(super) block: [u32; 2],
-    /// Bit 0: some passes are raw; bit 2: every pass is a segment.
+    /// Bit 0: selective bypass (some passes are raw); bit 2: every pass is a separate segment.
     pub(super) style: u8,
-    /// Logarithms of a precinct's width and height, from the lowest resolution on.
+    /// Binary logarithms of a precinct's width and height, lowest resolution first.
     pub(super) precincts: Vec<[u32; 2]>,
-    /// Whether COC set it, which COD then leaves alone.
+    /// Whether a COC marker set these parameters; a later COD marker does not override them.
     own: bool,
 }
 
@@ -76,7 +77,7 @@ pub(super) struct Tile {
     announced: usize,
 }
 
-/// A codestream of which all parts are there.
+/// A complete codestream.
 pub(super) struct Stream {
     pub(super) area: Area,
     pub(super) components: Vec<Component>,
@@ -120,7 +121,7 @@ impl Stream {
     }
 }
 
-/// Tiles as SIZ has them: sizes and offsets, across and down.
+/// The tile grid of SIZ: tile size, offset and number of tiles, horizontal and vertical.
 struct Grid {
     size: [u32; 2],
     offset: [u32; 2],
@@ -146,7 +147,7 @@ impl Grid {
     }
 }
 
-/// Reads SIZ (A.5.1).
+/// Parses SIZ (A.5.1).
 fn size(mut segment: Reader) -> Result<(Area, Vec<Component>, Grid), String> {
     let wrong = || damaged("has a damaged size");
     segment.u16().ok_or_else(wrong)?;
@@ -184,7 +185,7 @@ fn size(mut segment: Reader) -> Result<(Area, Vec<Component>, Grid), String> {
     ))
 }
 
-/// Reads the marker segments of a header into `coding`, up to the marker `end`, of which it gives the place.
+/// Parses the marker segments of a header into `coding`, up to the marker `end`, and returns that marker's position.
 fn header(
     reader: &mut Reader,
     components: usize,
@@ -225,7 +226,7 @@ fn header(
     }
 }
 
-/// Reads COD (A.6.1).
+/// Parses COD (A.6.1).
 fn cod(mut segment: Reader, components: usize, coding: &mut Option<Coding>) -> Option<()> {
     let style = segment.u8()?;
     let progression = segment.u8()?;
@@ -246,7 +247,7 @@ fn cod(mut segment: Reader, components: usize, coding: &mut Option<Coding>) -> O
     Some(())
 }
 
-/// Reads COC (A.6.2).
+/// Parses COC (A.6.2).
 fn coc(mut segment: Reader, components: usize, coding: &mut Coding) -> Option<()> {
     let component = if components < 257 { usize::from(segment.u8()?) } else { usize::from(segment.u16()?) };
     let style = segment.u8()?;
@@ -255,13 +256,13 @@ fn coc(mut segment: Reader, components: usize, coding: &mut Coding) -> Option<()
 }
 
 impl Blocks {
-    /// The part that COD and COC share (table A.15).
+    /// Parses the part that COD and COC share (table A.15).
     fn read(segment: &mut Reader, precincts: bool, own: bool) -> Option<Blocks> {
         let levels = u32::from(segment.u8()?);
         let block = [u32::from(segment.u8()?) + 2, u32::from(segment.u8()?) + 2];
         let style = segment.u8()?;
         let transform = segment.u8()?;
-        // Bit 6 of the style is that of high throughput (part 15), which is another transfer syntax.
+        // Bit 6 of the style marks high-throughput JPEG 2000 (part 15), which has separate transfer syntaxes.
         let sound = levels <= 32
             && block.iter().all(|&side| side <= 10)
             && block[0] + block[1] <= 12
@@ -273,14 +274,14 @@ impl Blocks {
         let sizes = (0..=levels).map(|level| {
             let size = if precincts { segment.u8()? } else { 0xFF };
             let size = [u32::from(size & 15), u32::from(size >> 4)];
-            // Above the lowest resolution a precinct is halved into each subband.
+            // Above the lowest resolution, a precinct has half the size in each subband.
             (level == 0 || !size.contains(&0)).then_some(size)
         });
         Some(Blocks { levels, block, style, precincts: sizes.collect::<Option<_>>()?, own })
     }
 }
 
-/// Bytes and a place in them.
+/// A byte slice and a read position.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -306,16 +307,16 @@ impl<'a> Reader<'a> {
         Some(u32::from_be_bytes(*self.take(4)?.first_chunk()?))
     }
 
-    /// What follows a marker, after its length.
+    /// The contents of a marker segment, which follow its length.
     fn segment(&mut self) -> Option<Reader<'a>> {
         let length = usize::from(self.u16()?);
         Some(Reader { bytes: self.take(length.checked_sub(2)?)?, at: 0 })
     }
 
-    /// Reads tile-parts up to the end of the codestream (A.4).
+    /// Parses tile-parts up to the end of the codestream (A.4).
     fn tile_parts(&mut self, tiles: &mut [Tile], components: usize) -> Result<(), String> {
         let cut = || damaged("ends within a tile");
-        // Where the last tile-part ends whose length is not said.
+        // End of a last tile-part that does not state its length.
         let padding = self.bytes.iter().rev().take_while(|&&byte| byte == 0).count();
         let last = self.bytes.len().saturating_sub(padding + 2);
         loop {
@@ -350,7 +351,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The codestream of a JP2 file, or the bytes themselves where they are one.
+/// Finds the codestream in a JP2 file; returns the bytes themselves if they are a codestream.
 pub(super) fn codestream(bytes: &[u8]) -> Result<&[u8], String> {
     if bytes.starts_with(&SOC.to_be_bytes()) {
         return Ok(bytes);
@@ -366,7 +367,7 @@ pub(super) fn codestream(bytes: &[u8]) -> Result<&[u8], String> {
             b"jp2c" => return Err("has two JPEG 2000 streams in one frame: the file is damaged".into()),
             b"jp2h" => {
                 let inner = boxes(content).ok_or_else(wrong)?;
-                // A palette, its use, and the order of the channels.
+                // Palette, component mapping and channel definition.
                 if inner.iter().any(|(kind, _)| matches!(kind, b"pclr" | b"cmap" | b"cdef")) {
                     return Err("has a JP2 file with a palette or channels in an order of its own, which is not read: save it uncompressed".into());
                 }
@@ -377,7 +378,7 @@ pub(super) fn codestream(bytes: &[u8]) -> Result<&[u8], String> {
     found.ok_or_else(wrong)
 }
 
-/// Kind and content of each box; none where they do not fill the bytes.
+/// Type and contents of each box; `None` if the boxes do not fill the bytes.
 fn boxes(bytes: &[u8]) -> Option<Vec<([u8; 4], &[u8])>> {
     let mut reader = Reader { bytes, at: 0 };
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
-//! Bits of a packet's header, and the trees in them (ISO/IEC 15444-1, B.10).
+//! Reads the bits of a packet header and the tag trees in them (ISO/IEC 15444-1, B.10).
 
-/// Bits from the highest on; after a byte 0xFF the next has only seven.
+/// A bit reader, most significant bit first; the byte after 0xFF has only seven bits.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -13,7 +13,7 @@ impl<'a> Bits<'a> {
         Bits { bytes, at: 0, left: 0, byte: 0 }
     }
 
-    /// The next bit; none at the end.
+    /// The next bit; `None` at the end.
     pub(super) fn bit(&mut self) -> Option<u32> {
         if self.left == 0 {
             self.left = if self.byte == 0xFF { 7 } else { 8 };
@@ -29,24 +29,24 @@ impl<'a> Bits<'a> {
         (0..count).try_fold(0, |number, _| Some(number << 1 | self.bit()?))
     }
 
-    /// Ends the header; how many bytes it took.
+    /// Ends the header and returns its length in bytes.
     pub(super) fn end(self) -> Option<usize> {
-        // A header does not end with 0xFF: a byte of stuffing follows.
+        // A header does not end with 0xFF: a stuffed byte follows.
         let stuffed = usize::from(self.byte == 0xFF);
         (self.at + stuffed <= self.bytes.len()).then_some(self.at + stuffed)
     }
 }
 
-/// A tree whose nodes hold the least of what is below them (B.10.2).
+/// A tag tree: each node holds the minimum of the nodes below it (B.10.2).
 pub(super) struct TagTree {
-    /// Width and first node of each level, leaves first.
+    /// Width and index of the first node of each level, leaves first.
     levels: Vec<(usize, usize)>,
     nodes: Vec<Node>,
 }
 
 #[derive(Clone, Copy)]
 struct Node {
-    /// It is at least this.
+    /// Lower bound of the value.
     low: u32,
     known: bool,
 }
@@ -67,7 +67,8 @@ impl TagTree {
         TagTree { levels, nodes: vec![Node { low: 0, known: false }; count] }
     }
 
-    /// Whether the value of the leaf at (`x`, `y`) is below `bound`, as far as the bits tell; none at their end.
+    /// Whether the bits read so far show that the value of the leaf at (`x`, `y`) is below `bound`; `None` if the bits
+    /// run out.
     pub(super) fn below(&mut self, bits: &mut Bits, x: usize, y: usize, bound: u32) -> Option<bool> {
         let mut low = 0;
         let mut known = false;

@@ -1,13 +1,13 @@
 use super::*;
 
-/// A codestream of 8 x 16 px without any tile.
+/// The header of a codestream of 8 x 16 px, without tiles.
 fn header() -> Vec<u8> {
     let mut bytes = vec![0xFF, 0x4F, 0xFF, 0x51, 0, 41, 0, 0];
     for number in [8u32, 16, 0, 0, 8, 16, 0, 0] {
         bytes.extend(number.to_be_bytes());
     }
     bytes.extend([0, 1, 7, 1, 1]);
-    // COD: LRCP, one layer, no transform of colours, no decomposition, blocks of 64 x 64, 5/3.
+    // COD: LRCP, one layer, no colour transform, no decomposition, code-blocks of 64 x 64, 5/3 wavelet.
     bytes.extend([0xFF, 0x52, 0, 12, 0, 0, 0, 1, 0, 0, 4, 4, 0, 1]);
     bytes
 }
@@ -49,7 +49,7 @@ fn every_tile_must_be_there_and_filled_by_its_packets() {
     assert!(message(&[part(1, 0, 1, &[0])]).contains("outside of the picture"));
     assert!(message(&[part(0, 0, 1, &[])]).contains("packet that is damaged"));
     assert!(message(&[part(0, 0, 1, &[0, 0])]).contains("1 bytes in a tile that are in no packet"));
-    // One pass of the block, Lblock 3: three bits of a length of 5, where two bytes are.
+    // One pass for the block. With Lblock 3, a three-bit length gives 5, but only two bytes follow.
     let body = part(0, 0, 1, &[0b1111_0010, 0b1000_0000, 1, 2]);
     assert!(message(&[body]).contains("packet that is damaged"));
     let twice = [header(), part(0, 0, 1, &[0]), END.to_vec(), vec![1, 2]].concat();
@@ -69,7 +69,7 @@ fn the_size_must_be_that_of_the_dicom_header() {
     let mut other = whole.clone();
     other[44] = 2;
     assert!(outcome(&other).unwrap_err().contains("different sizes"));
-    // A header that is not at the beginning is not that of the stream.
+    // A header that is not at the beginning is not the stream's header.
     assert!(outcome(&[b"\0\0", whole.as_slice()].concat()).unwrap_err().contains("neither a codestream"));
 }
 

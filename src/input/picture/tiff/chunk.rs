@@ -1,4 +1,4 @@
-//! The samples of a strip or tile: decompressed to exactly its size, and the differences undone.
+//! Decodes a strip or tile: decompresses it to exactly its size and undoes the predictor.
 
 use flate2::{Decompress, FlushDecompress, Status};
 use weezl::LzwStatus;
@@ -11,20 +11,20 @@ use super::fax;
 use super::layout::{Compression, Layout, Photometric};
 use crate::input::jpeg;
 
-/// Bytes that may stand between the end of a chunk's data and its length, to fill a word.
+/// Maximum number of padding bytes after a chunk's data, to fill a word.
 const FILLING: usize = 3;
 
 impl Layout {
-    /// Bytes of a row of a chunk, and samples a pixel in it.
+    /// Bytes per row of a chunk, and samples per pixel in it.
     pub(super) fn chunk_row(&self) -> (usize, usize) {
         let samples = if self.planar { 1 } else { self.samples };
         (self.chunk[0].saturating_mul(samples).saturating_mul(self.bits).div_ceil(8), samples)
     }
 
-    /// Decompresses a chunk of which `rows` rows are of the picture, to its rows of bytes with the first sample first.
+    /// Decompresses a chunk of which `rows` rows belong to the picture, to rows of bytes with the first sample first.
     pub(super) fn decompress(&self, bytes: &[u8], rows: usize) -> Result<Vec<u8>, String> {
         let (row, _) = self.chunk_row();
-        // Some encoders fill the last strip up.
+        // Some encoders pad the last strip to full size.
         let (needed, full) = (row.saturating_mul(rows), row.saturating_mul(self.chunk[1]));
         let reversed;
         let bytes = if self.reversed && self.compression != Compression::Jpeg {
@@ -50,7 +50,7 @@ impl Layout {
         Ok(decoded)
     }
 
-    /// JPEG, its tables perhaps in a tag of their own (the supplement TTN2).
+    /// Decodes JPEG, whose tables may be in a separate tag (the supplement TTN2).
     fn jpeg(&self, bytes: &[u8], rows: usize) -> Result<Vec<u8>, String> {
         let mut stream = Vec::new();
         match (self.jpeg_tables.strip_suffix(&[0xFF, 0xD9]), bytes.strip_prefix(&[0xFF, 0xD8])) {
@@ -72,13 +72,13 @@ impl Layout {
         if found.num_components() != self.samples {
             return Err(format!("a JPEG of {} components", found.num_components()));
         }
-        // The tags say what the samples are, not the stream.
+        // The tags define the colour space, not the stream.
         let wanted = if self.photometric == Photometric::YCbCr { ColorSpace::RGB } else { found };
         decoder.set_options(DecoderOptions::default().jpeg_set_out_colorspace(wanted));
         decoder.decode().map_err(|e| e.to_string())
     }
 
-    /// Undoes the differences in rows of samples, which are in the machine's order of bytes then.
+    /// Undoes the predictor in rows of samples, which are then in native byte order.
     pub(super) fn undo_differences(&self, decoded: &mut [u8]) {
         let (row, samples) = self.chunk_row();
         let width = self.bits / 8;
@@ -116,7 +116,7 @@ impl Layout {
     }
 }
 
-/// Adds to each value the one of the pixel before.
+/// Adds to each value that of the preceding pixel.
 fn sum<const N: usize>(row: &mut [u8], samples: usize, add: impl Fn([u8; N], [u8; N]) -> [u8; N]) {
     let values = row.as_chunks_mut::<N>().0;
     for at in samples..values.len() {
@@ -124,7 +124,7 @@ fn sum<const N: usize>(row: &mut [u8], samples: usize, add: impl Fn([u8; N], [u8
     }
 }
 
-/// The predictor of Adobe's TIFF Technical Note 3: differences of bytes, the highest of all values first.
+/// Undoes the predictor of Adobe's TIFF Technical Note 3: byte differences, the highest bytes of all values first.
 fn unshuffle(row: &mut [u8], samples: usize, width: usize) {
     (samples..row.len()).for_each(|at| row[at] = row[at].wrapping_add(row[at - samples]));
     let values = row.len() / width;
@@ -137,7 +137,7 @@ fn unshuffle(row: &mut [u8], samples: usize, width: usize) {
     }
 }
 
-/// Refuses what remains of a chunk after its last byte.
+/// Refuses surplus data at the end of a chunk.
 fn check_rest(rest: usize) -> Result<(), String> {
     if rest > FILLING { Err(format!("{rest} bytes remain after its last row")) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! CCITT group 4 (ITU-T T.6), to the letter: a row that its codes do not fill is an error, and so is a missing end.
+//! CCITT group 4 (ITU-T T.6), decoded strictly: an incomplete row is an error, and so is a missing end-of-block code.
 
 use fax::maps::{Mode, black, mode, white};
 use fax::{BitReader, slice_reader};
@@ -6,10 +6,10 @@ use fax::{BitReader, slice_reader};
 /// Half of the end-of-block code.
 const END: (u8, u16) = (12, 1);
 
-/// Rows of `width` pixels, packed to bytes with the first in the highest bit; ones are black.
+/// Rows of `width` pixels, packed to bytes, most significant bit first; 1 is black.
 ///
 /// # Errors
-/// When a code is none, a run leaves its row, or the end-of-block code does not follow the last row.
+/// If a code is invalid, a run exceeds its row, or the end-of-block code does not follow the last row.
 pub(super) fn group4(bytes: &[u8], width: usize, height: usize) -> Result<Vec<u8>, String> {
     let (Ok(limit), true) = (u16::try_from(width), height / 8 <= bytes.len()) else {
         return Err(format!("{} bytes of fax cannot hold {width}x{height} px", bytes.len()));
@@ -32,20 +32,21 @@ pub(super) fn group4(bytes: &[u8], width: usize, height: usize) -> Result<Vec<u8
         }
         let _ = reader.consume(END.0);
     }
-    // Padding to a byte, and one byte more to an even length.
+    // Padding to a full byte, and one more byte to an even length, are allowed.
     if reader.peek(16).is_some() { Err("the fax goes on after its end".into()) } else { Ok(rows) }
 }
 
-/// Where the colour changes in a row, from white on, by the changes in the row above; none if a code is wrong.
+/// Positions of colour changes in a row, which starts white, decoded relative to those of the row above; `None` if a
+/// code is invalid.
 fn row(reader: &mut impl BitReader, reference: &[u16], width: u16) -> Option<Vec<u16>> {
     let mut changes = Changes::default();
-    // The pixel before the first is white (4.2.1.1).
+    // The imaginary pixel before the first is white (4.2.1.1).
     let (mut at, mut is_black, mut begun) = (0, false, false);
     while at < width {
         if reader.peek(END.0) == Some(END.1) {
             return None;
         }
-        // The first change above right of here, to the other colour (b1), and the next one (b2).
+        // In the row above, the first change to the other colour right of here (b1), and the next change (b2).
         let right = if begun { reference.partition_point(|&x| x <= at) } else { 0 };
         let first = right + usize::from(right % 2 != usize::from(is_black));
         let above = |n: usize| reference.get(first + n).copied().unwrap_or(width);
@@ -73,7 +74,7 @@ fn row(reader: &mut impl BitReader, reference: &[u16], width: u16) -> Option<Vec
     Some(changes.0)
 }
 
-/// A run of make-up codes and a terminating one.
+/// A run length: make-up codes and a terminating code.
 fn run(reader: &mut impl BitReader, is_black: bool) -> Option<u16> {
     let mut length = 0_u16;
     loop {
@@ -85,7 +86,7 @@ fn run(reader: &mut impl BitReader, is_black: bool) -> Option<u16> {
     }
 }
 
-/// Changes of colour; two at one place are none.
+/// Positions of colour changes; two at the same position cancel.
 #[derive(Default)]
 struct Changes(Vec<u16>);
 

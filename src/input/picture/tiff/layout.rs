@@ -1,4 +1,4 @@
-//! What a TIFF directory says of its picture (TIFF 6.0, and its supplements for tiles, JPEG and Deflate).
+//! The layout of a picture according to its TIFF directory (TIFF 6.0, and its supplements for tiles, JPEG and Deflate).
 
 use std::io::{Read, Seek};
 
@@ -8,10 +8,10 @@ use tiff::tags::{IfdPointer, Tag};
 
 use super::pages::Form;
 
-/// FillOrder (266), which the library below has no name for.
+/// FillOrder (266), for which the tiff crate has no name.
 const FILL_ORDER: Tag = Tag::Unknown(266);
 
-/// How chunks are compressed.
+/// Compression of the chunks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Compression {
     None,
@@ -22,7 +22,7 @@ pub(super) enum Compression {
     PackBits,
 }
 
-/// What the samples mean.
+/// Meaning of the samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Photometric {
     WhiteIsZero,
@@ -33,40 +33,40 @@ pub(super) enum Photometric {
     YCbCr,
 }
 
-/// What a pixel beyond its colour holds.
+/// Meaning of the first sample beyond the colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Extra {
-    /// Nothing that is looked at.
+    /// Ignored.
     Ignored,
-    /// Opacity, by which the colours have been multiplied.
+    /// Opacity by which the colours have been multiplied.
     Premultiplied,
 }
 
-/// A directory that was found to be of a kind that is read.
+/// A directory of a supported kind.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) width: usize,
     pub(super) height: usize,
-    /// Bits a sample: 1 to 16, or 16, 32 and 64 of floating point.
+    /// Bits per sample: 1 to 16, or 16, 32 and 64 for floating point.
     pub(super) bits: usize,
     pub(super) float: bool,
-    /// Samples a pixel, those beyond the colour included.
+    /// Samples per pixel, including those beyond the colour.
     pub(super) samples: usize,
     pub(super) extra: Extra,
     pub(super) photometric: Photometric,
     pub(super) compression: Compression,
-    /// 1 for none, 2 for differences, 3 for those of floating point.
+    /// 1 for none, 2 for horizontal differences, 3 for floating-point differences.
     pub(super) predictor: u16,
-    /// Whether each sample of a pixel has a plane of its own.
+    /// Whether each sample of a pixel is in a separate plane.
     pub(super) planar: bool,
-    /// Whether the lowest bit of each byte comes first.
+    /// Whether the bits of each byte are stored lowest first.
     pub(super) reversed: bool,
     /// Columns and rows of a strip or tile.
     pub(super) chunk: [usize; 2],
     pub(super) tiled: bool,
     /// Offset and length of each chunk in the file.
     pub(super) chunks: Vec<(u64, u64)>,
-    /// 16-bit red values, then green and blue.
+    /// 16-bit values, first all red, then green and blue.
     pub(super) palette: Vec<u16>,
     pub(super) jpeg_tables: Vec<u8>,
     /// The ICC profile.
@@ -75,7 +75,7 @@ pub(super) struct Layout {
     pub(super) little: bool,
 }
 
-/// The directory's numbers.
+/// Reads numbers from a directory.
 struct Tags<'a>(IfdDecoder<'a>);
 
 impl Tags<'_> {
@@ -92,7 +92,7 @@ impl Tags<'_> {
         usize::try_from(size).ok().filter(|n| *n > 0).ok_or_else(|| format!("{tag:?} is {size}"))
     }
 
-    /// The one value that all samples have.
+    /// The value that all samples share.
     fn common(&mut self, tag: Tag, default: u64) -> Result<u64, String> {
         let list = self.list(tag)?.filter(|list| !list.is_empty()).unwrap_or_else(|| vec![default]);
         if list.iter().any(|value| *value != list[0]) {
@@ -103,7 +103,7 @@ impl Tags<'_> {
 }
 
 impl Layout {
-    /// Reads the directory at `offset`.
+    /// Parses the directory at `offset`.
     pub(super) fn read<R: Read + Seek>(
         decoder: &mut Decoder<R>,
         offset: u64,
@@ -137,7 +137,7 @@ impl Layout {
                 Some(value) => text(value.into_u8_vec())?,
                 None => Vec::new(),
             },
-            // A profile that cannot be read is none.
+            // An unreadable profile is ignored.
             profile: tags
                 .0
                 .find_tag(Tag::IccProfile)
@@ -151,7 +151,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Samples that make the colour.
+    /// Number of samples that make up the colour.
     pub(super) fn colours(&self) -> usize {
         match self.photometric {
             Photometric::WhiteIsZero | Photometric::BlackIsZero | Photometric::Palette => 1,
@@ -160,7 +160,7 @@ impl Layout {
         }
     }
 
-    /// Bytes of the decoded picture: of all its samples, and of what becomes of them.
+    /// Memory for decoding the picture, in bytes: for all its samples and for the converted pixels.
     pub(super) fn decoded(&self) -> u64 {
         let each = match (self.float, self.bits) {
             (true, _) => 4 * self.samples + 12,
@@ -170,7 +170,7 @@ impl Layout {
         (self.width as u64).saturating_mul(self.height as u64).saturating_mul(each as u64)
     }
 
-    /// Refuses combinations that are not read, each with its reason.
+    /// Refuses unsupported combinations, each with its reason.
     fn check(&self) -> Result<(), String> {
         let Layout { bits, float, samples, photometric, compression, predictor, .. } = *self;
         let grey = matches!(photometric, Photometric::WhiteIsZero | Photometric::BlackIsZero);
@@ -226,7 +226,7 @@ fn text<T>(result: TiffResult<T>) -> Result<T, String> {
 /// Columns and rows of a chunk; offset and length of each.
 type Chunks = ([usize; 2], Vec<(u64, u64)>);
 
-/// The strips, or the tiles, of a picture of `size`.
+/// The strips or tiles of a picture of `size`.
 fn chunks(tags: &mut Tags, tiled: bool, size: [usize; 2]) -> Result<Chunks, String> {
     let (chunk, offsets, lengths) = if tiled {
         ([tags.size(Tag::TileWidth)?, tags.size(Tag::TileLength)?], Tag::TileOffsets, Tag::TileByteCounts)
@@ -248,7 +248,7 @@ fn chunks(tags: &mut Tags, tiled: bool, size: [usize; 2]) -> Result<Chunks, Stri
 /// Whether samples are floating point.
 fn sample_format(tags: &mut Tags) -> Result<bool, String> {
     match tags.common(Tag::SampleFormat, 1)? {
-        // 4 is "undefined", which the standard says to take for 1.
+        // 4 is "undefined", which the standard says to treat as 1.
         1 | 4 => Ok(false),
         3 => Ok(true),
         2 => Err(

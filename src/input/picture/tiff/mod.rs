@@ -1,5 +1,5 @@
-//! TIFF and BigTIFF files. The library below reads the directories; the strips and tiles are decoded here, since its own way
-//! takes no notice of a chunk's length, of what remains of it, of checksums that come after the last row, nor of FillOrder.
+//! TIFF and BigTIFF files. The tiff crate reads the directories; strips and tiles are decoded here, because the crate
+//! ignores a chunk's length, surplus data in it, checksums after the last row, and FillOrder.
 
 mod chunk;
 mod fax;
@@ -22,12 +22,12 @@ use crate::input::{InputError, say};
 use layout::{Compression, Extra, Layout, Photometric};
 use pages::Form;
 
-/// Whether a file that begins so is TIFF or BigTIFF.
+/// Whether a file that begins with these bytes is TIFF or BigTIFF.
 pub(super) fn is_tiff(start: &[u8]) -> bool {
     Form::of(start).is_some()
 }
 
-/// Reads page `page`, from 1; `length` is the file's.
+/// Reads page `page`, from 1; `length` is the file's length.
 pub(super) fn open<R: BufRead + Seek>(
     reader: R,
     path: &Path,
@@ -43,7 +43,7 @@ pub(super) fn open<R: BufRead + Seek>(
     Ok(pixels)
 }
 
-/// The numbers of the only page as they are stored, greys or indices of a palette; none of colours and floating point.
+/// The stored numbers of the only page, greys or palette indices; `None` for colours and floating point.
 pub(super) fn stored<R: BufRead + Seek>(
     reader: R,
     path: &Path,
@@ -69,7 +69,7 @@ pub(super) fn stored<R: BufRead + Seek>(
         }
         values.iter_mut().for_each(|value| *value = full - *value);
     }
-    // An index is white in no palette but of greys, of which 255 is.
+    // A palette index has no brightness, except in a grey palette, where 255 is white.
     let white = if layout.photometric == Photometric::Palette { 255 } else { full };
     let values = ImageBuffer::from_raw(layout.width as u32, layout.height as u32, values)
         .ok_or_else(|| damaged(path, "its size changes"))?;
@@ -79,7 +79,7 @@ pub(super) fn stored<R: BufRead + Seek>(
     Ok(Some(Stored { values: values.into_luma16(), white: Some(white), lossy }))
 }
 
-/// The layout of page `page`, from 1, of a size that is read.
+/// The layout of page `page`, from 1, if its size is accepted.
 fn find<R: BufRead + Seek>(
     mut reader: R,
     path: &Path,
@@ -106,8 +106,8 @@ fn find<R: BufRead + Seek>(
     Ok((decoder, layout))
 }
 
-/// What the directory of a file of `length` bytes may take: 32 bytes in memory for each value that it holds, of which each is a byte
-/// or more. The decoder alone would believe a count of millions.
+/// Memory limits for the directory of a file of `length` bytes: 32 bytes of memory per value, each of which takes at
+/// least one byte in the file. The decoder alone would accept a count of millions.
 fn limits(length: u64) -> Limits {
     const FEWEST: u64 = 1 << 16;
     let mut limits = Limits::default();
@@ -120,12 +120,12 @@ fn damaged(path: &Path, reason: &str) -> InputError {
     InputError::Decode { path: path.into(), reason: short(reason) }
 }
 
-/// A kind of number that samples are decoded to.
+/// A number format to which samples are decoded.
 trait Sample: Copy + Default + PartialOrd {
-    /// The sample at a place of a row in the machine's order of bytes.
+    /// Sample number `place` of a row in native byte order.
     fn at(row: &[u8], place: usize, bits: usize) -> Self;
 
-    /// The largest sample of this depth.
+    /// The largest sample of this bit depth.
     fn full(bits: usize) -> Self;
 }
 
@@ -172,7 +172,7 @@ impl Sample for f32 {
     }
 }
 
-/// `bits` bits from bit `at` on, the highest of each byte first.
+/// `bits` bits starting at bit `at`, most significant bit first.
 fn take(row: &[u8], at: usize, bits: usize) -> u32 {
     let bytes = [0, 1, 2].map(|n| u32::from(row.get(at / 8 + n).copied().unwrap_or(0)));
     let window = bytes[0] << 16 | bytes[1] << 8 | bytes[2];
@@ -184,7 +184,7 @@ impl Layout {
         Orientation::from_exif(self.orientation).unwrap_or(Orientation::NoTransforms)
     }
 
-    /// Decodes every chunk and makes grey or RGB of the samples.
+    /// Decodes every chunk and converts the samples to grey or RGB.
     fn pixels<R: Read + Seek>(&self, reader: &mut R, length: u64) -> Result<DynamicImage, String> {
         let grey = self.colours() == 1 && self.photometric != Photometric::Palette;
         match (self.float, self.bits) {
@@ -225,7 +225,7 @@ impl Layout {
             .ok_or_else(|| "its size changes".into())
     }
 
-    /// The samples that make the colour, `[height, width, colours]`.
+    /// The colour samples, `[height, width, colours]`.
     fn samples<S: Sample, R: Read + Seek>(&self, reader: &mut R, length: u64) -> Result<Vec<S>, String> {
         let across = self.width.div_ceil(self.chunk[0]);
         let planes = if self.planar { self.samples } else { 1 };
@@ -253,7 +253,8 @@ impl Layout {
         Ok(samples)
     }
 
-    /// Puts a chunk's samples where they belong; says whether the first sample after the colours is full in all of them.
+    /// Copies a chunk's samples into the picture; returns whether the first sample beyond the colours has its maximum
+    /// in every pixel.
     fn place<S: Sample>(
         &self,
         decoded: &[u8],
@@ -280,7 +281,7 @@ impl Layout {
         is_opaque
     }
 
-    /// Grey or RGB of 8 or 16 bits; `scale` brings a value of 0 to its second argument there.
+    /// Converts to grey or RGB of 8 or 16 bits; `scale(value, full)` maps 0 to `full` onto 0 to `largest`.
     fn coloured<S: Sample + Into<u32> + TryFrom<u32>>(
         &self,
         mut samples: Vec<S>,
@@ -290,7 +291,8 @@ impl Layout {
         let of = |value: u32| S::try_from(value).unwrap_or_default();
         match self.photometric {
             Photometric::Palette => {
-                // Of 16 bits the upper 8: some write them doubled, some over zeros.
+                // The upper 8 of the palette's 16 bits: some encoders repeat the byte, others leave the lower 8 bits
+                // zero.
                 let colours = 1 << self.bits;
                 let colour =
                     |index: usize| [0, 1, 2].map(|n| of(u32::from(self.palette[n * colours + index] >> 8)));
@@ -321,7 +323,7 @@ impl Layout {
     }
 }
 
-/// The bytes of a chunk, which all have to be in the file.
+/// The bytes of a chunk, which must lie within the file.
 fn read<R: Read + Seek>(reader: &mut R, offset: u64, size: u64, length: u64) -> Result<Vec<u8>, String> {
     if offset.checked_add(size).is_none_or(|end| end > length) || size == 0 {
         return Err(format!("{size} bytes at byte {offset} of {length}"));

@@ -1,15 +1,15 @@
-//! Where the pages of a TIFF file are.
+//! Finds the pages of a TIFF file.
 
 use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
 
-/// Pages past which a file is refused: a directory takes 6 bytes, so that a short file could name millions.
+/// Maximum number of directories: a directory takes at least 6 bytes, so a short file could announce millions.
 const MAX_PAGES: usize = 1 << 16;
 
-/// NewSubfileType: a reduced copy of another page, or its mask.
+/// NewSubfileType: bits for a reduced copy of another page, and for a mask.
 const NO_PAGE: u32 = 1 | 4;
 
-/// How numbers are written.
+/// Byte order and offset size of a file.
 #[derive(Clone, Copy)]
 pub(super) struct Form {
     pub(super) little: bool,
@@ -17,7 +17,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// By the first bytes of a file; none if it is no TIFF.
+    /// Identifies the form by a file's first bytes; `None` if it is not TIFF.
     pub(super) fn of(start: &[u8]) -> Option<Form> {
         match start.first_chunk()? {
             b"II*\0" => Some(Form { little: true, big: false }),
@@ -37,8 +37,8 @@ impl Form {
     }
 }
 
-/// Offsets of the directories of a file's pages. Smaller copies and masks are none, and directories below others are not
-/// looked at.
+/// Offsets of the directories of a file's pages. Reduced copies and masks are not pages, and subdirectories are
+/// ignored.
 pub(super) fn pages<R: Read + Seek>(reader: &mut R, form: Form) -> Result<Vec<u64>, String> {
     let failed = |e: std::io::Error| format!("a directory cannot be read: {e}");
     let width = if form.big { 8 } else { 4 };
@@ -61,7 +61,7 @@ pub(super) fn pages<R: Read + Seek>(reader: &mut R, form: Form) -> Result<Vec<u6
     Ok(pages)
 }
 
-/// Whether the directory at `offset` is a page; leaves the reader at the offset of the next.
+/// Whether the directory at `offset` is a page; leaves the reader at the offset of the next directory.
 fn directory<R: Read + Seek>(reader: &mut R, form: Form, offset: u64) -> std::io::Result<bool> {
     const NEW_SUBFILE_TYPE: u64 = 254;
     let (count, entry) = if form.big { (8, 20) } else { (2, 12) };
@@ -70,7 +70,7 @@ fn directory<R: Read + Seek>(reader: &mut R, form: Form, offset: u64) -> std::io
     let end = entries.checked_mul(entry).and_then(|n| n.checked_add(offset + count as u64));
     let end = end.ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let mut is_page = true;
-    // Entries stand in the order of their tags; this is the lowest.
+    // Entries are sorted by tag; this is the lowest.
     if entries > 0 && form.number(reader, 2)? == NEW_SUBFILE_TYPE {
         form.number(reader, 2)?;
         form.number(reader, count.max(4))?;

@@ -1,46 +1,46 @@
-//! Axes: from values to pixels, and where the ticks are.
+//! Axes: scales and ticks.
 
 use super::super::text;
 
-/// How values lie on an axis.
+/// Scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// Evenly.
+    /// Linear.
     Linear,
-    /// By their logarithm.
+    /// Logarithmic.
     Log,
 }
 
 /// A tick.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tick {
-    /// Its value.
+    /// Value at the tick.
     pub value: f64,
-    /// What it says; nothing for a small tick.
+    /// Label; empty for a minor tick.
     pub label: String,
 }
 
 /// An axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
-    /// How values lie on it.
+    /// Scale.
     pub scale: Scale,
-    /// Its least value.
+    /// Lower end.
     pub low: f64,
-    /// Its greatest.
+    /// Upper end.
     pub high: f64,
-    /// Its ticks.
+    /// Ticks.
     pub ticks: Vec<Tick>,
-    /// What it measures, with the unit.
+    /// Name of the quantity, with the unit.
     pub name: String,
 }
 
-/// A range of values this many times as wide is shown by its logarithm.
+/// Ratio of the largest to the smallest value above which the scale is logarithmic.
 const LOG_FROM: f64 = 10.0;
 
 impl Axis {
-    /// An axis for `values` with some room at both ends, and some `ticks` ticks: logarithmic where they are positive and
-    /// the largest is more than ten times the least. Values that are not finite are not looked at.
+    /// An axis for `values` with a margin at both ends and about `ticks` ticks. It is logarithmic if all values are
+    /// positive and the largest is more than [`LOG_FROM`] times the smallest. Values that are not finite are ignored.
     pub fn fit(values: impl IntoIterator<Item = f64>, ticks: usize, name: &str) -> Axis {
         let (low, high) = range(values);
         if low > 0.0 && high / low > LOG_FROM {
@@ -48,7 +48,7 @@ impl Axis {
             return Axis::log(low / room, high * room, ticks, name);
         }
         let room = match high - low {
-            // One value only: a tenth of it to both sides.
+            // All values are equal: a tenth of the value on both sides.
             0.0 => {
                 if low == 0.0 {
                     1.0
@@ -58,19 +58,19 @@ impl Axis {
             }
             width => width * 0.06,
         };
-        // An axis of times does not go below zero.
+        // The axis starts below zero only if a value is negative.
         let bottom = if low >= 0.0 { (low - room).max(0.0) } else { low - room };
         Axis::linear(bottom, high + room, ticks, name)
     }
 
-    /// An axis from zero to a round number at or above the values.
+    /// An axis from zero to 2% above the largest value.
     pub fn from_zero(values: impl IntoIterator<Item = f64>, ticks: usize, name: &str) -> Axis {
         let high = range(values).1;
         let high = if high > 0.0 { high } else { 1.0 };
         Axis::linear(0.0, high * 1.02, ticks, name)
     }
 
-    /// A linear axis with these ends.
+    /// A linear axis with these ends and about `ticks` ticks.
     pub fn linear(low: f64, high: f64, ticks: usize, name: &str) -> Axis {
         let step = nice_step((high - low) / ticks.max(1) as f64);
         let digits = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
@@ -83,8 +83,8 @@ impl Axis {
         Axis { scale: Scale::Linear, low, high, ticks, name: name.to_owned() }
     }
 
-    /// A logarithmic axis with these ends, both positive. Ticks at 1, 2 and 5 times powers of ten have labels while they
-    /// are not too many, else those at powers of ten.
+    /// A logarithmic axis with these ends, both positive. Ticks at 1, 2 and 5 times powers of ten are labelled if these
+    /// are not too many, otherwise those at 1 and 3 times powers of ten, otherwise those at powers of ten.
     fn log(low: f64, high: f64, ticks: usize, name: &str) -> Axis {
         let decades = (low.log10().floor() as i32)..=(high.log10().floor() as i32);
         let decades_long = (high / low).log10();
@@ -93,7 +93,7 @@ impl Axis {
             dense if dense <= 1.6 => &[1, 3],
             _ => &[1],
         };
-        // Over many decades not even each power of ten has a label.
+        // Over many decades, not every power of ten is labelled.
         let every = (decades_long / ticks.max(1) as f64).ceil().max(1.0) as i32;
         let mut all = Vec::new();
         for decade in decades {
@@ -110,14 +110,14 @@ impl Axis {
         Axis { scale: Scale::Log, low, high, ticks: all, name: name.to_owned() }
     }
 
-    /// The same axis with ticks at `values` only.
+    /// The same axis with these ticks instead of its own.
     pub fn with_ticks(mut self, ticks: Vec<Tick>) -> Axis {
         self.ticks = ticks;
         self
     }
 
-    /// Where a value lies, 0 (low end) to 1. A value that is not finite, or not positive on a logarithmic axis, is at the
-    /// low end.
+    /// Position of a value, from 0 (low end) to 1 (high end); values outside are clamped. A value that is not finite,
+    /// or not positive on a logarithmic axis, is at the low end.
     pub fn at(&self, value: f64) -> f64 {
         let share = match self.scale {
             Scale::Linear => (value - self.low) / (self.high - self.low),
@@ -127,7 +127,7 @@ impl Axis {
     }
 }
 
-/// Least and greatest of the values that are finite; 0 and 1 where there is none.
+/// Smallest and largest of the finite values; 0 and 1 if there are none.
 fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     let ends = values.into_iter().filter(|v| v.is_finite()).fold(None, |ends: Option<(f64, f64)>, v| {
         Some(ends.map_or((v, v), |(low, high)| (low.min(v), high.max(v))))
@@ -135,7 +135,7 @@ fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     ends.unwrap_or((0.0, 1.0))
 }
 
-/// The least of 1, 2 and 5 times a power of ten that is not below `step`.
+/// The smallest number at or above `step` that is 1, 2 or 5 times a power of ten.
 fn nice_step(step: f64) -> f64 {
     if !(step.is_finite() && step > 0.0) {
         return 1.0;
@@ -145,7 +145,7 @@ fn nice_step(step: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// A tick of a logarithmic axis: 0.01, 5, 2000, and 1e6 past that.
+/// Label of a tick on a logarithmic axis: 0.01, 5, 2000; in scientific notation below 1e-4 and from 1e6 on.
 fn plain(value: f64, decade: i32) -> String {
     if (-4..=5).contains(&decade) {
         text::fixed(value, (-decade).max(0) as usize)

@@ -1,29 +1,29 @@
-//! The frame of a plot: its place, its two axes, grid, ticks and names.
+//! The frame of a plot: its area, two axes, grid, ticks and axis names.
 
 use super::{Anchor, Axis, Item, Paint, Rect, Scale, Scene, Stroke, TEXT, fit, text_width};
 
-/// A line or two above a plot that stands on its own.
+/// Heading of one or two lines above a stand-alone plot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Heading {
-    /// What the plot shows.
+    /// Title of the plot; if empty, there is no heading.
     pub title: String,
-    /// Where it was measured; may be empty.
+    /// Machine and date of the measurement; may be empty.
     pub subtitle: String,
 }
 
-/// Room around a plot, pixels.
+/// Margins beside a plot, pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Margins {
-    /// On the left, for the y axis.
+    /// Left margin, for the y axis.
     left: f64,
-    /// On the right.
+    /// Right margin.
     right: f64,
 }
 
-/// A plot's place and axes.
+/// A plot's area and axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
-    /// Where values are drawn.
+    /// Area in which values are drawn.
     pub area: Rect,
     /// The horizontal axis.
     pub x: Axis,
@@ -31,11 +31,11 @@ pub struct Frame {
     pub y: Axis,
 }
 
-/// Below the area: ticks and the name of the x axis.
+/// Height below the area for the ticks and the name of the x axis, pixels.
 const BELOW: f64 = 46.0;
 
 impl Margins {
-    /// Room for the labels of a y axis.
+    /// Margins with room for the labels of a y axis.
     fn of(y: &Axis) -> Margins {
         let widest = y.ticks.iter().map(|t| text_width(&t.label, TEXT)).fold(0.0, f64::max);
         Margins { left: widest.max(24.0) + 34.0, right: 16.0 }
@@ -43,7 +43,7 @@ impl Margins {
 }
 
 impl Heading {
-    /// Draws it at the top and returns the height that it took.
+    /// Draws the heading at the top and returns its height.
     pub fn draw(&self, scene: &mut Scene) -> f64 {
         let most = scene.width - 32.0;
         if self.title.is_empty() {
@@ -68,13 +68,13 @@ impl Heading {
 }
 
 impl Frame {
-    /// A frame whose area begins at `top` and is `height` high, across the scene. It is drawn, and the scene made as high
-    /// as it needs.
+    /// Draws a frame across the scene, with an area of this `height` just below `top`. The scene's height is set to
+    /// fit.
     pub fn draw(scene: &mut Scene, top: f64, height: f64, (x, y): (Axis, Axis)) -> Frame {
         let margins = Margins::of(&y);
         let area = Rect {
             x: margins.left,
-            // Half a line above for the highest tick's label.
+            // Half a line of space for the label of the highest tick.
             y: top + 12.0,
             w: (scene.width - margins.left - margins.right).max(40.0),
             h: height,
@@ -90,12 +90,12 @@ impl Frame {
         frame
     }
 
-    /// Where a value of the x axis is, pixels.
+    /// Horizontal position of a value on the x axis, pixels.
     pub fn px(&self, value: f64) -> f64 {
         self.area.x + self.x.at(value) * self.area.w
     }
 
-    /// Where a value of the y axis is, pixels.
+    /// Vertical position of a value on the y axis, pixels.
     pub fn py(&self, value: f64) -> f64 {
         self.area.bottom() - self.y.at(value) * self.area.h
     }

@@ -1,44 +1,45 @@
-//! Labels at points, placed so that none lies on another, on a point, or outside.
+//! Labels of points, placed so that none overlaps another label or a point, or leaves the plot.
 
 use super::{Anchor, Item, Paint, Rect, Scene, Stroke, text_width};
 
-/// A label to be placed.
+/// A label to place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
-    /// The point that it is about.
+    /// The labelled point.
     pub at: (f64, f64),
-    /// What it says, the longest first; a shorter one is taken where a longer has no place.
+    /// Alternative texts, the longest first; the first one with a free position is used.
     pub texts: Vec<String>,
     /// Colour.
     pub paint: Paint,
 }
 
-/// Places labels one after the other.
+/// Places labels one by one. A label more than about a line of text away from its point is joined to it by a line.
 #[derive(Clone, Debug)]
 pub struct Labels {
-    /// No label leaves it.
+    /// Area that no label may leave.
     bounds: Rect,
-    /// What is taken already.
+    /// Areas that are occupied by points and labels.
     taken: Vec<Rect>,
-    /// What a label had better not lie on.
+    /// Lines that labels should avoid.
     lines: Vec<Rect>,
-    /// Size of the text.
+    /// Text size.
     size: f64,
 }
 
-/// Where a label's box may be: direction from its point, the best first: a front rises to the right, and leaves the upper
-/// left free. A label further than a line of text away is joined to its point by a line.
+/// Directions from a point to its label, the best first: a Pareto front rises to the right and leaves the upper left
+/// free.
 const DIRECTIONS: [(f64, f64); 8] =
     [(-1.0, -1.0), (-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (1.0, 1.0), (1.0, -1.0), (0.0, 1.0), (-1.0, 1.0)];
 
 /// Distances from the point to the nearest edge of the label, pixels.
 const DISTANCES: [f64; 7] = [5.0, 9.0, 18.0, 30.0, 46.0, 66.0, 90.0];
 
-/// How much further from its point a label may go to lie on one line less, pixels.
+/// How much further from its point a label may be to overlap one line fewer, pixels.
 const LINE_COST: f64 = 14.0;
 
 impl Labels {
-    /// Labels inside `bounds`, not over the squares of half-width 6 around `points`, and over as few of the `lines` as can be.
+    /// Labels stay inside `bounds`, off the squares of half-width 6 around `points`, and avoid the `lines` where
+    /// possible.
     pub fn new(
         bounds: Rect,
         points: impl IntoIterator<Item = (f64, f64)>,
@@ -49,7 +50,7 @@ impl Labels {
         Labels { bounds, taken: points.into_iter().map(square).collect(), lines, size }
     }
 
-    /// Draws a label, or nothing where there is no place even for its shortest text. Says whether it was drawn.
+    /// Draws a label, unless there is no free position even for its shortest text. Returns whether it was drawn.
     pub fn place(&mut self, scene: &mut Scene, label: &Label) -> bool {
         for text in &label.texts {
             let places =
@@ -59,7 +60,7 @@ impl Labels {
                 let over = self.lines.iter().filter(|line| line.meets(&rect)).count();
                 Some((distance + LINE_COST * over as f64, rect))
             });
-            // The first of the cheapest.
+            // The first one of the lowest cost.
             let Some((_, rect)) = free.min_by(|a, b| a.0.total_cmp(&b.0)) else { continue };
             self.draw(scene, label, text, rect);
             self.taken.push(rect);
@@ -68,9 +69,9 @@ impl Labels {
         false
     }
 
-    /// The label's box in one place, if that is free.
+    /// The label's box in this direction and at this distance, if that position is free.
     fn free(&self, text: &str, at: (f64, f64), (dx, dy): (f64, f64), distance: f64) -> Option<Rect> {
-        // A tenth wider than measured: another font may be.
+        // A tenth wider than measured, since the viewer's font may be wider.
         let (w, h) = (text_width(text, self.size) * 1.1 + 4.0, self.size * 1.3);
         let side = |d: f64, length: f64| match d {
             d if d > 0.0 => distance,
@@ -90,7 +91,7 @@ impl Labels {
             let from = (start(x, near.0), start(y, near.1));
             scene.line(vec![from, near], Stroke::solid(Paint::Muted, 0.75));
         }
-        // Text is anchored at the side of its point, so that a font of another width leaves the gap as it is.
+        // Anchored on the side of its point, so that the gap does not depend on the width of the font.
         let (anchor, place) = match (rect.x >= x, rect.right() <= x) {
             (true, _) => (Anchor::Start, rect.x + 2.0),
             (_, true) => (Anchor::End, rect.right() - 2.0),

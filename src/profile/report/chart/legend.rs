@@ -1,36 +1,36 @@
-//! Legends: what the colours, shapes and dashes of a plot mean, in lines below it.
+//! Legends below a plot, which explain its colours, marks and dashes.
 
 use super::{Anchor, Mark, Paint, Rect, Scene, Stroke, fit, text_width};
 
-/// What stands before an entry's text.
+/// Symbol in front of an entry's text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Key {
-    /// A square of a colour.
+    /// A coloured square.
     Swatch(Paint),
-    /// A mark, perhaps hollow.
+    /// A mark, hollow if `true`.
     Mark(Mark, Paint, bool),
-    /// A line with a mark on it, or without.
+    /// A line, with or without a mark on it.
     Line(Stroke, Option<Mark>),
 }
 
-/// One entry.
+/// One entry of a legend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// What it is about.
+    /// Symbol.
     pub key: Key,
-    /// What that means.
+    /// Meaning of the symbol.
     pub text: String,
 }
 
-/// Size of its text.
+/// Text size.
 const SIZE: f64 = 12.5;
-/// Height of a line.
+/// Line height.
 const LINE: f64 = 20.0;
-/// Between entries.
+/// Gap between entries.
 const GAP: f64 = 18.0;
 
 impl Entry {
-    /// An entry.
+    /// Creates an entry.
     pub fn new(key: Key, text: &str) -> Entry {
         Entry { key, text: text.to_owned() }
     }
@@ -40,7 +40,7 @@ impl Entry {
     }
 }
 
-/// Draws numbered lines at the bottom of the scene, which grows by what they take.
+/// Draws numbered lines at the bottom of the scene and increases its height accordingly.
 pub fn numbered(scene: &mut Scene, lines: &[String]) {
     for (i, line) in lines.iter().enumerate() {
         scene.height += 18.0;
@@ -51,14 +51,14 @@ pub fn numbered(scene: &mut Scene, lines: &[String]) {
     scene.height += if lines.is_empty() { 0.0 } else { 14.0 };
 }
 
-/// Draws entries at the bottom of the scene, as many in a line as there is room for; the scene grows by what it takes.
+/// Draws entries at the bottom of the scene, as many per line as fit, and increases its height accordingly.
 pub fn legend(scene: &mut Scene, entries: &[Entry]) {
     let left = 16.0;
     let right = scene.width - 16.0;
     let (mut x, mut y) = (left, scene.height + 16.0);
     for entry in entries {
         let most = right - left - entry.key_width() - 6.0;
-        // Less than all: room for a wider font.
+        // Leaves some space for a wider font.
         let text = fit(&entry.text, SIZE, most * 0.87);
         let width = entry.key_width() + 6.0 + text_width(&text, SIZE) * 1.15;
         if x > left && x + width > right {

@@ -1,4 +1,4 @@
-//! Charts: a scene of lines, marks and text, made without knowing of profiles, and written as SVG or PNG.
+//! Charts: scenes of lines, marks and text, independent of profiles, written as SVG or PNG.
 
 mod axis;
 mod frame;

@@ -1,39 +1,39 @@
-//! Colours that people with any kind of colour vision tell apart, on white and on black.
+//! Colours that are distinguishable with any kind of colour vision, on light and dark backgrounds.
 
-/// Colours of series before they repeat.
+/// Number of series colours before they repeat.
 pub const SERIES: usize = 8;
 
-/// What a thing is painted with; a [`Theme`] says which colour that is.
+/// Role of a colour; a [`Theme`] determines the colour itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
-    /// The page.
+    /// Background of the page.
     Background,
     /// Text.
     Ink,
-    /// Text of second rank, axes.
+    /// Secondary text, axes.
     Muted,
     /// Grid lines.
     Grid,
-    /// A series, by its place.
+    /// A series, by its index.
     Series(usize),
-    /// Text on the colour of a series.
+    /// Text on a series' colour.
     On(usize),
 }
 
 /// Where a scene is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Theme {
-    /// In a page that has [`css`].
+    /// On a page that defines the variables of [`css`].
     Page,
-    /// On its own, on white.
+    /// Stand-alone, on white.
     Alone,
 }
 
-/// A colour on white, on black, and that of text on each of the two.
+/// A series' colour on light and on dark pages, and the colour of text on each of the two.
 type Colours = [&'static str; 4];
 
-/// After Okabe and Ito (Color Universal Design, 2008). On white, orange, sky blue, purple and yellow are darkened until
-/// their contrast is 3:1, which WCAG 2.1 (1.4.11) asks of graphics; on black all are lightened.
+/// After Okabe and Ito (Color Universal Design, 2008). On white, orange, sky blue, purple and yellow are darkened to a
+/// contrast of at least 3:1, as WCAG 2.1 (1.4.11) requires for graphics; on black, all are lightened.
 const COLOURS: [Colours; SERIES] = [
     ["#0072b2", "#56b4f0", "#ffffff", "#101418"],
     ["#d55e00", "#f58442", "#ffffff", "#101418"],
@@ -45,7 +45,7 @@ const COLOURS: [Colours; SERIES] = [
     ["#5a5f66", "#b4bac1", "#ffffff", "#101418"],
 ];
 
-/// Background, ink, muted and grid: name, on white, on black.
+/// Background, ink, muted and grid: name, colour on light pages, colour on dark pages.
 const PLAIN: [(&str, &str, &str); 4] = [
     ("bg", "#ffffff", "#14181c"),
     ("ink", "#1b1f24", "#e8eaed"),
@@ -54,7 +54,7 @@ const PLAIN: [(&str, &str, &str); 4] = [
 ];
 
 impl Paint {
-    /// As the value of `fill` or `stroke`.
+    /// Value for the attributes `fill` and `stroke`.
     pub fn of(self, theme: Theme) -> String {
         let plain = |place: usize| match theme {
             Theme::Page => format!("var(--{})", PLAIN[place].0),
@@ -73,7 +73,7 @@ impl Paint {
     }
 }
 
-/// The variables that [`Theme::Page`] needs, for white, or for black.
+/// CSS variables that [`Theme::Page`] uses, for a light or dark page.
 pub fn css(dark: bool) -> String {
     let side = usize::from(dark);
     let plain =
@@ -109,7 +109,7 @@ mod tests {
                 assert!(contrast(colour, text) >= 3.0, "{text} on {colour}: {}", contrast(colour, text));
             }
         }
-        // Text: 4.5:1.
+        // Text needs 4.5:1.
         for (ink, background) in [(1, 0), (2, 0)] {
             assert!(contrast(PLAIN[ink].1, PLAIN[background].1) >= 4.5);
             assert!(contrast(PLAIN[ink].2, PLAIN[background].2) >= 4.5);

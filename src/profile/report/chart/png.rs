@@ -1,4 +1,4 @@
-//! SVG to PNG.
+//! Conversion of SVG to PNG.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,11 +6,11 @@ use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::fontdb::Database;
 use resvg::usvg::{Options, Tree};
 
-/// Pixels of the picture for one of the scene.
+/// Pixels of the PNG per pixel of the scene.
 const SCALE: f32 = 2.0;
 
-/// Paints an SVG at twice its size. Its text is in Noto Sans, which is in the program: a board may have no font at all.
-/// None where the SVG cannot be read, which those of [`super::svg()`] can.
+/// Renders an SVG at twice its size. Text uses Noto Sans, which is embedded in the program, since a board may have no
+/// fonts. `None` if the SVG cannot be parsed, which does not happen for those of [`super::svg()`].
 pub fn png(svg: &str) -> Option<Vec<u8>> {
     let options = Options { font_family: "Noto Sans".to_owned(), fontdb: fonts(), ..Options::default() };
     let tree = Tree::from_str(svg, &options).ok()?;

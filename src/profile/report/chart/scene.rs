@@ -1,30 +1,30 @@
-//! What a chart is made of.
+//! Scenes: the elements of a chart.
 
 use super::Paint;
 
-/// A drawing: items in the order in which they are painted. Lengths are in pixels, y grows downwards.
+/// A drawing: items in the order in which they are painted. Lengths are in pixels; y points down.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scene {
     /// Width.
     pub width: f64,
     /// Height.
     pub height: f64,
-    /// What it shows, for those who do not see it.
+    /// Description of the content, for screen readers.
     pub description: String,
-    /// Its items.
+    /// Items.
     pub items: Vec<Item>,
 }
 
-/// How a line is drawn.
+/// Style of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stroke {
     /// Colour.
     pub paint: Paint,
     /// Width.
     pub width: f64,
-    /// Place in the list of dash patterns; 0 is a whole line.
+    /// Index of the dash pattern; 0 is a solid line.
     pub dash: usize,
-    /// Whether it lets through what is behind it.
+    /// Whether the line is translucent.
     pub faint: bool,
 }
 
@@ -48,13 +48,13 @@ pub enum Mark {
     Circle,
     /// A square.
     Square,
-    /// A triangle that points upwards.
+    /// A triangle pointing up.
     Triangle,
-    /// A square that stands on a corner.
+    /// A square standing on a corner.
     Diamond,
 }
 
-/// Which part of a text is at its place.
+/// The part of a text that is at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
     /// Its beginning.
@@ -65,68 +65,68 @@ pub enum Anchor {
     End,
 }
 
-/// One thing to paint.
+/// One element of a scene.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// A line through points.
+    /// A polyline.
     Line {
         /// The points.
         points: Vec<(f64, f64)>,
-        /// How.
+        /// Style of the line.
         stroke: Stroke,
     },
     /// A filled rectangle.
     Box {
-        /// Where.
+        /// Position and size.
         rect: Rect,
-        /// Its colour.
+        /// Colour.
         fill: Paint,
-        /// Said when it is pointed at.
+        /// Tooltip; empty for none.
         tip: String,
     },
     /// A point.
     Point {
-        /// Its centre.
+        /// Centre.
         at: (f64, f64),
-        /// Its shape.
+        /// Shape.
         mark: Mark,
-        /// Half of its width.
+        /// Half of the width.
         radius: f64,
-        /// Its colour.
+        /// Colour.
         paint: Paint,
         /// Whether only its outline is painted.
         hollow: bool,
-        /// Said when it is pointed at.
+        /// Tooltip; empty for none.
         tip: String,
     },
     /// One line of text.
     Text {
-        /// Where its base line is.
+        /// Position of the baseline.
         at: (f64, f64),
-        /// What it says.
+        /// The text.
         text: String,
-        /// Which part of it is there.
+        /// The part of the text that is at this position.
         anchor: Anchor,
-        /// Size.
+        /// Text size.
         size: f64,
-        /// Whether it is bold.
+        /// Whether the text is bold.
         bold: bool,
         /// Colour.
         paint: Paint,
-        /// Whether it runs upwards.
+        /// Whether the text runs upwards.
         upright: bool,
-        /// Whether it has an edge of the page's colour, to be read over lines.
+        /// Whether the text has an outline in the page's colour, to be readable over lines.
         halo: bool,
     },
 }
 
 impl Stroke {
-    /// A whole line.
+    /// A solid line.
     pub fn solid(paint: Paint, width: f64) -> Stroke {
         Stroke { paint, width, dash: 0, faint: false }
     }
 
-    /// A line of dashes.
+    /// A line with this dash pattern.
     pub fn dashed(paint: Paint, width: f64, dash: usize) -> Stroke {
         Stroke { paint, width, dash, faint: false }
     }
@@ -143,12 +143,12 @@ impl Rect {
         self.y + self.h
     }
 
-    /// Whether the two have a point in common.
+    /// Whether the two overlap; touching edges do not count.
     pub fn meets(&self, other: &Rect) -> bool {
         self.x < other.right() && other.x < self.right() && self.y < other.bottom() && other.y < self.bottom()
     }
 
-    /// Whether `other` is inside.
+    /// Whether `other` is inside, edges included.
     pub fn holds(&self, other: &Rect) -> bool {
         self.x <= other.x
             && other.right() <= self.right()
@@ -163,7 +163,7 @@ impl Scene {
         self.items.push(Item::Line { points, stroke });
     }
 
-    /// Adds a plain text.
+    /// Adds plain text.
     pub fn text(&mut self, at: (f64, f64), text: &str, anchor: Anchor, size: f64, paint: Paint) {
         let (text, bold, upright, halo) = (text.to_owned(), false, false, false);
         self.items.push(Item::Text { at, text, anchor, size, bold, paint, upright, halo });

@@ -1,14 +1,14 @@
-//! A scene as SVG.
+//! Writes a scene as SVG.
 
 use std::fmt::Write;
 
 use super::super::text::xml;
 use super::{Anchor, Item, Mark, Paint, Scene, Stroke, Theme};
 
-/// Dash patterns, in widths of the line.
+/// Dash patterns, in multiples of the line's width (at least 1 pixel).
 const DASHES: [&str; 6] = ["", "6 3", "2 2", "8 3 2 3", "12 4", "4 2 1 2 1 2"];
 
-/// Writes a scene. On its own it is a file with a white ground; in a page it takes the page's colours and font.
+/// Writes a scene as SVG: stand-alone with a white background, or for a page, whose colours and font it uses.
 pub fn svg(scene: &Scene, theme: Theme) -> String {
     let (w, h) = (number(scene.width), number(scene.height));
     let mut out = String::new();
@@ -122,7 +122,7 @@ fn write_text(item: &Item, theme: Theme, out: &mut String) {
     );
 }
 
-/// The element of a mark and the attributes that place it. All marks have about the same area.
+/// Element of a mark, and the attributes for its position and size. All marks have about the same area.
 fn outline(mark: Mark, (x, y): (f64, f64), r: f64) -> (&'static str, String) {
     let polygon = |corners: &[(f64, f64)]| {
         let text: Vec<String> =
@@ -137,7 +137,7 @@ fn outline(mark: Mark, (x, y): (f64, f64), r: f64) -> (&'static str, String) {
     }
 }
 
-/// A length with at most two decimals; 0 where it is no number, so that a file is never broken by one.
+/// A length with at most two decimals; 0 if not finite, so that the SVG is always valid.
 fn number(value: f64) -> String {
     let rounded = (value * 100.0).round() / 100.0;
     if rounded.is_finite() { (rounded + 0.0).to_string() } else { "0".to_owned() }

@@ -1,9 +1,9 @@
-//! Widths of text, without a font at hand.
+//! Estimated widths of text, without reading a font.
 
 use super::super::text::shorten;
 
-/// Advance widths of U+0020 to U+007E in Noto Sans Regular, thousandths of the size. Other system fonts are up to a tenth
-/// narrower or wider, so that what is placed by them keeps some distance.
+/// Advance widths of U+0020 to U+007E in Noto Sans Regular, in thousandths of the text size. Other system fonts are up
+/// to a tenth narrower or wider, so layouts based on these widths need some margin.
 const WIDTHS: [u16; 95] = [
     260, 269, 408, 646, 572, 831, 732, 225, 300, 300, 551, 572, 268, 322, 268, 372, 572, 572, 572, 572, 572,
     572, 572, 572, 572, 572, 268, 268, 572, 572, 572, 434, 899, 639, 650, 632, 730, 556, 519, 728, 741, 339,
@@ -12,18 +12,18 @@ const WIDTHS: [u16; 95] = [
     361, 618, 508, 786, 529, 510, 470, 380, 551, 380, 572,
 ];
 
-/// Width of a text of this size, pixels.
+/// Width of text at this size, pixels.
 pub fn text_width(text: &str, size: f64) -> f64 {
     let of = |c: char| match c as u32 {
         code @ 0x20..=0x7e => f64::from(WIDTHS[(code - 0x20) as usize]),
-        // CJK and emoji are square.
+        // CJK characters and emoji are as wide as they are high.
         0x1100.. => 1000.0,
         _ => 650.0,
     };
     text.chars().map(of).sum::<f64>() * size / 1000.0
 }
 
-/// The text, shortened in its middle until it is no wider than `most` pixels.
+/// Shortens text in its middle until it is at most `most` pixels wide.
 pub fn fit(text: &str, size: f64, most: f64) -> String {
     let mut chars = text.chars().count();
     let mut shorter = text.to_owned();

@@ -1,4 +1,4 @@
-//! Stacked bars that lie: one a row.
+//! Horizontal stacked bars, one per row.
 
 use super::super::chart::{
     Anchor, Axis, Entry, Heading, Item, Key, Paint, Rect, Scene, Stroke, TEXT, fit, legend, text_width,
@@ -8,32 +8,33 @@ use super::super::view::View;
 use super::NARROW;
 use crate::profile::Row;
 
-/// Bars of one plot.
+/// Maximum number of bars per plot.
 const MOST: usize = 30;
 
 /// A bar.
 pub struct Bar {
-    /// What it is about.
+    /// Label of the bar.
     pub label: String,
-    /// Its parts, one for each category.
+    /// Lengths of the parts, one for each category.
     pub parts: Vec<f64>,
-    /// Said at its end; may be empty.
+    /// Text at the end of the bar; may be empty.
     pub end: String,
 }
 
-/// Bars, and what they have in common.
+/// Bars with common categories and axis.
 pub struct Bars {
-    /// What each part is.
+    /// Names of the parts.
     pub categories: Vec<String>,
     /// The bars.
     pub bars: Vec<Bar>,
-    /// What their length is, with the unit.
+    /// Name of the axis, with the unit.
     pub axis: &'static str,
-    /// How a part's length is written.
+    /// Formats the length of a part.
     pub write: fn(f64) -> String,
 }
 
-/// Divides rows into plots: those of one model together, while they are not too many. A plot's name comes with it.
+/// Divides rows into plots of at most [`MOST`] bars, keeping rows of one model together where possible. Each plot comes
+/// with the name of its model, which is empty if it holds several models or all rows.
 pub fn divide<'a>(view: &View<'a>, keep: impl Fn(&&'a Row) -> bool) -> Vec<(String, Vec<&'a Row>)> {
     let rows: Vec<&Row> = view.rows().iter().filter(keep).collect();
     if rows.len() <= MOST {
@@ -94,7 +95,7 @@ impl Bars {
             }
             let says = (self.write)(part);
             let tip = format!("{}: {} {says}", bar.label, self.categories[i]);
-            // A gap between parts, so that they can be told apart without colour.
+            // A gap between parts makes them distinguishable without colour.
             let gap = if rect.w > 3.0 { 1.0 } else { 0.0 };
             scene.fill(Rect { w: rect.w - gap, ..rect }, Paint::Series(i), &tip);
             if text_width(&says, 11.0) + 8.0 < rect.w {

@@ -1,4 +1,4 @@
-//! Distribution of the timed runs: the share of runs that are no slower than a latency.
+//! Cumulative distribution of the timed runs: the share of runs that are no slower than a given latency.
 
 use super::super::chart::{Axis, Entry, Frame, Heading, Key, Scene, Tick, legend};
 use super::super::text;
@@ -7,10 +7,10 @@ use super::facets::{Facet, Style, divide};
 use super::{Figure, NARROW, Plot};
 use crate::profile::Row;
 
-/// Steps of a curve; more could not be seen.
+/// Maximum number of steps of a curve; more would not be visible.
 const STEPS: usize = 200;
 
-/// The figure, where the runs were kept.
+/// The figure; `None` if no row has more than one stored run.
 pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
     let rows: Vec<&Row> = view.rows().iter().filter(|row| row.runs_ms.len() > 1).collect();
     if rows.is_empty() {
@@ -70,7 +70,7 @@ fn draw(view: &View, facet: &Facet<&Row>, scene: &mut Scene, heading: &Heading) 
     legend(scene, &entries);
 }
 
-/// The steps of the empirical distribution function: of more than [`STEPS`] runs an even selection of ranks.
+/// Steps of the empirical distribution function; with more than [`STEPS`] runs, an even selection of ranks.
 fn steps(row: &Row, frame: &Frame) -> Vec<(f64, f64)> {
     let mut runs: Vec<f64> = row.runs_ms.iter().copied().filter(|ms| ms.is_finite()).collect();
     runs.sort_by(f64::total_cmp);

@@ -1,26 +1,26 @@
-//! Curves in as many plots as they need to be told apart.
+//! Divides curves into as many plots as needed to keep them distinguishable.
 
 use super::super::chart::{Heading, Mark, Paint, Scene, Stroke};
 use super::super::view::{View, mark};
 use super::Plot;
 use crate::profile::{Row, distinct};
 
-/// Curves of one plot.
+/// Maximum number of curves per plot.
 const MOST: usize = 12;
 
-/// Plots side by side before those of several groups are merged.
+/// Maximum number of groups with their own plots; more groups are merged into shared plots.
 const PLOTS: usize = 24;
 
-/// A group of things in one plot.
+/// The curves of one plot.
 pub struct Facet<T> {
-    /// What they have in common; empty where all are in one plot.
+    /// What the curves have in common; empty if there is only one plot.
     pub name: String,
-    /// The things.
+    /// The curves.
     pub curves: Vec<T>,
 }
 
-/// Divides `curves` into plots of at most [`MOST`]: one, else one for each name that `by` gives them (two of a name that has
-/// more).
+/// Divides `curves` into plots of at most [`MOST`]: a single plot if they fit, otherwise at least one for each name
+/// that `by` returns, or shared ones if there are more than [`PLOTS`] names.
 pub fn divide<T>(curves: Vec<T>, by: impl Fn(&T) -> String) -> Vec<Facet<T>> {
     if curves.len() <= MOST {
         return vec![Facet { name: String::new(), curves }];
@@ -47,7 +47,7 @@ pub fn divide<T>(curves: Vec<T>, by: impl Fn(&T) -> String) -> Vec<Facet<T>> {
     facets
 }
 
-/// The plots of `facets`: one called `name`, or several, numbered, each with what its curves have in common in the title.
+/// The plots of `facets`: one called `name`, or several numbered ones, with the facet's name in the title.
 pub fn plots<'a, T: 'a>(
     facets: Vec<Facet<T>>,
     name: &str,
@@ -65,23 +65,23 @@ pub fn plots<'a, T: 'a>(
     facets.into_iter().enumerate().map(plot).collect()
 }
 
-/// How a curve is drawn.
+/// Line and mark of a curve.
 #[derive(Clone, Copy)]
 pub struct Style {
-    /// Its line.
+    /// Line.
     pub stroke: Stroke,
-    /// Its points.
+    /// Mark of its points.
     pub mark: Mark,
 }
 
 impl Style {
-    /// Colour and dash by place; together they are all different up to 24.
+    /// Style with the colour and dash of these indices. With the same index for both, the first 24 styles are distinct.
     pub fn of(colour: usize, dash: usize, row: &Row) -> Style {
         Style { stroke: Stroke::dashed(Paint::Series(colour), 2.0, dash), mark: mark(row) }
     }
 
-    /// Of a curve that is about one model and configuration: colours tell models apart where a plot has several, else
-    /// configurations.
+    /// Style of a curve for one model and configuration: the colour stands for the model if the plot has several
+    /// models, otherwise for the configuration.
     pub fn of_config(view: &View, row: &Row, several_models: bool) -> Style {
         let config = view.config(row);
         Style::of(if several_models { view.model(row) } else { config }, config, row)

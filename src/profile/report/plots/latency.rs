@@ -9,10 +9,10 @@ use super::whiskers::vertical;
 use super::{Figure, NARROW};
 use crate::profile::Row;
 
-/// One model and configuration at each size.
+/// The rows of one model and configuration, ordered by size.
 type Curve<'a> = Vec<&'a Row>;
 
-/// The figure, where there is a row.
+/// The figure; `None` if there are no rows.
 pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
     if view.rows().is_empty() {
         return None;
@@ -45,7 +45,7 @@ fn curves<'a>(view: &View<'a>) -> Vec<Curve<'a>> {
 }
 
 fn draw(view: &View, facet: &Facet<Curve>, scene: &mut Scene, heading: &Heading) {
-    // The same axes in all plots, so that they can be compared.
+    // All plots have the same axes, so that they can be compared.
     let latencies = view.rows().iter().flat_map(|row| [row.latency.p50_ms, row.latency.p90_ms]);
     let y = Axis::fit(latencies, 6, "latency of one image, ms");
     let top = heading.draw(scene);

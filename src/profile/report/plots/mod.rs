@@ -13,29 +13,29 @@ mod whiskers;
 use super::chart::{Heading, Scene};
 use super::view::View;
 
-/// One plot: drawn at any width, since a phone and a page need different ones.
+/// One plot. It can be drawn at any width, since a phone and a wide page need different layouts.
 pub struct Plot<'a> {
-    /// Name of its files, without the ending.
+    /// Name of its files, without the extension.
     pub name: String,
-    /// What it shows.
+    /// Title.
     pub title: String,
     draw: Draw<'a>,
 }
 
-/// Draws into a scene of a width (pixels) under a heading.
+/// Draws a plot into a scene, below a heading.
 type Draw<'a> = Box<dyn Fn(&mut Scene, &Heading) + 'a>;
 
-/// Plots that belong together.
+/// A group of related plots.
 pub struct Figure<'a> {
-    /// Their heading.
+    /// Heading.
     pub title: &'static str,
-    /// How to read them.
+    /// Explanation of the plots.
     pub caption: String,
     /// The plots.
     pub plots: Vec<Plot<'a>>,
-    /// Whether they are small ones, side by side.
+    /// Whether the plots are small panels, side by side.
     pub panels: bool,
-    /// Numbered lines below them.
+    /// Numbered lines below the plots.
     pub list: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ impl<'a> Plot<'a> {
         Plot { name, title, draw: Box::new(draw) }
     }
 
-    /// Draws it.
+    /// Draws the plot at this width, in pixels.
     pub fn scene(&self, width: f64, heading: &Heading) -> Scene {
         let description = self.title.clone();
         let mut scene = Scene { width, height: 0.0, description, items: Vec::new() };
@@ -53,10 +53,10 @@ impl<'a> Plot<'a> {
     }
 }
 
-/// A plot is laid out for a phone below this width, pixels.
+/// Below this width, in pixels, a plot is laid out for a phone.
 const NARROW: f64 = 600.0;
 
-/// All figures that there are numbers for.
+/// All figures for which there is data.
 pub fn figures<'a>(view: &'a View<'a>) -> Vec<Figure<'a>> {
     let all = [
         pareto::figure(view),

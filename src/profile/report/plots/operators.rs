@@ -1,4 +1,4 @@
-//! Where the time inside the backbone goes.
+//! Time per operator inside the backbone.
 
 use super::super::chart::SERIES;
 use super::super::text;
@@ -7,7 +7,7 @@ use super::bars::{Bar, Bars, divide};
 use super::{Figure, Plot};
 use crate::profile::{Row, distinct};
 
-/// The figure, where operators were timed.
+/// The figure; `None` if no operators were timed.
 pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
     let names = biggest(view);
     if names.is_empty() {
@@ -34,7 +34,8 @@ pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
     })
 }
 
-/// Names of the operators that take most, one fewer than there are colours if there are more; the largest first.
+/// Names of the operators that take the most time, largest first. If there are more operators than colours, one colour
+/// is left for all others.
 fn biggest(view: &View) -> Vec<String> {
     let all = || view.rows().iter().flat_map(|row| &row.operators);
     let total = |name: &str| all().filter(|op| op.name == name).map(|op| op.share).sum::<f64>();

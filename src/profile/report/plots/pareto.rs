@@ -10,20 +10,20 @@ use super::whiskers::{horizontal, vertical};
 use super::{Figure, NARROW, Plot};
 use crate::profile::{Accuracy, Row, distinct};
 
-/// Longer fronts have numbers in the plot and names below it.
+/// Maximum length of a front whose points are labelled with names in the plot; longer fronts have numbers only.
 const NAMED: usize = 6;
 
 /// Radius of a point on the front, pixels.
 const FRONT: f64 = 6.5;
 
-/// A row with its accuracy, and whether it is on the front.
+/// A row with its accuracy and whether it is on the Pareto front.
 struct Point<'a> {
     row: &'a Row,
     accuracy: &'a Accuracy,
     front: bool,
 }
 
-/// The figure, where there is an accuracy.
+/// The figure; `None` if no accuracy was measured.
 pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
     let metric = view.metric?;
     let left_out = view.rows().iter().filter(|r| r.accuracy.is_some() && view.accuracy(r).is_none()).count();
@@ -48,7 +48,7 @@ pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
     })
 }
 
-/// The front in words.
+/// The rows of the front, in words.
 fn list(view: &View) -> Vec<String> {
     let line = |&i: &usize| {
         let row = &view.rows()[i];
@@ -74,7 +74,7 @@ fn draw(view: &View, scene: &mut Scene, heading: &Heading) {
 
     draw_whiskers(view, &points, &frame, scene);
     draw_front(view, &frame, scene);
-    // Points of the front lie over the others.
+    // Points on the front are drawn over the others.
     for on_front in [false, true] {
         for point in points.iter().filter(|p| p.front == on_front) {
             draw_point(view, point, &frame, scene);
@@ -82,7 +82,7 @@ fn draw(view: &View, scene: &mut Scene, heading: &Heading) {
     }
     draw_labels(view, &points, &frame, scene);
     legend(scene, &entries(view, &points));
-    // In a page they are below the plot.
+    // On a page, the list is below the plot instead.
     if !heading.title.is_empty() {
         numbered(scene, &list(view));
     }
@@ -146,7 +146,7 @@ fn draw_point(view: &View, point: &Point, frame: &Frame, scene: &mut Scene) {
     });
 }
 
-/// Where a point's whiskers are, and the line of the front beside it.
+/// Bounding boxes of a point's whiskers and, for a point on the front, of the line to its right.
 fn whisker_boxes(point: &Point, frame: &Frame) -> Vec<Rect> {
     let (x, y) = place(point, frame);
     let right = frame.px(point.row.latency.p90_ms).max(x + if point.front { 30.0 } else { 0.0 });

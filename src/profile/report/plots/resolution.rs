@@ -8,11 +8,11 @@ use super::whiskers::vertical;
 use super::{Figure, NARROW};
 use crate::profile::{Row, distinct};
 
-/// What one model in one precision reaches at each size: one row a size, since neither the instruction set nor the number
-/// of threads changes it.
+/// The rows of one model and backend, ordered by size. There is one row per size, since accuracy does not depend on the
+/// instruction set or the number of threads.
 type Curve<'a> = Vec<&'a Row>;
 
-/// The figure, where there is an accuracy.
+/// The figure; `None` if no accuracy was measured.
 pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
     let metric = view.metric?;
     let facets = divide(curves(view), |curve| curve[0].model.clone());
@@ -44,12 +44,12 @@ fn curves<'a>(view: &View<'a>) -> Vec<Curve<'a>> {
     curves
 }
 
-/// An axis of input sizes, with a tick at each that there is.
+/// An axis of input sizes, with a tick at each size of the rows.
 pub fn size_axis<'a>(rows: impl Iterator<Item = &'a Row>) -> Axis {
     let mut sizes: Vec<(f64, String)> = rows.map(|row| (side(row), row.size().to_string())).collect();
     sizes.sort_by(|a, b| a.0.total_cmp(&b.0));
     sizes.dedup_by(|a, b| a.1 == b.1);
-    // Not by the logarithm: sizes are within a factor of ten or so, and their labels need even room.
+    // Linear, not logarithmic: sizes differ by a factor of about ten at most, and their labels need even spacing.
     let (low, high) = (sizes.first().map_or(0.0, |s| s.0), sizes.last().map_or(1.0, |s| s.0));
     let room = ((high - low) * 0.06).max(high * 0.02).max(1.0);
     let square = sizes.iter().all(|(_, label)| !label.contains('x'));
@@ -70,7 +70,7 @@ fn draw(view: &View, facet: &Facet<Curve>, scene: &mut Scene, heading: &Heading)
 
     let several = facet.curves.iter().any(|curve| curve[0].model != facet.curves[0][0].model);
     let styles: Vec<Style> = facet.curves.iter().map(|curve| style(view, curve[0], several)).collect();
-    // Neighbouring sizes keep their points apart.
+    // Points of one size are drawn side by side, but do not reach those of the next size.
     let places: Vec<f64> = frame.x.ticks.iter().map(|tick| frame.px(tick.value)).collect();
     let nearest = places.windows(2).map(|pair| pair[1] - pair[0]).fold(frame.area.w, f64::min);
     let step = (nearest * 0.6 / styles.len() as f64).min(6.0);

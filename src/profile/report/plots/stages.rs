@@ -1,4 +1,4 @@
-//! Stages from a file to an answer.
+//! Stages from a file to a prediction.
 
 use super::super::text;
 use super::super::view::View;
@@ -6,7 +6,7 @@ use super::bars::{Bar, Bars, divide};
 use super::{Figure, Plot};
 use crate::profile::Row;
 
-/// The figure, where stages were timed.
+/// The figure; `None` if no stages were timed.
 pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
     let mut parts = divide(view, |row| row.stages.is_some());
     parts.retain(|(_, rows)| !rows.is_empty());

@@ -1,11 +1,11 @@
-//! Intervals: a thin line with a cap at each end.
+//! Whiskers: thin lines with caps, which show intervals.
 
 use super::super::chart::{Scene, Stroke};
 
-/// Half of a cap, pixels.
+/// Half the length of a cap, pixels.
 const CAP: f64 = 3.0;
 
-/// A vertical whisker at `x`.
+/// Draws a vertical whisker at `x`, with a cap at each end.
 pub fn vertical(scene: &mut Scene, x: f64, (from, to): (f64, f64), stroke: Stroke) {
     scene.line(vec![(x, from), (x, to)], stroke);
     for y in [from, to] {
@@ -13,7 +13,7 @@ pub fn vertical(scene: &mut Scene, x: f64, (from, to): (f64, f64), stroke: Strok
     }
 }
 
-/// A horizontal whisker at `y`, with a cap at its far end only: the near one is at a point.
+/// Draws a horizontal whisker at `y`. Only its far end has a cap: the near end is at a point.
 pub fn horizontal(scene: &mut Scene, y: f64, (from, to): (f64, f64), stroke: Stroke) {
     scene.line(vec![(from, y), (to, y)], stroke);
     scene.line(vec![(to, y - CAP), (to, y + CAP)], stroke);

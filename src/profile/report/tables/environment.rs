@@ -1,4 +1,4 @@
-//! Where and how it was measured.
+//! Tables of the environment and the measurement protocol.
 
 use serde_json::Value;
 
@@ -8,10 +8,10 @@ use super::Table;
 use crate::board::sensors::State;
 use crate::profile::{Environment, Protocol, Results, distinct};
 
-/// Fields of the environment that the tables here show each in its own way.
+/// Fields of the environment with their own formatting in these tables.
 const SHOWN: [&str; 9] = ["cpu", "cores", "os", "arch", "version", "unix_time", "machine", "before", "after"];
 
-/// All tables.
+/// All tables of this module.
 pub fn tables(view: &View) -> Vec<Table> {
     let results = view.results;
     vec![
@@ -23,7 +23,7 @@ pub fn tables(view: &View) -> Vec<Table> {
     ]
 }
 
-/// A table of names and values.
+/// A table of names and values; empty values are skipped.
 fn facts(title: &'static str, facts: Vec<(&str, String)>) -> Table {
     let mut table = Table::new(title, &["", ""], 2);
     facts.into_iter().filter(|(_, value)| !value.is_empty()).for_each(|(name, value)| {
@@ -64,7 +64,7 @@ fn machine(e: &Environment) -> Table {
     table
 }
 
-/// Adds whatever a field holds, so that one that is added to the environment is in the report.
+/// Adds a field of any type, so that new fields of the environment appear in the report.
 fn flatten(name: &str, value: &Value, table: &mut Table) {
     match value {
         Value::Null => {}
@@ -90,7 +90,7 @@ fn scalar(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The sensors before the first run and after the last.
+/// Sensor readings before the first run and after the last.
 fn state(e: &Environment) -> Table {
     let mut table = Table::new("State of the machine", &["", "before", "after"], 3);
     let (before, after) = (readings(&e.before), e.after.as_ref().map(readings).unwrap_or_default());
@@ -137,7 +137,7 @@ fn readings(state: &State) -> Vec<(String, String)> {
             ("swap in use".to_owned(), maybe(m.swapped_kib, of)),
         ]
     }));
-    // Sensors of one name, as two fans or two packages have, are told apart by their order.
+    // Number the sensors that share a name, such as two fans or two packages.
     let names: Vec<String> = all.iter().map(|(name, _)| name.clone()).collect();
     for (i, (name, _)) in all.iter_mut().enumerate() {
         let earlier = names[..i].iter().filter(|other| *other == name).count();
@@ -148,7 +148,7 @@ fn readings(state: &State) -> Vec<(String, String)> {
     all
 }
 
-/// A line for each governor and limit, with the cores that have it.
+/// One line for each combination of governor and clock limits, with its cores.
 fn clocks(state: &State) -> Vec<(String, String)> {
     let alike = distinct(state.clocks.iter().map(|c| (c.governor.clone(), c.limit_mhz, c.max_mhz)));
     let line = |(governor, limit, max): (Option<String>, Option<u32>, Option<u32>)| {

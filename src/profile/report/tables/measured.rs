@@ -51,7 +51,7 @@ fn scenario_cells(row: &Row, s: &Scenario) -> Vec<String> {
     ]
 }
 
-/// Accuracies compared.
+/// Paired accuracy tests.
 pub fn tests(view: &View) -> Table {
     let head = ["reference", "compared", "number", "difference [95%]", "p", "test"];
     let mut table = Table::new("Accuracies compared", &head, 3);
@@ -75,7 +75,7 @@ fn test_cells(test: &PairedTest) -> Vec<String> {
     ]
 }
 
-/// Rates of operators.
+/// Times and rates of operators.
 pub fn operators(view: &View) -> Table {
     let head = ["row", "operator", "numbers", "ms", "share", "GMAC/s", "of peak"];
     let mut table = Table::new("Operators", &head, 3);
@@ -100,7 +100,7 @@ pub fn operators(view: &View) -> Table {
     table
 }
 
-/// Stages from a file to an answer.
+/// Stages from a file to a prediction.
 pub fn stages(view: &View) -> Table {
     let head = ["row", "decode ms", "resize", "patch embedding", "blocks", "head", "total", "images"];
     let mut table = Table::new("Stages", &head, 1);
@@ -121,7 +121,7 @@ pub fn stages(view: &View) -> Table {
     table
 }
 
-/// Energy by meter.
+/// Energy per meter.
 pub fn energy(view: &View) -> Table {
     let mut table = Table::new("Energy", &["row", "meter", "feeds", "joules a frame", "mean watts"], 3);
     table.caption =
@@ -142,7 +142,7 @@ pub fn energy(view: &View) -> Table {
     table
 }
 
-/// Starts of a new process.
+/// Cold starts.
 pub fn cold(view: &View) -> Table {
     let head = ["row", "load ms", "first image ms", "process ms", "resident MiB", "peak MiB"];
     let mut table = Table::new("Cold start", &head, 1);
@@ -164,7 +164,7 @@ pub fn cold(view: &View) -> Table {
     table
 }
 
-/// A cell that says what slowed the machine down, or that nothing did.
+/// A cell with the reasons for throttling, or `no`.
 pub fn throttled(reasons: &[String]) -> Cell {
     match reasons {
         [] => Cell::from("no"),

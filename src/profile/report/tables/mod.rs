@@ -1,4 +1,4 @@
-//! The tables of a report, before they are HTML or Markdown.
+//! The tables of a report, independent of the output format.
 
 mod environment;
 mod measured;
@@ -10,44 +10,44 @@ use super::view::View;
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
-    /// Its heading.
+    /// Heading.
     pub title: &'static str,
-    /// How to read it; may be empty.
+    /// Explanation; may be empty.
     pub caption: String,
     /// Names of the columns.
     pub head: Vec<String>,
-    /// How many columns hold text; those after them hold numbers, which are aligned right.
+    /// Number of leading text columns, which are left-aligned. The columns after them hold right-aligned numbers.
     pub left: usize,
-    /// The last column holds text too.
+    /// Whether the last column also holds text.
     pub text_last: bool,
     /// The cells.
     pub rows: Vec<Vec<Cell>>,
-    /// Whether it is long and of second rank, and is shown on demand.
+    /// Whether the table is collapsed, because it is long or of secondary importance.
     pub folded: bool,
 }
 
 /// A cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
-    /// What it says.
+    /// Text of the cell.
     pub text: String,
-    /// What that is.
+    /// How to emphasise the text.
     pub mood: Mood,
 }
 
-/// How a cell is shown.
+/// Emphasis of a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mood {
-    /// As any other.
+    /// No emphasis.
     #[default]
     Plain,
-    /// As something that holds.
+    /// Positive, such as VALID.
     Good,
-    /// As something to look at.
+    /// Negative, such as INVALID.
     Bad,
 }
 
-/// Lines of a table that is shown at once.
+/// Maximum number of lines of a table that is not collapsed.
 const LONG: usize = 30;
 
 impl From<String> for Cell {
@@ -85,7 +85,7 @@ pub fn rows(view: &View) -> Table {
     rows::table(view)
 }
 
-/// Tables of what else was measured; those that would be empty are left out.
+/// Tables of all other measurements; empty ones are skipped.
 pub fn measured(view: &View) -> Vec<Table> {
     let all = [
         measured::scenarios(view),
@@ -100,7 +100,7 @@ pub fn measured(view: &View) -> Vec<Table> {
     all.into_iter().filter(|table| !table.rows.is_empty()).map(fold).collect()
 }
 
-/// Tables of where and how it was measured.
+/// Tables of the environment and the measurement protocol; empty ones are skipped.
 pub fn environment(view: &View) -> Vec<Table> {
     environment::tables(view).into_iter().filter(|table| !table.rows.is_empty()).collect()
 }

@@ -5,7 +5,7 @@ use super::super::view::View;
 use super::{Cell, Mood, Table};
 use crate::profile::{Row, distinct};
 
-/// Names of the columns after the accuracy and before the meters.
+/// Names of the columns between the accuracy and the meters.
 const NUMBERS: [&str; 13] = [
     "median ms [95%]",
     "min",
@@ -84,7 +84,7 @@ impl Columns<'_> {
             cells.push(maybe(cold.map(|cold| cold.process_ms), text::ms).into());
             cells.push(maybe(cold.and_then(|cold| cold.peak_kib), text::mib).into());
         }
-        // Beside the numbers that it is about a verdict would be out of sight, hence after the row's number.
+        // The verdict comes right after the row's number: next to the numbers it concerns, it would be out of view.
         cells.insert(1, verdict(row, self.chosen == Some(place)));
         cells.push(row.verdict.reasons.join("; ").into());
         cells
@@ -94,7 +94,7 @@ impl Columns<'_> {
 fn accuracy(view: &View, row: &Row) -> String {
     let Some(a) = &row.accuracy else { return NOTHING.to_owned() };
     let value = text::interval(a.value, a.low, a.high, text::accuracy);
-    // Another number than the column's says which it is.
+    // A metric other than the column's is named in the cell.
     if view.metric == Some(a.metric.as_str()) { value } else { format!("{} {value}", a.metric) }
 }
 

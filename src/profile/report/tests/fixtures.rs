@@ -1,4 +1,4 @@
-//! Results of several shapes, made up but plausible.
+//! Made-up but plausible results of several shapes.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -7,7 +7,7 @@ use crate::board::sensors::{Clock, MemoryState, State, Temperature, Throttle};
 use crate::board::{Cpu, Machine};
 use crate::profile::*;
 
-/// Names that could break a file.
+/// Names that could corrupt a file if not escaped.
 pub const HOSTILE: [&str; 4] = [
     "<script>alert('x')</script>",
     "a\"b' onload='x' ]]> --> & </svg>",
@@ -15,7 +15,7 @@ pub const HOSTILE: [&str; 4] = [
     "../../\u{0}\u{202e}é漢",
 ];
 
-/// What a sweep varies.
+/// Parameters of a made-up sweep.
 pub struct Sweep<'a> {
     pub models: &'a [&'a str],
     pub sizes: &'a [(usize, usize)],

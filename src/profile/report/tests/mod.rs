@@ -1,4 +1,4 @@
-//! Reports of results of every shape are whole, and say what they must.
+//! Tests that reports are well-formed and complete for results of every shape.
 
 mod fixtures;
 
@@ -29,7 +29,7 @@ fn no_rows() -> Results {
     results
 }
 
-/// All that there are, by name.
+/// Results of every shape, with their names.
 fn shapes() -> Vec<(&'static str, Results)> {
     let many: Vec<String> = (0..60).map(|i| format!("model-{i}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -88,7 +88,7 @@ fn shapes() -> Vec<(&'static str, Results)> {
     ]
 }
 
-/// The files but for the PNG ones, which take most of the time.
+/// All files except the PNG files, which take most of the time.
 fn files(results: &Results) -> Files {
     let list = super::files(results, false);
     let count = list.len();
@@ -101,7 +101,7 @@ fn text<'a>(files: &'a Files, name: &str) -> &'a str {
     std::str::from_utf8(&files[name]).unwrap()
 }
 
-/// Parses the page; the entity-free DOCTYPE of HTML is let through.
+/// Parses XML; the DOCTYPE of HTML, which declares no entities, is accepted.
 fn parse(text: &str) -> Document<'_> {
     let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
     Document::parse_with_options(text, options)
@@ -132,7 +132,7 @@ fn every_shape_gives_whole_files() {
     }
 }
 
-/// Whatever has a place is inside its picture.
+/// Checks that every element with a position is inside its SVG.
 fn inside(document: &Document, shape: &str, name: &str) {
     for svg in document.descendants().filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "svg")))
     {
@@ -175,7 +175,7 @@ fn every_plot_has_a_picture_where_the_build_can_make_one() {
         for (name, bytes) in files.iter().filter(|(name, _)| name.ends_with(".png")) {
             let picture = image::load_from_memory(bytes).unwrap().to_luma8();
             assert!(picture.width() >= 1400, "{shape}: {name}");
-            // Its text was painted: dark pixels in the title's line, which has nothing else.
+            // Text was rendered: the rows of the title, which contain nothing else, have dark pixels.
             assert!(
                 picture.enumerate_pixels().any(|(_, y, pixel)| y < 56 && pixel[0] < 80),
                 "{shape}: {name}"
@@ -219,7 +219,7 @@ fn the_page_says_what_it_must() {
     assert!(shas.iter().all(|sha| page.contains(sha)));
     assert_eq!(page.contains("without the feature plots"), !cfg!(feature = "plots"));
     assert!(!page.contains("UNTRAINED") && !page.contains("src=") && !page.contains("@import"));
-    // Addresses are names of XML, never something to load.
+    // The only URLs are XML namespaces: nothing is loaded.
     assert!(page.match_indices("http").all(|(i, _)| page[i..].starts_with("http://www.w3.org/")));
     let markdown = text(&files, "report.md");
     assert!(markdown.contains("## All rows") && markdown.contains("| DeLong |"));
@@ -283,7 +283,7 @@ fn hostile_names_are_text() {
     assert!(HOSTILE.iter().all(|name| names.iter().any(|found| found == name)));
 }
 
-/// Writes a report of each shape below the folder `REPORTS`, to be looked at.
+/// Writes a report of each shape below the folder `REPORTS`, for visual inspection.
 #[test]
 #[ignore = "writes files: REPORTS=/tmp/reports cargo test -- --ignored reports_to_look_at"]
 fn reports_to_look_at() {

@@ -3,20 +3,16 @@
 
 use std::error::Error;
 use std::io::stdin;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use microraptor::engine::Engine;
-use microraptor::heads::{Head, Outcome};
-use microraptor::input::{ReadOptions, Scan, StreamFormat};
-use microraptor::pipeline::Pipeline;
+use microraptor::{Engine, Head, Outcome, Pipeline, ReadOptions, Scan, StreamFormat};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [model, head] = &args[..] else { return Err("give MODEL and HEAD".into()) };
-    let head = Arc::new(Head::load(Path::new(head))?);
-    let engine = Engine::open(Path::new(model))?;
+    let head = Arc::new(Head::load(head)?);
+    let engine = Engine::open(model)?;
     let mut pipeline = Pipeline::new(engine.session(2)?, std::slice::from_ref(&head))?;
 
     // A camera stream has no last frame, so no frame limit applies.

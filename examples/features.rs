@@ -1,18 +1,15 @@
 //! Prints the features of an image: `cargo run --release --example features -- MODEL PICTURE [SIDE]`
 
 use std::error::Error;
-use std::path::Path;
 
-use microraptor::engine::Engine;
-use microraptor::input::Image;
-use microraptor::vit::Size;
+use microraptor::{Engine, Image, Size};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [model, picture, rest @ ..] = &args[..] else { return Err("give MODEL and PICTURE".into()) };
     let size = Size::square(rest.first().map_or(Ok(224), |side| side.parse())?);
 
-    let engine = Engine::open(Path::new(model))?;
+    let engine = Engine::open(model)?;
     let mut session = engine.session(1)?;
     let tensor = Image::open(picture)?.tensor(size, &engine.about().preprocess);
     let features = session.run(&tensor, size)?;

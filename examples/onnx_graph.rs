@@ -2,16 +2,13 @@
 //! `cargo run --release --example onnx_graph -- GRAPH PICTURE`
 
 use std::error::Error;
-use std::path::Path;
 
-use microraptor::engine::Engine;
-use microraptor::input::Image;
-use microraptor::vit::Size;
+use microraptor::{Engine, Image, Size};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [graph, picture] = &args[..] else { return Err("give GRAPH and PICTURE".into()) };
-    let engine = Engine::open(Path::new(graph))?;
+    let engine = Engine::open(graph)?;
     println!("{} runs on {}", engine.about().name, engine.about().runs_on());
     for assumed in &engine.about().assumed {
         println!("its files do not say, and this is assumed: {assumed}");

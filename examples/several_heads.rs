@@ -2,29 +2,23 @@
 //! `cargo run --release --example several_heads -- MODEL FILE HEAD...`
 
 use std::error::Error;
-use std::path::Path;
 use std::sync::Arc;
 
-use microraptor::engine::Engine;
-use microraptor::features::Geometry;
-use microraptor::heads::{Head, Outcome};
-use microraptor::input::Scan;
-use microraptor::pipeline::Pipeline;
+use microraptor::{Engine, Geometry, Head, Outcome, Pipeline, Scan};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [model, file, heads @ ..] = &args[..] else { return Err("give MODEL, FILE and HEADs".into()) };
-    let heads =
-        heads.iter().map(|head| Head::load(Path::new(head)).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+    let heads = heads.iter().map(|head| Head::load(head).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = heads.first() else { return Err("give at least one HEAD".into()) };
     // Heads with different reading options (another window, for example) need a scan of their own.
     if let Some(other) = heads.iter().find(|head| head.read != first.read) {
         return Err(format!("{} reads files in another way", other.model.kind()).into());
     }
 
-    let engine = Engine::open(Path::new(model))?;
+    let engine = Engine::open(model)?;
     let mut pipeline = Pipeline::new(engine.session(2)?, &heads)?;
-    let mut scan = Scan::open(Path::new(file), &first.read)?;
+    let mut scan = Scan::open(file, &first.read)?;
     let mut begun = false;
     while let Some(frame) = scan.next().transpose()? {
         if !begun {

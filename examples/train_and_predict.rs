@@ -4,14 +4,11 @@
 //! DATA is a folder with one subfolder per class, or a CSV table (docs/heads.md); without it, phantoms are generated.
 
 use std::error::Error;
-use std::path::Path;
 
-use microraptor::engine::Engine;
-use microraptor::features::{Request, gather};
-use microraptor::heads::{Bootstrap, EvaluationSet, Head, Recipe, evaluate};
-use microraptor::input::{Dataset, ReadOptions, phantom_dataset};
-use microraptor::kernels::Isa;
-use microraptor::vit::Size;
+use microraptor::training::{
+    Bootstrap, Dataset, EvaluationSet, Recipe, Request, evaluate, gather, phantom_dataset,
+};
+use microraptor::{Engine, Head, Isa, ReadOptions, Size};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -22,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
 
     // Compute the features of all images once.
-    let engine = Engine::open(Path::new(model))?;
+    let engine = Engine::open(model)?;
     let mut session = engine.session(2)?;
     let (size, read) = (Size::square(96), ReadOptions::default());
     let request = Request { size, preprocess: &engine.about().preprocess, read: &read, tokens: None };
@@ -38,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let judgement = evaluate(&fitted.model, &set, &parts.val, None, Isa::best(), &Bootstrap::default())?;
     let head =
         Head::fitted(engine.about(), size, &set, (&parts.train, &parts.val), fitted, (&judgement).into())?;
-    head.save(Path::new(output))?;
+    head.save(output)?;
     println!("{output}: classes {:?}", head.model.classes());
     println!("{:?}", head.training.validation);
     Ok(())

@@ -1,31 +1,118 @@
 //! Microraptor: frozen DINOv3 features and light probe heads on the machine beside the patient.
 //!
-//! The layers, each ignorant of those after it: [`kernels`], [`vit`], [`checkpoint`], [`quant`], [`encoder`], [`convert`], `graph`, [`engine`],
-//! [`input`] and [`output`], [`features`], [`heads`], [`pipeline`], [`profile`]; the command line sits on top, in the binary. [`board`] stands beside them;
-//! [`files`], [`names`] and [`stamp`] are below all of them.
-//! `docs/architecture.md` tells how they fit together.
+//! An [`Engine`] is a loaded backbone: a converted model, a Hugging Face, timm or Meta checkpoint, or an ONNX file. A
+//! [`Session`] runs it on some threads. A [`Pipeline`] puts any number of trained [`Head`]s on it and turns pictures, clips,
+//! volumes and live frames into answers.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use microraptor::{Engine, Head, Image, Outcome, Pipeline};
+//!
+//! let engine = Engine::open("model.safetensors")?;
+//! let head = Arc::new(Head::load("head.safetensors")?);
+//! let mut pipeline = Pipeline::new(engine.session(2)?, &[head.clone()])?;
+//! for answer in pipeline.push(&Image::open("scan.png")?)? {
+//!     match answer.outcome {
+//!         Outcome::Classes { prediction, .. } => println!("{:?}", prediction.probabilities),
+//!         Outcome::Mask(mask) => println!("{} x {}", mask.height, mask.width),
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | To | Use |
+//! |---|---|
+//! | get features of pictures | [`Session::run`] on [`Image::tensor`], or an [`Extractor`] for many pictures |
+//! | read DICOM, NIfTI, clips, raw frames | [`Scan`], with [`ReadOptions`] |
+//! | answer frames as they come | [`Pipeline::push`] |
+//! | answer a clip or a volume as a whole | [`Pipeline::extend`] and [`Pipeline::finish`] |
+//! | train and evaluate heads | [`training`] |
+//! | round a checkpoint to int8 or fp16 | [`convert`] |
+//! | write masks, overlays, features, DICOM objects | [`output`] |
+//! | measure latency against accuracy | `profile` (feature `profile`) |
+//!
+//! `examples/` holds a program for each. Errors are one enum for each layer, one line each; their text names options by the
+//! names that they have here. Nothing here starts a global thread pool: a session has its own threads, and loading,
+//! training and converting use the rayon pool that they are called on, or one of their own for the time of the call.
+//!
+//! # Features
+//!
+//! `onnx` reads ONNX files (tract), `dicom` and `nifti` their formats, `jpeg-ls` JPEG-LS in DICOM, `demo` builds a small
+//! backbone in, `profile` is the profiler and `plots` its PNG files, `hal` pins and power meters on Linux; `cli` is the program.
+//!
+//! # Versions
+//!
+//! What is not documented here is public for the program, the tests and the benchmarks alone, and changes without notice.
 
-pub mod board;
-pub mod checkpoint;
+pub use board::{Cores, CpuList};
+pub use checkpoint::{Assumption, CheckpointError, Hints};
+pub use engine::{About, Backend, Engine, EngineError, Session};
+pub use features::{Extractor, FeatureError, Geometry};
+pub use heads::{Backbone, Head, HeadError, HeadModel, OodScore, Outcome, Prediction};
+pub use input::{
+    Axis, DicomInfo, Identifiers, Image, InputError, LabelMap, Matrix, Range, RawPixel, ReadOptions, Region,
+    Scan, ScanInfo, ScanKind, SourceFrame, Spacing, StreamFormat, Window,
+};
+pub use kernels::{Isa, IsaError};
+pub use pipeline::{Answer, Elapsed, Pipeline, PipelineError};
+pub use quant::{Precision, QuantError};
+pub use vit::{Config, Crop, Features, Interpolation, Preprocess, Resize, Size, SizeError};
+
 pub mod convert;
+pub mod output;
+#[cfg(feature = "profile")]
+pub mod profile;
+
+/// Training heads on frozen features, and evaluating them.
+///
+/// A [`Dataset`](training::Dataset) says which pictures there are and what they show; [`gather`](training::gather) runs the
+/// backbone over them once; a [`Recipe`](training::Recipe) fits a head; [`evaluate`](training::evaluate) and
+/// [`cross_validate`](training::cross_validate) evaluate it with confidence intervals;
+/// [`Head::fitted`](crate::Head::fitted) makes a [`Head`] of it, which can be saved.
+pub mod training {
+    pub use crate::features::{Request, ScanFeatures, gather};
+    pub use crate::heads::{
+        AbmilOptions, Bootstrap, ClassWeights, Criterion, DenseReport, Estimate, Evaluation,
+        EvaluationReport, EvaluationSet, FitOptions, Fitted, ProbeSearch, Recipe, SegmentOptions,
+        cross_validate, evaluate,
+    };
+    pub use crate::input::{Dataset, Parts, PhantomKind, Sample, Split, phantom, phantom_dataset};
+}
+
+#[doc(hidden)]
+pub mod board;
+#[doc(hidden)]
+pub mod checkpoint;
+#[doc(hidden)]
 pub mod encoder;
+#[doc(hidden)]
 pub mod engine;
+#[doc(hidden)]
 pub mod features;
+#[doc(hidden)]
 pub mod files;
 #[cfg(feature = "onnx")]
+#[doc(hidden)]
 pub mod graph;
 mod guarded;
+#[doc(hidden)]
 pub mod heads;
+#[doc(hidden)]
 pub mod input;
+#[doc(hidden)]
 pub mod kernels;
+#[doc(hidden)]
 pub mod names;
-pub mod output;
 mod parallel;
+#[doc(hidden)]
 pub mod pipeline;
-pub mod profile;
+#[doc(hidden)]
 pub mod quant;
 mod sealed;
+#[doc(hidden)]
 pub mod stamp;
+#[doc(hidden)]
 pub mod vit;
 
 #[cfg(test)]

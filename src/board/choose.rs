@@ -56,7 +56,7 @@ pub fn choose(
         }
         let threads = request.threads.unwrap_or(cpus.len());
         let cores = Cores::new(threads, cpus.clone());
-        return Ok(Choice { cores, reason: "as --cores says".to_owned(), spilled: false });
+        return Ok(Choice { cores, reason: "these cores were asked for".to_owned(), spilled: false });
     }
     let groups: Vec<(String, CpuList)> = named_groups(machine, board)
         .into_iter()
@@ -65,7 +65,7 @@ pub fn choose(
         .collect();
     if groups.len() < 2 {
         let (threads, reason) = match request.threads {
-            Some(threads) => (threads, "as --threads says; all cores are alike"),
+            Some(threads) => (threads, "this many threads were asked for; all cores are alike"),
             None => match board.and_then(|board| board.threads.as_ref()) {
                 Some(file) if file.count.get() < quota => {
                     (file.count.get(), "as many as the board file says")
@@ -105,7 +105,7 @@ fn among(groups: &[(String, CpuList)], board: Option<&Board>, asked: Option<usiz
     let reason = if spilled {
         format!("{names}: {threads} threads were asked for and there are {fast} fast cores")
     } else {
-        format!("{names}: the fast cores, not mixed with slower ones unless --threads or --cores asks")
+        format!("{names}: the fast cores, not mixed with slower ones unless threads or cores are named")
     };
     Choice { cores: Cores::new(threads, cpus), reason, spilled }
 }

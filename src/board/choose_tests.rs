@@ -86,7 +86,7 @@ fn a_container_keeps_to_its_cores_and_its_time() {
     assert_eq!(chosen(&machine, rock, Some(8), None), (8, "2-5".to_owned()));
     let request = Request { threads: None, cpus: Some("5-6".parse().unwrap()) };
     let error = choose(&machine, rock, &request, 64).unwrap_err().to_string();
-    assert!(error.contains("--cores 5,6") && error.contains("2-5"), "{error}");
+    assert!(error.contains("cores 5,6") && error.contains("2-5"), "{error}");
     // A quota of one core's CPU time.
     assert_eq!(choose(&machine, rock, &Request::default(), 1).unwrap().cores.threads(), 1);
     // First none of the big cores, then no cores at all.

@@ -71,7 +71,7 @@ mod tests {
     fn what_is_left_out_says_how_to_get_it() {
         let spec: MeterSpec = "ina226:/dev/i2c-1:0x40:0.01".parse().unwrap();
         let error = open_meter(&spec).map(|meter| meter.name()).unwrap_err().to_string();
-        let expected = "this build cannot read the ina226 at address 0x40 of /dev/i2c-1: build it on Linux with --features hal";
+        let expected = "this build cannot read the ina226 at address 0x40 of /dev/i2c-1: build it on Linux with the feature hal";
         assert_eq!(error, expected);
         let pins = Board::named("raspberry-pi-5").unwrap().pins_for(&[Signal::Busy]).unwrap();
         let error = Signals::open(&pins).unwrap_err().to_string();

@@ -40,6 +40,7 @@ pub use signal::Signal;
 
 /// Why a board or its cores cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BoardError {
     /// A board file cannot be read.
     #[error("{file}: {reason}")]
@@ -71,7 +72,7 @@ pub enum BoardError {
     },
     /// Cores were requested that this process may not use.
     #[error(
-        "--cores {asked}: this process may use {usable} only; a core may be off, or taskset or the container keeps it away"
+        "cores {asked}: this process may use {usable} only; a core may be off, or taskset or the container keeps it away"
     )]
     Cores {
         /// The requested cores.
@@ -106,7 +107,7 @@ pub enum BoardError {
         reason: String,
     },
     /// This build does not include pins and external meters.
-    #[error("this build cannot {what}: build it on Linux with --features {feature}")]
+    #[error("this build cannot {what}: build it on Linux with the feature {feature}")]
     NotBuilt {
         /// What was requested.
         what: String,

@@ -46,7 +46,7 @@ impl BoardReport {
     ) -> Result<BoardReport, BoardError> {
         let machine = Machine::read(root);
         let recognised = match board {
-            Some(board) => Some(Recognised { board, by: "--board".to_owned() }),
+            Some(board) => Some(Recognised { board, by: "choice".to_owned() }),
             None => recognise(&machine),
         };
         let board = recognised.as_ref().map(|r| &r.board);

@@ -111,11 +111,8 @@ fn print_title(report: &BoardReport, colour: bool, out: &mut Printable<impl Writ
     match &report.recognised {
         Some(found) => {
             let board = &found.board;
-            writeln!(
-                out,
-                "board file {}: {}, {}; chosen by {}\n",
-                board.name, board.title, board.soc, found.by
-            )
+            let by = if found.by == "choice" { "--board" } else { &found.by };
+            writeln!(out, "board file {}: {}, {}; chosen by {}\n", board.name, board.title, board.soc, by)
         }
         None => writeln!(out, "no board file: this machine says nothing of what it is\n"),
     }

@@ -6,6 +6,7 @@ use crate::vit::SizeError;
 
 /// Why a model cannot be converted. Each message is one line.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what their names say: the layer, the values compared")]
 pub enum ConvertError {
     /// The input size of the calibration images does not suit the model.
@@ -13,7 +14,7 @@ pub enum ConvertError {
     Size(#[from] SizeError),
     /// A layer has more inputs than the integer kernels can sum.
     #[error(
-        "{layer} has {inputs} inputs, and in int8 a layer may have at most {MAX_INPUTS}; convert with --precision fp16"
+        "{layer} has {inputs} inputs, and in int8 a layer may have at most {MAX_INPUTS}; convert to fp16"
     )]
     TooWide { layer: &'static str, inputs: usize },
     /// There are no calibration images.

@@ -312,6 +312,6 @@ mod tests {
             Calibration { from: "images".into(), images: vec![vec![0.0; 3 * size.area()]], size };
         let error =
             convert(model, Precision::Int8, &calibration, None, Isa::best(), &()).unwrap_err().to_string();
-        assert!(error.contains("66001 inputs") && error.contains("--precision fp16"), "{error}");
+        assert!(error.contains("66001 inputs") && error.contains("convert to fp16"), "{error}");
     }
 }

@@ -35,14 +35,15 @@ use crate::vit::{Config, FeedForward, Norm, SizeError};
 
 /// Why an image cannot be run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EncoderError {
     /// The input size does not suit the model.
     #[error(transparent)]
     Size(#[from] SizeError),
     /// The working memory cannot be allocated.
     #[error(
-        "{tokens} tokens on {threads} threads need more working memory than there is ({source}): take a smaller --size \
-         or fewer --threads"
+        "{tokens} tokens on {threads} threads need more working memory than there is ({source}): take a smaller input \
+         size or fewer threads"
     )]
     Memory {
         /// Number of tokens of the image.

@@ -59,6 +59,7 @@ impl Backend {
 
 /// Why a backbone could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// The checkpoint is not usable.
     #[error(transparent)]
@@ -71,7 +72,7 @@ pub enum EngineError {
     #[error(transparent)]
     Onnx(#[from] checkpoint::onnx::OnnxError),
     /// The build has no ONNX reader.
-    #[error("{0}: this build cannot read ONNX (it was built with --no-default-features)")]
+    #[error("{0}: this build cannot read ONNX (it was built without the feature onnx)")]
     NoOnnx(String),
     /// The input size does not suit the model.
     #[error(transparent)]
@@ -201,7 +202,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`] names the file and what is wrong with it.
-    pub fn open(path: &Path) -> Result<Engine, EngineError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Engine, EngineError> {
         Engine::open_for(path, Isa::preferred()?)
     }
 
@@ -209,7 +210,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::open`].
-    pub fn open_for(path: &Path, isa: Isa) -> Result<Engine, EngineError> {
+    pub fn open_for(path: impl AsRef<Path>, isa: Isa) -> Result<Engine, EngineError> {
         Engine::open_with(path, isa, &Hints::default())
     }
 
@@ -217,7 +218,8 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::open`]; [`CheckpointError::Hint`] when the files say otherwise.
-    pub fn open_with(path: &Path, isa: Isa, hints: &Hints) -> Result<Engine, EngineError> {
+    pub fn open_with(path: impl AsRef<Path>, isa: Isa, hints: &Hints) -> Result<Engine, EngineError> {
+        let path = path.as_ref();
         let engine = if is_onnx(path) {
             Engine::open_onnx(path, isa, hints)?
         } else if let Some(model) = quant::file::read_if_ours(path)? {

@@ -5,6 +5,7 @@ use crate::input::InputError;
 
 /// Why the features of an image could not be computed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FeatureError {
     /// Masks cannot be placed on an image of which the network sees only a part.
     #[error(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// The folder that should hold the file does not exist.
     #[error("cannot write {path}: the folder {folder} does not exist; create it first")]

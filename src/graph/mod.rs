@@ -9,6 +9,7 @@ use crate::vit::{Features, SizeError};
 
 /// Why a graph could not be built or run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GraphError {
     /// The input size does not fit the model.
     #[error(transparent)]

@@ -99,6 +99,7 @@ impl Layout {
 
 /// Why a model could not be prepared for a size, or run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OnnxRunError {
     /// The file cannot be used, or tract failed.
     #[error(transparent)]

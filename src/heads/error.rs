@@ -8,6 +8,7 @@ use crate::input::InputError;
 
 /// Why a head could not be fitted, used, read or written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HeadError {
     /// A length that does not match the others.
     #[error("{what}: found {found}, expected {expected}")]

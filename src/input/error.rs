@@ -8,6 +8,7 @@ use crate::names::one_line;
 
 /// Why an image or a data set cannot be used. Each message is one line: the place, the problem and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InputError {
     /// The file or folder cannot be opened or read.
     #[error("{path}: cannot be read ({reason}): check the path and its permissions")]
@@ -111,7 +112,7 @@ pub enum InputError {
         feature: &'static str,
     },
     /// DINOv3 is known to fail on this kind of picture.
-    #[error("{path}: {reason}; give --allow-unsupported-modality to go on all the same")]
+    #[error("{path}: {reason}; the option `allow_unsupported_modality` goes on all the same")]
     Modality {
         /// The file.
         path: PathBuf,

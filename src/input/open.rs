@@ -34,12 +34,13 @@ impl Scan {
         if options.volume.is_some() && content != Content::Nifti {
             return Err(InputError::unreadable(
                 path,
-                "is not NIfTI and holds no volumes to choose from: leave --volume out",
+                "is not NIfTI and holds no volumes to choose from: leave the option `volume` out",
             ));
         }
         if options.crop_us && !matches!(content, Content::Dicom | Content::Series(_)) {
             let problem =
-                "is not DICOM and so has no ultrasound regions to crop to: leave --crop-us out".into();
+                "is not DICOM and so has no ultrasound regions to crop to: leave the option `crop_us` out"
+                    .into();
             return Err(InputError::Unreadable { path: path.into(), problem });
         }
         let most = options.most_frames();
@@ -48,7 +49,8 @@ impl Scan {
         }
         if options.page.is_some() && !matches!(content, Content::Picture | Content::Clip(_)) {
             let problem =
-                "has frames or slices, of which all are read, and no pages: leave --page out".into();
+                "has frames or slices, of which all are read, and no pages: leave the option `page` out"
+                    .into();
             return Err(InputError::Unreadable { path: path.into(), problem });
         }
         let scan = match content {

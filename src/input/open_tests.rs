@@ -71,7 +71,7 @@ fn only_dicom_can_be_cropped() {
     picture(&path, 16, 0);
     let options = ReadOptions { crop_us: true, ..ReadOptions::default() };
     let message = Scan::open(&path, &options).unwrap_err().to_string();
-    assert!(message.contains("leave --crop-us out"), "{message}");
+    assert!(message.contains("leave the option `crop_us` out"), "{message}");
 }
 
 #[test]

@@ -152,13 +152,13 @@ fn say_what_is_open(name: &str, planes: &Planes, range: Option<Range>, options: 
     {
         say::once(format!(
             "{name}: YUV4MPEG2 does not say by which matrix its colours were made, and frames of {}x{} px may well be \
-             BT.709; BT.601 is taken (--matrix settles it)",
+             BT.709; BT.601 is taken (option `matrix`)",
             planes.width, planes.height
         ));
     }
     if planes.chroma.is_none() && range.is_none() {
         say::once(format!(
-            "{name}: does not say which grey is black and white; the limited range of video is taken (--range settles it)"
+            "{name}: does not say which grey is black and white; the limited range of video is taken (option `range`)"
         ));
     }
     if planes.interlaced {

@@ -36,6 +36,7 @@ pub const VARIABLE: &str = "MICRORAPTOR_ISA";
 
 /// Why an instruction set cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum IsaError {
     /// No instruction set of this name has kernels.
     #[error("no instruction set is called '{name}'; this CPU can run {available}")]

@@ -6,6 +6,7 @@ use crate::files::WriteError;
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OutputError {
     /// The file is also an input of the same command, under this or another name.
     #[error("cannot write {path}: it is {input}, which this command reads; give another name or folder")]

@@ -117,7 +117,9 @@ impl Limits {
         parts.extend(fastest.map(|ms| format!("the fastest has a p90 of {ms:.2} ms")));
         match best {
             Some(best) => parts.push(format!("the best {metric} is {best:.3}")),
-            None if self.min_accuracy.is_some() => parts.push("no accuracy was measured: give --data".into()),
+            None if self.min_accuracy.is_some() => {
+                parts.push("no accuracy was measured: give labelled data".into())
+            }
             None => {}
         }
         parts.join("; ")
@@ -246,6 +248,6 @@ mod tests {
         let rows = [bare(128, 10.0), bare(224, 30.0), bare(512, 200.0)];
         assert_eq!(Limits { budget_ms: Some(40.0), min_accuracy: None }.decide(&rows, &[], 1).row, Some(1));
         let none = Limits { budget_ms: None, min_accuracy: Some(0.9) }.decide(&rows, &[], 1);
-        assert!(none.row.is_none() && none.reason.contains("give --data"), "{none:?}");
+        assert!(none.row.is_none() && none.reason.contains("give labelled data"), "{none:?}");
     }
 }

@@ -59,6 +59,7 @@ use crate::vit::Size;
 
 /// Errors of profiling.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProfileError {
     /// The backbone failed.
     #[error(transparent)]

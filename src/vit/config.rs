@@ -84,6 +84,7 @@ pub struct Config {
 
 /// A `Config` that no checkpoint can have.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// A value is zero or too large.
     #[error("{field} is {value}, expected 1 to {max}")]

@@ -19,6 +19,7 @@ pub struct Size {
 
 /// Why a [`Size`] cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SizeError {
     /// The text is neither `224` nor `224x352`.
     #[error("'{0}' is not a size: write 224, or 224x352 for height x width")]

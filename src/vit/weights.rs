@@ -62,6 +62,7 @@ pub struct Weights {
 
 /// A tensor of [`Weights`] that does not fit its [`Config`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum WeightsError {
     /// Wrong number of values.
     #[error("{tensor} has {found} values, expected {expected}")]

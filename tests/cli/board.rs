@@ -104,6 +104,6 @@ fn cores_can_be_chosen_and_do_not_change_the_features() {
     let run = |cores: &str| {
         failure(&[&"embed", &tiny_model(), &golden("pixels_rgb8.png"), &"-o", &output, &"--cores", &cores])
     };
-    assert!(run("1023").contains("--cores 1023: this process may use"));
+    assert!(run("1023").contains("cores 1023: this process may use"));
     assert!(!output.exists());
 }

@@ -162,7 +162,7 @@ fn modalities_that_features_fail_on_are_refused_unless_one_insists() {
     let [classes, _] = heads(folder.path());
     let scan = with(folder.path(), "pet.dcm", &[(tags::MODALITY, VR::CS, "PT")]);
     let message = failure(&[&"predict", &tiny_model(), &"--head", &classes, &scan]);
-    assert!(message.contains("PET") && message.contains("--allow-unsupported-modality"), "{message}");
+    assert!(message.contains("PET") && message.contains("allow_unsupported_modality"), "{message}");
     let flag = "--allow-unsupported-modality";
     let line = json(&success(&[&"predict", &tiny_model(), &"--head", &classes, &scan, &flag]));
     assert!(line["caution"].as_str().unwrap().contains("2509.06467"), "{line}");

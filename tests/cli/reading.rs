@@ -74,7 +74,7 @@ fn a_profile_reads_as_it_is_told_and_so_do_its_heads() {
     let model = tiny_model();
     let refused = |more: &[Arg]| failure(&quick_profile(&model, &"32", more));
     let error = refused(&[&"--data", &data]);
-    assert!(error.contains("choose one by --volume"), "{error}");
+    assert!(error.contains("choose one by the option `volume`"), "{error}");
     let long = labelled(folder.path(), 2);
     // From the files, and from features that were kept.
     let cache = folder.path().join("cache");
@@ -118,7 +118,7 @@ fn calibration_reads_as_it_is_told() {
         args.iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>).collect()
     }
     let error = failure(&refs(&convert(&[&"--calibrate", &data])));
-    assert!(error.contains("choose one by --volume"), "{error}");
+    assert!(error.contains("choose one by the option `volume`"), "{error}");
     let error = failure(&refs(&convert(&[&"--page", &"2"])));
     assert!(error.contains("without --calibrate no file is read"), "{error}");
     success(&refs(&convert(&[&"--calibrate", &data, &"--volume", &"1"])));

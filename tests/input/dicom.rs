@@ -151,7 +151,7 @@ fn slides_and_pet_are_refused_unless_asked_for() {
         assert!(matches!(refused, InputError::Modality { .. }));
         let message = refused.to_string();
         assert!(
-            message.contains("arXiv 2509.06467") && message.contains("--allow-unsupported-modality"),
+            message.contains("arXiv 2509.06467") && message.contains("allow_unsupported_modality"),
             "{message}"
         );
         let allowed = ReadOptions { allow_unsupported_modality: true, ..ReadOptions::default() };

@@ -77,7 +77,8 @@ fn voxels_are_those_of_nibabel() {
 fn one_of_several_volumes_is_chosen() {
     let message = refusal(&golden("four.nii.gz"), &ReadOptions::default());
     assert!(
-        message.contains("holds 3 volumes of 8 x 9 x 10 voxels: choose one by --volume I, from 0 to 2"),
+        message
+            .contains("holds 3 volumes of 8 x 9 x 10 voxels: choose one by the option `volume`, from 0 to 2"),
         "{message}"
     );
     let at = |volume| ReadOptions { window: from(0.0), volume: Some(volume), ..ReadOptions::default() };

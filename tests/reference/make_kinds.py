@@ -146,7 +146,7 @@ expect("topdown.bmp", np.array(Image.open(OUT / "topdown.bmp")))
 turned = [Image.fromarray(rgb[::-1].copy()), Image.fromarray(rgb[:, ::-1].copy())]
 for name, how in [("pages.tif", {}), ("frames.png", {}), ("frames.webp", {"lossless": True}), ("frames.gif", {})]:
     picture.quantize(16).convert("RGB").save(OUT / name, save_all=True, append_images=turned, **how)
-    KINDS[name] = {"refused": "holds 3 pictures: say which is meant (--page 1 to --page 3)"}
+    KINDS[name] = {"refused": "holds 3 pictures: choose one by the option `page`, from 1 to 3"}
     if name != "frames.gif":
         # A frame drawn over others may differ by one where the decoder blends it in.
         near(f"{name}.2", rgb[::-1].copy(), 1)

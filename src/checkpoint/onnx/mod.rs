@@ -161,6 +161,7 @@ pub(crate) fn import_source(source: &Source, proof: Proof) -> Result<Option<Impo
 
 /// Why an ONNX file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OnnxError {
     /// The file cannot be read.
     #[error("cannot read {}: {reason}", path.display())]

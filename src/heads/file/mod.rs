@@ -153,7 +153,8 @@ impl Head {
     /// # Errors
     /// [`HeadError::Write`]; [`HeadError::Format`] when the head could not be read back, for example if its backbone
     /// has no SHA-256.
-    pub fn save(&self, path: &Path) -> Result<(), HeadError> {
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), HeadError> {
+        let path = path.as_ref();
         let format = |reason: String| HeadError::Format { path: path.to_owned(), reason };
         let bytes = self.to_bytes().map_err(format)?;
         if bytes.len() as u64 > MAX_BYTES {
@@ -167,7 +168,7 @@ impl Head {
     ///
     /// # Errors
     /// As [`Head::read`].
-    pub fn load(path: &Path) -> Result<Head, HeadError> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Head, HeadError> {
         Head::read(path).map(|(head, _)| head)
     }
 
@@ -179,7 +180,8 @@ impl Head {
     /// # Errors
     /// [`HeadError::Read`] when the file cannot be read, [`HeadError::Format`] when it is not a complete and valid head
     /// of this version.
-    pub fn read(path: &Path) -> Result<(Head, String), HeadError> {
+    pub fn read(path: impl AsRef<Path>) -> Result<(Head, String), HeadError> {
+        let path = path.as_ref();
         if crate::engine::is_onnx(path) {
             return Head::load_onnx(path);
         }

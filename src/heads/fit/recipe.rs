@@ -190,7 +190,7 @@ impl EvaluationSet<'_> {
             Some(i) => self.refuse(
                 i,
                 format!(
-                    "holds {} frames, and this head looks at single images: use --head volume, abmil or segment3d",
+                    "holds {} frames, and this head looks at single images: use a head of kind volume, abmil or segment3d",
                     self.features[i].rows.nrows()
                 ),
             ),

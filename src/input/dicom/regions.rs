@@ -55,12 +55,13 @@ fn within(bounds: [u32; 4], layout: &Layout) -> Option<Region> {
 
 /// The largest two-dimensional region.
 pub(super) fn largest(object: &InMemDicomObject, layout: &Layout) -> Result<Region, String> {
-    let (_, bounds) = largest_item(object)
-        .ok_or("has no two-dimensional ultrasound region to crop to (0018,6011): leave --crop-us out")?;
+    let (_, bounds) = largest_item(object).ok_or(
+        "has no two-dimensional ultrasound region to crop to (0018,6011): leave the option `crop_us` out",
+    )?;
     within(bounds, layout).ok_or_else(|| {
         let [left, top, right, bottom] = bounds;
         format!(
-            "has an ultrasound region (columns {left} to {right}, rows {top} to {bottom}) that is not within its {}x{} px: leave --crop-us out",
+            "has an ultrasound region (columns {left} to {right}, rows {top} to {bottom}) that is not within its {}x{} px: leave the option `crop_us` out",
             layout.columns, layout.rows
         )
     })

@@ -192,7 +192,7 @@ impl NiftiFile {
             None => {
                 let [i, j, k] = self.header.dims;
                 Err(wrong(format!(
-                    "holds {count} volumes of {i} x {j} x {k} voxels: choose one by --volume I, from 0 to {}",
+                    "holds {count} volumes of {i} x {j} x {k} voxels: choose one by the option `volume`, from 0 to {}",
                     count - 1
                 )))
             }

@@ -24,12 +24,13 @@ pub(super) fn choose(path: &Path, page: Option<usize>, count: usize) -> Result<u
     match page {
         None if count == 1 => Ok(0),
         None => {
-            let problem = format!("holds {count} pictures: say which is meant (--page 1 to --page {count})");
+            let problem =
+                format!("holds {count} pictures: choose one by the option `page`, from 1 to {count}");
             Err(InputError::unreadable(path, problem))
         }
         Some(page) if (1..=count).contains(&page) => Ok(page - 1),
         Some(page) => {
-            let problem = format!("has no page {page}: it holds {count}, counted from 1 (--page)");
+            let problem = format!("has no page {page}: it holds {count}, counted from 1 (option `page`)");
             Err(InputError::unreadable(path, problem))
         }
     }

@@ -1,4 +1,4 @@
-//! What MODEL means on the command line.
+//! Resolves the MODEL argument of the command line.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -17,22 +17,22 @@ use super::progress;
 /// Seed of `untrained:NAME`.
 pub const SEED: u64 = 7;
 
-/// The instruction set that `--isa` asked for.
+/// The instruction set chosen by `--isa`.
 static ISA: OnceLock<Isa> = OnceLock::new();
 
-/// Takes `--isa`; without it the environment decides, then the CPU.
+/// Sets the instruction set from `--isa`, else from the environment, else the fastest of this CPU.
 pub fn choose_isa(name: Option<&str>) -> anyhow::Result<()> {
     let isa = match name {
         Some(name) => Isa::named(name).context("--isa")?,
         None => Isa::preferred().context(VARIABLE)?,
     };
     log::info!("instruction set: {isa}");
-    // Called once.
+    // Only the first call sets it.
     let _ = ISA.set(isa);
     Ok(())
 }
 
-/// [`choose_isa`], where none has been taken yet.
+/// [`choose_isa`], unless the instruction set is already set.
 pub fn default_isa(name: Option<&str>) -> anyhow::Result<()> {
     if ISA.get().is_none() { choose_isa(name) } else { Ok(()) }
 }
@@ -42,7 +42,7 @@ pub fn isa() -> Isa {
     *ISA.get_or_init(Isa::best)
 }
 
-/// The input size: the one asked for, else the one that the model's files name, else 224 px.
+/// The input size: the requested one, else the one in the model's files, else 224 px.
 pub fn size(asked: Option<Size>, preprocess: &Preprocess) -> Size {
     let own = preprocess.default_size();
     if let (Some(asked), Some(_)) = (asked.filter(|asked| *asked != own), preprocess.size) {
@@ -51,7 +51,7 @@ pub fn size(asked: Option<Size>, preprocess: &Preprocess) -> Size {
     asked.unwrap_or(own)
 }
 
-/// Says what is assumed of the model called `name`, and what settles it.
+/// Logs what is assumed of the model called `name`, and what would replace each assumption.
 pub fn warn(name: &str, assumed: &[Assumption]) {
     if assumed.is_empty() {
         return;
@@ -60,7 +60,7 @@ pub fn warn(name: &str, assumed: &[Assumption]) {
     log::warn!("{name}: its files do not say, and these are assumed: {}", said.join("; "));
 }
 
-/// An assumption with what settles it.
+/// An assumption, with what would replace it.
 pub fn settled(assumption: &Assumption) -> String {
     let settles = match assumption {
         Assumption::Heads(_) => "--heads settles it",
@@ -71,13 +71,13 @@ pub fn settled(assumption: &Assumption) -> String {
     format!("{assumption} ({settles})")
 }
 
-/// Loads MODEL: a path, `demo` for the built-in backbone, or `untrained:NAME` for a card's architecture with weights from
-/// a seed.
+/// Loads MODEL: a path, `demo` for the built-in backbone, or `untrained:NAME` for a card's architecture with weights
+/// from a seed.
 pub fn open(model: &Path, hints: &Hints) -> anyhow::Result<Engine> {
     open_on(model, isa(), hints)
 }
 
-/// [`open`] for an instruction set.
+/// [`open`], for the given instruction set.
 pub fn open_on(model: &Path, isa: Isa, hints: &Hints) -> anyhow::Result<Engine> {
     check_memory(model)?;
     let spinner = progress::spinner(format!("reading {}", model.display()));
@@ -92,7 +92,7 @@ pub fn open_on(model: &Path, isa: Isa, hints: &Hints) -> anyhow::Result<Engine> 
     Ok(engine)
 }
 
-/// Refuses weights that this machine has no memory for: they would be read until the system ends the program.
+/// Refuses weights that do not fit into free memory: the system would kill the program while it reads them.
 fn check_memory(model: &Path) -> anyhow::Result<()> {
     let Some(available) = available_memory(&Root::live()) else { return Ok(()) };
     let bytes = weights(model);
@@ -108,7 +108,7 @@ fn check_memory(model: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes of the weights; 0 where there are none, which is said elsewhere.
+/// Size of the weights in bytes; 0 if there are none, which is reported elsewhere.
 fn weights(model: &Path) -> u64 {
     let length = |path: &PathBuf| std::fs::metadata(path).ok().filter(|m| m.is_file()).map_or(0, |m| m.len());
     checkpoint::weights_files(model).iter().flatten().map(length).sum()
@@ -121,12 +121,12 @@ pub fn seeded(name: &str, hints: &Hints) -> anyhow::Result<Model> {
     Ok(model)
 }
 
-/// Whether MODEL is the name of the built-in backbone; `./demo` is a path.
+/// Whether MODEL names the built-in backbone; `./demo` is a path.
 pub fn is_demo(model: &Path) -> bool {
     model.as_os_str() == DEMO
 }
 
-/// The backbone that is built in.
+/// The built-in backbone.
 #[cfg(feature = "demo")]
 pub fn demo(isa: Isa) -> anyhow::Result<Engine> {
     Ok(Engine::demo(isa)?)
@@ -137,7 +137,7 @@ fn demo(_: Isa) -> anyhow::Result<Engine> {
     Err(no_demo())
 }
 
-/// What is said where the built-in backbone is asked for and there is none.
+/// The error for a request for the built-in backbone in a build without it.
 #[cfg(not(feature = "demo"))]
 pub fn no_demo() -> anyhow::Error {
     anyhow::anyhow!(
@@ -146,19 +146,19 @@ pub fn no_demo() -> anyhow::Error {
     )
 }
 
-/// Loads MODEL and refuses it if `head`, from the file `path`, was trained on another.
+/// Loads MODEL and refuses it if `head`, from the file `path`, was trained on a different one.
 pub fn open_for(head: &Head, path: &Path, model: &Path, hints: &Hints) -> anyhow::Result<Engine> {
     let engine = open(model, hints)?;
     head.check_backbone(engine.about()).with_context(|| path.display().to_string())?;
     Ok(engine)
 }
 
-/// The card's name in `untrained:NAME`.
+/// The card's name in `untrained:NAME`; `None` for any other MODEL.
 pub fn untrained(model: &Path) -> Option<&str> {
     model.to_str()?.strip_prefix(UNTRAINED)
 }
 
-/// Someone who gives a card's name as a path wants to know where the weights come from.
+/// Replaces `error` by a hint where to get the weights, if MODEL is a card's name and not an existing path.
 pub fn hint(model: &Path, error: anyhow::Error) -> anyhow::Error {
     match model.to_str().filter(|_| !model.exists()).and_then(|name| Card::by_name(name).ok()) {
         Some(card) => anyhow::anyhow!(

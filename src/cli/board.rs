@@ -10,11 +10,11 @@ use super::args::{BoardArgs, available_threads};
 use super::table::{render, table};
 use super::terminal::{self, Printable};
 
-/// Bold, and bold yellow.
+/// ANSI codes: bold, and bold yellow.
 const BOLD: &str = "1";
 const YELLOW: &str = "1;33";
 
-/// Extensions worth a column, whether a file names them or not: those that kernels here or elsewhere are made for.
+/// Extensions that are listed even if no board file names them: those for which kernels exist, here or elsewhere.
 const NOTED: [&str; 15] = [
     "asimd",
     "asimdhp",
@@ -33,7 +33,7 @@ const NOTED: [&str; 15] = [
     "amx_int8",
 ];
 
-/// Says what this machine is beside what its board file says.
+/// Prints what was found on this machine next to the values of its board file.
 pub fn run(args: &BoardArgs) -> anyhow::Result<()> {
     let mut out = terminal::stdout();
     if args.list {
@@ -46,7 +46,7 @@ pub fn run(args: &BoardArgs) -> anyhow::Result<()> {
     };
     let placement = &args.threads.placement;
     let request = Request { threads: args.threads.threads, cpus: placement.cores.clone() };
-    // A recorded machine is not this one: it has as many threads as it has cores.
+    // The CPU quota of this process does not apply to a recorded machine.
     let quota = if root.is_live() { available_threads() } else { MAX_CPUS };
     let report = BoardReport::read(&root, placement.board()?, &request, quota)?;
     if args.json {
@@ -118,7 +118,7 @@ fn print_title(report: &BoardReport, colour: bool, out: &mut Printable<impl Writ
     }
 }
 
-/// What was found, and the file's value where that is another one.
+/// The value found, with the file's value if it differs.
 fn beside<T: PartialEq + Display>(found: Option<T>, file: Option<T>) -> String {
     match (found, file) {
         (Some(found), Some(file)) if found != file => format!("{found} (file: {file})"),
@@ -198,7 +198,7 @@ fn features(group: &NamedGroup) -> String {
     noted.iter().map(show).collect::<Vec<_>>().join(" ")
 }
 
-/// KiB as GiB.
+/// Converts KiB to GiB.
 fn gib(kib: u64) -> f64 {
     kib as f64 / f64::from(1 << 20)
 }
@@ -227,7 +227,7 @@ fn memory(state: &State, board: Option<&Board>) -> Lines {
     )]
 }
 
-/// The hottest zone of the cores, and between what the others are: a chip may have thirty (`--json` lists them).
+/// The hottest CPU zone, and the temperature range of all others: a chip may have thirty (`--json` lists them).
 fn temperatures(state: &State, board: Option<&Board>) -> Lines {
     let named = board.map(|b| b.sensors.thermal.as_slice()).unwrap_or_default();
     let of_cores = |t: &&Temperature| named.contains(&t.zone);
@@ -249,7 +249,7 @@ fn temperatures(state: &State, board: Option<&Board>) -> Lines {
     vec![("temperature", text)]
 }
 
-/// The key once, then lines below it.
+/// Puts the key in front of the first line only.
 fn keyed(key: &'static str, lines: Vec<String>) -> Lines {
     lines.into_iter().enumerate().map(|(i, line)| (if i == 0 { key } else { "" }, line)).collect()
 }

@@ -1,4 +1,4 @@
-//! A new process for one row of a profile: how long it takes from its start to the first features, and what memory it has.
+//! Cold start of one row of a profile, in a new process: time from process start to the first features, and memory.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ use microraptor::profile::{ColdStart, ProfileError, Row, picture};
 use super::args::{ColdArgs, HintArgs, start_pool};
 use super::{backbone, terminal};
 
-/// What the new process does: loads the model, runs one image, prints what that took as JSON.
+/// Runs in the new process: loads the model, runs one image, prints times and memory as JSON.
 pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
     let cores = args.placement.choose(&[Some(args.threads)])?.remove(0);
     start_pool(&cores);
@@ -35,11 +35,11 @@ pub fn run(args: &ColdArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts this program again for `row` of `model`. None, with a warning, where it cannot be started: an emulator that runs
-/// this process is not there for its children.
+/// Starts this program again for `row` of `model`. `None`, with a warning, if it cannot be started: a user-mode
+/// emulator that runs this process does not always run its children.
 ///
 /// # Errors
-/// [`ProfileError::Cold`] when the new process fails.
+/// [`ProfileError::Cold`] if the new process fails.
 pub fn measure(
     model: &Path,
     row: &Row,
@@ -67,8 +67,8 @@ pub fn measure(
         Ok(output) => output,
         Err(error) => return absent(&error),
     };
-    // This program says why it fails. What ends in silence, and not by a signal, never became this program: an emulator
-    // reports so that its child could not be.
+    // This program always prints why it fails. A process that exits silently, and not by a signal, never became this
+    // program: that is how an emulator reports that it could not start the child.
     if !output.status.success() && output.status.code().is_some() && output.stderr.is_empty() {
         return absent(&output.status);
     }

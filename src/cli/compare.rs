@@ -11,7 +11,7 @@ use super::limits;
 use super::table::{render, table};
 use super::terminal;
 
-/// Prints what changed between two profiles; true if nothing became worse past the tolerance.
+/// Prints what changed between two profiles; true if nothing became worse by more than the tolerance.
 pub fn run(args: &CompareArgs) -> anyhow::Result<bool> {
     if !(args.accuracy_tolerance >= 0.0 && args.accuracy_tolerance.is_finite()) {
         bail!("--accuracy-tolerance {}: give 0 or more", args.accuracy_tolerance);

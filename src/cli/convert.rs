@@ -21,20 +21,20 @@ use super::backbone;
 use super::table::{render, table};
 use super::{inputs, limits, progress, terminal};
 
-/// Most images that are used of a folder. The Hessians of a ViT-B's widest layer, 3072 inputs, then have twice as many
-/// tokens as inputs at 224 px.
+/// Maximum number of calibration images from a folder. At 224 px the Hessian of the widest layer of a ViT-B, with 3072
+/// inputs, is then estimated from twice as many tokens as inputs.
 const MAX_IMAGES: usize = 32;
 
-/// Phantoms where no folder is given.
+/// Number of phantoms if no folder is given.
 const PHANTOMS: usize = 16;
 
 /// Side of a phantom, in pixels.
 const PHANTOM_SIDE: usize = 256;
 
-/// Larger files beside a checkpoint are no licence.
+/// Maximum size of a licence file, in bytes; a larger file next to a checkpoint is not its licence.
 const MAX_LICENCE: u64 = 256 << 10;
 
-/// Makes a model file.
+/// Writes a model file.
 pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     check_writable(&args.output)?;
     if args.calibrate.is_none() && !args.read.is_empty() {
@@ -56,7 +56,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     };
     let model = open(&args.model, &args.hints.hints())?;
     backbone::warn(&model.name, &model.assumed);
-    // Of calibration alone: the model keeps its own.
+    // For calibration only: the model keeps its own size.
     let size = args.size.unwrap_or(model.preprocess.default_size());
     size.grid(model.config.patch)?;
     let calibration = calibration(args, size, &model.preprocess)?;
@@ -82,7 +82,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads CHECKPOINT; a model file of ours is none.
+/// Reads CHECKPOINT, which must not be a converted model.
 fn open(path: &Path, hints: &Hints) -> anyhow::Result<Model> {
     if backbone::is_demo(path) || file::is_ours(path) {
         bail!("{} is a converted model already; give the checkpoint that it was made from", path.display());
@@ -141,7 +141,7 @@ fn calibration(args: &ConvertArgs, size: Size, preprocess: &Preprocess) -> anyho
     Ok(Calibration { from: "images".into(), images, size })
 }
 
-/// The images of a folder; where it has none, those of its subfolders, as a labelled data set has them.
+/// The images of a folder; if it has none, those of its subfolders, as in a labelled data set.
 fn images_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let none = match expand(&[folder.to_owned()]) {
         Err(error @ InputError::NoImages { .. }) => error,
@@ -165,7 +165,7 @@ fn images_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if files.is_empty() { Err(none.into()) } else { Ok(files) }
 }
 
-/// A picture; of a clip or a volume its middle frame, where that is known before it is read, else its first.
+/// A picture, or the middle frame of a clip or volume; the first frame if the number of frames is not known in advance.
 fn frame(path: &Path, read: &ReadOptions) -> anyhow::Result<Image> {
     let mut scan = Scan::open(path, read)?;
     let middle = scan.info().frames.unwrap_or(1) / 2;
@@ -175,7 +175,7 @@ fn frame(path: &Path, read: &ReadOptions) -> anyhow::Result<Image> {
     scan.next().transpose()?.with_context(|| format!("{}: holds no frames", path.display()))
 }
 
-/// The licence that lies beside the checkpoint `source`, if one does.
+/// The licence text next to the checkpoint `source`, if there is one.
 fn licence_text(source: &Path) -> Option<String> {
     let names = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt"];
     names.iter().find_map(|name| files::text(&source.with_file_name(name), MAX_LICENCE).ok())
@@ -207,7 +207,7 @@ fn print(model: &QuantModel, output: &Path, out: &mut impl Write) -> io::Result<
     writeln!(out, "{:<14}{}, {:.1} MB", "written to", output.display(), model.file_bytes as f64 / 1e6)
 }
 
-/// A bar for each stage.
+/// A progress bar for each stage.
 #[derive(Default)]
 struct Bars(Mutex<Option<ProgressBar>>);
 

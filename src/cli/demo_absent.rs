@@ -3,7 +3,7 @@
 use super::args::DemoArgs;
 use super::backbone;
 
-/// Says how to get it.
+/// Returns an error that says how to get it.
 pub fn run(_: &DemoArgs) -> anyhow::Result<()> {
     Err(backbone::no_demo())
 }

@@ -18,8 +18,8 @@ use serde_json::json;
 use super::args::EmbedArgs;
 use super::{backbone, inputs, limits, private, progress, terminal};
 
-/// Frames that a thread runs between two writes. More would keep more features in memory, fewer would let threads wait for
-/// each other more often.
+/// Number of frames per thread between two writes. More frames would hold more features in memory; with fewer, threads
+/// would wait for each other more often.
 const PER_THREAD: usize = 2;
 
 /// Writes the features of images, clips and volumes to a file.
@@ -58,19 +58,19 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A frame on its way: what its row is called.
+/// Label of a frame's row in the output.
 struct Row {
     name: String,
     frame: usize,
 }
 
-/// Features that are being written.
+/// State while features are computed and written.
 struct Embedding<'a> {
     session: Session,
     extractor: Extractor<Row>,
     output: &'a Path,
     preprocess: Preprocess,
-    /// Of the first row on.
+    /// Created with the first row.
     writer: Option<FeatureWriter>,
     dim: usize,
 }
@@ -98,7 +98,7 @@ impl Embedding<'_> {
                 Some(watched) => watched.next(name),
                 None => watched = Some(limits::Watched::new(name)),
             }
-            // Pictures, by their names, are decoded side by side. Of volumes one at a time is held.
+            // Files named like pictures are decoded in parallel. Volumes are held one at a time.
             let (size, preprocess) = (self.extractor.size(), self.preprocess);
             let open = |path: &PathBuf| is_picture_name(path).then(|| begin(path, read, size, &preprocess));
             let begun: Vec<Option<Result<_, InputError>>> = paths.par_iter().map(open).collect();
@@ -119,12 +119,12 @@ impl Embedding<'_> {
         self.flush()
     }
 
-    /// Writes the features of what waits, if that is `count` frames or more.
+    /// Calls [`Self::flush`] if at least `count` frames are waiting.
     fn flush_when(&mut self, count: usize) -> anyhow::Result<()> {
         if self.extractor.waiting() >= count { self.flush() } else { Ok(()) }
     }
 
-    /// Runs what waits and writes its features.
+    /// Runs the waiting frames and writes their features.
     fn flush(&mut self) -> anyhow::Result<()> {
         let Embedding { session, extractor, output, writer, dim, .. } = self;
         let (model, size) = (session.engine().clone(), extractor.size());
@@ -149,14 +149,14 @@ impl Embedding<'_> {
         })
     }
 
-    /// What the complete file says of itself, and the width of a token.
+    /// Completes the file; returns its description and the token width.
     fn finish(self) -> anyhow::Result<(About, usize)> {
         let writer = self.writer.context("there is nothing to embed")?;
         Ok((writer.finish()?, self.dim))
     }
 }
 
-/// A scan, and the network's input of its first frame.
+/// Opens a scan and prepares the network input of its first frame.
 fn begin(
     path: &Path,
     read: &ReadOptions,
@@ -168,7 +168,7 @@ fn begin(
     Ok((scan, first.map(|image| image.tensor(size, preprocess))))
 }
 
-/// Frame `number` (from 0, as the scan gives it out) under the name of its file and its number there.
+/// Row label of frame `number` (from 0, in the order in which the scan yields frames): its file and its number there.
 fn row(info: &ScanInfo, number: usize) -> Row {
     let source = info.source_frame(number);
     let name = info.files.get(source.file).map_or_else(|| info.name.clone(), shown);

@@ -12,7 +12,7 @@ use super::args::{EvaluateArgs, Part};
 use super::report::{print_judgement, record};
 use super::{backbone, limits, masks, progress, terminal};
 
-/// Measures a head on labelled images.
+/// Evaluates a head on labelled images.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let watched = limits::Watched::new(args.head.display().to_string());
     let head = Head::load(&args.head)?;
@@ -77,7 +77,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The masks of a dense head's examples.
+/// The masks of all samples, for a dense head; empty for any other.
 fn masks(data: &Dataset, head: &Head, read: &ReadOptions) -> anyhow::Result<Vec<LabelMap>> {
     let HeadModel::Segment(_) = head.model else { return Ok(Vec::new()) };
     let mask = |sample: &microraptor::input::Sample| match &sample.mask {
@@ -87,7 +87,7 @@ fn masks(data: &Dataset, head: &Head, read: &ReadOptions) -> anyhow::Result<Vec<
     data.samples.iter().map(mask).collect()
 }
 
-/// The data with the head's classes: as they are, some of them, or one against the rest if that is what the head tells.
+/// The data with the head's classes: all of them, some of them, or one against the rest if the head was trained so.
 fn matching(data: Dataset, head: &HeadModel) -> anyhow::Result<Dataset> {
     if let HeadModel::Segment(_) = head {
         return Ok(data);
@@ -105,8 +105,8 @@ fn matching(data: Dataset, head: &HeadModel) -> anyhow::Result<Dataset> {
     })
 }
 
-/// Where the head's validation images were drawn from this very data, draws them again, so that images which it was
-/// trained on are not taken for new ones.
+/// If the head's validation images were drawn from this same data, draws them again, so that its training images are
+/// not counted as new ones.
 fn redraw(mut data: Dataset, head: &Head) -> anyhow::Result<Dataset> {
     let Some(drawn) = head.training.drawn.as_ref().filter(|drawn| drawn.digest == data.digest()) else {
         return Ok(data);
@@ -118,7 +118,7 @@ fn redraw(mut data: Dataset, head: &Head) -> anyhow::Result<Dataset> {
     Ok(data)
 }
 
-/// What must be said with the numbers.
+/// Warning to print with the metrics, if any.
 fn caveat(data: &Dataset, part: Part) -> Option<&'static str> {
     match part {
         Part::Val => Some(

@@ -1,4 +1,4 @@
-//! How a failure is said: one line, and an exit code.
+//! How a failure is reported: one line, and an exit code.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -9,18 +9,18 @@ use super::terminal;
 /// The exit code of every failure.
 pub const FAILURE: u8 = 2;
 
-/// One line: `error: what: where: why`.
+/// Prints one line on standard error: `error: what: where: why`.
 pub fn report(error: &anyhow::Error) {
     let text = one_line(error);
     let label = terminal::coloured("error:", RED, io::stderr().is_terminal());
-    // Nothing is left to do if standard error itself is gone.
+    // If standard error is closed, nothing more can be done.
     let _ = writeln!(io::stderr(), "{label} {text}");
 }
 
-/// Bold red, as ANSI terminals know it.
+/// ANSI code for bold red.
 const RED: &str = "1;31";
 
-/// The error and its causes, each said once: many messages hold their cause's already.
+/// The error and its causes. A cause whose message is already part of the text is skipped.
 pub fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {

@@ -18,7 +18,7 @@ use super::backbone;
 use super::models::giga;
 use super::terminal;
 
-/// Says what a model is.
+/// Describes a model.
 pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
     let mut out = terminal::stdout();
     let hints = args.hints.hints();
@@ -42,7 +42,7 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a safetensors checkpoint or a seeded model is.
+/// Describes a safetensors checkpoint or a seeded model.
 fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
     let tensors = if args.tensors && !model.source.as_os_str().is_empty() {
         checkpoint::list_tensors(&model.source)?
@@ -72,7 +72,7 @@ fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
     })
 }
 
-/// What the built-in backbone is.
+/// Describes the built-in backbone.
 #[cfg(feature = "demo")]
 fn describe_demo(args: &InfoArgs) -> anyhow::Result<About> {
     let bytes = file::DEMO_FILE;
@@ -89,7 +89,7 @@ fn describe_demo(_: &InfoArgs) -> anyhow::Result<About> {
     Err(backbone::no_demo())
 }
 
-/// What a converted model is.
+/// Describes a converted model.
 fn describe_converted(
     model: &QuantModel,
     tensors: Vec<TensorInfo>,
@@ -119,7 +119,7 @@ fn describe_converted(
     })
 }
 
-/// What an ONNX file is: a model of the family, or any other that tract runs as it is.
+/// Describes an ONNX file: an export of a supported architecture, or any other model, which tract runs as it is.
 fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
     let engine = backbone::open(&args.model, &args.hints.hints())?;
     let (about, config) = (engine.about(), engine.config());
@@ -160,7 +160,7 @@ fn costs(config: &Config, sizes: &[Size]) -> anyhow::Result<Vec<Cost>> {
     [224, 384, 512].map(whole).iter().filter(|size| size.height > 0).map(cost).collect()
 }
 
-/// What is printed; its fields are those of the JSON.
+/// Data to print; its fields are those of the JSON output.
 #[derive(Serialize)]
 struct About {
     name: String,
@@ -259,7 +259,7 @@ fn print(about: &About, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What is done to pixels, in words.
+/// Text description of the pixel preprocessing.
 fn preprocessing(preprocess: &Preprocess) -> String {
     let Preprocess { mean, std, interpolation, crop, rounded, size } = preprocess;
     let mut text = format!("{interpolation:?} resize");

@@ -1,4 +1,4 @@
-//! What a command reads, so that it never writes over it.
+//! Files that a command reads, so that it never overwrites them.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use microraptor::output::Inputs;
 use super::args::Placement;
 use super::backbone;
 
-/// Refuses `output` if it is one of the files that `gather` adds. It is asked only where there is something to lose.
+/// Refuses `output` if it is one of the files that `gather` adds. `gather` is called only if `output` exists.
 pub fn refuse(output: &Path, gather: impl FnOnce(&mut Inputs)) -> anyhow::Result<()> {
     if output.symlink_metadata().is_err() {
         return Ok(());
@@ -20,7 +20,7 @@ pub fn refuse(output: &Path, gather: impl FnOnce(&mut Inputs)) -> anyhow::Result
     Ok(inputs.refuse(output)?)
 }
 
-/// MODEL: its weights, what lies beside them and is read with them, and the files that an ONNX file refers to.
+/// Adds the files of MODEL: its weights, the files next to them that are read too, and external data of an ONNX file.
 pub fn model(inputs: &mut Inputs, model: &Path) {
     if backbone::is_demo(model) || backbone::untrained(model).is_some() {
         return;
@@ -29,7 +29,7 @@ pub fn model(inputs: &mut Inputs, model: &Path) {
     external(inputs, model);
 }
 
-/// A head, with the description that an ONNX file has beside it.
+/// Adds a head file; for an ONNX head also the JSON description next to it and its external data.
 pub fn head(inputs: &mut Inputs, head: &Path) {
     inputs.add(head);
     if is_onnx(head) {
@@ -38,7 +38,7 @@ pub fn head(inputs: &mut Inputs, head: &Path) {
     }
 }
 
-/// A data set: its list, its images and its masks.
+/// Adds the files of a data set: its CSV file, its images and its masks.
 pub fn data(inputs: &mut Inputs, path: &Path, data: &Dataset) {
     if path.is_file() {
         inputs.add(path);
@@ -49,7 +49,7 @@ pub fn data(inputs: &mut Inputs, path: &Path, data: &Dataset) {
     }
 }
 
-/// A board file.
+/// Adds the board file.
 pub fn board(inputs: &mut Inputs, placement: &Placement) {
     placement.board.iter().for_each(|board| inputs.add(Path::new(board)));
 }
@@ -57,7 +57,7 @@ pub fn board(inputs: &mut Inputs, placement: &Placement) {
 #[cfg(feature = "onnx")]
 fn external(inputs: &mut Inputs, model: &Path) {
     if is_onnx(model) {
-        // A file that cannot be read is told of where it is opened.
+        // A file that cannot be read is reported when it is opened.
         checkpoint::onnx::external_files(model).iter().flatten().for_each(|file| inputs.add(file));
     }
 }

@@ -1,8 +1,9 @@
-//! What a command may use: time for a file, memory above its model, frames of a scan.
+//! Resource limits of a command: time per file, memory above its model, frames of a scan.
 //!
-//! Readers check what a file claims before they allocate. This is for what no header tells: a decoder that takes minutes or
-//! gigabytes. A thread looks at the clock and at the memory of the process while a file is worked on; past a limit it says so
-//! in the one line of every failure and ends the process, for no code of others can be stopped from outside.
+//! Readers check the sizes in a header before they allocate. These limits are for costs that no header shows, such as a
+//! decoder that takes minutes or gigabytes. While a file is processed, a thread polls the clock and the memory of the
+//! process. If a limit is exceeded, it prints one line like any failure and ends the process, because third-party code
+//! cannot be interrupted from outside.
 
 use std::process;
 use std::str::FromStr;
@@ -17,31 +18,32 @@ use microraptor::board::sensors::process_memory;
 
 use super::failure::{FAILURE, report};
 
-/// Between two looks. Memory can grow by some 50 MB in that time; a look takes 50 microseconds.
+/// Polling interval. Memory can grow by about 50 MB in that time; one poll takes 50 microseconds.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Memory above the model, unless another amount is asked for.
+/// Default limit of memory above the model.
 const MEMORY: Bytes = Bytes(1 << 30);
 
-/// Seconds that `predict` gives a file, and any command the plan of a foreign ONNX graph, unless others are asked for.
+/// Default timeout for a file in `predict`, and for planning an ONNX graph that tract runs in any command.
 pub const USUAL_TIMEOUT: Seconds = Seconds(60.0);
 
 /// The limits of every command.
 #[derive(Clone, Copy, Debug, Default, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitArgs {
-    /// Give up on a file after so many seconds; 0 for never [default: 60 for `predict`, else 0]
+    /// Give up on a file after this many seconds; 0 for no limit [default: 60 for `predict`, else 0]
     #[arg(long, global = true, value_name = "SECONDS")]
     timeout: Option<Seconds>,
-    /// Give up on a file that needs more memory than this above the model, such as 512MiB; 0 for no limit [default: 1GiB]
+    /// Give up on a file that needs more memory than this above the model, such as 512MiB; 0 for no limit [default:
+    /// 1GiB]
     #[arg(long, global = true, value_name = "SIZE")]
     max_memory: Option<Bytes>,
-    /// Refuse clips and volumes of more frames or slices [default: 4096]
+    /// Refuse clips and volumes with more frames or slices than this [default: 4096]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_frames: Option<u32>,
 }
 
-/// The limits of this process, with the command's own defaults.
+/// The limits of this process, including the command's defaults.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     asked: LimitArgs,
@@ -50,14 +52,14 @@ struct Limits {
 
 static LIMITS: OnceLock<Limits> = OnceLock::new();
 
-/// Takes the limits that were asked for, and the command's own time for a file.
+/// Sets the requested limits, with the command's default timeout for a file.
 pub fn choose(asked: LimitArgs, usual_timeout: Seconds) {
     // Called once, by `main`.
     let _ = LIMITS.set(Limits { asked, timeout: asked.timeout.unwrap_or(usual_timeout) });
 }
 
-/// Lets a process that ends itself, as Rust does where an allocation fails, end with the exit code of every failure. What
-/// it said before is the one line.
+/// Makes a process that aborts, as Rust does when an allocation fails, exit with the exit code of every failure. The
+/// one line of the failure is what Rust printed before.
 #[cfg(unix)]
 pub fn catch_aborts() {
     static ALWAYS: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
@@ -70,23 +72,23 @@ pub fn catch_aborts() {
 #[cfg(not(unix))]
 pub fn catch_aborts() {}
 
-/// The most frames of a scan, if a number was asked for.
+/// Maximum number of frames of a scan, if one was given.
 pub fn max_frames() -> Option<usize> {
     LIMITS.get()?.asked.max_frames.map(|frames| frames as usize)
 }
 
-/// Whether limits were asked for.
+/// Whether a limit of time or memory was given.
 pub fn asked() -> bool {
     LIMITS.get().is_some_and(|limits| limits.asked.timeout.is_some() || limits.asked.max_memory.is_some())
 }
 
-/// Memory above the model; None where there is no limit.
+/// Limit of memory above the model; `None` for no limit.
 pub fn max_memory() -> Option<Bytes> {
     let bytes = LIMITS.get().and_then(|limits| limits.asked.max_memory).unwrap_or(MEMORY);
     (bytes.0 > 0).then_some(bytes)
 }
 
-/// How long a foreign graph may take to be planned.
+/// Timeout for planning an ONNX graph that tract runs; `None` for no limit.
 #[cfg(feature = "onnx")]
 pub fn plan_timeout() -> Option<Seconds> {
     let asked = LIMITS.get().and_then(|limits| limits.asked.timeout).unwrap_or(USUAL_TIMEOUT);
@@ -97,23 +99,23 @@ fn timeout() -> Option<Seconds> {
     LIMITS.get().map(|limits| limits.timeout).filter(|timeout| timeout.0 > 0.0)
 }
 
-/// A file that is worked on. The limits hold until it is dropped.
+/// A file that is being processed. The limits apply until this is dropped.
 pub struct Watched(());
 
 impl Watched {
-    /// Begins to watch the work on `name`; of memory the limit is above what the process has now.
+    /// Starts to watch the work on `name`. The memory limit is relative to what the process uses now.
     pub fn new(name: impl Into<String>) -> Watched {
         let watch = Watch::get();
         watch.set(Some(Work::new(name.into())));
         Watched(())
     }
 
-    /// The work goes on to `name`, with its own time and memory.
+    /// Continues with `name`, with new limits of time and memory.
     pub fn next(&self, name: impl Into<String>) {
         Watch::get().set(Some(Work::new(name.into())));
     }
 
-    /// The time begins anew: what was waited for has come.
+    /// Restarts the clock, after a wait for input.
     pub fn restart(&self) {
         if let Some(work) = Watch::get().work.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             work.started = Instant::now();
@@ -121,7 +123,7 @@ impl Watched {
     }
 }
 
-/// Does what has limits of its own: the time of the file that is worked on stands still.
+/// Calls `f`, which has its own limits, with the clock of the current file stopped.
 #[cfg(feature = "onnx")]
 pub fn apart<T>(f: impl FnOnce() -> T) -> T {
     let watch = Watch::get();
@@ -141,7 +143,7 @@ impl Drop for Watched {
 struct Work {
     name: String,
     started: Instant,
-    /// Bytes past which the process is ended.
+    /// Resident bytes above which the process is ended.
     ceiling: Option<u64>,
 }
 
@@ -151,7 +153,7 @@ impl Work {
         Work { name, started: Instant::now(), ceiling }
     }
 
-    /// What is past its limit.
+    /// Message for the limit that is exceeded, if any.
     fn excess(&self) -> Option<String> {
         let Work { name, started, ceiling } = self;
         if let Some(timeout) = timeout().filter(|timeout| started.elapsed().as_secs_f64() > timeout.0) {
@@ -173,7 +175,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// The watch of this process; its thread is started with the first file.
+    /// The watch of this process; its thread starts with the first file.
     fn get() -> &'static Watch {
         static WATCH: Watch = Watch { work: Mutex::new(None), changed: Condvar::new() };
         static STARTED: OnceLock<()> = OnceLock::new();
@@ -199,7 +201,7 @@ impl Watch {
             while work.is_none() {
                 work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
             }
-            // The lock is kept to the end: the command cannot finish this file and say something else.
+            // The lock is held until exit, so that the command cannot finish this file and print something else.
             if let Some(problem) = work.as_ref().and_then(Work::excess) {
                 report(&anyhow!(problem));
                 microraptor::files::remove_temporaries();
@@ -211,7 +213,7 @@ impl Watch {
     }
 }
 
-/// Bytes of memory that this process has; None where the system does not say.
+/// Resident memory of this process in bytes; `None` if the system does not report it.
 fn resident() -> Option<u64> {
     process_memory(&Root::live()).map(|memory| memory.resident_kib << 10)
 }
@@ -226,7 +228,7 @@ impl FromStr for Seconds {
     /// Reads `60`, `60s` or `0.5`.
     fn from_str(text: &str) -> Result<Seconds, String> {
         let number = text.trim().trim_end_matches('s').trim_end().parse::<f64>().ok();
-        // A year, so that it is a Duration too.
+        // At most a year, so that it fits a `Duration`.
         let number = number.filter(|seconds| (0.0..=3.2e7).contains(seconds));
         number
             .map(Seconds)
@@ -244,7 +246,7 @@ impl std::fmt::Display for Seconds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 
-/// Units, each before those that end like it.
+/// Units; each one precedes those that are a suffix of it.
 const UNITS: [(&str, u64); 7] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),

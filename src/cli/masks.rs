@@ -1,12 +1,12 @@
-//! Masks of labelled images, and the names of their classes.
+//! Masks of labelled images, and their class names.
 
 use std::path::Path;
 
 use anyhow::bail;
 use microraptor::input::{Dataset, InputError, LabelMap, ReadOptions, Sample, Source};
 
-/// The masks of all images of `data`, which came from `path`, and the names of their classes: `names`, or what they are called
-/// where none are given.
+/// The masks of all images of `data`, which was read from `path`, and their class names: `names`, or default names if
+/// `names` is empty.
 pub fn read(
     data: &Dataset,
     path: &Path,
@@ -45,7 +45,7 @@ pub fn read(
     Ok((masks, names))
 }
 
-/// The mask of `sample`, which must lie where its image does.
+/// Reads the mask of `sample`, which must have the position of its image.
 pub fn open(sample: &Sample, mask: &Path, read: &ReadOptions) -> Result<LabelMap, InputError> {
     match &sample.source {
         Source::File(image) => LabelMap::open_for(mask, image, read),

@@ -38,7 +38,7 @@ use args::{Cli, Command};
 use failure::{FAILURE, report};
 use microraptor::names::printable;
 
-/// The exit code of `compare` where something became worse.
+/// The exit code of `compare` if something became worse.
 const REGRESSION: u8 = 1;
 
 /// Parses the arguments, runs the command, and turns an error into one line on standard error.
@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
             report(&anyhow::anyhow!(usage::one_line(&error)));
             return ExitCode::from(FAILURE);
         }
-        // Help, or the version: on standard output, with success.
+        // Help or version: standard output, exit code 0.
         Err(error) => error.exit(),
     };
     limits::catch_aborts();
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output (`| head`) has seen enough.
+        // The reader of our output, such as `head`, closed the pipe.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
@@ -101,12 +101,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Takes the instruction set that `--isa` asks for, or a default.
+/// Sets the instruction set given by `--isa`, or a default.
 fn choose_isa(cli: &Cli) -> anyhow::Result<()> {
     match (&cli.isa, &cli.command) {
-        // `profile` opens each model on each.
+        // `profile` opens each model on every instruction set.
         (Some(name), Some(Command::Profile(_))) if name == profile::ALL_ISAS => backbone::choose_isa(None),
-        // The file may name one, and it is read once.
+        // The deployment file may name one; it is read later, and only once.
         (None, Some(Command::Predict(args))) if args.deploy.is_some() => Ok(()),
         (name, _) => backbone::choose_isa(name.as_deref()),
     }

@@ -1,6 +1,6 @@
-//! What is made of patients' images is for their owner alone.
+//! Files made from patients' images are readable by their owner only.
 
-/// Has every file and folder that the program makes from now on readable by its owner alone, if `dicom` is read.
+/// If `dicom`, makes every file and folder that the program creates from now on accessible to its owner only.
 pub fn when_dicom(dicom: bool) {
     if dicom {
         restrict();
@@ -14,6 +14,6 @@ fn restrict() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// Elsewhere files have the access of the folder that they are in.
+/// On other systems, files inherit the access rights of their folder.
 #[cfg(not(unix))]
 fn restrict() {}

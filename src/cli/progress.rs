@@ -1,4 +1,4 @@
-//! Progress bars: on standard error, and only where that is a terminal.
+//! Progress bars on standard error, shown only if it is a terminal.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub fn bar(length: usize, what: impl Into<String>) -> ProgressBar {
     ProgressBar::new(length as u64).with_style(style).with_message(printable(&what.into()).into_owned())
 }
 
-/// A spinner for work whose length is not known; hidden unless standard error is a terminal.
+/// A spinner for work of unknown length; hidden unless standard error is a terminal.
 pub fn spinner(what: impl Into<String>) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(printable(&what.into()).into_owned());
     spinner.enable_steady_tick(Duration::from_millis(100));

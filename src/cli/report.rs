@@ -1,4 +1,4 @@
-//! Metrics on the terminal.
+//! Prints metrics on the terminal.
 
 use std::io::{self, Write};
 
@@ -23,7 +23,7 @@ pub fn print_judgement(judgement: &Evaluation, out: &mut impl Write) -> io::Resu
     }
 }
 
-/// Overlap and distances, overall and class by class.
+/// Prints overlap and distances, overall and per class.
 fn print_dense(report: &DenseReport, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "  {:<18} {}", "Dice", shown(report.dice))?;
     writeln!(out, "  {:<18} {}", "IoU", shown(report.iou))?;
@@ -57,7 +57,7 @@ fn print_dense(report: &DenseReport, out: &mut impl Write) -> io::Result<()> {
     )
 }
 
-/// Prints the metrics: overall, class by class, and the confusion matrix.
+/// Prints the metrics, overall and per class, and the confusion matrix.
 fn print_report(report: &EvaluationReport, out: &mut impl Write) -> io::Result<()> {
     let overall = [
         ("AUC", report.auc),
@@ -101,7 +101,7 @@ fn print_report(report: &EvaluationReport, out: &mut impl Write) -> io::Result<(
     )
 }
 
-/// `0.912 [0.871, 0.947]`
+/// Formats an estimate with its interval: `0.912 [0.871, 0.947]`.
 pub fn shown(estimate: Option<Estimate>) -> String {
     match estimate {
         Some(Estimate { value, interval: Some(i) }) => format!("{value:.3} [{:.3}, {:.3}]", i.low, i.high),

@@ -1,7 +1,7 @@
-//! A signal that ends the program takes its temporary files with it. What is whole stays; the program then dies of the signal,
-//! as whoever sent it expects (a shell shows 130 for SIGINT and 143 for SIGTERM).
+//! Removes temporary files when a signal ends the program. Complete files stay. The program then dies from the signal,
+//! as the sender expects (a shell shows 130 for SIGINT and 143 for SIGTERM).
 
-/// Begins to wait for signals, on a thread of its own.
+/// Starts a thread that waits for signals.
 #[cfg(unix)]
 pub fn handle() {
     use microraptor::files::remove_temporaries;
@@ -10,13 +10,13 @@ pub fn handle() {
     use signal_hook::low_level::emulate_default_handler;
 
     let ignored = ignored();
-    // What `nohup` or a shell's `&` told this process to ignore stays ignored.
+    // Signals that this process was started to ignore, by `nohup` or a shell's `&`, stay ignored.
     let ends = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let waiting = Signals::new(ends).and_then(|mut signals| {
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             if let Some(signal) = signals.forever().next() {
                 remove_temporaries();
-                // It ends the process; if it cannot, the second signal does no more than the first.
+                // This ends the process. If it fails, the exit below does.
                 let _ = emulate_default_handler(signal);
                 std::process::exit(128 + signal);
             }
@@ -27,7 +27,7 @@ pub fn handle() {
     }
 }
 
-/// The signals that this process ignores from its start on, a bit each; none where that is not known.
+/// Bit mask of the signals that this process has ignored since its start; 0 if not known.
 #[cfg(unix)]
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -35,6 +35,6 @@ fn ignored() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Elsewhere a program that is ended leaves its temporary files to the next run, which sweeps them.
+/// On other systems a killed program leaves its temporary files; the next run removes them.
 #[cfg(not(unix))]
 pub fn handle() {}

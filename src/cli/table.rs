@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
-/// A table without frames, all columns but the first `left` aligned right.
+/// A table without borders; all columns except the first `left` are right-aligned.
 pub fn table(header: &[&str], left: usize) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -16,7 +16,7 @@ pub fn table(header: &[&str], left: usize) -> Table {
     table
 }
 
-/// The table's text, without spaces at the end of its lines.
+/// The table's text, without trailing spaces.
 pub fn render(table: &Table) -> String {
     table.trim_fmt()
 }

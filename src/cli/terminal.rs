@@ -1,4 +1,4 @@
-//! Standard output, on which no name from a file can do anything but stand there.
+//! Standard output, with control characters in names from files escaped.
 
 use std::io::{self, StdoutLock, Write};
 
@@ -9,17 +9,17 @@ pub fn stdout() -> Printable<StdoutLock<'static>> {
     Printable(io::stdout().lock())
 }
 
-/// Writes text with what would act on a terminal spelled out.
+/// A writer that escapes characters that would control a terminal.
 pub struct Printable<W>(W);
 
 impl<W: Write> Printable<W> {
-    /// Writes `text` in a colour, where `terminal` says that there is one.
+    /// Writes `text` in a colour if `terminal` is true.
     pub fn coloured(&mut self, text: &str, colour: &str, terminal: bool) -> io::Result<()> {
         self.0.write_all(coloured(&printable(text), colour, terminal).as_bytes()).map_err(named)
     }
 }
 
-/// `text` in a colour, on a terminal whose user has not said NO_COLOR.
+/// `text` in a colour, on a terminal and unless NO_COLOR is set.
 pub fn coloured(text: &str, colour: &str, terminal: bool) -> String {
     if terminal && std::env::var_os("NO_COLOR").is_none() {
         format!("\u{1b}[{colour}m{text}\u{1b}[0m")
@@ -30,7 +30,7 @@ pub fn coloured(text: &str, colour: &str, terminal: bool) -> String {
 
 impl<W: Write> Write for Printable<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Formatting writes whole strings, so that no character is cut in two.
+        // Formatting writes whole strings, so that no character is split.
         for chunk in bytes.utf8_chunks() {
             self.0.write_all(printable(chunk.valid()).as_bytes()).map_err(named)?;
             if !chunk.invalid().is_empty() {
@@ -45,7 +45,7 @@ impl<W: Write> Write for Printable<W> {
     }
 }
 
-/// Says where writing failed; the kind stays, for a closed pipe is no failure.
+/// Adds where writing failed. The kind is kept, because a closed pipe is not reported as a failure.
 fn named(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
 }

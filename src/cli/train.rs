@@ -42,7 +42,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let size = backbone::size(args.size, &engine.about().preprocess);
     engine.check_size(size)?;
 
-    // The test images are left alone.
+    // Test images are not used.
     let used: Vec<usize> = (0..data.samples.len()).filter(|i| !parts.test.contains(i)).collect();
     let mut session = engine.session(cores)?.pin_caller();
     let read = args.read.options();
@@ -96,7 +96,7 @@ fn open(args: &DataArgs, dense: bool) -> anyhow::Result<Dataset> {
     })
 }
 
-/// What the options ask for.
+/// The training recipe that the options specify.
 fn recipe(args: &TrainArgs) -> anyhow::Result<Recipe> {
     if let Some(c) = args.c.filter(|c| !(c.is_finite() && *c > 0.0)) {
         bail!("--c {c}: give a positive number");
@@ -180,7 +180,7 @@ fn cross_validation(
     Ok(found)
 }
 
-/// What the options say of the training.
+/// Records the options in the training summary.
 fn tell_training(training: &mut TrainingSummary, args: &TrainArgs, set: &EvaluationSet<'_>) {
     let split = &args.data.split;
     training.seed = training.epoch.map(|_| split.seed);
@@ -231,7 +231,7 @@ fn print(
     Ok(())
 }
 
-/// What the fit chose.
+/// The hyperparameter chosen by the fit, as text.
 fn chosen(args: &TrainArgs, head: &Head) -> String {
     match (head.training.c, head.training.epoch, &head.model) {
         (Some(c), ..) => format!(", C {c:.2e}"),
@@ -243,7 +243,7 @@ fn chosen(args: &TrainArgs, head: &Head) -> String {
     }
 }
 
-/// What was chosen on the validation images, so that their numbers flatter.
+/// What was chosen on the validation images, which makes their metrics optimistic.
 fn chosen_on(args: &TrainArgs) -> &'static str {
     match args.head {
         HeadKind::Linear | HeadKind::Volume if args.c.is_none() => ", on which C was chosen",

@@ -1,9 +1,9 @@
-//! A foreign ONNX graph is tried out in a process of its own first.
+//! Tries out an ONNX graph that tract runs, in a separate process first.
 //!
-//! tract evaluates and allocates while it plans, as much as the file says: a graph of 150 bytes asks for terabytes, and an
-//! allocation that fails ends the process. So the program starts itself again under limits of memory and time, has it open,
-//! plan and run the graph once, and goes on only if that went well. An ordinary error of the trial is no reason to stop: the
-//! same error comes here, with its own words.
+//! While it plans, tract evaluates and allocates as much as the file demands: a graph of 150 bytes can request
+//! terabytes, and a failed allocation ends the process. So the program starts itself again under limits of memory and
+//! time. The child opens, plans and runs the graph once, and this process continues only if that succeeded. An ordinary
+//! error in the trial does not stop it: the same error then occurs here, with its own message.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -20,22 +20,22 @@ use microraptor::graph::head::OnnxFunction;
 use super::args::TrialArgs;
 use super::limits::{self, Bytes, Seconds};
 
-/// Copies of the weights that are held at once while a graph is read and planned: the file, its messages, tract's tensors,
-/// and those packed for its kernels, old beside new.
+/// Number of copies of the weights held at once while a graph is read and planned: the file, the protobuf messages,
+/// tract's tensors, and the tensors packed for its kernels, old and new at the same time.
 const COPIES: u64 = 6;
 
-/// Between two looks at whether the trial has ended.
+/// Polling interval for the end of the trial.
 const POLL: Duration = Duration::from_millis(2);
 
-/// From now on graphs are tried out before this process plans them.
+/// Makes this process try out graphs, from now on, before it plans them.
 pub fn begin() {
     set_trial(|path, shape| limits::apart(|| try_out(path, shape)));
 }
 
-/// What the new process does: opens the graph as the program would, or plans it for an input of `shape` and runs it once.
+/// Runs in the new process: opens the graph as the program would, or plans it for an input of `shape` and runs it once.
 pub fn run(args: &TrialArgs) -> anyhow::Result<()> {
     let TrialArgs { model, shape, memory } = args;
-    // It ends by itself too, should its parent not be there to end it.
+    // The child has its own limits too, in case its parent is gone and cannot kill it.
     let _watched = limits::Watched::new(model.display().to_string());
     let length = std::fs::metadata(model)?.len();
     if let Some(memory) = memory {
@@ -56,7 +56,7 @@ pub fn run(args: &TrialArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keeps this process to `bytes` of address space above `before`.
+/// Limits the address space of this process to `bytes` above `before`.
 #[cfg(target_os = "linux")]
 fn bound(before: u64, bytes: u64) {
     let wanted = before.saturating_add(bytes);
@@ -77,7 +77,7 @@ fn address_space() -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
 }
 
-/// Tries `path` out, for an input of `shape` or to open it; what went well once is not tried again.
+/// Tries out `path`, for an input of `shape` or only to open it. A trial that succeeded is not repeated.
 fn try_out(path: &Path, shape: Option<&[usize]>) -> Result<(), String> {
     static SOUND: Mutex<BTreeSet<(PathBuf, Vec<usize>)>> = Mutex::new(BTreeSet::new());
     let key = (path.to_owned(), shape.unwrap_or_default().to_vec());
@@ -95,10 +95,10 @@ fn try_out(path: &Path, shape: Option<&[usize]>) -> Result<(), String> {
         command.args(["--shape", &sides.join(",")]);
     }
     if let Some(Seconds(timeout)) = timeout {
-        // Well after this process should have ended it.
+        // Well after this process should have killed it.
         command.args(["--timeout", &(2.0 * timeout + 10.0).to_string()]);
     }
-    // Its weights count for nothing: `--memory` bounds what comes on top of them.
+    // No limit here, because it would count the weights: `--memory` limits the memory above them.
     command.args(["--max-memory", "0"]);
     if let Some(Bytes(memory)) = memory {
         command.args(["--memory", &memory.to_string()]);
@@ -114,24 +114,24 @@ fn try_out(path: &Path, shape: Option<&[usize]>) -> Result<(), String> {
     };
     let mut said = String::new();
     let _ = child.stderr.take().map(|stderr| stderr.take(1 << 16).read_to_string(&mut said));
-    // Rust's words, and tract's.
+    // Messages of Rust and of tract.
     let starved = ["memory allocation of", "failed to allocate"].iter().any(|words| said.contains(words));
     match memory {
         Some(memory) if starved => Err(format!(
             "planning it needs more than {memory} of memory above its weights: refused; give --max-memory for more"
         )),
-        // What the program itself says of a file it says here too, and better.
+        // An error that the program itself reports occurs here again, with the full message.
         _ if status.success() || said.starts_with("error: ") => {
             SOUND.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
             Ok(())
         }
-        // What ends in silence, and not by a signal, never became this program: an emulator reports so.
+        // A process that exits silently, and not by a signal, never became this program: an emulator reports it so.
         _ if said.is_empty() && status.code().is_some() => absent(&status),
         _ => Err(format!("tract cannot plan it and would end the program ({status}): refused")),
     }
 }
 
-/// Waits for the end of `child`; past `timeout` it is killed, and there is no status.
+/// Waits for `child` to end. After `timeout` it is killed, and the result is `None`.
 fn wait(child: &mut Child, timeout: Option<Duration>) -> Option<std::process::ExitStatus> {
     let started = Instant::now();
     loop {
@@ -147,7 +147,7 @@ fn wait(child: &mut Child, timeout: Option<Duration>) -> Option<std::process::Ex
     }
 }
 
-/// Where no new process can be had, the graph is planned untried.
+/// If no new process can be started, the graph is planned without a trial.
 fn absent(why: &dyn std::fmt::Display) -> Result<(), String> {
     log::warn!("an ONNX graph is planned without a trial, for a new process cannot be started ({why})");
     Ok(())

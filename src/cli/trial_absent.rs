@@ -2,10 +2,10 @@
 
 use super::args::TrialArgs;
 
-/// Nothing is tried out.
+/// Does nothing.
 pub fn begin() {}
 
-/// Nothing can be tried out.
+/// Returns an error.
 pub fn run(_: &TrialArgs) -> anyhow::Result<()> {
     anyhow::bail!("this build cannot read ONNX (it was built with --no-default-features)")
 }

@@ -1,10 +1,10 @@
-//! What is wrong with the arguments, in one line: clap says it in up to eight.
+//! Errors in the arguments, in one line: clap prints up to eight.
 
 use clap::CommandFactory;
 
 use super::args::Cli;
 
-/// The message of `error`, its tips, and where help is.
+/// The message of `error`, its tips, and a pointer to the help.
 pub fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
@@ -13,7 +13,7 @@ pub fn one_line(error: &clap::Error) -> String {
         let separator = match line {
             _ if message.is_empty() => "",
             _ if line.starts_with("tip:") => "; ",
-            // What is missing comes one a line, after a colon; values that are possible come in brackets.
+            // Missing arguments come one per line, after a colon; possible values come in brackets.
             _ if line.starts_with('[') || message.ends_with(':') => " ",
             _ => ", ",
         };
@@ -23,7 +23,7 @@ pub fn one_line(error: &clap::Error) -> String {
     format!("{message}; see '{} --help'", command())
 }
 
-/// The program with the subcommand that was called, if one was.
+/// The program's name, followed by the subcommand if one was given.
 fn command() -> String {
     let cli = Cli::command();
     let called =

@@ -1,4 +1,4 @@
-//! What `demo` takes.
+//! Arguments of `demo`.
 
 use std::path::PathBuf;
 
@@ -7,16 +7,16 @@ use microraptor::vit::Size;
 
 use super::Threads;
 
-/// The built-in backbone at work.
+/// The whole chain on the built-in backbone.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Folder to write: index.html, the pictures, phantoms/labels.csv, the heads, and the report of a profile
+    /// Output folder: index.html, pictures, phantoms/labels.csv, heads and a profile report
     #[arg(short, long, value_name = "DIR", default_value = "microraptor-demo")]
     pub output: PathBuf,
-    /// Phantoms of each of the three kinds; a third of them is held out
+    /// Number of phantoms of each of the three kinds; a third of them is held out
     #[arg(long, value_name = "N", default_value_t = 96, value_parser = value_parser!(u32).range(6..=500))]
     pub phantoms: u32,
-    /// Input sizes of the report; the heads and their pictures are made at the largest
+    /// Input sizes to profile; the heads and their pictures are made at the largest
     #[arg(
         long,
         visible_alias = "size",
@@ -25,7 +25,7 @@ pub struct DemoArgs {
         default_value = "64,96,128,160,224"
     )]
     pub sizes: Vec<Size>,
-    /// Seed of the phantoms, and of whatever else is drawn
+    /// Seed of the phantoms and of every other random choice
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub seed: u64,
     /// Print JSON

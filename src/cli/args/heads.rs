@@ -1,4 +1,4 @@
-//! What the commands for heads take.
+//! Arguments of the commands that work with heads.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use microraptor::vit::Size;
 use super::{HintArgs, Threads};
 use crate::cli::limits;
 
-/// How images are held out where the data has no split.
+/// How images are held out if the data has no split.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct SplitArgs {
-    /// Share of the images that is held out for validation where the data has no split
+    /// Fraction of the images to hold out for validation if the data has no split
     #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
     pub val_share: f64,
-    /// Seed of that split, and of whatever else is drawn
+    /// Seed of that split and of every other random choice
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub seed: u64,
 }
@@ -25,27 +25,27 @@ pub struct SplitArgs {
 /// Labelled images.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// A CSV with columns image and label or mask (and split), or a folder with one subfolder a class; an image may be a
-    /// picture, a DICOM or NIfTI file, or a folder of slices or frames
+    /// CSV file with the columns image and label or mask (optionally split), or a folder with one subfolder per class;
+    /// an image may be a picture, a DICOM or NIfTI file, or a folder of slices or frames
     #[arg(long, value_name = "CSV|DIR")]
     pub data: PathBuf,
-    /// Make it binary: this class against the rest
+    /// Make the task binary: this class against the rest
     #[arg(long, value_name = "CLASS")]
     pub target: Option<String>,
     #[command(flatten)]
     pub split: SplitArgs,
 }
 
-/// How files become pixels.
+/// How files are decoded to pixels.
 #[derive(Clone, Debug, Args)]
 pub struct ReadArgs {
-    /// Window of DICOM and NIfTI values that becomes black to white [default: the file's own]
+    /// Window of DICOM and NIfTI values to map to black..white [default: the file's own]
     #[arg(long, value_name = "CENTER,WIDTH", allow_hyphen_values = true)]
     pub window: Option<Window>,
-    /// Look at the ultrasound image alone, without the frame around it (DICOM's ultrasound regions)
+    /// Use only the ultrasound image, without the screen around it (DICOM ultrasound regions)
     #[arg(long)]
     pub crop_us: bool,
-    /// Axis along which volumes are cut into slices [default: axial]
+    /// Axis along which volumes are sliced [default: axial]
     #[arg(long, value_name = "axial|coronal|sagittal")]
     pub axis: Option<Axis>,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub struct ReadArgs {
 }
 
 impl ReadArgs {
-    /// As the library wants it.
+    /// These arguments as the library's options.
     pub fn options(&self) -> ReadOptions {
         let own = ReadOptions {
             window: self.window,
@@ -64,36 +64,36 @@ impl ReadArgs {
         self.choices.over(&own)
     }
 
-    /// Whether nothing is asked for.
+    /// Whether no option for reading files was given.
     pub fn is_empty(&self) -> bool {
         ReadOptions { max_frames: None, ..self.options() } == ReadOptions::default()
     }
 }
 
-/// What files leave open: a command that takes a head may answer it otherwise than its training did.
+/// Choices that a file leaves open. A command that takes a head may override those made in training.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ChoiceArgs {
-    /// Take images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
+    /// Accept images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
     #[arg(long)]
     pub allow_unsupported_modality: bool,
-    /// Which picture of a file that holds several: a page of a TIFF file, a frame of an animation, from 1 [default: the
-    /// head's, if there is one]
+    /// Picture to read from a file that holds several (a page of a TIFF file, a frame of an animation), counted from 1
+    /// [default: the head's, if there is one]
     #[arg(long, value_name = "N")]
     pub page: Option<usize>,
-    /// Which volume of a NIfTI file that holds several (a fourth dimension), from 0 [default: the head's, if there is one]
+    /// Volume to read from a NIfTI file that holds several (a fourth dimension), counted from 0 [default: the head's,
+    /// if there is one]
     #[arg(long, value_name = "I")]
     pub volume: Option<usize>,
-    /// Matrix by which the colours of y4m and yuv420p frames were made, which they do not tell [default: the head's, else
-    /// bt601]
+    /// Colour matrix of y4m and yuv420p frames, which these formats do not state [default: the head's, else bt601]
     #[arg(long, value_name = "bt601|bt709|bt2020")]
     pub matrix: Option<Matrix>,
-    /// Which codes of such frames are black and white, where the stream does not say it [default: the head's, else limited]
+    /// Value range of y4m and yuv420p frames, if the stream does not state it [default: the head's, else limited]
     #[arg(long, value_name = "limited|full")]
     pub range: Option<Range>,
 }
 
 impl ChoiceArgs {
-    /// `read`, which a head may have kept, with what is said here in place of what it says.
+    /// `read`, such as the options stored in a head, with its values replaced by those given here.
     pub fn over(&self, read: &ReadOptions) -> ReadOptions {
         ReadOptions {
             allow_unsupported_modality: self.allow_unsupported_modality,
@@ -107,20 +107,20 @@ impl ChoiceArgs {
     }
 }
 
-/// Where features are kept between runs.
+/// Where features are cached between runs.
 #[derive(Clone, Debug, Args)]
 pub struct CacheArgs {
-    /// Folder in which features are kept, so that a second run on the same images is quick [default:
-    /// microraptor/features in the user's cache folder]
+    /// Folder for cached features, so that a second run on the same images is fast [default: microraptor/features in
+    /// the user's cache folder]
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// Keep no features
+    /// Do not cache features
     #[arg(long, conflicts_with = "cache")]
     pub no_cache: bool,
 }
 
 impl CacheArgs {
-    /// The cache asked for, if any.
+    /// The feature cache; `None` with `--no-cache`, or if the user has no cache folder.
     pub fn open(&self) -> Option<FeatureCache> {
         match &self.cache {
             _ if self.no_cache => None,
@@ -135,20 +135,20 @@ impl CacheArgs {
 pub enum HeadKind {
     /// Logistic regression on CLS and the mean of the patch tokens
     Linear,
-    /// Votes of the nearest training images, by the cosine of CLS
+    /// Vote of the nearest training images, by cosine similarity of CLS
     Knn,
-    /// Clips and volumes: attention says which frames or slices count
+    /// Clips and volumes: attention pooling over frames or slices
     Abmil,
     /// Clips and volumes: logistic regression on the mean over frames or slices
     Volume,
-    /// A class for each pixel of an image, from masks
+    /// A class for each pixel of an image, trained on masks
     Segment,
-    /// A class for each voxel of a volume, from masks: a small convolutional head over neighbouring slices
+    /// A class for each voxel of a volume, trained on masks: a small convolutional head over neighbouring slices
     #[value(name = "segment3d")]
     Segment3d,
 }
 
-/// How the features of neighbours are kept.
+/// Number format of the stored training features of a k-NN head.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum BankArg {
     /// Half precision
@@ -160,9 +160,9 @@ pub enum BankArg {
 /// How classes are weighted in training.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ClassWeights {
-    /// Every image counts the same
+    /// Every image has the same weight
     None,
-    /// Every class counts the same
+    /// Every class has the same weight
     Balanced,
 }
 
@@ -186,34 +186,35 @@ pub struct TrainArgs {
     pub read: ReadArgs,
     #[command(flatten)]
     pub cache: CacheArgs,
-    /// Measure by cross-validation too: in so many parts, each predicted by a head that has not seen it
+    /// Also measure by cross-validation with K folds, each predicted by a head that has not seen it
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=100))]
     pub folds: Option<u32>,
-    /// linear, volume: inverse strength of the L2 penalty, as scikit-learn's C [default: the best on the validation split]
+    /// linear, volume: inverse strength of the L2 penalty (scikit-learn's C) [default: the best on the validation
+    /// split]
     #[arg(long, value_name = "C")]
     pub c: Option<f64>,
     /// linear, volume: how classes are weighted
     #[arg(long, value_enum, default_value = "none")]
     pub class_weights: ClassWeights,
-    /// knn: neighbours that vote [default: the best on the validation split]
+    /// knn: number of neighbours that vote [default: the best on the validation split]
     #[arg(short, value_name = "K")]
     pub k: Option<usize>,
     /// knn: temperature of the vote
     #[arg(long, value_name = "T", default_value_t = TEMPERATURE)]
     pub temperature: f64,
-    /// knn: how the training features are kept
+    /// knn: number format of the stored training features
     #[arg(long, value_enum, default_value = "fp16")]
     pub bank: BankArg,
-    /// segment, segment3d: blocks whose patch tokens are read, from 0, such as 2,5,8,11 [default: the last]
+    /// segment, segment3d: blocks whose patch tokens are used, counted from 0, such as 2,5,8,11 [default: the last]
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     pub layers: Vec<usize>,
-    /// segment: a light convolutional decoder instead of one matrix
+    /// segment: use a light convolutional decoder instead of a single matrix
     #[arg(long)]
     pub decoder: bool,
-    /// segment, segment3d: names of the mask's classes, the background first [default: background, foreground]
+    /// segment, segment3d: names of the mask classes, background first [default: background, foreground]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub classes: Vec<String>,
-    /// abmil, segment, segment3d: most passes over the training images
+    /// abmil, segment, segment3d: maximum number of epochs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub epochs: Option<u32>,
     /// Print the validation metrics as JSON
@@ -227,22 +228,22 @@ pub struct TrainArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct PredictArgs {
-    /// The backbone that the heads were trained on (not with --deploy, which names it)
+    /// Backbone that the heads were trained on (omit it with --deploy, which names one)
     #[arg(required = true, value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// Head file, from `train`; may be given several times: the backbone runs once for all that read the same size
+    /// Head file from `train`; may be repeated: the backbone runs once for all heads of the same input size
     #[arg(long = "head", required_unless_present = "deploy", value_name = "FILE")]
     pub heads: Vec<PathBuf>,
-    /// Pictures, DICOM and NIfTI files, folders of pictures; `-` for frames on standard input
+    /// Pictures, DICOM and NIfTI files, or folders of pictures; `-` for frames on standard input
     #[arg(required_unless_present = "deploy", value_name = "IMAGES")]
     pub images: Vec<PathBuf>,
-    /// What `profile --budget` chose: model, head, threads and instruction set
+    /// Deployment file from `profile --budget`: model, head, threads and instruction set
     #[arg(long, value_name = "deploy.toml", conflicts_with = "heads")]
     pub deploy: Option<PathBuf>,
-    /// Take each folder for one clip or volume instead of a list of images
+    /// Treat each folder as one clip or volume instead of a list of images
     #[arg(long)]
     pub bags: bool,
-    /// What comes on standard input: y4m, or gray, rgb24 or yuv420p frames of that width and height
+    /// Format of standard input: y4m, or raw gray, rgb24 or yuv420p frames of the given width and height
     #[arg(long, value_name = "y4m|FORMAT:WxH", default_value = "y4m")]
     pub stdin: StreamFormat,
     /// Folder for masks as PNG (or NIfTI, for NIfTI input)
@@ -251,15 +252,15 @@ pub struct PredictArgs {
     /// Folder for pictures with the mask drawn over the image
     #[arg(long, value_name = "DIR")]
     pub overlays: Option<PathBuf>,
-    /// Folder for DICOM objects, for DICOM input: segmentations of the masks, structured reports of the probabilities
+    /// Folder for DICOM objects (DICOM input only): Segmentations of the masks, Structured Reports of the probabilities
     #[arg(long, value_name = "DIR")]
     pub dicom: Option<PathBuf>,
     #[command(flatten)]
     pub choices: ChoiceArgs,
-    /// Print the patient's name, id and dates of DICOM input too
+    /// Also print the patient's name, ID and dates, and the UIDs, of DICOM input
     #[arg(long)]
     pub with_identifiers: bool,
-    /// Accepted for symmetry: the output is JSON lines in any case
+    /// Accepted for consistency; the output is always JSON lines
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -268,16 +269,16 @@ pub struct PredictArgs {
     pub hints: HintArgs,
 }
 
-/// Which part of the data to measure on.
+/// Part of the data to evaluate on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// The training images: what the head has seen
+    /// The training images, which the head has seen
     Train,
     /// The validation images
     Val,
     /// The test images
     Test,
-    /// Every image, whatever its split
+    /// All images, whatever their split
     All,
 }
 
@@ -295,19 +296,19 @@ impl Part {
 
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// The backbone that the head was trained on
+    /// Backbone that the head was trained on
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Head file, from `train`
+    /// Head file from `train`
     #[arg(long, value_name = "FILE")]
     pub head: PathBuf,
-    /// A CSV with columns image and label (and split), or a folder with one subfolder a class
+    /// CSV file with the columns image and label or mask (optionally split), or a folder with one subfolder per class
     #[arg(long, value_name = "CSV|DIR")]
     pub data: PathBuf,
-    /// Which images [default: test if the data has such a split, else val (drawn as `train` drew it), else all]
+    /// Images to evaluate on [default: test if the data has such a split, else val (drawn as in `train`), else all]
     #[arg(long, value_enum)]
     pub split: Option<Part>,
-    /// Probability from which an image counts as positive [default: the head's own]
+    /// Probability at or above which an image counts as positive [default: the head's own]
     #[arg(long, value_name = "P")]
     pub threshold: Option<f64>,
     #[command(flatten)]

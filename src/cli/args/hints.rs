@@ -1,9 +1,9 @@
-//! What the user says of a model whose files do not say it.
+//! Properties of a model that its files do not state and the user supplies.
 
 use clap::Args;
 use microraptor::checkpoint::Hints;
 
-/// A row of three numbers, `0.5,0.5,0.5`.
+/// Parses three numbers: `0.5,0.5,0.5`.
 fn three(text: &str) -> Result<[f32; 3], String> {
     let values: Vec<f32> = text.split(',').filter_map(|part| part.trim().parse().ok()).collect();
     match (values.as_slice(), text.split(',').count()) {
@@ -14,18 +14,18 @@ fn three(text: &str) -> Result<[f32; 3], String> {
     }
 }
 
-/// Rows and columns, `14x14`.
+/// Parses rows and columns: `14x14`.
 fn grid(text: &str) -> Result<(usize, usize), String> {
     let wrong = || format!("'{text}' is no grid: give rows and columns of patches, as in 14x28");
     let (rows, cols) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
     Ok((rows.trim().parse().map_err(|_| wrong())?, cols.trim().parse().map_err(|_| wrong())?))
 }
 
-/// For a model whose files do not say it; what they do say cannot be changed
+/// Properties that the model's files do not state; those that they state cannot be changed
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "What the model's files do not say")]
 pub struct HintArgs {
-    /// Attention heads
+    /// Number of attention heads
     #[arg(long = "heads", value_name = "N")]
     pub head_count: Option<usize>,
     /// Mean of red, green and blue, for pixels from 0 to 1
@@ -34,21 +34,21 @@ pub struct HintArgs {
     /// Standard deviation of red, green and blue
     #[arg(long, value_name = "R,G,B", value_parser = three)]
     pub std: Option<[f32; 3]>,
-    /// Rows and columns of patches to which the learned positions belong
+    /// Rows and columns of the patch grid of the learned position embeddings
     #[arg(long, value_name = "RxC", value_parser = grid)]
     pub grid: Option<(usize, usize)>,
 }
 
 impl HintArgs {
-    /// The same, as the library takes it.
+    /// These hints as the library's type.
     pub fn hints(&self) -> Hints {
         Hints { heads: self.head_count, mean: self.mean, std: self.std, grid: self.grid }
     }
 
-    /// These together with `kept`, which a file holds.
+    /// These hints merged with `kept`, the hints stored in a file.
     ///
     /// # Errors
-    /// What both say differently.
+    /// If both give a hint, with different values.
     pub fn joined(&self, kept: &Hints) -> Result<HintArgs, String> {
         fn both<T: PartialEq>(name: &str, given: Option<T>, kept: Option<T>) -> Result<Option<T>, String> {
             match (given, kept) {
@@ -66,7 +66,7 @@ impl HintArgs {
         })
     }
 
-    /// The same, as arguments of another process.
+    /// These hints as command-line arguments for a child process.
     pub fn arguments(&self) -> Vec<String> {
         let three = |[a, b, c]: [f32; 3]| format!("{a},{b},{c}");
         let given = [

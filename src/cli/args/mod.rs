@@ -1,4 +1,4 @@
-//! What the commands take.
+//! Command-line arguments.
 
 mod demo;
 mod heads;
@@ -36,11 +36,11 @@ use super::limits::{Bytes, LimitArgs};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Instruction set to run on: scalar; avx2, avxvnni, avx512vnni; neon, dotprod, i8mm [default: MICRORAPTOR_ISA, or the
-    /// fastest that this CPU has]; `profile` also takes `all`
+    /// Instruction set to run on: scalar; avx2, avxvnni, avx512vnni; neon, dotprod, i8mm [default: MICRORAPTOR_ISA, or
+    /// the fastest that this CPU supports]; `profile` also accepts `all`
     #[arg(long, global = true, value_name = "NAME")]
     pub isa: Option<String>,
-    /// Say more on standard error; twice for more still.
+    /// Log more to standard error; give it twice for even more.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     #[command(flatten)]
@@ -63,33 +63,34 @@ A file or folder that is called demo is ./demo.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say what a model is: architecture, tensors, parameters, multiply-accumulates.
+    /// Describe a model: architecture, tensors, parameters, multiply-accumulates.
     Info(InfoArgs),
-    /// List the models that the program has a card for.
+    /// List the built-in model cards: licences, sizes, where to get the weights.
     Models(ModelsArgs),
-    /// Make a model file in int8, fp16 or f32 of a checkpoint, and measure what that costs in accuracy.
+    /// Convert a checkpoint to an int8, fp16 or f32 model file, and measure the loss in accuracy.
     Convert(ConvertArgs),
     /// Write the features of images to a file.
     Embed(EmbedArgs),
-    /// Fit a head on frozen features of labelled images.
+    /// Train a head on frozen features of labelled images.
     Train(TrainArgs),
-    /// Run a head on images: one JSON line an image. Stops at the first image that cannot be read.
+    /// Run heads on images and print one JSON line per image. Stops at the first image that cannot be read.
     Predict(PredictArgs),
-    /// Measure a head on labelled images.
+    /// Evaluate a head on labelled images.
     Evaluate(EvaluateArgs),
-    /// Show all of it on the built-in backbone: phantoms, two heads, their predictions, and a page of them.
+    /// Run the whole chain on the built-in backbone: phantoms, two heads, their predictions, and a page that shows
+    /// them.
     #[cfg_attr(not(feature = "demo"), command(hide = true))]
     Demo(DemoArgs),
-    /// Say what this board is beside what its file says: cores, clocks, throttling, temperatures, power.
+    /// Show this machine next to its board file: cores, clocks, throttling, temperatures, power.
     Board(BoardArgs),
-    /// Measure latency, and accuracy beside it, across input sizes and thread counts.
+    /// Measure latency and accuracy across input sizes and thread counts.
     Profile(ProfileArgs),
-    /// Say what changed between two profiles; exit code 1 if something became worse past the tolerance.
+    /// Compare two profiles; exit code 1 if something became worse by more than the tolerance.
     Compare(CompareArgs),
-    /// A new process for one row of a profile.
+    /// Measure the cold start of one row of a profile, in a new process.
     #[command(hide = true)]
     Cold(ColdArgs),
-    /// A new process that tries an ONNX graph out.
+    /// Try out an ONNX graph, in a new process.
     #[command(hide = true)]
     Trial(TrialArgs),
 }
@@ -97,21 +98,21 @@ pub enum Command {
 /// Cores to run on.
 #[derive(Clone, Debug, Args)]
 pub struct Placement {
-    /// Keep to these cores: 4-7, or 0,2 [default: the board's fast ones, where not all are alike]
+    /// Run only on these cores: 4-7, or 0,2 [default: the board's fast cores, if its cores differ]
     #[arg(long, value_name = "LIST")]
     pub cores: Option<CpuList>,
-    /// Take this machine for a board: a name from `microraptor board --list`, or a file of your own
+    /// Board to assume for this machine: a name from `microraptor board --list`, or a file of your own
     #[arg(long, value_name = "NAME|FILE.toml")]
     pub board: Option<String>,
 }
 
 impl Placement {
-    /// The board asked for.
+    /// The board given by `--board`.
     pub fn board(&self) -> anyhow::Result<Option<Board>> {
         Ok(self.board.as_deref().map(Board::named).transpose()?)
     }
 
-    /// Threads and cores of this machine for each number of threads; None is the default number.
+    /// Threads and cores of this machine for each number of threads; `None` requests the default number.
     pub fn choose(&self, threads: &[Option<usize>]) -> anyhow::Result<Vec<Cores>> {
         let machine = Machine::read(&Root::live());
         let board = match self.board()? {
@@ -138,7 +139,7 @@ impl Placement {
 /// Threads and cores to run on.
 #[derive(Clone, Debug, Args)]
 pub struct Threads {
-    /// Threads [default: one for each core that this process may use; of clusters, those of the fast one]
+    /// Number of threads [default: one per core that this process may use; if cores differ, one per fast core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     #[command(flatten)]
@@ -146,7 +147,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// The threads and cores asked for, or the machine's best. Work outside a session (digests, fits) gets the same.
+    /// The requested threads and cores, or the machine's best. Work outside a session (digests, fits) uses the same.
     pub fn cores(&self) -> anyhow::Result<Cores> {
         let cores = self.placement.choose(&[self.threads])?.remove(0);
         start_pool(&cores);
@@ -154,18 +155,18 @@ impl Threads {
     }
 }
 
-/// Starts the threads for work outside a session: digests, packing, fits.
+/// Starts the thread pool for work outside a session: digests, packing, fits.
 pub fn start_pool(cores: &Cores) {
     let (count, kept) = (cores.threads().clamp(1, MAX_THREADS), cores.clone());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(count).start_handler(move |_| {
-        // The session reports cores that cannot be had.
+        // The session reports cores that cannot be used.
         let _ = kept.pin();
     });
-    // An error means that the pool runs already; 0 or too many is refused where the session is made.
+    // An error means that the pool runs already. Zero or too many threads are refused when the session is created.
     let _ = pool.build_global();
 }
 
-/// Cores that this process may use.
+/// Number of cores that this process may use, at most `MAX_THREADS`.
 pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS)
 }
@@ -175,8 +176,8 @@ pub struct InfoArgs {
     /// Hugging Face folder, safetensors or ONNX file, demo, or untrained:NAME
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// Input sizes to count multiply-accumulates for: 224, or 224x352 for height x width [default: 224, 384 and 512, or
-    /// the nearest that are whole patches]
+    /// Input sizes for which to count multiply-accumulates: 224, or 224x352 for height x width [default: 224, 384 and
+    /// 512, or the nearest multiples of the patch size]
     #[arg(long = "size", visible_alias = "sizes", value_name = "R", value_delimiter = ',')]
     pub sizes: Vec<Size>,
     /// List every tensor
@@ -203,12 +204,12 @@ pub struct ModelsArgs {
     pub threads: Threads,
 }
 
-/// Precisions of a model file.
+/// Precision of a model file.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum PrecisionArg {
     /// Int8 matrices and attention where that is accurate enough, fp16 elsewhere
     Int8,
-    /// Half-precision matrices, sums in single precision
+    /// Half-precision matrices, accumulated in single precision
     Fp16,
     /// Single precision
     F32,
@@ -216,22 +217,22 @@ pub enum PrecisionArg {
 
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
-    /// Hugging Face folder, safetensors file or DINOv3 export in ONNX, or untrained:NAME
+    /// Hugging Face folder, safetensors file, ONNX export of DINOv3, or untrained:NAME
     #[arg(value_name = "CHECKPOINT")]
     pub model: PathBuf,
     /// Model file to write
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// What the matrices are held in
+    /// Precision of the weight matrices
     #[arg(long, value_enum, default_value = "int8")]
     pub precision: PrecisionArg,
-    /// Folder of images like those that the model will see, of which at most 32 are used [default: 16 phantoms that the
-    /// program makes]
+    /// Folder of calibration images, like those that the model will see; at most 32 are used [default: 16 generated
+    /// phantoms]
     #[arg(long, value_name = "DIR")]
     pub calibrate: Option<PathBuf>,
     #[command(flatten)]
     pub read: ReadArgs,
-    /// Input size of calibration: 224, or 224x352 for height x width [default: the model's own, else 224]
+    /// Input size for calibration: 224, or 224x352 for height x width [default: the model's own, else 224]
     #[arg(long, value_name = "R")]
     pub size: Option<Size>,
     /// Print JSON
@@ -251,8 +252,8 @@ pub struct EmbedArgs {
     /// Pictures, DICOM and NIfTI files, y4m clips, or folders of them
     #[arg(required = true, value_name = "IMAGES")]
     pub images: Vec<PathBuf>,
-    /// File to write: .safetensors or .npz, with tensors cls [n, dim] and patch [n, rows*cols, dim]; n counts pictures,
-    /// frames and slices, and names and frames say whence each row is
+    /// Output file: .safetensors or .npz, with the tensors cls [n, dim] and patch [n, rows*cols, dim]; n counts
+    /// pictures, frames and slices, and names and frames give the source of each row
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// Input size: 224, or 224x352 for height x width [default: the model's own, else 224]
@@ -265,7 +266,7 @@ pub struct EmbedArgs {
     pub threads: Threads,
     #[command(flatten)]
     pub hints: HintArgs,
-    /// Take each folder for one clip or volume instead of a list of images
+    /// Treat each folder as one clip or volume instead of a list of images
     #[arg(long)]
     pub bags: bool,
     #[command(flatten)]
@@ -277,23 +278,23 @@ pub struct EmbedArgs {
 pub struct TrialArgs {
     /// The ONNX file
     pub model: PathBuf,
-    /// The shape of its input; without one it is opened only
+    /// The shape of its input; without one the graph is only opened
     #[arg(long, value_delimiter = ',')]
     pub shape: Vec<usize>,
-    /// Bytes of memory that it may take above its weights
+    /// Memory that it may use above its weights
     #[arg(long)]
     pub memory: Option<Bytes>,
 }
 
 #[derive(Debug, Args)]
 pub struct BoardArgs {
-    /// List the boards that the program knows
+    /// List the known boards
     #[arg(long)]
     pub list: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Read proc and sys below this folder, not this machine's
+    /// Read proc and sys below this folder instead of this machine's
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What `profile` and `compare` take.
+//! Arguments of `profile` and `compare`.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -31,7 +31,7 @@ impl FromStr for Milliseconds {
     }
 }
 
-/// A share: `5%`, or `0.05`.
+/// A fraction: `5%`, or `0.05`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share(pub f64);
 
@@ -48,14 +48,14 @@ impl FromStr for Share {
     }
 }
 
-/// Heads that measure accuracy.
+/// Heads with which accuracy is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProfileHead {
     /// Logistic regression on CLS and the mean of the patch tokens
     Linear,
-    /// Votes of the nearest training images, by the cosine of CLS
+    /// Vote of the nearest training images, by cosine similarity of CLS
     Knn,
-    /// A class for each pixel, from masks: Dice
+    /// A class for each pixel, trained on masks; measured by Dice
     Segment,
 }
 
@@ -92,26 +92,26 @@ pub struct ProfileArgs {
         default_value = "128,224,384,512"
     )]
     pub sizes: Vec<Size>,
-    /// Thread counts [default: 1, and one for each core; of clusters, those of the fast one]
+    /// Thread counts [default: 1, and one thread per core; if cores differ, one per fast core]
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     pub threads: Vec<usize>,
     #[command(flatten)]
     pub placement: Placement,
 
-    /// Labelled images to measure accuracy on: a CSV with columns image and label or mask (and split), or a folder with one
-    /// subfolder a class; `phantoms` for images that the program makes
+    /// Labelled images to measure accuracy on: a CSV file with the columns image and label or mask (optionally split),
+    /// or a folder with one subfolder per class; `phantoms` for generated images
     #[arg(long, value_name = "CSV|DIR|phantoms", help_heading = "Accuracy")]
     pub data: Option<PathBuf>,
-    /// Make it binary: this class against the rest
+    /// Make the task binary: this class against the rest
     #[arg(long, value_name = "CLASS", requires = "data", help_heading = "Accuracy")]
     pub target: Option<String>,
-    /// The head that is trained for each model and size
+    /// Head to train for each model and size
     #[arg(long, value_enum, default_value = "linear", help_heading = "Accuracy")]
     pub head: ProfileHead,
-    /// segment: blocks whose patch tokens are read, from 0, such as 2,5,8,11 [default: the last]
+    /// segment: blocks whose patch tokens are used, counted from 0, such as 2,5,8,11 [default: the last]
     #[arg(long, value_name = "N,...", value_delimiter = ',', help_heading = "Accuracy")]
     pub layers: Vec<usize>,
-    /// Measure by cross-validation in so many parts instead of holding one part out
+    /// Measure accuracy by cross-validation with K folds instead of on one held-out set
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(3..=100), help_heading = "Accuracy")]
     pub folds: Option<u32>,
     #[command(flatten)]
@@ -121,13 +121,13 @@ pub struct ProfileArgs {
     #[command(flatten)]
     pub cache: CacheArgs,
 
-    /// Fewest timed runs of a row
+    /// Minimum number of timed runs per row
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Time")]
     pub runs: u32,
-    /// Least time of a row's timed runs, in seconds
+    /// Minimum total time of a row's timed runs, in seconds
     #[arg(long, value_name = "S", default_value_t = 1.0, help_heading = "Time")]
     pub seconds: f64,
-    /// Scenarios, as MLPerf names them: single-stream, multi-stream, offline, camera
+    /// Scenarios: single-stream, multi-stream, offline (as in MLPerf), camera
     #[arg(
         long,
         value_name = "NAME,...",
@@ -136,42 +136,44 @@ pub struct ProfileArgs {
         help_heading = "Time"
     )]
     pub scenario: Vec<ScenarioName>,
-    /// multi-stream: images of a query
+    /// multi-stream: images per query
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Time")]
     pub streams: u32,
-    /// camera: frames a second
+    /// camera: frames per second
     #[arg(long, value_name = "F", default_value_t = 30.0, help_heading = "Time")]
     pub fps: f64,
-    /// camera: features are late after this [default: when the next frame comes]
+    /// camera: time after which features count as late [default: one frame period]
     #[arg(long, value_name = "TIME", help_heading = "Time")]
     pub deadline: Option<Milliseconds>,
-    /// Start no process of its own for each row (cold start and peak memory are then not known)
+    /// Do not start a new process for each row; cold start and peak memory are then not measured
     #[arg(long, help_heading = "Time")]
     pub no_cold: bool,
-    /// Another program as a row: reads paths, prints features; {size} and {threads} in CMD are replaced (docs/profile.md)
+    /// Another program to measure: it reads paths and prints features; {size} and {threads} in CMD are replaced
+    /// (docs/profile.md)
     #[arg(long, value_name = "NAME=CMD", help_heading = "Time")]
     pub peer: Vec<PeerSpec>,
 
-    /// Choose the most accurate configuration whose 90th percentile of latency is within this, such as 40ms
+    /// Choose the most accurate configuration whose 90th-percentile latency is within this time, such as 40ms
     #[arg(long, value_name = "TIME", help_heading = "Decision")]
     pub budget: Option<Milliseconds>,
-    /// Choose the fastest configuration with this AUC (accuracy, Dice) at least
+    /// Choose the fastest configuration with at least this AUC (accuracy, Dice)
     #[arg(long, visible_aliases = ["min-accuracy", "min-dice"], value_name = "V", requires = "data", help_heading = "Decision")]
     pub min_auc: Option<f64>,
 
-    /// Measure power with a sensor on an I2C bus too: ina226:/dev/i2c-1:0x40:0.01 (chip, bus, address, ohms of the shunt);
+    /// Also measure power with a sensor on an I2C bus: ina226:/dev/i2c-1:0x40:0.01 (chip, bus, address, shunt in ohms);
     /// needs a build with --features hal
     #[arg(long, value_name = "SPEC", help_heading = "Board")]
     pub power_meter: Vec<MeterSpec>,
-    /// Use pins of the board file: busy (high during each run), status (high during the sweep), trigger (the sweep waits for
-    /// it); needs a build with --features hal
+    /// Use pins of the board file: busy (high during each run), status (high during the sweep), trigger (the sweep
+    /// waits for it); needs a build with --features hal
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', help_heading = "Board")]
     pub signals: Vec<Signal>,
-    /// Read sensors below this folder, not this machine's
+    /// Read sensors below this folder instead of this machine's
     #[arg(long, value_name = "DIR", hide = true)]
     pub sensors: Option<PathBuf>,
 
-    /// Folder for the report: report.html, plots, results.json, CSV, Markdown, heads; an interrupted sweep goes on there
+    /// Folder for the report: report.html, plots, results.json, CSV, Markdown, heads; an interrupted sweep resumes
+    /// there
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Print JSON
@@ -183,16 +185,16 @@ pub struct ProfileArgs {
 
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// results.json of the profile before
+    /// results.json of the earlier profile
     #[arg(value_name = "A/results.json")]
     pub before: PathBuf,
-    /// results.json of the profile after
+    /// results.json of the later profile
     #[arg(value_name = "B/results.json")]
     pub after: PathBuf,
-    /// A median may be slower by this share, such as 5%
+    /// Allowed slowdown of a median latency, such as 5%
     #[arg(long, value_name = "SHARE", default_value = "5%")]
     pub tolerance: Share,
-    /// An accuracy may be lower by this
+    /// Allowed drop in accuracy
     #[arg(long, value_name = "V", default_value_t = 0.01)]
     pub accuracy_tolerance: f64,
     /// Print JSON
@@ -200,7 +202,7 @@ pub struct CompareArgs {
     pub json: bool,
 }
 
-/// A new process for one row of a profile.
+/// Measures the cold start of one row of a profile.
 #[derive(Debug, Args)]
 pub struct ColdArgs {
     /// The model
@@ -208,7 +210,7 @@ pub struct ColdArgs {
     /// Input size
     #[arg(long)]
     pub size: Size,
-    /// Threads
+    /// Number of threads
     #[arg(long)]
     pub threads: usize,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What the heads say of a few held-out phantoms, with pictures.
+//! Predictions of the heads on a few held-out phantoms, with pictures.
 
 use std::path::Path;
 
@@ -10,32 +10,32 @@ use serde::Serialize;
 use super::heads::Heads;
 use super::phantoms::Phantoms;
 
-/// Phantoms of each kind that are shown.
+/// Number of phantoms of each kind that are shown.
 const EACH: usize = 3;
 
 /// One held-out phantom.
 #[derive(Debug, Serialize)]
 pub struct Example {
-    /// Its name in the list of phantoms.
+    /// Its name in `labels.csv`.
     pub name: String,
-    /// What it shows.
+    /// True class.
     pub truth: String,
-    /// What the head says that it shows.
+    /// Predicted class.
     pub class: String,
     /// Each class with its probability.
     pub probabilities: Vec<(String, f64)>,
-    /// Pixels of lesion that were found.
+    /// Number of pixels predicted as lesion.
     pub pixels: u64,
-    /// Their Dice with the true ones; none where there is no lesion.
+    /// Dice of the predicted and the true lesion; `None` if there is no lesion.
     pub dice: Option<f64>,
-    /// The picture, and the picture with both masks, in the folder of the page.
+    /// Paths of the picture and of the picture with both masks, relative to the page.
     pub pictures: [String; 2],
 }
 
-/// Writes pictures of the first held-out phantoms of each kind into `folder/pictures`, and says what the heads say of them.
+/// Writes pictures of the first held-out phantoms of each kind into `folder/pictures`, and returns the predictions.
 ///
 /// # Errors
-/// Those of reading the phantoms and of writing, with the path.
+/// If a phantom cannot be read or a picture cannot be written; the message has the path.
 pub fn make(folder: &Path, phantoms: &Phantoms, heads: &Heads) -> anyhow::Result<Vec<Example>> {
     let path = folder.join("pictures");
     std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
@@ -50,7 +50,7 @@ pub fn make(folder: &Path, phantoms: &Phantoms, heads: &Heads) -> anyhow::Result
     Ok(examples)
 }
 
-/// The held-out phantom at `place` among them.
+/// The held-out phantom of index `place` in `heads.test`.
 fn example(folder: &Path, phantoms: &Phantoms, heads: &Heads, place: usize) -> anyhow::Result<Example> {
     let number = heads.test[place];
     let (sample, truth, found) =

@@ -1,4 +1,4 @@
-//! The two heads of the demonstration: which kind an image is of, and where its lesion lies.
+//! The two heads of the demonstration: one classifies the image, one segments the lesion.
 
 use std::path::Path;
 
@@ -15,33 +15,33 @@ use microraptor::vit::Size;
 use super::phantoms::Phantoms;
 use crate::cli::{backbone, progress};
 
-/// A head, and what it is worth on the held-out phantoms.
+/// A head, and its metrics on the held-out phantoms.
 pub struct Measured {
-    /// The name of its file.
+    /// Name of its file.
     pub file: &'static str,
     /// The head.
     pub head: Head,
-    /// On the held-out phantoms.
+    /// Metrics on the held-out phantoms.
     pub judgement: Evaluation,
 }
 
-/// Both heads, and what they say of the held-out phantoms.
+/// Both heads, and their predictions on the held-out phantoms.
 pub struct Heads {
-    /// Tells the kinds apart.
+    /// Classifies the image.
     pub class: Measured,
-    /// Finds the lesion.
+    /// Segments the lesion.
     pub lesion: Measured,
-    /// Which phantoms were held out.
+    /// Indices of the held-out phantoms.
     pub test: Vec<usize>,
-    /// The lesion found in each of them.
+    /// Predicted mask of each held-out phantom.
     pub found: Vec<LabelMap>,
 }
 
 impl Heads {
-    /// Fits both on the features of one pass of the backbone at `size`.
+    /// Fits both heads on the features of one backbone pass at `size`.
     ///
     /// # Errors
-    /// Those of the backbone and of the fits.
+    /// If the backbone or a fit fails.
     pub fn fit(phantoms: &Phantoms, session: &mut Session, size: Size, seed: u64) -> anyhow::Result<Heads> {
         let engine = session.engine().clone();
         let layers = layers(engine.config().context("the built-in backbone has an architecture")?.depth);
@@ -61,7 +61,7 @@ impl Heads {
         set.check_masks()?;
         let parts = phantoms.set.split(seed, 0.0)?;
         let fit = Fit { set: &set, parts: &parts, engine: &engine, size, seed };
-        // Fitted as `profile` fits it, so that the report has the same number at this size.
+        // Fitted as `profile` does it, so that the report has the same number at this size.
         let linear =
             Recipe::Linear(ProbeSearch { refit: true, ..ProbeSearch::default() }, FitOptions::default());
         let segment = Recipe::segment(&layers, SegmentOptions { seed, ..SegmentOptions::default() });
@@ -77,23 +77,23 @@ impl Heads {
         Ok(Heads { class, lesion, test: parts.test, found })
     }
 
-    /// Writes both files into `folder`.
+    /// Writes both head files into `folder`.
     ///
     /// # Errors
-    /// Names the path.
+    /// If a file cannot be written; the message has the path.
     pub fn save(&self, folder: &Path) -> anyhow::Result<()> {
         [&self.class, &self.lesion].into_iter().try_for_each(|m| Ok(m.head.save(&folder.join(m.file))?))
     }
 }
 
-/// Blocks at a third, two thirds and the end of a backbone of `depth`: edges are clearer in the early ones.
+/// Blocks at a third, two thirds and the end of a backbone of `depth` blocks: early blocks have clearer edges.
 fn layers(depth: usize) -> Vec<usize> {
     let mut layers: Vec<usize> = (1..=3).map(|third| (depth * third / 3).max(1) - 1).collect();
     layers.dedup();
     layers
 }
 
-/// What both fits have in common.
+/// Inputs shared by both fits.
 struct Fit<'a> {
     set: &'a EvaluationSet<'a>,
     parts: &'a Parts,

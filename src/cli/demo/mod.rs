@@ -1,5 +1,5 @@
-//! `microraptor demo`: the whole chain on the backbone that is built in. Phantoms are written, two heads fitted on them, and
-//! what these say of the held-out ones becomes a page, with the report of a profile beside it.
+//! `microraptor demo`: the whole chain on the built-in backbone. It writes phantoms, fits two heads on them, and makes
+//! a page of the predictions on held-out phantoms, with a profile report next to it.
 
 mod gallery;
 mod heads;
@@ -26,10 +26,10 @@ use super::args::{Cli, Command, DemoArgs, ProfileArgs};
 use super::report::record;
 use super::{backbone, inputs, profile, terminal};
 
-/// Least time of a row of the report, seconds: a small model makes many runs in it.
+/// Minimum measuring time per row of the report, in seconds: a small model runs many times in it.
 const SECONDS: &str = "0.5";
 
-/// What the page shows.
+/// Contents of the page.
 struct Shown<'a> {
     engine: &'a Engine,
     size: Size,
@@ -38,7 +38,7 @@ struct Shown<'a> {
     results: &'a Results,
 }
 
-/// Makes the gallery. The page is written last: it never shows what is not there.
+/// Makes the gallery. The page is written last, so that every file it links exists.
 pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let folder = &args.output;
     let Some(&size) = args.sizes.iter().max_by_key(|size| size.height * size.width) else {
@@ -74,7 +74,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The profile of the report, as if it had been asked for.
+/// Arguments of the profile for the report: those of the command line, with the demo's values.
 fn sweep(args: &DemoArgs, csv: &Path) -> anyhow::Result<ProfileArgs> {
     let usual = Cli::try_parse_from(["microraptor", "profile", DEMO, "--seconds", SECONDS, "--no-cache"])?;
     let Some(Command::Profile(mut sweep)) = usual.command else { bail!("profile is no command") };
@@ -87,7 +87,7 @@ fn sweep(args: &DemoArgs, csv: &Path) -> anyhow::Result<ProfileArgs> {
     Ok(sweep)
 }
 
-/// What is printed with --json.
+/// Output of `--json`.
 fn about(args: &DemoArgs, phantoms: &Phantoms, shown: &Shown) -> serde_json::Value {
     let about = shown.engine.about();
     json!({
@@ -104,7 +104,7 @@ fn about(args: &DemoArgs, phantoms: &Phantoms, shown: &Shown) -> serde_json::Val
     })
 }
 
-/// What there is in the folder, the page first.
+/// Files in the output folder, the page first.
 const FILES: [&str; 6] = [
     "index.html",
     "class.safetensors",

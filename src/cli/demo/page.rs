@@ -1,4 +1,4 @@
-//! The gallery as a page: in the style of a profile's report, which it links, and like it XML that runs no script.
+//! The gallery as an HTML page, in the style of the profile report that it links: valid XML, without scripts.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use super::Shown;
 use super::gallery::Example;
 use super::summary::{latency, scores};
 
-/// What the report's style has no word for.
+/// Additions to the report's style sheet.
 const STYLE: &str = include_str!("page.css");
 
 /// The page.
@@ -102,7 +102,7 @@ fn card(example: &Example, out: &mut String) {
     let _ = writeln!(out, "</dl>\n<p class=\"caption\">{}</p>\n</article>", lesion(example));
 }
 
-/// What became of the lesion.
+/// Caption with the result of the lesion head.
 fn lesion(example: &Example) -> String {
     match (example.dice, example.pixels) {
         (Some(_), 0) => "The lesion was missed".to_owned(),
@@ -139,7 +139,7 @@ fn confusion(judgement: &Evaluation, out: &mut String) {
     out.push_str("</tbody></table></div>\n");
 }
 
-/// The commands that do the same, to go on from.
+/// The commands that do the same, as a starting point.
 fn by_hand(results: &Results, out: &mut String) {
     let mut sizes: Vec<String> = results.rows.iter().map(|row| row.size().to_string()).collect();
     sizes.dedup();

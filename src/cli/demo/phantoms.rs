@@ -1,4 +1,4 @@
-//! Phantoms on the disk, as labelled data that every command takes.
+//! Phantoms on disk, as labelled data for every command.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,26 +16,27 @@ use crate::cli::{masks, progress};
 /// Side of a phantom in pixels.
 const SIDE: usize = 256;
 
-/// Classes of the masks: whatever a phantom shows besides tissue is one.
+/// Classes of the masks: everything in a phantom except tissue is lesion.
 const MASK_CLASSES: [&str; 2] = ["background", "lesion"];
 
-/// Labelled images, read back from the disk.
+/// Labelled images, read back from disk.
 pub struct Phantoms {
-    /// Their list.
+    /// Path of `labels.csv`.
     pub csv: PathBuf,
     /// The images.
     pub set: Dataset,
-    /// The mask of each.
+    /// Mask of each image.
     pub masks: Vec<LabelMap>,
     /// Classes of the masks.
     pub mask_classes: Vec<String>,
 }
 
 impl Phantoms {
-    /// Writes `per_kind` phantoms of each kind into `folder`, `images/` and `masks/`, then `labels.csv`, and reads them.
+    /// Writes `per_kind` phantoms of each kind into `images/` and `masks/` below `folder`, then `labels.csv`, and reads
+    /// them.
     ///
     /// # Errors
-    /// Those of writing and reading, with the path.
+    /// If a file cannot be written or read; the message has the path.
     pub fn make(folder: &Path, seed: u64, per_kind: usize) -> anyhow::Result<Phantoms> {
         for part in ["images", "masks"] {
             let path = folder.join(part);
@@ -65,12 +66,13 @@ impl Phantoms {
     }
 }
 
-/// Image and mask of a phantom, in the folder of the list.
+/// Paths of a phantom's image and mask, relative to `labels.csv`.
 fn names(kind: PhantomKind, number: usize) -> [String; 2] {
     ["images", "masks"].map(|part| format!("{part}/{}-{number:03}.png", kind.name()))
 }
 
-/// What phantom `number` of `per_kind` is for: of each kind a third to measure on, a sixth to choose on, the rest to fit on.
+/// Split of phantom `number` of `per_kind`: of each kind a third for testing, a sixth for validation, the rest for
+/// training.
 fn split(number: usize, per_kind: usize) -> Split {
     let (test, val) = (per_kind / 3, (per_kind / 6).max(1));
     match number {
@@ -80,7 +82,7 @@ fn split(number: usize, per_kind: usize) -> Split {
     }
 }
 
-/// The list as CSV.
+/// Text of `labels.csv`.
 fn list(per_kind: usize) -> String {
     let mut text = "image,mask,label,split\n".to_owned();
     for kind in PhantomKind::ALL {

@@ -1,4 +1,4 @@
-//! The numbers of the demonstration in words.
+//! Text summary of the demonstration.
 
 use microraptor::heads::Evaluation;
 use microraptor::profile::{Results, Row};
@@ -6,7 +6,7 @@ use microraptor::vit::Size;
 
 use crate::cli::report::shown;
 
-/// What a head reached, and on how many images.
+/// Metrics of a head, and the number of images they were measured on.
 pub fn scores(judgement: &Evaluation) -> String {
     match judgement {
         Evaluation::Classes(_, report) => format!(
@@ -27,7 +27,7 @@ pub fn scores(judgement: &Evaluation) -> String {
     }
 }
 
-/// How long the backbone takes at `size`, on each number of threads.
+/// Latency of the backbone at `size`, for each number of threads.
 pub fn latency(results: &Results, size: Size) -> String {
     let rows: Vec<&Row> = results.rows.iter().filter(|row| row.size() == size).collect();
     let text = |row: &&Row| {
@@ -40,10 +40,10 @@ pub fn latency(results: &Results, size: Size) -> String {
     format!("median {}{why}", rows.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
-/// Accuracy at each size, a line each.
+/// Accuracy at each size, one line per size.
 pub fn resolution(results: &Results) -> Vec<String> {
     let mut rows: Vec<&Row> = results.rows.iter().collect();
-    // Threads do not change it.
+    // The number of threads does not change accuracy.
     rows.dedup_by_key(|row| row.size());
     let text = |row: &Row| {
         let a = row.accuracy.as_ref()?;

@@ -1,4 +1,4 @@
-//! `predict --deploy`: what a profile chose, in place of MODEL, --head, --threads, --isa and what was said of the model.
+//! `predict --deploy`: the choice of a profile, in place of MODEL, --head, --threads, --isa and the model's hints.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,13 @@ use microraptor::profile::Deploy;
 use super::loaded::Loaded;
 use crate::cli::args::PredictArgs;
 
-/// What a deployment file says, and where it lies.
+/// A deployment file and its path.
 pub struct Deployed<'a> {
     path: &'a Path,
     deploy: Deploy,
 }
 
-/// The model, and the arguments with all that the file says in them. What is given on the command line stays.
+/// The model, and the arguments completed from the deployment file. Arguments of the command line take precedence.
 pub fn resolve(args: &PredictArgs) -> anyhow::Result<(PathBuf, PredictArgs, Option<Deployed<'_>>)> {
     let path = args.deploy.as_deref();
     let mut args = args.clone();
@@ -28,7 +28,7 @@ pub fn resolve(args: &PredictArgs) -> anyhow::Result<(PathBuf, PredictArgs, Opti
         bail!("{}: names no head: profile with --data, so that one is trained", path.display());
     };
     args.heads = vec![PathBuf::from(head)];
-    // What would be MODEL is the first image.
+    // With --deploy the argument in the place of MODEL is the first image.
     args.images.splice(0..0, first);
     let hints = args.hints.joined(&deploy.hints).map_err(anyhow::Error::msg);
     args.hints = hints.with_context(|| path.display().to_string())?;
@@ -41,12 +41,12 @@ pub fn resolve(args: &PredictArgs) -> anyhow::Result<(PathBuf, PredictArgs, Opti
 }
 
 impl Deployed<'_> {
-    /// The instruction set that it names, if any.
+    /// The instruction set in the file, if any.
     pub fn isa(&self) -> Option<&str> {
         self.deploy.isa.as_deref()
     }
 
-    /// Refuses a head other than the one that was measured.
+    /// Refuses a head other than the profiled one.
     pub fn check_head(&self, loaded: &Loaded) -> anyhow::Result<()> {
         let (file, head) = (self.path.display(), loaded.path.display());
         if let Some(measured) = self.deploy.head_sha256.as_ref().filter(|&sha256| *sha256 != loaded.sha256) {
@@ -63,7 +63,7 @@ impl Deployed<'_> {
         Ok(())
     }
 
-    /// Refuses a model other than the one that was measured.
+    /// Refuses a model other than the profiled one.
     pub fn check_model(&self, about: &About) -> anyhow::Result<()> {
         if self.deploy.sha256 != about.sha256 {
             bail!(
@@ -78,7 +78,7 @@ impl Deployed<'_> {
     }
 }
 
-/// The first digits of a SHA-256, enough to tell two apart.
+/// The first digits of a SHA-256, enough to distinguish two.
 fn short(sha256: &str) -> &str {
     &sha256[..sha256.len().min(16)]
 }

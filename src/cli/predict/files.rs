@@ -1,4 +1,4 @@
-//! Files that predictions leave: masks, overlays, DICOM objects.
+//! Output files of predictions: masks, overlays, DICOM objects.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -19,18 +19,18 @@ use crate::cli::args::PredictArgs;
 use crate::cli::failure::one_line;
 use crate::cli::inputs;
 
-/// Where files go, and which have been written.
+/// Output folders, and the files written so far.
 pub struct Files<'a> {
     args: &'a PredictArgs,
-    /// Whether the head's name must be in the file's, because several heads write.
+    /// Whether file names contain the head's name, because there are several heads.
     several: bool,
     written: BTreeSet<PathBuf>,
-    /// The same files, whatever they are called: on some disks `A.png` is `a.png`.
+    /// Identities of the written files, independent of their names: on some disks `A.png` is `a.png`.
     known: HashSet<FileId>,
 }
 
 impl<'a> Files<'a> {
-    /// Makes the folders, once it is known that none of what is to be read would be written over.
+    /// Creates the folders, after checking that no input would be overwritten.
     pub fn new(
         args: &'a PredictArgs,
         model: &Path,
@@ -57,7 +57,7 @@ impl<'a> Files<'a> {
         Ok(files)
     }
 
-    /// Refuses folders in which a file that is read would be written over.
+    /// Refuses folders in which an input would be overwritten.
     fn refuse_inputs(&self, model: &Path, images: &[PathBuf], heads: &[Loaded]) -> anyhow::Result<()> {
         let Files { args, .. } = self;
         let folders = [&args.masks, &args.overlays, &args.dicom].into_iter().flatten();
@@ -79,7 +79,7 @@ impl<'a> Files<'a> {
                 bail!("{}: is read as one clip or volume: write into another folder", bag.display());
             }
             read.refuse_in(folder, |name| written_over(name, &stems))?;
-            // Disks fold names in more ways than case.
+            // File systems fold more in names than case.
             for ending in OBJECTS.iter().chain(&[".png", ".overlay.png"]) {
                 stems.iter().try_for_each(|stem| read.refuse(&with_ending(&folder.join(stem), ending)))?;
             }
@@ -87,7 +87,7 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Writes what was asked for of one head on one input, and notes it in `line`.
+    /// Writes the requested files for one head on one input, and records them in `line`.
     #[expect(clippy::too_many_arguments, reason = "one of each")]
     pub fn write(
         &mut self,
@@ -136,7 +136,7 @@ impl<'a> Files<'a> {
         self.write_dicom(path, info, loaded, outcome, about, line)
     }
 
-    /// The part of a frame that an overlay may show, if not all: DICOM's pixels may hold the patient's name.
+    /// The region of a frame that an overlay may show; `None` for all of it. DICOM pixels may show the patient's name.
     fn shown(&self, path: &Path, info: &ScanInfo) -> anyhow::Result<Option<Region>> {
         let Some(dicom) = info.dicom.as_ref().filter(|dicom| dicom.may_show_text) else { return Ok(None) };
         if self.args.with_identifiers || info.crop.is_some() {
@@ -152,7 +152,7 @@ impl<'a> Files<'a> {
         Ok(dicom.tissue)
     }
 
-    /// `scan`, or `scan.head` where several heads write.
+    /// `scan`, or `scan.head` if there are several heads.
     fn stem(&self, path: &Path, loaded: &Loaded) -> OsString {
         let mut stem = if path == Path::new("-") { "stdin".into() } else { stem_of(path) };
         if self.several {
@@ -162,7 +162,7 @@ impl<'a> Files<'a> {
         stem
     }
 
-    /// Writes `path`, but not twice: two inputs may have one name in different folders.
+    /// Writes `path`, and refuses to write it twice: two inputs in different folders may have the same name.
     fn put(&mut self, path: &Path, write: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         if self.written.contains(path) || FileId::of(path).is_some_and(|id| self.known.contains(&id)) {
             bail!("{}: two inputs would be written there; run them into different folders", path.display());
@@ -180,8 +180,8 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Calls `write(path, slice)` for each frame: `stem.png`, or `stem-001.png` and so on with the number that the frame
-    /// has in its source. Names are given in the order of those.
+    /// Calls `write(path, slice)` for each frame, with the path `stem.png`, or `stem-001.png` and so on, numbered by
+    /// the frame's number in its source. Returns the names in source order.
     fn each_frame(
         &mut self,
         stem: &Path,
@@ -220,7 +220,7 @@ impl<'a> Files<'a> {
         Ok(None)
     }
 
-    /// A segmentation of a mask, or a structured report of probabilities.
+    /// Writes a Segmentation of a mask, or a Structured Report of probabilities.
     #[cfg(feature = "dicom")]
     fn write_dicom(
         &mut self,
@@ -290,11 +290,11 @@ impl<'a> Files<'a> {
     }
 }
 
-/// What is written beside the frames' own pictures.
+/// Endings of outputs other than one picture per frame.
 const OBJECTS: [&str; 3] = [".nii.gz", ".seg.dcm", ".sr.dcm"];
 
-/// The name by which the file `name` in a folder of outputs would be written over by what is made of inputs with these
-/// `stems`. Case is left open, for some disks take `A.png` for `a.png`: who asks looks whether that file is there.
+/// The output name, for inputs with these `stems`, that would overwrite the file `name` in an output folder. Case is
+/// ignored, because on some disks `A.png` is `a.png`; the caller checks whether the output name is that file.
 fn written_over(name: &OsStr, stems: &[OsString]) -> Option<OsString> {
     let name = name.as_encoded_bytes();
     stems.iter().find_map(|stem| {
@@ -306,7 +306,7 @@ fn written_over(name: &OsStr, stems: &[OsString]) -> Option<OsString> {
     })
 }
 
-/// Whether an output's name may go on like this after its stem.
+/// Whether `rest` is an ending of an output name, after its stem.
 fn is_ending(rest: &str) -> bool {
     let Some(picture) = rest.strip_suffix(".png") else { return OBJECTS.contains(&rest) };
     let number = picture.strip_prefix(".overlay").unwrap_or(picture);
@@ -314,13 +314,13 @@ fn is_ending(rest: &str) -> bool {
     number.is_empty() || number.strip_prefix('-').is_some_and(is_number)
 }
 
-/// The name of a file without its ending, byte for byte. What is digits alone is a part of the name, as in a UID.
+/// The file name without its extension, byte for byte. Digits alone are no extension but part of the name, as in a UID.
 fn stem_of(path: &Path) -> OsString {
     let number = |e: &OsStr| e.as_encoded_bytes().iter().all(u8::is_ascii_digit);
     if path.extension().is_some_and(number) {
         return path.file_name().unwrap_or_default().to_owned();
     }
-    // `.nii.gz` is one ending.
+    // `.nii.gz` is one extension.
     let zipped = path.file_stem().map(Path::new).filter(|_| ends_in(path.extension(), "gz"));
     match zipped.filter(|inner| ends_in(inner.extension(), "nii")) {
         Some(inner) => inner.file_stem().unwrap_or_default().to_owned(),
@@ -332,7 +332,7 @@ fn ends_in(extension: Option<&OsStr>, ending: &str) -> bool {
     extension.is_some_and(|e| e.eq_ignore_ascii_case(ending))
 }
 
-/// `stem` with more at its end, byte for byte.
+/// `stem` followed by `ending`, byte for byte.
 fn with_ending(stem: &Path, ending: &str) -> PathBuf {
     let mut name = stem.as_os_str().to_owned();
     name.push(ending);

@@ -1,4 +1,4 @@
-//! What is said of one image: a line of JSON. Its schema is docs/output-schema.json.
+//! The JSON line printed for one image. Its schema is docs/output-schema.json.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     sop_instance_uid: Option<Value>,
     pub frames: usize,
-    /// Of a scan of several frames: where the frame of each entry of a list is.
+    /// For a scan with several frames: the source of the frame of each list entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     source_frames: Option<Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +37,7 @@ pub struct Line {
 
 impl Line {
     pub fn new(path: &Path, info: &ScanInfo, about: &About, with_identifiers: bool) -> Line {
-        // They hold dates and numbers of machines, and lead to the patient in any archive.
+        // UIDs contain dates and device numbers, and identify the patient in any archive.
         let uids = info.dicom.as_ref().filter(|_| with_identifiers);
         let uids = uids.map(|dicom| match dicom.sop_instance_uids.as_slice() {
             [uid] => json!(uid),
@@ -58,7 +58,7 @@ impl Line {
     }
 }
 
-/// Where each frame is, in the order of [`ScanInfo::source_order`]; none of a single frame, or of a stream.
+/// Source of each frame, in the order of [`ScanInfo::source_order`]; `None` for a single frame or a stream.
 fn source_frames(info: &ScanInfo) -> Option<Vec<Value>> {
     let count = Some(info.source_frames.len()).filter(|&count| count > 1)?;
     let place = |n: usize| {
@@ -71,7 +71,7 @@ fn source_frames(info: &ScanInfo) -> Option<Vec<Value>> {
     Some(info.source_order(count).into_iter().map(place).collect())
 }
 
-/// What the file says of the patient, as far as it does.
+/// The patient's identifiers that the file contains.
 fn identified(of: &Identifiers) -> Value {
     let known = [
         ("patient_name", &of.patient_name),
@@ -84,13 +84,13 @@ fn identified(of: &Identifiers) -> Value {
     Value::Object(known.collect())
 }
 
-/// What one head says.
+/// The result of one head.
 #[derive(Serialize)]
 pub struct HeadLine {
     head: String,
     sha256: String,
     kind: &'static str,
-    /// One class, or for a multi-label head the list of those that are there.
+    /// One class, or for a multi-label head the list of the classes that are present.
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,7 @@ pub struct HeadLine {
     areas: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ood: Option<OodScore>,
-    /// What was written: `mask`, `overlay`, `nifti`, `dicom_seg`, `dicom_sr`.
+    /// Files written: `mask`, `overlay`, `nifti`, `dicom_seg`, `dicom_sr`.
     #[serde(flatten)]
     pub written: Map<String, Value>,
 }
@@ -134,7 +134,7 @@ impl HeadLine {
         line
     }
 
-    /// Adds the area, or the volume, of each class but the background.
+    /// Adds the area or volume of each class except the background.
     pub fn measure(&mut self, loaded: &Loaded, mask: &LabelMap, geometry: &Geometry) {
         let area = |(class, name): (usize, &String)| {
             let pixels = mask.labels.iter().filter(|&&label| usize::from(label) == class).count();
@@ -155,7 +155,7 @@ impl HeadLine {
     }
 }
 
-/// How long each stage took.
+/// Time of each stage.
 #[derive(Default, Serialize)]
 pub struct Milliseconds {
     pub decode: f64,

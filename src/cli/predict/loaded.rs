@@ -1,4 +1,4 @@
-//! Heads as they were read.
+//! Loaded heads.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::cli::limits;
 /// A head and the file that it came from.
 pub struct Loaded {
     pub path: PathBuf,
-    /// Of the bytes that were read.
+    /// SHA-256 of the bytes that were read.
     pub sha256: String,
     pub head: Arc<Head>,
 }

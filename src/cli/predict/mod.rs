@@ -24,7 +24,7 @@ use files::Files;
 use line::{HeadLine, Line, Milliseconds};
 use loaded::Loaded;
 
-/// Prints one JSON line an image, a clip or a volume.
+/// Prints one JSON line per image, clip or volume.
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let (model, args, deployed) = deployed::resolve(args)?;
     let args = &args;
@@ -45,7 +45,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let all: Vec<Arc<Head>> = heads.iter().map(|loaded| loaded.head.clone()).collect();
     let mut pipeline = Pipeline::new(engine.session(cores)?.pin_caller(), &all)
         .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))?;
-    // The same as holds for all that a file needs.
+    // The same limit as for everything else that a file needs.
     pipeline.limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
     let readings = readings(&heads, args);
     if readings.len() > 1 && inputs.contains(&PathBuf::from("-")) {
@@ -56,7 +56,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let mut out = terminal::stdout();
     for path in &inputs {
         let start = Instant::now();
-        // Heads that read differently, overlays and DICOM objects read the input again.
+        // Heads with other reading options, overlays and DICOM objects read the input again.
         let stamp = if path == Path::new("-") { None } else { Stamp::of(path).ok() };
         let watched = limits::Watched::new(path.display().to_string());
         let mut line: Option<Line> = None;
@@ -92,7 +92,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A pipeline's error, with the name of the head that it is about.
+/// A pipeline error, with the name of the head that it concerns.
 fn named(error: PipelineError, name: &dyn Fn(usize) -> String) -> anyhow::Error {
     match error {
         PipelineError::Head { head, source } => anyhow::Error::from(source).context(name(head)),
@@ -102,7 +102,7 @@ fn named(error: PipelineError, name: &dyn Fn(usize) -> String) -> anyhow::Error 
     }
 }
 
-/// As [`named`], for an error on the input `path`.
+/// Like [`named`], for an error on the input `path`.
 fn named_in(error: anyhow::Error, path: &Path, heads: &[Loaded]) -> anyhow::Error {
     match error.downcast::<PipelineError>() {
         Ok(error) => named(error, &|head| format!("{} with {}", path.display(), heads[head].path.display())),
@@ -110,7 +110,7 @@ fn named_in(error: anyhow::Error, path: &Path, heads: &[Loaded]) -> anyhow::Erro
     }
 }
 
-/// The files, clips, volumes and streams that the arguments mean.
+/// The files, clips, volumes and streams that the arguments name.
 fn inputs(args: &PredictArgs) -> anyhow::Result<Vec<PathBuf>> {
     let (streams, paths): (Vec<PathBuf>, Vec<PathBuf>) =
         args.images.iter().cloned().partition(|path| path == Path::new("-"));
@@ -122,10 +122,10 @@ fn inputs(args: &PredictArgs) -> anyhow::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// Heads for which files become the same pixels: each file is decoded once for all of them.
+/// Heads with the same reading options: each file is decoded once for all of them.
 struct Reading {
     read: ReadOptions,
-    /// Their numbers.
+    /// Indices of the heads.
     heads: Vec<usize>,
 }
 
@@ -141,7 +141,7 @@ fn readings(heads: &[Loaded], args: &PredictArgs) -> Vec<Reading> {
     readings
 }
 
-/// A file that was read, and what the heads say of it.
+/// A file that was read, and the answers of the heads.
 struct Read {
     info: ScanInfo,
     geometry: Geometry,
@@ -150,7 +150,7 @@ struct Read {
 }
 
 impl Reading {
-    /// Gives the frames of `path` to the pipeline, whose selected heads are these.
+    /// Feeds the frames of `path` to the pipeline, in which these heads are selected.
     fn run(
         &self,
         pipeline: &mut Pipeline,
@@ -165,7 +165,7 @@ impl Reading {
             _ => Scan::open(path, &self.read)?,
         };
         *decode += opened.elapsed();
-        // A single image gets every thread. Of many each thread runs whole ones.
+        // All threads share a single image. If there are many frames, each thread runs whole ones.
         let decoded = scan.info().size.map_or(0, |(height, width)| 3 * height * width);
         let together = if scan.info().frames == Some(1) { 1 } else { pipeline.together(decoded) };
         let bar = match scan.info().frames {
@@ -181,7 +181,7 @@ impl Reading {
             *decode += started.elapsed();
             let Some(first) = frames.first() else { break };
             if path == Path::new("-") {
-                // Whoever sends frames as they are seen takes the time that he needs.
+                // A live source may pause between frames: the time limit is for processing, not for waiting.
                 watched.restart();
             }
             if seen.is_none() {
@@ -200,7 +200,7 @@ impl Reading {
     }
 }
 
-/// How long each stage took, over all frames.
+/// Time of each stage, summed over all frames.
 fn milliseconds(decode: Duration, pipeline: &mut Pipeline, total: Duration) -> Milliseconds {
     let ms = |d: Duration| (d.as_secs_f64() * 1e6).round() / 1e3;
     let spent = pipeline.elapsed();

@@ -1,4 +1,4 @@
-//! `microraptor profile`, and what happens with no command at all.
+//! `microraptor profile`, which also runs if no command is given.
 
 mod print;
 
@@ -27,22 +27,22 @@ use sha2::{Digest, Sha256};
 use super::args::{ProfileArgs, ProfileHead, start_pool};
 use super::{backbone, cold, inputs, limits, masks, private, progress, terminal};
 
-/// What is profiled where no model is given.
+/// The model to profile if none is given.
 const DEFAULT_MODEL: &str = if cfg!(feature = "demo") { DEMO } else { "untrained:dinov3-vits16" };
 
-/// The value of --data that stands for phantoms.
+/// The value of --data that selects phantoms.
 const PHANTOMS: &str = "phantoms";
 
-/// Phantoms of each of the three kinds, of which a third is held out. On 24 held-out images accuracy scattered by more than
-/// the input size changes it. Without the built-in backbone the features of 24 of each kind, at 128, 224 and 384 px on
-/// two cores, take about half of the two minutes that the default run may last.
+/// Number of phantoms of each of the three kinds, of which a third is held out. With 24 held-out images accuracy varied
+/// by more than the effect of the input size. Without the built-in backbone, computing the features of 24 phantoms of
+/// each kind at 128, 224 and 384 px on two cores takes about half of the two minutes allowed for the default run.
 const PHANTOMS_PER_KIND: usize = if cfg!(feature = "demo") { 96 } else { 24 };
 
 /// Side of a phantom in pixels.
 const PHANTOM_SIDE: usize = 256;
 
-/// What no command at all stands for, at sizes that end within two minutes: the built-in backbone on phantoms, and beside it
-/// what DINOv3's ViT-S and ViT-B cost, whose weights nobody may hand out with a program. A ViT-B in f32 at 384 px would take
+/// The default command, at sizes that finish within two minutes: the built-in backbone on phantoms, and the latency of
+/// DINOv3's ViT-S and ViT-B, whose weights may not be distributed with a program. A ViT-B in f32 at 384 px would take
 /// the two minutes alone.
 #[cfg(feature = "demo")]
 pub const DEFAULT: [&str; 10] = [
@@ -55,21 +55,21 @@ pub const DEFAULT: [&str; 10] = [
     "96,160,224",
     "--data",
     PHANTOMS,
-    // Its table does not show them, and a ViT-B draws 86 million weights for each.
+    // The table does not show cold starts, and for each a ViT-B would generate 86 million random weights.
     "--no-cold",
 ];
 
-/// What no command at all stands for: an untrained ViT-S on phantoms, at sizes that end within two minutes.
+/// The default command: an untrained ViT-S on phantoms, at sizes that finish within two minutes.
 #[cfg(not(feature = "demo"))]
 pub const DEFAULT: [&str; 6] = ["microraptor", "profile", "--sizes", "128,224,384", "--data", PHANTOMS];
 
-/// The value of --isa that stands for all that this machine has.
+/// The value of --isa that selects every instruction set of this machine.
 pub const ALL_ISAS: &str = "all";
 
-/// The longest that the trigger pin is waited for.
+/// Maximum time to wait for the trigger pin.
 const TRIGGER_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Measures latency, and accuracy beside it, and prints it. `isa` is what `--isa` asked for.
+/// Measures latency and accuracy and prints them. `isa` is the value of `--isa`.
 pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
     let (results, written) = measure(args, isa)?;
     let mut out = terminal::stdout();
@@ -84,7 +84,7 @@ pub fn run(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures, and writes the report if one is asked for: the results, and the names of the files.
+/// Measures, and writes the report if one is requested. Returns the results and the names of the files.
 pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results, Vec<String>)> {
     check_reading(args)?;
     let options = options(args)?;
@@ -138,9 +138,9 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
         Ok(found) => found,
         Err(error) => {
             if journal.finished() == 0 {
-                // Nothing to go on with: nothing stays.
+                // Nothing can be resumed, so remove the journal.
                 journal.finish();
-                // The deepest first; one that is not empty stays.
+                // Deepest folder first; folders that are not empty stay.
                 new_folders.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
             }
             return Err(error.into());
@@ -173,7 +173,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     Ok((results, written))
 }
 
-/// Refuses options for files where none is read, and says what does not reach another program.
+/// Refuses file-reading options if no file is read, and warns that they do not apply to peers.
 fn check_reading(args: &ProfileArgs) -> anyhow::Result<()> {
     if args.read.is_empty() {
         return Ok(());
@@ -193,7 +193,7 @@ fn check_reading(args: &ProfileArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses a folder in which a file of the report would take the place of one that is read.
+/// Refuses a folder in which a report file would overwrite an input.
 fn refuse_inputs(args: &ProfileArgs, folder: &Path, data: Option<&Data>) -> anyhow::Result<()> {
     let mut read = Inputs::default();
     args.models.iter().for_each(|model| inputs::model(&mut read, model));
@@ -202,11 +202,11 @@ fn refuse_inputs(args: &ProfileArgs, folder: &Path, data: Option<&Data>) -> anyh
         inputs::data(&mut read, path, &data.set);
     }
     read.refuse_in(folder, |name: &OsStr| profile::is_report_file(name).then(|| name.into()))?;
-    // What is in that folder is the report's, whatever it is called.
+    // Every file in that folder belongs to the report, whatever its name.
     Ok(read.refuse_in(&folder.join(profile::HEADS_FOLDER), |name| Some(name.into()))?)
 }
 
-/// Pins and meters, as far as they were asked for.
+/// The requested pins and meters.
 struct Hardware {
     root: Root,
     board: Option<Board>,
@@ -224,7 +224,7 @@ impl Hardware {
                 Some(Signals::open(&board.pins_for(asked)?)?)
             }
         };
-        // Each meter is opened once now, so that a wrong address does not cost the minutes before it is read.
+        // Each meter is opened once now, so that a wrong address fails before minutes of measuring.
         for spec in &args.power_meter {
             open_meter(spec)?;
         }
@@ -249,8 +249,8 @@ impl Hardware {
     }
 }
 
-/// Models and their engines: each on the instruction set asked for, or with `all` on every one that is there. All of them
-/// are opened before the first is measured: a wrong path should not cost the minutes before it.
+/// Models and their engines, on the requested instruction set, or with `all` on every available one. All of them are
+/// opened before the first is measured, so that a wrong path fails early.
 fn open(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Vec<PathBuf>, Vec<Engine>)> {
     let given = match args.models.as_slice() {
         [] if args.peer.is_empty() => vec![PathBuf::from(DEFAULT_MODEL)],
@@ -261,7 +261,7 @@ fn open(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Vec<PathBuf>, 
     for model in given {
         for &isa in &isas {
             let engine = backbone::open_on(&model, isa, &args.hints.hints())?;
-            // Where other code runs the model there is nothing to choose.
+            // tract does not use our instruction sets: one engine is enough.
             let other_code = engine.about().backend == Backend::Tract;
             models.push(model.clone());
             engines.push(engine);
@@ -273,9 +273,9 @@ fn open(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Vec<PathBuf>, 
     Ok((models, engines))
 }
 
-/// Weights that are timed only: those of `untrained:NAME` beside a model that is not. What a head makes of random features
-/// would stand in the same column as what one makes of trained ones. Where every model is untrained, nothing can be
-/// mistaken, and accuracy is measured.
+/// SHA-256 of models for which only latency is measured: `untrained:NAME`, if another kind of model or a peer is
+/// measured too. Otherwise the accuracy on random features would be in the same column as that on trained ones. If
+/// every model is untrained, there is nothing to confuse, and accuracy is measured.
 fn latency_only(models: &[PathBuf], engines: &[Engine], peers: bool) -> BTreeSet<String> {
     let (seeded, others): (Vec<usize>, Vec<usize>) =
         (0..models.len()).partition(|&i| backbone::untrained(&models[i]).is_some());
@@ -318,7 +318,7 @@ fn sweep(
         cold::measure(&model, row, cores, &args.hints)
     };
     let bar = progress::bar(0, "profile");
-    // Looking at the clock and the memory disturbs what is measured: only where it is asked for.
+    // Polling the clock and memory disturbs the measurement, so it is done only if a limit was given.
     let step = |done| format!("profile (after {done} of its steps)");
     let watched = limits::asked().then(|| limits::Watched::new(step(0)));
     let sweep = Sweep {
@@ -346,7 +346,7 @@ fn sweep(
     found
 }
 
-/// What measures power: the machine's own meters, and those asked for. One that cannot be opened again is done without.
+/// The machine's own power meters, and the requested ones. A meter that cannot be reopened is skipped with a warning.
 fn all_meters(args: &ProfileArgs, root: &Root, board: Option<&Board>) -> Vec<Box<dyn PowerMeter>> {
     let mut all = meters(root, board);
     for spec in &args.power_meter {
@@ -358,7 +358,7 @@ fn all_meters(args: &ProfileArgs, root: &Root, board: Option<&Board>) -> Vec<Box
     all
 }
 
-/// What tells a sweep from every other, so that only its own parts are taken up again.
+/// Digest that identifies a sweep, so that only its own parts are resumed.
 fn fingerprint(
     args: &ProfileArgs,
     options: &Options,
@@ -458,8 +458,8 @@ fn open_data(data: &Path, args: &ProfileArgs) -> anyhow::Result<Data> {
     Ok(Data { name: microraptor::names::shown(data), set, masks, mask_classes })
 }
 
-/// Writes `deploy.toml` for the row that the limits chose; the file's name, if there is one. An older one of another choice
-/// does not stay.
+/// Writes `deploy.toml` for the row chosen by the limits, and returns the file's name, if it was written. If no row was
+/// chosen, an older file is removed.
 fn deploy(
     results: &Results,
     folder: &Path,

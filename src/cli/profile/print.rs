@@ -1,4 +1,4 @@
-//! A profile on the terminal.
+//! Prints a profile on the terminal.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use microraptor::profile::{Results, Row};
 use crate::cli::models::giga;
 use crate::cli::table::{render, table};
 
-/// Prints the table and what must be said with it.
+/// Prints the table and the notes on it.
 pub fn print(results: &Results, out: &mut impl Write) -> io::Result<()> {
     let e = &results.environment;
     writeln!(out, "{}, {} cores, {} {}, microraptor {}\n", e.cpu, e.cores, e.os, e.arch, e.version)?;
@@ -52,7 +52,7 @@ pub fn print(results: &Results, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Which numbers of models with weights from a seed mean something.
+/// Notes which numbers are meaningful for models with random weights.
 fn untrained(results: &Results, out: &mut impl Write) -> io::Result<()> {
     let names = |judged| results.untrained(judged).into_iter().map(plain).collect::<Vec<_>>().join(" and ");
     let (judged, timed) = (names(true), names(false));
@@ -73,7 +73,7 @@ fn untrained(results: &Results, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The model's name alone; whether it is trained is told beside it.
+/// The model's name without the suffix ` (untrained)`.
 fn plain(model: &str) -> &str {
     model.trim_end_matches(" (untrained)")
 }
@@ -145,7 +145,7 @@ fn scenarios(results: &Results, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}\n", render(&table))
 }
 
-/// Why rows are INVALID, each reason once with the number of its rows.
+/// Lists the first INVALID rows with their reasons, and the number of the others.
 fn invalid(results: &Results, out: &mut impl Write) -> io::Result<()> {
     let bad: Vec<&Row> = results.rows.iter().filter(|row| !row.verdict.valid).collect();
     if bad.is_empty() {
@@ -161,10 +161,10 @@ fn invalid(results: &Results, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// Rows whose reasons are printed.
+/// Maximum number of rows, or of tests, that are listed.
 const SHOWN: usize = 6;
 
-/// Differences that chance does not explain.
+/// Lists the significant differences.
 fn significant(results: &Results, out: &mut impl Write) -> io::Result<()> {
     let found: Vec<_> = results.tests.iter().filter(|t| t.p.is_some_and(|p| p < 0.05)).collect();
     if results.tests.is_empty() {

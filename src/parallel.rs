@@ -22,7 +22,7 @@ mod tests {
     fn a_pool_of_the_caller_is_used_and_else_one_that_ends_with_the_call() {
         let threads = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
         assert_eq!(threads(3).install(|| in_pool(rayon::current_num_threads)), 3);
-        let outside = || (rayon::current_thread_index(), in_pool(|| rayon::current_thread_index()));
+        let outside = || (rayon::current_thread_index(), in_pool(rayon::current_thread_index));
         let (before, within) = std::thread::spawn(outside).join().unwrap();
         assert!(before.is_none() && within.is_some());
     }

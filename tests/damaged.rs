@@ -114,7 +114,7 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
         }
         "deploy" => none(Deploy::load(&file("deploy.toml", bytes))),
         "dicom_source" => none(Sources::open(&[file("source.dcm", bytes)])),
-        "head" => none(Head::load(&file("head.safetensors", &sealed(bytes)))),
+        "head" => none(Head::load(file("head.safetensors", &sealed(bytes)))),
         "image" => none(Image::open(file("image", bytes))),
         "label_map" => none(LabelMap::open(file("mask", bytes), None)),
         "model" => none(file::read(&file("model", &sealed(bytes)))),
@@ -143,7 +143,7 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
         #[cfg(feature = "onnx")]
         "onnx_head" => {
             file("head.json", br#"{"classes": ["a", "b"], "size": "32"}"#);
-            none(Head::load(&file("head.onnx", bytes)))
+            none(Head::load(file("head.onnx", bytes)))
         }
         _ => Err(format!("{target} is not read by this build")),
     }

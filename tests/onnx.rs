@@ -269,7 +269,7 @@ fn onnx_heads_say_what_onnxruntime_says() {
         geometry: Geometry { kind: ScanKind::Image, size: (2, 3), crop: None, spacing: None },
     };
     let run = |name: &str| {
-        let head = Head::load(&folder.join(name)).unwrap();
+        let head = Head::load(folder.join(name)).unwrap();
         assert_eq!((head.model.kind(), head.size), ("onnx", Size { height: 32, width: 48 }));
         Predictor::new(&head.model, Isa::best()).predict(&features).unwrap()
     };

@@ -111,7 +111,7 @@ fn opened<T>(path: &Path, work: impl FnOnce() -> T) -> (usize, T) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn heads_and_deployments_are_read_once() {
+fn each_file_of_a_deployment_is_read_once() {
     let folder = tempdir().unwrap();
     let (data, head) = (folder.path().join("data"), folder.path().join("head.safetensors"));
     write_dataset(&data, &["columns", "rows"], 12);
@@ -121,10 +121,16 @@ fn heads_and_deployments_are_read_once() {
     let (count, line) = opened(&head, run);
     assert_eq!((count, json(&line)["heads"][0]["sha256"].as_str()), (1, Some(sha256(&head).as_str())));
 
+    // A copy of its own: other tests open the model too.
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    let (weights, config) = (model.join("model.safetensors"), model.join("config.json"));
+    std::fs::copy(tiny_model().join("model.safetensors"), &weights).unwrap();
+    std::fs::copy(tiny_model().join("config.json"), &config).unwrap();
     let golden = std::fs::read_to_string(golden("profile/deploy.toml")).unwrap();
     let mut deploy: toml::Table = golden.parse().unwrap();
     for (key, value) in [
-        ("model", tiny_model().display().to_string()),
+        ("model", model.display().to_string()),
         ("head", head.display().to_string()),
         ("head_sha256", sha256(&head)),
         ("isa", "scalar".into()),
@@ -134,7 +140,10 @@ fn heads_and_deployments_are_read_once() {
     let file = folder.path().join("deploy.toml");
     std::fs::write(&file, deploy.to_string()).unwrap();
     let run = || success(&[&"predict", &"--deploy", &file, &image]);
-    let (count, (heads, line)) = opened(&file, || opened(&head, run));
-    assert_eq!((count, heads), (1, 1));
+    let model = || opened(&weights, || opened(&config, || opened(&image, run)));
+    let (deploys, (heads, (weights, (configs, (images, line))))) = opened(&file, || opened(&head, model));
+    assert_eq!([deploys, heads, weights, configs], [1; 4]);
+    // Opened for the first bytes, which identify its format, and once to be read.
+    assert_eq!(images, 2);
     assert_eq!(json(&line)["heads"][0]["sha256"], sha256(&head));
 }

@@ -82,7 +82,7 @@ impl Heads {
     /// # Errors
     /// If a file cannot be written; the message has the path.
     pub fn save(&self, folder: &Path) -> anyhow::Result<()> {
-        [&self.class, &self.lesion].into_iter().try_for_each(|m| Ok(m.head.save(&folder.join(m.file))?))
+        [&self.class, &self.lesion].into_iter().try_for_each(|m| Ok(m.head.save(folder.join(m.file))?))
     }
 }
 

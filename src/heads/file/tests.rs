@@ -142,7 +142,7 @@ fn a_head_that_could_not_be_read_back_is_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut head = head();
     head.backbone.sha256 = "unknown".into();
-    assert!(head.save(&folder.path().join("head.safetensors")).is_err());
+    assert!(head.save(folder.path().join("head.safetensors")).is_err());
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);
 }
 

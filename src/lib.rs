@@ -21,6 +21,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Features alone, of the built-in backbone:
+//!
+//! ```
+//! # #[cfg(feature = "demo")] {
+//! use microraptor::training::{PhantomKind, phantom};
+//! use microraptor::{Engine, Isa, Size};
+//!
+//! let engine = Engine::demo(Isa::best())?;
+//! let mut session = engine.session(1)?;
+//! let image = phantom(0, PhantomKind::Mass, 64).image;
+//! let size = Size::square(64);
+//! let features = session.run(&image.tensor(size, &engine.about().preprocess), size)?;
+//! assert_eq!((features.rows, features.cols), (4, 4));
+//! assert_eq!(features.patch.len(), 16 * features.cls.len());
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! | To | Use |
 //! |---|---|
 //! | get features of pictures | [`Session::run`] on [`Image::tensor`], or an [`Extractor`] for many pictures |
@@ -70,6 +88,26 @@ pub mod profile;
 /// backbone over them once; a [`Recipe`](training::Recipe) fits a head; [`evaluate`](training::evaluate) and
 /// [`cross_validate`](training::cross_validate) evaluate it with confidence intervals;
 /// [`Head::fitted`](crate::Head::fitted) makes a [`Head`] of it, which can be saved.
+///
+/// ```
+/// # #[cfg(feature = "demo")] {
+/// use microraptor::training::{EvaluationSet, Recipe, Request, gather, phantom_dataset};
+/// use microraptor::{Engine, Isa, ReadOptions, Size};
+///
+/// let engine = Engine::demo(Isa::best())?;
+/// let data = phantom_dataset(1, 6, 64);
+/// let (size, read) = (Size::square(64), ReadOptions::default());
+/// let request = Request { size, preprocess: &engine.about().preprocess, read: &read, tokens: None };
+/// let all: Vec<usize> = (0..data.samples.len()).collect();
+/// let features = gather(&mut engine.session(2)?, &data, &all, &request, None, &|| {})?;
+///
+/// let parts = data.split(1, 0.25)?;
+/// let set = EvaluationSet { data: &data, mask_classes: &[], features: &features, masks: &[], multi_label: false };
+/// let fitted = Recipe::default().fit(&set, &parts.train, &parts.val, Isa::best(), &mut |_, _| {})?;
+/// assert_eq!(fitted.model.classes(), data.classes);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub mod training {
     pub use crate::features::{Request, ScanFeatures, gather};
     pub use crate::heads::{

@@ -1,4 +1,4 @@
-//! What an engine needs of the code that runs a backbone. Ours, tract and, one day, a GPU stand behind it.
+//! Interface between an engine and the code that runs a backbone: our encoder, tract and, in future, a GPU.
 
 use super::{Features, Macs, Operator, OperatorTimes};
 use crate::board::Cores;
@@ -10,15 +10,15 @@ use crate::vit::{Config, Size, SizeError};
 /// Why a backend could not run.
 #[derive(Debug)]
 pub(super) enum RunError {
-    /// Our encoder.
+    /// An error of our encoder.
     Encoder(EncoderError),
-    /// tract.
+    /// An error of tract.
     #[cfg(feature = "onnx")]
     Graph(GraphError),
-    /// It has no features of earlier layers.
+    /// The backend has no features of earlier layers.
     #[cfg_attr(not(feature = "onnx"), expect(dead_code, reason = "our encoder has them"))]
     NoLayers,
-    /// Its threads could not be started.
+    /// The threads could not be started, with the reason.
     Threads(String),
 }
 
@@ -30,36 +30,36 @@ impl From<EncoderError> for RunError {
 
 /// A loaded backbone, immutable, shared by its sessions.
 pub(super) trait Backbone: Send + Sync {
-    /// Threads and working memory for it, on `cores`.
+    /// Creates a runner with its own threads on `cores`, and its own working memory.
     fn runner(&self, cores: &Cores) -> Result<Box<dyn Runner>, RunError>;
 
-    /// The architecture, if it is one of the family.
+    /// The architecture, if our encoder runs the backbone.
     fn config(&self) -> Option<&Config> {
         None
     }
 
-    /// The only size that it takes, if it is so.
+    /// The only input size that the backbone takes, if it has a fixed size.
     fn fixed_size(&self) -> Option<Size> {
         None
     }
 
-    /// The multiply-accumulates of an operator on an image of `size`, where they are known.
+    /// Multiply-accumulates of an operator on an image of `size`, if known.
     fn macs(&self, operator: Operator, size: Size) -> Result<Option<Macs>, SizeError> {
         let _ = (operator, size);
         Ok(None)
     }
 }
 
-/// A backbone with threads and working memory of its own. Pixels have been checked for their number, and the caller's thread has
-/// been put where it belongs.
+/// A backbone with its own threads and working memory. The session has already checked the number of pixels and, if
+/// requested, pinned the calling thread.
 pub(super) trait Runner: Send {
     /// As [`Session::keep_layers`](super::Session::keep_layers).
     fn keep_layers(&mut self, layers: &[usize]) -> Result<(), RunError>;
 
-    /// The features of one image, into `features`.
+    /// Computes the features of one image into `features`.
     fn run(&mut self, pixels: &[f32], size: Size, features: &mut Features) -> Result<(), RunError>;
 
-    /// The features of several images, each as [`Runner::run`] gives them.
+    /// Features of several images, each as [`Runner::run`] computes them.
     fn run_batch(&mut self, images: &[&[f32]], size: Size) -> Result<Vec<Features>, RunError> {
         let one = |pixels: &&[f32]| {
             let mut features = Features::default();
@@ -68,12 +68,12 @@ pub(super) trait Runner: Send {
         images.iter().map(one).collect()
     }
 
-    /// Times the operators of [`Runner::run`] from now on, or no longer, where it can.
+    /// Switches timing of the operators of [`Runner::run`] on or off, if the backend supports it.
     fn time_operators(&mut self, on: bool) {
         let _ = on;
     }
 
-    /// How long the operators of the last run took, where they were timed.
+    /// Times of the operators of the last run, if they were timed.
     fn operator_times(&self) -> Option<OperatorTimes> {
         None
     }

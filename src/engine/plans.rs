@@ -1,14 +1,14 @@
-//! Plans that are kept for the sizes and layers that were met.
+//! Cache of plans, keyed by input size and selected layers.
 
 use crate::vit::Size;
 
-/// Plans that a session keeps; a further one drops the one that has not been used for longest.
+/// Maximum number of plans that a session keeps. Beyond it, the least recently used plan is dropped.
 const MAX_PLANS: usize = 8;
 
-/// The plans of the last few sizes and choices of layers, most recently used last.
+/// Plans for the most recent sizes and selections of layers, most recently used last.
 pub(super) struct Recent<P>(Vec<Kept<P>>);
 
-/// A plan, and what it is for.
+/// A plan and its key.
 struct Kept<P> {
     size: Size,
     layers: Vec<usize>,
@@ -20,13 +20,13 @@ impl<P> Recent<P> {
         Recent(Vec::new())
     }
 
-    /// How many are kept.
+    /// Number of plans.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The plan for `size` that keeps `layers` (ascending), made by `new` if need be, moved to the end.
+    /// The plan for `size` and `layers` (ascending), created by `new` if there is none. It moves to the end.
     pub(super) fn get<E>(
         &mut self,
         size: Size,

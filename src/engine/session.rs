@@ -1,19 +1,19 @@
-//! One thread of use of an engine: its threads, its working memory, and a plan for each size and choice of layers that it
-//! has met.
+//! A session runs an engine. It has its own threads, working memory, and plans for the most recent sizes and
+//! selections of layers.
 
 use super::backend::Runner;
 use super::{Engine, EngineError, Features, MAX_THREADS, OperatorTimes};
 use crate::board::Cores;
 use crate::vit::Size;
 
-/// Memory of the images of a batch, beside what [`Session::run_batch`] needs for itself.
+/// Maximum memory of the images of a batch, in bytes, in addition to the working memory of [`Session::run_batch`].
 const BATCH_BYTES: usize = 256 << 20;
 
-/// Runs one image at a time. Make one session for each thread that calls.
+/// Runs one image at a time. Each calling thread needs its own session.
 pub struct Session {
     engine: Engine,
     cores: Cores,
-    /// Whether a thread that calls is moved to `cores`.
+    /// Whether a calling thread is moved to `cores`.
     pin_caller: bool,
     runner: Box<dyn Runner>,
     features: Features,
@@ -27,85 +27,92 @@ impl Session {
             return Err(refuse(format!("give 1 to {MAX_THREADS}")));
         }
         let started = cores.inherited(|| engine.shared.backbone.runner(&cores));
-        let runner = started.map_err(|e| no_cores(&cores, &e))?.map_err(|e| engine.run_error(e, threads))?;
+        let runner = started
+            .map_err(|e| no_cores(&cores, &e))?
+            .map_err(|e| EngineError::of_run(e, &engine.about().name, threads))?;
         Ok(Session { engine, cores, pin_caller: false, runner, features: Features::default() })
     }
 
-    /// From now on every thread that calls [`Session::run`] or [`Session::run_batch`] is moved to the session's cores, and stays
-    /// there. Without it a session's own threads keep to them, and the caller's part of the work runs where the caller is.
-    /// A run then fails with [`EngineError::Threads`] if none of the cores may be used.
+    /// From now on, every thread that calls [`Session::run`] or [`Session::run_batch`] is moved to the session's
+    /// cores and stays there. A run then fails with [`EngineError::Threads`] if none of the cores is available.
+    /// Without this, only the session's own threads are restricted to the cores, and the caller's part of the work
+    /// runs on whatever core the caller is on.
     pub fn pin_caller(mut self) -> Session {
         self.pin_caller = true;
         self
     }
 
-    /// The engine behind it.
+    /// The engine that the session runs.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Threads of the session.
+    /// Number of threads.
     pub fn threads(&self) -> usize {
         self.cores.threads()
     }
 
-    /// From now on features hold the patch tokens of the blocks `layers` too (numbered from 0, in any order). Plans for
-    /// other layers are kept, so that it costs nothing to go from one choice to another and back.
+    /// Selects the blocks (numbered from 0, in any order) whose patch tokens are added to the features from now on.
+    /// Plans for other selections are kept, so that switching back and forth costs nothing.
     ///
     /// # Errors
-    /// [`EngineError::Encoder`] when the model has no such block, [`EngineError::NoLayers`] when tract runs it.
+    /// [`EngineError::Encoder`] if the model has no such block, [`EngineError::NoLayers`] if tract runs the model.
     pub fn keep_layers(&mut self, layers: &[usize]) -> Result<(), EngineError> {
         let threads = self.threads();
-        self.runner.keep_layers(layers).map_err(|error| self.engine.run_error(error, threads))
+        self.runner
+            .keep_layers(layers)
+            .map_err(|error| EngineError::of_run(error, &self.engine.about().name, threads))
     }
 
-    /// From now on [`Session::run`] times its operators, or no longer. The features are the same bits; the times of a model
-    /// that tract runs are not known, and neither are those of a batch.
+    /// Switches timing of the operators of [`Session::run`] on or off. Timed features are bit-identical to untimed
+    /// ones. Batches, and models that tract runs, are not timed.
     pub fn time_operators(&mut self, on: bool) {
         self.runner.time_operators(on);
     }
 
-    /// How long the operators of the last [`Session::run`] took; None where they were not timed.
+    /// Times of the operators of the last [`Session::run`]; `None` if they were not timed.
     pub fn operator_times(&self) -> Option<OperatorTimes> {
         self.runner.operator_times()
     }
 
-    /// Features of one image: `pixels` are `[3, height, width]`, preprocessed as [`super::About::preprocess`] says. They
-    /// live in the session's memory until its next run.
+    /// Features of one image: `pixels` are `[3, height, width]`, preprocessed according to
+    /// [`super::About::preprocess`]. The features live in the session's memory until its next run.
     ///
-    /// The first call at a size (and for the layers that are kept) builds its plan and grows the working memory; later
-    /// ones allocate nothing (but where tract runs the model).
+    /// The first call for a size and selection of layers builds a plan and grows the working memory. Later calls
+    /// allocate nothing, unless tract runs the model.
     ///
     /// # Errors
-    /// [`EngineError`]: a size that the model cannot take, the wrong number of pixels, or a layer whose output is not
+    /// [`EngineError`] if the model cannot take the size, the number of pixels is wrong, or a layer's output is not
     /// finite.
     pub fn run(&mut self, pixels: &[f32], size: Size) -> Result<&Features, EngineError> {
         self.check(pixels, size)?;
         self.move_caller()?;
         let Session { engine, cores, runner, features, .. } = self;
-        let failed = |error| engine.run_error(error, cores.threads());
+        let failed = |error| EngineError::of_run(error, &engine.about().name, cores.threads());
         runner.run(pixels, size, features).map_err(failed)?;
         Ok(features)
     }
 
-    /// How many images of so many bytes are worth giving to [`Session::run_batch`] at once: two for each thread, within 256
-    /// MiB.
+    /// Number of images of `bytes` bytes each to pass to one [`Session::run_batch`] for best throughput: two per
+    /// thread, within 256 MiB.
     pub fn batch(&self, bytes: usize) -> usize {
         (2 * self.threads()).min(BATCH_BYTES / bytes.max(1)).max(1)
     }
 
-    /// Features of several images of one size, each as [`Session::run`] gives them, to the bit.
+    /// Features of several images of one size, bit-identical to those of [`Session::run`].
     ///
-    /// For throughput: each thread runs whole images by itself, with working memory of its own, so that threads never wait
-    /// for each other. One image takes as long as on one thread.
+    /// For throughput: each thread runs whole images with its own working memory, so that threads never wait for each
+    /// other. The latency of one image is that of a single thread.
     ///
     /// # Errors
-    /// As [`Session::run`], of one of the images that fail.
+    /// As [`Session::run`], for one of the images that fail.
     pub fn run_batch(&mut self, images: &[&[f32]], size: Size) -> Result<Vec<Features>, EngineError> {
         images.iter().try_for_each(|pixels| self.check(pixels, size))?;
         self.move_caller()?;
         let threads = self.threads();
-        self.runner.run_batch(images, size).map_err(|error| self.engine.run_error(error, threads))
+        self.runner
+            .run_batch(images, size)
+            .map_err(|error| EngineError::of_run(error, &self.engine.about().name, threads))
     }
 
     fn move_caller(&self) -> Result<(), EngineError> {
@@ -159,7 +166,7 @@ mod tests {
         let size = Size::square(32);
         let pixels: Vec<f32> = (0..3 * size.area()).map(|p| (p as f32 * 0.01).sin()).collect();
         let choices: [&[usize]; 3] = [&[], &[7, 2], &[11]];
-        // Each of a session of its own, which has met nothing else.
+        // Each from its own session, which has run nothing else.
         let expected = choices.map(|layers| {
             let mut session = engine.session(2).unwrap();
             session.keep_layers(layers).unwrap();

@@ -1,4 +1,4 @@
-//! tract as a backend: any ONNX graph outside the family.
+//! tract as a backend, for any ONNX graph that our encoder does not run.
 
 use std::sync::Arc;
 
@@ -28,10 +28,10 @@ impl Backbone for OnnxModel {
     }
 }
 
-/// A graph with its plans.
+/// An ONNX graph with its threads and plans.
 struct TractRunner {
     model: OnnxModel,
-    /// None with one thread: everything then runs on the caller's.
+    /// `None` with one thread: everything then runs on the caller's.
     pool: Option<Arc<ThreadPool>>,
     plans: Recent<OnnxPlan>,
 }

@@ -13,7 +13,7 @@ use crate::encoder::{Cache, Encoder, EncoderError, Plan, Workspace};
 use crate::kernels::pool::Pool;
 use crate::vit::{Config, Size, SizeError};
 
-/// Working memory of the threads that run whole images side by side.
+/// Maximum working memory of the threads that run whole images in parallel, in bytes.
 const LANES_BYTES: usize = 512 << 20;
 
 /// A backbone that our encoder runs.
@@ -60,20 +60,20 @@ struct VitRunner {
     encoder: Arc<Encoder>,
     threads: usize,
     pool: Pool,
-    /// What each thread has.
+    /// Cache available to each thread.
     cache: Cache,
     workspace: Workspace,
     plans: Recent<Plan>,
     /// Blocks whose patch tokens are kept, ascending.
     layers: Vec<usize>,
-    /// Buffers of [`Features::layers`] that the last run had no use for.
+    /// Buffers for [`Features::layers`] that the last run did not need.
     spare: Vec<Vec<f32>>,
-    /// For batches: plans of one thread, and each thread's own memory.
+    /// For batches: single-threaded plans, and below, the state of each thread.
     single: Recent<Plan>,
     workers: Vec<AtomicRefCell<Worker>>,
 }
 
-/// What a thread needs to run an image by itself.
+/// What a thread needs to run whole images alone.
 struct Worker {
     pool: Pool,
     workspace: Workspace,
@@ -105,14 +105,14 @@ impl Runner for VitRunner {
         Ok(())
     }
 
-    /// Every image on one thread, the session's threads side by side.
+    /// Runs each image on one thread, and the images in parallel on the session's threads.
     fn run_batch(&mut self, images: &[&[f32]], size: Size) -> Result<Vec<Features>, RunError> {
         let VitRunner { encoder, threads, pool, cache, layers, single, workers, .. } = self;
         let (encoder, threads) = (&**encoder, *threads);
         let plan = &*single.get(size, layers, || plan(encoder, size, 1, *cache, layers))?;
         let used = threads.min(images.len()).min(LANES_BYTES / plan.image_bytes(encoder)).max(1);
         while workers.len() < used {
-            // One thread is the caller's own: no thread is started, so nothing can fail.
+            // A pool of one thread is the calling thread: it starts none, so nothing can fail.
             let pool = Pool::new(1).expect("a pool of one thread starts none");
             workers.push(AtomicRefCell::new(Worker { pool, workspace: Workspace::default() }));
         }
@@ -122,7 +122,7 @@ impl Runner for VitRunner {
         let failed = AtomicRefCell::new(None);
         let out: Vec<AtomicRefCell<Features>> = images.iter().map(|_| AtomicRefCell::default()).collect();
         let next = AtomicUsize::new(0);
-        // Each worker takes the next image until there is none.
+        // Each worker takes the next image until none is left.
         pool.run(used, &|worker, _| {
             let Worker { pool, workspace } = &mut *workers[worker].borrow_mut();
             while let i = next.fetch_add(1, Ordering::Relaxed)
@@ -133,7 +133,7 @@ impl Runner for VitRunner {
                     .run(plan, workspace, pool, images[i])
                     .map(|tokens| fill(features, encoder, tokens));
                 fill_layers(features, encoder, plan, workspace, &mut Vec::new());
-                // Another thread may be writing its own error: one of them is enough.
+                // If the borrow fails, another thread is storing its own error: one is enough.
                 if let (Err(error), Ok(mut failed)) = (result, failed.try_borrow_mut()) {
                     *failed = Some(error);
                 }
@@ -154,13 +154,13 @@ impl Runner for VitRunner {
     }
 }
 
-/// The cache that each of the session's threads has.
+/// Cache available to each of the session's threads.
 fn cache(cores: &Cores) -> Cache {
     let share = CacheShare::of(&Root::live(), cores);
     share.map_or(Cache::UNKNOWN, |CacheShare { l2, last }| Cache { l2, last })
 }
 
-/// Plans `encoder` for `size` on `threads` threads that have `cache` each, keeping the blocks `layers`.
+/// Plans `encoder` for `size` on `threads` threads with `cache` each, keeping the outputs of the blocks `layers`.
 fn plan(
     encoder: &Encoder,
     size: Size,
@@ -171,7 +171,7 @@ fn plan(
     Plan::new(encoder, size, threads)?.within(encoder, cache).with_taps(encoder, layers)
 }
 
-/// Copies `tokens`, `[tokens, dim]`, to `features`.
+/// Copies CLS and the patch tokens from `tokens`, of shape `[tokens, dim]`, to `features`.
 fn fill(features: &mut Features, encoder: &Encoder, tokens: &[f32]) {
     let config = encoder.config();
     features.cls.clear();
@@ -180,8 +180,8 @@ fn fill(features: &mut Features, encoder: &Encoder, tokens: &[f32]) {
     features.patch.extend_from_slice(&tokens[config.prefix() * config.dim..]);
 }
 
-/// Copies what the plan kept of earlier blocks, and the grid, to `features`. Buffers that it has too many of go to `spare`,
-/// and come from there.
+/// Copies the grid and the kept outputs of earlier blocks to `features`. Surplus buffers move to `spare`; missing
+/// ones are taken from it.
 fn fill_layers(
     features: &mut Features,
     encoder: &Encoder,

@@ -1,7 +1,7 @@
 //! The model: its [`Config`], its [`Weights`], rotary positions, and a plain f32 forward pass.
 //!
 //! This module is meant to be read alongside the papers: DINOv3 (arXiv 2508.10104), ViT (arXiv 2010.11929) and DeiT
-//! (arXiv 2012.12877). [`forward`] is the reference for every faster path.
+//! (arXiv 2012.12877). [`forward()`] is the reference for every faster path.
 
 mod config;
 mod features;

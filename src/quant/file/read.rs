@@ -20,7 +20,7 @@ use crate::quant::{
 };
 use crate::vit::{Config, FeedForward, Mlp, Norm, Positions};
 
-/// Whether the first bytes of `path` are those of a file that [`super::write`] wrote. False if it cannot be read.
+/// Whether the first bytes of `path` are those of a file that [`super::write()`] wrote. False if it cannot be read.
 pub fn is_ours(path: &Path) -> bool {
     crate::files::open(path).is_ok_and(|mut file| begins_as_ours(&mut file))
 }

@@ -1,0 +1,153 @@
+//! Decides what kind of model a path holds, and loads it into an [`Engine`].
+//!
+//! Converted models and checkpoints become a [`Network`], which our encoder runs. So does an ONNX file whose whole
+//! graph is a backbone of the DINOv3 family. tract runs any other ONNX graph.
+
+use std::path::Path;
+
+use super::vit::Vit;
+use super::{About, Backend, Engine, EngineError};
+#[cfg(doc)]
+use crate::checkpoint::CheckpointError;
+#[cfg(feature = "onnx")]
+use crate::checkpoint::onnx::Proof;
+use crate::checkpoint::{self, Hints, Model, Naming};
+use crate::encoder::Encoder;
+#[cfg(feature = "onnx")]
+use crate::graph::{self, onnx::OnnxFile};
+use crate::kernels::Isa;
+use crate::quant::{self, Network, Precision, file::QuantModel};
+
+/// Name of the built-in backbone, accepted where a path is expected. A file or folder of that name is given as
+/// `./demo`.
+pub const DEMO: &str = "demo";
+
+/// Prefix that, before the name of a card, selects weights drawn from a seed.
+pub const UNTRAINED: &str = "untrained:";
+
+/// Whether `model`, given where a path is expected, is a name: [`DEMO`] or `untrained:CARD`.
+pub fn is_name(model: &str) -> bool {
+    model == DEMO || model.starts_with(UNTRAINED)
+}
+
+/// Whether [`Engine::open`] reads `path` as an ONNX file, judging by its extension.
+pub fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
+}
+
+impl Engine {
+    /// Loads a converted model, a checkpoint (a Hugging Face folder or a safetensors file), or (feature `onnx`) an ONNX
+    /// file, and packs it for the instruction set [`Isa::preferred`].
+    ///
+    /// # Errors
+    /// [`EngineError`], whose message names the file and the problem.
+    pub fn open(path: impl AsRef<Path>) -> Result<Engine, EngineError> {
+        Engine::open_for(path, Isa::preferred()?)
+    }
+
+    /// As [`Engine::open`], for a given instruction set.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_for(path: impl AsRef<Path>, isa: Isa) -> Result<Engine, EngineError> {
+        Engine::open_with(path, isa, &Hints::default())
+    }
+
+    /// As [`Engine::open_for`], with hints: facts that the model's files lack.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; [`CheckpointError::Hint`] if the files contradict a hint.
+    pub fn open_with(path: impl AsRef<Path>, isa: Isa, hints: &Hints) -> Result<Engine, EngineError> {
+        let path = path.as_ref();
+        let engine = if is_onnx(path) {
+            Engine::open_onnx(path, isa, hints)?
+        } else if let Some(model) = quant::file::read_if_ours(path)? {
+            Engine::from_converted(model, isa)
+        } else {
+            Engine::from_model(checkpoint::load_with(path, hints)?, isa)
+        };
+        engine.agreeing(hints)
+    }
+
+    /// Returns the engine unchanged if `hints` agree with it.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Hint`] names the hint that contradicts the model.
+    pub fn agreeing(self, hints: &Hints) -> Result<Engine, EngineError> {
+        if let Some(config) = self.config() {
+            hints.agree_with(&self.about().name, config, &self.about().preprocess)?;
+        }
+        Ok(self)
+    }
+
+    /// The built-in backbone. Heads trained on it also work with its model file, and vice versa.
+    ///
+    /// # Errors
+    /// As [`Engine::open`], if the model data inside the program is damaged.
+    #[cfg(feature = "demo")]
+    pub fn demo(isa: Isa) -> Result<Engine, EngineError> {
+        let model = quant::file::parse(Path::new(DEMO), quant::file::DEMO_FILE)?;
+        Ok(Engine::from_converted(model, isa))
+    }
+
+    /// Creates an engine from a converted model.
+    pub fn from_converted(model: QuantModel, isa: Isa) -> Engine {
+        let about = About {
+            name: model.name,
+            sha256: model.sha256,
+            preprocess: model.preprocess,
+            untrained: model.source.untrained,
+            precision: model.precision,
+            backend: Backend::Kernels(isa),
+            reading: 0,
+            assumed: Vec::new(),
+        };
+        Engine::new(about, Vit::new(Encoder::new(model.network, isa)))
+    }
+
+    #[cfg(feature = "onnx")]
+    fn open_onnx(path: &Path, isa: Isa, hints: &Hints) -> Result<Engine, EngineError> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let preprocess = checkpoint::preprocess_beside(path)?;
+        let model = match graph::onnx::open(path, Proof::Run)? {
+            OnnxFile::Dinov3(imported) => {
+                let model = Model::from_onnx(name, path, *imported, preprocess, hints)?;
+                return Ok(Engine::from_model(model, isa));
+            }
+            OnnxFile::Other(model) => model,
+        };
+        let (preprocess, assumed) = hints.of_graph(&name, preprocess)?;
+        let about = About {
+            name,
+            sha256: model.sha256().to_owned(),
+            preprocess,
+            untrained: false,
+            precision: Precision::F32,
+            backend: Backend::Tract,
+            reading: graph::onnx::READING,
+            assumed,
+        };
+        Ok(Engine::new(about, model))
+    }
+
+    #[cfg(not(feature = "onnx"))]
+    fn open_onnx(path: &Path, _: Isa, _: &Hints) -> Result<Engine, EngineError> {
+        Err(EngineError::NoOnnx(path.display().to_string()))
+    }
+
+    /// Creates an engine from a loaded checkpoint, in f32.
+    pub fn from_model(model: Model, isa: Isa) -> Engine {
+        let about = About {
+            sha256: model.identity(),
+            name: model.name,
+            preprocess: model.preprocess,
+            untrained: model.naming == Naming::Seeded,
+            precision: Precision::F32,
+            backend: Backend::Kernels(isa),
+            reading: 0,
+            assumed: model.assumed,
+        };
+        let network = Network::from_weights(&model.config, model.weights);
+        Engine::new(about, Vit::new(Encoder::new(network, isa)))
+    }
+}

@@ -1,4 +1,5 @@
-//! After the first run at a size, a session allocates nothing, and a pipeline keeps nothing of a stream: counted, not believed.
+//! Counts allocations: after the first run at a size, a session allocates nothing, and a pipeline retains nothing of
+//! a stream.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
@@ -15,25 +16,25 @@ use microraptor::pipeline::Pipeline;
 use microraptor::quant::{Matrix, Network};
 use microraptor::vit::{Config, FeedForward, Positions, Preprocess, Size, seeded_weights};
 
-/// The system's allocator, counting.
+/// The system's allocator, with counters.
 struct Counting;
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
-/// Bytes that are allocated now.
+/// Bytes currently allocated.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is handed to the system's allocator.
+// SAFETY: `alloc` and `dealloc` forward to `System`, which meets the contract; counting does not touch the memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
         LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller meets the contract of `alloc`, which `System` shares.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller passes a `pointer` that was allocated above with `layout`, so it comes from `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -41,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Blocks with int8 layers and attention, one with fp16 layers, and one in f32.
+/// A network with int8 layers and attention in two blocks, fp16 layers in one, and f32 in one.
 fn network() -> Network {
     let config = Config { depth: 4, ..Card::by_name("dinov3-vits16").unwrap().architecture };
     let mut network = Network::from_weights(&config, seeded_weights(&config, 3));
@@ -63,8 +64,8 @@ fn network() -> Network {
     network
 }
 
-/// Without libtest, because the counter is the process's: tests at once would count each other's allocations, and libtest's
-/// own thread allocates when a test has run for 60 seconds, as this one does under emulation.
+/// Does not use libtest, because the counters are global to the process: concurrent tests would count each other's
+/// allocations, and libtest's own thread allocates when a test has run for 60 seconds, which happens under emulation.
 fn main() {
     an_encoder_allocates_nothing();
     a_session_allocates_nothing();
@@ -92,8 +93,8 @@ fn an_encoder_allocates_nothing() {
     }
 }
 
-/// What `predict` does for each file: it says which layers it reads, and runs. Two heads that read other sizes or layers
-/// take turns.
+/// What `predict` does for each file: it selects the layers and runs. Two heads with different sizes or layers
+/// alternate.
 fn a_session_allocates_nothing() {
     let engine = Engine::from_model(Model::seeded("deit-tiny", 3).unwrap(), Isa::best());
     let turns: [(Size, &[usize]); 3] =
@@ -107,7 +108,7 @@ fn a_session_allocates_nothing() {
                 session.keep_layers(layers).unwrap();
                 session.run(&pixels, size).unwrap();
                 let after = COUNT.load(Ordering::Relaxed);
-                // In the second round buffers of layers still find their way to the turns.
+                // In the second round, the buffers for layers may still grow.
                 assert!(
                     round < 2 || after == before,
                     "{threads} threads, {size} {layers:?}, round {round}: {}",
@@ -118,7 +119,7 @@ fn a_session_allocates_nothing() {
     }
 }
 
-/// A head for `engine` at `size`, with numbers of no meaning.
+/// A head for `engine` at `size`, with arbitrary weights.
 fn head(engine: &Engine, size: Size, volume: bool) -> Arc<Head> {
     let dim = 2 * engine.config().unwrap().dim;
     let weight = (0..2 * dim).map(|i| (i as f64 * 0.7).sin()).collect();
@@ -136,8 +137,8 @@ fn head(engine: &Engine, size: Size, volume: bool) -> Arc<Head> {
     })
 }
 
-/// 20,000 frames, one by one and several at once, with heads of two sizes: what is held stays within 1 MB, and as many small
-/// allocations are made for the last frame as for the hundredth.
+/// 20,000 frames, one by one and four at once, with heads of two sizes: the memory in use stays within 1 MB of its
+/// early value, and each later step makes as many allocations as step 100.
 fn a_stream_keeps_its_memory() {
     let mut model = Model::seeded("deit-tiny", 3).unwrap();
     model.config = Config { dim: 16, depth: 2, heads: 2, patch: 4, hidden: 32, ..model.config };

@@ -1,7 +1,7 @@
-//! int8 gives the same bits on every instruction set, with any number of threads, run after run.
+//! int8 gives the same bits on every instruction set, with any number of threads, in every run.
 //!
-//! The digests below are of features that plain Rust computes. Every instruction set that this machine has must give the
-//! same; so must every other machine. If a change of the arithmetic alters them, its commit says why.
+//! The digests below are of features computed by plain Rust. Every instruction set of this machine must give the same
+//! digests, and so must every other machine. If a change of the arithmetic alters them, its commit states why.
 
 mod support;
 
@@ -15,17 +15,18 @@ use microraptor::quant::{Layer, Matrix, Network};
 use microraptor::vit::{Config, FeedForward, Size, seeded_weights};
 use sha2::{Digest, Sha256};
 
-/// Blocks that are left of a published architecture: enough to meet every kind of layer.
+/// Number of blocks to which a published architecture is cut: enough for every kind of layer.
 const DEPTH: usize = 3;
 
-/// Cards, and the digest of their features; the first three blocks, weights from seed 7, rounded by [`mixed`].
+/// Cards and the digests of their features, from the first three blocks with weights from seed 7, quantised by
+/// [`mixed`].
 const DIGESTS: [(&str, &str); 3] = [
     ("dinov3-vits16", "aec3a9101cd9c3f24b1408be71c25ccc5826344d4436539eb16e6fda05224c2c"),
     ("dinov3-vits16plus", "ff445fa8b3abb0e3736fdd3207c8a39bdd594651d37190f618a38eb2d3c1c9fa"),
     ("deit-tiny", "bda7e26638f1dc3b09243e139255683a4be4c1e25b0da3918e459fc386a2ef9f"),
 ];
 
-/// Symmetric int8 with the largest weight of each row at `most`.
+/// Quantises to symmetric int8, with the largest weight of each row at `most`.
 fn int8(layer: &mut Layer, most: f32) {
     let Matrix::F32(w) = &layer.weight else { panic!("an f32 network") };
     let inputs = w.len() / layer.bias.len();
@@ -40,7 +41,8 @@ fn fp16(layer: &mut Layer) {
     layer.weight = Matrix::F16(w.iter().map(|&w| f16::from_f32(w)).collect());
 }
 
-/// Every kind of matrix and of attention: 7-bit, 8-bit and fp16 layers by block; float attention in the second.
+/// A network with every kind of matrix and of attention: 7-bit, 8-bit and fp16 layers, depending on the block; the
+/// second block has float attention.
 fn mixed(config: &Config) -> Network {
     let config = Config { depth: DEPTH, ..*config };
     let mut network = Network::from_weights(&config, seeded_weights(&config, 7));
@@ -64,7 +66,7 @@ fn mixed(config: &Config) -> Network {
     network
 }
 
-/// SHA-256 of the features' bits over two images and two sizes.
+/// SHA-256 of the bits of the features of two images at two sizes.
 fn digest(network: &Network, isa: Isa, threads: usize) -> String {
     let encoder = Encoder::new(network.clone(), isa);
     let mut workspace = Workspace::default();
@@ -82,7 +84,8 @@ fn digest(network: &Network, isa: Isa, threads: usize) -> String {
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// All that this CPU has, or the one that [`VARIABLE`] names: an emulated CPU is too slow for all.
+/// All instruction sets of this CPU, or only the one that [`VARIABLE`] names: an emulated CPU is too slow for all of
+/// them.
 fn isas() -> Vec<Isa> {
     match std::env::var(VARIABLE) {
         Ok(name) if !name.is_empty() => vec![Isa::named(&name).unwrap()],
@@ -97,7 +100,7 @@ fn isas() -> Vec<Isa> {
     }
 }
 
-/// The instruction sets of this architecture.
+/// Instruction sets of this architecture.
 #[cfg(target_arch = "x86_64")]
 const ALL: &[&str] = &["avx2", "avxvnni", "avx512vnni"];
 #[cfg(target_arch = "aarch64")]

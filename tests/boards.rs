@@ -1,4 +1,4 @@
-//! Boards on recorded trees: `tests/boards/NAME/{proc,sys}` (see the README there).
+//! Boards, on recorded trees: `tests/boards/NAME/{proc,sys}` (see the README there).
 
 mod support;
 
@@ -20,7 +20,7 @@ fn report(root: &Path) -> BoardReport {
     BoardReport::read(&Root::recorded(root), None, &Request::default(), 64).unwrap()
 }
 
-/// Files of a folder and those below.
+/// Files in a folder and its subfolders.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -30,7 +30,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// A copy of a tree with further files. Names with a colon, which Windows cannot check out, come in only so.
+/// A copy of a tree with additional files. File names with a colon, which Windows cannot check out, occur only as
+/// additions.
 fn copy(name: &str, more: &[(&str, &str)]) -> TempDir {
     let copy = tempdir().unwrap();
     let from = tree(name);
@@ -46,7 +47,7 @@ fn copy(name: &str, more: &[(&str, &str)]) -> TempDir {
     copy
 }
 
-/// `name cores MHz` of each cluster.
+/// Name, cores and MHz of each cluster.
 fn clusters(report: &BoardReport) -> String {
     let line = |g: &microraptor::board::NamedGroup| {
         format!("{} {} {}", g.name, g.group.cpus, g.group.max_mhz.unwrap_or(0))
@@ -54,7 +55,7 @@ fn clusters(report: &BoardReport) -> String {
     report.clusters.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
-/// What the warnings are about.
+/// Subjects of the warnings.
 fn warnings(report: &BoardReport) -> Vec<&str> {
     report.warnings.iter().map(|w| w.about).collect()
 }
@@ -62,7 +63,7 @@ fn warnings(report: &BoardReport) -> Vec<&str> {
 #[test]
 fn each_tree_is_recognised_with_its_clusters_and_cores() {
     let by_name = "its model name";
-    // Tree, board file, by what, clusters, cores to keep to; each chooses four threads.
+    // Tree, board file, reason for the match, clusters, selected cores. Four threads are chosen for each.
     for (name, board, by, groups, cpus) in [
         ("raspberry-pi-4", "raspberry-pi-4", by_name, "all 0-3 1800", ""),
         ("raspberry-pi-5", "raspberry-pi-5", by_name, "all 0-3 2400", ""),
@@ -77,7 +78,7 @@ fn each_tree_is_recognised_with_its_clusters_and_cores() {
         assert_eq!(clusters(&report), groups, "{name}");
         let cores = &report.choice.cores;
         assert_eq!((cores.threads(), cores.cpus().to_string().as_str()), (4, cpus), "{name}");
-        // What the file says of its cores is what the tree has.
+        // The board file's features of its cores match the tree.
         assert!(!warnings(&report).contains(&"features"), "{name}: {:?}", report.warnings);
     }
 }
@@ -155,10 +156,10 @@ fn threads_that_share_a_cache_have_a_part_each() {
     assert_eq!(all("raspberry-pi-5", 4), Some((512, 512)));
     assert_eq!(share(&tree("rock-5b"), "4-7", 4), Some((512, 768)));
     assert_eq!(share(&tree("rock-5b"), "0-3", 2), Some((128, 1536)));
-    // Its tree says nothing of caches: the board's file does, of a second level that the cluster shares.
+    // The tree has no cache information. The board file states that the cluster shares the second level.
     assert_eq!(all("raspberry-pi-4", 1), Some((1024, 1024)));
     assert_eq!(all("raspberry-pi-4", 4), Some((256, 256)));
-    // What the system says of sharing counts.
+    // The system's list of sharing cores takes precedence.
     let list = "sys/devices/system/cpu/cpu4/cache/index3/shared_cpu_list";
     let two = copy("rock-5b", &[(list, "4-5")]);
     assert_eq!(share(two.path(), "4", 1), Some((512, 3072)));
@@ -172,7 +173,7 @@ fn sensors_are_read_with_their_units() {
     let orin = State::read(&Root::recorded(tree("jetson-orin-nano")));
     let rails: Vec<String> =
         orin.rails.iter().map(|r| format!("{} {} {:.1}", r.chip, r.label, r.milliwatts)).collect();
-    // 5024 mV x 928 mA; the sum of currents (curr4) has no voltage of its own and is no rail.
+    // 5024 mV x 928 mA. The sum of currents (curr4) has no voltage and is not a rail.
     assert_eq!(rails, ["ina3221 VDD_IN 4662.3", "ina3221 VDD_CPU_GPU_CV 682.2", "ina3221 VDD_SOC 1364.4"]);
     let clock = &orin.clocks[3];
     assert_eq!(
@@ -188,7 +189,7 @@ fn sensors_are_read_with_their_units() {
         (7801096, Some(6180244), Some(0))
     );
 
-    // A battery's voltage and current (in0, curr1) are no rail either; an INA219 gives its power itself.
+    // A battery's voltage and current (in0, curr1) are not a rail either. An INA219 reports power directly.
     let ina219 = [
         ("sys/class/hwmon/hwmon9/name", "ina219"),
         ("sys/class/hwmon/hwmon9/in1_input", "12040"),
@@ -208,7 +209,7 @@ fn a_supply_is_a_battery_when_that_feeds_the_machine() {
     // The keyboard's battery, at 5 %, does not count.
     assert_eq!(supply(&[]), is(true, Some(71)));
     assert_eq!(supply(&[(&mains, "1"), (&status, "Charging")]), is(false, Some(71)));
-    // Two batteries, one of which is kept full; a battery that does not say what it does.
+    // Two batteries, one of them kept full; and a battery with an unknown status.
     let second = [(other.as_str(), "Battery"), (&folder("BAT1/capacity"), "98")];
     assert_eq!(supply(&second), is(true, Some(84)));
     assert_eq!(supply(&[(&status, "Unknown")]), is(true, Some(71)));
@@ -249,13 +250,13 @@ fn load_is_what_others_do() {
         let more = [("proc/stat", stat), ("proc/self/stat", own)];
         cpu_times(&Root::recorded(copy("raspberry-pi-5", &more).path()))
     };
-    // Brackets and spaces in the name; utime and stime are 412 and 38.
+    // The process name contains brackets and spaces; utime and stime are 412 and 38.
     let own =
         |ticks: u32| format!("7 (a) (b) R 1 7 4120 34816 7 4194304 9120 0 3 0 {ticks} 38 99 99 20 0 4 0");
     let four = "cpu0 1\ncpu1 1\ncpu2 1\ncpu3 1\nintr 5\n";
     let before = read(&format!("cpu  1000 100 200 8000 500 10 20 30 700 0\n{four}"), &own(412)).unwrap();
     assert_eq!(before, CpuTimes { busy: 1330, idle: 8500, steal: 30, own: 450, cpus: 4 });
-    // 400 ticks: 100 our own, 60 of others, 20 stolen, the rest idle.
+    // 400 ticks: 100 our own, 60 of other processes, 20 stolen, the rest idle.
     let after = read(&format!("cpu  1100 110 230 8200 520 15 35 50 900 0\n{four}"), &own(512)).unwrap();
     assert_eq!(after.since(&before), Some(Load { others: 80.0 / 400.0, own: 0.25, steal: 0.05 }));
     assert_eq!(before.since(&before), None);
@@ -276,7 +277,7 @@ fn load_is_what_others_do() {
     assert_eq!(state.process_memory, Some(memory));
 }
 
-/// This very process, if the system tells.
+/// Reads this process, if the system has /proc.
 #[test]
 fn own_time_and_memory_grow_with_what_the_process_does() {
     let root = Root::live();
@@ -299,7 +300,7 @@ fn own_time_and_memory_grow_with_what_the_process_does() {
     assert!(memory.resident_kib > 100 && memory.peak_kib.is_none_or(|peak| peak >= memory.resident_kib / 2));
 }
 
-/// Throttling that comes while something is measured.
+/// Throttling that starts during a measurement.
 #[test]
 fn what_slowed_the_machine_between_two_readings_is_told() {
     let since = |name: &str, before: &[(&str, &str)], after: &[(&str, &str)]| {
@@ -309,7 +310,7 @@ fn what_slowed_the_machine_between_two_readings_is_told() {
     let flags = "sys/devices/platform/soc/soc:firmware/get_throttled";
     let pi = |before: &str, after: &str| since("raspberry-pi-5", &[(flags, before)], &[(flags, after)]);
     assert_eq!(pi("0", "0"), [""; 0]);
-    // Long ago does not count.
+    // Earlier throttling does not count.
     assert_eq!(pi("50000", "50000"), [""; 0]);
     assert_eq!(pi("0", "50005"), ["under-voltage now (firmware)", "throttled now (firmware)"]);
     assert_eq!(pi("80008", "80000"), ["soft temperature limit before (firmware)"]);
@@ -326,7 +327,7 @@ fn what_slowed_the_machine_between_two_readings_is_told() {
     let found = since("x86-laptop", &[(count, "100")], &[(count, "170")]);
     assert_eq!(found, ["core over its temperature limit in between, 70 times (thermal_throttle)"]);
 
-    // A cooling device stands at a step: its count is none of events.
+    // A cooling device reports its current step, not a count of events.
     let step = "sys/class/thermal/cooling_device0/cur_state";
     let kind = ("sys/class/thermal/cooling_device0/type", "cpufreq-cpu0");
     let found = since("rock-5b", &[kind, (step, "0")], &[kind, (step, "2")]);
@@ -389,8 +390,8 @@ fn flags_of_the_raspberry_pi_firmware() {
     }
 }
 
-/// Every file of every tree, one after the other and all at once, holds nonsense: there may be less to tell, and nothing
-/// else happens.
+/// Files of every tree hold nonsense, first one at a time, then all at once. Less may be reported, but nothing else
+/// may happen.
 #[test]
 fn hostile_trees_never_panic() {
     let junk: [&[u8]; 6] = [
@@ -406,7 +407,7 @@ fn hostile_trees_never_panic() {
         let copy = copy(name, &[]);
         let root = Root::recorded(copy.path());
         let all = files(copy.path());
-        // Every third: the cores of a cluster have the same files.
+        // Only every third file, because the cores of a cluster have the same files.
         for (i, file) in all.iter().enumerate().step_by(3) {
             let good = fs::read(file).unwrap();
             fs::write(file, junk[i / 3 % junk.len()]).unwrap();
@@ -432,7 +433,7 @@ fn hostile_trees_never_panic() {
     assert_eq!(nothing.state, State::default());
 }
 
-/// A file that is a pipe would block whoever opens it.
+/// Opening a pipe in place of a file would block.
 #[cfg(unix)]
 #[test]
 fn a_pipe_in_place_of_a_file_is_not_opened() {

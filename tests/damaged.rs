@@ -1,7 +1,8 @@
-//! Damaged files of every format: no reader panics, none allocates what a header merely says, and every error is one line.
+//! Damaged files of every format: no reader panics, none allocates on the mere claim of a header, and every error is
+//! one line.
 //!
-//! Mutations are few and fixed, for they run with every `cargo test`; `fuzz/` looks for what they miss, and what it found
-//! is in `tests/golden/finds`.
+//! The mutations are few and fixed, because they run with every `cargo test`. `fuzz/` searches for what they miss;
+//! files that it found are in `tests/golden/finds`.
 
 #![cfg(all(feature = "dicom", feature = "nifti"))]
 
@@ -26,8 +27,9 @@ use sha2::{Digest, Sha256};
 
 use seeds::Seed;
 
-/// The system's allocator, which knows how much a thread holds and held at most. Memory that passes from thread to thread is
-/// counted where it was made, and may make the count negative where it ends.
+/// The system's allocator, which tracks the current and the peak memory of each thread. Memory passed between threads
+/// is counted for the thread that allocated it; the count of a thread that frees another's memory may become
+/// negative.
 struct Counting;
 
 thread_local! {
@@ -36,30 +38,31 @@ thread_local! {
 }
 
 fn count(bytes: isize) {
-    // A thread that ends has no counters any more.
+    // The counters of a terminating thread no longer exist.
     let _ = ALIVE.try_with(|alive| {
         alive.set(alive.get() + bytes);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(alive.get())));
     });
 }
 
-// SAFETY: everything is handed to the system's allocator.
+// SAFETY: `alloc`, `alloc_zeroed` and `dealloc` forward to `System`, which meets the contract; counting does not
+// touch the memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller meets the contract of `alloc`, which `System` shares.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller meets the contract of `alloc_zeroed`, which `System` shares.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller passes a `pointer` that was allocated above with `layout`, so it comes from `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -67,17 +70,18 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What any reader may allocate: buffers, tables, and for each byte of the file 64 (a JSON value of two bytes takes 32, and
-/// as much again while its list grows).
+/// What any reader may allocate: a fixed amount for buffers and tables, and 64 bytes for each byte of the file (a
+/// JSON value of two bytes takes 32, and as much again while its list grows).
 const FIXED: usize = 4 << 20;
 const PER_BYTE: usize = 64;
 
-/// What a compressed picture may take on its header's word: `TRUSTED_BYTES` of `input::limits` for the pixels, as much to
-/// turn them upright, and twice as much for what a decoder keeps (the coefficients of a progressive JPEG are i16).
+/// What a compressed picture may take because of its header alone: `TRUSTED_BYTES` of `input::limits` for the pixels,
+/// as much again to turn them upright, and twice as much for what a decoder keeps (the coefficients of a progressive
+/// JPEG are i16).
 const PIXELS: usize = 4 * (64 << 20);
 
-/// Deflate's largest ratio (RFC 1951), for a volume's voxels, f64 values for their percentiles, labels, a slice, and vectors
-/// that double.
+/// Deflate's maximum ratio (RFC 1951), times the memory for a volume's voxels, f64 values for their percentiles,
+/// labels, a slice, and vectors that double.
 const INFLATED: usize = 16 * 1032;
 
 fn all_frames(scan: Result<Scan, InputError>) -> Result<(), InputError> {
@@ -88,7 +92,7 @@ fn none<T, E: Display>(result: Result<T, E>) -> Result<(), String> {
     result.map(|_| ()).map_err(|e| e.to_string())
 }
 
-/// Reads `bytes` as `target` does, in `folder`.
+/// Reads `bytes` in the way of `target`, in `folder`.
 fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
     let file = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
@@ -98,7 +102,7 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
     match target {
         "board" => none(Board::open(&file("board.toml", bytes))),
         "checkpoint" => {
-            // A config.json may come first, ended by a zero byte.
+            // A config.json may come first, terminated by a zero byte.
             let text = if bytes.starts_with(b"{") { bytes.iter().position(|&b| b == 0) } else { None };
             match text {
                 Some(end) => drop(file("config.json", &bytes[..end])),
@@ -149,7 +153,7 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
     }
 }
 
-/// The largest allocation that a file of `bytes` bytes excuses.
+/// Maximum allocation that is acceptable for a file of `bytes` bytes.
 fn allowed(target: &str, bytes: usize) -> usize {
     FIXED
         + PER_BYTE * bytes
@@ -161,10 +165,10 @@ fn allowed(target: &str, bytes: usize) -> usize {
         }
 }
 
-/// Sets the digest of a model file or a head right, where it has one: behind a wrong one nothing is read.
+/// Corrects the digest of a model file or a head, if it has one: after a wrong digest nothing else is read.
 fn sealed(bytes: &[u8]) -> Vec<u8> {
     let mut file = bytes.to_vec();
-    // A head's stands inside a string.
+    // The digest of a head is inside a string.
     let keys: [&[u8]; 2] = [br#""digest":""#, br#"\"digest\":\""#];
     let after = |key: &&[u8]| file.windows(key.len()).position(|w| w == *key).map(|at| at + key.len());
     if let Some(at) = keys.iter().find_map(after)
@@ -177,7 +181,7 @@ fn sealed(bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Reads `bytes` and says what is wrong with how that went.
+/// Reads `bytes` and describes the fault, if any.
 fn fault(target: &str, bytes: &[u8], folder: &Path) -> Option<String> {
     PEAK.set(ALIVE.get());
     let before = ALIVE.get();
@@ -195,10 +199,10 @@ fn fault(target: &str, bytes: &[u8], folder: &Path) -> Option<String> {
     }
 }
 
-/// The damage that is done to a file: where it is cut, and what is written where.
+/// Damaged variants of a file, with descriptions: cuts, flipped bytes and overwritten numbers.
 fn damaged(bytes: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
     let n = bytes.len();
-    // Headers are at the start; of what follows, a sample.
+    // Headers are at the start, so every byte there is damaged, and only a sample of the rest.
     let places =
         move |dense: usize, sparse: usize| (0..dense.min(n)).chain((dense..n).step_by((n / sparse).max(1)));
     let cut = places(64, 100).map(|at| (format!("cut at {at}"), bytes[..at].to_vec()));
@@ -209,7 +213,7 @@ fn damaged(bytes: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
             (format!("byte {at} xor {mask:#x}"), out)
         })
     });
-    // Numbers of two, four and eight bytes, as lengths and counts are.
+    // Numbers of two, four and eight bytes, like lengths and counts.
     let numbers = places(400, 60).flat_map(move |at| {
         let values: [&[u8]; 7] = [
             &[0; 2],
@@ -236,7 +240,7 @@ fn seeds_of(target: &str) -> Vec<Seed> {
     seeds
 }
 
-/// Damaged files that are read of each format, so that all take seconds: evenly from all ways.
+/// Maximum number of damaged files per format, evenly sampled from all variants, so that a format takes seconds.
 const AT_MOST: usize = 4000;
 
 /// Damages the seeds of `target`.
@@ -287,7 +291,7 @@ damaged! {
     onnx_head,
 }
 
-/// Or else a whole format's damage would be refused for one reason.
+/// All undamaged files must be readable; otherwise all damage to a format could be refused for one unrelated reason.
 #[test]
 fn sound_files_are_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -307,7 +311,7 @@ fn sound_files_are_read() {
     }
 }
 
-/// What fuzzing found, mended since: `tests/golden/finds/TARGET-WHAT`.
+/// Files that fuzzing found, with faults fixed since: `tests/golden/finds/TARGET-WHAT`.
 #[test]
 fn finds() {
     let folder = tempfile::tempdir().unwrap();

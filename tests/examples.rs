@@ -1,11 +1,12 @@
-//! Every program of `examples/` runs, on the built-in backbone's file and golden inputs. `cargo test` builds them beside this one.
+//! Every program of `examples/` runs on the built-in backbone's file and golden inputs. `cargo test` builds the
+//! examples together with this test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const MODEL: &str = "models/demo/demo.safetensors";
 
-/// What the example `name` prints, with `args` and the file `input` on its standard input.
+/// Output of the example `name`, run with `args` and with the file `input` on standard input.
 fn run(name: &str, args: &[&Path], input: Option<&str>) -> String {
     let tests = std::env::current_exe().unwrap();
     let folder = tests.parent().and_then(Path::parent).unwrap();
@@ -25,7 +26,7 @@ fn examples_print_what_they_say() {
     let found = run("features", &[model, picture, Path::new("64")], None);
     assert!(found.contains("patch [4, 4, 192]"), "{found}");
 
-    // Two heads of different seeds would do; the same file twice under two names is as good.
+    // Two heads of different seeds would do, but the same file given twice is as good.
     let head: PathBuf = folder.path().join("head.safetensors");
     let found = run("train_and_predict", &[model, &head], None);
     assert!(found.contains("classes [\"") && found.contains("ValidationSummary"), "{found}");

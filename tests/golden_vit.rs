@@ -1,5 +1,6 @@
-//! The reference forward pass against PyTorch (transformers and timm), at every intermediate, on tiny checkpoints that
-//! are read as a user's are. `tests/reference/make_golden.py` writes them and says what they hold.
+//! The reference forward pass against PyTorch (transformers and timm), for every intermediate tensor, on tiny
+//! checkpoints that are read in the same way as a user's. `tests/reference/make_golden.py` writes them and describes
+//! their contents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,10 @@ use microraptor::input::Image;
 use microraptor::vit::{Config, Interpolation, Mlp, Positions, Preprocess, Size, forward};
 use safetensors::SafeTensors;
 
-/// Of the largest value of a tensor. Both sides round in f32 and differ in the order of their sums, the longest of which has
-/// 768 terms (a patch): a random walk of roundings gives sqrt(768) * 2^-24 = 1.7e-6, and 2.3e-6 is the largest difference
-/// seen. Issue 2 asks for 1e-4, but GELU by tanh in place of erf shows only as 1.4e-4 and must be caught with room to spare.
+/// Relative to the largest value of a tensor. Both sides round in f32 and differ in the order of their sums, the
+/// longest of which has 768 terms (a patch): a random walk of roundings gives sqrt(768) * 2^-24 = 1.7e-6, and the
+/// largest observed difference is 2.3e-6. The requirement is only 1e-4, but the tanh approximation of GELU differs
+/// from erf by as little as 1.4e-4 and must be detected with a margin.
 const TOLERANCE: f32 = 2e-5;
 
 const DINOV3: Config = Config {
@@ -49,11 +51,11 @@ fn values(file: &SafeTensors, name: &str) -> Vec<f32> {
     tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
 }
 
-/// The largest difference over the largest magnitude of `expected`.
+/// Largest difference, relative to the largest magnitude in `expected`.
 fn relative(found: impl ExactSizeIterator<Item = f32>, expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-    // `max` would pass over a NaN.
+    // `max` would ignore a NaN.
     let worst = found
         .zip(expected)
         .map(|(f, e)| (f - e).abs())
@@ -61,7 +63,7 @@ fn relative(found: impl ExactSizeIterator<Item = f32>, expected: &[f32]) -> f32 
     worst / largest
 }
 
-/// Runs checkpoint `name` at `size` and compares all that the golden file holds.
+/// Runs the checkpoint `name` at `size` and compares every tensor of the golden file.
 fn check(name: &str, config: Config, size: &str) {
     let model = load(name);
     assert_eq!(model.config, config, "{name}");
@@ -123,7 +125,7 @@ fn meta_names_with_masked_key_bias_and_stored_periods() {
 #[test]
 fn preprocessing_comes_from_the_checkpoint() {
     assert_eq!(load("hf_s").preprocess, Preprocess { size: Some((224, 224)), ..Preprocess::IMAGENET });
-    // timm's vit_tiny_patch16_224 was trained with these and a bicubic resize.
+    // timm trained vit_tiny_patch16_224 with these statistics and a bicubic resize.
     let half = Preprocess {
         mean: [0.5; 3],
         std: [0.5; 3],
@@ -134,12 +136,13 @@ fn preprocessing_comes_from_the_checkpoint() {
     assert_eq!(load("timm_vit").preprocess, half);
 }
 
-/// A checkpoint of `tests/golden/networks` (`tests/reference/make_networks.py`), whose outputs are timm's and transformers'.
+/// Loads a checkpoint of `tests/golden/networks` (`tests/reference/make_networks.py`) and compares its outputs with
+/// those of timm and transformers.
 fn network(name: &str) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/networks").join(name);
     let model = checkpoint::load(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(model.config.heads, 4, "{name}");
-    // transformers' folders have no preprocessor_config.json here.
+    // The folders of transformers have no preprocessor_config.json here.
     let statistics = |assumed: &Assumption| matches!(assumed, Assumption::Statistics(..));
     assert!(model.assumed.iter().all(statistics), "{name}: {:?}", model.assumed);
     for entry in fs::read_dir(&folder).unwrap() {
@@ -168,13 +171,14 @@ fn transformers_dinov2_and_vit() {
 
 #[test]
 fn timm_names_say_what_tensors_do_not() {
-    // 16 positions: 2 x 8 patches, not 4 x 4.
+    // 16 positions, arranged as 2 x 8 patches rather than 4 x 4.
     assert_eq!(network("timm_oblong").config.positions, Positions::learned(2, 8));
     assert_eq!(network("timm_registers").config.registers, 2);
     assert_eq!(network("timm_giant").config.mlp, Mlp::SwiGlu);
 }
 
-/// transformers' image processors resize bytes in two passes, each rounded, but for DINOv3's, which works in floats.
+/// transformers' image processors resize bytes in two passes and round after each. Only DINOv3's works in floating
+/// point.
 #[test]
 fn pixels_are_those_of_transformers_processors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/processors");
@@ -192,7 +196,7 @@ fn pixels_are_those_of_transformers_processors() {
         let found = picture.tensor(size, &preprocess);
         let expected = values(&expected, &name);
         assert_eq!(found.len(), expected.len(), "{name}");
-        // In levels of a byte: normalisation undone.
+        // In 8-bit levels: the normalisation is undone.
         let differences: Vec<f32> = (0..found.len())
             .map(|i| (found[i] - expected[i]).abs() * preprocess.std[i / size.area()] * 255.0)
             .collect();

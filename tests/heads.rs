@@ -1,6 +1,6 @@
-//! The linear probe and its metrics against scikit-learn, on data sets that come with it.
+//! The linear probe and its metrics against scikit-learn, on data sets that scikit-learn includes.
 //!
-//! `tests/golden/heads.safetensors` is made by `tests/reference/make_heads.py`.
+//! `tests/reference/make_heads.py` writes `tests/golden/heads.safetensors`.
 
 use microraptor::heads::{
     Bootstrap, ClassWeights, EvaluationReport, Examples, FitOptions, LinearProbe, ProbeSearch, Targets,
@@ -30,7 +30,7 @@ struct Case {
     confusion: Option<Vec<Vec<u64>>>,
 }
 
-/// Owned rows with their targets.
+/// Rows with their targets.
 struct Set {
     x: Array2<f32>,
     classes: Vec<usize>,
@@ -47,7 +47,7 @@ impl Set {
     }
 }
 
-/// Training and validation rows: every third is kept for validation, as in the script.
+/// Training and validation rows: every third row is for validation, as in the script.
 fn sets(file: &SafeTensors<'_>, case: &Case) -> [Set; 2] {
     let x = file.tensor(&format!("{}.x", case.data)).unwrap();
     let values: Vec<f32> = x.data().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
@@ -73,7 +73,7 @@ fn sets(file: &SafeTensors<'_>, case: &Case) -> [Set; 2] {
     })
 }
 
-/// The longest row of `x` standardised by `head`.
+/// Largest Euclidean norm of a row of `x`, standardised by `mean` and `std`.
 fn longest(x: ArrayView2<'_, f32>, mean: &[f64], std: &[f64]) -> f64 {
     let length = |row: ndarray::ArrayView1<'_, f32>| -> f64 {
         row.iter().zip(mean).zip(std).map(|((&v, m), s)| ((f64::from(v) - m) / s).powi(2)).sum()
@@ -120,8 +120,8 @@ fn agrees_with_scikit_learn() {
             .collect();
         let theirs = Array2::from_shape_vec(ours.dim(), theirs).unwrap();
         // The mean loss plus |w|^2 / (2 C n) is strongly convex in w with modulus 1 / (C n), so a gradient g leaves w
-        // within g C n of the minimum, and a logit of the row x within |x| g C n; a probability moves by half of the
-        // logits' move at most. Another 1e-12 for rounding of the logits.
+        // within g C n of the minimum, and a logit of the row x within |x| g C n. A probability changes by at most
+        // half as much as the logits. 1e-12 is added for rounding of the logits.
         let n = train.x.nrows() as f64;
         let gradient = found.gradient;
         let length = longest(val.x.view(), found.head.mean(), found.head.std());

@@ -1,8 +1,9 @@
-//! The layers of docs/architecture.md, and no circle between files: read from the `use` lines and paths of `src/`.
+//! Checks the layers of docs/architecture.md, and that no files depend on each other in a cycle. Both are read from
+//! the `use` lines and paths of `src/`.
 //!
-//! A file that names an item in a `use` line, or by a path from `crate` or `super`, depends on the file that defines it, through whatever
-//! re-exports. A `mod.rs` is the head of its folder: what it re-exports of its children, and where it hands work to one of them by
-//! `child::function`, is no dependency. Neither is what stands under `#[cfg(test)]`.
+//! A file that names an item in a `use` line, or by a path from `crate` or `super`, depends on the file that defines
+//! the item, through any re-exports. A `mod.rs` is the head of its folder: its re-exports of its children, and its
+//! calls of `child::function`, are no dependencies. Code under `#[cfg(test)]` is ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,16 +11,17 @@ use std::path::{Path, PathBuf};
 use syn::visit::Visit;
 use syn::{Attribute, Item, UseTree, Visibility};
 
-/// A module, from the root of its crate: `["input", "scan"]`. The binary's root holds `cli` alone, so that both are one tree.
+/// Path of a module from the root of its crate: `["input", "scan"]`. The binary's root holds only `cli`, so that
+/// library and binary form one tree.
 type Module = Vec<String>;
 
-/// What a file says.
+/// What a file names and re-exports.
 #[derive(Default)]
 struct Source {
     path: PathBuf,
-    /// Paths that it names, from the root.
+    /// Paths that the file names, from the root.
     names: Vec<Module>,
-    /// What it re-exports: a name, and the path that it stands for.
+    /// Re-exports: a name, and the path that it stands for.
     exports: BTreeMap<String, Module>,
 }
 
@@ -32,7 +34,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(of)
 }
 
-/// Gathers what one file names.
+/// Collects the names in one file.
 struct Reader<'a> {
     module: &'a [String],
     modules: &'a BTreeSet<Module>,
@@ -40,7 +42,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// `path`, as it is written, from the root; None for what lies in another crate or is no module's.
+    /// Resolves `path`, as written, from the root; `None` if it lies in another crate or no module has that name.
     fn resolve(&self, path: &[String]) -> Option<Module> {
         let (first, rest) = path.split_first()?;
         match first.as_str() {
@@ -126,7 +128,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every file of `src/` but the roots and what is for tests alone, by module.
+/// Every file of `src/` except the crate roots and files that only tests use, by module.
 fn sources() -> BTreeMap<Module, Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
@@ -156,7 +158,7 @@ fn sources() -> BTreeMap<Module, Source> {
     paths.into_iter().map(read).collect()
 }
 
-/// The module whose file defines what `path` names; None where that is a root's.
+/// The module whose file defines what `path` names; `None` if a crate root defines it.
 fn definer(sources: &BTreeMap<Module, Source>, path: &[String], hops: usize) -> Option<Module> {
     let len = (1..=path.len()).rev().find(|&len| sources.contains_key(&path[..len]))?;
     let (module, rest) = path.split_at(len);
@@ -167,7 +169,7 @@ fn definer(sources: &BTreeMap<Module, Source>, path: &[String], hops: usize) -> 
     }
 }
 
-/// Which files each file depends on.
+/// The files that each file depends on.
 fn dependencies(sources: &BTreeMap<Module, Source>) -> BTreeMap<&Module, BTreeSet<Module>> {
     let of = |(module, source)| {
         let Source { names, .. }: &Source = source;
@@ -177,16 +179,17 @@ fn dependencies(sources: &BTreeMap<Module, Source>) -> BTreeMap<&Module, BTreeSe
     sources.iter().map(of).collect()
 }
 
-/// The rank of each layer: that of its line in the first block of docs/architecture.md, the lowest layer last.
+/// Rank of each layer: the index of its line in the first block of docs/architecture.md, so the lowest layer comes
+/// last.
 fn ranks() -> BTreeMap<String, usize> {
     let text =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md")).unwrap();
     let block = text.lines().skip_while(|line| !line.starts_with("    src/main.rs"));
     let mut ranks = BTreeMap::new();
-    // A line that begins deeper goes on with the one before.
+    // A line with deeper indentation continues the one before.
     let lines = block.take_while(|line| line.starts_with("    ")).filter(|line| !line.starts_with("     "));
     for (rank, line) in lines.enumerate() {
-        // Two spaces stand between the names and what the layer is.
+        // Two spaces separate the names from the description of the layer.
         let names = line.trim_start().split("  ").next().unwrap();
         for name in names.split([' ', ',']).filter(|name| !name.is_empty()) {
             ranks.insert(name.trim_end_matches('/').trim_end_matches(".rs").to_owned(), rank);
@@ -216,9 +219,9 @@ fn files_form_no_circle() {
     let sources = sources();
     let mut graph = dependencies(&sources);
     let edges: usize = graph.values().map(BTreeSet::len).sum();
-    // What is read wrongly would show as a handful of edges, and no circle.
+    // If the sources were read wrongly, there would be only a handful of edges and no cycle.
     assert!(sources.len() > 300 && edges > 3 * sources.len(), "{} files, {edges} edges", sources.len());
-    // What depends on nothing is in no circle, and then what depended on that alone.
+    // A file that depends on nothing is in no cycle. Remove such files until none is left.
     loop {
         let free: BTreeSet<Module> = graph
             .iter()
@@ -232,7 +235,7 @@ fn files_form_no_circle() {
         graph.values_mut().for_each(|others| others.retain(|other| !free.contains(other)));
     }
     let Some(start) = graph.keys().next() else { return };
-    // Everything that is left leads to a circle: follow it until a file comes twice.
+    // Every remaining file leads to a cycle: follow the edges until a file comes twice.
     let mut way = vec![(*start).clone()];
     let round = loop {
         let next = graph[way.last().unwrap()].first().unwrap().clone();

@@ -1,5 +1,5 @@
-//! ONNX files that torch wrote (`reference/export_onnx.py`) against the checkpoints that they were exported from, and
-//! other networks against onnxruntime.
+//! ONNX files written by torch (`reference/export_onnx.py`) against the checkpoints from which they were exported,
+//! and other networks against onnxruntime.
 #![cfg(feature = "onnx")]
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use microraptor::kernels::Isa;
 use microraptor::vit::{self, Mlp, Size};
 use safetensors::SafeTensors;
 
-/// Issue 2's bound, relative to the largest value.
+/// Required agreement, relative to the largest value.
 const TOLERANCE: f32 = 1e-4;
 
 const EXPORTED: Size = Size { height: 16, width: 24 };
@@ -34,7 +34,7 @@ fn tensors(path: &Path) -> BTreeMap<String, Vec<f32>> {
     tensors.iter().map(|(name, tensor)| (name.to_owned(), values(tensor.data()))).collect()
 }
 
-/// Largest difference over the largest expected value.
+/// Largest difference, relative to the largest expected value.
 fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
@@ -43,14 +43,14 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
     worst.fold(0.0, f32::max) / largest
 }
 
-/// Least cosine of a token.
+/// Lowest cosine over the tokens.
 fn cosine(found: &[f32], expected: &[f32], dim: usize) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
     let tokens = found.chunks_exact(dim).zip(expected.chunks_exact(dim));
     tokens.map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()).fold(1.0, f64::min)
 }
 
-/// Imports `config`'s export `way` and holds it against the checkpoint and PyTorch's outputs.
+/// Imports the export `way` of `config` and compares it with the checkpoint and with PyTorch's outputs.
 fn check(config: &str, way: &str) -> Imported {
     let imported = import(&golden(&format!("{config}/{way}.onnx"))).unwrap().expect("it is DINOv3");
     let Model { config: expected, weights, .. } = checkpoint::load(&golden(config)).unwrap();
@@ -95,12 +95,13 @@ fn run(name: &str, size: Size, threads: usize, pixels: &[f32]) -> Features {
 #[test]
 fn what_only_resembles_dinov3_is_not_taken_for_it_and_runs_as_it_is() {
     let expected = tensors(&golden("others.safetensors"));
-    // `tanh` differs in the activation, which the structure tells; `theta` in the rotary periods, which only running it tells.
+    // `tanh` differs in the activation, which the structure shows; `theta` in the rotary periods, which only running
+    // it shows.
     for name in ["tanh", "theta"] {
         let file = format!("{name}.onnx");
         assert_eq!(import(&golden(&file)).unwrap(), None, "{name}");
         let output = run(&file, EXPORTED, 1, &expected[&format!("{name}-pixels")]);
-        // Of 5 + 24 tokens the last 24 are patches: the first convolution cuts the image into as many.
+        // Of 5 + 24 tokens the last 24 are patches: the first convolution cuts the image into 24.
         assert_eq!((output.rows, output.cols, output.patch.len()), (4, 6, 16 * 24));
         assert!(difference(&output.patch, &expected[name][16 * 5..]) < TOLERANCE);
         assert!(
@@ -209,7 +210,7 @@ fn flipped_bytes_do_not_panic() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
             std::fs::write(&path, &bytes).unwrap();
-            // A flipped weight is a sound model; whatever is not must be an error.
+            // A flipped weight leaves a valid model; anything invalid must be an error.
             if let Err(error) = import(&path) {
                 assert_one_line(&error, &path);
             }
@@ -217,7 +218,7 @@ fn flipped_bytes_do_not_panic() {
     }
 }
 
-/// Full-size models, which `reference/export_onnx.py --config s,splus,b --size 224 --out DIR` writes.
+/// Full-size models, written by `reference/export_onnx.py --config s,splus,b --size 224 --out DIR`.
 #[test]
 #[ignore = "needs full-size exports, gigabytes: MICRORAPTOR_ONNX_DIR"]
 fn full_size_exports_agree_with_pytorch() {
@@ -255,7 +256,7 @@ fn full_size_exports_agree_with_pytorch() {
     }
 }
 
-/// Two heads that onnxruntime ran as well (`reference/make_onnx_heads.py`).
+/// Two heads that onnxruntime also ran (`reference/make_onnx_heads.py`).
 #[test]
 fn onnx_heads_say_what_onnxruntime_says() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/onnx_heads");
@@ -282,7 +283,7 @@ fn onnx_heads_say_what_onnxruntime_says() {
     assert_eq!(serde_json::json!(mask.labels), expected["mask"]);
 }
 
-/// The identity of an ONNX head is that of all that it is: `cat row.onnx row.json | sha256sum`.
+/// The identity of an ONNX head covers both its files: `cat row.onnx row.json | sha256sum`.
 #[test]
 fn the_digest_of_an_onnx_head_covers_its_description() {
     use sha2::{Digest, Sha256};

@@ -1,4 +1,4 @@
-//! Image files become the tensors that transformers' DINOv3 image processor makes of them (`reference/make_pixels.py`).
+//! Image files become the same tensors as with transformers' DINOv3 image processor (`reference/make_pixels.py`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use microraptor::input::Image;
 use microraptor::vit::{Preprocess, Size};
 use safetensors::SafeTensors;
 
-/// The agreement that is promised, in units of the normalised value.
+/// Guaranteed agreement, in units of the normalised value.
 const TOLERANCE: f32 = 1e-4;
 
 fn golden(name: &str) -> PathBuf {
@@ -21,7 +21,7 @@ fn read(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     tensors.iter().map(|(name, t)| (name.to_owned(), (t.shape().to_vec(), values(t.data())))).collect()
 }
 
-/// Largest distance between our tensor of `image` and the expected one.
+/// Largest difference between our tensor of `image` and the expected one.
 fn distance(image: &Path, shape: &[usize], expected: &[f32]) -> f32 {
     let size = Size { height: shape[1], width: shape[2] };
     let ours = Image::open(image).unwrap().tensor(size, &Preprocess::IMAGENET);
@@ -40,7 +40,7 @@ fn agrees_with_the_image_processor_of_transformers() {
     }
 }
 
-/// A larger trial: `MICRORAPTOR_PIXELS` is what `make_pixels.py --size HxW OUT IMAGES...` wrote.
+/// A larger trial: `MICRORAPTOR_PIXELS` names a file written by `make_pixels.py --size HxW OUT IMAGES...`.
 #[test]
 #[ignore = "needs a file that make_pixels.py wrote of your own images: MICRORAPTOR_PIXELS"]
 fn agrees_on_files_of_your_own() {

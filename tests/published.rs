@@ -1,7 +1,7 @@
-//! The published DINOv3 checkpoints against the values that transformers' own conversion script accepts them by.
+//! The published DINOv3 checkpoints against the values with which transformers' own conversion script verifies them.
 //!
-//! The weights are gated by their publisher and are not in this repository. `MICRORAPTOR_DINOV3_DIR` points to a folder
-//! that holds what one has of `vits16/`, `vits16plus/` and `vitb16/` (each a Hugging Face folder), and the image
+//! The publisher restricts access to the weights, so they are not in this repository. `MICRORAPTOR_DINOV3_DIR` points
+//! to a folder that holds any of `vits16/`, `vits16plus/` and `vitb16/` (each a Hugging Face folder), and the image
 //! `000000039769.png` or `.jpg` (two cats on a couch, COCO val2017).
 
 mod support;
@@ -16,9 +16,10 @@ use microraptor::vit::{Size, forward};
 struct Published {
     folder: &'static str,
     /// From huggingface/transformers, `src/transformers/models/dinov3_vit/convert_dinov3_vit_to_hf.py` at commit
-    /// 0882cbfd, rounded to six decimals; on the JPEG.
+    /// 0882cbfd, rounded to six decimals. Computed from the JPEG.
     jpeg: [[f32; 5]; 2],
-    /// From `tests/models/dinov3_vit/test_modeling_dinov3_vit.py` at commit 01596202, four decimals; on the PNG.
+    /// From `tests/models/dinov3_vit/test_modeling_dinov3_vit.py` at commit 01596202, four decimals. Computed from
+    /// the PNG.
     png: Option<[[f32; 5]; 2]>,
 }
 
@@ -52,14 +53,14 @@ const PUBLISHED: [Published; 3] = [
     },
 ];
 
-/// Absolute and relative: what both publications accept their own values by.
+/// Absolute and relative tolerance of both publications for their own values.
 const TOLERANCE: f32 = 1e-4;
 
-/// Half of the last of the four decimals of [`Published::png`].
+/// Half a unit of the fourth decimal of [`Published::png`].
 const ROUNDING: f32 = 5e-5;
 
-/// How far two decodings of that JPEG may move a value: the two publications for vits16 differ by up to 4e-4 (-0.4156 and
-/// -0.4160), and our decoder is a third one. Give the PNG for the sharper test.
+/// Maximum effect of the JPEG decoder on a value: the two publications for vits16 differ by up to 4e-4 (-0.4156 and
+/// -0.4160), and our decoder is a third one. The PNG gives the sharper test.
 const DECODER: f32 = 5e-4;
 
 #[test]

@@ -65,7 +65,7 @@ pub enum EngineError {
     Graph {
         /// Name of the model.
         model: String,
-        /// tract's error, or a size that the graph does not take.
+        /// The error of the graph, which names what tract refused.
         source: GraphError,
     },
     /// The pixels are not `[3, height, width]`.

@@ -53,7 +53,7 @@ impl Engine {
         self.shared.backbone.config()
     }
 
-    /// Multiply-accumulates of an operator on an image of `size`, by number format; `None` if tract runs the model.
+    /// Multiply-accumulates of an operator on an image of `size`, by data type; `None` if tract runs the model.
     ///
     /// # Errors
     /// [`EngineError::Size`] if `size` is not a whole number of patches.

@@ -1,4 +1,4 @@
-//! Bad input: each is an error of one line that says what to do, exit code 2, and nothing is left behind.
+//! Bad input gives a one-line error that says what to do, exit code 2, and no output files.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::common::{failure, golden, listing, tiny_model, write_dataset, write_image};
 use tempfile::tempdir;
 
-/// A copy of the tiny checkpoint whose weights file went through `change`.
+/// A copy of the tiny checkpoint with its weights file modified by `change`.
 fn damaged(folder: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     for name in ["config.json", "preprocessor_config.json"] {
         fs::copy(tiny_model().join(name), folder.join(name)).unwrap();
@@ -16,12 +16,12 @@ fn damaged(folder: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(folder.join("model.safetensors"), bytes).unwrap();
 }
 
-/// Length of the safetensors header, and where its data begins.
+/// Offset of the data after the safetensors header.
 fn data_start(bytes: &[u8]) -> usize {
     8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize
 }
 
-/// Embeds a good image with the model in `folder`: the message, after a look that nothing was written.
+/// Embeds a good image with the model in `folder`. Checks that nothing was written, and returns the error message.
 fn embed_error(model: &Path) -> String {
     let out = tempdir().unwrap();
     let file = out.path().join("f.safetensors");
@@ -87,7 +87,7 @@ fn not_a_model() {
     assert!(embed_error(&golden("pixels_rgb8.png")).contains("pixels_rgb8.png"));
 }
 
-/// Embeds `image` with the tiny model: the message.
+/// Embeds `image` with the tiny model. Checks that nothing was written, and returns the error message.
 fn image_error(image: &Path) -> String {
     let out = tempdir().unwrap();
     let file = out.path().join("f.safetensors");
@@ -161,7 +161,7 @@ fn size_that_is_not_a_multiple_of_the_patch() {
     assert!(message.contains("40"), "{message}");
 }
 
-/// Trains on `data` with the tiny model: the message, after a look that no head was written.
+/// Trains on `data` with the tiny model. Checks that no head was written, and returns the error message.
 fn train_error(data: &Path) -> String {
     let out = tempdir().unwrap();
     let head = out.path().join("head.safetensors");
@@ -199,7 +199,7 @@ fn output_that_cannot_be_written() {
     let nowhere = folder.path().join("nowhere/f.safetensors");
     let message = failure(&[&"embed", &tiny_model(), &image, &"-o", &nowhere, &"--size", &"32"]);
     assert!(message.contains("nowhere"), "{message}");
-    // A folder in the file's place; even root cannot write there.
+    // The output path is a folder, which even root cannot overwrite.
     let message = failure(&[&"embed", &tiny_model(), &image, &"-o", &folder.path(), &"--size", &"32"]);
     assert!(message.contains(&folder.path().display().to_string()), "{message}");
     let message =
@@ -301,7 +301,8 @@ fn instruction_set_that_is_unknown_or_lacking() {
     assert_eq!(run("mmx").status.code(), Some(2));
 }
 
-/// int8, the whole way through the program: forced to plain Rust and on the fastest, one thread and three.
+/// int8 from conversion to features: forced to plain Rust and on the fastest instruction set, with one thread and
+/// three.
 #[test]
 fn features_of_a_converted_model_do_not_depend_on_the_instruction_set() {
     let folder = tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! `microraptor board`, and `--cores` where there are threads.
+//! `microraptor board`, and `--cores` in the commands that take threads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ fn a_board_file_of_ones_own_needs_no_code() {
     assert!(failure(&[&"board", &"--root", &folder.path().join("none")]).contains("no such folder"));
 }
 
-/// The tests run on any machine, in any container: core numbers are those that it gives.
+/// The tests run on any machine and in any container, so the core numbers come from the machine itself.
 #[test]
 fn cores_can_be_chosen_and_do_not_change_the_features() {
     let folder = tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Files that change while they are read more than once: the command says so and gives no result of two states.
+//! Files that change while they are read more than once: the command reports it and gives no result from two states.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use tempfile::tempdir;
 
 use crate::common::*;
 
-/// Does `work` while the time of the file's last change (ctime) moves on.
+/// Runs `work` while the time of the file's last change (ctime) keeps advancing.
 fn restless<T>(file: &Path, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -26,7 +26,7 @@ fn restless<T>(file: &Path, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// A clip that takes the program much longer than a file system's clock takes to tick.
+/// A clip whose processing takes much longer than a tick of the file system's clock.
 fn clip(path: &Path, kind: usize) {
     let mut bytes = b"YUV4MPEG2 W48 H48 F25:1 Cmono XCOLORRANGE=FULL\n".to_vec();
     for frame in 0..100 {
@@ -49,19 +49,19 @@ fn a_scan_that_changes_is_refused() {
         [&"train", &model, &"--data", &data, &"-o", &head, &"--size", &"32", &"--head=volume"];
     let cached: [&dyn AsRef<std::ffi::OsStr>; 2] = [&"--cache", &at("cache")];
     let changing = data.join("rows/3.y4m");
-    // Its digest is a key of the cache.
+    // The digest of the clip is a key of the cache.
     let error = restless(&changing, || failure(&[train.as_slice(), &cached].concat()));
     assert!(error.contains("3.y4m") && error.contains("changed while it was read"), "{error}");
     assert!(!head.exists());
     success(&[train.as_slice(), &[&"--no-cache"]].concat());
-    // Heads of other sizes, overlays and objects would be of another state.
+    // Heads of other sizes, overlays and DICOM objects would be computed from another state.
     let predict = || failure(&[&"predict", &model, &"--head", &head, &changing]);
     let error = restless(&changing, predict);
     assert!(error.contains("3.y4m") && error.contains("changed while it was read"), "{error}");
     success(&[&"predict", &model, &"--head", &head, &changing]);
 }
 
-/// What was hashed is what runs.
+/// The weights that are hashed must be the ones that run.
 #[cfg(feature = "onnx")]
 #[test]
 fn weights_beside_a_graph_that_change_are_refused() {
@@ -72,7 +72,7 @@ fn weights_beside_a_graph_that_change_are_refused() {
     let (model, weights) = (folder.path().join("cnn-external.onnx"), folder.path().join("cnn-external.data"));
     let open = || microraptor::engine::Engine::open(&model).map(drop).map_err(|error| error.to_string());
     open().unwrap();
-    // Both readings may lie within one tick of the file system's clock.
+    // Both readings may fall within one tick of the file system's clock.
     let refused = restless(&weights, || (0..500).find_map(|_| open().err()));
     let message = refused.expect("500 readings");
     assert!(

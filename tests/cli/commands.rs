@@ -1,4 +1,4 @@
-//! What a user does: the commands, from a checkpoint to a prediction.
+//! A user's workflow: the commands, from a checkpoint to a prediction.
 
 use super::common::{golden, listing, success, tiny_model, write_dataset, write_image};
 use safetensors::SafeTensors;
@@ -116,7 +116,8 @@ fn a_head_is_trained_evaluated_and_used() {
     let metrics =
         json(&success(&[&"evaluate", &tiny_model(), &"--head", &head, &"--data", &data, &"--json"]));
     assert!(metrics["metrics"]["accuracy"]["value"].as_f64().unwrap() > 0.9, "{metrics}");
-    // The same data: the split that train drew is drawn again. Other data: all of it, classes may be absent.
+    // On the same data, `evaluate` reproduces the split of `train`. On other data it uses every image, and classes
+    // may be absent.
     assert_eq!((&metrics["split"], metrics["caveat"].is_string()), (&Value::from("val"), true));
     let others = folder.path().join("others");
     write_dataset(&others, &["columns", "rows"], 5);
@@ -166,7 +167,7 @@ fn several_labels_an_image() {
     let image = folder.path().join("2.png");
     let line = json(&success(&[&"predict", &tiny_model(), &"--head", &head, &image]));
     assert!(line["heads"][0]["class"].is_array(), "{line}");
-    // Images that happen to have one label each are still judged label by label.
+    // Images that happen to have one label each are still evaluated label by label.
     std::fs::write(&data, "image,label\n0.png,columns\n1.png,rows\n5.png,rows\n").unwrap();
     let metrics =
         json(&success(&[&"evaluate", &tiny_model(), &"--head", &head, &"--data", &data, &"--json"]));
@@ -196,7 +197,7 @@ fn a_target_makes_it_binary() {
     let line = json(&success(&[&"predict", &tiny_model(), &"--head", &head, &data.join("rows/03.png")]));
     assert_eq!(line["heads"][0]["probabilities"].as_object().unwrap().len(), 2);
     assert_eq!(line["heads"][0]["class"], "rows");
-    // The data set still has its three classes: the head says which of them is meant.
+    // The data set still has its three classes: the head stores which of them is the target.
     let metrics =
         json(&success(&[&"evaluate", &tiny_model(), &"--head", &head, &"--data", &data, &"--json"]));
     assert!(metrics["metrics"]["auc"]["value"].as_f64().unwrap() > 0.9, "{metrics}");

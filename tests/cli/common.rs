@@ -1,4 +1,4 @@
-//! What the command-line tests share.
+//! Shared by the command-line tests.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -13,12 +13,12 @@ pub fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-/// The program, under the runner that Cargo was told to use for this target (an emulator, when the tests are emulated).
+/// The program, under the runner that Cargo uses for this target (an emulator, if the tests are emulated).
 ///
-/// Cargo starts the tests under it, but not what they start. Only the environment variable is seen, not a `runner` in a
-/// configuration file.
+/// Cargo starts the tests under the runner, but not the programs that the tests start. Only the environment variable
+/// is read, not a `runner` in a configuration file.
 ///
-/// Features are cached in Cargo's folder for tests, not in the user's.
+/// Features are cached in Cargo's folder for tests, not in the user's cache.
 pub fn program() -> Command {
     let mut command = bare_program();
     command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
@@ -43,10 +43,10 @@ pub fn microraptor(args: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
     program().args(args.iter().map(|a| a.as_ref())).output().expect("the binary was built for this test")
 }
 
-/// An argument.
+/// A command-line argument.
 pub type Arg<'a> = &'a dyn AsRef<std::ffi::OsStr>;
 
-/// The arguments of a profile that takes no longer than it must, and `more`.
+/// The arguments of a profile that is as short as possible, and `more`.
 pub fn quick_profile<'a>(model: Arg<'a>, size: Arg<'a>, more: &[Arg<'a>]) -> Vec<Arg<'a>> {
     let quick: [Arg; 11] = [
         &"profile",
@@ -64,7 +64,7 @@ pub fn quick_profile<'a>(model: Arg<'a>, size: Arg<'a>, more: &[Arg<'a>]) -> Vec
     [&quick, more].concat()
 }
 
-/// What a program prints as JSON.
+/// Parses a program's output as JSON.
 pub fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
@@ -77,8 +77,8 @@ pub fn success(args: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
     text(&output.stdout)
 }
 
-/// The one line of a run that must fail as every failure does: exit code 2, one line beside what was warned of before,
-/// nothing on standard output.
+/// The error line of a run that must fail in the standard way: exit code 2, a single line apart from earlier
+/// warnings, and nothing on standard output.
 pub fn failure(args: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
     let output = microraptor(args);
     let stderr = String::from_utf8(output.stderr).expect("messages are UTF-8");
@@ -87,7 +87,7 @@ pub fn failure(args: &[&dyn AsRef<std::ffi::OsStr>]) -> String {
     error_line(&stderr).to_owned()
 }
 
-/// What is said on standard error, but for the size, which the tiny model's files name otherwise.
+/// Standard error without the warning about the size, because the tiny model's files name another size.
 #[cfg(any(feature = "dicom", feature = "nifti"))]
 pub fn said_of_files(stderr: &[u8]) -> String {
     let size = "[WARN ] --size ";
@@ -98,7 +98,7 @@ pub fn said_of_files(stderr: &[u8]) -> String {
         .collect()
 }
 
-/// The one line of an error, beside what was warned of before.
+/// The single line of an error, apart from earlier warnings.
 pub fn error_line(stderr: &str) -> &str {
     let mut errors = stderr.lines().filter(|line| !line.starts_with("[WARN ] "));
     let error = errors.next().and_then(|line| line.strip_prefix("error: "));
@@ -106,7 +106,7 @@ pub fn error_line(stderr: &str) -> &str {
     error.expect("a message says that it is an error").trim_end()
 }
 
-/// Names of what is in a folder.
+/// Names of the entries of a folder.
 pub fn listing(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("the folder is there");
     let mut names: Vec<String> =
@@ -126,7 +126,7 @@ pub fn write_image(path: &Path, kind: usize, seed: usize) {
     image::save_buffer(path, &pixels, width as u32, height as u32, image::ColorType::L8).expect("writable");
 }
 
-/// A folder with one subfolder a class, `per_class` images each.
+/// A folder with one subfolder per class, of `per_class` images each.
 pub fn write_dataset(folder: &Path, classes: &[&str], per_class: usize) {
     for (kind, class) in classes.iter().enumerate() {
         std::fs::create_dir_all(folder.join(class)).expect("writable");
@@ -136,7 +136,7 @@ pub fn write_dataset(folder: &Path, classes: &[&str], per_class: usize) {
     }
 }
 
-/// Whether the program runs under an emulator, which what it starts itself does not.
+/// Whether the program runs under an emulator. Processes that the program itself starts do not.
 pub fn emulated() -> bool {
     bare_program().get_program() != std::ffi::OsStr::new(env!("CARGO_BIN_EXE_microraptor"))
 }

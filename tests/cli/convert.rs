@@ -103,7 +103,7 @@ fn calibrates_on_images_and_prints_a_table() {
     }
 }
 
-/// Heads of two channels, which the integer kernels do not take.
+/// Attention heads of two channels, which the integer kernels do not support.
 #[test]
 fn attention_of_odd_heads_stays_in_float() {
     let folder = tempdir().unwrap();
@@ -125,7 +125,7 @@ fn attention_of_odd_heads_stays_in_float() {
     success(&[&"embed", &file, &golden("pixels_rgb8.png"), &"-o", &features, &"--size", &"32"]);
 }
 
-/// Tries to convert: the message, after a look that nothing was written.
+/// Tries to convert. Checks that nothing was written, and returns the error message.
 fn error(model: &Path, more: &[&str]) -> String {
     let folder = tempdir().unwrap();
     let file = folder.path().join("m.safetensors");

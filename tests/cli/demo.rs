@@ -19,7 +19,7 @@ mod built_in {
         let about = json(&success(&[&"info", &"demo", &"--size", &"32", &"--json", &"--tensors"]));
         let card = json(&success(&[&"models", &"demo", &"--json"]));
         assert_eq!(about["title"], card["title"]);
-        // Of the architecture a converted model lacks LayerScale alone: it is folded in.
+        // Only LayerScale is missing from a converted model's architecture, because it is folded into the weights.
         for part in ["dim", "depth", "heads", "patch", "hidden", "registers", "positions"] {
             assert_eq!(about["architecture"][part], card["architecture"][part], "{part}");
         }
@@ -59,7 +59,7 @@ mod built_in {
         assert!(features.exists());
     }
 
-    /// `demo` with little to do, into `folder`.
+    /// A minimal run of `demo`, into `folder`.
     fn gallery(folder: &Path, seed: &str) -> Value {
         let quick: [&dyn AsRef<std::ffi::OsStr>; 10] = [
             &"demo",
@@ -91,7 +91,7 @@ mod built_in {
         check_page(&out);
         check_report(&out, &said);
         check_heads(&out);
-        // Again, into the same folder: other phantoms, and nothing is left over.
+        // Again, into the same folder: the phantoms change, and no old file is left.
         let names = listing(&out);
         assert!(!names.iter().any(|name| name.starts_with('.')), "{names:?}");
         let pictures = listing(&out.join("pictures"));
@@ -101,7 +101,7 @@ mod built_in {
         assert_ne!(std::fs::read(out.join("pictures").join(&pictures[0])).unwrap(), picture);
     }
 
-    /// Images and masks are of one size, and where there is a lesion there is a mask.
+    /// An image and its mask have the same size, and the mask shows a lesion exactly if the label does.
     fn check_phantoms(out: &Path) {
         let set = Dataset::open(out.join("phantoms/labels.csv")).unwrap();
         assert_eq!(set.classes, ["background", "cyst", "mass"]);
@@ -113,7 +113,7 @@ mod built_in {
         }
     }
 
-    /// The page is well formed, fetches nothing, and all that it links is there.
+    /// The page is well formed, loads nothing from elsewhere, and every linked file exists.
     fn check_page(out: &Path) {
         let page = std::fs::read_to_string(out.join("index.html")).unwrap();
         let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
@@ -133,7 +133,7 @@ mod built_in {
         }
     }
 
-    /// The report tells the accuracy at each size, and at the largest the same as the gallery's head.
+    /// The report has the accuracy at each size; at the largest it is that of the gallery's head.
     fn check_report(out: &Path, said: &Value) {
         let results = json(&std::fs::read_to_string(out.join("report/results.json")).unwrap());
         let rows = results["rows"].as_array().unwrap();
@@ -143,7 +143,7 @@ mod built_in {
         assert_eq!(Some(found[1].1), said["class"]["auc"]["value"].as_f64());
     }
 
-    /// Both heads predict, and the phantoms train others.
+    /// Both heads predict, and new heads can be trained on the phantoms.
     fn check_heads(out: &Path) {
         let (class, lesion) = (out.join("class.safetensors"), out.join("lesion.safetensors"));
         let image = out.join("phantoms/images/cyst-005.png");
@@ -192,7 +192,7 @@ mod built_in {
     }
 }
 
-/// What is not in the program is said to be missing, and how it comes in.
+/// The error message says that the backbone is missing from this build, and how to include it.
 #[cfg(not(feature = "demo"))]
 #[test]
 fn a_build_without_the_backbone_says_how_to_get_it() {

@@ -1,4 +1,4 @@
-//! What the weights of the built-in backbone are worth: the figures of models/demo/README.md, as bounds.
+//! Quality of the built-in backbone's weights: the figures of models/demo/README.md, as bounds.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -7,7 +7,7 @@ use tempfile::tempdir;
 
 use crate::common::{json, success};
 
-/// AUC of a linear head on features of `model` at 128 px, on held-out images of `data` (a CSV with the split test).
+/// AUC of a linear head on features of `model` at 128 px, on held-out images of `data` (a CSV with a test split).
 fn auc(model: &str, data: &Path, folder: &Path) -> f64 {
     let head = folder.join("head.safetensors");
     let (data, head): (&dyn AsRef<OsStr>, &dyn AsRef<OsStr>) = (&data, &head);
@@ -17,8 +17,8 @@ fn auc(model: &str, data: &Path, folder: &Path) -> f64 {
     said["metrics"]["auc"]["value"].as_f64().unwrap()
 }
 
-/// The card states 0.9995 at 128 px after 3,000 images, and 0.949 of the network before training; here there are 180 images of
-/// another seed, a third of them held out.
+/// The card states 0.9995 at 128 px after 3,000 images, and 0.949 for the network before training. Here there are 180
+/// images of another seed, a third of them held out.
 #[test]
 fn it_tells_phantoms_apart_and_an_untrained_network_does_so_less() {
     let folder = tempdir().unwrap();
@@ -42,7 +42,7 @@ fn it_tells_phantoms_apart_and_an_untrained_network_does_so_less() {
     assert!(untrained < trained - 0.02, "{untrained} untrained, {trained} trained");
 }
 
-/// The card states 0.803 over five folds of BUSI, 0.856 on its validation images.
+/// The card states 0.803 over five folds of BUSI, and 0.856 on its validation images.
 #[test]
 fn it_tells_malignant_masses_of_real_scans_from_the_rest() {
     let Some(data) = crate::support::shared("data/busi/labels.csv") else { return };

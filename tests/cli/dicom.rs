@@ -1,4 +1,4 @@
-//! DICOM through the program: what is written, what is refused, and what stays private.
+//! DICOM through the program: its output files, refused inputs, and privacy.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use tempfile::tempdir;
 
 use crate::common::*;
 
-/// Heads for classes and for masks, trained on made images.
+/// A classification and a segmentation head, trained on synthetic images.
 fn heads(folder: &Path) -> [PathBuf; 2] {
     let data = folder.join("data");
     write_dataset(&data, &["columns", "rows"], 8);
@@ -41,7 +41,7 @@ fn heads(folder: &Path) -> [PathBuf; 2] {
     [classes, lesion]
 }
 
-/// A golden file with some of its elements set anew.
+/// A golden file with some elements replaced.
 fn with(folder: &Path, name: &str, elements: &[(Tag, VR, &str)]) -> PathBuf {
     let mut object = dicom_object::open_file(golden("dicom/exact.dcm")).unwrap();
     let uids = [(tags::STUDY_INSTANCE_UID, VR::UI, "2.25.1"), (tags::SERIES_INSTANCE_UID, VR::UI, "2.25.2")];
@@ -100,7 +100,7 @@ fn objects_are_written_and_the_patient_is_not_named() {
         uid.element(tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap().trim_end_matches('\0').to_owned();
     for (head, kind) in [(&line["heads"][0], "dicom_sr"), (&line["heads"][1], "dicom_seg")] {
         let object = dicom_object::open_file(head[kind].as_str().unwrap()).unwrap();
-        // It is filed with the patient, and refers to the source.
+        // The object belongs to the same patient and refers to the source.
         assert_eq!(object.element(tags::PATIENT_ID).unwrap().to_str().unwrap(), "ID-9071");
         let bytes = std::fs::read(head[kind].as_str().unwrap()).unwrap();
         assert!(bytes.windows(uid.len()).any(|w| w == uid.as_bytes()));
@@ -109,7 +109,7 @@ fn objects_are_written_and_the_patient_is_not_named() {
         listing(&out),
         ["scan.classes.sr.dcm", "scan.lesion.overlay.png", "scan.lesion.png", "scan.lesion.seg.dcm"]
     );
-    // What was made of a patient's image is for its owner alone.
+    // Only the owner may read outputs made from a patient's image.
     #[cfg(unix)]
     for file in listing(&out) {
         use std::os::unix::fs::PermissionsExt;
@@ -168,7 +168,7 @@ fn modalities_that_features_fail_on_are_refused_unless_one_insists() {
     assert!(line["caution"].as_str().unwrap().contains("2509.06467"), "{line}");
 }
 
-/// Whether others than the owner may do anything with any file or folder below `folder`.
+/// Files and folders below `folder` to which anyone but the owner has access.
 #[cfg(unix)]
 fn open_to_others(folder: &Path) -> Vec<String> {
     use std::os::unix::fs::PermissionsExt;
@@ -185,8 +185,8 @@ fn open_to_others(folder: &Path) -> Vec<String> {
     found
 }
 
-/// Features and heads can say who somebody is: what is made of DICOM is for its owner alone, what is made of pictures is as
-/// the umask says.
+/// Features and heads can identify a person: output made from DICOM is accessible to its owner only, output made from
+/// pictures according to the umask.
 #[cfg(unix)]
 #[test]
 fn what_is_made_of_patients_is_private() {

@@ -1,4 +1,4 @@
-//! `embed` takes what `train` and `predict` take, and says whence each row is.
+//! `embed` takes the same inputs as `train` and `predict`, and records the source of each row.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::common::microraptor;
 use super::common::{failure, golden, json, success, tiny_model, write_image};
 
-/// What a feature file says of itself, and its CLS tokens.
+/// Metadata of a feature file, and its CLS tokens.
 fn read(path: &Path) -> (Value, Vec<Vec<u8>>) {
     let bytes = fs::read(path).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -27,7 +27,7 @@ fn names(about: &Value) -> Vec<(String, u64)> {
     names.zip(about["frames"].as_array().unwrap().iter().map(|frame| frame.as_u64().unwrap())).collect()
 }
 
-/// A clip of the grey pictures that `write_image` makes, which is the same pixels.
+/// A clip with the same pixels as the grey pictures that `write_image` makes.
 fn clip(path: &Path, pictures: &[&Path]) {
     let mut bytes = b"YUV4MPEG2 W40 H36 F25:1 Cmono XCOLORRANGE=FULL\n".to_vec();
     for picture in pictures {
@@ -43,7 +43,7 @@ fn every_frame_is_a_row_that_can_be_traced() {
     let at = |name: &str| folder.path().join(name);
     let bag = at("bag");
     fs::create_dir(&bag).unwrap();
-    // In natural order the ninth comes before the tenth.
+    // In natural order, f9 comes before f10.
     for (n, name) in ["f9.png", "f10.png"].iter().enumerate() {
         write_image(&bag.join(name), 0, n);
     }
@@ -78,15 +78,15 @@ fn every_frame_is_a_row_that_can_be_traced() {
         (text(&first), 1),
         (text(&second), 1),
     ];
-    // Ten slices: the file's third axis runs to the right, as sagittal slices do.
+    // Ten slices: the file's third axis runs to the right, so the slices are sagittal.
     expected.extend((1..=10).map(|slice| (text(&volume), slice)));
     assert_eq!(names(&about), expected);
     assert_eq!(json(&said)["images"], 4);
     assert_eq!(json(&said)["frames"], rows.len());
-    // The clip has the pixels of the pictures.
+    // The clip has the same pixels as the pictures.
     assert!(rows[1] == rows[3] && rows[2] == rows[4] && rows[1] != rows[2]);
 
-    // The same pictures as a list are the same rows.
+    // The same pictures, given as a list, give the same rows.
     success(&[&"embed", &tiny_model(), &first, &second, &"--size", &"32", &"-o", &output]);
     assert!(read(&output).1 == rows[3..5]);
 }

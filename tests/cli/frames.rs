@@ -1,4 +1,4 @@
-//! Whatever order the frames of a source come in, what is made of a frame is known by that frame.
+//! In whatever order the frames of a source come, each result must be attributed to the frame it was computed from.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,11 +17,11 @@ use crate::heads::write_clips;
 const FRAMES: usize = 6;
 const SIDE: usize = 48;
 
-/// Positions of the frames along the normal: to the head, to the feet, and two stacks pushed into each other.
+/// Positions of the frames along the normal: ascending, descending, and two interleaved stacks.
 const ORDERS: [(&str, [i32; FRAMES]); 3] =
     [("up", [0, 2, 4, 6, 8, 10]), ("down", [0, -2, -4, -6, -8, -10]), ("interleaved", [0, 4, 8, 2, 6, 10])];
 
-/// A bright block on noise, in another place in each frame.
+/// A bright block on noise, at a different place in each frame.
 fn frame(n: usize) -> Vec<u8> {
     let pixel = |p: usize| {
         let noise = ((p * 7919 + n * 104_729) % 53) as u8;
@@ -40,7 +40,7 @@ fn sequence(tag: Tag, items: Vec<Vec<DataElement<InMemDicomObject>>>) -> DataEle
     DataElement::new(tag, VR::SQ, DataSetSequence::from(items))
 }
 
-/// A CT image of these frames.
+/// A CT image with the given frames.
 fn image(path: &Path, class: &str, uid: &str, frames: &[usize], more: Vec<DataElement<InMemDicomObject>>) {
     let number = |tag, value: u16| DataElement::new(tag, VR::US, PrimitiveValue::from(value));
     let pixels: Vec<u8> = frames.iter().flat_map(|&n| frame(n)).collect();
@@ -89,7 +89,7 @@ fn enhanced(path: &Path, z: &[i32]) {
     image(path, uids::ENHANCED_CT_IMAGE_STORAGE, "1.2.3.6", &frames, more);
 }
 
-/// Runs the head of masks on `inputs` with all outputs in `out`; the lines.
+/// Runs the segmentation head on `inputs` with all outputs in `out`, and returns the output lines.
 fn predict(inputs: &[&Path], out: &Path, options: &[&str]) -> Vec<Value> {
     let (model, head) = (tiny_model(), golden("onnx_heads/map.onnx"));
     let mut args: Vec<&dyn AsRef<OsStr>> = vec![&"predict", &model, &"--head", &head];
@@ -99,7 +99,7 @@ fn predict(inputs: &[&Path], out: &Path, options: &[&str]) -> Vec<Value> {
     success(&args).lines().map(json).collect()
 }
 
-/// What each frame gives alone, as a PNG: the files of its mask and its overlay.
+/// Mask and overlay of each frame, run alone as a PNG.
 fn alone(folder: &Path) -> Vec<[Vec<u8>; 2]> {
     let made = |n: usize| {
         let (path, out) = (folder.join(format!("f{n}.png")), folder.join("alone"));
@@ -120,7 +120,7 @@ fn labels(png: &[u8]) -> Vec<u8> {
     image::load_from_memory(png).unwrap().into_luma8().into_raw()
 }
 
-/// The label map that a segmentation gives each frame of its sources, by (SOP Instance UID, frame number).
+/// Label maps of a segmentation for each source frame, keyed by (SOP Instance UID, frame number).
 fn segmented(path: &Path) -> BTreeMap<(String, usize), Vec<u8>> {
     let seg = dicom_object::open_file(path).unwrap();
     let bits = seg.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap();
@@ -145,7 +145,7 @@ fn segmented(path: &Path) -> BTreeMap<(String, usize), Vec<u8>> {
     found
 }
 
-/// Positions of a segmentation's frames, by the frame that they were made from.
+/// Positions of a segmentation's frames, keyed by source frame.
 fn positions(path: &Path) -> BTreeMap<usize, f64> {
     let seg = dicom_object::open_file(path).unwrap();
     let groups = seg.element(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).unwrap().items().unwrap();
@@ -162,8 +162,8 @@ fn positions(path: &Path) -> BTreeMap<usize, f64> {
         .collect()
 }
 
-/// The truth is each frame run alone: a mask in a multi-frame object must be the one of the frame that it names (PS3.3,
-/// C.7.6.16.2.6: Referenced Frame Number counts the frames of the source as they are stored).
+/// The reference is each frame run alone: a mask in a multi-frame object must be that of the frame to which it refers
+/// (PS3.3, C.7.6.16.2.6: Referenced Frame Number counts the frames of the source as they are stored).
 #[test]
 fn masks_of_a_multi_frame_object_name_the_frame_that_they_were_made_from() {
     let folder = tempdir().unwrap();
@@ -197,7 +197,7 @@ fn masks_of_a_multi_frame_object_name_the_frame_that_they_were_made_from() {
     }
 }
 
-/// Names of the files say nothing of the places of the slices; the line does.
+/// File names do not show the positions of the slices, but the output line does.
 #[test]
 fn masks_of_a_series_name_the_file_that_they_were_made_from() {
     let folder = tempdir().unwrap();
@@ -246,8 +246,8 @@ fn masks_of_a_clip_name_the_picture_that_they_were_made_from() {
     }
 }
 
-/// The attention of a frame does not depend on where it stands (arXiv 1802.04712, section 2.4), so that three objects of the
-/// same frames must tell the same of each.
+/// The attention of a frame does not depend on its position (arXiv 1802.04712, section 2.4), so three objects with
+/// the same frames must have the same attention for each.
 #[test]
 fn attention_is_told_of_the_frame_that_got_it() {
     let folder = tempdir().unwrap();
@@ -284,8 +284,8 @@ fn attention_is_told_of_the_frame_that_got_it() {
     assert!(unequal, "the weights must tell the frames apart: {weights:?}");
 }
 
-/// `las_int16.nii.gz` runs to the patient's left, so against the columns of the slices; `psr_int32.nii.gz` has its axes in
-/// another order (written by nibabel, `tests/reference/make_nifti.py`).
+/// `las_int16.nii.gz` runs to the patient's left, against the direction of the slices' columns. `psr_int32.nii.gz`
+/// has its axes in another order (written by nibabel, `tests/reference/make_nifti.py`).
 #[cfg(feature = "nifti")]
 #[test]
 fn masks_of_nifti_lie_on_the_volume_and_pictures_name_its_index() {
@@ -297,7 +297,7 @@ fn masks_of_nifti_lie_on_the_volume_and_pictures_name_its_index() {
         let line = predict(&[&path], &out, &[]).remove(0);
         let mask = out.join(format!("{name}.nii.gz"));
         assert_eq!(line["heads"][0]["nifti"], mask.to_str().unwrap());
-        // Read back as the source is read, each slice of it is the mask of the slice of the source.
+        // If the mask is read in the same way as the source, each slice is the mask of the source's slice.
         let scan = Scan::open(&path, &ReadOptions::default()).unwrap();
         let info = scan.info().clone();
         let written = microraptor::input::LabelMap::open(&mask, None).unwrap();

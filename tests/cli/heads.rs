@@ -7,7 +7,7 @@ use tempfile::tempdir;
 
 use crate::common::*;
 
-/// 30 images with a bright rectangle, and its mask; a CSV with masks and splits.
+/// 30 images with a bright rectangle, their masks, and a CSV with masks and splits.
 fn write_masked(folder: &Path) -> PathBuf {
     let (width, height) = (48, 40);
     let mut csv = String::from("image,mask,split\n");
@@ -36,7 +36,7 @@ fn write_masked(folder: &Path) -> PathBuf {
     path
 }
 
-/// Folders of 3 to 5 frames, in one folder a class.
+/// Folders of 3 to 5 frames, inside one folder per class.
 pub fn write_clips(folder: &Path) {
     for (kind, class) in ["columns", "rows"].iter().enumerate() {
         for clip in 0..8 {
@@ -118,7 +118,7 @@ fn clips_are_told_apart_by_attention_and_by_their_mean() {
         let attention = line["heads"][0]["attention"].as_array().map(Vec::len);
         assert_eq!(attention, (kind == "abmil").then_some(5));
     }
-    // A head for single images does not take clips.
+    // A head for single images does not accept clips.
     let out = folder.path().join("x.safetensors");
     let message = failure(&[&"train", &tiny_model(), &"--data", &data, &"-o", &out, &"--size", &"32"]);
     assert!(message.contains("clip") && message.contains("--head volume"), "{message}");
@@ -168,7 +168,7 @@ fn masks_are_learned_drawn_and_measured() {
 
         assert!((250..500).contains(&white), "{line}");
     }
-    // Two inputs of one name would overwrite each other.
+    // Outputs of two inputs with the same name would overwrite each other.
     std::fs::create_dir(folder.path().join("b")).unwrap();
     std::fs::copy(folder.path().join("25.png"), folder.path().join("b/25.png")).unwrap();
     let (a, b) = (folder.path().join("25.png"), folder.path().join("b/25.png"));
@@ -198,7 +198,7 @@ fn several_heads_share_one_pass_and_strangers_are_outside() {
         ]);
         heads.push(head);
     }
-    // An image unlike any stripe: half black, half white.
+    // An image unlike any stripes: half black, half white.
     let odd = folder.path().join("odd.png");
     let pixels: Vec<u8> = (0..40 * 36).map(|p| if p % 40 < 20 { 0 } else { 255 }).collect();
     image::save_buffer(&odd, &pixels, 40, 36, image::ColorType::L8).unwrap();
@@ -269,7 +269,7 @@ fn an_onnx_file_is_a_head() {
         line["heads"][0]["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
     assert!((sum - 1.0).abs() < 1e-6, "{line}");
     assert_eq!((&line["heads"][1]["kind"], listing(&masks)), (&"onnx".into(), vec!["a.map.png".to_owned()]));
-    // It does not say which backbone it was trained on.
+    // The ONNX head does not state which backbone it was trained on.
     assert!(String::from_utf8(output.stderr).unwrap().contains("does not say which backbone"));
     let alone = folder.path().join("row.onnx");
     std::fs::copy(&row, &alone).unwrap();

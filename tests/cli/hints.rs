@@ -1,10 +1,11 @@
-//! Models whose files do not say all: what is assumed is said, the flags settle it, and what `convert` writes needs none.
+//! Models with incomplete files: assumptions are reported, flags replace them, and the output of `convert` needs
+//! neither.
 
 use std::fs;
 
 use super::common::*;
 
-/// timm's tiny ViT of two heads and 3 x 3 patches, without its config.json.
+/// timm's tiny ViT with two heads and 3 x 3 patches, without its config.json.
 fn unnamed() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let model = dir.path().join("plain.safetensors");
@@ -34,7 +35,7 @@ fn what_is_assumed_is_said_with_the_flag_that_settles_it() {
     let [heads, grid, mean, std] = FLAGS;
     let about = json(&success(&[&"info", &model, &"--size", &"48", &"--json", &heads, &grid, &mean, &std]));
     assert_eq!((&about["architecture"]["heads"], &about["preprocess"]["mean"][0]), (&2.into(), &0.5.into()));
-    // Activation and epsilon, which no flag settles.
+    // One assumption remains, about activation and epsilon, for which there is no flag.
     assert_eq!(about["assumed"].as_array().unwrap().len(), 1, "{about}");
     let named = golden("vit/timm_vit");
     let text = failure(&[&"info", &named, &"--size", &"48", &"--heads", &"4"]);
@@ -153,7 +154,7 @@ fn a_deployment_keeps_what_was_said_of_the_model() {
     success(&[&"predict", &"--deploy", &deploy, &picture, &heads]);
     let text = failure(&[&"predict", &"--deploy", &deploy, &picture, &"--heads=1"]);
     assert!(text.contains("deploy.toml: was measured with another --heads"), "{text}");
-    // Without them it is another network.
+    // Without the hints it is a different network.
     fs::write(&deploy, fs::read_to_string(&deploy).unwrap().replace("heads = 2\n", "")).unwrap();
     let output = microraptor(&[&"predict", &"--deploy", &deploy, &picture]);
     assert_eq!(output.status.code(), Some(2));

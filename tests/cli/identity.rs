@@ -1,4 +1,4 @@
-//! What a prediction was made with: digests in heads and deployment files, and files that are read once.
+//! What a prediction was computed with: digests in heads and deployment files, and files that are opened only once.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ fn a_deployment_runs_only_what_was_measured() {
         (&model.into(), &sha256(&head).into())
     );
 
-    // Another head, sound and of the same backbone and size, in the place of the one that was measured.
+    // Another valid head, of the same backbone and size, replaces the one that was measured.
     let measured = std::fs::read(&head).unwrap();
     std::fs::remove_file(data.join("rows/11.png")).unwrap();
     train(&data, "32", &head);
@@ -51,7 +51,7 @@ fn a_deployment_runs_only_what_was_measured() {
     }
     std::fs::write(&head, measured).unwrap();
 
-    // Another model than the one that was measured.
+    // A different model from the one that was measured.
     let other = "0123456789abcdef".repeat(4);
     std::fs::write(&deploy, text.replacen(value(&text, "sha256"), &other, 1)).unwrap();
     let error = failure(&[&"predict", &"--deploy", &deploy, &image]);
@@ -90,13 +90,13 @@ fn a_changed_head_is_refused() {
     }
 }
 
-/// How often `path` is opened while `work` runs, as inotify(7) tells.
+/// Number of times that `path` is opened while `work` runs, according to inotify(7).
 #[cfg(target_os = "linux")]
 fn opened<T>(path: &Path, work: impl FnOnce() -> T) -> (usize, T) {
     use rustix::fs::inotify;
     let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
-    // A file that is opened anew each time: equal events that follow each other directly are told once, and between two
-    // opens lies a close.
+    // inotify merges equal consecutive events. Watching for closing as well separates the events of a file that is
+    // opened repeatedly.
     let events = inotify::WatchFlags::OPEN | inotify::WatchFlags::CLOSE_NOWRITE;
     inotify::add_watch(&watch, path, events).unwrap();
     let result = work();
@@ -121,7 +121,7 @@ fn each_file_of_a_deployment_is_read_once() {
     let (count, line) = opened(&head, run);
     assert_eq!((count, json(&line)["heads"][0]["sha256"].as_str()), (1, Some(sha256(&head).as_str())));
 
-    // A copy of its own: other tests open the model too.
+    // A separate copy, because other tests open the model too.
     let model = folder.path().join("model");
     std::fs::create_dir(&model).unwrap();
     let (weights, config) = (model.join("model.safetensors"), model.join("config.json"));
@@ -143,7 +143,7 @@ fn each_file_of_a_deployment_is_read_once() {
     let model = || opened(&weights, || opened(&config, || opened(&image, run)));
     let (deploys, (heads, (weights, (configs, (images, line))))) = opened(&file, || opened(&head, model));
     assert_eq!([deploys, heads, weights, configs], [1; 4]);
-    // Opened for the first bytes, which identify its format, and once to be read.
+    // Opened once for the first bytes, which identify the format, and once for reading.
     assert_eq!(images, 2);
     assert_eq!(json(&line)["heads"][0]["sha256"], sha256(&head));
 }

@@ -1,4 +1,4 @@
-//! A run that is cut short: by a signal, by a kill, by a full disk.
+//! Interrupted runs: by a signal, by a kill, by a full disk.
 
 #[cfg(feature = "onnx")]
 use std::io::Read;
@@ -16,7 +16,7 @@ fn temporaries(folder: &Path) -> Vec<String> {
     listing(folder).into_iter().filter(|name| name.starts_with(".microraptor-")).collect()
 }
 
-/// Begins to write features of many images, and comes back when their file is begun.
+/// Starts writing features of many images, and returns once their file has been created.
 fn embedding(folder: &Path) -> Child {
     let image = folder.join("a.png");
     write_image(&image, 0, 0);
@@ -29,8 +29,8 @@ fn embedding(folder: &Path) -> Child {
     child
 }
 
-/// Comes back when a temporary file has been in the folder for a while. The first is the one that tries whether the folder can
-/// be written to: it is gone at once.
+/// Returns once a temporary file has existed in the folder for a while. The first temporary file only tests whether
+/// the folder is writable, and is deleted at once.
 fn wait_for_temporary(folder: &Path) {
     let begun = Instant::now();
     loop {
@@ -44,7 +44,7 @@ fn wait_for_temporary(folder: &Path) {
     }
 }
 
-/// The signals that this process ignores, a bit each.
+/// Signals that this process ignores, as a bit mask.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -61,7 +61,7 @@ fn a_signal_takes_the_temporary_files_with_it() {
         return;
     }
     for (name, number) in [("-INT", 2), ("-TERM", 15), ("-HUP", 1)] {
-        // A program ignores what it was started to ignore, as by nohup, which these tests hand down.
+        // A signal that the tests ignore (under nohup, for example) is also ignored by the programs that they start.
         if ignored() >> (number - 1) & 1 == 1 {
             continue;
         }
@@ -69,7 +69,7 @@ fn a_signal_takes_the_temporary_files_with_it() {
         let mut child = embedding(folder.path());
         send(name, &child);
         let status = child.wait().unwrap();
-        // It died of the signal: a shell shows 128 and the number.
+        // The signal terminated the process: a shell shows 128 plus its number.
         assert_eq!(status.signal(), Some(number), "{status:?}");
         assert_eq!(listing(folder.path()), ["a.png"]);
     }
@@ -100,7 +100,7 @@ fn what_a_killed_run_left_is_swept_and_what_a_live_one_has_is_not() {
     live.wait().unwrap();
 }
 
-/// What a limit on the length of files does (EFBIG), a full disk does too (ENOSPC): a write fails half-way.
+/// A limit on the file size (EFBIG) has the same effect as a full disk (ENOSPC): a write fails half-way.
 #[cfg(feature = "onnx")]
 #[test]
 fn a_full_disk_is_told_with_what_was_written() {
@@ -114,7 +114,7 @@ fn a_full_disk_is_told_with_what_was_written() {
     image::save_buffer(at("b.png"), &noise, 1000, 1000, image::ColorType::L8).unwrap();
     let run = |redirection: &str, files: &[&str]| {
         let mut shell = Command::new("sh");
-        // 100 KiB or 200 KiB, as the shell counts blocks.
+        // 100 KiB or 200 KiB, depending on the shell's block size.
         let script = format!("trap '' XFSZ; ulimit -f 200; exec \"$@\" {redirection}");
         shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_microraptor"), "predict"]).arg(tiny_model());
         shell.arg("--head").arg(golden("onnx_heads/map.onnx")).arg("--overlays").arg(at("out"));

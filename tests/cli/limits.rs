@@ -1,4 +1,5 @@
-//! Files that ask for hours or terabytes: each ends the program with exit code 2 and one line, soon, and in little memory.
+//! Files that would take hours or terabytes: each ends the program with exit code 2 and one line, soon, and in little
+//! memory.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -10,21 +11,22 @@ use tempfile::tempdir;
 
 use super::common::{emulated, error_line, failure, golden, program, success, tiny_model, write_dataset};
 
-/// What a file may take that is refused for what it says of itself. A debug build on a busy machine takes a second of it.
+/// Time limit for refusing a file because of the sizes that it declares. A debug build on a busy machine takes a
+/// second.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Memory of the program with the tiny model, in MiB; it has some 40 by itself.
+/// Memory limit of the program with the tiny model, in MiB; it needs about 40 for itself.
 const LITTLE: u64 = 300;
 
-/// What a run that had to fail took.
+/// Message and cost of a run that had to fail.
 struct Refusal {
     message: String,
     time: Duration,
-    /// MiB; 0 where the system does not say.
+    /// Peak memory in MiB; 0 if the system does not report it.
     peak: u64,
 }
 
-/// Runs the program, which must fail as every failure does, and looks at its memory.
+/// Runs the program, which must fail in the standard way, and measures its memory.
 fn refused(args: &[&dyn AsRef<std::ffi::OsStr>]) -> Refusal {
     let mut command = program();
     command.args(args.iter().map(|a| a.as_ref()));
@@ -56,14 +58,14 @@ fn watched(mut child: Child, started: Instant) -> Refusal {
     Refusal { message, time: started.elapsed(), peak }
 }
 
-/// The most memory that a process has had (proc(5)).
+/// Peak memory of a process (proc(5)).
 fn peak_mib(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) >> 10
 }
 
-/// Embeds `image` with `model`: refused soon and in little memory, with `expected` in the message.
+/// Embeds `image` with `model`, which must be refused soon and in little memory, with `expected` in the message.
 #[track_caller]
 fn embed_refused(model: &Path, image: &Path, more: &[&dyn AsRef<std::ffi::OsStr>], expected: &str) {
     let out = tempdir().unwrap();
@@ -84,7 +86,7 @@ fn check(Refusal { message, time, peak }: &Refusal, expected: &str) {
     }
 }
 
-/// A file that begins with `start` and goes on with a hole.
+/// A file that begins with `start` and continues with a hole.
 fn sparse(path: PathBuf, start: &[u8], length: u64) -> PathBuf {
     let mut file = File::create(&path).unwrap();
     file.write_all(start).unwrap();
@@ -152,7 +154,7 @@ fn a_volume_of_too_many_slices_is_refused_before_its_voxels_are_read() {
     header[72..74].copy_from_slice(&8_i16.to_le_bytes());
     header[108..112].copy_from_slice(&352_f32.to_le_bytes());
     header[344..348].copy_from_slice(b"n+1\0");
-    // The axes run as the patient's do (sform).
+    // The axes are those of the patient (sform).
     header[254..256].copy_from_slice(&1_i16.to_le_bytes());
     for at in [280, 300, 320] {
         header[at..at + 4].copy_from_slice(&1_f32.to_le_bytes());
@@ -165,7 +167,7 @@ fn a_volume_of_too_many_slices_is_refused_before_its_voxels_are_read() {
     );
 }
 
-/// A head of the tiny model.
+/// A head trained on the tiny model.
 fn trained(folder: &Path) -> PathBuf {
     let (data, head) = (folder.join("data"), folder.join("head.safetensors"));
     write_dataset(&data, &["columns", "rows"], 6);
@@ -326,7 +328,7 @@ mod onnx {
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
     }
 
-    /// Embeds an image with the model of `bytes`.
+    /// Embeds an image with the model of `bytes`, which must be refused.
     #[track_caller]
     fn model_refused(bytes: &[u8], more: &[&dyn AsRef<std::ffi::OsStr>], expected: &str) {
         let folder = tempdir().unwrap();
@@ -349,14 +351,14 @@ mod onnx {
         assert!(bytes.len() < 200, "{}", bytes.len());
         model_refused(&bytes, &[], "'y' has the pads 1000000000");
 
-        // Each step is modest.
+        // Each step alone is within the limits.
         let scales = tensor("s", 1, &[4], &floats(&[1.0, 1.0, 100.0, 100.0]));
         let twice =
             [node("Resize", &["x", "", "s"], "a", &[]), node("Resize", &["a", "", "s"], "y", &[]), scales];
         model_refused(&model(&twice), &[], "shape [1, 3, 320000, 320000]");
     }
 
-    /// What no estimate of ours sees is refused after a trial in a process of its own.
+    /// Excessive work that our estimates do not detect is found by a trial in a separate process.
     #[cfg(target_os = "linux")]
     #[test]
     fn what_is_computed_while_the_graph_is_planned_is_tried_out_first() {

@@ -1,4 +1,4 @@
-//! The program as its users meet it.
+//! The program from its users' point of view.
 
 mod bad_input;
 mod board;

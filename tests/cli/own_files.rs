@@ -1,4 +1,4 @@
-//! The user's own files: none is written over, whatever it is called, and none but a file is waited for.
+//! The user's own files: none is overwritten, whatever its name, and only regular files are opened.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use tempfile::tempdir;
 
 use crate::common::*;
 
-/// Runs what must be refused before anything is computed: the message names the input, and nothing has changed.
+/// Runs a command that must be refused before any computation: the message names the input, and no file has changed.
 fn refused(folder: &Path, args: &[&dyn AsRef<OsStr>]) -> String {
     let before = contents(folder);
     let message = failure(args);
@@ -16,7 +16,7 @@ fn refused(folder: &Path, args: &[&dyn AsRef<OsStr>]) -> String {
     message
 }
 
-/// Every file below a folder, with its bytes.
+/// Every file below a folder, with its contents.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -54,14 +54,14 @@ fn masks_do_not_take_the_place_of_scans() {
     symlink(&scan, at("links/scan.png")).unwrap();
     std::fs::hard_link(&scan, at("hard/scan.png")).unwrap();
     symlink(at("scans"), at("other-name")).unwrap();
-    // The same folder, in as many spellings.
+    // The same folder, in six spellings.
     for out in ["scans", "scans/sub/..", "./scans/.", "other-name", "links", "hard"] {
         let message = predict(&[&scan], "--masks", &at(out));
         assert!(message.contains("scan.png"), "{message}");
     }
     predict(&[&at("links/scan.png")], "--masks", &at("scans"));
     predict(&[&scan, &at("scans/scan.overlay.png")], "--overlays", &at("scans"));
-    // Another input has the name that a frame of a clip would get.
+    // Another input has the name of an output for a frame of the clip.
     std::fs::create_dir(at("scan")).unwrap();
     std::fs::rename(at("scans/scan-002.png"), at("scans/clip-002.png")).unwrap();
     std::fs::create_dir(at("clip")).unwrap();
@@ -71,7 +71,7 @@ fn masks_do_not_take_the_place_of_scans() {
     let bags =
         predict(&[Path::new("--bags"), &at("clip"), &at("scans/clip-002.png")], "--masks", &at("scans"));
     assert!(bags.contains("clip-002.png"), "{bags}");
-    // A clip does not grow while it is read.
+    // Masks in the clip's own folder would add frames to the clip.
     let args: [&dyn AsRef<OsStr>; 8] =
         [&"predict", &tiny_model(), &"--head", &head, &"--masks", &at("clip"), &"--bags", &at("clip")];
     assert!(failure(&args).contains("is read as one clip or volume"));
@@ -80,7 +80,7 @@ fn masks_do_not_take_the_place_of_scans() {
         std::fs::copy(golden("nifti/las_int16.nii.gz"), at("scans/volume.nii.gz")).unwrap();
         predict(&[&at("scans/volume.nii.gz")], "--masks", &at("scans"));
     }
-    // Another folder is good.
+    // Another folder is accepted.
     let args: [&dyn AsRef<OsStr>; 7] =
         [&"predict", &tiny_model(), &"--head", &head, &"--masks", &at("scans/sub"), &scan];
     success(&args);
@@ -122,7 +122,7 @@ fn no_command_writes_over_what_it_reads() {
     }
     let out = folder.path();
     refused(out, &[&"profile", &model, &"--sizes", &"32", &"--data", &csv, &"-o", &out]);
-    // What is there and is not read is replaced, as ever.
+    // An existing file that the command does not read is replaced as usual.
     std::fs::write(at("old.safetensors"), "old").unwrap();
     success(&[&"convert", &model, &"--size", &"32", &"--precision", &"f32", &"-o", &at("old.safetensors")]);
 }
@@ -140,7 +140,7 @@ fn weights_beside_an_onnx_file_are_inputs() {
     }
 }
 
-/// Nobody writes to these pipes: a program that opens one as a file waits for ever.
+/// Nothing writes to these pipes, so a program that opens one as a file waits for ever.
 #[cfg(unix)]
 #[test]
 fn a_pipe_or_a_device_is_no_file() {
@@ -195,7 +195,7 @@ fn a_pipe_or_a_device_is_no_file() {
     assert!(board.contains("board.toml"), "{board}");
 }
 
-/// Names are bytes on Unix; file systems of other machines, and archives, bring such as are not UTF-8.
+/// File names are bytes on Unix. Those from other machines' file systems and from archives may not be UTF-8.
 #[cfg(target_os = "linux")]
 #[test]
 fn names_that_are_not_utf8_work() {
@@ -270,7 +270,7 @@ fn names_that_are_not_utf8_work() {
     assert!(features.is_file() && report.join("results.json").is_file());
 }
 
-/// An escape sequence, the same in the second set of controls, and text that runs the other way.
+/// An escape sequence, the same with a C1 control character, and right-to-left text.
 #[cfg(unix)]
 #[test]
 fn names_from_files_do_nothing_on_a_terminal() {
@@ -280,7 +280,7 @@ fn names_from_files_do_nothing_on_a_terminal() {
     let message = failure(&[&"info", &missing]);
     let acts = |text: &str| text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}');
     assert!(!acts(&message) && message.contains(r"\u001b[31mr\u009b2J\u202egnp\u0007"), "{message:?}");
-    // As a class, which tables show.
+    // The name as a class, which tables show.
     let data = folder.path().join("data");
     write_dataset(&data, &[name, "rows"], 6);
     let head = folder.path().join(format!("{name}.safetensors"));

@@ -1,4 +1,4 @@
-//! `profile`, `compare`, and what becomes of a sweep that is killed.
+//! `profile`, `compare`, and resuming a sweep that was killed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tempfile::tempdir;
 
 use crate::common::*;
 
-/// A quick sweep of the tiny model; `more` is added.
+/// A quick sweep of the tiny model, with the arguments `more` added.
 fn quick(more: &[&dyn AsRef<std::ffi::OsStr>]) -> Vec<std::ffi::OsString> {
     let model = tiny_model();
     let usual: [&dyn AsRef<std::ffi::OsStr>; 8] =
@@ -81,12 +81,12 @@ fn a_report_holds_every_row_with_all_that_was_measured() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/results-schema.json");
     let schema = json(&std::fs::read_to_string(path).unwrap());
     check_members(&results, &schema, &schema, "results");
-    // The same accuracies as a run without a report, and from the cache.
+    // The same accuracies as in a run without a report, and as from the cache.
     let again = json(&run(&quick(&[&"--data", &data, &"--json"])));
     assert_eq!(again["outcomes"], results["outcomes"]);
 }
 
-/// Members of `value` against `schema`: none is missing, none is unknown. The types are for `jsonschema`.
+/// Checks the members of `value` against `schema`: none is missing, none is unknown. Types are left to `jsonschema`.
 fn check_members(value: &Value, schema: &Value, root: &Value, place: &str) {
     let schema = match schema["$ref"].as_str() {
         Some(name) => &root["$defs"][name.trim_start_matches("#/$defs/")],
@@ -131,7 +131,7 @@ fn an_untrained_model_is_said_to_be_one() {
     assert!(text.contains("UNTRAINED") && text.contains("too few runs: 3 of 10"), "{text}");
 }
 
-/// What a head makes of random features does not stand beside what one makes of trained ones.
+/// The accuracy of a head on random features is not listed next to one on trained features.
 #[test]
 fn an_untrained_model_beside_another_is_timed_only() {
     let folder = tempdir().unwrap();
@@ -164,7 +164,7 @@ fn every_isa_is_a_row_and_all_agree() {
     let isas: BTreeSet<&str> = rows(&found).iter().map(|row| row["isa"].as_str().unwrap()).collect();
     assert!(isas.contains("scalar") && isas.len() > 1, "{isas:?}");
     assert_eq!(rows(&found).len(), 4 * isas.len());
-    // One accuracy for a size, since the features are the same bits.
+    // One accuracy per size, because the features are the same bits.
     assert_eq!(found["outcomes"].as_array().unwrap().len(), 2);
     assert!(
         failure(&[&"info", &tiny_model(), &"--isa", &"all"]).contains("no instruction set is called 'all'")
@@ -185,7 +185,7 @@ fn a_decision_is_deployed_and_predicts() {
     let chosen = results(&out)["decision"]["row"].as_u64().unwrap() as usize;
     let size = rows(&results(&out))[chosen]["height"].as_u64().unwrap();
     assert!(std::fs::read_to_string(&deploy).unwrap().contains(&format!("size = \"{size}")));
-    // Limits that nothing keeps leave no older choice behind.
+    // If no configuration is within the limits, an older deployment file is removed.
     let text = run(&quick(&[&"--data", &data, &"-o", &out, &"--budget", &"0.000001ms", &"--no-cold"]));
     assert!(text.contains("no configuration is within the limits") && !deploy.exists(), "{text}");
     assert!(failure(&[&"predict", &"--deploy", &deploy, &image]).contains("deploy.toml: "));
@@ -220,7 +220,7 @@ fn compare_is_a_gate() {
     assert!(failure(&[&"compare", &path, &golden("vit/hf_s/config.json")]).contains("schema"));
 }
 
-/// A peer is a row: here a shell script that answers with what it knows of the path.
+/// A peer is a row of the results. This one is a shell script that derives its answer from the file's path.
 #[test]
 fn a_peer_is_timed_and_judged_beside_the_others() {
     let folder = tempdir().unwrap();
@@ -264,7 +264,7 @@ fn journal(folder: &Path) -> Vec<(String, Value)> {
         return Vec::new();
     };
     let text = std::fs::read_to_string(folder.join(name)).unwrap();
-    // What was not written to its end is no part.
+    // An incomplete last line does not count.
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
     whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -276,15 +276,16 @@ fn a_sweep_that_is_killed_at_any_moment_goes_on_where_it_was() {
     write_dataset(&data, &["columns", "rows"], 12);
     std::fs::create_dir(&out).unwrap();
     let args = quick(&[&"--data", &data, &"-o", &out, &"--no-cold"]);
-    // The same delays in every run of the test; what they meet differs with the machine.
+    // The delays are the same in every run of the test; the state at which they interrupt the sweep depends on the
+    // machine.
     let mut state = 12345u64;
     let mut kept: Vec<(String, Value)> = Vec::new();
     let (mut kills, mut starts) = (0, 0);
     while kills < 20 && !out.join("results.json").exists() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut child = program().args(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Later and later: as it goes on, less is left to do, and starting takes as long as ever.
-        // An emulated program takes ten times as long to begin.
+        // The delays grow, because start-up always takes the same time and less work is left after each run. An
+        // emulated program takes ten times as long to start.
         let slow = if emulated() { 10 } else { 1 };
         std::thread::sleep(Duration::from_millis(slow * (5 + (state >> 33) % (40 + 10 * kills))));
         child.kill().unwrap();
@@ -299,7 +300,7 @@ fn a_sweep_that_is_killed_at_any_moment_goes_on_where_it_was() {
         kept = now;
     }
     if out.join("results.json").exists() {
-        // Quick machine: the last run came to the end before it was killed. Nothing more to go on with.
+        // On a fast machine the last run finished before it was killed, so nothing is left to resume.
         return check_runs(&out, &kept);
     }
     run(&args);
@@ -308,7 +309,7 @@ fn a_sweep_that_is_killed_at_any_moment_goes_on_where_it_was() {
     check_runs(&out, &kept);
 }
 
-/// Every run is counted once, and those of earlier starts are in the results as they were.
+/// Every run is counted once, and those of earlier starts are unchanged in the results.
 fn check_runs(out: &Path, kept: &[(String, Value)]) {
     let results = results(out);
     assert_eq!(rows(&results).len(), 4);
@@ -323,7 +324,7 @@ fn check_runs(out: &Path, kept: &[(String, Value)]) {
     }
 }
 
-/// A file may not grow past 64 blocks of 512 bytes: what a full disk is to the program.
+/// A limit of 64 blocks of 512 bytes on the file size affects the program like a full disk.
 #[test]
 fn a_full_disk_leaves_the_old_report_whole() {
     if emulated() {
@@ -354,7 +355,7 @@ fn a_full_disk_leaves_the_old_report_whole() {
     assert!(
         whole.into_iter().all(|(name, bytes)| std::fs::read(out.join(name)).unwrap_or_default() == *bytes)
     );
-    // With room again the sweep ends at once: its parts are there.
+    // Without the limit the sweep ends at once, because its parts are already in the journal.
     run(&args);
     assert_eq!(results(&out)["protocol"]["starts"].as_u64(), Some(2));
 }

@@ -1,4 +1,5 @@
-//! How files become pixels: every command that reads them takes the same options, and says what it does not use.
+//! How files become pixels: every command that reads files takes the same options, and reports what it does not
+//! apply.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use tempfile::tempdir;
 
 use crate::common::*;
 
-/// A NIfTI file of two volumes of some slices, whose stripes run in one direction in the first and in another in the second.
+/// A NIfTI file of two volumes of `slices` slices each, with stripes in different directions.
 fn volumes(path: &Path, kinds: [usize; 2], slices: usize, seed: usize) {
     let side = 24;
     let mut bytes = vec![0; 352];
@@ -17,7 +18,7 @@ fn volumes(path: &Path, kinds: [usize; 2], slices: usize, seed: usize) {
     for (n, size) in [4, side, side, slices, 2].into_iter().enumerate() {
         put(40 + 2 * n, &(size as i16).to_le_bytes());
     }
-    // Unsigned bytes, of 1 mm.
+    // Unsigned bytes, with voxels of 1 mm.
     put(70, &2i16.to_le_bytes());
     put(72, &8i16.to_le_bytes());
     for n in 0..8 {
@@ -34,7 +35,7 @@ fn volumes(path: &Path, kinds: [usize; 2], slices: usize, seed: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Eight such files of each of two classes, which are the other way round in their second volumes.
+/// Eight such files for each of two classes; the second volumes of the classes are swapped.
 fn labelled(folder: &Path, slices: usize) -> PathBuf {
     let data = folder.join(format!("data-{slices}"));
     for (class, kinds) in [("columns", [0, 1]), ("rows", [1, 0])] {
@@ -55,7 +56,7 @@ fn the_volume_that_is_asked_for_is_measured() {
             [&"evaluate", &model, &"--head", &head, &"--data", &data, &"--split", &"all", &"--json"];
         json(&success(&[usual.as_slice(), more].concat()))["metrics"]["accuracy"]["value"].clone()
     };
-    // What a class shows in its second volume the other shows in its first.
+    // The second volume of each class looks like the first volume of the other.
     assert_eq!(evaluate(&[]), 1.0);
     assert_eq!(evaluate(&[&"--volume", &"0"]), 1.0);
     assert_eq!(evaluate(&[&"--volume", &"1"]), 0.0);
@@ -76,7 +77,7 @@ fn a_profile_reads_as_it_is_told_and_so_do_its_heads() {
     let error = refused(&[&"--data", &data]);
     assert!(error.contains("choose one by the option `volume`"), "{error}");
     let long = labelled(folder.path(), 2);
-    // From the files, and from features that were kept.
+    // Both from the files and from cached features.
     let cache = folder.path().join("cache");
     for (most, said) in [("1", "of at most 1"), ("2", "looks at single images"), ("1", "of at most 1")] {
         let limited: [Arg; 8] =
@@ -140,17 +141,17 @@ fn another_size_than_the_models_is_said_where_one_is_given() {
     assert_eq!(said(&[&"embed", &model, &picture, &"-o", &out, &"--size", &"32"]), 1);
     assert_eq!(said(&[&"embed", &model, &picture, &"-o", &out, &"--size", &"224"]), 0);
     assert_eq!(said(&[&"embed", &model, &picture, &"-o", &out]), 0);
-    // Calibration at another size changes nothing of the model's own.
+    // Calibration at another size does not change the model's own size.
     let converted = folder.path().join("m.safetensors");
     assert_eq!(said(&[&"convert", &model, &"-o", &converted, &"--precision", &"f32", &"--size", &"32"]), 0);
     assert_eq!(said(&[&"embed", &converted, &picture, &"-o", &out, &"--size", &"32"]), 1);
-    // A sweep names its sizes in its table.
+    // A sweep lists its sizes in its table.
     let sizes: [&dyn AsRef<std::ffi::OsStr>; 4] = [&"profile", &model, &"--sizes", &"32,48"];
     let quick: [&dyn AsRef<std::ffi::OsStr>; 6] = [&"--threads", &"1", &"--runs", &"3", &"--seconds", &"0"];
     assert_eq!(said(&[sizes.as_slice(), &quick].concat()), 0);
 }
 
-/// What a file says of its pixels that nobody applies is said of the first such file, and only where it says it.
+/// Properties of the pixels that are not applied are reported for the first such file only.
 #[test]
 fn profiles_and_pixels_that_are_not_square_are_named() {
     use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
@@ -177,13 +178,13 @@ fn profiles_and_pixels_that_are_not_square_are_named() {
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         said_of_files(&run.stderr)
     };
-    // In a profile a name is in ASCII (version 2) or UTF-16 (version 4).
+    // A profile holds its name in ASCII (version 2) or UTF-16 (version 4).
     let wide: Vec<u8> = "sRGB IEC61966-2.1".encode_utf16().flat_map(u16::to_be_bytes).collect();
     let usual = [picture("a.png", b"desc sRGB IEC61966-2.1"), picture("b.png", &wide)];
     let square = [clip("a.y4m", "A1:1"), clip("b.y4m", "A0:0"), clip("c.y4m", "")];
     assert_eq!(said(&[&usual[0], &usual[1], &square[0], &square[1], &square[2]]), "");
 
-    // Of two that are read at once either may be the first.
+    // If two are read at once, either may be the first.
     let foreign = [picture("c.png", b"desc Adobe RGB (1998)"), picture("d.png", b"desc Display P3")];
     let message = said(&[&foreign[0], &foreign[1]]);
     assert!(message.contains(".png: has a colour profile other than sRGB"), "{message}");

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Runs a static x86-64 Linux program on an emulated CPU that has AVX-512 VNNI, on any machine: boots a small Linux in the
-# Bochs emulator. Prints the program's stdout and stderr when it has ended and exits with its exit code (a program that a
-# signal killed: 128 + the signal, so an illegal instruction is 132; 125: the emulation itself failed).
+# Runs a static x86-64 Linux program on an emulated CPU that has AVX-512 VNNI, on any machine: boots a small Linux in
+# the Bochs emulator. When the program has ended, prints its stdout and stderr and exits with its exit code (128 + the
+# signal if a signal killed it, so 132 for an illegal instruction; 125 if the emulation itself failed).
 #
 #   tests/emulate/avx512.sh PROGRAM [ARGUMENT...]
 #
@@ -13,14 +13,14 @@
 # Environment:
 #   EMU_MODEL        CPU model: tigerlake (default), corei7_skylake_x (AVX-512 without VNNI), broadwell_ult (AVX2), ...;
 #                    `bochs -help cpu` lists them
-#   EMU_ENV          names of environment variables that the program shall see, besides MICRORAPTOR_ISA
+#   EMU_ENV          names of environment variables to pass to the program, besides MICRORAPTOR_ISA
 #   EMU_FILES        files or folders for the program's working directory, separated by spaces; SRC:DEST puts SRC at the
 #                    path DEST
-#   EMU_MEMORY       of the guest, in MiB (256)
-#   EMU_TIMEOUT      seconds after which to give up (600)
-#   EMU_CACHE        where the kernel is kept (${XDG_CACHE_HOME:-~/.cache}/emulate-avx512)
+#   EMU_MEMORY       memory of the guest, in MiB (256)
+#   EMU_TIMEOUT      time limit, in seconds (600)
+#   EMU_CACHE        folder for the downloaded kernel (${XDG_CACHE_HOME:-~/.cache}/emulate-avx512)
 #   EMU_KEEP         a folder for stdout, stderr, kernel.log and bochs.log; stdout grows there while the program runs
-#   EMU_BOCHS        another Bochs than Debian's; with EMU_DISPLAY=nogui if it was built --with-nogui
+#   EMU_BOCHS        path of a Bochs other than Debian's; needs EMU_DISPLAY=nogui if it was built --with-nogui
 set -euo pipefail
 die() { echo "avx512.sh: $*" >&2; exit 125; }
 [ $# -ge 1 ] || die "usage: avx512.sh PROGRAM [ARGUMENT...]"
@@ -82,12 +82,12 @@ I
 chmod 755 "$w/root/init"
 (cd "$w/root" && find . | cpio -o -H newc -R 0:0 --quiet) >"$w/iso/initrd"
 
-# A CD with isolinux, the kernel and the initramfs. Why the kernel is told so much:
-# - Bochs 2.7 reports the compacted size of the XSAVE area and the PKU state wrongly, upon which Linux would give up AVX
+# A CD with isolinux, the kernel and the initramfs. Reasons for the kernel's parameters:
+# - Bochs 2.7 reports a wrong compacted size of the XSAVE area and a wrong PKU state, which would make Linux disable AVX
 #   altogether (clearcpuid: 321 xsavec, 323 xsaves, 515 pku);
-# - Bochs has "fast strings" off, upon which Linux 6.1 clears ERMS but not FSRM, and its memmove runs away (580 fsrm);
-# - reboot=t: the guest leaves by a triple fault, upon which Bochs, told not to reset, exits;
-# - the rest skips slow parts of the boot.
+# - Bochs has "fast strings" off, so Linux 6.1 clears ERMS but not FSRM, and its memmove never ends (580 fsrm);
+# - reboot=t: the guest stops with a triple fault, on which Bochs exits because it is configured not to reset;
+# - the others skip slow parts of the boot.
 cp "$cache/vmlinuz" "$w/iso/vmlinuz"; cp $isolinux $ldlinux "$w/iso/"
 cat >"$w/iso/isolinux.cfg" <<I
 DEFAULT l
@@ -122,12 +122,12 @@ error: action=report
 info: action=ignore
 debug: action=ignore
 I
-# Debian builds Bochs with its debugger, which waits for a command at the start and at the end.
+# Debian's Bochs includes the debugger, which waits for a command at the start and at the end.
 rc=0 rcfile=
 if grep -qa 'debugger using rc file' "$bochs"; then printf 'c\nq\n' >"$w/bochscmd"; rcfile="-rc '$w/bochscmd'"; fi
 TERM=xterm timeout -k 5 "$limit" script -qec "exec '$bochs' -q -f '$w/bochsrc' $rcfile" /dev/null </dev/null >"$w/screen" 2>&1 &
 pid=$!
-# Bochs of 2026 hangs at its end, so stop it 2 s after the program's exit code is known.
+# The Bochs of 2026 hangs on exit, so it is stopped 2 s after the program's exit code is known.
 while kill -0 $pid 2>/dev/null; do
   if grep -qs 'EMU_EXIT=[0-9]*=' "$w/kernel.log"; then
     for _ in 1 2 3 4; do sleep 0.5; kill -0 $pid 2>/dev/null || break; done

@@ -1,4 +1,4 @@
-//! What the tests share: where data lies, and DICOM files made to measure.
+//! Shared by the tests: where data is stored, and DICOM files with given attributes.
 
 use std::path::Path;
 
@@ -16,14 +16,14 @@ pub fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The files of one part of a golden table, with what is expected of each.
+/// The files of one part of a golden table, with the expectations for each.
 pub fn expected(table: &str, part: &str) -> Vec<(String, Value)> {
     let text = std::fs::read_to_string(format!("{GOLDEN}/{table}")).unwrap();
     let all: Value = serde_json::from_str(&text).unwrap();
     all[part].as_object().unwrap().clone().into_iter().collect()
 }
 
-/// A slice of 16 x 16 px with 16 bits and one value all over, but for the first pixel, which is 0.
+/// A slice of 16 x 16 px with 16 bits and a constant value, except for the first pixel, which is 0.
 #[derive(Clone)]
 pub struct Slice {
     pub modality: &'static str,
@@ -60,7 +60,7 @@ impl Slice {
         self.write_with(path, |_| {});
     }
 
-    /// Writes it after a last change.
+    /// Writes the slice after a last change.
     pub fn write_with(&self, path: &Path, change: impl FnOnce(&mut InMemDicomObject)) {
         let mut object = self.object();
         change(&mut object);

@@ -1,4 +1,5 @@
-//! Files that are cut short, lie about their size or contradict themselves: one line each, no panic, nothing allocated.
+//! Files that are cut short, declare a wrong size or contradict themselves: a one-line error each, no panic, and no
+//! allocation of the declared size.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use microraptor::input::{LabelMap, ReadOptions, Scan};
 
 use super::common::{GOLDEN, Slice, shared};
 
-/// Opens and reads to the end; the error, if there is one, which must be one line that names the file.
+/// Opens and reads to the end. Returns the error, if any, which must be one line that names the file.
 fn outcome(path: &Path) -> Option<String> {
     let read = Scan::open(path, &ReadOptions::default()).and_then(|scan| scan.collect::<Result<Vec<_>, _>>());
     let message = read.err()?.to_string();
@@ -18,7 +19,7 @@ fn outcome(path: &Path) -> Option<String> {
     Some(message)
 }
 
-/// Cuts a file at every `step`th byte; where the cut lies before `whole` there must be an error.
+/// Cuts a file at every `step`th byte. A cut before `whole` must give an error.
 fn cut(source: &Path, step: usize, whole: impl Fn(&[u8]) -> usize) {
     let bytes = fs::read(source).unwrap();
     let whole = whole(&bytes);
@@ -60,7 +61,7 @@ fn compressed_dicom_files_that_are_cut_are_errors() {
     }
 }
 
-/// What is damaged within must give an error or a picture, never a panic.
+/// Damaged contents must give an error or a picture, never a panic.
 #[test]
 fn dicom_files_with_wrong_bytes_do_not_panic() {
     let golden = fs::read_dir(Path::new(GOLDEN).join("dicom")).unwrap();
@@ -74,7 +75,7 @@ fn dicom_files_with_wrong_bytes_do_not_panic() {
     let folder = tempfile::tempdir().unwrap();
     let mut state = 1u64;
     let mut random = |below: usize| {
-        // Knuth's MMIX generator: any will do, as long as it is the same each time.
+        // Knuth's MMIX generator: any would do, as long as it is the same each time.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
@@ -151,7 +152,7 @@ fn dicom_headers_that_lie_are_refused() {
     }
 }
 
-/// Replaces the first `from` by `to`, which is as long.
+/// Replaces the first `from` by `to`, which has the same length.
 fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
     bytes[at..at + to.len()].copy_from_slice(to);
@@ -170,7 +171,7 @@ fn a_wrong_transfer_syntax_is_an_error() {
         outcome(&path)
     };
     let as_syntax = |uid: &[u8]| said(uid).unwrap();
-    // Implicit: elements tell by themselves that they are explicit.
+    // Implicit VR: the elements themselves show that they are explicit.
     assert_eq!(said(b"1.2.840.10008.1.2\0\0\0"), None);
     let message = as_syntax(b"1.2.840.10008.1.2.2\0");
     assert!(message.contains("other byte order"), "{message}");
@@ -184,7 +185,7 @@ fn a_wrong_transfer_syntax_is_an_error() {
 fn element_lengths_are_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("slice.dcm");
-    // An element of four gigabytes, in the data set and in the meta group; OB has lengths of 32 bits.
+    // An element of four gigabytes, in the data set and in the meta group; OB has 32-bit lengths.
     let meta = |syntax: &[u8]| {
         let mut bytes = vec![0; 128];
         bytes.extend(b"DICM\x02\0\0\0UL\x04\0");
@@ -205,7 +206,7 @@ fn element_lengths_are_not_believed() {
     let message = outcome(&path).unwrap();
     assert!(message.contains("damaged file meta group"), "{message}");
 
-    // A million sequences within each other.
+    // A million nested sequences.
     let mut bytes = meta(syntax);
     for _ in 0..1_000_000 {
         bytes.extend(b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff");
@@ -243,7 +244,7 @@ fn nifti_files_that_lie_or_are_cut_are_errors() {
         fs::write(&path, changed).unwrap();
         outcome(&path).unwrap()
     };
-    // 3.5e13 voxels, and 6.4e10 in as many slices as are read.
+    // 3.5e13 voxels, and 6.4e10 in no more than the maximum number of slices.
     let message = with(&[(42, 32767), (44, 32767), (46, 32767)]);
     assert!(message.contains("has 32767 frames or slices, of at most 4096"), "{message}");
     let message = with(&[(42, 4000), (44, 4000), (46, 4000)]);
@@ -258,7 +259,7 @@ fn nifti_files_that_lie_or_are_cut_are_errors() {
     assert!(with(&[(70, 99)]).contains("unknown type 99"));
     assert!(with(&[(254, 1)]).contains("affine"));
 
-    // The same announced in a gzipped file, whose length says less.
+    // A similar declaration in a gzipped file, whose length tells less about the size of its contents.
     let mut lying = whole.clone();
     [(42, 600), (44, 600), (46, 600)].iter().for_each(|&(at, value)| short(&mut lying, at, value));
     let zipped = folder.path().join("volume.nii.gz");

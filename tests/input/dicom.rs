@@ -1,4 +1,4 @@
-//! DICOM files decode to what pydicom makes of them (`tests/reference/make_dicom.py`).
+//! DICOM files decode to the same values as with pydicom (`tests/reference/make_dicom.py`).
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ fn pixel(image: &Image, row: usize, column: usize) -> Vec<f64> {
     }
 }
 
-/// Compares a file's samples and picture with what pydicom makes of it; the largest difference of the picture.
+/// Compares a file's samples and picture with pydicom's. Returns the largest difference of the picture.
 pub fn compare(path: &Path, expected: &Value, lossless: bool) -> f64 {
     let name = path.display();
     let samples = dicom_samples(path).unwrap_or_else(|e| panic!("{e}"));
@@ -51,7 +51,8 @@ fn the_dicom_files_decode_to_the_recorded_arrays() {
     let files = expected("dicom.json", "data");
     assert_eq!(files.len(), 11);
     for (name, expected) in files {
-        // JPEG and lossy JPEG 2000 leave the decoder some freedom: rounding of the transforms, and upsampling of chroma.
+        // JPEG and lossy JPEG 2000 leave decoders some freedom, in rounding of the transforms and upsampling of
+        // chroma.
         let (lossless, tolerance) = match name.as_str() {
             "examples_ybr_color.dcm" => (false, 3.0 / 255.0),
             "US1_J2KI.dcm" => (false, 1.0 / 255.0),
@@ -71,7 +72,7 @@ fn the_small_dicom_files_decode_to_the_recorded_arrays() {
             assert!(message.contains("use one with the feature jpeg-ls"), "{message}");
             continue;
         }
-        // pydicom converts YBR_FULL by itself, ours stays as stored until it is a picture.
+        // pydicom converts YBR_FULL itself; our samples stay as stored until they become a picture.
         let jpeg = name.starts_with("jpeg_");
         let worst = compare(&path, &expected, !name.contains("ybr") && !jpeg);
         assert!(worst <= if jpeg { 5.0 } else { 1.0 } / 255.0, "{name}: {worst}");
@@ -91,7 +92,7 @@ fn a_cine_loop_is_a_clip_and_comes_out_the_same_twice() {
     let dicom = info.dicom.as_ref().unwrap();
     assert_eq!((dicom.modality.as_str(), dicom.frames_per_file.as_slice()), ("US", [30].as_slice()));
     assert!(dicom.sop_instance_uids[0].starts_with("1."));
-    // Its region is that of a larger picture, which was scaled down: not to be trusted.
+    // The region is that of a larger picture, which was scaled down, so its spacing is not reliable.
     assert_eq!(info.spacing, None);
     let frames = read();
     assert_eq!(frames.len(), 30);
@@ -113,7 +114,7 @@ fn ultrasound_is_cropped_to_its_largest_region() {
     let whole = Scan::open(&scan.info().files[0], &ReadOptions::default()).unwrap().next().unwrap().unwrap();
     assert_eq!(pixel(&frame, 0, 0), pixel(&whole, 38, 14));
     assert_eq!(pixel(&frame, 720, 996), pixel(&whole, 758, 1010));
-    // One column too many, as devices write it.
+    // The region has one column too many, as some devices write it.
     let scan = Scan::open(folder.join("OBXXXX1A.dcm"), &options).unwrap();
     assert_eq!(scan.info().crop, Some(Region { top: 60, left: 120, height: 459, width: 680 }));
 
@@ -189,7 +190,7 @@ fn without_a_window_the_range_of_all_frames_is_shown() {
     let frames: Vec<Image> =
         Scan::open(folder.path(), &ReadOptions::default()).unwrap().map(Result::unwrap).collect();
     let values: Vec<f64> = frames.iter().map(|f| pixel(f, 9, 9)[0]).collect();
-    // 100 is black and 300 white. The first pixel of each is 0.
+    // 100 is black and 300 white. The first pixel of each slice is 0.
     assert!(values[0] == 0.0 && (values[1] - 0.5).abs() < 1e-4 && values[2] == 1.0, "{values:?}");
     assert_eq!(pixel(&frames[1], 0, 0), [0.0]);
 }

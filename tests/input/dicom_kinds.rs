@@ -1,5 +1,5 @@
-//! DICOM files that say something unusual of their pixels decode to what pydicom makes of them
-//! (`tests/reference/make_dicom_kinds.py`), and headers that leave something out are read.
+//! DICOM files with unusual pixel attributes decode to the same values as with pydicom
+//! (`tests/reference/make_dicom_kinds.py`), and incomplete headers are read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ fn unusual_files_decode_to_the_recorded_arrays() {
     for (name, expected) in files {
         let path = Path::new(GOLDEN).join("dicom_kinds").join(&name);
         let jpeg = name.starts_with("jpeg") && !name.contains("lossless");
-        // JPEG leaves the decoder some freedom. pydicom takes overlays out of its array, where ours stay until it is a picture.
+        // JPEG leaves decoders some freedom. pydicom removes overlays from its array; our samples keep them until
+        // they become a picture.
         let worst = compare(&path, &expected, !name.contains("ybr") && !name.contains("overlay") && !jpeg);
         let tolerance = if name == "jpeg_12.dcm" {
             3.0 / 4095.0
@@ -33,7 +34,7 @@ fn unusual_files_decode_to_the_recorded_arrays() {
     }
 }
 
-/// What cannot be opened or read, in one line.
+/// The one-line error of opening or reading.
 fn problem(path: &Path) -> String {
     let read = Scan::open(path, &ReadOptions::default()).and_then(|scan| scan.collect::<Result<Vec<_>, _>>());
     read.err().unwrap().to_string()
@@ -43,7 +44,7 @@ fn frames(path: &Path) -> Vec<Image> {
     Scan::open(path, &ReadOptions::default()).unwrap().map(Result::unwrap).collect()
 }
 
-/// A slice's bytes: preamble and magic, file meta group, data set.
+/// Parts of a slice's file: preamble and magic, file meta group, data set.
 fn parts(path: &Path) -> [Vec<u8>; 3] {
     let bytes = fs::read(path).unwrap();
     let group = 144 + u32::from_le_bytes(*bytes[140..].first_chunk().unwrap()) as usize;
@@ -68,7 +69,7 @@ fn headers_that_leave_something_out_are_read() {
         ("neither", vec![&data[..]]),
     ];
     for (what, parts) in files {
-        // By its content, whatever it is called.
+        // The format is recognised by content, whatever the file's name.
         for name in ["a.dcm", "a"] {
             let path = folder.path().join(name);
             fs::write(&path, parts.concat()).unwrap();
@@ -77,7 +78,7 @@ fn headers_that_leave_something_out_are_read() {
     }
 }
 
-/// Writes the slice in another transfer syntax; where its data set begins.
+/// Writes the slice in another transfer syntax, and returns the offset of its data set.
 fn write_as(syntax: &str, path: &Path) -> usize {
     let source = path.with_extension("source");
     Slice::default().write(&source);
@@ -117,7 +118,7 @@ fn the_encoding_that_is_held_counts_not_the_one_that_is_said() {
     }
 }
 
-/// An icon as devices put it before the picture.
+/// An icon, as some devices put it before the picture.
 fn icon(compressed: bool) -> InMemDicomObject {
     let short = |tag, value: u16| DataElement::new(tag, VR::US, dicom_value!(U16, [value]));
     let mut icon = InMemDicomObject::from_element_iter([short(tags::ROWS, 8), short(tags::COLUMNS, 8)]);
@@ -224,7 +225,7 @@ fn what_is_not_read_is_refused_with_the_reason() {
     assert!(message.contains("transformed as in JPEG 2000"), "{message}");
 }
 
-/// 16 MB of nested sequences, of which nothing is looked at: they are stepped over.
+/// A sequence of 8 MB whose items are not needed is skipped.
 #[test]
 fn nested_sequences_are_stepped_over() {
     let folder = tempfile::tempdir().unwrap();
@@ -232,7 +233,7 @@ fn nested_sequences_are_stepped_over() {
     Slice::default().write(&path);
     let right = frames(&path);
     let bytes = fs::read(&path).unwrap();
-    // Before (0008,0016): a private sequence of a million items.
+    // Before (0008,0016): a private sequence of 500,000 items.
     let at = bytes.windows(4).position(|w| w == b"\x08\0\x16\0").unwrap();
     let mut sequence = b"\x07\0\x10\x10SQ\0\0\xff\xff\xff\xff".to_vec();
     for _ in 0..500_000 {
@@ -241,7 +242,7 @@ fn nested_sequences_are_stepped_over() {
     sequence.extend(b"\xfe\xff\xdd\xe0\0\0\0\0");
     fs::write(&path, [&bytes[..at], &sequence, &bytes[at..]].concat()).unwrap();
     assert!(frames(&path) == right);
-    // The same in a sequence that is looked at is refused before it fills the memory.
+    // A similar sequence that must be read is refused before it fills the memory.
     let mut sequence = b"\x08\0\x15\0SQ\0\0\xff\xff\xff\xff".to_vec();
     sequence[..4].copy_from_slice(b"\x28\0\0\x30");
     for _ in 0..100_000 {
@@ -260,7 +261,7 @@ pub fn compressed() -> Vec<PathBuf> {
     names.map(String::from).into_iter().chain(kinds).map(|name| Path::new(GOLDEN).join(name)).collect()
 }
 
-/// A file's bytes, and where its first fragment's item (of one only) begins and ends.
+/// A file's bytes, and the start and end of the item that holds its first fragment.
 fn fragment(path: &Path) -> (Vec<u8>, usize, usize) {
     let bytes = fs::read(path).unwrap();
     let start = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff";
@@ -270,7 +271,7 @@ fn fragment(path: &Path) -> (Vec<u8>, usize, usize) {
     (bytes.clone(), item, item + 8 + length(item))
 }
 
-/// The file with another first fragment.
+/// Writes the file with another first fragment.
 fn with_fragment(path: &Path, bytes: &[u8], item: usize, end: usize, fragment: &[u8]) {
     let mut fragment = fragment.to_vec();
     fragment.resize(fragment.len().next_multiple_of(2), 0);
@@ -278,8 +279,8 @@ fn with_fragment(path: &Path, bytes: &[u8], item: usize, end: usize, fragment: &
     fs::write(path, [&bytes[..item + 4], &length, &fragment, &bytes[end..]].concat()).unwrap();
 }
 
-/// Cuts the first frame's stream at twenty places, and gives it the end that it should have: none of these may be taken for a
-/// picture. Then changes single bytes: what comes out must be the picture, an error, or one that only its codec could know.
+/// Cuts the first frame's stream at nineteen places and appends its end marker (RLE has none). None of these may be
+/// accepted as a picture.
 #[test]
 fn a_stream_that_is_cut_and_closed_again_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -308,7 +309,7 @@ fn a_stream_that_is_cut_and_closed_again_is_an_error() {
             }
             with_fragment(&path, &bytes, item, end, &short);
             assert!(dicom_samples(&path).is_err(), "{} cut at {n} twentieths", source.display());
-            // The last tile-part's length made to fit.
+            // The length of the last tile-part is corrected.
             let part = short.windows(4).rposition(|window| window == [0xFF, 0x90, 0, 10]);
             if let Some(part) = part.filter(|part| j2k && part + 12 < cut) {
                 short[part + 6..part + 10].copy_from_slice(&((cut - part) as u32).to_be_bytes());
@@ -319,8 +320,8 @@ fn a_stream_that_is_cut_and_closed_again_is_an_error() {
     }
 }
 
-/// Of fifty changed bytes some pass for a picture, for a code-block, a literal of RLE or a Huffman code of the same length
-/// has no checksum. Where a format has structure, most or some must be seen.
+/// Some of fifty changed bytes decode to a picture, because a code-block, an RLE literal or a Huffman code of the
+/// same length has no checksum. If the format has structure, some of the changes must be detected.
 #[test]
 fn changed_bytes_are_seen_where_the_format_can_know() {
     let folder = tempfile::tempdir().unwrap();
@@ -337,7 +338,7 @@ fn changed_bytes_are_seen_where_the_format_can_know() {
             unseen += usize::from(dicom_samples(&path).is_ok_and(|found| found != right));
         }
         println!("{}: {unseen} of 50 unseen", source.display());
-        // Noise is hardly packed by RLE: nearly all of it is literals.
+        // RLE hardly compresses noise: nearly all of it is literals.
         let rle = source.to_string_lossy().contains("rle");
         assert!(rle || unseen < 48, "{}: {unseen}", source.display());
     }

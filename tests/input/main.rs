@@ -1,5 +1,5 @@
-//! Pixels in: DICOM, NIfTI and clips as other programs write them, compared with what other programs read; and files that
-//! are wrong.
+//! Reading pixels: DICOM, NIfTI and clips written by other programs, compared with what other programs read; and
+//! invalid files.
 
 #![cfg(all(feature = "dicom", feature = "nifti"))]
 

@@ -1,4 +1,4 @@
-//! NIfTI volumes are sliced as nibabel would (`tests/reference/make_nifti.py`).
+//! NIfTI volumes are sliced in the same way as with nibabel (`tests/reference/make_nifti.py`).
 
 use std::io::Read;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::common::{GOLDEN, expected, hex, shared};
 
-/// A window in which a whole number from 0 to 65535 is its own 16-bit grey.
+/// A window that maps each integer from 0 to 65535 to the same 16-bit grey value.
 const AS_IT_IS: Window = Window { center: 32767.5, width: 65535.0 };
 
 const AXES: [(&str, Axis); 3] =
@@ -101,12 +101,12 @@ fn without_a_window_the_percentiles_are_black_and_white() {
         .unwrap()
         .flat_map(|f| grey16(&f.unwrap()).to_vec())
         .collect();
-    // 9 * 11 * 13 voxels: six on either side are at or beyond the 0.5th and the 99.5th percentile.
+    // 9 * 11 * 13 voxels: seven at each end are at or beyond the 0.5th or the 99.5th percentile.
     let count = |value| values.iter().filter(|&&v| v == value).count();
     assert_eq!((values.len(), count(0), count(65535)), (1287, 7, 7));
 }
 
-/// The number of a slice is the index of its voxels along the file's axis, whichever way the slices run.
+/// The number of a slice is the index of its voxels along the file's axis, in whichever direction the slices run.
 #[test]
 fn slices_are_numbered_by_the_files_own_index() {
     for (name, _) in expected("nifti.json", "golden") {
@@ -116,7 +116,7 @@ fn slices_are_numbered_by_the_files_own_index() {
             let info = Scan::open(&path, &options).unwrap().info().clone();
             let nifti = info.nifti.as_ref().unwrap();
             let [depth, height, width] = nifti.shape();
-            // Every voxel says which slice it was in.
+            // Every voxel holds the index of its slice.
             let labels = (0..depth).flat_map(|z| vec![z as u8; height * width]).collect();
             let restored = nifti.restore(&LabelMap::new(depth, height, width, labels).unwrap()).unwrap();
             let [nx, ny, _] = nifti.dims;
@@ -131,8 +131,8 @@ fn slices_are_numbered_by_the_files_own_index() {
     }
 }
 
-/// A mask of the bright voxels, slice by slice, is the mask of the bright voxels of the file, read as `nifti1.h` lays them
-/// out: `las_int16` is flipped, `psr_int32` has its axes in another order (nibabel wrote both).
+/// A mask of the bright voxels, computed slice by slice, equals the mask of the bright voxels of the file, read in
+/// the layout of `nifti1.h`: `las_int16` is flipped, `psr_int32` has its axes in another order (nibabel wrote both).
 #[test]
 fn a_mask_goes_back_to_the_voxels_that_it_was_made_from() {
     for (name, size) in [("las_int16", 2), ("psr_int32", 4), ("ras_uint16", 2)] {
@@ -151,7 +151,7 @@ fn a_mask_goes_back_to_the_voxels_that_it_was_made_from() {
         let middle = sorted[sorted.len() / 2];
         let bright: Vec<u8> = values.iter().map(|&v| u8::from(v > middle)).collect();
         for (axis_name, axis) in AXES {
-            // What is above the middle is white, what is not is black.
+            // Values above the median are white, the others black.
             let window = Window { center: middle as f64 + 0.5, width: 1.0 };
             let options = ReadOptions { window: Some(window), axis: Some(axis), ..ReadOptions::default() };
             let scan = Scan::open(&path, &options).unwrap();

@@ -1,5 +1,5 @@
-//! Kinds of NIfTI beyond one gzipped volume of version 1, voxel for voxel as nibabel reads them
-//! (`tests/reference/make_nifti_kinds.py`), and what is refused.
+//! Kinds of NIfTI other than one gzipped volume of version 1, compared with nibabel voxel by voxel
+//! (`tests/reference/make_nifti_kinds.py`), and refused files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn golden(name: &str) -> PathBuf {
     Path::new(GOLDEN).join("nifti_kinds").join(name)
 }
 
-/// A window in which `low` is 0 and a whole number above it is its own 16-bit grey.
+/// A window that maps `low` to 0 and each integer above it to a 16-bit grey value, in steps of one.
 fn from(low: f64) -> Option<Window> {
     Some(Window { center: low + 32767.5, width: 65535.0 })
 }
@@ -32,7 +32,7 @@ fn refusal(path: &Path, options: &ReadOptions) -> String {
     message
 }
 
-/// A file of `bytes` in a folder of its own.
+/// A file of `bytes` in its own folder.
 fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
@@ -140,7 +140,7 @@ fn analyze_is_refused_for_what_it_does_not_say() {
     }
 }
 
-/// RFC 1952, 2.3.1: a member ends with the CRC-32 and the length of what it held.
+/// RFC 1952, 2.3.1: a member ends with the CRC-32 and the length of its contents.
 #[test]
 fn damage_to_a_gzipped_file_is_an_error_wherever_it_is() {
     let whole = fs::read(golden("second.nii.gz")).unwrap();
@@ -155,11 +155,11 @@ fn damage_to_a_gzipped_file_is_an_error_wherever_it_is() {
         let (_folder, path) = file("a.nii.gz", &whole[..kept]);
         refusal(&path, &ReadOptions::default());
     }
-    // The last volume is cut off, and the first is asked for.
+    // The last volume is cut off, and the first is requested.
     let (_folder, path) = file("a.nii", &inflated("four.nii.gz")[..352 + 3 * 1440 - 1]);
     let first = ReadOptions { volume: Some(0), ..ReadOptions::default() };
     assert!(refusal(&path, &first).contains("give at most 256 million, and a whole file"));
-    // Zeros are padding; anything else is no member.
+    // Zeros after the last member are padding; anything else there must be a member.
     let read = |bytes: &[u8]| {
         let (_folder, path) = file("a.nii.gz", bytes);
         Scan::open(path, &ReadOptions::default()).map(|_| ())
@@ -167,7 +167,7 @@ fn damage_to_a_gzipped_file_is_an_error_wherever_it_is() {
     assert!(read(&[whole.as_slice(), &[0; 100]].concat()).is_ok());
     let message = read(&[whole.as_slice(), b"garbage"].concat()).unwrap_err().to_string();
     assert!(message.contains("damaged"), "{message}");
-    // A second member whose checksum is wrong counts although the voxels were in the first.
+    // A second member with a wrong checksum is an error although the voxels were in the first.
     let mut second = fs::read(golden("int8.nii.gz")).unwrap();
     let last = second.len() - 5;
     second[last] ^= 0x80;
@@ -219,7 +219,7 @@ fn values_that_are_no_numbers_are_black_unless_all_are() {
     assert!(refusal(&path, &ReadOptions::default()).contains("holds no finite value"));
 }
 
-/// Whole numbers beyond 2^24 that differ by less than f32 can tell are not all alike.
+/// Integers above 2^24 that differ by less than the precision of f32 stay distinct.
 #[test]
 fn percentiles_tell_large_numbers_apart() {
     let scan = Scan::open(golden("uint32_high.nii.gz"), &ReadOptions::default()).unwrap();
@@ -227,6 +227,7 @@ fn percentiles_tell_large_numbers_apart() {
     let mut different = values.clone();
     different.sort_unstable();
     different.dedup();
-    // 720 values of 60000, 4 on either side cut off by the percentiles: nearly all differ, where f32 keeps one in 128.
+    // 720 random values in 2^31..2^31 + 60000, of which the percentiles clip 4 at each end: nearly all differ. f32,
+    // with a spacing of 256 there, would leave fewer than 240 distinct values.
     assert!(different.len() > 650, "{}", different.len());
 }

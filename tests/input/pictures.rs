@@ -1,5 +1,5 @@
-//! Pictures of every kind: the values that other decoders find (`reference/make_kinds.py`), the page that is meant, and damage
-//! that is found.
+//! Pictures of every kind: the values that other decoders find (`reference/make_kinds.py`), the selected page, and
+//! damage that is detected.
 
 use std::fs;
 use std::io::Cursor;
@@ -17,18 +17,18 @@ fn kind(name: &str) -> PathBuf {
     Path::new(GOLDEN).join("kinds").join(name)
 }
 
-/// Each file and what is known of it.
+/// Each file and its known properties.
 fn kinds() -> Vec<(String, Value)> {
     let text = fs::read_to_string(format!("{GOLDEN}/kinds.json")).unwrap();
     serde_json::from_str::<Value>(&text).unwrap().as_object().unwrap().clone().into_iter().collect()
 }
 
-/// The samples as bytes; floating point in the machine's order, which is little-endian where this is tested.
+/// The samples as bytes; floating point in the machine's byte order, which is little-endian on the tested machines.
 fn bytes(image: &Image) -> Vec<u8> {
     image.pixels().as_bytes().to_vec()
 }
 
-/// Samples as numbers of 8 bits, or of 12.
+/// Samples as 8-bit or 12-bit numbers.
 fn values(image: &DynamicImage, twelve: bool) -> Vec<i32> {
     let deep = |v: u16| if twelve { (u32::from(v) * 4095 + 32767) / 65535 } else { u32::from(v) };
     match image {
@@ -81,7 +81,7 @@ fn a_page_is_named_or_there_is_one() {
             assert!(message.contains(&format!("has no page {none}: it holds 3")), "{message}");
         }
     }
-    // Pictures that follow each other in one file, as in a Multi-Picture file (CIPA DC-007) and in PNM.
+    // Several pictures in one file, as in a Multi-Picture file (CIPA DC-007) and in PNM.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     let grey = |value: u8| DynamicImage::ImageLuma8(image::GrayImage::from_pixel(8, 8, image::Luma([value])));
@@ -116,7 +116,7 @@ fn picture() -> DynamicImage {
     .into()
 }
 
-/// Whole files of every format and of the kinds in which it is written.
+/// Undamaged files of every format and of its variants.
 fn whole() -> Vec<(String, Vec<u8>)> {
     let picture = picture();
     let formats = [
@@ -159,7 +159,7 @@ fn a_file_that_is_cut_is_an_error_at_every_place() {
         for at in (1..=20).map(|k| file.len() * k / 21) {
             match reader.read(&file[..at]) {
                 Err(message) => assert!(!message.contains('\n'), "{message}"),
-                // A directory of tags may stand behind all pixels, and some of it be of no use.
+                // In TIFF, the tags may come after all pixels, and some of them are not needed to decode the picture.
                 Ok(found) => assert_eq!(found, all, "{name} cut to {at} of {}", file.len()),
             }
             if file.starts_with(&[0xFF, 0xD8]) {
@@ -186,7 +186,8 @@ fn a_changed_byte_changes_nothing_in_silence_where_the_format_has_checksums() {
     }
 }
 
-/// What damage leaves a file that can be read is listed in docs/formats.md; here it must neither panic nor say more than a line.
+/// docs/formats.md lists the damage that leaves a file readable. Here it must neither panic nor give a message of
+/// several lines.
 #[test]
 fn changed_and_zeroed_bytes_are_an_error_or_a_picture() {
     let reader = Reader(tempfile::tempdir().unwrap());
@@ -207,12 +208,12 @@ fn changed_and_zeroed_bytes_are_an_error_or_a_picture() {
     }
 }
 
-/// The reason why a JPEG of these bytes is refused.
+/// The reason for which a JPEG of these bytes is refused.
 fn jpeg_error(bytes: &[u8]) -> String {
     Reader(tempfile::tempdir().unwrap()).read(bytes).unwrap_err()
 }
 
-/// Where the marker `code` stands, for the `nth` time.
+/// Offset of the `nth` occurrence of the marker `code`.
 fn marker(bytes: &[u8], code: u8, nth: usize) -> usize {
     bytes.windows(2).enumerate().filter(|(_, w)| *w == [0xFF, code]).nth(nth).unwrap().0
 }
@@ -226,11 +227,11 @@ fn a_jpeg_holds_each_mcu_once() {
     let mut swapped = file.clone();
     swapped[marker(&file, 0xD1, 0) + 1] = 0xD3;
     assert!(jpeg_error(&swapped).contains("restart marker 3 after MCU 2"), "{}", jpeg_error(&swapped));
-    // An interval is missing, markers and all.
+    // An interval is missing together with its marker.
     let mut shorter = file.clone();
     shorter.drain(marker(&file, 0xD0, 0)..marker(&file, 0xD1, 0));
     assert!(jpeg_error(&shorter).contains("restart marker 1 after MCU 1"), "{}", jpeg_error(&shorter));
-    // Fewer and more rows than are coded.
+    // The header declares fewer and more rows than are coded.
     let file = encode(&picture(), ImageFormat::Jpeg);
     for (rows, reason) in [(40, "coded data remains"), (56, "the coded data ends in MCU")] {
         let mut other = file.clone();
@@ -252,7 +253,7 @@ fn a_progressive_jpeg_holds_each_bit_once() {
     assert!(jpeg_error(&twice).contains("out of order"), "{}", jpeg_error(&twice));
 }
 
-/// A grey 8 x 8 block in as many scans as bits of coefficients allow, each of one code: 14 of DC and 63 x 14 of AC.
+/// A grey 8 x 8 block in the maximum number of scans, one for each coefficient and bit: 14 of DC and 63 x 14 of AC.
 #[test]
 fn a_jpeg_of_thousands_of_scans_is_refused() {
     let mut file = vec![0xFF, 0xD8, 0xFF, 0xDB, 0, 67, 0];
@@ -265,7 +266,7 @@ fn a_jpeg_of_thousands_of_scans_is_refused() {
     for low in (0..=13).rev() {
         for k in 0..64 {
             let high = if low == 13 { 0 } else { low + 1 };
-            // One bit for a block without a coefficient, and padding.
+            // One bit for a block without a coefficient, then padding.
             file.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, k, k, high << 4 | low, 0x7F]);
         }
     }
@@ -277,7 +278,7 @@ fn a_jpeg_of_thousands_of_scans_is_refused() {
 fn a_fax_ends_where_its_code_says() {
     let reader = Reader(tempfile::tempdir().unwrap());
     let file = fs::read(kind("group4.tif")).unwrap();
-    // Nothing but ones: each is a row like the one above, and no end follows.
+    // Ones only: each bit codes a row equal to the one above, and no end code follows.
     let strip = 8..file.len().min(200);
     let mut ones = file.clone();
     ones[strip].fill(0xFF);

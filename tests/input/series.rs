@@ -1,4 +1,4 @@
-//! Folders of DICOM slices: sorted, and refused where they are no volume.
+//! Folders of DICOM slices: sorted by position, and refused if they do not form a volume.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use microraptor::input::{ReadOptions, Scan, ScanKind};
 
 use super::common::Slice;
 
-/// Writes slices named so that the order of names is not that of positions.
+/// Writes slices so that the order of their names differs from that of their positions.
 fn write(folder: &Path, slices: &[Slice]) {
     for (n, slice) in slices.iter().enumerate() {
         slice.write(&folder.join(format!("{}.dcm", slices.len() - n)));
@@ -35,9 +35,9 @@ fn message(slices: &[Slice]) -> String {
 #[test]
 fn slices_are_sorted_by_position() {
     let folder = tempfile::tempdir().unwrap();
-    // A gap that is 5% off is measurement.
+    // A gap that is off by 5% counts as measurement error.
     write(folder.path(), &[at(20.0), at(0.0), at(10.5), at(30.0)]);
-    // What is no DICOM is left out; so is the index.
+    // Files that are not DICOM are skipped, and so is the index.
     std::fs::write(folder.path().join("notes.txt"), "notes").unwrap();
     std::fs::copy(folder.path().join("1.dcm"), folder.path().join("DICOMDIR")).unwrap();
     let scan = Scan::open(folder.path(), &ReadOptions::default()).unwrap();
@@ -147,7 +147,7 @@ fn frames_with_positions_are_a_volume_in_their_order() {
     );
 }
 
-/// Writes a NIfTI mask of uint8 whose first voxel alone is set; `rows` are its sform, unless the code is 0.
+/// Writes a NIfTI mask of uint8 in which only the first voxel is set. `rows` are its sform, unless the code is 0.
 #[cfg(feature = "nifti")]
 fn mask(path: &Path, dims: [i16; 3], rows: [[f32; 4]; 3], code: i16) {
     let mut bytes = vec![0; 352];
@@ -170,7 +170,7 @@ fn mask(path: &Path, dims: [i16; 3], rows: [[f32; 4]; 3], code: i16) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// The place of the set voxel follows from DICOM's equation (PS3.3 C.7.6.2.1.1), its x and y turned as NIfTI counts them.
+/// The position of the set voxel follows from DICOM's equation (PS3.3 C.7.6.2.1.1), with x and y negated as in NIfTI.
 #[cfg(feature = "nifti")]
 #[test]
 fn a_nifti_mask_must_lie_where_its_dicom_image_does() {
@@ -187,24 +187,24 @@ fn a_nifti_mask_must_lie_where_its_dicom_image_does() {
             [at / area, at % area / map.width, at % map.width],
         ))
     };
-    // From right to left, back to front and down: the first voxel is that of the last slice, row 15, column 0.
+    // From right to left, back to front and down: the first voxel belongs to the last slice, row 15, column 0.
     let (x, y, z) = ([-0.5, 0.0, 0.0, 4.0], [0.0, 0.5, 0.0, -3.5], [0.0, 0.0, -10.0, 20.0]);
     mask(&path, [16, 16, 3], [x, y, z], 1);
     assert_eq!(open(&series), Ok(([3, 16, 16], [2, 15, 0])));
-    // Its axes in another order.
+    // The axes in another order.
     mask(&path, [3, 16, 16], [[0.0, -0.5, 0.0, 4.0], [0.0, 0.0, 0.5, -3.5], [-10.0, 0.0, 0.0, 20.0]], 1);
     assert_eq!(open(&series), Ok(([3, 16, 16], [2, 15, 0])));
-    // The left said to be the right: the same size, another place.
+    // Left and right swapped: the same size, another position.
     mask(&path, [16, 16, 3], [[0.5, 0.0, 0.0, 4.0], y, z], 1);
     let message = open(&series).unwrap_err();
     assert!(
         message.contains("mask.nii: lies up to 7.5 mm away from") && !message.contains('\n'),
         "{message}"
     );
-    // Nothing says where it lies: by its size alone, along the patient's axes that nibabel assumes.
+    // No position is given: the mask is placed by its size alone, along the patient's axes that nibabel assumes.
     mask(&path, [16, 16, 3], [x, y, z], 0);
     assert!(open(&series).is_ok());
-    // One slice, and a coronal series, whose slices run to the back.
+    // One slice; then a coronal series, whose slices run to the back.
     mask(&path, [16, 16, 1], [x, y, [0.0, 0.0, 10.0, 10.0]], 1);
     let middle = series.join("2.dcm");
     assert_eq!(open(&middle), Ok(([1, 16, 16], [0, 15, 0])));
@@ -217,7 +217,8 @@ fn a_nifti_mask_must_lie_where_its_dicom_image_does() {
             object.put(DataElement::new(tags::IMAGE_POSITION_PATIENT, VR::DS, place));
         });
     }
-    // Along the patient's left, front and head: the first voxel is at the right, in the back slice, in the lowest row.
+    // Along the patient's left, front and head: the first voxel is at the right, in the back slice, in the lowest
+    // row.
     mask(&path, [16, 2, 16], [x, [0.0, 3.0, 0.0, 1.0], [0.0, 0.0, 0.5, -2.5]], 1);
     assert_eq!(open(&coronal), Ok(([2, 16, 16], [1, 15, 0])));
 }

@@ -1,4 +1,4 @@
-//! YUV4MPEG2 of more than 8 bits and of other matrices, pixel for pixel as ffmpeg with zimg reads it
+//! YUV4MPEG2 of more than 8 bits and of other matrices, compared pixel by pixel with ffmpeg using zimg
 //! (`tests/reference/make_y4m.py`).
 
 use std::path::Path;
@@ -8,8 +8,8 @@ use microraptor::input::{ReadOptions, Scan};
 
 use super::common::{GOLDEN, expected};
 
-/// Rounding to whole numbers, once there and once here: zimg computes in f32, of whose 24 bits a colour takes a few for
-/// products with factors near 2.
+/// Allowed difference: each side rounds to an integer. zimg computes in f32, and of its 24 significant bits, products
+/// with factors near 2 cost a few.
 const APART: f64 = 1.0;
 
 #[test]

@@ -1,7 +1,7 @@
 //! Segmentations and reports: what is written is read back with dicom-object and compared bit by bit.
 //!
-//! With `MICRORAPTOR_KEEP=FOLDER` the objects stay there, and `tests/reference/check_outputs.py FOLDER` has dciodvfy,
-//! pydicom and highdicom judge them.
+//! With `MICRORAPTOR_KEEP=FOLDER` the objects are kept there, and `tests/reference/check_outputs.py FOLDER` validates
+//! them with dciodvfy, pydicom and highdicom.
 
 use std::path::{Path, PathBuf};
 
@@ -81,7 +81,7 @@ fn item(object: &InMemDicomObject, tag: Tag) -> &InMemDicomObject {
     &object.element(tag).unwrap().items().unwrap()[0]
 }
 
-/// The label map that a segmentation shows, through its references to source frames.
+/// The label map of a segmentation, assembled through its references to source frames.
 fn shown(seg: &DefaultDicomObject, sources: &[String], frames: usize) -> LabelMap {
     let in_each = frames / sources.len();
     let number = |tag| seg.element(tag).unwrap().to_int::<usize>().unwrap();
@@ -110,7 +110,7 @@ fn shown(seg: &DefaultDicomObject, sources: &[String], frames: usize) -> LabelMa
     LabelMap::new(frames, height, width, labels).unwrap()
 }
 
-/// Writes both objects for `files` and compares them with what went in; gives the segmentation.
+/// Writes both objects for `files`, compares them with the input, and returns the segmentation.
 fn check(
     folder: &Path,
     name: &str,
@@ -176,7 +176,7 @@ fn sequence(tag: Tag, items: Vec<Vec<Element>>) -> Element {
     DataElement::new(tag, VR::SQ, DataSetSequence::from(items))
 }
 
-/// An image of 10 x 12 pixels with the given attributes beside those of every image.
+/// An image of 10 x 12 pixels with the given attributes in addition to those of every image.
 fn image(path: &Path, class: &str, uid: &str, more: Vec<Element>) {
     let number = |tag, value: u16| DataElement::new(tag, VR::US, PrimitiveValue::from(value));
     let mut object = InMemDicomObject::from_element_iter([
@@ -325,7 +325,7 @@ fn other_findings_have_other_uids() {
     assert_ne!(uids[0].1, uids[1].1);
 }
 
-/// The numbers of a report, by the meaning of their concept.
+/// Collects the numbers of a report: the meaning of the concept, the value and the unit.
 fn numbers(object: &InMemDicomObject, found: &mut Vec<(String, f64, String)>) {
     let meaning = |object, tag| text(item(object, tag), tags::CODE_MEANING);
     if object.get(tags::VALUE_TYPE).is_some() && text(object, tags::VALUE_TYPE) == "NUM" {

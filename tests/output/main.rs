@@ -1,4 +1,4 @@
-//! What is written and measured of masks, against other programs and on real data.
+//! Output and metrics of masks, against other programs and on real data.
 
 #[cfg(feature = "dicom")]
 mod dicom;
@@ -17,7 +17,7 @@ fn shared_data() -> Option<PathBuf> {
     support::shared("data")
 }
 
-/// Where a test writes: a temporary folder, or `MICRORAPTOR_KEEP` for a person or `check_outputs.py` to look at.
+/// Output folder of a test: temporary, or `MICRORAPTOR_KEEP` for inspection by a person or `check_outputs.py`.
 fn output_folder() -> (tempfile::TempDir, PathBuf) {
     let temporary = tempfile::tempdir().unwrap();
     let folder = std::env::var_os("MICRORAPTOR_KEEP").map_or(temporary.path().to_owned(), PathBuf::from);
@@ -29,7 +29,7 @@ fn numbers(value: &Value) -> Vec<i64> {
     value.as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect()
 }
 
-/// Voxels where the sum of ((index - centre) / radius)^2 is at most 1, in whole numbers.
+/// Voxels where the sum of ((index - centre) / radius)^2 is at most 1, computed in integers.
 fn ellipsoid(shape: &Value, one: &Value) -> LabelMap {
     let shape: Vec<usize> = numbers(shape).iter().map(|&n| n as usize).collect();
     let (centre, radii) = (numbers(&one[0]), numbers(&one[1]));
@@ -63,7 +63,7 @@ fn nifti_labels(path: &Path) -> LabelMap {
     LabelMap::new(depth, height, width, volume.into_raw_data()).unwrap()
 }
 
-/// Where voxel (z, y, x) of the changed map comes from.
+/// The map shifted by `by` voxels (z, y, x), filled with zeros.
 fn moved(map: &LabelMap, by: &[i64]) -> LabelMap {
     let label = |z: i64, y: i64, x: i64| {
         let inside = z >= 0 && y >= 0 && x >= 0;
@@ -94,7 +94,7 @@ fn eroded(map: &LabelMap, times: i64) -> LabelMap {
     map
 }
 
-/// The true map of a case of `make_surface.py` and the predicted one; none where the data is not here.
+/// The true and the predicted map of a case of `make_surface.py`; `None` if the data is not available.
 fn maps(case: &Value, data: Option<&Path>) -> Option<(LabelMap, LabelMap)> {
     let source = &case["source"];
     let made = &source["ellipsoids"];
@@ -138,7 +138,8 @@ fn overlap_and_distances_are_those_of_monai() {
         ];
         for (name, found) in found {
             let expected = case[name].as_f64().unwrap();
-            // MONAI's are f32, and its mean is a sum of up to 10^4 of them: 2^-24 * sqrt(10^4) of each.
+            // MONAI's values are f32, and its mean is a sum of up to 10^4 of them: 2^-24 * sqrt(10^4) relative to
+            // each.
             assert!((found - expected).abs() <= 6e-6 * expected.max(1.0), "{name} {found} in {case}");
         }
         compared += 1;

@@ -1,9 +1,9 @@
-//! What a test does that cannot do here what it is for.
+//! Reports tests that cannot run here, or cannot run completely.
 //!
-//! In CI (where the environment variable `CI` is set) a test that finds no data fails. Elsewhere it says on standard error what it
-//! did not do, which Cargo shows of tests that pass too, and adds the line to the file `$MICRORAPTOR_NOT_TESTED`, which
-//! `.ci/run` counts in its last line. `MICRORAPTOR_MISSING=counted` or `=fails` overrides `CI`: under emulation, too slow for
-//! real data, what is missing is counted.
+//! In CI (if the environment variable `CI` is set) a test without its data fails. Elsewhere it reports on standard
+//! error what it did not test, which Cargo shows for passing tests too, and appends that line to the file
+//! `$MICRORAPTOR_NOT_TESTED`; the last line of `.ci/run` gives their number. `MICRORAPTOR_MISSING=counted` or
+//! `=fails` overrides `CI`: emulation is too slow for real data, so there missing data is only counted.
 
 #![allow(dead_code, reason = "every test takes what it needs")]
 
@@ -11,11 +11,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A file or folder of real data, which is not part of the repository: `path` in `$MICRORAPTOR_SHARED` or `../shared`. None,
-/// counted, where it is not there.
+/// A file or folder of real data, which is not part of the repository: `path` in `$MICRORAPTOR_SHARED` or
+/// `../shared`. `None`, and counted as not tested, if it does not exist.
 ///
 /// # Panics
-/// In CI, instead of None.
+/// In CI, if it does not exist.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("MICRORAPTOR_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
@@ -27,7 +27,7 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
-/// Counts what is not tested because something is missing that CI has.
+/// Counts a test that was skipped because something is missing that CI has.
 ///
 /// # Panics
 /// In CI.
@@ -41,7 +41,7 @@ pub fn missing(what: &str) {
     left_out(what);
 }
 
-/// Counts what is not tested for a reason that CI may have too, such as the instruction sets of its CPU.
+/// Counts what is not tested for a reason that may also apply in CI, such as the instruction sets of its CPU.
 pub fn left_out(what: &str) {
     let thread = std::thread::current();
     let line = format!(
@@ -49,7 +49,7 @@ pub fn left_out(what: &str) {
         env!("CARGO_CRATE_NAME"),
         thread.name().unwrap_or("without a name")
     );
-    // Not `eprint`, which the test harness keeps to itself where the test passes.
+    // Not `eprint`: the test harness captures its output and discards it if the test passes.
     io::stderr().write_all(line.as_bytes()).expect("standard error takes a line");
     if let Some(path) = std::env::var_os("MICRORAPTOR_NOT_TESTED").filter(|path| !path.is_empty()) {
         let file = File::options().create(true).append(true).open(path);

@@ -47,6 +47,7 @@ pub struct Protocol {
     /// Kind of head used to measure accuracy: `linear`, `knn` or `segment`.
     pub head: String,
     /// Number of times the sweep was started: 1, plus 1 for each time it was resumed.
+    #[serde(alias = "sittings")]
     pub starts: usize,
     /// Register-only compute peaks in GMAC/s, by instruction set, data type and number of threads.
     pub peaks: Vec<Peak>,

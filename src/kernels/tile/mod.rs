@@ -182,7 +182,7 @@ pub struct F32;
 /// f32 x fp16
 pub struct F16;
 
-macro_rules! numbers {
+macro_rules! gemm_types {
     ($type:ident, $a:ty, $b:ty, $sum:ty, $group:literal, $name:ident $(, $arrange:item)?) => {
         impl GemmTypes for $type {
             type A = $a;
@@ -217,7 +217,7 @@ macro_rules! numbers {
     };
 }
 
-numbers!(
+gemm_types!(
     U8S8,
     u8,
     i8,
@@ -231,9 +231,9 @@ numbers!(
         }
     }
 );
-numbers!(I16, i16, i16, i32, 2, i16);
-numbers!(F32, f32, f32, f32, 1, f32);
-numbers!(F16, f32, u16, f32, 1, f16);
+gemm_types!(I16, i16, i16, i32, 2, i16);
+gemm_types!(F32, f32, f32, f32, 1, f32);
+gemm_types!(F16, f32, u16, f32, 1, f16);
 
 /// The micro-kernel for any codes and weights within -127 to 127, in the layout of [`U8S8`] and with the same number of
 /// rows; `None` on AVX2, where such weights go through [`I16`]. It differs from that of [`U8S8`] only on plain NEON.

@@ -13,7 +13,7 @@ use microraptor::heads::{Bootstrap, EvaluationReport, Examples, FitOptions, Line
 use microraptor::input::Dataset;
 use microraptor::kernels::Isa;
 use microraptor::kernels::pool::Pool;
-use microraptor::quant::{Network, Precision, QuantModel};
+use microraptor::quant::{ConvertedModel, Network, Precision};
 use microraptor::vit::{FeedForward, Size};
 use ndarray::{Array2, Axis, s};
 use rayon::prelude::*;
@@ -38,7 +38,7 @@ fn pixels(data: &Dataset, model: &Model, first: usize, step: usize, count: usize
         .collect()
 }
 
-fn converted(model: &Model, precision: Precision, images: Vec<Vec<f32>>) -> QuantModel {
+fn converted(model: &Model, precision: Precision, images: Vec<Vec<f32>>) -> ConvertedModel {
     let calibration = Calibration { from: "images".into(), images, size: SIZE };
     convert(model.clone(), precision, &calibration, None, Isa::best(), &()).expect("converts")
 }
@@ -90,7 +90,7 @@ fn mean(v: &[f64]) -> f64 {
 }
 
 /// Converts `model` to int8 and holds its features on other images against the bars.
-fn check_int8(name: &str, model: &Model, data: &Dataset, count: usize) -> QuantModel {
+fn check_int8(name: &str, model: &Model, data: &Dataset, count: usize) -> ConvertedModel {
     let calibration = pixels(data, model, 3, data.samples.len() / CALIBRATION, CALIBRATION);
     let images = pixels(data, model, 1, data.samples.len() / count, count);
     let int8 = converted(model, Precision::Int8, calibration);

@@ -6,7 +6,7 @@
 use std::error::Error;
 
 use microraptor::training::{
-    Bootstrap, Dataset, EvaluationSet, Recipe, Request, evaluate, gather, phantom_dataset,
+    Bootstrap, Dataset, EvaluationSet, Provenance, Recipe, Request, evaluate, gather, phantom_dataset,
 };
 use microraptor::{Engine, Head, Isa, ReadOptions, Size};
 
@@ -33,8 +33,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let recipe = Recipe::default();
     let fitted = recipe.fit(&set, &parts.train, &parts.val, Isa::best(), &mut |_, _| {})?;
     let judgement = evaluate(&fitted.model, &set, &parts.val, None, Isa::best(), &Bootstrap::default())?;
-    let head =
-        Head::fitted(engine.about(), size, &set, (&parts.train, &parts.val), fitted, (&judgement).into())?;
+    let (examples, validation) = ((&parts.train[..], &parts.val[..]), (&judgement).into());
+    let provenance = Provenance { read, ..Provenance::default() };
+    let head = Head::fitted(engine.about(), size, &set, examples, fitted, validation, provenance)?;
     head.save(output)?;
     println!("{output}: classes {:?}", head.model.classes());
     println!("{:?}", head.training.validation);

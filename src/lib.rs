@@ -111,8 +111,8 @@ pub mod profile;
 pub mod training {
     pub use crate::features::{Request, ScanFeatures, gather};
     pub use crate::heads::{
-        AbmilOptions, Bootstrap, ClassWeights, Criterion, DenseReport, Estimate, Evaluation,
-        EvaluationReport, EvaluationSet, FitOptions, Fitted, ProbeSearch, Recipe, SegmentOptions,
+        AbmilOptions, Bootstrap, ClassWeights, Criterion, DenseReport, DrawnSplit, Estimate, Evaluation,
+        EvaluationReport, EvaluationSet, FitOptions, Fitted, ProbeSearch, Provenance, Recipe, SegmentOptions,
         cross_validate, evaluate,
     };
     pub use crate::input::{Dataset, Parts, PhantomKind, Sample, Split, phantom, phantom_dataset};

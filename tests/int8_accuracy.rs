@@ -14,7 +14,7 @@ use microraptor::heads::{Bootstrap, EvaluationReport, Examples, FitOptions, Line
 use microraptor::input::Dataset;
 use microraptor::kernels::Isa;
 use microraptor::kernels::pool::Pool;
-use microraptor::quant::{Network, Precision, QuantModel};
+use microraptor::quant::{ConvertedModel, Network, Precision};
 use microraptor::vit::{FeedForward, Size};
 use ndarray::{Array2, Axis, s};
 use rayon::prelude::*;
@@ -39,7 +39,7 @@ fn pixels(data: &Dataset, model: &Model, first: usize, step: usize, count: usize
         .collect()
 }
 
-fn converted(model: &Model, precision: Precision, images: Vec<Vec<f32>>) -> QuantModel {
+fn converted(model: &Model, precision: Precision, images: Vec<Vec<f32>>) -> ConvertedModel {
     let calibration = Calibration { from: "images".into(), images, size: SIZE };
     convert(model.clone(), precision, &calibration, None, Isa::best(), &()).expect("converts")
 }
@@ -91,7 +91,7 @@ fn mean(v: &[f64]) -> f64 {
 }
 
 /// Converts `model` to int8 and checks its features of other images against the bounds.
-fn check_int8(name: &str, model: &Model, data: &Dataset, count: usize) -> QuantModel {
+fn check_int8(name: &str, model: &Model, data: &Dataset, count: usize) -> ConvertedModel {
     let calibration = pixels(data, model, 3, data.samples.len() / CALIBRATION, CALIBRATION);
     let images = pixels(data, model, 1, data.samples.len() / count, count);
     let int8 = converted(model, Precision::Int8, calibration);

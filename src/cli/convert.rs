@@ -12,7 +12,8 @@ use microraptor::engine::is_onnx;
 use microraptor::files;
 use microraptor::files::check_writable;
 use microraptor::input::{Image, InputError, PhantomKind, ReadOptions, Scan, expand, phantom};
-use microraptor::quant::{Agreement, BlockPrecision, Precision, QuantModel, file};
+use microraptor::quant::file::{self, Written};
+use microraptor::quant::{Agreement, BlockPrecision, ConvertedModel, Precision};
 use microraptor::vit::{Preprocess, Size};
 use serde_json::json;
 
@@ -62,9 +63,9 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let calibration = calibration(args, size, &model.preprocess)?;
     let licence = licence_text(&model.source);
     let bars = Bars::default();
-    let mut model = convert(model, precision, &calibration, licence, backbone::isa(), &bars)?;
+    let model = convert(model, precision, &calibration, licence, backbone::isa(), &bars)?;
     bars.finish();
-    file::write(&args.output, &mut model)?;
+    let written = file::write(&args.output, &model)?;
     if !model.report.meets_target {
         log::warn!("the accuracy aimed at was not reached; see the cosines, and give images of your own");
     }
@@ -72,12 +73,12 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let mut out = terminal::stdout();
     if args.json {
         let about = json!({"output": microraptor::names::shown(&args.output), "name": model.name,
-            "file_bytes": model.file_bytes, "sha256": model.sha256, "precision": model.precision,
+            "file_bytes": written.file_bytes, "sha256": written.sha256, "precision": model.precision,
             "plan": model.plan, "report": model.report, "source": model.source, "licence": model.licence,
             "tool": model.tool});
         writeln!(out, "{}", serde_json::to_string_pretty(&about)?)?;
     } else {
-        print(&model, &args.output, &mut out)?;
+        print(&model, &args.output, &written, &mut out)?;
     }
     Ok(())
 }
@@ -181,7 +182,7 @@ fn licence_text(source: &Path) -> Option<String> {
     names.iter().find_map(|name| files::text(&source.with_file_name(name), MAX_LICENCE).ok())
 }
 
-fn print(model: &QuantModel, output: &Path, out: &mut impl Write) -> io::Result<()> {
+fn print(model: &ConvertedModel, output: &Path, written: &Written, out: &mut impl Write) -> io::Result<()> {
     let mut rows = table(
         &["block", "qkv", "attention", "proj", "up", "down", "CLS mean", "min", "patch mean", "p1", "min"],
         6,
@@ -204,7 +205,7 @@ fn print(model: &QuantModel, output: &Path, out: &mut impl Write) -> io::Result<
     for (key, value) in model.summary() {
         writeln!(out, "{key:<14}{value}")?;
     }
-    writeln!(out, "{:<14}{}, {:.1} MB", "written to", output.display(), model.file_bytes as f64 / 1e6)
+    writeln!(out, "{:<14}{}, {:.1} MB", "written to", output.display(), written.file_bytes as f64 / 1e6)
 }
 
 /// A progress bar for each stage.

@@ -9,7 +9,7 @@ use microraptor::checkpoint::{self, Model, TensorInfo};
 #[cfg(feature = "demo")]
 use microraptor::engine::DEMO;
 use microraptor::engine::is_onnx;
-use microraptor::quant::{QuantModel, file};
+use microraptor::quant::{ModelFile, file};
 use microraptor::vit::{Config, Crop, Mlp, Positions, Preprocess, Resize, Size};
 use serde::Serialize;
 
@@ -28,9 +28,7 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
         None if is_onnx(&args.model) => describe_onnx(args)?,
         None if file::is_ours(&args.model) => {
             let tensors = if args.tensors { checkpoint::list_tensors(&args.model)? } else { Vec::new() };
-            let model = file::read(&args.model)?;
-            hints.agree_with(&model.name, &model.network.config, &model.preprocess)?;
-            describe_converted(&model, tensors, args)?
+            describe_converted(&file::read(&args.model)?, tensors, args)?
         }
         None => describe(&checkpoint::load_with(&args.model, &hints)?, args)?,
     };
@@ -77,9 +75,7 @@ fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
 fn describe_demo(args: &InfoArgs) -> anyhow::Result<About> {
     let bytes = file::DEMO_FILE;
     let tensors = if args.tensors { checkpoint::list_tensors_of(&args.model, bytes)? } else { Vec::new() };
-    let model = file::parse(&args.model, bytes)?;
-    args.hints.hints().agree_with(&model.name, &model.network.config, &model.preprocess)?;
-    let about = describe_converted(&model, tensors, args)?;
+    let about = describe_converted(&file::parse(&args.model, bytes)?, tensors, args)?;
     let title = Some(Card::by_name(DEMO)?.title.clone());
     Ok(About { title, file: Some("in the program (models/demo/demo.safetensors)".to_owned()), ..about })
 }
@@ -89,20 +85,18 @@ fn describe_demo(_: &InfoArgs) -> anyhow::Result<About> {
     Err(backbone::no_demo())
 }
 
-/// Describes a converted model.
-fn describe_converted(
-    model: &QuantModel,
-    tensors: Vec<TensorInfo>,
-    args: &InfoArgs,
-) -> anyhow::Result<About> {
+/// Describes a converted model, which the hints must not contradict.
+fn describe_converted(file: &ModelFile, tensors: Vec<TensorInfo>, args: &InfoArgs) -> anyhow::Result<About> {
+    let ModelFile { model, sha256, file_bytes } = file;
     let config = model.network.config;
+    args.hints.hints().agree_with(&model.name, &config, &model.preprocess)?;
     Ok(About {
         name: model.name.clone(),
         title: None,
         licence: None,
         file: Some(microraptor::names::shown(&args.model)),
-        file_bytes: Some(model.file_bytes),
-        sha256: model.sha256.clone(),
+        file_bytes: Some(*file_bytes),
+        sha256: sha256.clone(),
         naming: None,
         dtypes: None,
         tensor_count: None,

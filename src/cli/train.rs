@@ -8,7 +8,7 @@ use microraptor::features::{Request, ScanFeatures, gather};
 use microraptor::files::check_writable;
 use microraptor::heads::{
     AbmilOptions, Bootstrap, ClassWeights, DrawnSplit, Evaluation, EvaluationSet, FitOptions, Head,
-    ProbeSearch, Recipe, SegmentOptions, TrainingSummary, check_counts, cross_validate, evaluate,
+    ProbeSearch, Provenance, Recipe, SegmentOptions, check_counts, cross_validate, evaluate,
 };
 use microraptor::input::{Dataset, LabelMap, ReadOptions};
 use microraptor::vit::Size;
@@ -75,10 +75,11 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     })?;
     bar.finish_and_clear();
     let judgement = evaluate(&fitted.model, &set, &val, None, backbone::isa(), &Bootstrap::default())?;
-    let mut head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, (&judgement).into())
+    let split = &args.data.split;
+    let provenance = Provenance { read, drawn: DrawnSplit::of(set.data, split.seed, split.val_share) };
+    let validation = (&judgement).into();
+    let head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, validation, provenance)
         .context("the training features")?;
-    tell_training(&mut head.training, args, &set);
-    head.read = read.of_head();
     head.save(&args.output)?;
     print(args, train.len(), &head, &judgement, folds.as_ref())
 }
@@ -178,14 +179,6 @@ fn cross_validation(
     })?;
     bar.finish_and_clear();
     Ok(found)
-}
-
-/// Records the options in the training summary.
-fn tell_training(training: &mut TrainingSummary, args: &TrainArgs, set: &EvaluationSet<'_>) {
-    let split = &args.data.split;
-    training.seed = training.epoch.map(|_| split.seed);
-    training.balanced = training.c.is_some() && matches!(args.class_weights, args::ClassWeights::Balanced);
-    training.drawn = DrawnSplit::of(set.data, split.seed, split.val_share);
 }
 
 fn print(

@@ -16,7 +16,7 @@ use crate::kernels::Isa;
 use crate::kernels::linear::MAX_INPUTS;
 use crate::kernels::pool::Pool;
 use crate::parallel::in_pool;
-use crate::quant::file::{Licence, QuantModel, Source, TOOL};
+use crate::quant::file::{ConvertedModel, Licence, Source, TOOL};
 use crate::quant::{
     Agreement, BlockPrecision, ConversionReport, Network, Precision, PrecisionPlan, Products,
 };
@@ -63,7 +63,7 @@ pub fn convert(
     licence_text: Option<String>,
     isa: Isa,
     progress: &dyn Progress,
-) -> Result<QuantModel, ConvertError> {
+) -> Result<ConvertedModel, ConvertError> {
     in_pool(|| convert_in_pool(model, precision, calibration, licence_text, isa, progress))
 }
 
@@ -74,7 +74,7 @@ fn convert_in_pool(
     licence_text: Option<String>,
     isa: Isa,
     progress: &dyn Progress,
-) -> Result<QuantModel, ConvertError> {
+) -> Result<ConvertedModel, ConvertError> {
     if calibration.images.is_empty() {
         return Err(ConvertError::NoImages);
     }
@@ -104,7 +104,7 @@ fn convert_in_pool(
         Precision::Int8 => int8(&evaluator, progress)?,
     };
     let report = evaluator.report(&network, progress)?;
-    Ok(QuantModel {
+    Ok(ConvertedModel {
         name: model.name,
         plan: PrecisionPlan::of(&network),
         network,
@@ -114,8 +114,6 @@ fn convert_in_pool(
         licence,
         report,
         tool: TOOL.to_owned(),
-        sha256: String::new(),
-        file_bytes: 0,
     })
 }
 

@@ -16,7 +16,7 @@ use crate::encoder::Encoder;
 #[cfg(feature = "onnx")]
 use crate::graph::{self, onnx::OnnxFile};
 use crate::kernels::Isa;
-use crate::quant::{self, Network, Precision, file::QuantModel};
+use crate::quant::{self, ModelFile, Network, Precision};
 
 /// Name of the built-in backbone, accepted where a path is expected. A file or folder of that name is given as
 /// `./demo`.
@@ -61,8 +61,8 @@ impl Engine {
         let path = path.as_ref();
         let engine = if is_onnx(path) {
             Engine::open_onnx(path, isa, hints)?
-        } else if let Some(model) = quant::file::read_if_ours(path)? {
-            Engine::from_converted(model, isa)
+        } else if let Some(file) = quant::file::read_if_ours(path)? {
+            Engine::from_converted(file, isa)
         } else {
             Engine::from_model(checkpoint::load_with(path, hints)?, isa)
         };
@@ -86,15 +86,16 @@ impl Engine {
     /// As [`Engine::open`], if the model data inside the program is damaged.
     #[cfg(feature = "demo")]
     pub fn demo(isa: Isa) -> Result<Engine, EngineError> {
-        let model = quant::file::parse(Path::new(DEMO), quant::file::DEMO_FILE)?;
-        Ok(Engine::from_converted(model, isa))
+        let file = quant::file::parse(Path::new(DEMO), quant::file::DEMO_FILE)?;
+        Ok(Engine::from_converted(file, isa))
     }
 
-    /// Creates an engine from a converted model.
-    pub fn from_converted(model: QuantModel, isa: Isa) -> Engine {
+    /// Creates an engine from the file of a converted model.
+    pub fn from_converted(file: ModelFile, isa: Isa) -> Engine {
+        let ModelFile { model, sha256, .. } = file;
         let about = About {
             name: model.name,
-            sha256: model.sha256,
+            sha256,
             preprocess: model.preprocess,
             untrained: model.source.untrained,
             precision: model.precision,

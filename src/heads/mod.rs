@@ -23,7 +23,7 @@ mod targets;
 
 pub use abmil::{AbmilHead, AbmilOptions, BagPrediction, Bags};
 pub use error::HeadError;
-pub use file::{Backbone, DrawnSplit, Head, TrainingSummary, ValidationSummary};
+pub use file::{Backbone, DrawnSplit, Head, Provenance, TrainingSummary, ValidationSummary};
 pub use fit::{
     ClassWeights, Criterion, Evaluation, EvaluationSet, Extracted, FitOptions, Fitted, GridPoint,
     LinearProbe, ProbeSearch, Recipe, SearchResult, check_counts, cross_validate, evaluate,

@@ -120,7 +120,7 @@ fn fit(
             // so a threshold chosen on it would rest on overconfident scores.
             head.threshold = chosen.threshold;
         }
-        return Ok(all);
+        return Ok(Fitted { refit: true, ..all });
     }
     Ok(first)
 }

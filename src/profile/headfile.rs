@@ -6,7 +6,7 @@ use super::ProfileError;
 use super::accuracy::{Examination, Measured};
 use crate::engine::About;
 use crate::features::ScanFeatures;
-use crate::heads::{DrawnSplit, Fitted, Head, Recipe, ValidationSummary};
+use crate::heads::{DrawnSplit, Fitted, Head, Provenance, ValidationSummary};
 use crate::vit::Size;
 
 /// File name of a head: model, precision, first digits of the model's SHA-256, and input size.
@@ -31,12 +31,13 @@ pub(super) fn save(
     measured: &Measured,
 ) -> Result<(), ProfileError> {
     let (set, (train, choose)) = (examination.examined(features), examination.examples());
-    let mut head = Head::fitted(about, size, &set, (&train, &choose), fitted, validation(measured))?;
     let Examination { data, options, .. } = examination;
-    head.read = options.read.of_head();
-    head.training.seed = head.training.epoch.map(|_| options.seed);
-    head.training.refit = matches!(options.recipe, Recipe::Linear(..) | Recipe::Knn { .. });
-    head.training.drawn = DrawnSplit::of(&data.set, options.seed, options.val_share);
+    let provenance = Provenance {
+        read: options.read.clone(),
+        drawn: DrawnSplit::of(&data.set, options.seed, options.val_share),
+    };
+    let examples = (train.as_slice(), choose.as_slice());
+    let head = Head::fitted(about, size, &set, examples, fitted, validation(measured), provenance)?;
     Ok(head.save(file)?)
 }
 

@@ -11,7 +11,7 @@ mod report;
 use half::f16;
 
 pub use error::QuantError;
-pub use file::{Licence, QuantModel, Source};
+pub use file::{ConvertedModel, Licence, ModelFile, Source};
 pub use plan::{BlockPrecision, INT7, INT8, Precision, PrecisionPlan, Products, WeightPrecision};
 pub use report::{Agreement, ConversionReport, Cosine};
 

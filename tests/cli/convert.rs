@@ -39,9 +39,9 @@ fn every_precision_is_written_measured_and_read() {
         let path = folder.path().join(format!("{precision}.safetensors"));
         for source in [tiny_model(), golden("vit/hf_splus"), golden("vit/timm_vit")] {
             let about = convert(&source, &path, precision, "2");
-            let model = file::read(&path).unwrap();
+            let file::ModelFile { model, sha256, .. } = file::read(&path).unwrap();
             assert_eq!((model.precision, about["precision"].as_str()), (expected, Some(precision)));
-            assert_eq!(about["sha256"], model.sha256);
+            assert_eq!(about["sha256"], sha256);
             assert_eq!(about["file_bytes"], fs::metadata(&path).unwrap().len());
             let total = &about["report"]["total"];
             for tokens in ["cls", "patches"] {
@@ -53,7 +53,7 @@ fn every_precision_is_written_measured_and_read() {
             }
         }
         assert!(matches!(
-            (precision, &file::read(&path).unwrap().network.patch.weight),
+            (precision, &file::read(&path).unwrap().model.network.patch.weight),
             ("f32", Matrix::F32(_)) | ("fp16" | "int8", Matrix::F16(_))
         ));
     }

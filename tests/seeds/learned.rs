@@ -11,7 +11,8 @@ use microraptor::heads::{
 use microraptor::input::{LabelMap, ReadOptions};
 use microraptor::quant::file::TOOL;
 use microraptor::quant::{
-    Agreement, ConversionReport, Cosine, Matrix, Network, Precision, PrecisionPlan, QuantModel, Source, file,
+    Agreement, ConversionReport, ConvertedModel, Cosine, Matrix, Network, Precision, PrecisionPlan, Source,
+    file,
 };
 use microraptor::vit::{Config, FeedForward, Mlp, Positions, Preprocess, Size, seeded_weights};
 use ndarray::{Array2, Axis};
@@ -29,7 +30,7 @@ pub(super) fn add(seeds: &mut Vec<Seed>) {
     for (name, mlp, positions) in
         [("rope", Mlp::SwiGlu, Positions::Rope), ("learned", Mlp::Gelu, Positions::learned(2, 1))]
     {
-        file::write(&path, &mut model(mlp, positions)).unwrap();
+        file::write(&path, &model(mlp, positions)).unwrap();
         seeds.push(Seed::new("model", name, std::fs::read(&path).unwrap()));
     }
     seeds.push(Seed::new("checkpoint", "timm", timm()));
@@ -76,7 +77,7 @@ fn timm() -> Vec<u8> {
 }
 
 /// A model file with a matrix of each kind.
-fn model(mlp: Mlp, positions: Positions) -> QuantModel {
+fn model(mlp: Mlp, positions: Positions) -> ConvertedModel {
     let config = Config {
         dim: 8,
         depth: 1,
@@ -99,7 +100,7 @@ fn model(mlp: Mlp, positions: Positions) -> QuantModel {
         Matrix::Int8 { values: (0..24 * 8).map(|i| (i % 127) as i8).collect(), scales: vec![0.01; 24] };
     let cosine = Cosine { mean: 0.9999, p1: 0.999, min: 0.99 };
     let agreement = Agreement { cls: cosine, patches: cosine };
-    QuantModel {
+    ConvertedModel {
         name: "tiny".into(),
         plan: PrecisionPlan::of(&network),
         network,
@@ -122,8 +123,6 @@ fn model(mlp: Mlp, positions: Positions) -> QuantModel {
             meets_target: true,
         },
         tool: TOOL.into(),
-        sha256: String::new(),
-        file_bytes: 0,
     }
 }
 

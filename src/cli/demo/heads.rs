@@ -6,8 +6,8 @@ use anyhow::Context;
 use microraptor::engine::{Engine, Session};
 use microraptor::features::{Request, gather};
 use microraptor::heads::{
-    Bootstrap, Evaluation, EvaluationSet, FitOptions, Head, Outcome, Predictor, ProbeSearch, Recipe,
-    SegmentOptions, evaluate,
+    Bootstrap, Evaluation, EvaluationSet, FitOptions, Head, Outcome, Predictor, ProbeSearch, Provenance,
+    Recipe, SegmentOptions, evaluate,
 };
 use microraptor::input::{LabelMap, Parts, ReadOptions};
 use microraptor::vit::Size;
@@ -60,7 +60,7 @@ impl Heads {
         };
         set.check_masks()?;
         let parts = phantoms.set.split(seed, 0.0)?;
-        let fit = Fit { set: &set, parts: &parts, engine: &engine, size, seed };
+        let fit = Fit { set: &set, parts: &parts, engine: &engine, size, read: &read, seed };
         // Fitted as `profile` does it, so that the report has the same number at this size.
         let linear =
             Recipe::Linear(ProbeSearch { refit: true, ..ProbeSearch::default() }, FitOptions::default());
@@ -99,12 +99,13 @@ struct Fit<'a> {
     parts: &'a Parts,
     engine: &'a Engine,
     size: Size,
+    read: &'a ReadOptions,
     seed: u64,
 }
 
 impl Fit<'_> {
     fn head(&self, file: &'static str, recipe: &Recipe) -> anyhow::Result<Measured> {
-        let Fit { set, parts, engine, size, seed } = *self;
+        let Fit { set, parts, engine, size, read, seed } = *self;
         let (isa, bootstrap) = (backbone::isa(), Bootstrap { seed, ..Bootstrap::default() });
         let bar = progress::bar(0, format!("fitting {}", file.trim_end_matches(".safetensors")));
         let fitted = recipe.fit(set, &parts.train, &parts.val, isa, &mut |done, all| {
@@ -114,9 +115,10 @@ impl Fit<'_> {
         bar.finish_and_clear();
         let judgement = evaluate(&fitted.model, set, &parts.test, None, isa, &bootstrap)?;
         let examples = (parts.train.as_slice(), parts.val.as_slice());
-        let mut head = Head::fitted(engine.about(), size, set, examples, fitted, (&judgement).into())?;
-        head.training.seed = head.training.epoch.map(|_| seed);
-        head.training.refit = !recipe.dense();
+        // Every phantom names its part.
+        let provenance = Provenance { read: read.clone(), drawn: None };
+        let validation = (&judgement).into();
+        let head = Head::fitted(engine.about(), size, set, examples, fitted, validation, provenance)?;
         Ok(Measured { file, head, judgement })
     }
 }

@@ -18,7 +18,7 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-pub use summary::{Backbone, DrawnSplit, TrainingSummary, ValidationSummary};
+pub use summary::{Backbone, DrawnSplit, Provenance, TrainingSummary, ValidationSummary};
 
 use super::{EvaluationSet, FeatureKind, Fitted, HeadError, HeadModel, OutOfDistribution};
 use crate::engine::About;
@@ -97,7 +97,8 @@ impl Head {
     pub const TOOL: &str = concat!("microraptor ", env!("CARGO_PKG_VERSION"));
 
     /// A head fitted on the examples `train` of `set`, whose features the backbone `about` computed at `size`. The
-    /// examples `val` determine the out-of-distribution threshold; `validation` is the head's performance on them.
+    /// examples `val` determine the out-of-distribution threshold; `validation` is the head's performance on them. The
+    /// head is complete: it records all of `fitted` and `provenance`.
     ///
     /// # Errors
     /// [`HeadError`] when there are too few examples to fit the out-of-distribution statistics.
@@ -108,15 +109,17 @@ impl Head {
         (train, val): (&[usize], &[usize]),
         fitted: Fitted,
         validation: ValidationSummary,
+        provenance: Provenance,
     ) -> Result<Head, HeadError> {
         let ood = OutOfDistribution::fit(set.mean_rows(train).view(), set.mean_rows(val).view())?;
+        let Provenance { read, drawn } = provenance;
         Ok(Head {
-            training: TrainingSummary::new(set, train, &fitted, validation),
+            training: TrainingSummary::new(set, train, &fitted, validation, drawn),
             model: fitted.model,
             ood: Some(ood),
             size,
             preprocess: about.preprocess,
-            read: ReadOptions::default(),
+            read: read.of_head(),
             backbone: Backbone::of(about),
             tool: Head::TOOL.to_owned(),
         })

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::About;
 use crate::heads::{Estimate, Evaluation, EvaluationReport, EvaluationSet, Fitted, HeadModel};
-use crate::input::Dataset;
+use crate::input::{Dataset, ReadOptions};
 
 /// Which backbone a head belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,12 +56,13 @@ pub struct TrainingSummary {
 
 impl TrainingSummary {
     /// The summary of a head fitted on the examples `train` of `set`; `validation` is its performance on other
-    /// examples.
+    /// examples, `drawn` how they were drawn.
     pub(super) fn new(
         set: &EvaluationSet<'_>,
         train: &[usize],
         fitted: &Fitted,
         validation: ValidationSummary,
+        drawn: Option<DrawnSplit>,
     ) -> TrainingSummary {
         let dense = matches!(fitted.model, HeadModel::Segment(_));
         let has = |i: usize, class: usize| match set.masks.get(i) {
@@ -73,10 +74,22 @@ impl TrainingSummary {
             images_per_class: (0..fitted.model.classes().len()).map(count).collect(),
             c: fitted.c,
             epoch: fitted.epoch,
+            seed: fitted.seed,
+            balanced: fitted.balanced,
+            refit: fitted.refit,
             validation: Some(validation),
-            ..TrainingSummary::default()
+            drawn,
         }
     }
+}
+
+/// Where the examples of a head come from: what neither the features nor the fit know, and the head file records.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Provenance {
+    /// How their files became pixels. A head reads the files that it is applied to in the same way.
+    pub read: ReadOptions,
+    /// How the validation images were drawn, if the data did not specify them.
+    pub drawn: Option<DrawnSplit>,
 }
 
 /// A drawn split, recorded so that the same data can be split again and training images are not mistaken for unseen

@@ -3,12 +3,13 @@
 use ndarray::Array2;
 
 use super::*;
-use crate::features::{Grid, Tokens};
-use crate::heads::Masked;
+use crate::features::{Geometry, Grid, ScanFeatures, Tokens};
 use crate::heads::{
-    AbmilHead, AbmilOptions, Bags, Examples, KnnHead, LinearHead, SegmentHead, SegmentOptions, Targets,
+    AbmilHead, AbmilOptions, Bags, ClassWeights, Examples, FitOptions, KnnHead, LinearHead, Masked,
+    ProbeSearch, Recipe, SegmentHead, SegmentOptions, Targets,
 };
-use crate::input::LabelMap;
+use crate::input::{LabelMap, ScanKind, phantom_dataset};
+use crate::kernels::Isa;
 use crate::quant::Precision;
 
 fn head() -> Head {
@@ -116,6 +117,49 @@ fn is_read_as_it_was_written_with_the_same_bytes() {
         loaded.save(&path).unwrap();
         assert!(std::fs::read(&path).unwrap() == first);
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_fitted_head_records_its_fit_and_where_its_examples_come_from() {
+    let mut data = phantom_dataset(1, 6, 64);
+    data.samples.iter_mut().for_each(|sample| sample.split = None);
+    let parts = data.split(1, 0.25).unwrap();
+    let geometry = Geometry { kind: ScanKind::Image, size: (64, 64), crop: None, spacing: None };
+    let rows = |i| Array2::from_shape_fn((1, 4), |(_, j)| ((i * 5 + j * j * 3) % 11) as f32);
+    let features: Vec<ScanFeatures> =
+        (0..data.samples.len()).map(|i| ScanFeatures { rows: rows(i), tokens: None, geometry }).collect();
+    let set =
+        EvaluationSet { data: &data, mask_classes: &[], features: &features, masks: &[], multi_label: false };
+    let read = ReadOptions { crop_us: true, max_frames: Some(9), ..ReadOptions::default() };
+    let provenance = Provenance { read, drawn: DrawnSplit::of(&data, 1, 0.25) };
+    let search = ProbeSearch { grid: vec![0.1], refit: true, ..ProbeSearch::default() };
+    let fit = FitOptions { class_weights: ClassWeights::Balanced, ..FitOptions::default() };
+    let abmil = AbmilOptions { epochs: 1, seed: 7, ..AbmilOptions::default() };
+    for (recipe, c, seed, (balanced, refit)) in [
+        (Recipe::Linear(search, fit), Some(0.1), None, (true, true)),
+        (Recipe::knn(), None, None, (false, false)),
+        (Recipe::Abmil(abmil), None, Some(7), (false, false)),
+    ] {
+        let fitted = recipe.fit(&set, &parts.train, &parts.val, Isa::best(), &mut |_, _| {}).unwrap();
+        let (about, examples) = (about("ffff", 0), (&parts.train[..], &parts.val[..]));
+        let (size, validation) = (Size::square(64), ValidationSummary { images: 3, ..Default::default() });
+        let head =
+            Head::fitted(&about, size, &set, examples, fitted, validation, provenance.clone()).unwrap();
+        let expected = TrainingSummary {
+            images_per_class: head.training.images_per_class.clone(),
+            c,
+            epoch: seed.map(|_| 1),
+            seed,
+            balanced,
+            refit,
+            validation: Some(validation),
+            drawn: Some(DrawnSplit { digest: data.digest(), seed: 1, val_share: 0.25 }),
+        };
+        assert_eq!(head.training, expected);
+        assert_eq!(head.training.images_per_class.iter().sum::<usize>(), parts.train.len());
+        // How many frames are read at most is said at each call.
+        assert_eq!(head.read, ReadOptions { crop_us: true, ..ReadOptions::default() });
     }
 }
 

@@ -8,9 +8,9 @@ use ndarray::Array2;
 use super::extracted::Extracted;
 use crate::features::ScanFeatures;
 use crate::heads::{
-    AbmilHead, AbmilOptions, Bags, Bootstrap, Case, DenseReport, EvaluationReport, FitOptions, HeadError,
-    HeadModel, KnnHead, LinearProbe, Masked, Outcome, Predictor, ProbeSearch, SegmentHead, SegmentOptions,
-    TEMPERATURE,
+    AbmilHead, AbmilOptions, Bags, Bootstrap, Case, ClassWeights, DenseReport, EvaluationReport, FitOptions,
+    HeadError, HeadModel, KnnHead, LinearProbe, Masked, Outcome, Predictor, ProbeSearch, SegmentHead,
+    SegmentOptions, TEMPERATURE,
 };
 use crate::input::{Dataset, LabelMap};
 use crate::kernels::Isa;
@@ -52,7 +52,7 @@ pub struct EvaluationSet<'a> {
     pub multi_label: bool,
 }
 
-/// A fitted head.
+/// A fitted head, and how it was fitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
     /// The learned part.
@@ -61,6 +61,12 @@ pub struct Fitted {
     pub c: Option<f64>,
     /// The epoch kept, for a head trained with AdamW.
     pub epoch: Option<usize>,
+    /// Seed of the initial weights and the training order of such a head.
+    pub seed: Option<u64>,
+    /// Whether the classes were weighted to count equally.
+    pub balanced: bool,
+    /// Whether the final fit joined the training and validation images.
+    pub refit: bool,
 }
 
 /// A head's performance on some examples.
@@ -135,30 +141,43 @@ impl Recipe {
                     Recipe::Linear(..) => HeadModel::Linear(found.head),
                     _ => HeadModel::Volume(found.head),
                 };
-                Ok(Fitted { model, c: Some(found.c), epoch: None })
+                let balanced = options.class_weights == ClassWeights::Balanced;
+                Ok(Fitted { c: Some(found.c), balanced, refit: search.refit, ..Fitted::of(model) })
             }
             Recipe::Knn { k, temperature, int8 } => {
                 let (train, val) = (set.rows(train)?.cls(), set.rows(val)?.cls());
                 let mut head = KnnHead::new(&train.examples(), classes, *int8)?;
                 head.temperature = *temperature;
                 head.choose(&val.examples(), *k, isa)?;
-                Ok(Fitted { model: HeadModel::Knn(head), c: None, epoch: None })
+                Ok(Fitted::of(HeadModel::Knn(head)))
             }
             Recipe::Abmil(options) => {
                 let (train_labels, val_labels) = (set.rows(train)?, set.rows(val)?);
                 let train = Bags { rows: &set.bags(train), targets: train_labels.targets() };
                 let val = Bags { rows: &set.bags(val), targets: val_labels.targets() };
                 let (head, epoch) = AbmilHead::fit(&train, &val, classes, options, progress)?;
-                Ok(Fitted { model: HeadModel::Abmil(head), c: None, epoch: Some(epoch) })
+                Ok(Fitted::trained(HeadModel::Abmil(head), epoch, options.seed))
             }
             Recipe::Segment(layers, options) => {
                 let (train_masks, val_masks) = (set.seen(train), set.seen(val));
                 let (train, val) = (set.masked(train, &train_masks)?, set.masked(val, &val_masks)?);
                 let (head, _, epoch) =
                     SegmentHead::fit(&train, &val, set.mask_classes, layers, options, progress)?;
-                Ok(Fitted { model: HeadModel::Segment(head), c: None, epoch: Some(epoch) })
+                Ok(Fitted::trained(HeadModel::Segment(head), epoch, options.seed))
             }
         }
+    }
+}
+
+impl Fitted {
+    /// A head that was fitted once, on the training images alone, without hyperparameters to record.
+    fn of(model: HeadModel) -> Fitted {
+        Fitted { model, c: None, epoch: None, seed: None, balanced: false, refit: false }
+    }
+
+    /// A head trained with AdamW.
+    fn trained(model: HeadModel, epoch: usize, seed: u64) -> Fitted {
+        Fitted { epoch: Some(epoch), seed: Some(seed), ..Fitted::of(model) }
     }
 }
 

@@ -5,7 +5,7 @@
 ///
 /// ```
 /// use microraptor::quant::file;
-/// let model = file::parse("demo".as_ref(), file::DEMO_FILE)?;
+/// let file::ModelFile { model, .. } = file::parse("demo".as_ref(), file::DEMO_FILE)?;
 /// assert_eq!(model.network.config.patch, 16);
 /// # Ok::<(), microraptor::quant::QuantError>(())
 /// ```

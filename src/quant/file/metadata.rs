@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use super::{QuantModel, VERSION};
+use super::{ConvertedModel, VERSION};
 use crate::quant::QuantError;
 
 /// Key of the format version. It comes first in the header, where [`super::is_ours`] looks for it.
@@ -59,7 +59,7 @@ struct Header {
 
 impl Metadata {
     /// The entries of `model`, with a digest of all zeros.
-    pub fn of(model: &QuantModel) -> Metadata {
+    pub fn of(model: &ConvertedModel) -> Metadata {
         Metadata {
             version: VERSION,
             digest: "0".repeat(DIGITS),

@@ -35,9 +35,10 @@ pub const VERSION: &str = "1";
 /// Name and version of this program.
 pub const TOOL: &str = concat!("microraptor ", env!("CARGO_PKG_VERSION"));
 
-/// A network in the precision that the device runs, and its origin.
+/// A network in the precision that the device runs, and its origin: what a model file holds, whether it has been
+/// written yet or not.
 #[derive(Clone, Debug, PartialEq)]
-pub struct QuantModel {
+pub struct ConvertedModel {
     /// Short name, taken from the source.
     pub name: String,
     /// The network.
@@ -56,9 +57,25 @@ pub struct QuantModel {
     pub report: ConversionReport,
     /// Name and version of the program that made it.
     pub tool: String,
-    /// SHA-256 of the model file, lower-case hex; empty before the file exists.
+}
+
+/// A model file that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFile {
+    /// What it holds.
+    pub model: ConvertedModel,
+    /// SHA-256 of the file, lower-case hex; heads are bound to it.
     pub sha256: String,
-    /// Length of the model file in bytes; 0 before the file exists.
+    /// Length of the file in bytes.
+    pub file_bytes: u64,
+}
+
+/// A model file that [`write()`] wrote: the same numbers as [`read()`] finds in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// [`ModelFile::sha256`].
+    pub sha256: String,
+    /// [`ModelFile::file_bytes`].
     pub file_bytes: u64,
 }
 
@@ -91,7 +108,7 @@ pub struct Licence {
     pub text: Option<String>,
 }
 
-impl QuantModel {
+impl ConvertedModel {
     /// A summary for people, as names and values.
     pub fn summary(&self) -> Vec<(&'static str, String)> {
         let ConversionReport { images, images_from, size, total, .. } = &self.report;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::metadata::{DIGITS, Found, MARK, parsed, text};
 use super::write::digest_at;
-use super::{QuantModel, VERSION};
+use super::{ConvertedModel, ModelFile, VERSION};
 use crate::checkpoint::file::{Entry, TensorFile, hex};
 use crate::kernels::linear::MAX_INPUTS;
 use crate::parallel::in_pool;
@@ -37,13 +37,13 @@ fn begins_as_ours(file: &mut File) -> bool {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_if_ours(path: &Path) -> Result<Option<QuantModel>, QuantError> {
+pub fn read_if_ours(path: &Path) -> Result<Option<ModelFile>, QuantError> {
     // Anything that cannot be opened, such as a folder, is not ours.
     let Ok(mut file) = crate::files::open(path) else { return Ok(None) };
     if !begins_as_ours(&mut file) || file.rewind().is_err() {
         return Ok(None);
     }
-    in_pool(|| model(path, TensorFile::of_file(path, file)?)).map(Some)
+    in_pool(|| model_file(path, TensorFile::of_file(path, file)?)).map(Some)
 }
 
 /// Reads a model file.
@@ -52,19 +52,19 @@ pub fn read_if_ours(path: &Path) -> Result<Option<QuantModel>, QuantError> {
 /// [`QuantError`] names the file, and the tensor or metadata entry at fault: the file is not ours or has another
 /// version, is truncated or damaged, its tensors do not fit its architecture and plan, a weight is not finite, or a
 /// scale is not positive.
-pub fn read(path: &Path) -> Result<QuantModel, QuantError> {
-    in_pool(|| model(path, TensorFile::open(path)?))
+pub fn read(path: &Path) -> Result<ModelFile, QuantError> {
+    in_pool(|| model_file(path, TensorFile::open(path)?))
 }
 
 /// [`read`] for a model file in memory; error messages call it `name`.
 ///
 /// # Errors
 /// As [`read`].
-pub fn parse(name: &Path, bytes: &[u8]) -> Result<QuantModel, QuantError> {
-    in_pool(|| model(name, TensorFile::of_bytes(name, bytes)?))
+pub fn parse(name: &Path, bytes: &[u8]) -> Result<ModelFile, QuantError> {
+    in_pool(|| model_file(name, TensorFile::of_bytes(name, bytes)?))
 }
 
-fn model(path: &Path, file: TensorFile<'_>) -> Result<QuantModel, QuantError> {
+fn model_file(path: &Path, file: TensorFile<'_>) -> Result<ModelFile, QuantError> {
     let not_ours = || QuantError::NotOurs { path: path.to_owned() };
     let mut found = Found::parse(&file.head()[8..]).ok_or_else(not_ours)?;
     match found.version.take() {
@@ -85,7 +85,7 @@ fn model(path: &Path, file: TensorFile<'_>) -> Result<QuantModel, QuantError> {
     config.validate().map_err(wrong)?;
     let plan: PrecisionPlan = parsed(path, "plan", found.plan)?;
     let network = Parts { path, tensors }.network(config, &plan)?;
-    Ok(QuantModel {
+    let model = ConvertedModel {
         name: text(path, "name", found.name)?,
         network,
         preprocess: parsed(path, "preprocess", found.preprocess)?,
@@ -95,9 +95,8 @@ fn model(path: &Path, file: TensorFile<'_>) -> Result<QuantModel, QuantError> {
         licence: parsed(path, "licence", found.licence)?,
         report: parsed(path, "report", found.report)?,
         tool: text(path, "tool", found.tool)?,
-        sha256,
-        file_bytes,
-    })
+    };
+    Ok(ModelFile { model, sha256, file_bytes })
 }
 
 /// A tensor's values, owned.

@@ -38,7 +38,7 @@ fn int8(layer: &mut Layer, limit: i8) {
 }
 
 /// A model of `config` with a matrix of each type.
-fn model(config: &Config) -> QuantModel {
+fn model(config: &Config) -> ConvertedModel {
     let mut network = Network::from_weights(config, seeded_weights(config, 3)).halved();
     let block = &mut network.blocks[1];
     int8(&mut block.qkv, INT7);
@@ -46,7 +46,7 @@ fn model(config: &Config) -> QuantModel {
     block.key_centre = (0..config.dim).map(|i| i as f32).collect();
     block.hidden_scale = vec![0.5; config.hidden];
     block.mlp.first_mut().for_each(|layer| int8(layer, INT7));
-    QuantModel {
+    ConvertedModel {
         name: "tiny".into(),
         plan: PrecisionPlan::of(&network),
         network,
@@ -73,12 +73,10 @@ fn model(config: &Config) -> QuantModel {
             meets_target: true,
         },
         tool: TOOL.into(),
-        sha256: String::new(),
-        file_bytes: 0,
     }
 }
 
-fn written(model: &mut QuantModel) -> (TempDir, PathBuf, Vec<u8>) {
+fn written(model: &ConvertedModel) -> (TempDir, PathBuf, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.safetensors");
     write(&path, model).unwrap();
@@ -93,28 +91,28 @@ fn what_is_written_is_read() {
         [(Mlp::Gelu, 4, Positions::Rope), (Mlp::SwiGlu, 1, Positions::Rope), (Mlp::Gelu, 0, learned)]
     {
         let config = tiny(mlp, registers, positions);
-        let mut model = model(&config);
-        let (_folder, path, bytes) = written(&mut model);
+        let model = model(&config);
+        let (folder, path, bytes) = written(&model);
         assert!(is_ours(&path));
-        assert_eq!(read(&path).unwrap(), model);
-        assert_eq!(parse("in memory".as_ref(), &bytes).unwrap(), model);
-        assert_eq!(
-            model.sha256,
-            crate::checkpoint::file::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes))
-        );
-        assert_eq!(model.file_bytes, bytes.len() as u64);
+        let sha256 = crate::checkpoint::file::hex(&<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+        let file_bytes = bytes.len() as u64;
+        let told = write(&folder.path().join("told.safetensors"), &model).unwrap();
+        assert_eq!(told, Written { sha256: sha256.clone(), file_bytes });
+        let file = ModelFile { model, sha256, file_bytes };
+        assert_eq!(read(&path).unwrap(), file);
+        assert_eq!(parse("in memory".as_ref(), &bytes).unwrap(), file);
         // The safetensors library reads the file too, and finds the data aligned.
         let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(tensors.tensor("blocks.1.qkv.weight").unwrap().dtype(), safetensors::Dtype::I8);
-        let again = written(&mut model).2;
+        let again = written(&file.model).2;
         assert_eq!(again, bytes, "the same model, the same bytes");
     }
 }
 
 #[test]
 fn every_flipped_byte_is_noticed() {
-    let mut model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
-    let (_folder, path, bytes) = written(&mut model);
+    let model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
+    let (_folder, path, bytes) = written(&model);
     for i in 0..bytes.len() {
         // Flipping the lowest bit mostly leaves the header parseable; flipping the highest makes it non-ASCII.
         let flips: &[u8] = if i % 16 == 0 { &[0x01, 0x80] } else { &[0x01] };
@@ -142,16 +140,16 @@ fn every_flipped_byte_is_noticed() {
 }
 
 /// The error message for a model altered by `change` and written with a valid digest.
-fn refusal(change: impl FnOnce(&mut QuantModel)) -> String {
+fn refusal(change: impl FnOnce(&mut ConvertedModel)) -> String {
     let mut model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
     change(&mut model);
-    let (_folder, path, _) = written(&mut model);
+    let (_folder, path, _) = written(&model);
     read(&path).expect_err("a wrong model").to_string()
 }
 
 #[test]
 fn names_the_tensor_that_is_wrong() {
-    let qkv = |model: &mut QuantModel, f: &dyn Fn(&mut Vec<i8>, &mut Vec<f32>)| {
+    let qkv = |model: &mut ConvertedModel, f: &dyn Fn(&mut Vec<i8>, &mut Vec<f32>)| {
         let Matrix::Int8 { values, scales } = &mut model.network.blocks[1].qkv.weight else { unreachable!() };
         f(values, scales);
     };
@@ -180,10 +178,10 @@ fn refuses_what_the_integer_kernels_cannot_run() {
     let learned = Positions::learned(2, 3);
     let narrow_heads = Config { dim: 12, ..tiny(Mlp::Gelu, 0, learned) };
     let wide = Config { hidden: MAX_INPUTS + 1, ..tiny(Mlp::Gelu, 0, learned) };
-    let message = |config: &Config, change: &dyn Fn(&mut QuantModel)| {
+    let message = |config: &Config, change: &dyn Fn(&mut ConvertedModel)| {
         let mut model = model(config);
         change(&mut model);
-        let (_folder, path, _) = written(&mut model);
+        let (_folder, path, _) = written(&model);
         read(&path).err().map(|e| e.to_string())
     };
     let refused = message(&narrow_heads, &|_| {}).expect("heads of 6 channels in integers");
@@ -202,8 +200,8 @@ fn refuses_what_the_integer_kernels_cannot_run() {
 
 #[test]
 fn refuses_another_version_and_other_files() {
-    let mut model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
-    let (folder, path, bytes) = written(&mut model);
+    let model = model(&tiny(Mlp::Gelu, 1, Positions::Rope));
+    let (folder, path, bytes) = written(&model);
     let replaced = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
         let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();

@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::QuantModel;
 use super::metadata::{DIGITS, Metadata};
 use super::tensors::{Tensor, tensors};
+use super::{ConvertedModel, Written};
 use crate::checkpoint::file::hex;
 use crate::files::write_atomically;
 use crate::quant::QuantError;
@@ -43,12 +43,11 @@ impl Serialize for Header<'_> {
     }
 }
 
-/// Writes `model` atomically, and sets its [`QuantModel::sha256`] and [`QuantModel::file_bytes`]. The same model gives
-/// the same bytes.
+/// Writes `model` atomically. The same model gives the same bytes, and so the same result.
 ///
 /// # Errors
 /// [`QuantError::Write`] names the path and says what to do.
-pub fn write(path: &Path, model: &mut QuantModel) -> Result<(), QuantError> {
+pub fn write(path: &Path, model: &ConvertedModel) -> Result<Written, QuantError> {
     let tensors = tensors(&model.network);
     let mut head = head(&Metadata::of(model), &tensors);
     let mut digest = Sha256::new();
@@ -57,18 +56,17 @@ pub fn write(path: &Path, model: &mut QuantModel) -> Result<(), QuantError> {
     seal(&mut head, &hex(&digest.finalize()));
 
     let mut sha256 = Sha256::new();
-    let mut bytes = 0;
+    let mut file_bytes = 0;
     write_atomically(path, |file| {
         let mut put = |part: &[u8]| {
             sha256.update(part);
-            bytes += part.len() as u64;
+            file_bytes += part.len() as u64;
             file.write_all(part)
         };
         put(&head)?;
         tensors.iter().try_for_each(|tensor| put(&tensor.values.bytes()))
     })?;
-    (model.sha256, model.file_bytes) = (hex(&sha256.finalize()), bytes);
-    Ok(())
+    Ok(Written { sha256: hex(&sha256.finalize()), file_bytes })
 }
 
 /// The 8 length bytes and the header, padded with spaces so that the data begin at a multiple of 8.

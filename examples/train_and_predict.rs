@@ -6,7 +6,8 @@
 use std::error::Error;
 
 use microraptor::training::{
-    Bootstrap, Dataset, EvaluationSet, Provenance, Recipe, Request, evaluate, gather, phantom_dataset,
+    Bootstrap, Dataset, DrawnSplit, EvaluationSet, Provenance, Recipe, Request, evaluate, gather,
+    phantom_dataset,
 };
 use microraptor::{Engine, Head, Isa, ReadOptions, Size};
 
@@ -34,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let fitted = recipe.fit(&set, &parts.train, &parts.val, Isa::best(), &mut |_, _| {})?;
     let judgement = evaluate(&fitted.model, &set, &parts.val, None, Isa::best(), &Bootstrap::default())?;
     let (examples, validation) = ((&parts.train[..], &parts.val[..]), (&judgement).into());
-    let provenance = Provenance { read, ..Provenance::default() };
+    let provenance = Provenance { read, drawn: DrawnSplit::of(&data, 1, 0.25) };
     let head = Head::fitted(engine.about(), size, &set, examples, fitted, validation, provenance)?;
     head.save(output)?;
     println!("{output}: classes {:?}", head.model.classes());

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "onnx")]
+use crate::checkpoint::onnx::OnnxError;
 use crate::features::FeatureError;
 use crate::files::WriteError;
 use crate::input::InputError;
@@ -50,9 +52,33 @@ pub enum HeadError {
         /// Number of images that lack it.
         found: usize,
     },
-    /// A problem with the list of classes.
-    #[error("{0}")]
-    Classes(String),
+    /// Too few classes, or labels.
+    #[error("{found} class(es) found, at least {least} are needed to tell anything apart")]
+    TooFewClasses {
+        /// Number of classes given.
+        found: usize,
+        /// Number needed: 1 for a head with several labels an image, otherwise 2.
+        least: usize,
+    },
+    /// A class whose name is empty.
+    #[error("a class has an empty name; give every class a name")]
+    UnnamedClass,
+    /// A class that is listed twice.
+    #[error("class '{0}' is listed twice; name it once")]
+    DuplicateClass(String),
+    /// Two sets of which one has classes and the other labels as targets.
+    #[error("one set has one class an image and the other has several labels; use one kind")]
+    MixedTargets,
+    /// An example with several classes, or none, where each must have exactly one.
+    #[error(
+        "{name} has {found} labels where one class an image is expected; use a head for several labels, or give each image one"
+    )]
+    NotOneClass {
+        /// Its name in the data set.
+        name: String,
+        /// Number of its labels.
+        found: usize,
+    },
     /// A target outside the list of classes.
     #[error("image {row} has class number {class}, but there are {classes} classes")]
     Target {
@@ -63,17 +89,82 @@ pub enum HeadError {
         /// Number of classes.
         classes: usize,
     },
-    /// A regularisation strength that is not positive, or an empty list of strengths.
-    #[error("{0}")]
-    Strength(String),
-    /// An example that the head does not accept.
-    #[error("{name}: {problem}")]
-    Example {
-        /// Its name in the data set.
-        name: String,
-        /// What is wrong and what to do.
-        problem: String,
+    /// A label map with a class outside the list of classes.
+    #[error(
+        "the {map} label map holds class number {class}, and there are {classes} classes; give every class a name"
+    )]
+    MapClass {
+        /// Which map: `true` or `predicted`.
+        map: &'static str,
+        /// The class index that it holds.
+        class: usize,
+        /// Number of classes, the background included.
+        classes: usize,
     },
+    /// Validation masks without a pixel of any class but the background.
+    #[error("the validation masks hold no class but the background")]
+    NoForeground,
+    /// A clip or a volume, for a recipe whose examples are single images.
+    #[error(
+        "{name}: holds {frames} frames, and this head looks at single images: use a head of kind volume, abmil or segment3d"
+    )]
+    SeveralFrames {
+        /// The example's name in the data set.
+        name: String,
+        /// Number of its frames.
+        frames: usize,
+    },
+    /// A mask that differs in size from its image.
+    #[error(
+        "{name}: has {} x {} x {} pixels (frames, rows, columns) and its mask {} x {} x {}: give a mask of the image's size",
+        .image[0], .image[1], .image[2], .mask[0], .mask[1], .mask[2]
+    )]
+    MaskSize {
+        /// The example's name in the data set.
+        name: String,
+        /// Frames, rows and columns of the example.
+        image: [usize; 3],
+        /// Slices, rows and columns of its mask.
+        mask: [usize; 3],
+    },
+    /// An empty grid of regularisation strengths.
+    #[error("no value of C to try; give at least one")]
+    EmptyGrid,
+    /// An inverse regularisation strength that is not positive.
+    #[error("C is {0}, it must be a positive number")]
+    Strength(f64),
+    /// A number of neighbours that the training images do not allow.
+    #[error("k is {k}, give 1 to {images}, the number of training images")]
+    Neighbours {
+        /// The number of neighbours.
+        k: usize,
+        /// Number of training images.
+        images: usize,
+    },
+    /// A temperature of the neighbours' vote that is not positive.
+    #[error("the temperature is {0}, it must be positive")]
+    Temperature(f64),
+    /// A decision threshold that is not a probability.
+    #[error("threshold {0} is not between 0 and 1")]
+    Threshold(f64),
+    /// A linear head with a standard deviation that is not positive.
+    #[error("a standard deviation is {0}, it must be positive")]
+    LinearDeviation(f64),
+    /// A dense head with a standard deviation that is not positive.
+    #[error("a standard deviation is not positive")]
+    SegmentDeviation(f32),
+    /// An attention head that lacks a standard deviation, or has one that is not positive.
+    #[error("a standard deviation is missing or not positive")]
+    AbmilDeviation,
+    /// A linear head whose parameters are not finite.
+    #[error("the head's numbers hold a NaN or an infinity")]
+    NonFiniteParameters,
+    /// Training features whose covariance has no Cholesky factor.
+    #[error("the covariance of the training features is not positive definite; add images")]
+    NotPositiveDefinite,
+    /// Training of an attention head in which no epoch had a finite validation loss.
+    #[error("the training diverged; check the features")]
+    Diverged,
     /// The optimiser stopped too far from the minimum.
     #[error(
         "the fit did not converge: gradient norm {gradient:.1e} after {evaluations} evaluations, {tolerance:.1e} wanted; use a smaller C"
@@ -85,6 +176,18 @@ pub enum HeadError {
         tolerance: f64,
         /// Number of evaluations of the objective.
         evaluations: usize,
+    },
+    /// An ONNX head could not be run.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    /// An ONNX head whose output has neither the shape of classes nor that of a mask.
+    #[error("the ONNX head gives {found:?}, expected [1, {classes}] or [1, {classes}, rows, columns]")]
+    OnnxOutput {
+        /// Shape of its output.
+        found: Vec<usize>,
+        /// Number of classes of the head.
+        classes: usize,
     },
     /// The head belongs to another backbone.
     #[error(

@@ -7,6 +7,8 @@ use crate::checkpoint::onnx::OnnxError;
 use crate::features::FeatureError;
 use crate::files::WriteError;
 use crate::input::InputError;
+use crate::names::one_line;
+use crate::vit::SizeError;
 
 /// Why a head could not be fitted, used, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -218,12 +220,12 @@ pub enum HeadError {
         source: std::io::Error,
     },
     /// The file is not a head, or is incomplete.
-    #[error("{path} is not a usable head: {reason}")]
+    #[error("{path} is not a usable head: {}", .reason.shown())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong and what to do.
-        reason: String,
+        /// What is wrong with it.
+        reason: HeadFormatError,
     },
     /// The features of an image could not be computed.
     #[error(transparent)]
@@ -234,4 +236,180 @@ pub enum HeadError {
     /// The head's file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+/// What is wrong with a head's file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadFormatError {
+    /// The build has no ONNX reader.
+    #[error("this build cannot read ONNX (it was built without the feature onnx)")]
+    NoOnnx,
+    /// A file that is larger than any head.
+    #[error(
+        "it has {bytes} bytes, and a head has at most {limit}; is this a backbone's checkpoint instead of a head?"
+    )]
+    TooLarge {
+        /// Size of the file in bytes.
+        bytes: u64,
+        /// Largest size of a head.
+        limit: u64,
+    },
+    /// A JSON header that claims to be larger than any head's.
+    #[error("its header claims {bytes} bytes, of at most {limit}")]
+    HeaderTooLarge {
+        /// The size that it claims, in bytes.
+        bytes: u64,
+        /// Largest size of a header.
+        limit: u64,
+    },
+    /// Not a safetensors file, or an incomplete one.
+    #[error("{0}; the file is cut short or is not a safetensors file, copy or train it again")]
+    Safetensors(String),
+    /// A safetensors file that is not a head: it lacks this entry of the metadata.
+    #[error("its metadata have no '{0}'; give a file that `microraptor train` wrote")]
+    NoMetadata(&'static str),
+    /// The entry of the metadata cannot be parsed.
+    #[error("its metadata '{key}' cannot be read: {error}")]
+    Metadata {
+        /// Key of the entry.
+        key: &'static str,
+        /// The parser's error.
+        error: String,
+    },
+    /// Another version of the format.
+    #[error(
+        "it is of format version {found}, this program reads version {expected}; train the head again or use the program that wrote it"
+    )]
+    Version {
+        /// The file's version.
+        found: u32,
+        /// The version that this program reads.
+        expected: u32,
+    },
+    /// The bytes are not those that were written.
+    #[error("its digest is not that of its bytes: it was damaged or changed; copy or train it again")]
+    Digest,
+    /// An input size that cannot be used.
+    #[error("its input size: {0}")]
+    Size(SizeError),
+    /// Text that is not the backbone's SHA-256.
+    #[error("the SHA-256 of its backbone is '{0}', not 64 lower-case hexadecimal digits")]
+    BackboneDigest(String),
+    /// A mean or standard deviation of the preprocessing that is not finite, or a deviation that is not positive.
+    #[error("its preprocessing has a mean or a deviation that cannot be used")]
+    Preprocess,
+    /// A kind of head that this program does not know.
+    #[error(
+        "it is a head of kind '{0}', this program knows linear, volume, knn, abmil, segment and segment3d"
+    )]
+    Kind(String),
+    /// A head of neighbours without a number of neighbours.
+    #[error("its metadata have no k; train the head again")]
+    NoNeighbours,
+    /// A tensor is missing.
+    #[error("tensor '{0}' is missing; train the head again")]
+    NoTensor(String),
+    /// A tensor with another element type.
+    #[error("tensor '{name}' is {found}, expected {expected}")]
+    TensorType {
+        /// Its name.
+        name: String,
+        /// Its element type.
+        found: String,
+        /// The element type expected.
+        expected: String,
+    },
+    /// A tensor with another shape.
+    #[error("tensor '{name}' has shape {found:?}, expected {expected}")]
+    TensorShape {
+        /// Its name.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape expected.
+        expected: String,
+    },
+    /// A tensor that is not finite.
+    #[error("tensor '{name}' holds a NaN or an infinity at index {index}")]
+    NonFinite {
+        /// Its name.
+        name: String,
+        /// Index of the first such element.
+        index: usize,
+    },
+    /// An int8 bank of neighbours with the code -128.
+    #[error("tensor 'bank' holds -128, codes are -127 to 127; train the head again")]
+    Code,
+    /// Out-of-distribution statistics with a variance that is not positive.
+    #[error("tensors 'ood.*' are not those of a covariance; train the head again")]
+    Covariance,
+    /// Classes or parameters that do not make a head.
+    #[error(transparent)]
+    Invalid(Box<HeadError>),
+    /// The head to write does not fit the format.
+    #[error("{0}")]
+    Encode(String),
+    /// The ONNX model of a head cannot be used.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(OnnxError),
+    /// An ONNX head that takes neither a row of features nor patch tokens.
+    #[error(
+        "its input has neither 2, 3 nor 4 dimensions; features are [n, dim], [n, tokens, dim] or [n, dim, rows, columns]"
+    )]
+    OnnxInput,
+    /// The description beside an ONNX head cannot be read.
+    #[error(
+        r#"{path} cannot be read ({error}); an ONNX head needs it beside it, with {{"classes": ["name", ...], "size": "224"}}"#
+    )]
+    NoDescription {
+        /// The description.
+        path: PathBuf,
+        /// The error from the operating system.
+        error: std::io::Error,
+    },
+    /// The description beside an ONNX head cannot be parsed.
+    #[error("it is no description of a head: {0}")]
+    Description(String),
+    /// The description beside an ONNX head has an input size that cannot be used.
+    #[error("its size: {0}")]
+    DescriptionSize(SizeError),
+}
+
+impl HeadFormatError {
+    /// The text in one line: most of it quotes the file. Paths are shown as they are.
+    fn shown(&self) -> String {
+        match self {
+            #[cfg(feature = "onnx")]
+            HeadFormatError::Onnx(_) => self.to_string(),
+            HeadFormatError::NoDescription { .. } => self.to_string(),
+            _ => one_line(&self.to_string()),
+        }
+    }
+}
+
+impl From<HeadError> for HeadFormatError {
+    fn from(error: HeadError) -> HeadFormatError {
+        HeadFormatError::Invalid(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_is_shown_in_one_line_and_a_path_as_it_is() {
+        let text = |reason| HeadError::Format { path: "h.onnx".into(), reason }.to_string();
+        let duplicate = HeadError::DuplicateClass("a\n \u{b}b".to_owned()).into();
+        assert_eq!(text(duplicate), "h.onnx is not a usable head: class 'a b' is listed twice; name it once");
+        let (path, error) = ("a  b/h.json".into(), std::io::ErrorKind::NotFound.into());
+        let found = text(HeadFormatError::NoDescription { path, error });
+        assert!(found.starts_with("h.onnx is not a usable head: a  b/h.json cannot be read ("), "{found}");
+        assert!(
+            found.ends_with(r#"it beside it, with {"classes": ["name", ...], "size": "224"}"#),
+            "{found}"
+        );
+    }
 }

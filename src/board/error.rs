@@ -1,4 +1,34 @@
-//! What goes wrong with power meters and pins.
+//! What goes wrong with board files, power meters and pins.
+
+/// What is wrong with a value of a board file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BoardFileError {
+    /// It is not the TOML expected.
+    #[error("{0}")]
+    Parse(String),
+    /// A list of texts by which the board is recognised holds an empty one.
+    #[error("an empty text would recognise every machine")]
+    EmptyText,
+    /// Nothing by which the board is recognised.
+    #[error("give model, compatible, cpuinfo or architecture")]
+    NotRecognised,
+    /// A board without clusters that is not recognised by its architecture.
+    #[error("a board has [[clusters]]; only one recognised by architecture has none")]
+    NoClusters,
+    /// Two clusters of one name.
+    #[error("two clusters are called '{0}'")]
+    DuplicateCluster(String),
+    /// A cluster with more cores than this program can tell apart.
+    #[error("at most {0} cores")]
+    TooManyCores(usize),
+    /// A cluster that the board does not have.
+    #[error("no cluster is called '{0}'")]
+    NoCluster(String),
+    /// More threads than the clusters have cores.
+    #[error("these clusters have {0} cores")]
+    TooManyThreads(usize),
+}
 
 /// Why a power meter cannot be read.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -29,7 +29,7 @@ pub use caches::CacheShare;
 pub use choose::{Choice, NamedGroup, Request, choose};
 pub use cores::Cores;
 pub use cpus::{CpuList, CpuListError, MAX_CPUS};
-pub use error::{MeterError, PinError};
+pub use error::{BoardFileError, MeterError, PinError};
 pub use file::{
     Board, Caches, Cluster, DefaultThreads, Memory, Pin, Pins, Rail, Recognise, SensorNames, boards,
 };
@@ -53,7 +53,7 @@ pub enum BoardError {
         reason: String,
     },
     /// A board file has invalid contents.
-    #[error("{file}, line {line}: {key}{reason}")]
+    #[error("{file}, line {line}: {key}{}", .reason.to_string().replace(['\n', '\r'], " "))]
     File {
         /// The file.
         file: String,
@@ -62,7 +62,7 @@ pub enum BoardError {
         /// The key and `: `, or empty if the line has no key.
         key: String,
         /// What is wrong with it.
-        reason: String,
+        reason: BoardFileError,
     },
     /// No board of this name.
     #[error("no board is called '{name}': give the path of a .toml file, or one of {known}")]

@@ -67,7 +67,7 @@ pub use board::{Cores, CpuList};
 pub use checkpoint::{Assumption, CheckpointError, Hints};
 pub use engine::{About, Backend, Engine, EngineError, Session};
 pub use features::{Extractor, FeatureError, Geometry};
-pub use heads::{Backbone, Head, HeadError, HeadModel, OodScore, Outcome, Prediction};
+pub use heads::{Backbone, Head, HeadError, HeadFormatError, HeadModel, OodScore, Outcome, Prediction};
 pub use input::{
     Axis, DicomInfo, Identifiers, Image, InputError, LabelMap, Matrix, Range, RawPixel, ReadOptions, Region,
     Scan, ScanInfo, ScanKind, SourceFrame, Spacing, StreamFormat, Window,

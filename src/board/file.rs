@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
-use super::{Architecture, BoardError, MAX_CPUS};
+use super::{Architecture, BoardError, BoardFileError, MAX_CPUS};
 
 static BOARDS: Dir = include_dir!("$CARGO_MANIFEST_DIR/boards");
 
@@ -234,22 +234,23 @@ impl Board {
     /// # Errors
     /// [`BoardError::File`] names the line and the key.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Board, BoardError> {
-        let at = |offset: Option<usize>, reason: &str| {
-            let (line, table, key) = locate(text, offset.unwrap_or(0));
+        let at = |offset: usize, reason: BoardFileError| {
+            let (line, table, key) = locate(text, offset);
             // A missing field is reported at the start of its table, which may be the line of an unrelated key.
-            let key = key.filter(|_| !reason.starts_with("missing field"));
-            let path = table.into_iter().chain(key).collect::<Vec<_>>().join(".");
+            let missing = matches!(&reason, BoardFileError::Parse(text) if text.starts_with("missing field"));
+            let path = table.into_iter().chain(key.filter(|_| !missing)).collect::<Vec<_>>().join(".");
             let key = if path.is_empty() { path } else { format!("{path}: ") };
-            let reason = reason.replace("a nonzero usize", "a whole number above 0");
-            let reason = reason.replace("a nonzero u32", "a whole number above 0");
-            BoardError::File { file: file.to_owned(), line, key, reason: reason.replace(['\n', '\r'], " ") }
+            BoardError::File { file: file.to_owned(), line, key, reason }
         };
-        let mut board: Board =
-            toml::from_str(text).map_err(|e| at(e.span().map(|span| span.start), e.message()))?;
+        let parsed = |e: toml::de::Error| {
+            let reason = e.message().replace("a nonzero usize", "a whole number above 0");
+            let reason = reason.replace("a nonzero u32", "a whole number above 0");
+            at(e.span().map_or(0, |span| span.start), BoardFileError::Parse(reason))
+        };
+        let mut board: Board = toml::from_str(text).map_err(parsed)?;
         board.name = name.to_owned();
-        let spans: Spans =
-            toml::from_str(text).map_err(|e| at(e.span().map(|span| span.start), e.message()))?;
-        spans.check(&board).map_err(|(offset, reason)| at(Some(offset), &reason))?;
+        let spans: Spans = toml::from_str(text).map_err(parsed)?;
+        spans.check(&board).map_err(|(offset, reason)| at(offset, reason))?;
         Ok(board)
     }
 }
@@ -277,31 +278,28 @@ struct ThreadSpans {
 
 impl Spans {
     /// Checks values against each other; returns the offset and the reason of the first contradiction.
-    fn check(&self, board: &Board) -> Result<(), (usize, String)> {
+    fn check(&self, board: &Board) -> Result<(), (usize, BoardFileError)> {
         let recognise = &board.recognise;
         let known_by = [&recognise.model, &recognise.compatible, &recognise.cpuinfo];
         let start = self.recognise.span().start;
         if known_by.iter().any(|list| list.iter().any(String::is_empty)) {
-            return Err((start, "an empty text would recognise every machine".to_owned()));
+            return Err((start, BoardFileError::EmptyText));
         }
         if recognise.architecture.is_none() {
             if known_by.iter().all(|list| list.is_empty()) {
-                return Err((start, "give model, compatible, cpuinfo or architecture".to_owned()));
+                return Err((start, BoardFileError::NotRecognised));
             }
             if self.clusters.is_empty() {
-                return Err((
-                    0,
-                    "a board has [[clusters]]; only one recognised by architecture has none".to_owned(),
-                ));
+                return Err((0, BoardFileError::NoClusters));
             }
         }
         for (i, cluster) in self.clusters.iter().enumerate() {
             if self.clusters[..i].iter().any(|other| other.name.get_ref() == cluster.name.get_ref()) {
-                let reason = format!("two clusters are called '{}'", cluster.name.get_ref());
+                let reason = BoardFileError::DuplicateCluster(cluster.name.get_ref().clone());
                 return Err((cluster.name.span().start, reason));
             }
             if *cluster.count.get_ref() > MAX_CPUS {
-                return Err((cluster.count.span().start, format!("at most {MAX_CPUS} cores")));
+                return Err((cluster.count.span().start, BoardFileError::TooManyCores(MAX_CPUS)));
             }
         }
         self.threads.as_ref().map_or(Ok(()), |threads| threads.check(&self.clusters))
@@ -309,17 +307,17 @@ impl Spans {
 }
 
 impl ThreadSpans {
-    fn check(&self, clusters: &[ClusterSpans]) -> Result<(), (usize, String)> {
+    fn check(&self, clusters: &[ClusterSpans]) -> Result<(), (usize, BoardFileError)> {
         let mut cores = 0;
         for name in &self.clusters {
             let cluster = clusters.iter().find(|cluster| cluster.name.get_ref() == name.get_ref());
             let Some(cluster) = cluster else {
-                return Err((name.span().start, format!("no cluster is called '{}'", name.get_ref())));
+                return Err((name.span().start, BoardFileError::NoCluster(name.get_ref().clone())));
             };
             cores += cluster.count.get_ref();
         }
         if *self.count.get_ref() > cores {
-            return Err((self.count.span().start, format!("these clusters have {cores} cores")));
+            return Err((self.count.span().start, BoardFileError::TooManyThreads(cores)));
         }
         Ok(())
     }

@@ -53,41 +53,69 @@ pub struct MeterSpec {
     pub max_amps: f64,
 }
 
+/// What is wrong with the description of a power meter.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MeterSpecError {
+    /// More or fewer parts than a description has.
+    #[error("it has {0} parts, not 4 or 5")]
+    Parts(usize),
+    /// A chip that is not supported.
+    #[error("the chip is ina219 or ina226")]
+    Chip,
+    /// A bus that is not the path of a device.
+    #[error("the bus is a device, like /dev/i2c-1")]
+    Bus,
+    /// An address that the chips cannot have.
+    #[error("the address is 0x40 to 0x4f")]
+    Address,
+    /// A shunt that is not a resistance, or outside the range of real shunts.
+    #[error("the shunt is 0.00001 to 100 ohms")]
+    Shunt,
+    /// A current that is not positive, or above the chip's limit.
+    #[error("an {} measures up to {limit:.3} A with a shunt of {shunt_ohms} ohms", .chip.name())]
+    Current {
+        /// The chip.
+        chip: MeterChip,
+        /// The chip's limit with this shunt, amperes.
+        limit: f64,
+        /// Shunt resistance in ohms.
+        shunt_ohms: f64,
+    },
+}
+
 impl FromStr for MeterSpec {
     type Err = BoardError;
 
     fn from_str(text: &str) -> Result<MeterSpec, BoardError> {
-        let refuse = |reason: String| {
+        let refuse = |reason| {
             let spec = text.chars().take(100).flat_map(char::escape_default).collect();
             BoardError::Spec { spec, reason }
         };
         let parts: Vec<&str> = text.split(':').collect();
-        let (&[chip, bus, address, ohms], amps) = (match parts.split_at_checked(4) {
-            Some((head, [])) => (head, None),
-            Some((head, [amps])) => (head, Some(*amps)),
-            _ => return Err(refuse(format!("it has {} parts, not 4 or 5", parts.len()))),
-        }) else {
-            return Err(refuse("it has not 4 parts".to_owned()));
+        let (chip, bus, address, ohms, amps) = match parts[..] {
+            [chip, bus, address, ohms] => (chip, bus, address, ohms, None),
+            [chip, bus, address, ohms, amps] => (chip, bus, address, ohms, Some(amps)),
+            _ => return Err(refuse(MeterSpecError::Parts(parts.len()))),
         };
         let chip = [MeterChip::Ina219, MeterChip::Ina226].into_iter().find(|c| c.name() == chip);
-        let chip = chip.ok_or_else(|| refuse("the chip is ina219 or ina226".to_owned()))?;
+        let chip = chip.ok_or_else(|| refuse(MeterSpecError::Chip))?;
         if !bus.starts_with('/') {
-            return Err(refuse("the bus is a device, like /dev/i2c-1".to_owned()));
+            return Err(refuse(MeterSpecError::Bus));
         }
         let hex = |text: &str| u8::from_str_radix(text.strip_prefix("0x")?, 16).ok();
         let address = hex(address).or_else(|| address.parse().ok()).filter(|a| (0x40..=0x4f).contains(a));
-        let address = address.ok_or_else(|| refuse("the address is 0x40 to 0x4f".to_owned()))?;
+        let address = address.ok_or_else(|| refuse(MeterSpecError::Address))?;
         let positive = |text: &str| text.parse().ok().filter(|&value: &f64| value > 0.0 && value.is_finite());
         let shunt_ohms = positive(ohms).filter(|ohms| (1e-5..=100.0).contains(ohms));
-        let shunt_ohms = shunt_ohms.ok_or_else(|| refuse("the shunt is 0.00001 to 100 ohms".to_owned()))?;
+        let shunt_ohms = shunt_ohms.ok_or_else(|| refuse(MeterSpecError::Shunt))?;
         let limit = chip.shunt_range() / shunt_ohms;
         let max_amps = match amps {
             None => limit,
             // Tolerance of half a percent, for a limit that the user has rounded up.
-            Some(text) => positive(text).filter(|&amps| amps <= limit * 1.005).ok_or_else(|| {
-                let chip = chip.name();
-                refuse(format!("an {chip} measures up to {limit:.3} A with a shunt of {shunt_ohms} ohms"))
-            })?,
+            Some(text) => positive(text)
+                .filter(|&amps| amps <= limit * 1.005)
+                .ok_or_else(|| refuse(MeterSpecError::Current { chip, limit, shunt_ohms }))?,
         };
         Ok(MeterSpec { chip, bus: bus.to_owned(), address, shunt_ohms, max_amps })
     }

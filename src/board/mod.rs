@@ -10,6 +10,7 @@ mod choose;
 mod cores;
 mod cpus;
 pub mod energy;
+mod error;
 mod file;
 #[cfg(all(feature = "hal", target_os = "linux"))]
 pub mod hal;
@@ -28,18 +29,19 @@ pub use caches::CacheShare;
 pub use choose::{Choice, NamedGroup, Request, choose};
 pub use cores::Cores;
 pub use cpus::{CpuList, CpuListError, MAX_CPUS};
+pub use error::{BoardFileError, MeterError, PinError};
 pub use file::{
     Board, Caches, Cluster, DefaultThreads, Memory, Pin, Pins, Rail, Recognise, SensorNames, boards,
 };
 pub use machine::{Architecture, Cpu, Group, Machine};
-pub use meter_spec::{MeterChip, MeterSpec};
+pub use meter_spec::{MeterChip, MeterSpec, MeterSpecError};
 pub use recognise::{Recognised, recognise};
 pub use report::{BoardReport, Warning};
 pub use root::Root;
 pub use signal::Signal;
 
 /// Why a board or its cores cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BoardError {
     /// A board file cannot be read.
@@ -51,7 +53,7 @@ pub enum BoardError {
         reason: String,
     },
     /// A board file has invalid contents.
-    #[error("{file}, line {line}: {key}{reason}")]
+    #[error("{file}, line {line}: {key}{}", .reason.to_string().replace(['\n', '\r'], " "))]
     File {
         /// The file.
         file: String,
@@ -60,7 +62,7 @@ pub enum BoardError {
         /// The key and `: `, or empty if the line has no key.
         key: String,
         /// What is wrong with it.
-        reason: String,
+        reason: BoardFileError,
     },
     /// No board of this name.
     #[error("no board is called '{name}': give the path of a .toml file, or one of {known}")]
@@ -85,8 +87,8 @@ pub enum BoardError {
     Meter {
         /// The meter.
         meter: String,
-        /// What went wrong, and what to do.
-        reason: String,
+        /// What went wrong.
+        reason: MeterError,
     },
     /// The description of a power meter is invalid.
     #[error("power meter '{spec}': {reason}; give chip:bus:address:ohms, like ina226:/dev/i2c-1:0x40:0.01")]
@@ -94,18 +96,31 @@ pub enum BoardError {
         /// The description.
         spec: String,
         /// What is wrong with it.
-        reason: String,
+        reason: MeterSpecError,
     },
     /// A pin cannot be used.
     #[error("pin {signal} ({place}): {reason}")]
     Pin {
         /// What the pin is for.
         signal: Signal,
-        /// Its chip and line, or the board.
+        /// Its chip and line.
         place: String,
-        /// What went wrong, and what to do.
-        reason: String,
+        /// What went wrong.
+        reason: PinError,
     },
+    /// The board's file has no pin for a signal.
+    #[error(
+        "pin {signal} (board {board}): its file names no such pin: add {signal} to [pins] in one of your own"
+    )]
+    NoPin {
+        /// The signal.
+        signal: Signal,
+        /// Name of the board.
+        board: String,
+    },
+    /// The pin of an input was not opened.
+    #[error("pin {0} (not opened): there is none to wait for")]
+    NotOpened(Signal),
     /// This build does not include pins and external meters.
     #[error("this build cannot {what}: build it on Linux with the feature {feature}")]
     NotBuilt {

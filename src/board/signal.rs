@@ -49,13 +49,12 @@ impl Board {
     /// Only the pins for these signals.
     ///
     /// # Errors
-    /// [`BoardError::Pin`]: the board file has no such pin.
+    /// [`BoardError::NoPin`]: the board file has no such pin.
     pub fn pins_for(&self, signals: &[Signal]) -> Result<Pins, BoardError> {
         let of = |signal: Signal, pin: &Option<Pin>| {
             let wanted = signals.contains(&signal);
             if wanted && pin.is_none() {
-                let reason = format!("its file names no such pin: add {signal} to [pins] in one of your own");
-                return Err(BoardError::Pin { signal, place: format!("board {}", self.name), reason });
+                return Err(BoardError::NoPin { signal, board: self.name.clone() });
             }
             Ok(pin.clone().filter(|_| wanted))
         };

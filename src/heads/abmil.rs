@@ -156,7 +156,7 @@ impl AbmilHead {
             }
         }
         let Some((_, parameters, epoch)) = stopping.best() else {
-            return Err(HeadError::Classes("the training diverged; check the features".into()));
+            return Err(HeadError::Diverged);
         };
         head.set_parameters(&parameters);
         if let (Targets::Classes(_), 2) = (val.targets, classes.len()) {
@@ -332,7 +332,7 @@ impl AbmilHead {
             unreachable!("three shapes")
         };
         if std.len() != dim || std.iter().any(|&s| s <= 0.0) {
-            return Err(HeadError::Classes("a standard deviation is missing or not positive".into()));
+            return Err(HeadError::AbmilDeviation);
         }
         Ok(AbmilHead { classes, multi_label, threshold, mean, std, gates, score, output })
     }

@@ -120,13 +120,13 @@ impl KnnHead {
         }
         let images = labels.len() / classes.len();
         if k == 0 || k > images {
-            return Err(wrong_k(k, images));
+            return Err(HeadError::Neighbours { k, images });
         }
         if !(temperature > 0.0 && temperature.is_finite()) {
-            return Err(HeadError::Classes(format!("the temperature is {temperature}, it must be positive")));
+            return Err(HeadError::Temperature(temperature));
         }
         if !(0.0..=1.0).contains(&threshold) {
-            return Err(HeadError::Classes(format!("threshold {threshold} is not between 0 and 1")));
+            return Err(HeadError::Threshold(threshold));
         }
         Ok(KnnHead { classes, multi_label, threshold, k, temperature, bank, labels, dim })
     }
@@ -165,7 +165,7 @@ impl KnnHead {
         val.check(&self.classes)?;
         let images = self.images();
         if let Some(k) = k.filter(|k| !(1..=images).contains(k)) {
-            return Err(wrong_k(k, images));
+            return Err(HeadError::Neighbours { k, images });
         }
         let ranked = self.search(isa).ranked(val.features)?;
         let truths: Vec<Vec<bool>> = (0..self.classes.len()).map(|class| val.targets.has(class)).collect();
@@ -284,10 +284,6 @@ impl PackedBank {
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         Ok(ranked)
     }
-}
-
-fn wrong_k(k: usize, images: usize) -> HeadError {
-    HeadError::Classes(format!("k is {k}, give 1 to {images}, the number of training images"))
 }
 
 fn largest(row: &[f32]) -> f32 {

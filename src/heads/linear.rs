@@ -62,10 +62,10 @@ impl LinearHead {
             }
         }
         if !(0.0..=1.0).contains(&threshold) {
-            return Err(HeadError::Classes(format!("threshold {threshold} is not between 0 and 1")));
+            return Err(HeadError::Threshold(threshold));
         }
         if let Some(&std) = std.iter().find(|&&s| s <= 0.0) {
-            return Err(HeadError::Classes(format!("a standard deviation is {std}, it must be positive")));
+            return Err(HeadError::LinearDeviation(std));
         }
         let folded_weight: Vec<f64> =
             weight.iter().enumerate().map(|(i, w)| w / std[i % dim.max(1)]).collect();
@@ -76,7 +76,7 @@ impl LinearHead {
             .collect();
         // A NaN or an infinity reaches the folded values, unless it is the mean of a feature with zero weight.
         if !folded_weight.iter().chain(&folded_bias).chain(&mean).chain(&std).all(|v| v.is_finite()) {
-            return Err(HeadError::Classes("the head's numbers hold a NaN or an infinity".into()));
+            return Err(HeadError::NonFiniteParameters);
         }
         Ok(LinearHead {
             classes,

@@ -22,7 +22,7 @@ mod segment;
 mod targets;
 
 pub use abmil::{AbmilHead, AbmilOptions, BagPrediction, Bags};
-pub use error::HeadError;
+pub use error::{HeadError, HeadFormatError};
 pub use file::{Backbone, DrawnSplit, Head, Provenance, TrainingSummary, ValidationSummary};
 pub use fit::{
     ClassWeights, Criterion, Evaluation, EvaluationSet, Extracted, FitOptions, Fitted, GridPoint,

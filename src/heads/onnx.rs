@@ -52,7 +52,7 @@ impl OnnxHead {
     pub(super) fn frame(&self, frame: &Frame) -> Result<Said, HeadError> {
         let classes = self.classes.len();
         let (shape, values) = self.input(frame)?;
-        let run = self.function.run(&shape, &values).map_err(|e| HeadError::Classes(e.to_string()))?;
+        let run = self.function.run(&shape, &values)?;
         if let Some(column) = run.1.iter().position(|v| !v.is_finite()) {
             return Err(HeadError::NonFinite { row: 0, column });
         }
@@ -71,10 +71,7 @@ impl OnnxHead {
                 let labels = mask(&run.1, classes, (rows, columns), (height, width));
                 Ok(Said::Mask(LabelMap { depth: 1, height, width, labels }))
             }
-            _ => Err(HeadError::Classes(format!(
-                "the ONNX head gives {:?}, expected [1, {classes}] or [1, {classes}, rows, columns]",
-                run.0
-            ))),
+            _ => Err(HeadError::OnnxOutput { found: run.0, classes }),
         }
     }
 

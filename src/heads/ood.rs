@@ -69,8 +69,7 @@ impl OutOfDistribution {
             (covariance, definite)
         });
         if !definite {
-            let problem = "the covariance of the training features is not positive definite; add images";
-            return Err(HeadError::Classes(problem.into()));
+            return Err(HeadError::NotPositiveDefinite);
         }
         let factor = (0..dim).flat_map(|i| covariance[i * dim..=i * dim + i].to_vec()).collect();
         let mut ood = OutOfDistribution { mean, std, factor, threshold: f64::INFINITY };

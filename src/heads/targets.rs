@@ -127,18 +127,15 @@ impl Examples<'_> {
 pub(super) fn check_classes(classes: &[String], multi_label: bool) -> Result<(), HeadError> {
     let least = if multi_label { 1 } else { 2 };
     if classes.len() < least {
-        return Err(HeadError::Classes(format!(
-            "{} class(es) found, at least {least} are needed to tell anything apart",
-            classes.len()
-        )));
+        return Err(HeadError::TooFewClasses { found: classes.len(), least });
     }
     if classes.iter().any(String::is_empty) {
-        return Err(HeadError::Classes("a class has an empty name; give every class a name".into()));
+        return Err(HeadError::UnnamedClass);
     }
     let mut sorted: Vec<&String> = classes.iter().collect();
     sorted.sort();
     match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(HeadError::Classes(format!("class '{}' is listed twice; name it once", pair[0]))),
+        Some(pair) => Err(HeadError::DuplicateClass(pair[0].clone())),
         None => Ok(()),
     }
 }
@@ -165,7 +162,7 @@ impl Joined {
                 Vec::new(),
                 ndarray::concatenate(ndarray::Axis(0), &[a, b]).map_err(joined("number of labels"))?,
             ),
-            _ => return Err(mixed()),
+            _ => return Err(HeadError::MixedTargets),
         };
         Ok(Joined { features, classes, labels, multi_label: a.targets.multi_label() })
     }
@@ -178,9 +175,4 @@ impl Joined {
         };
         Examples { features: self.features.view(), targets }
     }
-}
-
-/// The error for joining a single-label and a multi-label set.
-pub(super) fn mixed() -> HeadError {
-    HeadError::Classes("one set has one class an image and the other has several labels; use one kind".into())
 }

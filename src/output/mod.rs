@@ -9,7 +9,7 @@ mod inputs;
 mod nifti_mask;
 mod picture;
 
-pub use error::OutputError;
+pub use error::{ContentError, OutputError, SourceError};
 pub use inputs::{FileId, Inputs};
 #[cfg(feature = "nifti")]
 pub use nifti_mask::write_nifti_labels;

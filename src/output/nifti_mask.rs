@@ -4,7 +4,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::{self, Write};
 
-use super::OutputError;
+use super::{ContentError, OutputError};
 use crate::files::{Target, write_atomically};
 
 /// Size of the header in bytes; four more bytes state that no extension follows.
@@ -37,30 +37,21 @@ pub fn write_nifti_labels<'a>(
 ) -> Result<(), OutputError> {
     let target = target.into();
     let path = target.path;
-    let wrong = |problem: String| OutputError::Content { path: path.to_owned(), problem };
+    let wrong = |problem| OutputError::Content { path: path.to_owned(), problem };
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let gzipped = name.ends_with(".nii.gz");
     if !gzipped && !name.ends_with(".nii") {
-        return Err(wrong("give a name that ends in .nii or .nii.gz".into()));
+        return Err(OutputError::NiftiExtension(path.to_owned()));
     }
     if dims.iter().any(|&n| n == 0 || n > i16::MAX as usize) {
-        return Err(wrong(format!(
-            "NIfTI holds sides of 1 to 32767 voxels, and these are {}x{}x{}",
-            dims[0], dims[1], dims[2]
-        )));
+        return Err(wrong(ContentError::NiftiSides(dims)));
     }
     // Three sides of 15 bits each: the product fits 64 bits.
     if dims.iter().map(|&n| n as u64).product::<u64>() != labels.len() as u64 {
-        return Err(wrong(format!(
-            "{} labels were given for {}x{}x{} voxels",
-            labels.len(),
-            dims[0],
-            dims[1],
-            dims[2]
-        )));
+        return Err(wrong(ContentError::Labels { labels: labels.len(), dims }));
     }
     if !affine.iter().flatten().all(|value| value.is_finite()) {
-        return Err(wrong("the affine holds a NaN or an infinity; correct the source's header".into()));
+        return Err(wrong(ContentError::Affine));
     }
     let header = header(dims, affine);
     Ok(write_atomically(target, |file| {

@@ -6,7 +6,7 @@ use std::path::Path;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
-use super::OutputError;
+use super::{ContentError, OutputError};
 use crate::files::{Target, write_atomically};
 use crate::input::{Image, LabelMap};
 
@@ -53,9 +53,8 @@ pub fn write_mask<'a>(
     let target = target.into();
     let path = target.path;
     let labels = slice(path, map, z)?;
-    if let Some(&label) = labels.iter().find(|&&label| usize::from(label) >= classes || label == u8::MAX) {
-        let problem =
-            format!("the mask holds class number {label}, and there are {classes} classes (255 at most)");
+    if let Some(&class) = labels.iter().find(|&&label| usize::from(label) >= classes || label == u8::MAX) {
+        let problem = ContentError::Class { class, classes };
         return Err(OutputError::Content { path: path.to_owned(), problem });
     }
     let white = if classes <= 2 { u8::MAX } else { 1 };
@@ -113,14 +112,9 @@ pub fn write_overlay<'a>(
 /// The labels of slice `z` of a map that is drawn over a picture.
 fn overlaid<'a>(path: &Path, image: &Image, map: &'a LabelMap, z: usize) -> Result<&'a [u8], OutputError> {
     let labels = slice(path, map, z)?;
-    if (map.height, map.width) != (image.height(), image.width()) {
-        let problem = format!(
-            "the mask has {}x{} px and the picture {}x{}; give the mask at the picture's size",
-            map.width,
-            map.height,
-            image.width(),
-            image.height()
-        );
+    let (mask, picture) = ([map.width, map.height], [image.width(), image.height()]);
+    if mask != picture {
+        let problem = ContentError::PictureSize { mask, picture };
         return Err(OutputError::Content { path: path.to_owned(), problem });
     }
     Ok(labels)
@@ -158,14 +152,9 @@ fn is_outline(labels: &[u8], width: usize, height: usize, index: usize, reach: u
 
 /// The labels of slice `z`.
 fn slice<'a>(path: &Path, map: &'a LabelMap, z: usize) -> Result<&'a [u8], OutputError> {
-    if z >= map.depth || map.height == 0 || map.width == 0 {
-        let problem = format!(
-            "slice {} was asked for of a mask of {} slices of {}x{} px",
-            z + 1,
-            map.depth,
-            map.width,
-            map.height
-        );
+    let LabelMap { depth, height, width, .. } = *map;
+    if z >= depth || height == 0 || width == 0 {
+        let problem = ContentError::Slice { slice: z + 1, depth, width, height };
         return Err(OutputError::Content { path: path.to_owned(), problem });
     }
     Ok(map.slice(z))

@@ -7,9 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::stats::median;
-use super::{DataInfo, Outcomes, ProfileError, Row, SCHEMA};
+use super::{DataInfo, Outcomes, ProfileError, ResultsError, Row, SCHEMA};
 use crate::heads::Bootstrap;
-use crate::names::one_line;
 
 /// Maximum size of a results.json, in bytes: 10,000 rows of 2000 runs are 400 MB.
 const MAX_BYTES: u64 = 512 << 20;
@@ -120,24 +119,26 @@ impl Recorded {
     /// # Errors
     /// [`ProfileError::Results`], which says what is wrong with the file.
     pub fn load(path: &Path) -> Result<Recorded, ProfileError> {
-        // Reasons may quote the file's content, hence `one_line`.
-        let failed =
-            |reason: String| ProfileError::Results { path: path.to_owned(), reason: one_line(&reason) };
-        let text = super::read_bounded(path, MAX_BYTES).map_err(failed)?;
-        let parsed = |e: serde_json::Error| failed(e.to_string());
-        let Versioned { schema } = serde_json::from_str(&text).map_err(parsed)?;
+        let read = || {
+            let text = super::read_bounded(path, MAX_BYTES)?;
+            Recorded::parse(&text)
+        };
+        read().map_err(|reason| ProfileError::Results { path: path.to_owned(), reason })
+    }
+
+    fn parse(text: &str) -> Result<Recorded, ResultsError> {
+        let failed = |e: serde_json::Error| ResultsError::Parse(e.to_string());
+        let Versioned { schema } = serde_json::from_str(text).map_err(failed)?;
         if schema != SCHEMA {
-            return Err(failed(format!(
-                "has schema {schema}, this program reads {SCHEMA}: profile again with it"
-            )));
+            return Err(ResultsError::Schema { found: schema, expected: SCHEMA });
         }
-        let recorded: Recorded = serde_json::from_str(&text).map_err(parsed)?;
+        let recorded: Recorded = serde_json::from_str(text).map_err(failed)?;
         let broken = |row: &&Row| row.runs_ms.is_empty() || row.runs_ms.iter().any(|ms| *ms <= 0.0);
         if let Some(row) = recorded.rows.iter().find(broken) {
-            return Err(failed(format!("{}: has no runs, or one that took no time", row.label())));
+            return Err(ResultsError::Runs(row.label()));
         }
         match recorded.outcomes.iter().find(|o| !o.is_sound()) {
-            Some(o) => Err(failed(format!("{}: its outcomes are not one for each image", o.label()))),
+            Some(o) => Err(ResultsError::Outcomes(o.label())),
             None => Ok(recorded),
         }
     }

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, ProfileError, Row};
+use super::{Decision, DeployError, ProfileError, Row};
 use crate::checkpoint::Hints;
 use crate::engine;
 use crate::files::write_atomically;
-use crate::names::one_line;
 
 /// Version of the file's layout. Version 1 had no digest of the head.
 const SCHEMA: u32 = 2;
@@ -131,33 +130,34 @@ impl Deploy {
     /// # Errors
     /// [`ProfileError::Deploy`], which says what is wrong with the file.
     pub fn load(path: &Path) -> Result<Deploy, ProfileError> {
-        // Reasons may quote the file's content, hence `one_line`.
-        let failed =
-            |reason: String| ProfileError::Deploy { path: path.to_owned(), reason: one_line(&reason) };
-        let text = super::read_bounded(path, MAX_BYTES).map_err(failed)?;
-        let mut deploy: Deploy = toml::from_str(&text).map_err(|e| failed(e.message().to_owned()))?;
-        if deploy.schema != SCHEMA {
-            return Err(failed(format!(
-                "has schema {}, this program reads {SCHEMA}: profile again",
-                deploy.schema
-            )));
-        }
-        if deploy.head.is_some() != deploy.head_sha256.is_some() {
-            return Err(failed("head and head_sha256 go together: profile again".into()));
-        }
-        for digest in [&deploy.sha256].into_iter().chain(&deploy.head_sha256) {
-            if digest.len() != 64 || !digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-                return Err(failed(format!(
-                    "'{digest}' is no SHA-256 of 64 lower-case digits: profile again"
-                )));
-            }
-        }
+        let read = || {
+            let text = super::read_bounded(path, MAX_BYTES)?;
+            Deploy::parse(&text)
+        };
+        let mut deploy = read().map_err(|reason| ProfileError::Deploy { path: path.to_owned(), reason })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let found = |text: &str| folder.join(text).display().to_string();
         if !engine::is_name(&deploy.model) {
             deploy.model = found(&deploy.model);
         }
         deploy.head = deploy.head.as_deref().map(found);
+        Ok(deploy)
+    }
+
+    /// Parses and checks the text of a file; paths stay as they are written.
+    fn parse(text: &str) -> Result<Deploy, DeployError> {
+        let deploy: Deploy = toml::from_str(text).map_err(|e| DeployError::Parse(e.message().to_owned()))?;
+        if deploy.schema != SCHEMA {
+            return Err(DeployError::Schema { found: deploy.schema, expected: SCHEMA });
+        }
+        if deploy.head.is_some() != deploy.head_sha256.is_some() {
+            return Err(DeployError::Head);
+        }
+        for digest in [&deploy.sha256].into_iter().chain(&deploy.head_sha256) {
+            if digest.len() != 64 || !digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+                return Err(DeployError::Digest(digest.clone()));
+            }
+        }
         Ok(deploy)
     }
 

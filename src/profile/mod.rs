@@ -11,6 +11,7 @@ mod data;
 mod decision;
 mod deploy;
 mod environment;
+mod error;
 mod export;
 mod headfile;
 mod journal;
@@ -27,7 +28,7 @@ mod stats;
 mod sweep;
 mod verdict;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use case::picture;
 pub use compare::{Change, Comparison, Recorded, Tolerance};
@@ -35,6 +36,7 @@ pub use data::Data;
 pub use decision::Limits;
 pub use deploy::{Deploy, Expected};
 pub use environment::Environment;
+pub use error::{DeployError, PeerError, ProfileError, ResultsError, TextError};
 pub use export::{HEADS_FOLDER, check_folder, is_report_file, save};
 pub use journal::Journal;
 pub use monitor::Watch;
@@ -48,86 +50,12 @@ pub use scenario::{ScenarioError, ScenarioKind, ScenarioName};
 pub use stats::Latency;
 pub use sweep::{Budget, Cold, Found, ROUNDS, Sweep};
 
-use crate::board::{BoardError, Cores};
-use crate::engine::EngineError;
-use crate::features::{FeatureCache, FeatureError};
+use crate::board::Cores;
+use crate::features::FeatureCache;
 use crate::files;
-use crate::files::WriteError;
-use crate::heads::{HeadError, Recipe};
-use crate::input::{InputError, ReadOptions};
+use crate::heads::Recipe;
+use crate::input::ReadOptions;
 use crate::vit::Size;
-
-/// Errors of profiling.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProfileError {
-    /// The backbone failed.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// An image or the data set could not be read.
-    #[error(transparent)]
-    Input(#[from] InputError),
-    /// The head could not be fitted, read or written.
-    #[error(transparent)]
-    Head(#[from] HeadError),
-    /// Features could not be computed.
-    #[error(transparent)]
-    Features(#[from] FeatureError),
-    /// A power meter or GPIO pin failed.
-    #[error(transparent)]
-    Board(#[from] BoardError),
-    /// A file could not be written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// Another process is profiling into the same folder.
-    #[error("{}: another profile of the same configurations is at work there: wait for it, or give another -o", .0.display())]
-    Busy(PathBuf),
-    /// A peer failed.
-    #[error("peer {name}: {reason}")]
-    Peer {
-        /// Name of the peer.
-        name: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The process that measures a cold start failed.
-    #[error("cold start of {model}: {reason}")]
-    Cold {
-        /// The model.
-        model: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A `results.json` could not be read.
-    #[error("{}: {reason}", .path.display())]
-    Results {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A deployment file could not be read.
-    #[error("{}: {reason}", .path.display())]
-    Deploy {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A temporary file could not be written.
-    #[error("a temporary file cannot be written ({0}): set TMPDIR to a folder with space")]
-    Temporary(String),
-}
-
-impl ProfileError {
-    fn temporary(error: std::io::Error) -> ProfileError {
-        ProfileError::Temporary(error.to_string())
-    }
-
-    fn picture(error: image::ImageError) -> ProfileError {
-        ProfileError::Temporary(error.to_string())
-    }
-}
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -159,10 +87,10 @@ pub struct Options {
 }
 
 /// Reads a text file of at most `limit` bytes.
-fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
+fn read_bounded(path: &Path, limit: u64) -> Result<String, TextError> {
     files::text(path, limit).map_err(|e| match e.kind() {
-        std::io::ErrorKind::FileTooLarge => format!("is larger than {} KiB", limit >> 10),
-        _ => format!("cannot be read: {e}"),
+        std::io::ErrorKind::FileTooLarge => TextError::TooLarge(limit),
+        _ => TextError::Read(e),
     })
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::ProfileError;
+use super::{PeerError, ProfileError};
 use crate::vit::Size;
 
 /// Maximum length of a peer's line, in bytes; 100,000 features need a tenth of it.
@@ -75,7 +75,7 @@ pub(super) struct Peer {
     name: String,
     child: Child,
     questions: ChildStdin,
-    answers: Receiver<Result<String, String>>,
+    answers: Receiver<Result<String, PeerError>>,
     image: PathBuf,
 }
 
@@ -83,7 +83,7 @@ impl Peer {
     /// Starts the peer. [`Peer::run`] will request the features of `image`.
     pub fn start(spec: &PeerSpec, size: Size, threads: usize, image: &Path) -> Result<Peer, ProfileError> {
         let name = spec.name.clone();
-        let failed = |reason: String| ProfileError::Peer { name: name.clone(), reason };
+        let failed = |reason| ProfileError::Peer { name: name.clone(), reason };
         let command = spec
             .command
             .replace("{size}", &size.to_string())
@@ -95,10 +95,10 @@ impl Peer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|e| failed(format!("cannot be started: {e}")))?;
+            .map_err(|e| failed(PeerError::Start(e)))?;
         let (questions, output) = (child.stdin.take(), child.stdout.take());
         let (Some(questions), Some(output)) = (questions, output) else {
-            return Err(failed("has no pipes".to_owned()));
+            return Err(failed(PeerError::NoPipes));
         };
         // Bounded, so that a peer that prints unrequested lines blocks; these lines are then read as the next answers.
         let (send, answers) = sync_channel(1);
@@ -128,19 +128,19 @@ impl Peer {
             Ok(Ok(line)) => line,
             Ok(Err(reason)) => return Err(self.failed(reason)),
             Err(RecvTimeoutError::Timeout) => {
-                return Err(self.failed(format!("has not answered for {} s", patience.as_secs())));
+                return Err(self.failed(PeerError::Timeout(patience.as_secs())));
             }
-            Err(RecvTimeoutError::Disconnected) => return Err(self.failed("has ended".to_owned())),
+            Err(RecvTimeoutError::Disconnected) => return Err(self.failed(PeerError::Ended)),
         };
         let seconds = start.elapsed().as_secs_f64();
         let (features, ms) = parse(&line).map_err(|reason| self.failed(reason))?;
         if let Err(error) = asked {
-            return Err(self.failed(format!("does not take the next path ({error})")));
+            return Err(self.failed(PeerError::Input(error)));
         }
         Ok(Answer { features, seconds: ms.map_or(seconds, |ms| ms / 1e3), own_clock: ms.is_some() })
     }
 
-    fn failed(&self, reason: String) -> ProfileError {
+    fn failed(&self, reason: PeerError) -> ProfileError {
         ProfileError::Peer { name: self.name.clone(), reason }
     }
 }
@@ -153,18 +153,16 @@ impl Drop for Peer {
     }
 }
 
-fn read_line(output: &mut impl BufRead) -> Result<String, String> {
+fn read_line(output: &mut impl BufRead) -> Result<String, PeerError> {
     let mut line = Vec::new();
     let read = Read::by_ref(output).take(MAX_LINE).read_until(b'\n', &mut line);
     match read {
-        Ok(0) => {
-            Err("ended without an answer: run its command by hand, it reads paths and prints features".into())
-        }
+        Ok(0) => Err(PeerError::NoAnswer),
         Ok(_) if !line.ends_with(b"\n") && line.len() as u64 == MAX_LINE => {
-            Err(format!("printed a line of more than {} MiB", MAX_LINE >> 20))
+            Err(PeerError::LongLine(MAX_LINE))
         }
         Ok(_) => Ok(String::from_utf8_lossy(&line).into_owned()),
-        Err(error) => Err(format!("cannot be read: {error}")),
+        Err(error) => Err(PeerError::Output(error)),
     }
 }
 
@@ -175,24 +173,24 @@ struct Object {
 }
 
 /// Parses an answer into features and, if given, the milliseconds measured by the peer.
-fn parse(line: &str) -> Result<(Vec<f32>, Option<f64>), String> {
+fn parse(line: &str) -> Result<(Vec<f32>, Option<f64>), PeerError> {
     let text = line.trim();
     let shown = || text.chars().take(60).collect::<String>().replace(char::is_control, " ");
     let (features, ms) = if text.starts_with('{') {
-        let object: Object =
-            serde_json::from_str(text).map_err(|e| format!("answered '{}': {e}", shown()))?;
+        let object: Object = serde_json::from_str(text)
+            .map_err(|e| PeerError::Object { answer: shown(), error: e.to_string() })?;
         (object.features, object.ms)
     } else {
         let inner = text.trim_start_matches('[').trim_end_matches(']');
         let words = inner.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
         let numbers: Result<Vec<f32>, _> = words.map(str::parse::<f32>).collect();
-        (numbers.map_err(|_| format!("answered '{}', which are no numbers", shown()))?, None)
+        (numbers.map_err(|_| PeerError::NoNumbers(shown()))?, None)
     };
     if features.is_empty() || features.iter().any(|v| !v.is_finite()) {
-        return Err(format!("answered '{}': {} finite features", shown(), features.len()));
+        return Err(PeerError::NonFinite { answer: shown(), features: features.len() });
     }
     if ms.is_some_and(|ms| !(ms > 0.0 && ms.is_finite())) {
-        return Err(format!("answered '{}': its time is no positive number", shown()));
+        return Err(PeerError::Time(shown()));
     }
     Ok((features, ms))
 }
@@ -214,10 +212,10 @@ mod tests {
             ("[1, 2]", vec![1.0, 2.0], None),
             (r#"{"features": [4], "ms": 12.5, "more": 1}"#, vec![4.0], Some(12.5)),
         ] {
-            assert_eq!(parse(text), Ok((features, ms)));
+            assert_eq!(parse(text).unwrap(), (features, ms));
         }
         for text in ["", "one two", "nan", "{\"features\": []}", r#"{"features": [1], "ms": -1}"#, "{"] {
-            let problem = parse(text).unwrap_err();
+            let problem = parse(text).unwrap_err().to_string();
             assert!(problem.starts_with("answered '") && !problem.contains('\n'), "{problem}");
         }
         assert!("onnxruntime".parse::<PeerSpec>().unwrap_err().contains("NAME=COMMAND"));

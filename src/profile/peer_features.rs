@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::ProfileError;
 use super::accuracy::Examination;
 use super::peer::{Peer, PeerSpec};
+use super::{PeerError, ProfileError};
 use crate::features::{Geometry, ScanFeatures};
 use crate::heads::Recipe;
 use crate::input::{ScanKind, Source};
@@ -35,7 +35,7 @@ pub(super) fn gather(
         }
         let expected = found.first().map_or(row.len(), |f| f.rows.ncols());
         if row.len() != expected {
-            let reason = format!("gave {} features of {}, and {expected} before", row.len(), path.display());
+            let reason = PeerError::Length { found: row.len(), image: path, expected };
             return Err(ProfileError::Peer { name: spec.name.clone(), reason });
         }
         let rows = Array2::from_shape_vec((1, row.len()), row).expect("one row");

@@ -2,7 +2,7 @@
 
 use super::PowerMeter;
 use crate::board::sensors::{Channel, channels};
-use crate::board::{Board, BoardError, Rail, Root};
+use crate::board::{Board, BoardError, MeterError, Rail, Root};
 
 /// Text in board files for a rail that feeds the whole module.
 const WHOLE: &str = "the whole module";
@@ -41,9 +41,6 @@ impl PowerMeter for RailMeter {
 
     fn milliwatts(&mut self) -> Result<f64, BoardError> {
         let reading = self.channel.read(&self.root).map(|(milliwatts, _)| milliwatts);
-        reading.ok_or_else(|| BoardError::Meter {
-            meter: self.name(),
-            reason: "the kernel no longer gives its power; is the sensor's driver loaded?".to_owned(),
-        })
+        reading.ok_or_else(|| BoardError::Meter { meter: self.name(), reason: MeterError::NoSensor })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::PowerMeter;
 use crate::board::sensors::{Energy, energies};
-use crate::board::{BoardError, Root};
+use crate::board::{BoardError, MeterError, Root};
 
 /// Joules of all packages between two readings of the counters; `None` if no package was read both times. Each counter
 /// may wrap round at most once in between: at 100 W a counter of 262 kJ wraps after 44 minutes.
@@ -55,11 +55,8 @@ impl RaplMeter {
         let now = RaplMeter::read(&self.root);
         let whole = now.len() == self.last.len() && now.iter().all(|energy| energy.microjoules.is_some());
         let passed = if whole { package_joules(&self.last, &now) } else { None };
-        let passed = passed.ok_or_else(|| BoardError::Meter {
-            meter: self.name(),
-            reason: "the counters cannot be read any more; only root may, unless energy_uj was made readable"
-                .to_owned(),
-        })?;
+        let passed =
+            passed.ok_or_else(|| BoardError::Meter { meter: self.name(), reason: MeterError::NoCounters })?;
         self.last = now;
         self.joules += passed;
         Ok(passed)

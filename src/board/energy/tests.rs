@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::sampler::Mean;
 use super::*;
+use crate::board::MeterError;
 use crate::board::sensors::Energy;
 
 /// 1 W at first, then 2 W; every third reading fails.
@@ -20,7 +21,8 @@ impl PowerMeter for Steps {
     fn milliwatts(&mut self) -> Result<f64, BoardError> {
         let reading = self.0.fetch_add(1, Ordering::Relaxed) + 1;
         if reading.is_multiple_of(3) {
-            return Err(BoardError::Meter { meter: self.name(), reason: "the wire is off".to_owned() });
+            let reason = MeterError::Other("the wire is off".to_owned());
+            return Err(BoardError::Meter { meter: self.name(), reason });
         }
         Ok(if reading == 1 { 1000.0 } else { 2000.0 })
     }
@@ -35,7 +37,8 @@ impl PowerMeter for Dead {
     }
 
     fn milliwatts(&mut self) -> Result<f64, BoardError> {
-        Err(BoardError::Meter { meter: self.name(), reason: "nothing answers".to_owned() })
+        let reason = MeterError::Other("nothing answers".to_owned());
+        Err(BoardError::Meter { meter: self.name(), reason })
     }
 }
 

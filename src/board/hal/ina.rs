@@ -7,7 +7,7 @@ use std::time::Duration;
 use embedded_hal::i2c::I2c;
 
 use crate::board::energy::PowerMeter;
-use crate::board::{BoardError, MeterChip, MeterSpec};
+use crate::board::{BoardError, MeterChip, MeterError, MeterSpec};
 
 /// Registers common to both chips. All have 16 bits, high byte first.
 const CONFIGURATION: u8 = 0x00;
@@ -70,8 +70,7 @@ impl<B: I2c<Error: Display>> InaMeter<B> {
             return Ok(());
         }
         let chip = self.spec.chip.name();
-        let reason =
-            format!("register {register:#04x} holds {found:#06x}, not {expected:#06x}: is it no {chip}?");
+        let reason = MeterError::Register { register, found, expected, chip };
         Err(BoardError::Meter { meter: self.spec.to_string(), reason })
     }
 
@@ -84,11 +83,7 @@ impl<B: I2c<Error: Display>> InaMeter<B> {
     }
 
     fn silent(&self, error: &B::Error) -> BoardError {
-        let reason = format!(
-            "no answer ({error}): check its wires, its pins A0 and A1, and whether i2cdetect shows it; where that has UU \
-             for it, a kernel driver holds it and it is in hwmon"
-        );
-        BoardError::Meter { meter: self.spec.to_string(), reason }
+        BoardError::Meter { meter: self.spec.to_string(), reason: MeterError::Silent(error.to_string()) }
     }
 }
 
@@ -108,10 +103,7 @@ impl<B: I2c<Error: Display> + Send> PowerMeter for InaMeter<B> {
         let bus = self.read(BUS_VOLTAGE)?;
         if shunt.unsigned_abs() >= self.full_scale {
             let amps = shunt_volts(self.spec.chip, self.full_scale) / self.spec.shunt_ohms;
-            let reason = format!(
-                "more than the {amps:.2} A that it measures: expect more amperes, or take a smaller shunt"
-            );
-            return Err(BoardError::Meter { meter: self.name(), reason });
+            return Err(BoardError::Meter { meter: self.name(), reason: MeterError::OverRange(amps) });
         }
         let volts = match self.spec.chip {
             // Steps of 4 mV; the low three bits are flags.

@@ -4,7 +4,7 @@ use linux_embedded_hal::CdevPin;
 use linux_embedded_hal::gpio_cdev::{Chip, LineRequestFlags, chips};
 
 use super::signals::{OpenPin, Signals};
-use crate::board::{BoardError, Pin, Pins, Signal};
+use crate::board::{BoardError, Pin, PinError, Pins, Signal};
 
 /// Consumer name that `gpioinfo` shows for our lines.
 const CONSUMER: &str = "microraptor";
@@ -31,22 +31,22 @@ impl Signals {
 
 fn open(signal: Signal, pin: &Pin, flags: LineRequestFlags) -> Result<OpenPin<CdevPin>, BoardError> {
     let place = format!("{} line {}", pin.chip, pin.line);
-    let refuse = |reason: String| BoardError::Pin { signal, place: place.clone(), reason };
+    let refuse = |reason| BoardError::Pin { signal, place: place.clone(), reason };
     let found: Vec<Result<(String, Chip), String>> = match chips() {
         Ok(chips) => chips
             .map(|chip| chip.map(|chip| (chip.label().to_owned(), chip)).map_err(|error| error.to_string()))
             .collect(),
-        Err(error) => return Err(refuse(advised(&error.to_string()))),
+        Err(error) => return Err(refuse(cause(error.to_string()))),
     };
     let mut chip = pick(&pin.chip, found).map_err(refuse)?;
-    let line = chip.get_line(pin.line).map_err(|error| refuse(advised(&error.to_string())))?;
-    let handle = line.request(flags, 0, CONSUMER).map_err(|error| refuse(advised(&error.to_string())))?;
-    let opened = CdevPin::new(handle).map_err(|error| refuse(advised(&error.to_string())))?;
+    let line = chip.get_line(pin.line).map_err(|error| refuse(cause(error.to_string())))?;
+    let handle = line.request(flags, 0, CONSUMER).map_err(|error| refuse(cause(error.to_string())))?;
+    let opened = CdevPin::new(handle).map_err(|error| refuse(cause(error.to_string())))?;
     Ok(OpenPin { pin: opened, place })
 }
 
 /// The chip with this label, among those that could be opened.
-fn pick<C>(label: &str, found: Vec<Result<(String, C), String>>) -> Result<C, String> {
+fn pick<C>(label: &str, found: Vec<Result<(String, C), String>>) -> Result<C, PinError> {
     let (mut others, mut closed) = (Vec::new(), None);
     for chip in found {
         match chip {
@@ -57,30 +57,24 @@ fn pick<C>(label: &str, found: Vec<Result<(String, C), String>>) -> Result<C, St
     }
     match closed {
         // The requested chip may be among those that we are not allowed to open.
-        Some(error) => Err(advised(&error)),
-        None if others.is_empty() => {
-            Err("there is no /dev/gpiochip0: this kernel gives no pins to programs".to_owned())
-        }
-        None => Err(format!(
-            "no gpiochip is called so; there are {} (gpiodetect lists them): set chip in a board file of your own",
-            others.join(", ")
-        )),
+        Some(error) => Err(cause(error)),
+        None if others.is_empty() => Err(PinError::NoChips),
+        None => Err(PinError::NoChip(others)),
     }
 }
 
-/// The error with advice. gpio-cdev reports the error number only in its text.
-fn advised(error: &str) -> String {
+/// The error by its cause. gpio-cdev reports the error number only in its text.
+fn cause(error: String) -> PinError {
     let any = |parts: &[&str]| parts.iter().any(|part| error.contains(part));
-    let advice = if any(&["EACCES", "EPERM", "Permission denied"]) {
-        ": add the user to the group gpio and log in again"
+    if any(&["EACCES", "EPERM", "Permission denied"]) {
+        PinError::Denied(error)
     } else if any(&["EBUSY"]) {
-        ": a driver or another program uses it; gpioinfo says which"
+        PinError::InUse(error)
     } else if any(&["EINVAL", "out of range"]) {
-        ": the chip has no such line, or the line not this direction; gpioinfo lists its lines"
+        PinError::NoLine(error)
     } else {
-        ""
-    };
-    format!("cannot be opened ({error}){advice}")
+        PinError::Open(error)
+    }
 }
 
 #[cfg(test)]
@@ -93,15 +87,15 @@ mod tests {
         let denied = || Err("Permission denied (os error 13)".to_owned());
         assert_eq!(pick("pinctrl-rp1", two()), Ok(1));
         assert_eq!(pick("pinctrl-rp1", [vec![denied()], two()].concat()), Ok(1));
-        let error = pick("tegra234-gpio", two()).unwrap_err();
+        let error = pick("tegra234-gpio", two()).unwrap_err().to_string();
         assert!(error.contains("there are gpio-brcmstb, pinctrl-rp1 (gpiodetect"), "{error}");
-        let error = pick("tegra234-gpio", [two(), vec![denied()]].concat()).unwrap_err();
+        let error = pick("tegra234-gpio", [two(), vec![denied()]].concat()).unwrap_err().to_string();
         assert!(
             error.ends_with(
                 "(Permission denied (os error 13)): add the user to the group gpio and log in again"
             )
         );
-        assert!(pick::<u8>("x", Vec::new()).unwrap_err().contains("/dev/gpiochip0"));
+        assert!(pick::<u8>("x", Vec::new()).unwrap_err().to_string().contains("/dev/gpiochip0"));
     }
 
     #[test]
@@ -112,7 +106,8 @@ mod tests {
             ("Offset 99 is out of range", "has no such line"),
             ("something else", "(something else)"),
         ] {
-            assert!(advised(error).ends_with(expected) || advised(error).contains(expected), "{error}");
+            let said = cause(error.to_owned()).to_string();
+            assert!(said.ends_with(expected) || said.contains(expected), "{error}");
         }
     }
 

@@ -14,7 +14,7 @@ use std::io;
 use linux_embedded_hal::I2cdev;
 
 use super::energy::PowerMeter;
-use super::{BoardError, MeterSpec};
+use super::{BoardError, MeterError, MeterSpec};
 
 /// Opens and configures a meter on one of this machine's buses.
 ///
@@ -23,14 +23,12 @@ use super::{BoardError, MeterSpec};
 pub fn open_meter(spec: &MeterSpec) -> Result<Box<dyn PowerMeter>, BoardError> {
     let bus = I2cdev::new(&spec.bus).map_err(|error| {
         let error = io::Error::from(error);
-        let what = match error.kind() {
-            io::ErrorKind::NotFound => {
-                "no such bus: switch I2C on (raspi-config, or a device tree overlay), load i2c-dev"
-            }
-            io::ErrorKind::PermissionDenied => "not allowed: add the user to the group i2c and log in again",
-            _ => "this cannot be used as an I2C bus",
+        let reason = match error.kind() {
+            io::ErrorKind::NotFound => MeterError::NoBus(error.to_string()),
+            io::ErrorKind::PermissionDenied => MeterError::BusDenied(error.to_string()),
+            _ => MeterError::Bus(error.to_string()),
         };
-        BoardError::Meter { meter: spec.to_string(), reason: format!("{what} ({error})") }
+        BoardError::Meter { meter: spec.to_string(), reason }
     })?;
     Ok(Box::new(InaMeter::new(bus, spec)?))
 }

@@ -7,7 +7,7 @@ use embedded_hal::digital::{InputPin, OutputPin};
 use linux_embedded_hal::CdevPin;
 
 use super::debounce::Debounce;
-use crate::board::{BoardError, Signal};
+use crate::board::{BoardError, PinError, Signal};
 
 /// Interval between two readings of the trigger.
 const POLL: Duration = Duration::from_millis(2);
@@ -68,18 +68,17 @@ impl<P: OutputPin<Error: Display>, I: InputPin<Error: Display>> Signals<P, I> {
     /// `timeout`. A press while nothing is waiting is lost.
     ///
     /// # Errors
-    /// [`BoardError::Pin`]: the pin cannot be read, or was not requested.
+    /// [`BoardError::Pin`]: the pin cannot be read. [`BoardError::NotOpened`]: it was not requested.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, BoardError> {
         let signal = Signal::Trigger;
         let Some(OpenPin { pin, place }) = &mut self.trigger else {
-            let reason = "there is none to wait for".to_owned();
-            return Err(BoardError::Pin { signal, place: "not opened".to_owned(), reason });
+            return Err(BoardError::NotOpened(signal));
         };
         let start = Instant::now();
         let mut debounce = Debounce::new();
         loop {
             let high = pin.is_high().map_err(|error| {
-                let reason = format!("cannot be read ({error})");
+                let reason = PinError::Read(error.to_string());
                 BoardError::Pin { signal, place: place.clone(), reason }
             })?;
             if debounce.press(high) {
@@ -96,7 +95,7 @@ impl<P: OutputPin<Error: Display>, I: InputPin<Error: Display>> Signals<P, I> {
 impl<P: OutputPin<Error: Display>> OpenPin<P> {
     fn set(&mut self, signal: Signal, high: bool) -> Result<(), BoardError> {
         self.pin.set_state(high.into()).map_err(|error| {
-            let reason = format!("cannot be set {} ({error})", if high { "high" } else { "low" });
+            let reason = PinError::Set { high, error: error.to_string() };
             BoardError::Pin { signal, place: self.place.clone(), reason }
         })
     }

@@ -15,16 +15,15 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use safetensors::SafeTensors;
+use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 pub use summary::{Backbone, DrawnSplit, Provenance, TrainingSummary, ValidationSummary};
 
-use super::{EvaluationSet, FeatureKind, Fitted, HeadError, HeadModel, OutOfDistribution};
+use super::{EvaluationSet, FeatureKind, Fitted, HeadError, HeadFormatError, HeadModel, OutOfDistribution};
 use crate::engine::About;
 use crate::files::write_atomically;
 use crate::input::ReadOptions;
-use crate::names::one_line;
 use crate::sealed;
 use crate::vit::{Preprocess, Size};
 use parts::Options;
@@ -158,11 +157,9 @@ impl Head {
     /// has no SHA-256.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), HeadError> {
         let path = path.as_ref();
-        let format = |reason: String| HeadError::Format { path: path.to_owned(), reason };
+        let format = |reason| HeadError::Format { path: path.to_owned(), reason };
         let bytes = self.to_bytes().map_err(format)?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(format(too_large(bytes.len() as u64)));
-        }
+        check_length(bytes.len() as u64).map_err(format)?;
         Head::from_bytes(&bytes).map_err(format)?;
         Ok(write_atomically(path, |file| file.write_all(&bytes))?)
     }
@@ -189,13 +186,10 @@ impl Head {
             return Head::load_onnx(path);
         }
         let read = |source| HeadError::Read { path: path.to_owned(), source };
-        // Reasons quote the contents of the file.
-        let format = |reason: String| HeadError::Format { path: path.to_owned(), reason: one_line(&reason) };
+        let format = |reason| HeadError::Format { path: path.to_owned(), reason };
         let file = crate::files::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
-        if length > MAX_BYTES {
-            return Err(format(too_large(length)));
-        }
+        check_length(length).map_err(format)?;
         let mut bytes = Vec::with_capacity(length as usize);
         // The limit also applies if the reported length is wrong, as it is for a pipe.
         file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(read)?;
@@ -209,11 +203,10 @@ impl Head {
 
     #[cfg(not(feature = "onnx"))]
     fn load_onnx(path: &Path) -> Result<(Head, String), HeadError> {
-        let reason = "this build cannot read ONNX (it was built without the feature onnx)".into();
-        Err(HeadError::Format { path: path.to_owned(), reason })
+        Err(HeadError::Format { path: path.to_owned(), reason: HeadFormatError::NoOnnx })
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+    fn to_bytes(&self) -> Result<Vec<u8>, HeadFormatError> {
         let mut tensors = Outgoing::default();
         let options = parts::write(&self.model, &mut tensors);
         if let Some(ood) = &self.ood {
@@ -234,36 +227,33 @@ impl Head {
             training: self.training.clone(),
             tool: self.tool.clone(),
         };
-        let json = serde_json::to_string(&header).map_err(|e| e.to_string())?;
+        let json = serde_json::to_string(&header).map_err(|e| HeadFormatError::Encode(e.to_string()))?;
         let metadata = HashMap::from([(METADATA.to_owned(), json)]);
-        let mut bytes =
-            safetensors::serialize(tensors.views()?, Some(metadata)).map_err(|e| e.to_string())?;
+        let mut bytes = safetensors::serialize(tensors.views()?, Some(metadata))
+            .map_err(|e| HeadFormatError::Encode(e.to_string()))?;
         sealed::seal(&mut bytes);
         Ok(bytes)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Head, String> {
+    fn from_bytes(bytes: &[u8]) -> Result<Head, HeadFormatError> {
         // Parsing the JSON allocates an object for every few bytes, so its length is checked first.
         let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
         if header > MAX_HEADER {
-            return Err(format!("its header claims {header} bytes, of at most {MAX_HEADER}"));
+            return Err(HeadFormatError::HeaderTooLarge { bytes: header, limit: MAX_HEADER });
         }
-        let broken =
-            |e| format!("{e}; the file is cut short or is not a safetensors file, copy or train it again");
+        let broken = |e: SafeTensorError| HeadFormatError::Safetensors(e.to_string());
         let tensors = Incoming(SafeTensors::deserialize(bytes).map_err(broken)?);
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(broken)?;
         let header = read_header(bytes, metadata.metadata().as_ref().and_then(|m| m.get(METADATA)))?;
-        let size: Size = header.size.parse().map_err(|e| format!("its input size: {e}"))?;
+        let size: Size = header.size.parse().map_err(HeadFormatError::Size)?;
         let sha256 = &header.backbone.sha256;
         if sha256.len() != 64 || !sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(format!(
-                "the SHA-256 of its backbone is '{sha256}', not 64 lower-case hexadecimal digits"
-            ));
+            return Err(HeadFormatError::BackboneDigest(sha256.clone()));
         }
         if !header.preprocess.mean.iter().all(|m| m.is_finite())
             || !header.preprocess.std.iter().all(|&s| s.is_finite() && s > 0.0)
         {
-            return Err("its preprocessing has a mean or a deviation that cannot be used".into());
+            return Err(HeadFormatError::Preprocess);
         }
         let names = (header.classes, header.multi_label);
         Ok(Head {
@@ -280,29 +270,22 @@ impl Head {
 }
 
 /// Parses the header `json` of the file `bytes`, after checking its version and digest.
-fn read_header(bytes: &[u8], json: Option<&String>) -> Result<Header, String> {
-    let json = json.ok_or_else(|| {
-        format!("its metadata have no '{METADATA}'; give a file that `microraptor train` wrote")
-    })?;
-    let metadata = |e: serde_json::Error| format!("its metadata '{METADATA}' cannot be read: {e}");
+fn read_header(bytes: &[u8], json: Option<&String>) -> Result<Header, HeadFormatError> {
+    let json = json.ok_or(HeadFormatError::NoMetadata(METADATA))?;
+    let metadata = |e: serde_json::Error| HeadFormatError::Metadata { key: METADATA, error: e.to_string() };
     let Versioned { version, digest } = serde_json::from_str(json).map_err(metadata)?;
     if version != VERSION {
-        return Err(format!(
-            "it is of format version {version}, this program reads version {VERSION}; train the head again or use the program that wrote it"
-        ));
+        return Err(HeadFormatError::Version { found: version, expected: VERSION });
     }
     if !sealed::holds(bytes, &digest) {
-        return Err(
-            "its digest is not that of its bytes: it was damaged or changed; copy or train it again".into()
-        );
+        return Err(HeadFormatError::Digest);
     }
     serde_json::from_str(json).map_err(metadata)
 }
 
-fn too_large(bytes: u64) -> String {
-    format!(
-        "it has {bytes} bytes, and a head has at most {MAX_BYTES}; is this a backbone's checkpoint instead of a head?"
-    )
+/// Rejects a file of `bytes` bytes that is larger than any head.
+fn check_length(bytes: u64) -> Result<(), HeadFormatError> {
+    if bytes > MAX_BYTES { Err(HeadFormatError::TooLarge { bytes, limit: MAX_BYTES }) } else { Ok(()) }
 }
 
 #[cfg(test)]

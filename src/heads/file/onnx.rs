@@ -24,7 +24,7 @@ use crate::files;
 use crate::graph::head::OnnxFunction;
 use crate::heads::onnx::Activation;
 use crate::heads::targets::check_classes;
-use crate::heads::{HeadError, HeadModel, OnnxHead};
+use crate::heads::{HeadError, HeadFormatError, HeadModel, OnnxHead};
 use crate::input::ReadOptions;
 use crate::vit::{Preprocess, Size};
 
@@ -56,33 +56,23 @@ struct Description {
 /// [`HeadError::Format`] names the file and the problem.
 pub(super) fn load(path: &Path) -> Result<(Head, String), HeadError> {
     let beside = path.with_extension("json");
-    let format = |path: &Path, reason: String| HeadError::Format { path: path.to_owned(), reason };
-    let text = match files::text(&beside, MAX_JSON) {
-        Ok(text) => text,
-        Err(error) => {
-            let wanted = r#"{"classes": ["name", ...], "size": "224"}"#;
-            return Err(format(
-                path,
-                format!(
-                    "{} cannot be read ({error}); an ONNX head needs it beside it, with {wanted}",
-                    beside.display()
-                ),
-            ));
-        }
-    };
+    let of_model = |reason| HeadError::Format { path: path.to_owned(), reason };
+    let of_description = |reason| HeadError::Format { path: beside.clone(), reason };
+    let text = files::text(&beside, MAX_JSON)
+        .map_err(|error| of_model(HeadFormatError::NoDescription { path: beside.clone(), error }))?;
     let description: Description = serde_json::from_str(&text)
-        .map_err(|e| format(&beside, format!("it is no description of a head: {e}")))?;
+        .map_err(|e| of_description(HeadFormatError::Description(e.to_string())))?;
     let multi_label = description.activation == Activation::Sigmoid;
-    check_classes(&description.classes, multi_label).map_err(|e| format(&beside, e.to_string()))?;
+    check_classes(&description.classes, multi_label).map_err(|e| of_description(e.into()))?;
     let threshold = description.threshold.unwrap_or(0.5);
     if !(0.0..=1.0).contains(&threshold) {
-        return Err(format(&beside, format!("threshold {threshold} is not between 0 and 1")));
+        return Err(of_description(HeadError::Threshold(threshold).into()));
     }
-    let size: Size = description.size.parse().map_err(|e| format(&beside, format!("its size: {e}")))?;
-    let function = OnnxFunction::load(path).map_err(|e| format(path, e.to_string()))?;
+    let size: Size =
+        description.size.parse().map_err(|e| of_description(HeadFormatError::DescriptionSize(e)))?;
+    let function = OnnxFunction::load(path).map_err(|e| of_model(HeadFormatError::Onnx(e)))?;
     if !(2..=4).contains(&function.input().len()) {
-        let reason = "its input has neither 2, 3 nor 4 dimensions; features are [n, dim], [n, tokens, dim] or [n, dim, rows, columns]";
-        return Err(format(path, reason.into()));
+        return Err(of_model(HeadFormatError::OnnxInput));
     }
     let unknown = Backbone { name: String::new(), sha256: String::new(), reading: 0 };
     let model =

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tensors::{Incoming, Outgoing};
 use crate::heads::{
-    AbmilHead, Bank, HeadError, HeadModel, KnnHead, LinearHead, OutOfDistribution, SegmentHead,
+    AbmilHead, Bank, HeadFormatError, HeadModel, KnnHead, LinearHead, OutOfDistribution, SegmentHead,
 };
 
 /// Options that some kinds of head have.
@@ -79,9 +79,8 @@ pub(super) fn read(
     (classes, multi_label): (Vec<String>, bool),
     options: Options,
     tensors: &Incoming<'_>,
-) -> Result<HeadModel, String> {
-    let text = |e: HeadError| e.to_string();
-    let threshold = || Ok::<f64, String>(tensors.read("threshold", &[1])?[0]);
+) -> Result<HeadModel, HeadFormatError> {
+    let threshold = || Ok::<f64, HeadFormatError>(tensors.read("threshold", &[1])?[0]);
     let n = classes.len();
     match kind {
         "linear" | "volume" => {
@@ -92,29 +91,25 @@ pub(super) fn read(
                 tensors.read("weight", &[n, dim])?,
                 tensors.read("bias", &[n])?,
             ];
-            let head = LinearHead::new(classes, multi_label, threshold()?, parts).map_err(text)?;
+            let head = LinearHead::new(classes, multi_label, threshold()?, parts)?;
             Ok(if kind == "linear" { HeadModel::Linear(head) } else { HeadModel::Volume(head) })
         }
         "knn" => {
             let temperature = tensors.read::<f64>("temperature", &[1])?[0];
-            let k = options.k.ok_or("its metadata have no k; train the head again")?;
+            let k = options.k.ok_or(HeadFormatError::NoNeighbours)?;
             let (images, dim) = tensors.shape2("bank")?;
             let labels = tensors.read::<u8>("labels", &[images, n])?.iter().map(|&v| v != 0).collect();
             let bank = if tensors.has("scales") {
                 let codes: Vec<i8> = tensors.read("bank", &[images, dim])?;
                 if codes.contains(&i8::MIN) {
-                    return Err(
-                        "tensor 'bank' holds -128, codes are -127 to 127; train the head again".into()
-                    );
+                    return Err(HeadFormatError::Code);
                 }
                 Bank::Int8 { codes, scales: tensors.read("scales", &[images])? }
             } else {
                 Bank::F16(tensors.read("bank", &[images, dim])?)
             };
             let vote = (k, temperature, threshold()?);
-            KnnHead::from_parts((classes, multi_label), vote, bank, labels, dim)
-                .map(HeadModel::Knn)
-                .map_err(text)
+            Ok(HeadModel::Knn(KnnHead::from_parts((classes, multi_label), vote, bank, labels, dim)?))
         }
         "abmil" => {
             let dim = tensors.length("mean")?;
@@ -122,22 +117,18 @@ pub(super) fn read(
             let networks =
                 [parameters("attention.gates")?, parameters("attention.score")?, parameters("output")?];
             let (mean, std) = (tensors.read("mean", &[dim])?, tensors.read("std", &[dim])?);
-            AbmilHead::from_parts((classes, multi_label, threshold()?), mean, std, networks)
-                .map(HeadModel::Abmil)
-                .map_err(text)
+            let decision = (classes, multi_label, threshold()?);
+            Ok(HeadModel::Abmil(AbmilHead::from_parts(decision, mean, std, networks)?))
         }
         "segment" | "segment3d" => {
             let channels = tensors.length("mean")?;
             let (mean, std) = (tensors.read("mean", &[channels])?, tensors.read("std", &[channels])?);
             let parameters = tensors.read("network", &[tensors.length("network")?])?;
             let shape = (options.decoder, kind == "segment3d");
-            SegmentHead::from_parts(classes, options.layers, shape, mean, std, parameters)
-                .map(HeadModel::Segment)
-                .map_err(text)
+            let head = SegmentHead::from_parts(classes, options.layers, shape, mean, std, parameters)?;
+            Ok(HeadModel::Segment(head))
         }
-        _ => Err(format!(
-            "it is a head of kind '{kind}', this program knows linear, volume, knn, abmil, segment and segment3d"
-        )),
+        _ => Err(HeadFormatError::Kind(kind.to_owned())),
     }
 }
 
@@ -150,7 +141,7 @@ pub(super) fn write_ood(ood: &OutOfDistribution, out: &mut Outgoing) {
 }
 
 /// The out-of-distribution statistics of a file, if it has any.
-pub(super) fn read_ood(tensors: &Incoming<'_>) -> Result<Option<OutOfDistribution>, String> {
+pub(super) fn read_ood(tensors: &Incoming<'_>) -> Result<Option<OutOfDistribution>, HeadFormatError> {
     if !tensors.has("ood.mean") {
         return Ok(None);
     }
@@ -160,7 +151,7 @@ pub(super) fn read_ood(tensors: &Incoming<'_>) -> Result<Option<OutOfDistributio
     let std: Vec<f64> = tensors.read("ood.std", &[dim])?;
     let diagonal = (0..dim).map(|i| factor[i * (i + 1) / 2 + i]);
     if !diagonal.clone().all(|v| v > 0.0) || !std.iter().all(|&s| s > 0.0) {
-        return Err("tensors 'ood.*' are not those of a covariance; train the head again".into());
+        return Err(HeadFormatError::Covariance);
     }
     let threshold = tensors.read("ood.threshold", &[1])?[0];
     Ok(Some(OutOfDistribution { mean: tensors.read("ood.mean", &[dim])?, std, factor, threshold }))

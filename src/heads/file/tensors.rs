@@ -1,8 +1,10 @@
 //! Conversion of a head's parameters to and from named safetensors tensors.
 
 use half::f16;
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensorError, SafeTensors};
+
+use crate::heads::HeadFormatError;
 
 /// Tensors to write to a file.
 #[derive(Default)]
@@ -48,14 +50,14 @@ impl Outgoing {
         self.0.push((name.to_owned(), T::DTYPE, shape.to_vec(), bytes));
     }
 
-    pub(super) fn views(&self) -> Result<Vec<(&str, TensorView<'_>)>, String> {
+    pub(super) fn views(&self) -> Result<Vec<(&str, TensorView<'_>)>, HeadFormatError> {
         self.0
             .iter()
             .map(|(name, dtype, shape, bytes)| {
                 Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?))
             })
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-            .map_err(|e| e.to_string())
+            .collect::<Result<Vec<_>, SafeTensorError>>()
+            .map_err(|e| HeadFormatError::Encode(e.to_string()))
     }
 }
 
@@ -69,40 +71,43 @@ impl Incoming<'_> {
     }
 
     /// The length of a one-dimensional tensor.
-    pub(super) fn length(&self, name: &str) -> Result<usize, String> {
-        let tensor = self.0.tensor(name).map_err(|_| missing(name))?;
-        match *tensor.shape() {
+    pub(super) fn length(&self, name: &str) -> Result<usize, HeadFormatError> {
+        match *self.tensor(name)?.shape() {
             [length] if length > 0 => Ok(length),
-            _ => Err(format!("tensor '{name}' has shape {:?}, expected [length]", tensor.shape())),
+            ref found => Err(wrong_shape(name, found, "[length]".to_owned())),
         }
     }
 
     /// The dimensions of a two-dimensional tensor.
-    pub(super) fn shape2(&self, name: &str) -> Result<(usize, usize), String> {
-        let tensor = self.0.tensor(name).map_err(|_| missing(name))?;
-        match *tensor.shape() {
+    pub(super) fn shape2(&self, name: &str) -> Result<(usize, usize), HeadFormatError> {
+        match *self.tensor(name)?.shape() {
             [rows, columns] if rows > 0 && columns > 0 => Ok((rows, columns)),
-            _ => Err(format!("tensor '{name}' has shape {:?}, expected [rows, columns]", tensor.shape())),
+            ref found => Err(wrong_shape(name, found, "[rows, columns]".to_owned())),
         }
     }
 
     /// A tensor's values, which must be finite.
-    pub(super) fn read<T: Number>(&self, name: &str, shape: &[usize]) -> Result<Vec<T>, String> {
-        let tensor = self.0.tensor(name).map_err(|_| missing(name))?;
+    pub(super) fn read<T: Number>(&self, name: &str, shape: &[usize]) -> Result<Vec<T>, HeadFormatError> {
+        let tensor = self.tensor(name)?;
         if tensor.dtype() != T::DTYPE {
-            return Err(format!("tensor '{name}' is {}, expected {}", tensor.dtype(), T::DTYPE));
+            let (found, expected) = (tensor.dtype().to_string(), T::DTYPE.to_string());
+            return Err(HeadFormatError::TensorType { name: name.to_owned(), found, expected });
         }
         if tensor.shape() != shape {
-            return Err(format!("tensor '{name}' has shape {:?}, expected {shape:?}", tensor.shape()));
+            return Err(wrong_shape(name, tensor.shape(), format!("{shape:?}")));
         }
         let values: Vec<T> = tensor.data().chunks_exact(size_of::<T>()).map(T::from_bytes).collect();
         match values.iter().position(|v| !v.finite()) {
-            Some(index) => Err(format!("tensor '{name}' holds a NaN or an infinity at index {index}")),
+            Some(index) => Err(HeadFormatError::NonFinite { name: name.to_owned(), index }),
             None => Ok(values),
         }
     }
+
+    fn tensor(&self, name: &str) -> Result<TensorView<'_>, HeadFormatError> {
+        self.0.tensor(name).map_err(|_| HeadFormatError::NoTensor(name.to_owned()))
+    }
 }
 
-fn missing(name: &str) -> String {
-    format!("tensor '{name}' is missing; train the head again")
+fn wrong_shape(name: &str, found: &[usize], expected: String) -> HeadFormatError {
+    HeadFormatError::TensorShape { name: name.to_owned(), found: found.to_vec(), expected }
 }

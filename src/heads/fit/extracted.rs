@@ -20,7 +20,7 @@ impl Extracted {
     /// With `multi_label` an example may have any number of labels, otherwise exactly one class.
     ///
     /// # Errors
-    /// [`HeadError::Classes`] when an example of a single-label set has several classes, or none.
+    /// [`HeadError::NotOneClass`] when an example of a single-label set has several classes, or none.
     pub fn new(
         data: &Dataset,
         indices: &[usize],
@@ -77,11 +77,7 @@ impl Extracted {
 /// Rejects examples with several classes, or none, if each must have exactly one.
 fn check_labels(data: &Dataset, indices: &[usize], multi_label: bool) -> Result<(), HeadError> {
     match indices.iter().map(|&i| &data.samples[i]).find(|s| !multi_label && s.labels.len() != 1) {
-        Some(sample) => Err(HeadError::Classes(format!(
-            "{} has {} labels where one class an image is expected; use a head for several labels, or give each image one",
-            sample.name,
-            sample.labels.len()
-        ))),
+        Some(sample) => Err(HeadError::NotOneClass { name: sample.name.clone(), found: sample.labels.len() }),
         None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::logistic::{Objective, Outcome, minimise};
 use crate::heads::measure::{AucScores, PROBABILITY_FLOOR, youden_threshold};
-use crate::heads::targets::{Joined, mixed};
+use crate::heads::targets::Joined;
 use crate::heads::{Examples, HeadError, LinearHead, Targets};
 use crate::parallel::in_pool;
 
@@ -157,7 +157,7 @@ impl LinearProbe {
         let strengths = check_strengths(&search.grid)?;
         val.check(classes)?;
         if val.targets.multi_label() != train.targets.multi_label() {
-            return Err(mixed());
+            return Err(HeadError::MixedTargets);
         }
         let prepared = Prepared::new(train, classes, options)?;
         let mut fit = Fit { parameters: prepared.start(), gradient: 0.0, evaluations: 0 };
@@ -176,7 +176,7 @@ impl LinearProbe {
             }
             progress(done + 1, strengths.len());
         }
-        let (point, fit) = best.ok_or_else(empty_grid)?;
+        let (point, fit) = best.ok_or(HeadError::EmptyGrid)?;
         let fit = prepared.fit(point.c, &fit.parameters, options)?;
         let mut head = prepared.head(classes, &fit, 0.5)?;
         let mut threshold = 0.5;
@@ -203,19 +203,15 @@ impl Criterion {
     }
 }
 
-fn empty_grid() -> HeadError {
-    HeadError::Strength("no value of C to try; give at least one".into())
-}
-
 /// The values of C in ascending order, without duplicates.
 fn check_strengths(grid: &[f64]) -> Result<Vec<f64>, HeadError> {
     if let Some(c) = grid.iter().find(|c| !(c.is_finite() && **c > 0.0)) {
-        return Err(HeadError::Strength(format!("C is {c}, it must be a positive number")));
+        return Err(HeadError::Strength(*c));
     }
     let mut sorted = grid.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.dedup();
-    if sorted.is_empty() { Err(empty_grid()) } else { Ok(sorted) }
+    if sorted.is_empty() { Err(HeadError::EmptyGrid) } else { Ok(sorted) }
 }
 
 /// Parameters of each regression (one in total, or one per label).

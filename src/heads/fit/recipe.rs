@@ -202,39 +202,30 @@ impl EvaluationSet<'_> {
     /// Rejects examples to which this recipe cannot be fitted.
     ///
     /// # Errors
-    /// [`HeadError::Example`] names the example.
+    /// [`HeadError::SeveralFrames`] or [`HeadError::MaskSize`] names the example.
     pub fn check(&self, recipe: &Recipe) -> Result<(), HeadError> {
         let clip = |features: &&ScanFeatures| features.rows.nrows() != 1 && !recipe.takes_bags();
         match self.features.iter().position(|features| clip(&features)) {
-            Some(i) => self.refuse(
-                i,
-                format!(
-                    "holds {} frames, and this head looks at single images: use a head of kind volume, abmil or segment3d",
-                    self.features[i].rows.nrows()
-                ),
-            ),
+            Some(i) => {
+                let (name, frames) = (self.data.samples[i].name.clone(), self.features[i].rows.nrows());
+                Err(HeadError::SeveralFrames { name, frames })
+            }
             None => self.check_masks(),
         }
-    }
-
-    fn refuse(&self, example: usize, problem: String) -> Result<(), HeadError> {
-        Err(HeadError::Example { name: self.data.samples[example].name.clone(), problem })
     }
 
     /// Rejects masks that differ in size from their images.
     ///
     /// # Errors
-    /// [`HeadError::Example`] names the example.
+    /// [`HeadError::MaskSize`] names the example.
     pub fn check_masks(&self) -> Result<(), HeadError> {
         for (i, (mask, features)) in self.masks.iter().zip(self.features).enumerate() {
-            let (frames, (height, width)) = (features.rows.nrows(), features.geometry.size);
-            if (mask.depth, mask.height, mask.width) != (frames, height, width) {
-                let found = format!("{} x {} x {}", mask.depth, mask.height, mask.width);
-                let problem = format!(
-                    "has {frames} x {height} x {width} pixels (frames, rows, columns) and its mask {found}: give a mask of \
-                     the image's size"
-                );
-                return self.refuse(i, problem);
+            let (height, width) = features.geometry.size;
+            let image = [features.rows.nrows(), height, width];
+            let mask = [mask.depth, mask.height, mask.width];
+            if mask != image {
+                let name = self.data.samples[i].name.clone();
+                return Err(HeadError::MaskSize { name, image, mask });
             }
         }
         Ok(())

@@ -52,7 +52,7 @@ impl AddAssign for Overlap {
 /// The overlap of each class, the background (0) first: `[classes]`.
 ///
 /// # Errors
-/// [`HeadError::Shape`] when the maps differ in size, [`HeadError::Classes`] when a map contains a class index that is
+/// [`HeadError::Shape`] when the maps differ in size, [`HeadError::MapClass`] when a map contains a class index that is
 /// not below `classes`.
 pub fn overlaps(truth: &LabelMap, predicted: &LabelMap, classes: usize) -> Result<Vec<Overlap>, HeadError> {
     let sides = [
@@ -73,11 +73,9 @@ pub fn overlaps(truth: &LabelMap, predicted: &LabelMap, classes: usize) -> Resul
     let mut overlaps = vec![Overlap::default(); classes];
     for (pair, &count) in pairs.iter().enumerate().filter(|(_, count)| **count > 0) {
         let (t, p) = (pair >> 8, pair & 0xFF);
-        for (which, class) in [("true", t), ("predicted", p)] {
+        for (map, class) in [("true", t), ("predicted", p)] {
             if class >= classes {
-                return Err(HeadError::Classes(format!(
-                    "the {which} label map holds class number {class}, and there are {classes} classes; give every class a name"
-                )));
+                return Err(HeadError::MapClass { map, class, classes });
             }
         }
         overlaps[t].truth += count;

@@ -88,8 +88,8 @@ impl SegmentHead {
                 return Err(HeadError::Shape { what, found, expected });
             }
         }
-        if std.iter().any(|&s| s <= 0.0) {
-            return Err(HeadError::Classes("a standard deviation is not positive".into()));
+        if let Some(&std) = std.iter().find(|&&s| s <= 0.0) {
+            return Err(HeadError::SegmentDeviation(std));
         }
         let network = ConvNet { layers: architecture, parameters };
         Ok(SegmentHead { classes, layers, volume, mean, std, network })

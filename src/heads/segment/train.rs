@@ -151,7 +151,7 @@ impl SegmentHead {
             }
         }
         let Some((dice, parameters, epoch)) = stopping.best() else {
-            return Err(HeadError::Classes("the validation masks hold no class but the background".into()));
+            return Err(HeadError::NoForeground);
         };
         head.network.parameters = parameters;
         if classes.len() == 2 {

@@ -12,7 +12,7 @@ use super::modules::{self, Identity};
 use super::source::{Instance, Place, Sources, spacing_between};
 use super::{Algorithm, Code, uid};
 use crate::input::LabelMap;
-use crate::output::{OutputError, colour};
+use crate::output::{ContentError, OutputError, colour};
 
 /// Meaning of a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,24 +87,22 @@ pub fn write_segmentation(
     modules::write(path, object.with(tags::PIXEL_DATA, VR::OB, packed(map, &frames)))
 }
 
-fn check(sources: &Sources, map: &LabelMap, segments: &[Segment]) -> Result<(), String> {
-    if (map.depth, map.height, map.width) != (sources.frames, sources.rows, sources.columns) {
-        return Err(format!(
-            "the mask has {} slices of {}x{} px and the DICOM source {} of {}x{}; give the mask at the source's size",
-            map.depth, map.width, map.height, sources.frames, sources.columns, sources.rows
-        ));
+fn check(sources: &Sources, map: &LabelMap, segments: &[Segment]) -> Result<(), ContentError> {
+    let mask = [map.depth, map.width, map.height];
+    let source_size = [sources.frames, sources.columns, sources.rows];
+    if mask != source_size {
+        return Err(ContentError::SourceSize { mask, source_size });
     }
     if !(1..=255).contains(&segments.len()) {
-        return Err(format!("{} segments were given; give 1 to 255", segments.len()));
+        return Err(ContentError::Segments(segments.len()));
     }
-    if let Some(number) = segments.iter().position(|segment| limited(&segment.label, 64).is_empty()) {
-        return Err(format!("segment {} has no name; name every class", number + 1));
+    if let Some(index) = segments.iter().position(|segment| limited(&segment.label, 64).is_empty()) {
+        return Err(ContentError::UnnamedSegment(index + 1));
     }
     match map.labels.iter().max() {
-        Some(&label) if usize::from(label) > segments.len() => Err(format!(
-            "the mask holds class number {label}, and there are {} segments; describe every class",
-            segments.len()
-        )),
+        Some(&class) if usize::from(class) > segments.len() => {
+            Err(ContentError::NoSegment { class, segments: segments.len() })
+        }
         _ => Ok(()),
     }
 }

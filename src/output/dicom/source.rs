@@ -8,7 +8,7 @@ use dicom_object::InMemDicomObject;
 
 use super::uid;
 use crate::input::{ScanInfo, SourceFrame, dicom_elements};
-use crate::output::OutputError;
+use crate::output::{OutputError, SourceError};
 
 /// Source instances of one study, and the order of their frames in the output.
 pub struct Sources {
@@ -53,8 +53,7 @@ impl Sources {
         for of in &info.source_frames {
             let Some(instance) = sources.instances.get(of.file) else { continue };
             if of.frame == 0 || of.frame > instance.frames {
-                let problem = format!("has no frame {}: the file changed while it was read", of.frame);
-                return Err(instance.wrong(problem));
+                return Err(instance.wrong(SourceError::Frame(of.frame)));
             }
         }
         sources.order.clone_from(&info.source_frames);
@@ -75,25 +74,19 @@ impl Sources {
             let side = |tag| match instance.count(tag)? {
                 // These are 16-bit numbers, whatever the file's VR is.
                 Some(side @ ..=0xFFFF) => Ok(side),
-                _ => {
-                    Err(instance.wrong(format!("has no usable Rows or Columns ({tag}); give a DICOM image")))
-                }
+                _ => Err(instance.wrong(SourceError::Side { tag: tag.to_string() })),
             };
             let (rows, columns) = (side(tags::ROWS)?, side(tags::COLUMNS)?);
             if let Some(first) = sources.instances.first() {
                 if (rows, columns) != (sources.rows, sources.columns) {
-                    return Err(instance.wrong(format!(
-                        "has {columns}x{rows} px and {} {}x{}; give slices of one size",
-                        first.path.display(),
-                        sources.columns,
-                        sources.rows
-                    )));
+                    return Err(instance.wrong(SourceError::Size {
+                        found: [columns, rows],
+                        first: first.path.clone(),
+                        expected: [sources.columns, sources.rows],
+                    }));
                 }
                 if instance.study != first.study {
-                    return Err(instance.wrong(format!(
-                        "belongs to another study than {}; give files of one study",
-                        first.path.display()
-                    )));
+                    return Err(instance.wrong(SourceError::Study(first.path.clone())));
                 }
             }
             (sources.rows, sources.columns) = (rows, columns);
@@ -101,8 +94,7 @@ impl Sources {
             sources.instances.push(instance);
         }
         if sources.instances.is_empty() {
-            let problem = "no source files; give the DICOM files that were read".into();
-            return Err(OutputError::Source { path: PathBuf::new(), problem });
+            return Err(OutputError::Source { path: PathBuf::new(), problem: SourceError::NoFiles });
         }
         Ok(sources)
     }
@@ -148,11 +140,10 @@ impl Sources {
 impl Instance {
     fn open(path: &Path) -> Result<Instance, OutputError> {
         let wrong = |problem| OutputError::Source { path: path.to_owned(), problem };
-        let object = dicom_elements(path).map_err(wrong)?;
-        let identifier = |tag, name: &str| {
-            text(&object, tag).filter(|value| uid::is_valid(value)).ok_or_else(|| {
-                wrong(format!("has no valid {name}; a DICOM output cannot refer to it, write JSON instead"))
-            })
+        let object = dicom_elements(path).map_err(|problem| wrong(SourceError::Unreadable(problem)))?;
+        let identifier = |tag, name| {
+            let value = text(&object, tag).filter(|value| uid::is_valid(value));
+            value.ok_or_else(|| wrong(SourceError::Identifier(name)))
         };
         let class = identifier(tags::SOP_CLASS_UID, "SOP Class UID")?;
         let uid = identifier(tags::SOP_INSTANCE_UID, "SOP Instance UID")?;
@@ -173,9 +164,7 @@ impl Instance {
         let Some(text) = self.text(tag) else { return Ok(None) };
         match text.parse() {
             Ok(count @ 1..) => Ok(Some(count)),
-            _ => {
-                Err(self.wrong(format!("has '{}' at {tag}, where a count is expected", text.escape_debug())))
-            }
+            _ => Err(self.wrong(SourceError::Count { tag: tag.to_string(), text })),
         }
     }
 
@@ -200,7 +189,7 @@ impl Instance {
         .filter(|place| place.numbers().is_some())
     }
 
-    fn wrong(&self, problem: String) -> OutputError {
+    fn wrong(&self, problem: SourceError) -> OutputError {
         OutputError::Source { path: self.path.clone(), problem }
     }
 }

@@ -11,7 +11,7 @@ use super::item::{Item, decimal, limited};
 use super::modules::{self, Identity};
 use super::source::Sources;
 use super::{Algorithm, Code, uid};
-use crate::output::OutputError;
+use crate::output::{ContentError, OutputError};
 
 /// The output of one head for the sources: one measurement group (TID 1501).
 #[derive(Clone, Debug, PartialEq)]
@@ -83,17 +83,18 @@ pub fn write_report(
     findings: &[Finding],
     when: NaiveDateTime,
 ) -> Result<(), OutputError> {
-    let wrong = |problem: String| OutputError::Content { path: path.to_owned(), problem };
+    let wrong = |problem| OutputError::Content { path: path.to_owned(), problem };
     let Some(first) = findings.first() else {
-        return Err(wrong("there is no finding to report; give a head".into()));
+        return Err(wrong(ContentError::NoFinding));
     };
     let groups: Vec<Group> = findings.iter().map(Group::new).collect();
     for group in &groups {
         if let Some(number) = group.numbers.iter().find(|number| !number.value.is_finite()) {
-            return Err(wrong(format!(
-                "'{}' of {} is {}; a report holds finite numbers",
-                number.name.meaning, group.finding.name, number.value
-            )));
+            return Err(wrong(ContentError::NonFinite {
+                number: number.name.meaning.clone(),
+                finding: group.finding.name.clone(),
+                value: number.value,
+            }));
         }
     }
     let algorithms: Vec<&Algorithm> = findings.iter().map(|finding| &finding.algorithm).collect();

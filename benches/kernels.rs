@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use microraptor::kernels::attention::{self, Dims, IntHead};
 use microraptor::kernels::linear::{OutputMode, PackedLinear, Rows, Scratch, codes_stride};
 use microraptor::kernels::peak::{PeakOf, peak};
-use microraptor::kernels::quantise::{self, QuantParams};
+use microraptor::kernels::quantise::{self, QuantParams, QuantisedKeys, QuantisedRows};
 use microraptor::kernels::{Isa, activation};
 
 /// Seconds for which each case is timed.
@@ -63,7 +63,8 @@ fn linear(isa: Isa) {
         for (name, bytes, layer) in kinds {
             let warm = layer();
             let mut scratch = Scratch::of(&warm, m);
-            let rows = if warm.is_int8() { Rows::Codes(&codes, &quants) } else { Rows::Float(&x) };
+            let codes = QuantisedRows { codes: &codes, quants: &quants };
+            let rows = if warm.is_int8() { Rows::Codes(codes) } else { Rows::Float(&x) };
             let warm_seconds = best(|| warm.apply(rows, &mut scratch, &mut out, OutputMode::Store));
             let copies: Vec<PackedLinear> =
                 (0..COLD_BYTES.div_ceil(n * k * bytes)).map(|_| layer()).collect();
@@ -100,8 +101,11 @@ fn head(isa: Isa) {
         packed.reserve(dims).unwrap();
         scratch.reserve(dims).unwrap();
         let mut out = vec![0.0; 96 * 64];
-        let pack = best(|| attention::pack_int(isa, dims, 0, &keys, &scales, &x, &mut packed));
-        let seconds = best(|| attention::int(isa, dims, 0, &codes, &quants, &packed, &mut scratch, &mut out));
+        let head = dims.head(0);
+        let queries = QuantisedRows { codes: &codes, quants: &quants };
+        let keys = QuantisedKeys { codes: &keys, scales: &scales };
+        let pack = best(|| attention::pack_int(isa, head, keys, &x, &mut packed));
+        let seconds = best(|| attention::int(isa, head, queries, &packed, &mut scratch, &mut out));
         let macs = (2 * 96 * tokens * 64) as f64;
         println!(
             "{isa:>10}  attention  96 of {tokens}  {:6.1} GMAC/s, packing {:.1} us",

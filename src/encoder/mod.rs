@@ -14,6 +14,7 @@
 mod forward;
 mod operators;
 mod plan;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod times;

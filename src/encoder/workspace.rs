@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use atomic_refcell::AtomicRefCell;
 
+use super::rows::{Qkv, QuantisedBuffer};
 use super::times::{Clock, nanoseconds};
 use super::{Encoder, EncoderError, Operator, OperatorTimes, Plan, STEP_ROWS};
 use crate::kernels::aligned::Aligned;
 use crate::kernels::attention::{self, FloatHead, IntHead};
 use crate::kernels::linear::{self, codes_stride};
-use crate::kernels::quantise::QuantParams;
 
 /// Working memory for one image at a time, large enough for every plan it was reserved for.
 #[derive(Default)]
@@ -19,7 +19,8 @@ pub struct Workspace {
     pub(super) stream: Aligned<f32>,
     /// The tapped outputs, `[taps, tokens, dim]`.
     pub(super) taps: Aligned<f32>,
-    pub(super) attention: Attention,
+    pub(super) qkv: Qkv,
+    pub(super) heads: PackedHeads,
     /// One per thread. The cell only checks for exclusive use and never blocks: each worker is used by one thread.
     pub(super) workers: Vec<AtomicRefCell<Worker>>,
     /// Whether runs are timed, and the times of the last one.
@@ -27,49 +28,20 @@ pub struct Workspace {
     times: Option<OperatorTimes>,
 }
 
-/// Queries, keys and values of every token. Blocks with int8 attention use the codes, others the float buffers.
+/// Packed keys and values of every head; each empty if no block's attention is of that kind.
 #[derive(Default)]
-pub(super) struct Attention {
-    /// `[tokens, dim]`
-    pub query_codes: Aligned<u8>,
-    /// `[tokens, heads]`
-    pub query_quants: Vec<QuantParams>,
-    /// `[tokens, dim]`
-    pub key_codes: Aligned<i8>,
-    /// `[tokens, heads]`
-    pub key_scales: Aligned<f32>,
-    /// `[tokens, dim]`; empty if every block's attention is int8.
-    pub queries: Aligned<f32>,
-    /// Like `queries`.
-    pub keys: Aligned<f32>,
-    /// `[tokens, dim]`
-    pub values: Aligned<f32>,
-    /// One per head; empty for the kind of attention that no block uses.
-    pub int_heads: Vec<IntHead>,
-    pub float_heads: Vec<FloatHead>,
+pub(super) struct PackedHeads {
+    pub int: Vec<IntHead>,
+    pub float: Vec<FloatHead>,
 }
 
 /// A thread's working memory for one unit.
 #[derive(Default)]
 pub(super) struct Worker {
-    /// `[dim]`
-    pub row: Aligned<f32>,
-    /// `[unit, dim]`; empty if every layer after a norm is int8.
-    pub normed: Aligned<f32>,
+    pub input: LayerInput,
     /// `[unit, dim]`: queries or keys before quantisation, then attention's output.
     pub wide: Aligned<f32>,
-    /// `[unit, codes_stride(dim)]`
-    pub codes: Aligned<u8>,
-    /// `[unit]`
-    pub quants: Vec<QuantParams>,
-    /// `[step, hidden]`, or extracted patches.
-    pub hidden: Aligned<f32>,
-    /// `[step, hidden]`, for SwiGLU.
-    pub gate: Aligned<f32>,
-    /// `[unit, codes_stride(hidden)]`
-    pub hidden_codes: Aligned<u8>,
-    /// `[unit]`
-    pub hidden_quants: Vec<QuantParams>,
+    pub hidden: Hidden,
     /// Scratch memory of the layers.
     pub layers: linear::Scratch,
     /// Scratch memory of attention.
@@ -77,10 +49,26 @@ pub(super) struct Worker {
     pub clock: Clock,
 }
 
-fn grow<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
-    buffer.try_reserve_exact(len.saturating_sub(buffer.len()))?;
-    buffer.resize(len.max(buffer.len()), T::default());
-    Ok(())
+/// Inputs of layers that read `dim` channels: rows after a norm, or codes.
+#[derive(Default)]
+pub(super) struct LayerInput {
+    /// `[dim]`: a row after a norm, before quantisation.
+    pub row: Aligned<f32>,
+    /// `[unit, dim]`: rows after a norm; empty if every layer after a norm is int8.
+    pub normed: Aligned<f32>,
+    /// Codes `[unit, codes_stride(dim)]`, parameters `[unit]`.
+    pub codes: QuantisedBuffer,
+}
+
+/// Hidden activations.
+#[derive(Default)]
+pub(super) struct Hidden {
+    /// `[step, hidden]`, or extracted patches.
+    pub values: Aligned<f32>,
+    /// `[step, hidden]`, for SwiGLU.
+    pub gate: Aligned<f32>,
+    /// Codes `[unit, codes_stride(hidden)]`, parameters `[unit]`.
+    pub codes: QuantisedBuffer,
 }
 
 impl Workspace {
@@ -135,54 +123,46 @@ impl Workspace {
     }
 
     fn try_reserve(&mut self, encoder: &Encoder, plan: &Plan) -> Result<(), TryReserveError> {
-        let config = encoder.config();
-        let tokens = plan.tokens;
-        let (dim, values) = (config.dim, tokens * config.dim);
+        let values = plan.tokens * encoder.config().dim;
         self.stream.grow(values)?;
         self.taps.grow(plan.taps.len() * values)?;
-        let dims = encoder.dims(tokens);
-        let a = &mut self.attention;
-        a.values.grow(values)?;
+        let dims = encoder.dims(plan.tokens);
+        self.qkv.grow_values(dims)?;
         if encoder.blocks.iter().any(|b| b.int8_attention) {
-            a.query_codes.grow(values)?;
-            grow(&mut a.query_quants, tokens * config.heads)?;
-            a.key_codes.grow(values)?;
-            a.key_scales.grow(tokens * config.heads)?;
-            a.int_heads.resize_with(config.heads, IntHead::default);
-            a.int_heads.iter_mut().try_for_each(|head| head.reserve(dims))?;
+            self.qkv.grow_codes(dims)?;
+            self.heads.int.resize_with(dims.heads, IntHead::default);
+            self.heads.int.iter_mut().try_for_each(|head| head.reserve(dims))?;
         }
         if encoder.blocks.iter().any(|b| !b.int8_attention) {
-            a.queries.grow(values)?;
-            a.keys.grow(values)?;
-            a.float_heads.resize_with(config.heads, FloatHead::default);
-            a.float_heads.iter_mut().try_for_each(|head| head.reserve(dims))?;
+            self.qkv.grow_floats(dims)?;
+            self.heads.float.resize_with(dims.heads, FloatHead::default);
+            self.heads.float.iter_mut().try_for_each(|head| head.reserve(dims))?;
         }
-
-        let unit = plan.unit_rows();
-        let step = unit.min(STEP_ROWS);
-        let gated = encoder.blocks.iter().any(|b| b.mlp.gate().is_some());
         if self.workers.len() < plan.threads {
             self.workers.resize_with(plan.threads, AtomicRefCell::default);
         }
-        for worker in &mut self.workers {
-            let w = worker.get_mut();
-            w.layers.set_l2(plan.cache.l2);
-            w.row.grow(dim)?;
-            if !encoder.blocks.iter().all(|b| b.queries.is_int8() && b.mlp.up().is_int8()) {
-                w.normed.grow(unit * dim)?;
-            }
-            w.wide.grow(unit * dim)?;
-            w.codes.grow(unit * codes_stride(dim))?;
-            grow(&mut w.quants, unit)?;
-            w.hidden.grow(step * config.hidden.max(3 * config.patch * config.patch))?;
-            if gated {
-                w.gate.grow(step * config.hidden)?;
-            }
-            w.hidden_codes.grow(unit * codes_stride(config.hidden))?;
-            grow(&mut w.hidden_quants, unit)?;
-            encoder.layers().try_for_each(|layer| w.layers.reserve(layer, unit))?;
-            w.scratch.reserve(dims)?;
+        self.workers.iter_mut().try_for_each(|worker| worker.get_mut().reserve(encoder, plan))
+    }
+}
+
+impl Worker {
+    fn reserve(&mut self, encoder: &Encoder, plan: &Plan) -> Result<(), TryReserveError> {
+        let config = encoder.config();
+        let unit = plan.unit_rows();
+        self.layers.set_l2(plan.cache.l2);
+        self.input.row.grow(config.dim)?;
+        if !encoder.blocks.iter().all(|b| b.queries.is_int8() && b.mlp.up().is_int8()) {
+            self.input.normed.grow(unit * config.dim)?;
         }
-        Ok(())
+        self.input.codes.grow(unit * codes_stride(config.dim), unit)?;
+        self.wide.grow(unit * config.dim)?;
+        let step = unit.min(STEP_ROWS);
+        self.hidden.values.grow(step * config.hidden.max(3 * config.patch * config.patch))?;
+        if encoder.blocks.iter().any(|b| b.mlp.gate().is_some()) {
+            self.hidden.gate.grow(step * config.hidden)?;
+        }
+        self.hidden.codes.grow(unit * codes_stride(config.hidden), unit)?;
+        encoder.layers().try_for_each(|layer| self.layers.reserve(layer, unit))?;
+        self.scratch.reserve(encoder.dims(plan.tokens))
     }
 }

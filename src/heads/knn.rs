@@ -10,7 +10,7 @@ use super::{Examples, HeadError, Targets};
 use crate::heads::measure::{log_loss, youden_threshold};
 use crate::kernels::Isa;
 use crate::kernels::linear::{MAX_INPUTS, OutputMode, PackedLinear, Rows, Scratch, codes_stride};
-use crate::kernels::quantise::{self, QuantParams};
+use crate::kernels::quantise::{self, QuantisedRows};
 
 /// Temperature of the vote, as in the papers.
 pub const TEMPERATURE: f64 = 0.07;
@@ -275,8 +275,9 @@ impl PackedBank {
         let mut scratch = Scratch::of(&self.linear, 1);
         if self.linear.is_int8() {
             let mut codes = vec![0; codes_stride(dim)];
-            let quants: [QuantParams; 1] = [quantise::row(self.isa, &query, &mut codes)];
-            self.linear.apply(Rows::Codes(&codes, &quants), &mut scratch, &mut cosines, OutputMode::Store);
+            let quants = [quantise::row(self.isa, &query, &mut codes)];
+            let rows = Rows::Codes(QuantisedRows { codes: &codes, quants: &quants });
+            self.linear.apply(rows, &mut scratch, &mut cosines, OutputMode::Store);
         } else {
             self.linear.apply(Rows::Float(&query), &mut scratch, &mut cosines, OutputMode::Store);
         }

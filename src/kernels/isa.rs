@@ -221,18 +221,15 @@ macro_rules! per_isa {
         $(#[$meta])*
         $vis fn $name $(<$($gen: $bound),*>)? (isa: $crate::kernels::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
             fn portable $(<$($gen: $bound),*>)? ($($arg: $ty),*) $(-> $ret)? $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma,f16c")]
-                #[allow(clippy::too_many_arguments)]
                 fn avx2 $(<$($gen: $bound),*>)? ($($arg: $ty),*) $(-> $ret)? {
                     portable $(::<$($gen),*>)? ($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-                #[allow(clippy::too_many_arguments)]
                 fn avx512 $(<$($gen: $bound),*>)? ($($arg: $ty),*) $(-> $ret)? {
                     portable $(::<$($gen),*>)? ($($arg),*)
                 }

@@ -249,6 +249,14 @@ pub unsafe trait Split: Sync {
     /// # Safety
     /// `holds(range.end)` must be true, and no part of an overlapping range may be made while this part lives.
     unsafe fn part(&self, range: Range<usize>) -> Self::Part;
+
+    /// The same rows, with each part converted by `f`.
+    fn map<P, F: Fn(Self::Part) -> P + Sync>(self, f: F) -> Map<Self, F>
+    where
+        Self: Sized,
+    {
+        Map { rows: self, f }
+    }
 }
 
 /// `[rows, width]`, which can be split between rows.
@@ -268,6 +276,12 @@ impl<'a, T> RowsMut<'a, T> {
         let rows = data.len().checked_div(width).unwrap_or(usize::MAX);
         RowsMut { first: data.as_mut_ptr(), rows, width, borrow: std::marker::PhantomData }
     }
+
+    /// The same, for a buffer that may be absent: an empty `data` is any number of empty rows.
+    pub fn or_absent(data: &'a mut [T], width: usize) -> RowsMut<'a, T> {
+        let width = if data.is_empty() { 0 } else { width };
+        RowsMut::new(data, width)
+    }
 }
 
 // SAFETY: the part for `range` is the elements `range.start * width..range.end * width` of one slice, so parts of
@@ -284,6 +298,26 @@ unsafe impl<'a, T: Send> Split for RowsMut<'a, T> {
         unsafe {
             std::slice::from_raw_parts_mut(self.first.add(range.start * self.width), range.len() * self.width)
         }
+    }
+}
+
+/// Rows whose parts are converted by a function: see [`Split::map`].
+pub struct Map<S, F> {
+    rows: S,
+    f: F,
+}
+
+// SAFETY: each part is made of one part of `rows`, which fulfils the contract for the same range.
+unsafe impl<S: Split, P, F: Fn(S::Part) -> P + Sync> Split for Map<S, F> {
+    type Part = P;
+
+    fn holds(&self, rows: usize) -> bool {
+        self.rows.holds(rows)
+    }
+
+    unsafe fn part(&self, range: Range<usize>) -> P {
+        // SAFETY: the caller guarantees the same for `rows`.
+        (self.f)(unsafe { self.rows.part(range) })
     }
 }
 
@@ -305,6 +339,7 @@ macro_rules! split_tuple {
     };
 }
 
+split_tuple!(A 0, B 1);
 split_tuple!(A 0, B 1, C 2);
 
 #[cfg(test)]
@@ -343,6 +378,23 @@ mod tests {
         });
         assert_eq!(a, [[1; 6].as_slice(), &[3; 14]].concat());
         assert_eq!(b, [[10; 15].as_slice(), &[30; 35]].concat());
+    }
+
+    #[test]
+    fn parts_of_structs_are_the_rows_between_the_bounds() {
+        struct Named<'a> {
+            present: &'a mut [usize],
+            absent: &'a mut [u8],
+        }
+        let (mut present, mut absent) = (vec![0; 12], Vec::new());
+        let parts = (RowsMut::or_absent(&mut present, 3), RowsMut::or_absent(&mut absent, 3))
+            .map(|(present, absent)| Named { present, absent });
+        assert!(parts.holds(4) && !parts.holds(5));
+        Pool::new(2).unwrap().for_parts(&[0, 1, 4], parts, |i, _, Named { present, absent }| {
+            present.fill(i + 1);
+            assert!(absent.is_empty());
+        });
+        assert_eq!(present, [[1; 3].as_slice(), &[2; 9]].concat());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Quantises f32 rows to 8-bit codes.
 
 use super::isa::{Isa, per_isa};
+use super::pool::{RowsMut, Split};
 use super::reduce;
 
 /// 1.5 * 2^23. Adding it to an f32 of magnitude below 2^22 rounds that value to the nearest integer, ties to even, and
@@ -15,6 +16,83 @@ pub struct QuantParams {
     pub scale: f32,
     /// Zero point, the code of 0.0: 0 to 255, minus the offset.
     pub zero: i32,
+}
+
+/// Quantised rows: the codes, and the parameters of each row, or of each head of each row.
+#[derive(Clone, Copy)]
+pub struct QuantisedRows<'a> {
+    /// The codes, as [`row`] writes them.
+    pub codes: &'a [u8],
+    /// The quantisation parameters.
+    pub quants: &'a [QuantParams],
+}
+
+/// [`QuantisedRows`] that can be written.
+pub struct QuantisedRowsMut<'a> {
+    /// The codes, as [`row`] writes them.
+    pub codes: &'a mut [u8],
+    /// The quantisation parameters.
+    pub quants: &'a mut [QuantParams],
+}
+
+impl<'a> QuantisedRows<'a> {
+    /// All but the first `count` rows, whose codes are `stride` apart, with one set of parameters each.
+    pub fn from(self, count: usize, stride: usize) -> QuantisedRows<'a> {
+        QuantisedRows { codes: &self.codes[count * stride..], quants: &self.quants[count..] }
+    }
+}
+
+impl<'a> QuantisedRowsMut<'a> {
+    /// All but the first `count` rows, whose codes are `stride` apart, with one set of parameters each.
+    pub fn from(self, count: usize, stride: usize) -> QuantisedRowsMut<'a> {
+        QuantisedRowsMut { codes: &mut self.codes[count * stride..], quants: &mut self.quants[count..] }
+    }
+
+    /// The rows, to be read.
+    pub fn as_rows(&self) -> QuantisedRows<'_> {
+        QuantisedRows { codes: self.codes, quants: self.quants }
+    }
+
+    /// Each row, or head of a row, of `stride` codes: the codes and their parameters.
+    pub fn each(&mut self, stride: usize) -> impl Iterator<Item = (&mut [u8], &mut QuantParams)> {
+        self.codes.chunks_exact_mut(stride).zip(&mut *self.quants)
+    }
+
+    /// The same rows, to be split between threads: each has `width` codes and `heads` sets of parameters.
+    pub fn split(self, width: usize, heads: usize) -> impl Split<Part = QuantisedRowsMut<'a>> {
+        (RowsMut::or_absent(self.codes, width), RowsMut::or_absent(self.quants, heads))
+            .map(|(codes, quants)| QuantisedRowsMut { codes, quants })
+    }
+}
+
+/// Quantised keys: codes `[tokens, dim]`, and the scale of each head of each key, `[tokens, heads]`.
+#[derive(Clone, Copy)]
+pub struct QuantisedKeys<'a> {
+    /// The codes, as [`key`] writes them.
+    pub codes: &'a [i8],
+    /// The scales.
+    pub scales: &'a [f32],
+}
+
+/// [`QuantisedKeys`] that can be written.
+pub struct QuantisedKeysMut<'a> {
+    /// The codes, as [`key`] writes them.
+    pub codes: &'a mut [i8],
+    /// The scales.
+    pub scales: &'a mut [f32],
+}
+
+impl<'a> QuantisedKeysMut<'a> {
+    /// The codes and the scales of each key of `width` channels and `heads` heads.
+    pub fn each(&mut self, width: usize, heads: usize) -> impl Iterator<Item = (&mut [i8], &mut [f32])> {
+        self.codes.chunks_exact_mut(width).zip(self.scales.chunks_exact_mut(heads))
+    }
+
+    /// The same keys, to be split between threads: each has `width` codes and `heads` scales.
+    pub fn split(self, width: usize, heads: usize) -> impl Split<Part = QuantisedKeysMut<'a>> {
+        (RowsMut::or_absent(self.codes, width), RowsMut::or_absent(self.scales, heads))
+            .map(|(codes, scales)| QuantisedKeysMut { codes, scales })
+    }
 }
 
 /// `value * inverse + offset` rounded to the nearest integer, ties to even.

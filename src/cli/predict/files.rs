@@ -19,6 +19,24 @@ use crate::cli::args::PredictArgs;
 use crate::cli::failure::one_line;
 use crate::cli::inputs;
 
+/// An input, and what a head says of it.
+#[derive(Clone, Copy)]
+pub struct Answered<'a> {
+    /// Where the input was read from.
+    pub path: &'a Path,
+    /// What the input is.
+    pub info: &'a ScanInfo,
+    /// How it was read.
+    pub read: &'a ReadOptions,
+    /// The head.
+    pub loaded: &'a Loaded,
+    /// The head's answer.
+    pub outcome: &'a Outcome,
+    /// The model whose features the head read.
+    #[cfg_attr(not(feature = "dicom"), allow(dead_code, reason = "only DICOM objects name it"))]
+    pub about: &'a About,
+}
+
 /// Output folders, and the files written so far.
 pub struct Files<'a> {
     args: &'a PredictArgs,
@@ -88,17 +106,8 @@ impl<'a> Files<'a> {
     }
 
     /// Writes the requested files for one head on one input, and records them in `line`.
-    #[expect(clippy::too_many_arguments, reason = "one of each")]
-    pub fn write(
-        &mut self,
-        path: &Path,
-        info: &ScanInfo,
-        read: &ReadOptions,
-        loaded: &Loaded,
-        outcome: &Outcome,
-        about: &About,
-        line: &mut HeadLine,
-    ) -> anyhow::Result<()> {
+    pub fn write(&mut self, answered: Answered, line: &mut HeadLine) -> anyhow::Result<()> {
+        let Answered { path, info, read, loaded, outcome, .. } = answered;
         let classes = loaded.head.model.classes().len();
         let access = if info.dicom.is_some() { Access::Owner } else { Access::Usual };
         if let (Outcome::Mask(mask), Some(folder)) = (outcome, &self.args.masks) {
@@ -133,7 +142,7 @@ impl<'a> Files<'a> {
             })?;
             line.written.insert("overlay".into(), names);
         }
-        self.write_dicom(path, info, loaded, outcome, about, line)
+        self.write_dicom(answered, line)
     }
 
     /// The region of a frame that an overlay may show; `None` for all of it. DICOM pixels may show the patient's name.
@@ -222,19 +231,12 @@ impl<'a> Files<'a> {
 
     /// Writes a Segmentation of a mask, or a Structured Report of probabilities.
     #[cfg(feature = "dicom")]
-    fn write_dicom(
-        &mut self,
-        path: &Path,
-        info: &ScanInfo,
-        loaded: &Loaded,
-        outcome: &Outcome,
-        about: &About,
-        line: &mut HeadLine,
-    ) -> anyhow::Result<()> {
+    fn write_dicom(&mut self, answered: Answered, line: &mut HeadLine) -> anyhow::Result<()> {
         use microraptor::output::dicom::{
             Algorithm, Code, Finding, OutOfDistribution, Segment, Sources, write_report, write_segmentation,
         };
         let Some(folder) = &self.args.dicom else { return Ok(()) };
+        let Answered { path, info, loaded, outcome, about, .. } = answered;
         if info.dicom.is_none() {
             bail!("{}: --dicom writes objects that refer to a DICOM image, and this is none", path.display());
         }
@@ -277,15 +279,7 @@ impl<'a> Files<'a> {
     }
 
     #[cfg(not(feature = "dicom"))]
-    fn write_dicom(
-        &mut self,
-        _: &Path,
-        _: &ScanInfo,
-        _: &Loaded,
-        _: &Outcome,
-        _: &About,
-        _: &mut HeadLine,
-    ) -> anyhow::Result<()> {
+    fn write_dicom(&mut self, _: Answered, _: &mut HeadLine) -> anyhow::Result<()> {
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use microraptor::stamp::Stamp;
 
 use super::args::PredictArgs;
 use super::{backbone, limits, progress, terminal};
-use files::Files;
+use files::{Answered, Files};
 use line::{HeadLine, Line, Milliseconds};
 use loaded::Loaded;
 
@@ -76,7 +76,9 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
                 if let Outcome::Mask(mask) = &outcome {
                     head.measure(&heads[i], mask, &geometry);
                 }
-                files.write(path, &info, &reading.read, &heads[i], &outcome, engine.about(), &mut head)?;
+                let (info, read, loaded, outcome, about) =
+                    (&info, &reading.read, &heads[i], &outcome, engine.about());
+                files.write(Answered { path, info, read, loaded, outcome, about }, &mut head)?;
                 said[i] = Some(head);
             }
         }

@@ -98,6 +98,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     for engine in &engines {
         options.sizes.iter().try_for_each(|&size| engine.check_size(size))?;
     }
+    let job = Job { args, options, models, engines, data };
     let root = args.sensors.clone().map_or_else(Root::live, Root::recorded);
     let board = board(args, &root)?;
     let mut hardware = Hardware::open(args, &root, board.clone())?;
@@ -108,11 +109,10 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
         Some(folder) => {
             let heads = folder.join(profile::HEADS_FOLDER);
             new_folders.extend(heads.ancestors().filter(|path| !path.exists()).map(Path::to_owned));
-            let make = if data.is_some() { &heads } else { folder };
+            let make = if job.data.is_some() { &heads } else { folder };
             std::fs::create_dir_all(make).with_context(|| make.display().to_string())?;
-            let journal =
-                Journal::open(folder, &fingerprint(args, &options, &engines, data.as_ref(), &environment))?;
-            (journal, data.is_some().then_some(heads))
+            let journal = Journal::open(folder, &job.fingerprint(&environment))?;
+            (journal, job.data.is_some().then_some(heads))
         }
         None => (Journal::in_memory(), None),
     };
@@ -123,16 +123,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
         );
     }
     hardware.begin()?;
-    let found = sweep(
-        args,
-        &options,
-        &engines,
-        &models,
-        data.as_ref(),
-        heads.as_deref(),
-        &mut hardware,
-        &mut journal,
-    );
+    let found = job.sweep(heads.as_deref(), &mut hardware, &mut journal);
     hardware.end()?;
     let found = match found {
         Ok(found) => found,
@@ -149,7 +140,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     environment.finish(&root);
 
     let limits = Limits { budget_ms: args.budget.map(|t| t.0), min_accuracy: args.min_auc };
-    let decision = limits.any().then(|| limits.decide(&found.rows, &found.outcomes, options.seed));
+    let decision = limits.any().then(|| limits.decide(&found.rows, &found.outcomes, job.options.seed));
     let Found { protocol, data, rows, outcomes, tests, heads } = found;
     let results = Results {
         schema: SCHEMA,
@@ -165,7 +156,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
     let mut written = Vec::new();
     if let Some(folder) = &args.output {
         written = profile::save(&results, folder)?;
-        let model = |row: &Row| model_of(row, &models, &engines);
+        let model = |row: &Row| job.model_of(row);
         let head = |row: &Row| heads.get(&(row.sha256.clone(), row.size())).cloned();
         written.extend(deploy(&results, folder, &model, args.hints.hints(), &head)?);
     }
@@ -273,77 +264,106 @@ fn open(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Vec<PathBuf>, 
     Ok((models, engines))
 }
 
-/// SHA-256 of models for which only latency is measured: `untrained:NAME`, if another kind of model or a peer is
-/// measured too. Otherwise the accuracy on random features would be in the same column as that on trained ones. If
-/// every model is untrained, there is nothing to confuse, and accuracy is measured.
-fn latency_only(models: &[PathBuf], engines: &[Engine], peers: bool) -> BTreeSet<String> {
-    let (seeded, others): (Vec<usize>, Vec<usize>) =
-        (0..models.len()).partition(|&i| backbone::untrained(&models[i]).is_some());
-    let alone = others.is_empty() && !peers;
-    seeded.into_iter().filter(|_| !alone).map(|i| engines[i].about().sha256.clone()).collect()
+/// What is measured, and how.
+struct Job<'a> {
+    args: &'a ProfileArgs,
+    options: Options,
+    /// What each of the engines was opened from.
+    models: Vec<PathBuf>,
+    engines: Vec<Engine>,
+    data: Option<Data>,
 }
 
-fn model_of(row: &Row, models: &[PathBuf], engines: &[Engine]) -> Option<PathBuf> {
-    let same = |engine: &Engine| {
-        let about = engine.about();
-        about.sha256 == row.sha256 && about.runs_on() == row.backend && about.name == row.model
-    };
-    Some(models[engines.iter().position(same)?].clone())
+impl Job<'_> {
+    /// SHA-256 of models for which only latency is measured: `untrained:NAME`, if another kind of model or a peer is
+    /// measured too. Otherwise the accuracy on random features would be in the same column as that on trained ones. If
+    /// every model is untrained, there is nothing to confuse, and accuracy is measured.
+    fn latency_only(&self) -> BTreeSet<String> {
+        let Job { models, engines, .. } = self;
+        let (seeded, others): (Vec<usize>, Vec<usize>) =
+            (0..models.len()).partition(|&i| backbone::untrained(&models[i]).is_some());
+        let alone = others.is_empty() && self.args.peer.is_empty();
+        seeded.into_iter().filter(|_| !alone).map(|i| engines[i].about().sha256.clone()).collect()
+    }
+
+    /// The model of a row, as it was given.
+    fn model_of(&self, row: &Row) -> Option<PathBuf> {
+        let same = |engine: &Engine| {
+            let about = engine.about();
+            about.sha256 == row.sha256 && about.runs_on() == row.backend && about.name == row.model
+        };
+        Some(self.models[self.engines.iter().position(same)?].clone())
+    }
+
+    /// Digest that identifies a sweep, so that only its own parts are resumed.
+    fn fingerprint(&self, environment: &Environment) -> String {
+        let Job { args, options, engines, data, .. } = self;
+        let mut hash = Sha256::new();
+        let program = (environment.version, environment.commit, &environment.cpu, environment.cores);
+        let measured = (&options.sizes, &options.threads, options.budget, &options.scenarios);
+        let judged =
+            (&options.recipe, options.folds, options.seed, options.val_share, options.read.of_head());
+        let data = data.as_ref().map(|data| (data.set.digest(), &data.mask_classes));
+        let rest = (&args.peer, args.no_cold, args.signals.len(), &args.power_meter);
+        hash.update(format!("{program:?}\n{measured:?}\n{judged:?}\n{data:?}\n{rest:?}\n"));
+        for engine in engines {
+            let about = engine.about();
+            hash.update(format!("{} {} {:?}\n", about.sha256, about.precision, about.backend.isa()));
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Measures what the journal does not hold yet. Heads are written to the folder `heads`.
+    fn sweep(
+        &self,
+        heads: Option<&Path>,
+        hardware: &mut Hardware,
+        journal: &mut Journal,
+    ) -> Result<Found, ProfileError> {
+        let args = self.args;
+        let Hardware { root, board, signals } = hardware;
+        let meters = || all_meters(args, root, board.as_ref());
+        let feeds = |meter: &str| {
+            let rails = &board.as_ref()?.sensors.power;
+            rails.iter().find(|rail| meter.contains(&rail.label)).map(|rail| rail.feeds.clone())
+        };
+        let cold = |row: &Row, cores: &Cores| {
+            let model = self.model_of(row).unwrap_or_default();
+            cold::measure(&model, row, cores, &args.hints)
+        };
+        let bar = progress::bar(0, "profile");
+        // Polling the clock and memory disturbs the measurement, so it is done only if a limit was given.
+        let step = |done| format!("profile (after {done} of its steps)");
+        let watched = limits::asked().then(|| limits::Watched::new(step(0)));
+        let sweep = Sweep {
+            engines: &self.engines,
+            latency_only: &self.latency_only(),
+            peers: &args.peer,
+            options: &self.options,
+            data: self.data.as_ref(),
+            heads,
+            watch: Watch { root, meters: &meters },
+            cold: if args.no_cold { None } else { Some(&cold) },
+            signals: signals.as_mut(),
+            feeds: &feeds,
+            tick: &|| {
+                bar.inc(1);
+                if let Some(watched) = &watched {
+                    watched.next(step(bar.position()));
+                }
+            },
+        };
+        bar.set_length(sweep.steps() as u64);
+        let found = sweep.run(journal);
+        drop(watched);
+        bar.finish_and_clear();
+        found
+    }
 }
 
 fn board(args: &ProfileArgs, root: &Root) -> anyhow::Result<Option<Board>> {
     let named = args.placement.board()?;
     Ok(named.or_else(|| recognise(&Machine::read(root)).map(|recognised| recognised.board)))
-}
-
-#[expect(clippy::too_many_arguments, reason = "all that a sweep is made of")]
-fn sweep(
-    args: &ProfileArgs,
-    options: &Options,
-    engines: &[Engine],
-    models: &[PathBuf],
-    data: Option<&Data>,
-    heads: Option<&Path>,
-    hardware: &mut Hardware,
-    journal: &mut Journal,
-) -> Result<Found, ProfileError> {
-    let Hardware { root, board, signals } = hardware;
-    let meters = || all_meters(args, root, board.as_ref());
-    let feeds = |meter: &str| {
-        let rails = &board.as_ref()?.sensors.power;
-        rails.iter().find(|rail| meter.contains(&rail.label)).map(|rail| rail.feeds.clone())
-    };
-    let cold = |row: &Row, cores: &Cores| {
-        let model = model_of(row, models, engines).unwrap_or_default();
-        cold::measure(&model, row, cores, &args.hints)
-    };
-    let bar = progress::bar(0, "profile");
-    // Polling the clock and memory disturbs the measurement, so it is done only if a limit was given.
-    let step = |done| format!("profile (after {done} of its steps)");
-    let watched = limits::asked().then(|| limits::Watched::new(step(0)));
-    let sweep = Sweep {
-        engines,
-        latency_only: &latency_only(models, engines, !args.peer.is_empty()),
-        peers: &args.peer,
-        options,
-        data,
-        heads,
-        watch: Watch { root, meters: &meters },
-        cold: if args.no_cold { None } else { Some(&cold) },
-        signals: signals.as_mut(),
-        feeds: &feeds,
-        tick: &|| {
-            bar.inc(1);
-            if let Some(watched) = &watched {
-                watched.next(step(bar.position()));
-            }
-        },
-    };
-    bar.set_length(sweep.steps() as u64);
-    let found = sweep.run(journal);
-    drop(watched);
-    bar.finish_and_clear();
-    found
 }
 
 /// The machine's own power meters, and the requested ones. A meter that cannot be reopened is skipped with a warning.
@@ -356,28 +376,6 @@ fn all_meters(args: &ProfileArgs, root: &Root, board: Option<&Board>) -> Vec<Box
         }
     }
     all
-}
-
-/// Digest that identifies a sweep, so that only its own parts are resumed.
-fn fingerprint(
-    args: &ProfileArgs,
-    options: &Options,
-    engines: &[Engine],
-    data: Option<&Data>,
-    environment: &Environment,
-) -> String {
-    let mut hash = Sha256::new();
-    let program = (environment.version, environment.commit, &environment.cpu, environment.cores);
-    let measured = (&options.sizes, &options.threads, options.budget, &options.scenarios);
-    let judged = (&options.recipe, options.folds, options.seed, options.val_share, options.read.of_head());
-    let data = data.map(|data| (data.set.digest(), &data.mask_classes));
-    let rest = (&args.peer, args.no_cold, args.signals.len(), &args.power_meter);
-    hash.update(format!("{program:?}\n{measured:?}\n{judged:?}\n{data:?}\n{rest:?}\n"));
-    for engine in engines {
-        let about = engine.about();
-        hash.update(format!("{} {} {:?}\n", about.sha256, about.precision, about.backend.isa()));
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn options(args: &ProfileArgs) -> anyhow::Result<Options> {

@@ -20,10 +20,10 @@ use super::aligned::Aligned;
 use super::isa::per_isa;
 use super::linear::{columns, packed_len};
 use super::output::{Output, RowOf};
-use super::quantise::{QuantParams, round_scaled};
+use super::quantise::{QuantParams, QuantisedRows, round_scaled};
 use super::reduce;
 use super::tile::{
-    Epilogue, F32, GemmTypes, Kernel, PANEL, Sums, U8S8, for_tiles, pair_rows, paired_len, paired_stride,
+    Epilogue, F32, GemmTypes, Kernel, PANEL, Product, Sums, U8S8, pair_rows, paired_len, paired_stride,
 };
 
 pub use pack::{FloatHead, IntHead, Packed, pack_float, pack_int};
@@ -50,9 +50,31 @@ impl Dims {
         self.heads * self.head_dim
     }
 
+    /// Head `index`.
+    pub const fn head(self, index: usize) -> Head {
+        Head { dims: self, index }
+    }
+
     /// Factor that turns a product of query and key into an exponent of 2: `log2(e) / sqrt(head_dim)`.
     fn log2_scale(&self) -> f32 {
         std::f32::consts::LOG2_E / (self.head_dim as f32).sqrt()
+    }
+}
+
+/// One head of an attention layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Dimensions of the layer.
+    pub dims: Dims,
+    /// Index of the head.
+    pub index: usize,
+}
+
+impl Head {
+    /// Position of the head's first channel of `token` in `[tokens, dim]`.
+    #[inline(always)]
+    const fn at(&self, token: usize) -> usize {
+        token * self.dims.dim() + self.index * self.dims.head_dim
     }
 }
 
@@ -96,8 +118,7 @@ impl Scratch {
 struct IntScores<'a> {
     scores: &'a mut [f32],
     padded: usize,
-    head: usize,
-    heads: usize,
+    head: Head,
     quants: &'a [QuantParams],
     packed: &'a IntHead,
     scale: f32,
@@ -109,7 +130,7 @@ impl Epilogue<i32> for IntScores<'_> {
         let scales = columns(&self.packed.key_scales, panel);
         let sums = columns(&self.packed.key_sums, panel);
         for (r, acc) in acc.iter().enumerate().take(rows) {
-            let QuantParams { scale, zero } = self.quants[(row + r) * self.heads + self.head];
+            let QuantParams { scale, zero } = self.quants[(row + r) * self.head.dims.heads + self.head.index];
             let scale = scale * self.scale;
             let mut y = [0.0; PANEL];
             for c in 0..PANEL {
@@ -138,33 +159,36 @@ impl Epilogue<f32> for FloatScores<'_> {
 }
 
 /// A head's columns in some rows of `[rows, dim]`, and the factor of each row.
-struct Heads<'a> {
+struct HeadOutput<'a> {
     output: Output<'a>,
     inverse: &'a [f32; QUERIES],
 }
 
 /// A tile's float accumulators, and the factors of its rows.
-struct FloatRows<'a>(&'a Sums<f32>, &'a [f32]);
+struct FloatRows<'a> {
+    acc: &'a Sums<f32>,
+    inverse: &'a [f32],
+}
 
 impl RowOf for FloatRows<'_> {
     #[inline(always)]
     fn row(&self, r: usize) -> [f32; PANEL] {
-        let inverse = self.1[r];
-        self.0[r].map(|y| y * inverse)
+        let inverse = self.inverse[r];
+        self.acc[r].map(|y| y * inverse)
     }
 }
 
-impl Epilogue<f32> for Heads<'_> {
+impl Epilogue<f32> for HeadOutput<'_> {
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<f32>) {
         let inverse = &self.inverse[row..row + rows];
-        self.output.put::<false>(row, panel, rows, FloatRows(acc, inverse));
+        self.output.put::<false>(row, panel, rows, FloatRows { acc, inverse });
     }
 }
 
 /// Epilogue for weighted sums of integer values with integer probabilities.
 struct IntMeans<'a> {
-    out: Heads<'a>,
+    out: HeadOutput<'a>,
     /// Scales of the values' channels.
     scales: &'a [f32],
 }
@@ -199,58 +223,59 @@ impl Epilogue<i32> for IntMeans<'_> {
     }
 }
 
-/// Integer attention for some queries of head `head`, written to the head's columns in `out: [rows, dim]`.
+/// The micro-kernels of integer attention's two products.
+#[derive(Clone, Copy)]
+struct IntKernels {
+    scores: Kernel<U8S8>,
+    means: Kernel<IntProduct>,
+}
+
+/// Integer attention for some queries of a head, written to the head's columns in `out: [rows, dim]`.
 ///
-/// `codes: [rows, dim]`, `quants: [rows, heads]`.
-#[allow(clippy::too_many_arguments, reason = "the sizes, the queries, the packed head, and where to")]
+/// `queries`: codes `[rows, dim]` and parameters `[rows, heads]`.
 pub fn int(
     isa: Isa,
-    dims: Dims,
-    head: usize,
-    codes: &[u8],
-    quants: &[QuantParams],
+    head: Head,
+    queries: QuantisedRows,
     packed: &IntHead,
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
-    let kernels = (U8S8::kernel(isa), IntProduct::kernel(isa));
-    int_rows(isa, dims, head, codes, quants, packed, kernels, scratch, out);
+    let kernels = IntKernels { scores: U8S8::kernel(isa), means: IntProduct::kernel(isa) };
+    int_rows(isa, head, queries, packed, kernels, scratch, out);
 }
 
 per_isa! {
-    #[allow(clippy::too_many_arguments)]
     fn int_rows(
-        dims: Dims,
-        head: usize,
-        codes: &[u8],
-        quants: &[QuantParams],
+        head: Head,
+        queries: QuantisedRows,
         packed: &IntHead,
-        kernels: (Kernel<U8S8>, Kernel<IntProduct>),
+        kernels: IntKernels,
         scratch: &mut Scratch,
         out: &mut [f32],
     ) {
+        let dims = head.dims;
         let Dims { tokens, heads, head_dim } = dims;
         let dim = dims.dim();
         let padded = tokens.next_multiple_of(PANEL);
         let groups = head_dim.div_ceil(U8S8::GROUP);
         let keys = &packed.keys[..packed_len::<U8S8>(tokens, head_dim)];
         let values = &packed.values[..packed_len::<IntProduct>(head_dim, tokens)];
-        debug_assert!(kernels.1.rows.is_multiple_of(OfInts::PARTS));
+        debug_assert!(kernels.means.rows.is_multiple_of(OfInts::PARTS));
         let most = probability_max(tokens);
         let rows = out.len() / dim;
         for first in (0..rows).step_by(QUERIES) {
             let m = QUERIES.min(rows - first);
             let scores = &mut scratch.scores[..m * padded];
-            let codes = &codes[first * dim + head * head_dim..];
-            let quants = &quants[first * heads..];
-            let mut to = IntScores { scores, padded, head, heads, quants, packed, scale: dims.log2_scale() };
-            if kernels.0.pairs() {
+            let codes = &queries.codes[head.at(first)..];
+            let quants = &queries.quants[first * heads..];
+            let to = IntScores { scores, padded, head, quants, packed, scale: dims.log2_scale() };
+            let mut product = Product { kernel: kernels.scores, m, groups, a: codes, stride: dim, b: keys };
+            if kernels.scores.pairs() {
                 pair_rows(codes, dim, m, head_dim, &mut scratch.queries);
-                let stride = paired_stride(head_dim);
-                for_tiles::<U8S8>(kernels.0, m, groups, &scratch.queries, stride, keys, &mut to);
-            } else {
-                for_tiles::<U8S8>(kernels.0, m, groups, codes, dim, keys, &mut to);
+                (product.a, product.stride) = (&scratch.queries, paired_stride(head_dim));
             }
+            product.for_tiles(to);
             let parts = OfInts::PARTS;
             let probabilities = &mut scratch.probabilities[..m * parts * padded];
             let mut inverse = [0.0; QUERIES];
@@ -258,14 +283,15 @@ per_isa! {
                 let to = &mut probabilities[r * parts * padded..][..parts * padded];
                 let scores = &mut scores[r * padded..][..padded];
                 scores[tokens..].fill(f32::NEG_INFINITY);
-                let sum = probabilities_of(scores, most as f32, to, kernels.1.pairs());
+                let sum = probabilities_of(scores, most as f32, to, kernels.means.pairs());
                 inverse[r] = 1.0 / sum as f32;
             }
             let groups = tokens.div_ceil(IntProduct::GROUP);
-            let out = &mut out[first * dim + head * head_dim..];
-            let out = Heads { output: Output { out, stride: dim, columns: head_dim }, inverse: &inverse };
-            let mut to = IntMeans { out, scales: &packed.value_scales };
-            for_tiles::<IntProduct>(kernels.1, m * parts, groups, probabilities, padded, values, &mut to);
+            let out = &mut out[head.at(first)..];
+            let out = HeadOutput { output: Output { out, stride: dim, columns: head_dim }, inverse: &inverse };
+            let kernel = kernels.means;
+            Product { kernel, m: m * parts, groups, a: probabilities, stride: padded, b: values }
+                .for_tiles(IntMeans { out, scales: &packed.value_scales });
         }
     }
 }
@@ -295,31 +321,29 @@ fn probabilities_of(
     sums.iter().sum()
 }
 
-/// f32 attention for some queries of head `head`, written to the head's columns in `out: [rows, dim]`;
+/// f32 attention for some queries of a head, written to the head's columns in `out: [rows, dim]`;
 /// `queries: [rows, dim]`.
 pub fn float(
     isa: Isa,
-    dims: Dims,
-    head: usize,
+    head: Head,
     queries: &[f32],
     packed: &FloatHead,
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
-    float_rows(isa, dims, head, queries, packed, F32::kernel(isa), scratch, out);
+    float_rows(isa, head, queries, packed, F32::kernel(isa), scratch, out);
 }
 
 per_isa! {
-    #[allow(clippy::too_many_arguments)]
     fn float_rows(
-        dims: Dims,
-        head: usize,
+        head: Head,
         queries: &[f32],
         packed: &FloatHead,
         kernel: Kernel<F32>,
         scratch: &mut Scratch,
         out: &mut [f32],
     ) {
+        let dims = head.dims;
         let Dims { tokens, head_dim, .. } = dims;
         let dim = dims.dim();
         let padded = tokens.next_multiple_of(PANEL);
@@ -329,9 +353,9 @@ per_isa! {
         for first in (0..rows).step_by(QUERIES) {
             let m = QUERIES.min(rows - first);
             let scores = &mut scratch.scores[..m * padded];
-            let queries = &queries[first * dim + head * head_dim..];
-            let mut to = FloatScores { scores, padded, scale: dims.log2_scale() };
-            for_tiles::<F32>(kernel, m, head_dim, queries, dim, keys, &mut to);
+            let queries = &queries[head.at(first)..];
+            Product { kernel, m, groups: head_dim, a: queries, stride: dim, b: keys }
+                .for_tiles(FloatScores { scores, padded, scale: dims.log2_scale() });
             let mut inverse = [0.0; QUERIES];
             for r in 0..m {
                 let row = &mut scores[r * padded..][..tokens];
@@ -342,9 +366,9 @@ per_isa! {
                 // `exp2` does not propagate NaN: the row becomes NaN here if its largest score is not finite.
                 inverse[r] = if largest.is_finite() { 1.0 / reduce::sum(row) } else { f32::NAN };
             }
-            let out = &mut out[first * dim + head * head_dim..];
-            let mut to = Heads { output: Output { out, stride: dim, columns: head_dim }, inverse: &inverse };
-            for_tiles::<F32>(kernel, m, tokens, scores, padded, values, &mut to);
+            let output = Output { out: &mut out[head.at(first)..], stride: dim, columns: head_dim };
+            Product { kernel, m, groups: tokens, a: scores, stride: padded, b: values }
+                .for_tiles(HeadOutput { output, inverse: &inverse });
         }
     }
 }

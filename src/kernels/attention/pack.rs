@@ -3,12 +3,12 @@
 use bytemuck::Zeroable as _;
 
 use super::weighted_sum::{IntProduct, OfInts, WeightedSum};
-use super::{Dims, grow};
+use super::{Dims, Head, grow};
 use crate::kernels::Isa;
 use crate::kernels::aligned::Aligned;
 use crate::kernels::isa::per_isa;
 use crate::kernels::linear::packed_len;
-use crate::kernels::quantise::round_scaled;
+use crate::kernels::quantise::{QuantisedKeys, round_scaled};
 use crate::kernels::tile::{F32, GemmTypes, PANEL, U8S8, prefetch};
 
 /// Number of tokens by which values are prefetched ahead.
@@ -122,20 +122,11 @@ fn put_group<N: GemmTypes>(
     group.copy_from_slice(&packed[..N::GROUP * PANEL]);
 }
 
-/// Packs head `head`: keys `codes: [tokens, dim]` with `scales: [tokens, heads]` (see
-/// [`crate::kernels::quantise::key`]), and values `[tokens, dim]`, which are quantised here symmetrically to 8 bits per
+/// Packs a head of the keys, and of the values `[tokens, dim]`, which are quantised here symmetrically to 8 bits per
 /// channel.
-pub fn pack_int(
-    isa: Isa,
-    dims: Dims,
-    head: usize,
-    codes: &[i8],
-    scales: &[f32],
-    values: &[f32],
-    to: &mut IntHead,
-) {
-    pack_ints(isa, dims, head, codes, scales, values, to);
-    let Dims { tokens, head_dim, .. } = dims;
+pub fn pack_int(isa: Isa, head: Head, keys: QuantisedKeys, values: &[f32], to: &mut IntHead) {
+    pack_ints(isa, head, keys.codes, keys.scales, values, to);
+    let Dims { tokens, head_dim, .. } = head.dims;
     let keys = &mut to.keys[..packed_len::<U8S8>(tokens, head_dim)];
     U8S8::arrange(isa, head_dim.div_ceil(U8S8::GROUP), keys);
     let values = &mut to.values[..packed_len::<IntProduct>(head_dim, tokens)];
@@ -143,17 +134,16 @@ pub fn pack_int(
 }
 
 per_isa! {
-    fn pack_ints(dims: Dims, head: usize, codes: &[i8], scales: &[f32], values: &[f32], to: &mut IntHead) {
-        let Dims { tokens, heads, head_dim } = dims;
-        let dim = dims.dim();
-        let at = |token: usize| token * dim + head * head_dim;
+    fn pack_ints(head: Head, codes: &[i8], scales: &[f32], values: &[f32], to: &mut IntHead) {
+        let Dims { tokens, heads, head_dim } = head.dims;
+        let at = |token: usize| head.at(token);
         let panels = &mut to.keys[..packed_len::<U8S8>(tokens, head_dim)];
-        pack_keys::<U8S8>(dims, panels, |token| &codes[at(token)..at(token) + head_dim]);
+        pack_keys::<U8S8>(head.dims, panels, |token| &codes[at(token)..at(token) + head_dim]);
         let padded = tokens.next_multiple_of(PANEL);
         to.key_scales[tokens..padded].fill(0.0);
         to.key_sums[tokens..padded].fill(0);
         for token in 0..tokens {
-            to.key_scales[token] = scales[token * heads + head];
+            to.key_scales[token] = scales[token * heads + head.index];
             to.key_sums[token] = codes[at(token)..at(token) + head_dim].iter().map(|&c| i32::from(c)).sum();
         }
 
@@ -190,12 +180,12 @@ per_isa! {
 }
 
 per_isa! {
-    /// Packs head `head` of keys and values, `[tokens, dim]` each.
-    pub fn pack_float(dims: Dims, head: usize, keys: &[f32], values: &[f32], to: &mut FloatHead) {
-        let Dims { tokens, head_dim, .. } = dims;
-        let at = |token: usize| token * dims.dim() + head * head_dim;
+    /// Packs a head of keys and values, `[tokens, dim]` each.
+    pub fn pack_float(head: Head, keys: &[f32], values: &[f32], to: &mut FloatHead) {
+        let Dims { tokens, head_dim, .. } = head.dims;
+        let at = |token: usize| head.at(token);
         let panels = &mut to.keys[..packed_len::<F32>(tokens, head_dim)];
-        pack_keys::<F32>(dims, panels, |token| &keys[at(token)..at(token) + head_dim]);
+        pack_keys::<F32>(head.dims, panels, |token| &keys[at(token)..at(token) + head_dim]);
         let panels = &mut to.values[..packed_len::<F32>(head_dim, tokens)];
         for (p, panel) in panels.chunks_exact_mut(tokens * PANEL).enumerate() {
             let channels = p * PANEL..head_dim.min((p + 1) * PANEL);

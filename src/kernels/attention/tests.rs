@@ -1,7 +1,7 @@
 //! Attention on every instruction set gives the bits of the plain version.
 
 use super::*;
-use crate::kernels::quantise;
+use crate::kernels::quantise::{self, QuantisedKeys};
 
 fn wave(n: usize, seed: f32) -> Vec<f32> {
     (0..n).map(|i| (i as f32 * 0.37 + seed).sin() * 3.0).collect()
@@ -23,9 +23,11 @@ fn ints(isa: Isa, dims: Dims, rows: usize) -> Vec<f32> {
     packed.reserve(dims).unwrap();
     scratch.reserve(dims).unwrap();
     let mut out = vec![f32::NAN; rows * dims.dim()];
-    for head in 0..heads {
-        pack_int(isa, dims, head, &key_codes, &scales, &values, &mut packed);
-        int(isa, dims, head, &codes, &quants, &packed, &mut scratch, &mut out);
+    let queries = QuantisedRows { codes: &codes, quants: &quants };
+    let keys = QuantisedKeys { codes: &key_codes, scales: &scales };
+    for head in (0..heads).map(|index| dims.head(index)) {
+        pack_int(isa, head, keys, &values, &mut packed);
+        int(isa, head, queries, &packed, &mut scratch, &mut out);
     }
     out
 }
@@ -38,9 +40,9 @@ fn floats(isa: Isa, dims: Dims, rows: usize) -> Vec<f32> {
     packed.reserve(dims).unwrap();
     scratch.reserve(dims).unwrap();
     let mut out = vec![f32::NAN; rows * dims.dim()];
-    for head in 0..dims.heads {
-        pack_float(isa, dims, head, &keys, &values, &mut packed);
-        float(isa, dims, head, &queries, &packed, &mut scratch, &mut out);
+    for head in (0..dims.heads).map(|index| dims.head(index)) {
+        pack_float(isa, head, &keys, &values, &mut packed);
+        float(isa, head, &queries, &packed, &mut scratch, &mut out);
     }
     out
 }

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::kernels::Isa;
     use crate::kernels::aligned::Aligned;
-    use crate::kernels::tile::{Epilogue, Sums, for_tiles};
+    use crate::kernels::tile::{Epilogue, Product, Sums};
 
     struct Collect<'a, M>(&'a mut Vec<i32>, std::marker::PhantomData<M>);
 
@@ -157,9 +157,9 @@ mod tests {
             }
         }
         let mut out = Vec::new();
-        let to = &mut Collect::<M>(&mut out, std::marker::PhantomData);
+        let to = Collect::<M>(&mut out, std::marker::PhantomData);
         let (m, groups) = (probabilities.len() * M::PARTS, tokens.div_ceil(group));
-        for_tiles::<M::Product>(kernel, m, groups, &codes, padded, &panel, to);
+        Product::<M::Product> { kernel, m, groups, a: &codes, stride: padded, b: &panel }.for_tiles(to);
         out
     }
 

@@ -17,7 +17,7 @@ pub(super) struct Channels {
     pub(super) sums: Vec<i32>,
 }
 
-/// Writes float sums to `output`, with their bias.
+/// Writes float sums to `output`, with their bias, or adds them if `ADD`.
 pub(super) struct FloatOutput<'a, const ADD: bool> {
     pub(super) output: Output<'a>,
     /// Bias of the columns, padded.
@@ -27,15 +27,18 @@ pub(super) struct FloatOutput<'a, const ADD: bool> {
 }
 
 /// A tile's float accumulators, and the bias of its columns.
-struct FloatRows<'a>(&'a Sums<f32>, &'a [f32; PANEL]);
+struct FloatRows<'a> {
+    acc: &'a Sums<f32>,
+    bias: &'a [f32; PANEL],
+}
 
 impl RowOf for FloatRows<'_> {
     #[inline(always)]
     fn row(&self, r: usize) -> [f32; PANEL] {
-        let (sums, bias) = (&self.0[r], self.1);
+        let acc = &self.acc[r];
         let mut y = [0.0; PANEL];
         for c in 0..PANEL {
-            y[c] = sums[c] + bias[c];
+            y[c] = acc[c] + self.bias[c];
         }
         y
     }
@@ -52,13 +55,13 @@ impl<const ADD: bool> Epilogue<f32> for FloatOutput<'_, ADD> {
     }
 
     #[inline(always)]
-    fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<f32>) {
+    fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<f32>) {
         let bias = columns(self.bias, panel);
-        self.output.put::<ADD>(row, panel, rows, FloatRows(sums, bias));
+        self.output.put::<ADD>(row, panel, rows, FloatRows { acc, bias });
     }
 }
 
-/// Writes integer sums to `output` as floats, with their bias.
+/// Writes integer sums to `output` as floats, with their bias, or adds them if `ADD`.
 pub(super) struct IntOutput<'a, const ADD: bool> {
     pub(super) output: Output<'a>,
     pub(super) quants: &'a [QuantParams],

@@ -11,8 +11,8 @@ use super::Isa;
 use super::aligned::Aligned;
 use super::isa::per_isa;
 use super::output::Output;
-use super::quantise::QuantParams;
-use super::tile::{self, F16, F32, GemmTypes, I16, Kernel, NARROW, PANEL, U8S8, Widening, for_tiles};
+use super::quantise::{QuantParams, QuantisedRows};
+use super::tile::{self, F16, F32, GemmTypes, I16, Kernel, NARROW, PANEL, Product, U8S8, Widening};
 
 pub(super) use epilogue::columns;
 use epilogue::{Channels, FloatOutput, IntOutput};
@@ -61,8 +61,8 @@ const WIDE_CODES: usize = 96 * 1536;
 pub enum Rows<'a> {
     /// `[rows, inputs]`, for F32 and F16 weights.
     Float(&'a [f32]),
-    /// Quantised: codes `[rows, stride]` with [`codes_stride`], and the [`QuantParams`] of each row; for int8 weights.
-    Codes(&'a [u8], &'a [QuantParams]),
+    /// Codes `[rows, stride]` with [`codes_stride`], and the parameters of each row, for int8 weights.
+    Codes(QuantisedRows<'a>),
 }
 
 impl Rows<'_> {
@@ -70,9 +70,7 @@ impl Rows<'_> {
     pub fn from(self, count: usize, inputs: usize) -> Self {
         match self {
             Rows::Float(x) => Rows::Float(&x[count * inputs..]),
-            Rows::Codes(codes, quants) => {
-                Rows::Codes(&codes[count * codes_stride(inputs)..], &quants[count..])
-            }
+            Rows::Codes(rows) => Rows::Codes(rows.from(count, codes_stride(inputs))),
         }
     }
 }
@@ -246,15 +244,17 @@ impl PackedLinear {
         let isa = self.isa;
         match (&self.weights, rows) {
             (Weights::F32(w), Rows::Float(x)) => {
-                float(isa, F32::kernel(isa), x, self.inputs, w, bias, &[], output, into);
+                let product = self.float_product(F32::kernel(isa), x, w, &output);
+                float(isa, product, bias, &[], output, into);
             }
             (Weights::F16(w, None), Rows::Float(x)) => {
-                float(isa, F16::kernel(isa), x, self.inputs, w, bias, &[], output, into);
+                let product = self.float_product(F16::kernel(isa), x, w, &output);
+                float(isa, product, bias, &[], output, into);
             }
             (Weights::F16(w, Some(widening)), Rows::Float(x)) => {
                 self.widened(w, widening.widen, x, &mut scratch.panel, output, into);
             }
-            (Weights::U8S8(kernel, w, channels), Rows::Codes(codes, quants)) => {
+            (Weights::U8S8(kernel, w, channels), Rows::Codes(QuantisedRows { codes, quants })) => {
                 let groups = self.inputs.div_ceil(U8S8::GROUP);
                 let (codes, stride) = if kernel.pairs() {
                     tile::pair_rows(codes, stride, m, stride, &mut scratch.pairs);
@@ -262,16 +262,30 @@ impl PackedLinear {
                 } else {
                     (codes, stride)
                 };
-                int(isa, *kernel, codes, stride, groups, quants, w, channels, bias, output, into);
+                let product = Product { kernel: *kernel, m: output.rows(), groups, a: codes, stride, b: w };
+                int(isa, product, quants, channels, bias, output, into);
             }
-            (Weights::I16(w, channels), Rows::Codes(codes, quants)) => {
+            (Weights::I16(w, channels), Rows::Codes(QuantisedRows { codes, quants })) => {
                 let wide = &mut scratch.wide[..m * stride];
                 widen(isa, &codes[..m * stride], wide);
                 let groups = self.inputs.div_ceil(I16::GROUP);
-                int(isa, I16::kernel(isa), wide, stride, groups, quants, w, channels, bias, output, into);
+                let product =
+                    Product { kernel: I16::kernel(isa), m: output.rows(), groups, a: wide, stride, b: w };
+                int(isa, product, quants, channels, bias, output, into);
             }
             _ => panic!("int8 weights take codes, float weights take floats"),
         }
+    }
+
+    /// The product of rows `x: [rows, inputs]`, as many as `output` has, and the panels of `weights`.
+    fn float_product<'a, N: FloatNumbers>(
+        &self,
+        kernel: Kernel<N>,
+        x: &'a [f32],
+        weights: &'a [N::B],
+        output: &Output,
+    ) -> Product<'a, N> {
+        Product { kernel, m: output.rows(), groups: self.inputs, a: x, stride: self.inputs, b: weights }
     }
 
     /// Applies fp16 `weights` panel by panel, each widened in `panel` while the next one is prefetched.
@@ -294,7 +308,8 @@ impl PackedLinear {
             let ahead = weights.peek().copied().unwrap_or(&[]);
             let output = Output { out: &mut out[first..], stride, columns: PANEL.min(columns - first) };
             let bias = &self.bias[first..first + PANEL];
-            float(self.isa, F32::kernel(self.isa), x, self.inputs, panel, bias, ahead, output, into);
+            let product = self.float_product(F32::kernel(self.isa), x, panel, &output);
+            float(self.isa, product, bias, ahead, output, into);
             first += PANEL;
         }
     }
@@ -308,56 +323,35 @@ per_isa! {
     }
 }
 
+// In the next two, what the epilogue reads is passed as slices and not as its struct: only of a parameter that is a
+// reference does the compiler know that writing the output does not change it.
 per_isa! {
-    #[allow(clippy::too_many_arguments)]
     fn float<N: FloatNumbers>(
-        kernel: Kernel<N>,
-        x: &[f32],
-        k: usize,
-        weights: &[N::B],
+        product: Product<N>,
         bias: &[f32],
         ahead: &[u16],
         output: Output,
         into: OutputMode,
     ) {
-        let m = output.rows();
         match into {
-            OutputMode::Store => {
-                let mut to = FloatOutput::<false> { output, bias, ahead };
-                for_tiles::<N>(kernel, m, k, x, k, weights, &mut to);
-            }
-            OutputMode::Add => {
-                let mut to = FloatOutput::<true> { output, bias, ahead };
-                for_tiles::<N>(kernel, m, k, x, k, weights, &mut to);
-            }
+            OutputMode::Store => product.for_tiles(FloatOutput::<false> { output, bias, ahead }),
+            OutputMode::Add => product.for_tiles(FloatOutput::<true> { output, bias, ahead }),
         }
     }
 }
 
 per_isa! {
-    #[allow(clippy::too_many_arguments)]
     fn int<N: IntNumbers>(
-        kernel: Kernel<N>,
-        codes: &[N::A],
-        stride: usize,
-        groups: usize,
+        product: Product<N>,
         quants: &[QuantParams],
-        weights: &[N::B],
         channels: &Channels,
         bias: &[f32],
         output: Output,
         into: OutputMode,
     ) {
-        let m = output.rows();
         match into {
-            OutputMode::Store => {
-                let mut to = IntOutput::<false> { output, quants, channels, bias };
-                for_tiles::<N>(kernel, m, groups, codes, stride, weights, &mut to);
-            }
-            OutputMode::Add => {
-                let mut to = IntOutput::<true> { output, quants, channels, bias };
-                for_tiles::<N>(kernel, m, groups, codes, stride, weights, &mut to);
-            }
+            OutputMode::Store => product.for_tiles(IntOutput::<false> { output, quants, channels, bias }),
+            OutputMode::Add => product.for_tiles(IntOutput::<true> { output, quants, channels, bias }),
         }
     }
 }

@@ -38,7 +38,8 @@ fn check_int8(m: usize, n: usize, k: usize, weight: &[i8]) {
         }
         let layer = PackedLinear::int8(isa, weight, &scales, &bias);
         assert!(layer.is_int8() && !layer.is_f16());
-        let [stored, added] = applied(&layer, Rows::Codes(&codes, &quants), m);
+        let rows = Rows::Codes(QuantisedRows { codes: &codes, quants: &quants });
+        let [stored, added] = applied(&layer, rows, m);
         for (i, before) in numbers(m * n, 9).into_iter().enumerate() {
             let (r, c) = (i / n, i % n);
             let code = |i: usize| match isa.code_offset() {

@@ -316,69 +316,80 @@ pub(super) fn prefetch<T>(values: &[T]) {
     }
 }
 
-/// Calls `epilogue.take(first_row, panel, rows, sums)` for every tile of `a: [m, k]` times the panels in `b`.
-///
-/// The rows of `a` are `stride` apart, in pairs if the kernel requires it ([`Kernel::pairs`]). `b` holds whole panels
-/// of `groups` groups each. Panels are the outer loop: the one or two of a tile stay in the nearest cache that holds
-/// them while all rows are processed, and the next ones are prefetched meanwhile ([`Kernel::prefetches`]).
-///
-/// # Panics
-/// If `a` is shorter than its `m` rows, its stride does not suit the kernel, or `b` is not aligned or not whole panels.
-#[inline(always)]
-pub(super) fn for_tiles<N: GemmTypes>(
-    kernel: Kernel<N>,
-    m: usize,
-    groups: usize,
-    a: &[N::A],
-    stride: usize,
-    b: &[N::B],
-    epilogue: &mut impl Epilogue<N::Sum>,
-) {
-    if m == 0 || groups == 0 {
-        return;
-    }
-    let panel_len = groups * N::GROUP * PANEL;
-    let left = kernel.left_len(m, stride, groups);
-    assert!(left.is_some_and(|len| a.len() >= len), "{} {m} {stride} {groups}", a.len());
-    assert!(b.len().is_multiple_of(panel_len) && b.as_ptr().addr().is_multiple_of(64));
-    let mut tile: Tile<N::Sum> = [[[N::Sum::default(); PANEL]; MAX_ROWS]; MAX_PANELS];
-    let most = kernel.panels * panel_len;
-    let mut b = b;
-    let mut panel = 0;
-    while !b.is_empty() {
-        let (now, rest) = b.split_at(most.min(b.len()));
-        let panels = now.len() / panel_len;
-        let ahead = if kernel.prefetches { &rest[..most.min(rest.len())] } else { &[] };
-        let mut ahead = ahead.chunks(most.div_ceil(m.div_ceil(kernel.rows)));
-        let mut row = 0;
-        while row < m {
-            prefetch(ahead.next().unwrap_or(&[]));
-            let rows = kernel.rows.min(m - row);
-            for p in 0..panels {
-                epilogue.expect(row, panel + p, rows);
-            }
-            // SAFETY: the kernel came from `N::kernel(isa)` or `wide_u8s8(isa)`, and an `Isa` exists only if the CPU
-            // has its instructions. `rows` is at most `kernel.rows`, and `panels` at most `kernel.panels`. The length
-            // of `a` was asserted above, and so was its stride if rows are in pairs; `row` is a multiple of
-            // `kernel.rows`, which is then even, so a pair begins at `row`. `now` holds `panels` whole panels. The
-            // first begins at a multiple of 64 bytes (asserted above), and the size of every panel is `groups` times 64
-            // bytes (32 for fp16).
-            unsafe {
-                (kernel.run)(
-                    rows,
-                    panels,
-                    groups,
-                    a.as_ptr().add(row * stride),
-                    stride,
-                    now.as_ptr(),
-                    &mut tile,
-                )
-            };
-            for (p, sums) in tile.iter().enumerate().take(panels) {
-                epilogue.take(row, panel + p, rows, sums);
-            }
-            row += rows;
+/// A product of `a: [m, k]` and the panels in `b`.
+pub(super) struct Product<'a, N: GemmTypes> {
+    /// The micro-kernel.
+    pub(super) kernel: Kernel<N>,
+    /// Number of rows of `a`.
+    pub(super) m: usize,
+    /// Number of groups of k.
+    pub(super) groups: usize,
+    /// The left side, in pairs of rows if the kernel requires it ([`Kernel::pairs`]).
+    pub(super) a: &'a [N::A],
+    /// Distance between the rows of `a`.
+    pub(super) stride: usize,
+    /// The right side: whole panels of `groups` groups each.
+    pub(super) b: &'a [N::B],
+}
+
+impl<N: GemmTypes> Product<'_, N> {
+    /// Calls `epilogue.take(first_row, panel, rows, sums)` for every tile.
+    ///
+    /// Panels are the outer loop: the one or two of a tile stay in the nearest cache that holds them while all rows are
+    /// processed, and the next ones are prefetched meanwhile ([`Kernel::prefetches`]).
+    ///
+    /// # Panics
+    /// If `a` is shorter than its `m` rows, its stride does not suit the kernel, or `b` is not aligned or not whole
+    /// panels.
+    #[inline(always)]
+    pub(super) fn for_tiles(self, mut epilogue: impl Epilogue<N::Sum>) {
+        let Product { kernel, m, groups, a, stride, b } = self;
+        if m == 0 || groups == 0 {
+            return;
         }
-        (b, panel) = (rest, panel + panels);
+        let panel_len = groups * N::GROUP * PANEL;
+        let left = kernel.left_len(m, stride, groups);
+        assert!(left.is_some_and(|len| a.len() >= len), "{} {m} {stride} {groups}", a.len());
+        assert!(b.len().is_multiple_of(panel_len) && b.as_ptr().addr().is_multiple_of(64));
+        let mut tile: Tile<N::Sum> = [[[N::Sum::default(); PANEL]; MAX_ROWS]; MAX_PANELS];
+        let most = kernel.panels * panel_len;
+        let mut b = b;
+        let mut panel = 0;
+        while !b.is_empty() {
+            let (now, rest) = b.split_at(most.min(b.len()));
+            let panels = now.len() / panel_len;
+            let ahead = if kernel.prefetches { &rest[..most.min(rest.len())] } else { &[] };
+            let mut ahead = ahead.chunks(most.div_ceil(m.div_ceil(kernel.rows)));
+            let mut row = 0;
+            while row < m {
+                prefetch(ahead.next().unwrap_or(&[]));
+                let rows = kernel.rows.min(m - row);
+                for p in 0..panels {
+                    epilogue.expect(row, panel + p, rows);
+                }
+                // SAFETY: the kernel came from `N::kernel(isa)` or `wide_u8s8(isa)`, and an `Isa` exists only if the
+                // CPU has its instructions. `rows` is at most `kernel.rows`, and `panels` at most `kernel.panels`. The
+                // length of `a` was asserted above, and so was its stride if rows are in pairs; `row` is a multiple of
+                // `kernel.rows`, which is then even, so a pair begins at `row`. `now` holds `panels` whole panels. The
+                // first begins at a multiple of 64 bytes (asserted above), and the size of every panel is `groups`
+                // times 64 bytes (32 for fp16).
+                unsafe {
+                    (kernel.run)(
+                        rows,
+                        panels,
+                        groups,
+                        a.as_ptr().add(row * stride),
+                        stride,
+                        now.as_ptr(),
+                        &mut tile,
+                    )
+                };
+                for (p, sums) in tile.iter().enumerate().take(panels) {
+                    epilogue.take(row, panel + p, rows, sums);
+                }
+                row += rows;
+            }
+            (b, panel) = (rest, panel + panels);
+        }
     }
 }

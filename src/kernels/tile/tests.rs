@@ -30,28 +30,23 @@ impl<S: Copy> Epilogue<S> for Collect<'_, S> {
     }
 }
 
-/// Sums of all tiles, indexed by row and panel.
-fn product<N: GemmTypes>(
-    (isa, kernel): (Isa, Kernel<N>),
-    m: usize,
-    groups: usize,
-    a: &[N::A],
-    stride: usize,
-    b: &[N::B],
-) -> Vec<N::Sum> {
+/// Sums of all tiles, indexed by row and panel. Neither side is in the order of the instruction set yet.
+fn sums<N: GemmTypes>(isa: Isa, product: Product<N>) -> Vec<N::Sum> {
+    let Product { kernel, m, groups, a, stride, b } = product;
     let panels = b.len() / (groups * N::GROUP * PANEL);
     let mut arranged = Aligned::<N::B>::zeroed(b.len());
     arranged.copy_from_slice(b);
     N::arrange(isa, groups, &mut arranged);
     let mut out = vec![N::Sum::default(); m * panels * PANEL];
-    let mut collect = Collect { out: &mut out, panels };
+    let collect = Collect { out: &mut out, panels };
     if kernel.pairs() {
         let k = groups * N::GROUP;
         let mut pairs = vec![N::A::zeroed(); paired_len(m, k)];
         pair_rows(bytemuck::cast_slice(a), stride, m, k, bytemuck::cast_slice_mut(&mut pairs));
-        for_tiles::<N>(kernel, m, groups, &pairs, paired_stride(k), &arranged, &mut collect);
+        let stride = paired_stride(k);
+        Product { kernel, m, groups, a: &pairs, stride, b: &arranged }.for_tiles(collect);
     } else {
-        for_tiles::<N>(kernel, m, groups, a, stride, &arranged, &mut collect);
+        Product { kernel, m, groups, a, stride, b: &arranged }.for_tiles(collect);
     }
     out
 }
@@ -111,8 +106,8 @@ fn check_kernel<N: Stored>(
             let left: Vec<N::A> = (0..m * stride).map(|_| a(random.next())).collect();
             let mut right = Aligned::<N::B>::zeroed(panels * k * PANEL);
             right.iter_mut().for_each(|v| *v = b(random.next()));
-            let expected =
-                product::<N>((Isa::SCALAR, N::kernel(Isa::SCALAR)), m, groups, &left, stride, &right);
+            let plain = Product { kernel: N::kernel(Isa::SCALAR), m, groups, a: &left, stride, b: &right };
+            let expected = sums::<N>(Isa::SCALAR, plain);
             let columns: Vec<Vec<N::B>> =
                 (0..panels * PANEL).map(|column| column_of::<N>(&right, k, column)).collect();
             for (i, sum) in expected.iter().enumerate() {
@@ -121,7 +116,7 @@ fn check_kernel<N: Stored>(
             }
             for (isa, kernel) in Isa::available().into_iter().filter_map(|isa| Some((isa, kernel(isa)?))) {
                 let left: Vec<N::A> = left.iter().map(|&a| N::stored(isa, a)).collect();
-                let mut found = product::<N>((isa, kernel), m, groups, &left, stride, &right);
+                let mut found = sums::<N>(isa, Product { kernel, m, groups, a: &left, stride, b: &right });
                 for (sum, column) in found.iter_mut().zip(columns.iter().cycle()) {
                     *sum = N::plain(isa, *sum, column);
                 }

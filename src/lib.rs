@@ -65,7 +65,7 @@
 
 pub use board::{Cores, CpuList};
 pub use checkpoint::{Assumption, CheckpointError, Hints};
-pub use engine::{About, Backend, Engine, EngineError, Session};
+pub use engine::{About, Backend, Engine, EngineError, Macs, Operator, OperatorTimes, Session};
 pub use features::{Extractor, FeatureError, Geometry};
 pub use heads::{Backbone, Head, HeadError, HeadFormatError, HeadModel, OodScore, Outcome, Prediction};
 pub use input::{
@@ -87,7 +87,9 @@ pub mod profile;
 /// A [`Dataset`](training::Dataset) says which pictures there are and what they show; [`gather`](training::gather) runs the
 /// backbone over them once; a [`Recipe`](training::Recipe) fits a head; [`evaluate`](training::evaluate) and
 /// [`cross_validate`](training::cross_validate) evaluate it with confidence intervals;
-/// [`Head::fitted`](crate::Head::fitted) makes a [`Head`] of it, which can be saved.
+/// [`Head::fitted`](crate::Head::fitted) makes a [`Head`] of it, which can be saved: it takes a
+/// [`ValidationSummary`](training::ValidationSummary) of the evaluation and the [`Provenance`](training::Provenance) of the
+/// examples. The instruction set that `fit` and `evaluate` take matters for speed alone.
 ///
 /// ```
 /// # #[cfg(feature = "demo")] {
@@ -109,13 +111,15 @@ pub mod profile;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub mod training {
-    pub use crate::features::{Request, ScanFeatures, gather};
+    pub use crate::features::{FeatureCache, Request, ScanFeatures, gather};
     pub use crate::heads::{
         AbmilOptions, Bootstrap, ClassWeights, Criterion, DenseReport, DrawnSplit, Estimate, Evaluation,
-        EvaluationReport, EvaluationSet, FitOptions, Fitted, ProbeSearch, Provenance, Recipe, SegmentOptions,
-        cross_validate, evaluate,
+        EvaluationReport, EvaluationSet, Extracted, FitOptions, Fitted, ProbeSearch, Provenance, Recipe,
+        SegmentOptions, TrainingSummary, ValidationSummary, cross_validate, evaluate,
     };
-    pub use crate::input::{Dataset, Parts, PhantomKind, Sample, Split, phantom, phantom_dataset};
+    pub use crate::input::{
+        Dataset, Parts, Phantom, PhantomKind, Sample, Source, Split, phantom, phantom_dataset,
+    };
 }
 
 #[doc(hidden)]

@@ -1,10 +1,6 @@
 //! Description of a backbone and of the code that runs it.
 
 use crate::checkpoint::Assumption;
-#[cfg(doc)]
-use crate::checkpoint::Model;
-#[cfg(all(doc, feature = "onnx"))]
-use crate::graph;
 use crate::kernels::Isa;
 use crate::quant::Precision;
 use crate::vit::Preprocess;
@@ -46,7 +42,7 @@ pub struct About {
     pub name: String,
     /// SHA-256 of the weights file, in lower-case hex: the identity to which heads are bound. If hints changed the
     /// network from the one assumed without them, the digest covers both the file and the hints (see
-    /// [`Model::identity`]).
+    /// `checkpoint::Model::identity`).
     pub sha256: String,
     /// How to turn pixels into the backbone's input.
     pub preprocess: Preprocess,
@@ -56,7 +52,7 @@ pub struct About {
     pub precision: Precision,
     /// The code that runs the backbone.
     pub backend: Backend,
-    /// Version of how features are read from a graph that tract runs ([`graph::onnx::READING`]); 0 if our encoder
+    /// Version of how features are read from a graph that tract runs (`graph::onnx::READING`); 0 if our encoder
     /// computes them.
     pub reading: u32,
     /// What was assumed because the model's files do not specify it.

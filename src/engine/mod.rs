@@ -88,7 +88,7 @@ impl Engine {
     /// caller's.
     ///
     /// # Errors
-    /// [`EngineError::Threads`] if the number of threads is 0 or above [`MAX_THREADS`], the pool cannot be started,
+    /// [`EngineError::Threads`] if the number of threads is 0 or above 256, the pool cannot be started,
     /// or none of the cores is available.
     pub fn session(&self, cores: impl Into<Cores>) -> Result<Session, EngineError> {
         Session::new(self.clone(), cores.into())

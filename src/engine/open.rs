@@ -37,7 +37,8 @@ pub fn is_onnx(path: &Path) -> bool {
 
 impl Engine {
     /// Loads a converted model, a checkpoint (a Hugging Face folder or a safetensors file), or (feature `onnx`) an ONNX
-    /// file, and packs it for the instruction set [`Isa::preferred`].
+    /// file, and packs it for the instruction set [`Isa::preferred`]. `path` is always a path: the built-in backbone is
+    /// [`Engine::demo`], with the feature `demo`.
     ///
     /// # Errors
     /// [`EngineError`], whose message names the file and the problem.

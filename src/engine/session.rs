@@ -76,7 +76,7 @@ impl Session {
     }
 
     /// Features of one image: `pixels` are `[3, height, width]`, preprocessed according to
-    /// [`super::About::preprocess`]. The features live in the session's memory until its next run.
+    /// [`About::preprocess`](crate::About::preprocess). The features live in the session's memory until its next run.
     ///
     /// The first call for a size and selection of layers builds a plan and grows the working memory. Later calls
     /// allocate nothing, unless tract runs the model.

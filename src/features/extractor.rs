@@ -19,7 +19,7 @@ use crate::vit::{Features, Preprocess, Size};
 /// use microraptor::input::Image;
 /// use microraptor::vit::Size;
 ///
-/// let engine = Engine::open("model.safetensors".as_ref())?;
+/// let engine = Engine::open("model.safetensors")?;
 /// let preprocess = engine.about().preprocess;
 /// let mut session = engine.session(2)?;
 /// let mut extractor = Extractor::new(Size::square(224), preprocess);

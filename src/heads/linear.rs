@@ -31,7 +31,8 @@ pub struct LinearHead {
 /// A head's prediction for one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// Probability of each class; they sum to one unless the head is multi-label.
+    /// Probability of each class, in the order of [`HeadModel::classes`](crate::HeadModel::classes); they sum to one
+    /// unless the head is multi-label.
     pub probabilities: Vec<f64>,
     /// Indices of the predicted classes: exactly one unless the head is multi-label.
     pub classes: Vec<usize>,

@@ -34,7 +34,7 @@ pub enum InputError {
         /// The decoder's error.
         reason: String,
     },
-    /// A side is below [`MIN_SIDE`].
+    /// A side is below `MIN_SIDE` (8 px).
     #[error(
         "{name}: {width}x{height} px leave nothing to see: give an image of at least {MIN_SIDE} px a side"
     )]

@@ -7,7 +7,7 @@ use image::{DynamicImage, ImageBuffer, Luma, Pixel, Rgb};
 use super::limits::MIN_SIDE;
 use super::{InputError, Region};
 
-/// A decoded picture: grey or RGB, with values of 8 bits, 16 bits or f32; at least [`MIN_SIDE`] px per side. It may
+/// A decoded picture: grey or RGB, with values of 8 bits, 16 bits or f32; at least 8 px per side. It may
 /// have an alpha channel, which is ignored.
 #[derive(Clone, PartialEq)]
 pub struct Image {
@@ -30,7 +30,7 @@ impl Image {
     ///
     /// # Errors
     /// [`InputError::Buffer`] if the length of `pixels` does not match, [`InputError::TooSmall`] if a side is below
-    /// [`MIN_SIDE`].
+    /// `MIN_SIDE` (8 px).
     pub fn from_grey8(width: usize, height: usize, pixels: Vec<u8>) -> Result<Image, InputError> {
         buffer::<Luma<u8>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
     }
@@ -59,7 +59,7 @@ impl Image {
         buffer::<Rgb<u16>>(width, height, pixels).map(|pixels| Image { pixels: pixels.into() })
     }
 
-    /// Refuses sides below [`MIN_SIDE`]; `name` is the image's name in the error message.
+    /// Refuses sides below `MIN_SIDE` (8 px); `name` is the image's name in the error message.
     pub(super) fn check_sides(name: &str, width: usize, height: usize) -> Result<(), InputError> {
         if width < MIN_SIDE || height < MIN_SIDE {
             return Err(InputError::TooSmall { name: name.into(), width, height });

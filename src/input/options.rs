@@ -18,7 +18,7 @@ pub struct ReadOptions {
     pub allow_unsupported_modality: bool,
     /// The axis along which a NIfTI volume is sliced; [`Axis::Axial`] if `None`.
     pub axis: Option<Axis>,
-    /// Maximum number of frames or slices in a scan; [`MAX_FRAMES`] if `None`. Set by the caller, not stored in a head.
+    /// Maximum number of frames or slices in a scan; 4096 if `None`. Set by the caller, not stored in a head.
     #[serde(skip)]
     pub max_frames: Option<usize>,
     /// Which picture of a file that holds several, from 1: a page of a TIFF file, a frame of an animation.

@@ -53,7 +53,7 @@ pub struct Phantom {
 /// The phantom of `kind` for `seed`, identical on every machine. For one seed, all kinds have the same tissue.
 ///
 /// # Panics
-/// If `side` is below [`MIN_SIDE`].
+/// If `side` is below `MIN_SIDE` (8 px).
 pub fn phantom(seed: u64, kind: PhantomKind, side: usize) -> Phantom {
     assert!(side >= MIN_SIDE, "a phantom of {side} px shows nothing");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -70,11 +70,11 @@ pub fn phantom(seed: u64, kind: PhantomKind, side: usize) -> Phantom {
     Phantom { image, mask, kind }
 }
 
-/// A data set of `per_class` phantoms of each kind, in memory, `side` x `side` px. The last third of each kind (at
+/// A data set of `per_class` phantoms of each of the three kinds, in memory, `side` x `side` px. The last third of each kind (at
 /// least one) is for validation, so [`Dataset::split`] needs two or more of each.
 ///
 /// # Panics
-/// If `side` is below [`MIN_SIDE`].
+/// If `side` is below `MIN_SIDE` (8 px).
 pub fn phantom_dataset(seed: u64, per_class: usize, side: usize) -> Dataset {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let val = (per_class / 3).max(1);

@@ -133,7 +133,7 @@ impl Preprocessor {
 }
 
 impl Image {
-    /// The network's input, `[3, height, width]`, for this image alone; for many images a [`Preprocessor`] is faster.
+    /// The network's input, `[3, height, width]`, for this image alone; for many images an [`Extractor`](crate::Extractor) is faster.
     ///
     /// # Panics
     /// If a side of `size` is zero.

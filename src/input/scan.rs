@@ -45,7 +45,7 @@ impl Scan {
         Scan { info, frames, given: None, count: 0, most: MAX_FRAMES, ended: false }
     }
 
-    /// The same scan with a frame limit other than [`MAX_FRAMES`]: beyond it, [`Iterator::next`] returns an error.
+    /// The same scan with another frame limit: beyond it, [`Iterator::next`] returns an error.
     ///
     /// # Errors
     /// [`InputError::Frames`] if the number of frames is known and too large.

@@ -20,7 +20,7 @@ pub struct Parts {
 }
 
 impl Dataset {
-    /// Splits the samples: by their `split` field if they have one, else by a stratified draw of `val_fraction` of each
+    /// Splits the samples: by their `split` field if they have one (`seed` and `val_fraction` are then unused), else by a stratified draw of `val_fraction` of each
     /// class (rounded, at least one and not all) with ChaCha8 from `seed`, identical on every machine. For multi-label
     /// images, the rarest class is drawn first (Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10).
     ///

@@ -89,7 +89,7 @@ impl Scan {
     /// specify and that change the pixels are reported on standard error.
     ///
     /// # Errors
-    /// [`InputError`] names the stream: an invalid or unsupported header, a frame below [`MIN_SIDE`](super::MIN_SIDE)
+    /// [`InputError`] names the stream: an invalid or unsupported header, a frame below 8 px a side
     /// or above [`MAX_PIXELS`]; while reading, a frame that is cut short, or no frame at all.
     pub fn from_stream(
         name: impl Into<String>,

@@ -125,7 +125,7 @@ impl Isa {
         Isa::available().pop().unwrap_or(Isa::SCALAR)
     }
 
-    /// The instruction set that [`VARIABLE`] names, or else the fastest.
+    /// The instruction set that the environment variable `MICRORAPTOR_ISA` names, or else the fastest.
     ///
     /// # Errors
     /// As [`Isa::named`].

@@ -32,13 +32,10 @@ use state::{HeadState, LoadedHead};
 /// ```no_run
 /// use std::sync::Arc;
 ///
-/// use microraptor::engine::Engine;
-/// use microraptor::heads::{Head, Outcome};
-/// use microraptor::input::Image;
-/// use microraptor::pipeline::Pipeline;
+/// use microraptor::{Engine, Head, Image, Outcome, Pipeline};
 ///
-/// let engine = Engine::open("model.safetensors".as_ref())?;
-/// let head = Arc::new(Head::load("head.safetensors".as_ref())?);
+/// let engine = Engine::open("model.safetensors")?;
+/// let head = Arc::new(Head::load("head.safetensors")?);
 /// let mut pipeline = Pipeline::new(engine.session(2)?, std::slice::from_ref(&head))?;
 /// let frame = Image::open("scan.png")?;
 /// for answer in pipeline.push(&frame)? {

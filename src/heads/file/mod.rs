@@ -96,11 +96,12 @@ impl Head {
     pub const TOOL: &str = concat!("microraptor ", env!("CARGO_PKG_VERSION"));
 
     /// A head fitted on the examples `train` of `set`, whose features the backbone `about` computed at `size`. The
-    /// examples `val` determine the out-of-distribution threshold; `validation` is the head's performance on them. The
+    /// examples `val` determine the out-of-distribution threshold; `validation` is the head's performance on them, made
+    /// of an [`Evaluation`](crate::training::Evaluation) by `(&evaluation).into()`. The
     /// head is complete: it records all of `fitted` and `provenance`.
     ///
     /// # Errors
-    /// [`HeadError`] when there are too few examples to fit the out-of-distribution statistics.
+    /// [`HeadError`] when `train` has fewer than two examples or `val` none: the out-of-distribution statistics need them.
     pub fn fitted(
         about: &About,
         size: Size,

@@ -79,6 +79,7 @@ pub enum Evaluation {
 }
 
 impl Default for Recipe {
+    /// A linear head, with C selected on the validation images.
     fn default() -> Recipe {
         Recipe::Linear(ProbeSearch::default(), FitOptions::default())
     }

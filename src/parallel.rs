@@ -2,15 +2,18 @@
 //! own, [`crate::kernels::pool`].)
 
 /// Runs `work` on the rayon pool that the calling thread belongs to. A thread of no pool gets one for the time of the call,
-/// with as many threads as the process has CPUs: a library starts no global pool.
+/// with as many threads as the process has CPUs: a library starts no global pool. The threads have ended when this returns.
 pub(crate) fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     if rayon::current_thread_index().is_some() {
         return work();
     }
-    match rayon::ThreadPoolBuilder::new().thread_name(|i| format!("microraptor-{i}")).build() {
-        Ok(pool) => pool.install(work),
+    let mut work = Some(work);
+    let mut start = || work.take().expect("started once");
+    let builder = rayon::ThreadPoolBuilder::new().thread_name(|i| format!("microraptor-{i}"));
+    match builder.build_scoped(|thread| thread.run(), |pool| pool.install(start())) {
+        Ok(result) => result,
         // No thread can be started: rayon falls back to the calling one.
-        Err(_) => work(),
+        Err(_) => start()(),
     }
 }
 

@@ -121,7 +121,7 @@ fn clips_are_told_apart_by_attention_and_by_their_mean() {
     // A head for single images does not accept clips.
     let out = folder.path().join("x.safetensors");
     let message = failure(&[&"train", &tiny_model(), &"--data", &data, &"-o", &out, &"--size", &"32"]);
-    assert!(message.contains("clip") && message.contains("--head volume"), "{message}");
+    assert!(message.contains("clip") && message.contains("kind volume"), "{message}");
 }
 
 #[test]

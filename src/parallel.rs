@@ -1,20 +1,29 @@
 //! Where work that is shared between threads runs: loading, converting, fitting and drawing. (A session has threads of its
 //! own, [`crate::kernels::pool`].)
 
+use std::thread::Builder;
+
 /// Runs `work` on the rayon pool that the calling thread belongs to. A thread of no pool gets one for the time of the call,
 /// with as many threads as the process has CPUs: a library starts no global pool. The threads have ended when this returns.
 pub(crate) fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     if rayon::current_thread_index().is_some() {
         return work();
     }
-    let mut work = Some(work);
-    let mut start = || work.take().expect("started once");
-    let builder = rayon::ThreadPoolBuilder::new().thread_name(|i| format!("microraptor-{i}"));
-    match builder.build_scoped(|thread| thread.run(), |pool| pool.install(start())) {
-        Ok(result) => result,
+    let mut threads = Vec::new();
+    let spawn = |thread: rayon::ThreadBuilder| {
+        let name = format!("microraptor-{}", thread.index());
+        threads.push(Builder::new().name(name).spawn(|| thread.run())?);
+        Ok(())
+    };
+    let Ok(pool) = rayon::ThreadPoolBuilder::new().spawn_handler(spawn).build() else {
         // No thread can be started: rayon falls back to the calling one.
-        Err(_) => start()(),
-    }
+        return work();
+    };
+    let result = pool.install(work);
+    drop(pool);
+    // Until here a thread that ends may still allocate.
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    result
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 
 use super::*;
-use crate::vit::{FeedForward, Mlp, Weights};
+use crate::vit::{Mlp, Weights};
 
 /// Name, shape and values of each tensor of a file.
 pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -52,11 +52,7 @@ pub(super) fn distinct_weights(config: &Config) -> Weights {
         fill(&mut block.qkv.bias);
         block.qkv.bias[dim..2 * dim].fill(0.0);
         fill(&mut block.proj.bias);
-        let linears = match &mut block.mlp {
-            FeedForward::Gelu { up, down } => vec![up, down],
-            FeedForward::SwiGlu { gate, up, down } => vec![gate, up, down],
-        };
-        linears.into_iter().for_each(|linear| fill(&mut linear.bias));
+        block.mlp.layers_mut().for_each(|linear| fill(&mut linear.bias));
     }
     weights
 }
@@ -121,11 +117,8 @@ pub(super) fn tensors(config: &Config, weights: &Weights, naming: Naming) -> Ten
                 put(Part::QkvBias, i, &[3 * dim], &bias);
             }
         }
-        let (gate, up, down) = match &block.mlp {
-            FeedForward::Gelu { up, down } => (None, up, down),
-            FeedForward::SwiGlu { gate, up, down } => (Some(gate), up, down),
-        };
-        if let Some(gate) = gate {
+        let (up, down) = (block.mlp.up(), block.mlp.down());
+        if let Some(gate) = block.mlp.gate() {
             put(Part::GateWeight, i, &[hidden, dim], &gate.weight);
             put(Part::GateBias, i, &[hidden], &gate.bias);
         }

@@ -81,17 +81,15 @@ pub(super) fn candidates(
     let proj = Layers { seen: seen.proj, inputs: dim, images };
     let up = Layers { seen: seen.up, inputs: dim, images };
     let down = Layers { seen: seen.down, inputs: hidden, images };
-    let (up_weights, down_weight) = match &reference.mlp {
-        FeedForward::Gelu { up, down } => (Cow::Borrowed(up.exact()), down.exact()),
-        FeedForward::SwiGlu { gate, up, down } => {
-            (Cow::Owned([gate.exact(), up.exact()].concat()), down.exact())
-        }
+    let up_weights = match &reference.mlp {
+        FeedForward::Gelu { up, .. } => Cow::Borrowed(up.exact()),
+        FeedForward::SwiGlu { gate, up, .. } => Cow::Owned([gate.exact(), up.exact()].concat()),
     };
     let factors = Factors {
         qkv: qkv.smoothing(isa, reference.qkv.exact()),
         proj: proj.smoothing(isa, reference.proj.exact()),
         up: up.smoothing(isa, &up_weights),
-        down: down.smoothing(isa, down_weight),
+        down: down.smoothing(isa, reference.mlp.down().exact()),
     };
     drop(up_weights);
     let mut smooth = reference.clone();

@@ -23,7 +23,7 @@ pub(super) struct Dense<'a> {
 
 /// A block, dequantised.
 pub(super) struct DenseBlock<'a> {
-    pub block: &'a Block,
+    pub source: &'a Block,
     pub qkv: Dense<'a>,
     pub proj: Dense<'a>,
     pub mlp: FeedForward<Dense<'a>>,
@@ -78,7 +78,7 @@ impl<'a> Dense<'a> {
 impl<'a> DenseBlock<'a> {
     pub fn of(block: &'a Block) -> DenseBlock<'a> {
         DenseBlock {
-            block,
+            source: block,
             qkv: Dense::of(&block.qkv),
             proj: Dense::of(&block.proj),
             mlp: block.mlp.map(Dense::of),
@@ -126,15 +126,15 @@ impl Forward {
 
     /// Runs one block in place; `observe` receives the input of each layer.
     pub fn block(&self, block: &DenseBlock, x: &mut [f32], observe: &mut dyn FnMut(Site, &[f32])) {
-        let normed = self.norm(&block.block.norm1, x);
+        let normed = self.norm(&block.source.norm1, x);
         observe(Site::Qkv, &normed);
         let heads = self.attention(block, &normed, observe);
         observe(Site::Proj, &heads);
         add(x, &block.proj.run(self.isa, &heads));
 
-        let normed = self.norm(&block.block.norm2, x);
+        let normed = self.norm(&block.source.norm2, x);
         observe(Site::Up, &normed);
-        let (scale, width) = (&block.block.hidden_scale, self.config.hidden);
+        let (scale, width) = (&block.source.hidden_scale, self.config.hidden);
         let (hidden, down) = match &block.mlp {
             FeedForward::Gelu { up, down } => {
                 let mut hidden = up.run(self.isa, &normed);
@@ -170,8 +170,8 @@ impl Forward {
         }
         observe(Site::Rotated, &qkv);
         let dims = Dims { tokens: normed.len() / dim, heads, head_dim: self.config.head_dim() };
-        if block.block.int8_attention {
-            attention::rounded(self.isa, &qkv, dims, &block.block.key_centre)
+        if block.source.int8_attention {
+            attention::rounded(self.isa, &qkv, dims, &block.source.key_centre)
         } else {
             attention::exact(&qkv, dims)
         }

@@ -64,17 +64,6 @@ pub fn convert(
     isa: Isa,
     progress: &dyn Progress,
 ) -> Result<ConvertedModel, ConvertError> {
-    in_pool(|| convert_in_pool(model, precision, calibration, licence_text, isa, progress))
-}
-
-fn convert_in_pool(
-    model: Model,
-    precision: Precision,
-    calibration: &Calibration,
-    licence_text: Option<String>,
-    isa: Isa,
-    progress: &dyn Progress,
-) -> Result<ConvertedModel, ConvertError> {
     if calibration.images.is_empty() {
         return Err(ConvertError::NoImages);
     }
@@ -97,13 +86,16 @@ fn convert_in_pool(
         assumed: model.assumed.iter().map(ToString::to_string).collect(),
     };
     let reference = Network::from_weights(&model.config, model.weights);
-    let evaluator = Evaluator::new(&reference, calibration, isa)?;
-    let network = match precision {
-        Precision::F32 => reference.clone(),
-        Precision::Fp16 => reference.halved(),
-        Precision::Int8 => int8(&evaluator, progress)?,
-    };
-    let report = evaluator.report(&network, progress)?;
+    let (network, report) = in_pool(|| {
+        let evaluator = Evaluator::new(&reference, calibration, isa)?;
+        let network = match precision {
+            Precision::F32 => reference.clone(),
+            Precision::Fp16 => reference.halved(),
+            Precision::Int8 => int8(&evaluator, progress)?,
+        };
+        let report = evaluator.report(&network, progress)?;
+        Ok::<_, ConvertError>((network, report))
+    })?;
     Ok(ConvertedModel {
         name: model.name,
         plan: PrecisionPlan::of(&network),

@@ -16,6 +16,7 @@ use crate::encoder::Encoder;
 #[cfg(feature = "onnx")]
 use crate::graph::{self, onnx::OnnxFile};
 use crate::kernels::Isa;
+use crate::parallel::in_pool;
 use crate::quant::{self, ModelFile, Network, Precision};
 
 /// Name of the built-in backbone, accepted where a path is expected. A file or folder of that name is given as
@@ -61,13 +62,12 @@ impl Engine {
     pub fn open_with(path: impl AsRef<Path>, isa: Isa, hints: &Hints) -> Result<Engine, EngineError> {
         let path = path.as_ref();
         let engine = if is_onnx(path) {
-            Engine::open_onnx(path, isa, hints)?
-        } else if let Some(file) = quant::file::read_if_ours(path)? {
-            Engine::from_converted(file, isa)
+            Engine::open_onnx(path, isa, hints)
         } else {
-            Engine::from_model(checkpoint::load_with(path, hints)?, isa)
+            // Reading and packing share one pool.
+            in_pool(|| open_file(path, isa, hints))
         };
-        engine.agreeing(hints)
+        engine?.agreeing(hints)
     }
 
     /// Returns the engine unchanged if `hints` agree with it.
@@ -152,4 +152,12 @@ impl Engine {
         let network = Network::from_weights(&model.config, model.weights);
         Engine::new(about, Vit::new(Encoder::new(network, isa)))
     }
+}
+
+/// Opens a converted model or a checkpoint.
+fn open_file(path: &Path, isa: Isa, hints: &Hints) -> Result<Engine, EngineError> {
+    Ok(match quant::file::read_if_ours(path)? {
+        Some(model) => Engine::from_converted(model, isa),
+        None => Engine::from_model(checkpoint::load_with(path, hints)?, isa),
+    })
 }

@@ -14,7 +14,7 @@ use microraptor::quant::{
     Agreement, ConversionReport, ConvertedModel, Cosine, Matrix, Network, Precision, PrecisionPlan, Source,
     file,
 };
-use microraptor::vit::{Config, FeedForward, Mlp, Positions, Preprocess, Size, seeded_weights};
+use microraptor::vit::{Config, Mlp, Positions, Preprocess, Size, seeded_weights};
 use ndarray::{Array2, Axis};
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -94,7 +94,7 @@ fn model(mlp: Mlp, positions: Positions) -> ConvertedModel {
     let block = &mut network.blocks[0];
     block.int8_attention = true;
     block.key_centre = vec![0.5; 8];
-    let (FeedForward::Gelu { down, .. } | FeedForward::SwiGlu { down, .. }) = &mut block.mlp;
+    let down = block.mlp.down_mut();
     down.weight = Matrix::F16(vec![f16::ONE; 8 * 12]);
     block.qkv.weight =
         Matrix::Int8 { values: (0..24 * 8).map(|i| (i % 127) as i8).collect(), scales: vec![0.01; 24] };

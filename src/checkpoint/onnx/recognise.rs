@@ -12,7 +12,7 @@ use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
 use tract_core::ops::nn::{DataFormat, Softmax};
 
 use super::walk::{Dense, Walk, scalar, values};
-use crate::vit::{Block, Config, FeedForward, Linear, Mlp, Norm, Positions, Size, Weights, default_periods};
+use crate::vit::{Block, Config, FeedForward, Linear, Norm, Positions, Size, Weights, default_periods};
 
 /// Result of [`recognise`].
 pub(super) struct Found {
@@ -40,10 +40,7 @@ pub(super) fn recognise(model: &TypedModel, size: Size) -> Result<Found, Mismatc
         stream = next;
     }
     let first = blocks.first().ok_or("it has no Softmax")?;
-    let (mlp, layer_scale) = match first.mlp {
-        FeedForward::Gelu { .. } => (Mlp::Gelu, !first.scale1.is_empty()),
-        FeedForward::SwiGlu { .. } => (Mlp::SwiGlu, !first.scale1.is_empty()),
-    };
+    let (mlp, layer_scale) = (first.mlp.kind(), !first.scale1.is_empty());
     let (output, norm) = reader.last_norm(stream)?;
     let config = Config {
         dim,

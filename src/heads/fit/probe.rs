@@ -6,7 +6,6 @@ use super::logistic::{Objective, Outcome, minimise};
 use crate::heads::measure::{AucScores, PROBABILITY_FLOOR, youden_threshold};
 use crate::heads::targets::Joined;
 use crate::heads::{Examples, HeadError, LinearHead, Targets};
-use crate::parallel::in_pool;
 
 /// Weighting of the classes in the fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,11 +121,9 @@ impl LinearProbe {
         c: f64,
         options: &FitOptions,
     ) -> Result<LinearHead, HeadError> {
-        in_pool(|| {
-            let prepared = Prepared::new(train, classes, options)?;
-            let fit = prepared.fit(check_strengths(&[c])?[0], &prepared.start(), options)?;
-            prepared.head(classes, &fit, 0.5)
-        })
+        let prepared = Prepared::new(train, classes, options)?;
+        let fit = prepared.fit(check_strengths(&[c])?[0], &prepared.start(), options)?;
+        prepared.head(classes, &fit, 0.5)
     }
 
     /// Fits a head for each C of the grid and keeps the one that performs best on `val`.
@@ -136,17 +133,6 @@ impl LinearProbe {
     /// # Errors
     /// As [`LinearProbe::fit`]; also when `val` is empty or does not match `train`.
     pub fn fit_best(
-        train: &Examples<'_>,
-        val: &Examples<'_>,
-        classes: &[String],
-        search: &ProbeSearch,
-        options: &FitOptions,
-        progress: &mut (dyn FnMut(usize, usize) + Send),
-    ) -> Result<SearchResult, HeadError> {
-        in_pool(|| LinearProbe::fit_best_in_pool(train, val, classes, search, options, progress))
-    }
-
-    fn fit_best_in_pool(
         train: &Examples<'_>,
         val: &Examples<'_>,
         classes: &[String],

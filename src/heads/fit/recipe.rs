@@ -14,6 +14,7 @@ use crate::heads::{
 };
 use crate::input::{Dataset, LabelMap};
 use crate::kernels::Isa;
+use crate::parallel::in_pool;
 
 /// How a head is fitted.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,41 +133,43 @@ impl Recipe {
         isa: Isa,
         progress: &mut (dyn FnMut(usize, usize) + Send),
     ) -> Result<Fitted, HeadError> {
-        let classes = &set.data.classes;
-        match self {
-            Recipe::Linear(search, options) | Recipe::Volume(search, options) => {
-                let (train, val) = (set.rows(train)?, set.rows(val)?);
-                let (train, val) = (train.examples(), val.examples());
-                let found = LinearProbe::fit_best(&train, &val, classes, search, options, progress)?;
-                let model = match self {
-                    Recipe::Linear(..) => HeadModel::Linear(found.head),
-                    _ => HeadModel::Volume(found.head),
-                };
-                let balanced = options.class_weights == ClassWeights::Balanced;
-                Ok(Fitted { c: Some(found.c), balanced, refit: search.refit, ..Fitted::of(model) })
+        in_pool(|| {
+            let classes = &set.data.classes;
+            match self {
+                Recipe::Linear(search, options) | Recipe::Volume(search, options) => {
+                    let (train, val) = (set.rows(train)?, set.rows(val)?);
+                    let (train, val) = (train.examples(), val.examples());
+                    let found = LinearProbe::fit_best(&train, &val, classes, search, options, progress)?;
+                    let model = match self {
+                        Recipe::Linear(..) => HeadModel::Linear(found.head),
+                        _ => HeadModel::Volume(found.head),
+                    };
+                    let balanced = options.class_weights == ClassWeights::Balanced;
+                    Ok(Fitted { c: Some(found.c), balanced, refit: search.refit, ..Fitted::of(model) })
+                }
+                Recipe::Knn { k, temperature, int8 } => {
+                    let (train, val) = (set.rows(train)?.cls(), set.rows(val)?.cls());
+                    let mut head = KnnHead::new(&train.examples(), classes, *int8)?;
+                    head.temperature = *temperature;
+                    head.choose(&val.examples(), *k, isa)?;
+                    Ok(Fitted::of(HeadModel::Knn(head)))
+                }
+                Recipe::Abmil(options) => {
+                    let (train_labels, val_labels) = (set.rows(train)?, set.rows(val)?);
+                    let train = Bags { rows: &set.bags(train), targets: train_labels.targets() };
+                    let val = Bags { rows: &set.bags(val), targets: val_labels.targets() };
+                    let (head, epoch) = AbmilHead::fit(&train, &val, classes, options, progress)?;
+                    Ok(Fitted::trained(HeadModel::Abmil(head), epoch, options.seed))
+                }
+                Recipe::Segment(layers, options) => {
+                    let (train_masks, val_masks) = (set.seen(train), set.seen(val));
+                    let (train, val) = (set.masked(train, &train_masks)?, set.masked(val, &val_masks)?);
+                    let (head, _, epoch) =
+                        SegmentHead::fit(&train, &val, set.mask_classes, layers, options, progress)?;
+                    Ok(Fitted::trained(HeadModel::Segment(head), epoch, options.seed))
+                }
             }
-            Recipe::Knn { k, temperature, int8 } => {
-                let (train, val) = (set.rows(train)?.cls(), set.rows(val)?.cls());
-                let mut head = KnnHead::new(&train.examples(), classes, *int8)?;
-                head.temperature = *temperature;
-                head.choose(&val.examples(), *k, isa)?;
-                Ok(Fitted::of(HeadModel::Knn(head)))
-            }
-            Recipe::Abmil(options) => {
-                let (train_labels, val_labels) = (set.rows(train)?, set.rows(val)?);
-                let train = Bags { rows: &set.bags(train), targets: train_labels.targets() };
-                let val = Bags { rows: &set.bags(val), targets: val_labels.targets() };
-                let (head, epoch) = AbmilHead::fit(&train, &val, classes, options, progress)?;
-                Ok(Fitted::trained(HeadModel::Abmil(head), epoch, options.seed))
-            }
-            Recipe::Segment(layers, options) => {
-                let (train_masks, val_masks) = (set.seen(train), set.seen(val));
-                let (train, val) = (set.masked(train, &train_masks)?, set.masked(val, &val_masks)?);
-                let (head, _, epoch) =
-                    SegmentHead::fit(&train, &val, set.mask_classes, layers, options, progress)?;
-                Ok(Fitted::trained(HeadModel::Segment(head), epoch, options.seed))
-            }
-        }
+        })
     }
 }
 

@@ -14,7 +14,6 @@ use crate::heads::nn::bilinear::Bilinear;
 use crate::heads::nn::{ConvNet, Pass};
 use crate::heads::targets::check_classes;
 use crate::input::LabelMap;
-use crate::parallel::in_pool;
 
 /// Loss cells per side of a patch: finer than a head can draw, but far fewer than pixels.
 const CELLS: usize = 4;
@@ -90,17 +89,6 @@ impl SegmentHead {
     /// # Errors
     /// [`HeadError`] when tokens, masks and classes do not match, or a value is not finite.
     pub fn fit(
-        train: &[Masked<'_>],
-        val: &[Masked<'_>],
-        classes: &[String],
-        layers: &[usize],
-        options: &SegmentOptions,
-        progress: &mut (dyn FnMut(usize, usize) + Send),
-    ) -> Result<(SegmentHead, f64, usize), HeadError> {
-        in_pool(|| SegmentHead::fit_in_pool(train, val, classes, layers, options, progress))
-    }
-
-    fn fit_in_pool(
         train: &[Masked<'_>],
         val: &[Masked<'_>],
         classes: &[String],

@@ -20,14 +20,14 @@ use super::aligned::Aligned;
 use super::isa::per_isa;
 use super::linear::{columns, packed_len};
 use super::output::{Output, RowOf};
-use super::quantise::{QuantParams, QuantisedRows, round_scaled};
+use super::quantise::{QuantParams, QuantisedRows};
 use super::reduce;
 use super::tile::{
     Epilogue, F32, GemmTypes, Kernel, PANEL, Product, Sums, U8S8, pair_rows, paired_len, paired_stride,
 };
 
 pub use pack::{FloatHead, IntHead, Packed, pack_float, pack_int};
-use weighted_sum::{IntProduct, OfInts, WeightedSum};
+use weighted_sum::{IntProduct, OfInts, Probability, WeightedSum};
 
 /// Number of queries whose scores are in memory at once: two to four tiles on most instruction sets, so that a panel of
 /// keys is read from L2 once for all of them.
@@ -114,14 +114,33 @@ impl Scratch {
     }
 }
 
+/// Quantisation parameters of one head of a block of queries.
+#[derive(Clone, Copy)]
+struct QueryQuants {
+    /// Scales, multiplied by [`Dims::log2_scale`].
+    scales: [f32; QUERIES],
+    zeros: [i32; QUERIES],
+}
+
+impl QueryQuants {
+    /// Of queries whose parameters are `quants: [rows, heads]`, at most [`QUERIES`] of them.
+    #[inline(always)]
+    fn of(head: Head, quants: &[QuantParams]) -> QueryQuants {
+        let mut of = QueryQuants { scales: [0.0; QUERIES], zeros: [0; QUERIES] };
+        let log2_scale = head.dims.log2_scale();
+        for (r, quants) in quants.chunks_exact(head.dims.heads).take(QUERIES).enumerate() {
+            (of.scales[r], of.zeros[r]) = (quants[head.index].scale * log2_scale, quants[head.index].zero);
+        }
+        of
+    }
+}
+
 /// Epilogue that stores the scores of integer queries and keys, as exponents of 2.
 struct IntScores<'a> {
     scores: &'a mut [f32],
     padded: usize,
-    head: Head,
-    quants: &'a [QuantParams],
+    quants: &'a QueryQuants,
     packed: &'a IntHead,
-    scale: f32,
 }
 
 impl Epilogue<i32> for IntScores<'_> {
@@ -129,14 +148,14 @@ impl Epilogue<i32> for IntScores<'_> {
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<i32>) {
         let scales = columns(&self.packed.key_scales, panel);
         let sums = columns(&self.packed.key_sums, panel);
+        let out = &mut self.scores[row * self.padded + panel * PANEL..];
         for (r, acc) in acc.iter().enumerate().take(rows) {
-            let QuantParams { scale, zero } = self.quants[(row + r) * self.head.dims.heads + self.head.index];
-            let scale = scale * self.scale;
+            let (scale, zero) = (self.quants.scales[row + r], self.quants.zeros[row + r]);
             let mut y = [0.0; PANEL];
             for c in 0..PANEL {
                 y[c] = (acc[c] - zero * sums[c]) as f32 * (scale * scales[c]);
             }
-            self.scores[(row + r) * self.padded + panel * PANEL..][..PANEL].copy_from_slice(&y);
+            out[r * self.padded..][..PANEL].copy_from_slice(&y);
         }
     }
 }
@@ -268,8 +287,8 @@ per_isa! {
             let m = QUERIES.min(rows - first);
             let scores = &mut scratch.scores[..m * padded];
             let codes = &queries.codes[head.at(first)..];
-            let quants = &queries.quants[first * heads..];
-            let to = IntScores { scores, padded, head, quants, packed, scale: dims.log2_scale() };
+            let quants = QueryQuants::of(head, &queries.quants[first * heads..][..m * heads]);
+            let to = IntScores { scores, padded, quants: &quants, packed };
             let mut product = Product { kernel: kernels.scores, m, groups, a: codes, stride: dim, b: keys };
             if kernels.scores.pairs() {
                 pair_rows(codes, dim, m, head_dim, &mut scratch.queries);
@@ -306,19 +325,7 @@ fn probabilities_of(
     pairs: bool,
 ) -> i32 {
     let largest = reduce::max(scores);
-    let mut sums = [0; PANEL];
-    for (i, scores) in scores.as_chunks::<PANEL>().0.iter().enumerate() {
-        let mut q = [0; PANEL];
-        for c in 0..PANEL {
-            q[c] = round_scaled(exp2(scores[c] - largest), most, 0.0);
-            sums[c] += q[c];
-        }
-        OfInts::store(codes, i * PANEL, &q, pairs);
-    }
-    if pairs {
-        OfInts::pair(codes);
-    }
-    sums.iter().sum()
+    OfInts::codes_of(scores, Probability { largest, most }, codes, pairs)
 }
 
 /// f32 attention for some queries of a head, written to the head's columns in `out: [rows, dim]`;
@@ -361,10 +368,12 @@ per_isa! {
                 let row = &mut scores[r * padded..][..tokens];
                 let largest = reduce::max(row);
                 for s in row.iter_mut() {
-                    *s = exp2(*s - largest);
+                    let exponent = *s - largest;
+                    // `exp2` does not propagate NaN and the maximum ignores it. Adding `0 * exponent` changes nothing
+                    // unless a score is not finite: the sum is then NaN, and the whole row.
+                    *s = exponent.mul_add(0.0, exp2(exponent));
                 }
-                // `exp2` does not propagate NaN: the row becomes NaN here if its largest score is not finite.
-                inverse[r] = if largest.is_finite() { 1.0 / reduce::sum(row) } else { f32::NAN };
+                inverse[r] = 1.0 / reduce::sum(row);
             }
             let output = Output { out: &mut out[head.at(first)..], stride: dim, columns: head_dim };
             Product { kernel, m, groups: tokens, a: scores, stride: padded, b: values }

@@ -35,14 +35,18 @@ fn ints(isa: Isa, dims: Dims, rows: usize) -> Vec<f32> {
 /// The same in f32.
 fn floats(isa: Isa, dims: Dims, rows: usize) -> Vec<f32> {
     let len = dims.tokens * dims.dim();
-    let (queries, keys, values) = (wave(len, 0.0), wave(len, 1.0), wave(len, 2.0));
+    floats_of(isa, dims, rows, [&wave(len, 0.0), &wave(len, 1.0), &wave(len, 2.0)])
+}
+
+/// f32 attention for the first `rows` queries of `[queries, keys, values]`, all heads: `[rows, dim]`.
+fn floats_of(isa: Isa, dims: Dims, rows: usize, [queries, keys, values]: [&[f32]; 3]) -> Vec<f32> {
     let (mut packed, mut scratch) = (FloatHead::default(), Scratch::default());
     packed.reserve(dims).unwrap();
     scratch.reserve(dims).unwrap();
     let mut out = vec![f32::NAN; rows * dims.dim()];
     for head in (0..dims.heads).map(|index| dims.head(index)) {
-        pack_float(isa, head, &keys, &values, &mut packed);
-        float(isa, head, &queries, &packed, &mut scratch, &mut out);
+        pack_float(isa, head, keys, values, &mut packed);
+        float(isa, head, queries, &packed, &mut scratch, &mut out);
     }
     out
 }
@@ -59,6 +63,25 @@ fn every_instruction_set_gives_the_same_bits_and_integers_are_near_floats() {
             }
             let worst = int.iter().zip(&float).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst < 0.15, "{dims:?} {rows}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn a_score_that_is_not_finite_makes_its_row_nan_and_no_other() {
+    let dims = Dims { tokens: 21, heads: 1, head_dim: 4 };
+    for bad in [[f32::MAX, f32::MAX, f32::MIN, 0.0], [f32::MAX; 4], [f32::MIN; 4], [f32::NAN; 4]] {
+        for isa in Isa::available() {
+            let (mut queries, mut keys, values) = (wave(84, 0.0), wave(84, 1.0), wave(84, 2.0));
+            queries[4..8].fill(2.0);
+            keys[68..72].copy_from_slice(&bad);
+            // Only the second query meets that key; the products of the others are 0.
+            queries[..4].fill(0.0);
+            queries[8..].fill(0.0);
+            let out = floats_of(isa, dims, 21, [&queries, &keys, &values]);
+            assert!(out[4..8].iter().all(|v| v.is_nan()), "{isa} {bad:?}: {:?}", &out[4..8]);
+            let others = out[..4].iter().chain(&out[8..]);
+            assert_eq!(others.clone().all(|v| v.is_finite()), !bad[0].is_nan(), "{isa} {bad:?}");
         }
     }
 }

@@ -1,6 +1,24 @@
 //! The second product of attention: 12-bit probabilities times 8-bit values, in two ways with the same exact sums.
 
+use crate::kernels::activation::exp2;
+use crate::kernels::quantise::round_scaled;
 use crate::kernels::tile::{GemmTypes, I16, PANEL, U8S8};
+
+/// How the scores of a row become codes of probabilities: `round(2^(score - largest) * most)`.
+#[derive(Clone, Copy)]
+pub(super) struct Probability {
+    /// The row's largest score.
+    pub(super) largest: f32,
+    /// Code of a probability that is the row's largest.
+    pub(super) most: f32,
+}
+
+impl Probability {
+    #[inline(always)]
+    fn code(self, score: f32) -> i32 {
+        round_scaled(exp2(score - self.largest), self.most, 0.0)
+    }
+}
 
 /// An implementation of the product of probabilities and values.
 pub(super) trait WeightedSum {
@@ -11,6 +29,30 @@ pub(super) trait WeightedSum {
 
     /// A value's code, -127 to 127, in the type that the product takes.
     fn value(code: i32) -> <Self::Product as GemmTypes>::B;
+
+    /// Stores the codes of `scores: [len]`, whole panels, in `codes`, of which every part has `len`, and returns their
+    /// sum.
+    #[inline(always)]
+    fn codes_of(
+        scores: &[f32],
+        probability: Probability,
+        codes: &mut [<Self::Product as GemmTypes>::A],
+        pairs: bool,
+    ) -> i32 {
+        let mut sums = [0; PANEL];
+        for (i, scores) in scores.as_chunks::<PANEL>().0.iter().enumerate() {
+            let mut q = [0; PANEL];
+            for c in 0..PANEL {
+                q[c] = probability.code(scores[c]);
+                sums[c] += q[c];
+            }
+            Self::store(codes, i * PANEL, &q, pairs);
+        }
+        if pairs {
+            Self::pair(codes);
+        }
+        sums.iter().sum()
+    }
 
     /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`. If the product takes
     /// its rows [in pairs](crate::kernels::tile::Kernel::pairs), the layout is `codes: [len / 16, parts, 16]`, which
@@ -60,6 +102,19 @@ impl WeightedSum for Whole {
     #[inline(always)]
     fn value(code: i32) -> i16 {
         code as i16
+    }
+
+    /// One loop over the row, which the compiler vectorises with the sums in registers; with sixteen codes at a time, as
+    /// above, it keeps the sums in memory, and each step waits for the previous one (three times as long on Zen 4).
+    #[inline(always)]
+    fn codes_of(scores: &[f32], probability: Probability, codes: &mut [i16], _: bool) -> i32 {
+        let mut sum = 0;
+        for (code, &score) in codes.iter_mut().zip(scores) {
+            let q = probability.code(score);
+            *code = q as i16;
+            sum += q;
+        }
+        sum
     }
 
     #[inline(always)]

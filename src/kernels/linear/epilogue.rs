@@ -46,16 +46,16 @@ impl RowOf for FloatRows<'_> {
 
 impl<const ADD: bool> Epilogue<f32> for FloatOutput<'_, ADD> {
     #[inline(always)]
-    fn expect(&self, row: usize, panel: usize, rows: usize) {
-        self.output.expect(row, panel, rows);
-        if !self.ahead.is_empty() {
-            let until = |row: usize| self.ahead.len() * row / self.output.rows();
-            prefetch(&self.ahead[until(row)..until(row + rows)]);
-        }
+    fn output(&self) -> Option<&Output<'_>> {
+        Some(&self.output)
     }
 
     #[inline(always)]
     fn take(&mut self, row: usize, panel: usize, rows: usize, acc: &Sums<f32>) {
+        if !self.ahead.is_empty() {
+            let until = |row: usize| self.ahead.len() * row / self.output.rows();
+            prefetch(&self.ahead[until(row)..until(row + rows)]);
+        }
         let bias = columns(self.bias, panel);
         self.output.put::<ADD>(row, panel, rows, FloatRows { acc, bias });
     }
@@ -95,8 +95,8 @@ impl RowOf for IntRows<'_> {
 
 impl<const ADD: bool> Epilogue<i32> for IntOutput<'_, ADD> {
     #[inline(always)]
-    fn expect(&self, row: usize, panel: usize, rows: usize) {
-        self.output.expect(row, panel, rows);
+    fn output(&self) -> Option<&Output<'_>> {
+        Some(&self.output)
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::{Sums, Tile};
+use super::{Ahead, Extent, Sums, Tile};
 
 pub(super) const ROWS: usize = 6;
 

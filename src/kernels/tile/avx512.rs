@@ -3,9 +3,13 @@
 
 use std::arch::x86_64::*;
 
-use super::{Sums, Tile};
+use super::{Ahead, Extent, Sums, Tile};
 
 pub(super) const ROWS: usize = 12;
+
+/// Minimum number of groups over which a tile's prefetches are spread, a part of them for each of its rows: a part costs
+/// some cycles.
+const SPREAD_GROUPS: usize = 64;
 
 /// Defines the micro-kernel `$name`, which calls `$inner` with the numbers of rows and panels as constants.
 macro_rules! by_rows_and_panels {
@@ -14,20 +18,21 @@ macro_rules! by_rows_and_panels {
         /// See `Kernel::run`.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
         pub(in super::super) unsafe fn $name(
-            rows: usize,
-            panels: usize,
-            groups: usize,
+            Extent { rows, panels, groups }: Extent,
             a: *const $a,
             stride: usize,
             b: *const $b,
+            ahead: &Ahead,
             tile: &mut Tile<$sum>,
         ) {
             let [first, second] = tile;
             // SAFETY: the caller fulfils the contract of `Kernel::run`, which `$inner` shares.
             unsafe {
-                match (rows, panels) {
-                    $(($rows, 1) => $inner::<$rows, 1>(groups, a, stride, b, [first]),)*
-                    $(($rows, 2) => $inner::<$rows, 2>(groups, a, stride, b, [first, second]),)*
+                match (rows, panels, groups >= SPREAD_GROUPS) {
+                    $(($rows, 1, false) => $inner::<$rows, 1, false>(groups, a, stride, b, ahead, [first]),)*
+                    $(($rows, 1, true) => $inner::<$rows, 1, true>(groups, a, stride, b, ahead, [first]),)*
+                    $(($rows, 2, false) => $inner::<$rows, 2, false>(groups, a, stride, b, ahead, [first, second]),)*
+                    $(($rows, 2, true) => $inner::<$rows, 2, true>(groups, a, stride, b, ahead, [first, second]),)*
                     _ => unreachable!("a kernel takes 1 to `Kernel::rows` rows and 1 to `Kernel::panels` panels"),
                 }
             }
@@ -45,26 +50,32 @@ macro_rules! dot_tile {
     ($name:ident, $a:ty, $b:ty, $group:literal, $dot:ident) => {
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-        unsafe fn $name<const R: usize, const P: usize>(
+        unsafe fn $name<const R: usize, const P: usize, const SPREAD: bool>(
             groups: usize,
             a: *const $a,
             stride: usize,
             b: *const $b,
+            ahead: &Ahead,
             tile: [&mut Sums<i32>; P],
         ) {
             let mut sums = [[_mm512_setzero_si512(); P]; R];
-            for g in 0..groups {
-                // SAFETY: for group `g` the caller guarantees 64 readable bytes of panel `p` and 4 of row `r`.
-                unsafe {
-                    let mut panels = [_mm512_setzero_si512(); P];
-                    for (p, panel) in panels.iter_mut().enumerate() {
-                        *panel = _mm512_load_si512(b.add((p * groups + g) * 16 * $group).cast());
-                    }
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        let x =
-                            _mm512_set1_epi32(a.add(r * stride + g * $group).cast::<i32>().read_unaligned());
-                        for (sum, panel) in sums.iter_mut().zip(panels) {
-                            *sum = $dot(*sum, x, panel);
+            let parts = if SPREAD { R } else { 1 };
+            for part in 0..parts {
+                ahead.part::<R, P>(part, parts);
+                for g in groups * part / parts..groups * (part + 1) / parts {
+                    // SAFETY: for group `g` the caller guarantees 64 readable bytes of panel `p` and 4 of row `r`.
+                    unsafe {
+                        let mut panels = [_mm512_setzero_si512(); P];
+                        for (p, panel) in panels.iter_mut().enumerate() {
+                            *panel = _mm512_load_si512(b.add((p * groups + g) * 16 * $group).cast());
+                        }
+                        for (r, sums) in sums.iter_mut().enumerate() {
+                            let x = _mm512_set1_epi32(
+                                a.add(r * stride + g * $group).cast::<i32>().read_unaligned(),
+                            );
+                            for (sum, panel) in sums.iter_mut().zip(panels) {
+                                *sum = $dot(*sum, x, panel);
+                            }
                         }
                     }
                 }
@@ -103,25 +114,30 @@ macro_rules! float_tile {
     ($name:ident, $b:ty, $load:expr) => {
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-        unsafe fn $name<const R: usize, const P: usize>(
+        unsafe fn $name<const R: usize, const P: usize, const SPREAD: bool>(
             groups: usize,
             a: *const f32,
             stride: usize,
             b: *const $b,
+            ahead: &Ahead,
             tile: [&mut Sums<f32>; P],
         ) {
             let mut sums = [[_mm512_setzero_ps(); P]; R];
-            for k in 0..groups {
-                // SAFETY: for element `k` the caller guarantees 16 readable values of panel `p` and one of row `r`.
-                unsafe {
-                    let mut panels = [_mm512_setzero_ps(); P];
-                    for (p, panel) in panels.iter_mut().enumerate() {
-                        *panel = $load(b.add((p * groups + k) * 16));
-                    }
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        let x = _mm512_set1_ps(*a.add(r * stride + k));
-                        for (sum, panel) in sums.iter_mut().zip(panels) {
-                            *sum = _mm512_fmadd_ps(x, panel, *sum);
+            let parts = if SPREAD { R } else { 1 };
+            for part in 0..parts {
+                ahead.part::<R, P>(part, parts);
+                for k in groups * part / parts..groups * (part + 1) / parts {
+                    // SAFETY: for element `k` the caller guarantees 16 readable values of panel `p` and one of row `r`.
+                    unsafe {
+                        let mut panels = [_mm512_setzero_ps(); P];
+                        for (p, panel) in panels.iter_mut().enumerate() {
+                            *panel = $load(b.add((p * groups + k) * 16));
+                        }
+                        for (r, sums) in sums.iter_mut().enumerate() {
+                            let x = _mm512_set1_ps(*a.add(r * stride + k));
+                            for (sum, panel) in sums.iter_mut().zip(panels) {
+                                *sum = _mm512_fmadd_ps(x, panel, *sum);
+                            }
                         }
                     }
                 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::store_i32;
-use super::{Sums, Tile};
+use super::{Ahead, Extent, Sums, Tile};
 
 pub(super) use super::avx2::{ROWS, f16, f32};
 

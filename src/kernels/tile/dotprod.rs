@@ -6,7 +6,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::{spread, store_i32};
-use super::{Sums, Tile};
+use super::{Ahead, Extent, Sums, Tile};
 
 pub(super) use super::neon::{f16, f32, i16};
 

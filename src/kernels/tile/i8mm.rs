@@ -6,7 +6,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::store_i32;
-use super::{PANEL, Sums, Tile};
+use super::{Ahead, Extent, PANEL, Sums, Tile};
 
 pub(super) use super::neon::{f16, f32, i16};
 

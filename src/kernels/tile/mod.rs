@@ -33,12 +33,11 @@ macro_rules! by_rows {
         /// See `Kernel::run`.
         #[target_feature(enable = $features)]
         pub(in super::super) unsafe fn $name(
-            rows: usize,
-            _panels: usize,
-            groups: usize,
+            Extent { rows, groups, .. }: Extent,
             a: *const $a,
             stride: usize,
             b: *const $b,
+            _: &Ahead,
             [sums, _]: &mut Tile<$sum>,
         ) {
             // SAFETY: the caller fulfils the contract of `Kernel::run`, which `$inner` shares.
@@ -64,13 +63,17 @@ mod i8mm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pairs;
+mod prefetch;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
 pub(super) use pairs::{pair_rows, paired_len, paired_stride};
+use prefetch::Prefetch;
+pub(super) use prefetch::{Ahead, prefetch};
 
 use super::isa::{Isa, Kind};
+use super::output::Output;
 
 /// Number of columns in a panel.
 pub const PANEL: usize = 16;
@@ -117,15 +120,11 @@ pub struct Kernel<N: GemmTypes + ?Sized> {
     /// that does two 512-bit products per cycle does only two loads per cycle, and with one panel there is one more
     /// load than products (a Xeon of 2023: 320 to 350 GMAC/s with one panel, 370 to 380 with two, of a peak of 393).
     panels: usize,
-    /// Whether the next panel is prefetched while the current one is in use. With VNNI the products are so fast that a
-    /// panel's latency from L3 shows (a Xeon of 2023: int8 7% and f32 11% faster with prefetching, ViT-S at 224 px),
-    /// and boards have less cache and slower memory. With AVX2 alone prefetching changed nothing or lost 3% (Zen 3,
-    /// whose hardware prefetchers hide the latency).
-    prefetches: bool,
+    /// When a product prefetches.
+    prefetch: Prefetch,
     /// Whether the rows of the left side are stored in pairs, as [`pair_rows`] writes them.
     pairs: bool,
-    /// For `r < rows` and `p < panels`: `tile[p][r][c] = sum over k of a[r * stride + k] * b[p][k][c]`, with `groups`
-    /// groups of k.
+    /// For each row `r` and panel `p` of the [`Extent`], `tile[p][r][c] = sum over k of a[r * stride + k] * b[p][k][c]`.
     ///
     /// # Safety
     /// The CPU must have the instruction set. `rows` must be 1 to [`Kernel::rows`] and `panels` 1 to
@@ -136,14 +135,21 @@ pub struct Kernel<N: GemmTypes + ?Sized> {
     run: Run<N>,
 }
 
-/// `(rows, panels, groups, a, stride, b, tile)`: see [`Kernel::run`].
+/// Number of rows, panels and groups of k that a micro-kernel multiplies.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    rows: usize,
+    panels: usize,
+    groups: usize,
+}
+
+/// `(extent, a, stride, b, ahead, tile)`: see [`Kernel::run`].
 type Run<N> = unsafe fn(
-    usize,
-    usize,
-    usize,
+    Extent,
     *const <N as GemmTypes>::A,
     usize,
     *const <N as GemmTypes>::B,
+    &Ahead,
     &mut Tile<<N as GemmTypes>::Sum>,
 );
 
@@ -191,23 +197,25 @@ macro_rules! gemm_types {
             const GROUP: usize = $group;
 
             fn kernel(isa: Isa) -> Kernel<Self> {
-                let kernel = |rows, run: Run<Self>, prefetches| Kernel { rows, panels: 1, run, prefetches, pairs: false };
+                let kernel = |rows, run: Run<Self>, prefetch| Kernel { rows, panels: 1, run, prefetch, pairs: false };
                 match isa.kind() {
-                    Kind::Scalar => kernel(scalar::ROWS, scalar::$name, false),
+                    Kind::Scalar => kernel(scalar::ROWS, scalar::$name, Prefetch::Output),
                     #[cfg(target_arch = "x86_64")]
-                    Kind::Avx2 => kernel(avx2::ROWS, avx2::$name, false),
+                    Kind::Avx2 => kernel(avx2::ROWS, avx2::$name, Prefetch::Output),
                     #[cfg(target_arch = "x86_64")]
-                    Kind::AvxVnni => kernel(avxvnni::ROWS, avxvnni::$name, true),
+                    Kind::AvxVnni => kernel(avxvnni::ROWS, avxvnni::$name, Prefetch::Before),
                     #[cfg(target_arch = "x86_64")]
-                    Kind::Avx512Vnni => Kernel { panels: 2, ..kernel(avx512::ROWS, avx512::$name, true) },
+                    Kind::Avx512Vnni => {
+                        Kernel { panels: 2, ..kernel(avx512::ROWS, avx512::$name, Prefetch::Between) }
+                    },
                     #[cfg(target_arch = "aarch64")]
-                    Kind::Neon => kernel(neon::rows::$name, neon::$name, true),
+                    Kind::Neon => kernel(neon::rows::$name, neon::$name, Prefetch::Before),
                     #[cfg(target_arch = "aarch64")]
-                    Kind::Dotprod => kernel(dotprod::rows::$name, dotprod::$name, true),
+                    Kind::Dotprod => kernel(dotprod::rows::$name, dotprod::$name, Prefetch::Before),
                     #[cfg(target_arch = "aarch64")]
                     // The product of bytes takes pairs of rows.
                     Kind::I8mm => {
-                        Kernel { pairs: size_of::<$a>() == 1, ..kernel(i8mm::rows::$name, i8mm::$name, true) }
+                        Kernel { pairs: size_of::<$a>() == 1, ..kernel(i8mm::rows::$name, i8mm::$name, Prefetch::Before) }
                     }
                 }
             }
@@ -285,35 +293,14 @@ pub fn widening(isa: Isa) -> Option<Widening> {
 /// Processes a tile's accumulators. A trait, not a closure: `#[inline(always)]` makes it part of a function that is
 /// compiled for an instruction set, and a closure cannot request that.
 pub(super) trait Epilogue<S> {
-    /// Prefetches the memory that [`Epilogue::take`] will read and write, before the sums are computed. The default
-    /// prefetches nothing, which suits memory that was in use a moment ago.
+    /// The output, if it is to be prefetched: not if it was in use a moment ago.
     #[inline(always)]
-    fn expect(&self, row: usize, panel: usize, rows: usize) {
-        let _ = (row, panel, rows);
+    fn output(&self) -> Option<&Output<'_>> {
+        None
     }
 
     /// Processes the sums of rows `row..row + rows` and the columns of panel `panel`.
     fn take(&mut self, row: usize, panel: usize, rows: usize, sums: &Sums<S>);
-}
-
-/// Prefetches `values` into L1, one cache line after another.
-#[inline(always)]
-pub(super) fn prefetch<T>(values: &[T]) {
-    let bytes = values.as_ptr_range();
-    let mut line = bytes.start.cast::<u8>();
-    while line < bytes.end.cast() {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: SSE is part of x86-64; a prefetch changes nothing that the program sees and cannot fault.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.cast());
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: `prfm` is part of Armv8.0; as above, it cannot fault. (In `asm!` because the intrinsic is unstable.)
-        unsafe {
-            std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) line, options(nostack, readonly, preserves_flags));
-        }
-        line = line.wrapping_add(64);
-    }
 }
 
 /// A product of `a: [m, k]` and the panels in `b`.
@@ -336,7 +323,7 @@ impl<N: GemmTypes> Product<'_, N> {
     /// Calls `epilogue.take(first_row, panel, rows, sums)` for every tile.
     ///
     /// Panels are the outer loop: the one or two of a tile stay in the nearest cache that holds them while all rows are
-    /// processed, and the next ones are prefetched meanwhile ([`Kernel::prefetches`]).
+    /// processed, and the next ones are prefetched meanwhile ([`Prefetch`]).
     ///
     /// # Panics
     /// If `a` is shorter than its `m` rows, its stride does not suit the kernel, or `b` is not aligned or not whole
@@ -358,14 +345,17 @@ impl<N: GemmTypes> Product<'_, N> {
         while !b.is_empty() {
             let (now, rest) = b.split_at(most.min(b.len()));
             let panels = now.len() / panel_len;
-            let ahead = if kernel.prefetches { &rest[..most.min(rest.len())] } else { &[] };
-            let mut ahead = ahead.chunks(most.div_ceil(m.div_ceil(kernel.rows)));
+            let next = &rest[..most.min(rest.len())];
+            let mut shares = next.chunks(most.div_ceil(m.div_ceil(kernel.rows)));
             let mut row = 0;
             while row < m {
-                prefetch(ahead.next().unwrap_or(&[]));
                 let rows = kernel.rows.min(m - row);
-                for p in 0..panels {
-                    epilogue.expect(row, panel + p, rows);
+                let share = if kernel.prefetch == Prefetch::Output { None } else { shares.next() };
+                let share = share.unwrap_or(&[]);
+                let ahead =
+                    Ahead::of(epilogue.output(), [row, rows], [panel, panels], share, size_of_val(next));
+                if kernel.prefetch != Prefetch::Between {
+                    ahead.all();
                 }
                 // SAFETY: the kernel came from `N::kernel(isa)` or `wide_u8s8(isa)`, and an `Isa` exists only if the
                 // CPU has its instructions. `rows` is at most `kernel.rows`, and `panels` at most `kernel.panels`. The
@@ -375,12 +365,11 @@ impl<N: GemmTypes> Product<'_, N> {
                 // times 64 bytes (32 for fp16).
                 unsafe {
                     (kernel.run)(
-                        rows,
-                        panels,
-                        groups,
+                        Extent { rows, panels, groups },
                         a.as_ptr().add(row * stride),
                         stride,
                         now.as_ptr(),
+                        &ahead,
                         &mut tile,
                     )
                 };

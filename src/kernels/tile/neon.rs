@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Sums, Tile};
+use super::{Ahead, Extent, Sums, Tile};
 
 pub(super) use super::scalar::{f16, i16};
 

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{PANEL, Tile};
+use super::{Ahead, Extent, PANEL, Tile};
 
 pub(super) const ROWS: usize = 4;
 
@@ -12,12 +12,11 @@ macro_rules! kernel {
         /// # Safety
         /// See `Kernel::run`.
         pub(in super::super) unsafe fn $name(
-            rows: usize,
-            _panels: usize,
-            groups: usize,
+            Extent { rows, groups, .. }: Extent,
             a: *const $a,
             stride: usize,
             b: *const $b,
+            _: &Ahead,
             [sums, _]: &mut Tile<$sum>,
         ) {
             let step: fn($sum, $a, $b) -> $sum = $step;

@@ -40,6 +40,9 @@ pub enum OutputError {
         /// What does not fit.
         problem: ContentError,
     },
+    /// The output would refer to DICOM source files, and there are none.
+    #[error("no source files; give the DICOM files that were read")]
+    NoSources,
     /// The output cannot refer to one of its DICOM source files.
     #[error("{path}: {problem}")]
     Source {
@@ -146,9 +149,6 @@ pub enum ContentError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// There are no source files.
-    #[error("no source files; give the DICOM files that were read")]
-    NoFiles,
     /// The file is not DICOM, or is damaged.
     #[error("{0}")]
     Unreadable(String),

@@ -402,5 +402,5 @@ fn says_what_does_not_fit() {
         let error = open(&pair[1..]);
         assert!(error.starts_with(&*other.to_string_lossy()) && !error.contains('\n'), "{error}");
     }
-    assert!(open(&[]).contains("no source files"));
+    assert!(open(&[]).starts_with("no source files"));
 }

@@ -64,8 +64,8 @@ impl Sources {
     /// more memory is allocated than a file's length justifies.
     ///
     /// # Errors
-    /// [`OutputError::Source`] names the file: it is not DICOM, an identifier is missing or malformed, or its study or
-    /// size differs from that of the first file.
+    /// [`OutputError::NoSources`] without files. [`OutputError::Source`] names the file: it is not DICOM, an identifier
+    /// is missing or malformed, or its study or size differs from that of the first file.
     pub fn open(files: &[PathBuf]) -> Result<Sources, OutputError> {
         let mut sources =
             Sources { instances: Vec::new(), frames: 0, rows: 0, columns: 0, order: Vec::new() };
@@ -94,7 +94,7 @@ impl Sources {
             sources.instances.push(instance);
         }
         if sources.instances.is_empty() {
-            return Err(OutputError::Source { path: PathBuf::new(), problem: SourceError::NoFiles });
+            return Err(OutputError::NoSources);
         }
         Ok(sources)
     }

@@ -81,8 +81,8 @@ pub fn operators(view: &View) -> Table {
     let mut table = Table::new("Operators", &head, 3);
     table.folded = true;
     table.caption =
-        "Mean milliseconds of a run, of all threads together divided by their number. Of peak: against what \
-                     registers alone allow on this machine, which is in the protocol below."
+        "Milliseconds of the fastest of some runs with timed operators, of all threads together divided by their \
+                     number. Of peak: against what registers alone allow on this machine, which is in the protocol below."
             .to_owned();
     for row in view.rows() {
         for op in &row.operators {

@@ -28,7 +28,7 @@
 //! use microraptor::training::{PhantomKind, phantom};
 //! use microraptor::{Engine, Isa, Size};
 //!
-//! let engine = Engine::demo(Isa::best())?;
+//! let engine = Engine::demo(Isa::preferred()?)?;
 //! let mut session = engine.session(1)?;
 //! let image = phantom(0, PhantomKind::Mass, 64).image;
 //! let size = Size::square(64);
@@ -89,14 +89,19 @@ pub mod profile;
 /// [`cross_validate`](training::cross_validate) evaluate it with confidence intervals;
 /// [`Head::fitted`](crate::Head::fitted) makes a [`Head`] of it, which can be saved: it takes a
 /// [`ValidationSummary`](training::ValidationSummary) of the evaluation and the [`Provenance`](training::Provenance) of the
-/// examples. The instruction set that `fit` and `evaluate` take matters for speed alone.
+/// examples. C, k or the epoch, and the threshold of two classes are chosen on the validation images, on which an
+/// evaluation is therefore optimistic; [`Dataset::open`](training::Dataset::open) reads pictures of files. The instruction
+/// set that `fit` and `evaluate` take matters for speed alone.
 ///
 /// ```
 /// # #[cfg(feature = "demo")] {
-/// use microraptor::training::{EvaluationSet, Recipe, Request, gather, phantom_dataset};
-/// use microraptor::{Engine, Isa, ReadOptions, Size};
+/// use microraptor::training::{
+///     Bootstrap, DrawnSplit, EvaluationSet, Provenance, Recipe, Request, evaluate, gather, phantom_dataset,
+/// };
+/// use microraptor::{Engine, Head, Isa, ReadOptions, Size};
 ///
-/// let engine = Engine::demo(Isa::best())?;
+/// let isa = Isa::preferred()?;
+/// let engine = Engine::demo(isa)?;
 /// let data = phantom_dataset(1, 6, 64);
 /// let (size, read) = (Size::square(64), ReadOptions::default());
 /// let request = Request { size, preprocess: &engine.about().preprocess, read: &read, tokens: None };
@@ -105,8 +110,13 @@ pub mod profile;
 ///
 /// let parts = data.split(1, 0.25)?;
 /// let set = EvaluationSet { data: &data, mask_classes: &[], features: &features, masks: &[], multi_label: false };
-/// let fitted = Recipe::default().fit(&set, &parts.train, &parts.val, Isa::best(), &mut |_, _| {})?;
-/// assert_eq!(fitted.model.classes(), data.classes);
+/// let fitted = Recipe::default().fit(&set, &parts.train, &parts.val, isa, &mut |_, _| {})?;
+/// let evaluation = evaluate(&fitted.model, &set, &parts.val, None, isa, &Bootstrap::default())?;
+///
+/// let provenance = Provenance { read, drawn: DrawnSplit::of(&data, 1, 0.25) };
+/// let used = (&parts.train[..], &parts.val[..]);
+/// let head = Head::fitted(engine.about(), size, &set, used, fitted, (&evaluation).into(), provenance)?;
+/// assert_eq!(head.model.classes(), data.classes); // and head.save("head.safetensors")?
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -56,7 +56,7 @@ impl CpuList {
 }
 
 impl FromIterator<usize> for CpuList {
-    /// Numbers of [`MAX_CPUS`] and above are skipped.
+    /// Numbers of `MAX_CPUS` and above are skipped.
     fn from_iter<I: IntoIterator<Item = usize>>(numbers: I) -> CpuList {
         let mut numbers: Vec<usize> = numbers.into_iter().filter(|&n| n < MAX_CPUS).collect();
         numbers.sort_unstable();

@@ -56,7 +56,7 @@ pub struct Model {
     pub weights: vit::Weights,
     /// Preprocessing of pixels.
     pub preprocess: Preprocess,
-    /// SHA-256 in lower-case hex: of the weights file, or of [`seed_text`] for seeded weights. For weights in several
+    /// SHA-256 in lower-case hex: of the weights file, or of `seed_text` for seeded weights. For weights in several
     /// files, of the lines that `sha256sum` prints for them, sorted by name.
     pub sha256: String,
     /// Naming scheme of the file's tensors.
@@ -310,7 +310,7 @@ impl Model {
     }
 
     /// An untrained model with the architecture of the card `card` and weights drawn from `seed`, for latency
-    /// measurements without a checkpoint. Its digest is that of [`seed_text`].
+    /// measurements without a checkpoint. Its digest is that of `seed_text`.
     ///
     /// # Errors
     /// [`CheckpointError::UnknownCard`].

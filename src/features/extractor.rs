@@ -14,10 +14,7 @@ use crate::vit::{Features, Preprocess, Size};
 /// [`Session::run_batch`] when several images are queued).
 ///
 /// ```no_run
-/// use microraptor::engine::Engine;
-/// use microraptor::features::{Extractor, FeatureError};
-/// use microraptor::input::Image;
-/// use microraptor::vit::Size;
+/// use microraptor::{Engine, Extractor, FeatureError, Image, Size};
 ///
 /// let engine = Engine::open("model.safetensors")?;
 /// let preprocess = engine.about().preprocess;

@@ -34,7 +34,8 @@ pub struct Prediction {
     /// Probability of each class, in the order of [`HeadModel::classes`](crate::HeadModel::classes); they sum to one
     /// unless the head is multi-label.
     pub probabilities: Vec<f64>,
-    /// Indices of the predicted classes: exactly one unless the head is multi-label.
+    /// Indices of the predicted classes: exactly one unless the head is multi-label. Of two classes it is the second if
+    /// its probability reaches [`HeadModel::threshold`](crate::HeadModel::threshold), of more the most probable one.
     pub classes: Vec<usize>,
 }
 

@@ -60,6 +60,10 @@ impl HeadModel {
     }
 
     /// Probability from which the second of two classes, or a label, is predicted; `None` for a dense head.
+    ///
+    /// For two classes, fitting chooses the one that maximises Youden's J, sensitivity + specificity - 1, on the
+    /// validation images (1/2 if one of the classes is not among them), so the predicted class need not be the more
+    /// probable one. It is 1/2 for labels, and for heads fitted by cross-validation alone.
     pub fn threshold(&self) -> Option<f64> {
         match self {
             HeadModel::Linear(head) | HeadModel::Volume(head) => Some(head.threshold),

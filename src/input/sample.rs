@@ -47,11 +47,11 @@ impl Source {
         }
     }
 
-    /// SHA-256, in lower-case hex, of everything that [`Source::scan`] depends on: [`content_digest`] for a file, the
+    /// SHA-256, in lower-case hex, of everything that [`Source::scan`] depends on: `content_digest` for a file, the
     /// pixels for an image in memory.
     ///
     /// # Errors
-    /// Those of [`content_digest`].
+    /// [`InputError`] if a file cannot be read, or the folder is not a scan.
     pub fn digest(&self, options: &ReadOptions) -> Result<String, InputError> {
         match self {
             Source::File(path) => content_digest(path, options),

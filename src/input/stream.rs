@@ -90,7 +90,7 @@ impl Scan {
     ///
     /// # Errors
     /// [`InputError`] names the stream: an invalid or unsupported header, a frame below 8 px a side
-    /// or above [`MAX_PIXELS`]; while reading, a frame that is cut short, or no frame at all.
+    /// or above `MAX_PIXELS`; while reading, a frame that is cut short, or no frame at all.
     pub fn from_stream(
         name: impl Into<String>,
         reader: impl Read + Send + 'static,

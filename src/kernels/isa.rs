@@ -142,7 +142,7 @@ impl Isa {
     /// [`IsaError`] if there is no instruction set of that name, or this CPU lacks it.
     ///
     /// ```
-    /// use microraptor::kernels::Isa;
+    /// use microraptor::Isa;
     /// assert_eq!(Isa::named("scalar"), Ok(Isa::SCALAR));
     /// assert!(Isa::named("mmx").is_err());
     /// ```

@@ -27,7 +27,10 @@ pub enum PipelineError {
         /// Why the backbone cannot run the head.
         source: EngineError,
     },
-    /// A frame differs in size from the scan's other frames, so that one mask could not cover both.
+    /// A frame differs in size from the scan's other frames: it belongs to another scan ([`Pipeline::begin`]), and one mask
+    /// could not cover both.
+    ///
+    /// [`Pipeline::begin`]: super::Pipeline::begin
     #[error(
         "{frame} has {} x {} pixels, and the scan's frames have {} x {}: finish the scan, and begin another",
         .found.1, .found.0, .expected.1, .expected.0

@@ -206,10 +206,14 @@ impl Pipeline {
         self.scan = Some(Scan { name: Some(name.to_owned()), geometry, frames: 0 });
     }
 
-    /// The predictions for the next frame. Heads that see all frames together answer in [`Pipeline::finish`].
+    /// The predictions for the next frame of a scan. Heads that see all frames together answer in [`Pipeline::finish`].
+    ///
+    /// The frames of a scan have one size: call [`Pipeline::begin`] before, or [`Pipeline::finish`] after, each picture that
+    /// stands for itself.
     ///
     /// # Errors
-    /// [`PipelineError`] when the backbone or a head fails; the current scan is then discarded.
+    /// [`PipelineError`] when the frame's size differs from that of the scan's first frame, or the backbone or a head
+    /// fails; the current scan is then discarded.
     pub fn push(&mut self, frame: &Image) -> Result<Vec<Answer>, PipelineError> {
         let mut answers = Vec::new();
         self.take(std::slice::from_ref(frame), Some(&mut answers))?;

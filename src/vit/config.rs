@@ -155,7 +155,7 @@ impl Config {
     /// Refuses values that no checkpoint can have, so that later arithmetic cannot overflow or divide by zero.
     ///
     /// # Errors
-    /// [`ConfigError`] names the field.
+    /// The error names the field.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut limits = vec![
             ("dim", self.dim, 16384),

@@ -123,9 +123,10 @@ pub mod profile;
 pub mod training {
     pub use crate::features::{FeatureCache, Request, ScanFeatures, gather};
     pub use crate::heads::{
-        AbmilOptions, Bootstrap, ClassWeights, Criterion, DenseReport, DrawnSplit, Estimate, Evaluation,
-        EvaluationReport, EvaluationSet, Extracted, FitOptions, Fitted, ProbeSearch, Provenance, Recipe,
-        SegmentOptions, TrainingSummary, ValidationSummary, cross_validate, evaluate,
+        AbmilOptions, Bootstrap, Case, ClassReport, ClassWeights, Criterion, DenseClass, DenseReport,
+        DrawnSplit, Estimate, Evaluation, EvaluationReport, EvaluationSet, Extracted, FitOptions, Fitted,
+        Interval, Paired, ProbeSearch, Provenance, Recipe, SegmentOptions, TrainingSummary,
+        ValidationSummary, cross_validate, evaluate,
     };
     pub use crate::input::{
         Dataset, Parts, Phantom, PhantomKind, Sample, Source, Split, phantom, phantom_dataset,

@@ -7,6 +7,7 @@ use ndarray::Array2;
 
 use super::extracted::Extracted;
 use crate::features::ScanFeatures;
+use crate::heads::measure::voxel_sizes;
 use crate::heads::{
     AbmilHead, AbmilOptions, Bags, Bootstrap, Case, ClassWeights, DenseReport, EvaluationReport, FitOptions,
     HeadError, HeadModel, KnnHead, LinearProbe, Masked, Outcome, Predictor, ProbeSearch, SegmentHead,
@@ -272,18 +273,20 @@ pub fn evaluate(
     bootstrap: &Bootstrap,
 ) -> Result<Evaluation, HeadError> {
     let predictor = Predictor::new(model, isa);
+    let voxels = match model {
+        HeadModel::Segment(_) => {
+            voxel_sizes(indices.iter().map(|&i| (&set.masks[i], &set.features[i].geometry)))
+        }
+        _ => None,
+    };
     let mut cases = Vec::new();
     let mut probabilities = Vec::new();
-    for &i in indices {
+    for (n, &i) in indices.iter().enumerate() {
         match predictor.predict(&set.features[i])? {
             Outcome::Classes { prediction, .. } => probabilities.extend(prediction.probabilities),
             Outcome::Mask(found) => {
-                cases.push(Case::new(
-                    &set.masks[i],
-                    &found,
-                    model.classes().len(),
-                    &set.features[i].geometry,
-                )?);
+                let voxel = voxels.as_ref().map(|voxels| voxels[n]);
+                cases.push(Case::new(&set.masks[i], &found, model.classes().len(), voxel)?);
             }
         }
     }

@@ -15,5 +15,6 @@ pub use metrics::{AucScores, ConfusionMatrix, Rates, auc, log_loss, youden_thres
 pub(crate) use metrics::{PROBABILITY_FLOOR, mean};
 pub use overlap::{Overlap, overlaps};
 pub use report::{ClassReport, EvaluationReport};
+pub(crate) use segmentation::voxel_sizes;
 pub use segmentation::{Case, DenseClass, DenseReport};
 pub use surface::{SurfaceDistances, surface_distances};

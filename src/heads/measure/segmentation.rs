@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::features::Geometry;
 use crate::heads::measure::mean;
 use crate::heads::{Bootstrap, Estimate, HeadError, Overlap, SurfaceDistances, overlaps, surface_distances};
-use crate::input::LabelMap;
+use crate::input::{LabelMap, Spacing};
 
 /// Results of one image or volume.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +62,8 @@ pub struct DenseClass {
 const PER_CLASS: usize = 5;
 
 impl Case {
-    /// Compares `found` with `truth`, both with `classes` classes.
+    /// Compares `found` with `truth`, both with `classes` classes. `voxel` is the size of a voxel in millimetres
+    /// ([`voxel_sizes`]); without it, distances are in voxels. Cases that are evaluated together must have the same unit.
     ///
     /// # Errors
     /// [`HeadError`] when their sizes differ, or a label is not below `classes`.
@@ -70,21 +71,32 @@ impl Case {
         truth: &LabelMap,
         found: &LabelMap,
         classes: usize,
-        geometry: &Geometry,
+        voxel: Option<[f64; 3]>,
     ) -> Result<Case, HeadError> {
         let overlaps = overlaps(truth, found, classes)?;
-        // A clip, whose frames follow each other in time, has no slice distance, and some volumes do not state it: all
-        // distances, including those across slices, are then in voxels.
-        let in_slices = truth.depth > 1;
-        let known = geometry.spacing.and_then(|s| match (in_slices, s.slices) {
-            (true, Some(slices)) => Some([slices, s.rows, s.columns]),
-            (true, None) => None,
-            (false, _) => Some([1.0, s.rows, s.columns]),
-        });
-        let spacing = known.unwrap_or([1.0; 3]);
+        let spacing = voxel.unwrap_or([1.0; 3]);
         let surfaces =
             (1..classes).map(|class| surface_distances(truth, found, class as u8, spacing)).collect();
-        Ok(Case { overlaps, surfaces, millimetres: known.is_some() })
+        Ok(Case { overlaps, surfaces, millimetres: voxel.is_some() })
+    }
+}
+
+/// The voxel sizes in millimetres of cases that are evaluated together, or `None` if one of them is not known: all
+/// distances are then in voxels, since a mean over both units would be in neither.
+pub fn voxel_sizes<'a>(
+    cases: impl IntoIterator<Item = (&'a LabelMap, &'a Geometry)>,
+) -> Option<Vec<[f64; 3]>> {
+    cases.into_iter().map(|(labels, geometry)| voxel_size(labels, geometry)).collect()
+}
+
+/// Distance in millimetres between the slices, rows and columns of `labels`, or `None` if one of them is not known. A
+/// clip, whose frames follow each other in time, has no slice distance, and some volumes do not state it.
+fn voxel_size(labels: &LabelMap, geometry: &Geometry) -> Option<[f64; 3]> {
+    let Spacing { slices, rows, columns } = geometry.spacing?;
+    match (labels.depth > 1, slices) {
+        (true, Some(slices)) => Some([slices, rows, columns]),
+        (true, None) => None,
+        (false, _) => Some([1.0, rows, columns]),
     }
 }
 
@@ -167,7 +179,7 @@ fn statistics(classes: &[String], cases: &[Case], weights: &[u32]) -> Vec<Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{ScanKind, Spacing};
+    use crate::input::ScanKind;
 
     fn map(labels: [u8; 6]) -> LabelMap {
         LabelMap::new(1, 2, 3, labels.to_vec()).unwrap()
@@ -184,7 +196,11 @@ mod tests {
             ([0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]),
         ]
         .into_iter()
-        .map(|(truth, found)| Case::new(&map(truth), &map(found), 2, &geometry(half)).unwrap())
+        .map(|(truth, found)| {
+            let truth = map(truth);
+            let voxel = voxel_size(&truth, &geometry(half));
+            Case::new(&truth, &map(found), 2, voxel).unwrap()
+        })
         .collect();
         let names = ["background".to_owned(), "lesion".to_owned()];
         let report = DenseReport::new(&names, &cases, &Bootstrap { resamples: 50, seed: 0 });
@@ -199,7 +215,23 @@ mod tests {
         // percentile at 0.475.
         assert_eq!(report.unit, "mm");
         assert!((class.hd95.unwrap().value - 0.475).abs() < 1e-12);
-        let plain = Case::new(&map([0; 6]), &map([0; 6]), 2, &geometry(None)).unwrap();
+        let plain = Case::new(&map([0; 6]), &map([0; 6]), 2, None).unwrap();
         assert_eq!(DenseReport::new(&names, &[plain], &Bootstrap::default()).unit, "px");
+    }
+
+    #[test]
+    fn one_unknown_spacing_makes_all_distances_voxels() {
+        let geometry = |kind, spacing| Geometry { kind, size: (2, 3), crop: None, spacing };
+        let flat = Spacing { slices: None, rows: 0.5, columns: 0.25 };
+        let deep = Spacing { slices: Some(3.0), ..flat };
+        let image = map([0; 6]);
+        let volume = LabelMap::new(3, 1, 2, vec![0; 6]).unwrap();
+        let known = geometry(ScanKind::Image, Some(flat));
+        let (clip, slices) = (geometry(ScanKind::Clip, Some(flat)), geometry(ScanKind::Volume, Some(deep)));
+        let unknown = geometry(ScanKind::Image, None);
+        let sizes = voxel_sizes([(&image, &known), (&volume, &slices)]);
+        assert_eq!(sizes, Some(vec![[1.0, 0.5, 0.25], [3.0, 0.5, 0.25]]));
+        assert_eq!(voxel_sizes([(&image, &known), (&image, &unknown)]), None);
+        assert_eq!(voxel_sizes([(&image, &known), (&volume, &clip)]), None);
     }
 }

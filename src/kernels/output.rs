@@ -1,6 +1,6 @@
 //! Writes the results of tiles to rows of the output.
 
-use super::tile::PANEL;
+use super::tile::{Lines, PANEL};
 
 /// Some columns of an output matrix: `out: [rows, stride]`, of which the first `columns` of each row are written.
 ///
@@ -23,6 +23,13 @@ impl Output<'_> {
     #[inline(always)]
     pub(super) fn rows(&self) -> usize {
         self.out.len().div_ceil(self.stride)
+    }
+
+    /// Where [`Output::put`] writes.
+    #[inline(always)]
+    pub(super) fn lines(&self, row: usize, panel: usize) -> Lines {
+        let first = self.out.as_ptr().wrapping_add(row * self.stride + panel * PANEL);
+        Lines { first: first.cast(), stride: self.stride * size_of::<f32>() }
     }
 
     /// Stores `y.row(r)` in columns `panel * PANEL..` of each row `row + r`, or adds it to them if `ADD`, truncated to

@@ -2,7 +2,7 @@
 
 use crate::kernels::output::{Output, RowOf};
 use crate::kernels::quantise::QuantParams;
-use crate::kernels::tile::{Epilogue, PANEL, Sums, prefetch};
+use crate::kernels::tile::{Epilogue, Lines, PANEL, Sums, prefetch};
 
 /// The sixteen values of panel `panel` in a padded vector.
 #[inline(always)]
@@ -46,8 +46,8 @@ impl RowOf for FloatRows<'_> {
 
 impl<const ADD: bool> Epilogue<f32> for FloatOutput<'_, ADD> {
     #[inline(always)]
-    fn output(&self) -> Option<&Output<'_>> {
-        Some(&self.output)
+    fn written(&self, row: usize, panel: usize) -> Option<Lines> {
+        Some(self.output.lines(row, panel))
     }
 
     #[inline(always)]
@@ -95,8 +95,8 @@ impl RowOf for IntRows<'_> {
 
 impl<const ADD: bool> Epilogue<i32> for IntOutput<'_, ADD> {
     #[inline(always)]
-    fn output(&self) -> Option<&Output<'_>> {
-        Some(&self.output)
+    fn written(&self, row: usize, panel: usize) -> Option<Lines> {
+        Some(self.output.lines(row, panel))
     }
 
     #[inline(always)]

@@ -70,10 +70,9 @@ mod tests;
 
 pub(super) use pairs::{pair_rows, paired_len, paired_stride};
 use prefetch::Prefetch;
-pub(super) use prefetch::{Ahead, prefetch};
+pub(super) use prefetch::{Ahead, Lines, prefetch};
 
 use super::isa::{Isa, Kind};
-use super::output::Output;
 
 /// Number of columns in a panel.
 pub const PANEL: usize = 16;
@@ -293,9 +292,10 @@ pub fn widening(isa: Isa) -> Option<Widening> {
 /// Processes a tile's accumulators. A trait, not a closure: `#[inline(always)]` makes it part of a function that is
 /// compiled for an instruction set, and a closure cannot request that.
 pub(super) trait Epilogue<S> {
-    /// The output, if it is to be prefetched: not if it was in use a moment ago.
+    /// Where a tile writes, if that is to be prefetched: not if it was in use a moment ago.
     #[inline(always)]
-    fn output(&self) -> Option<&Output<'_>> {
+    fn written(&self, row: usize, panel: usize) -> Option<Lines> {
+        let _ = (row, panel);
         None
     }
 
@@ -352,8 +352,8 @@ impl<N: GemmTypes> Product<'_, N> {
                 let rows = kernel.rows.min(m - row);
                 let share = if kernel.prefetch == Prefetch::Output { None } else { shares.next() };
                 let share = share.unwrap_or(&[]);
-                let ahead =
-                    Ahead::of(epilogue.output(), [row, rows], [panel, panels], share, size_of_val(next));
+                let written = epilogue.written(row, panel);
+                let ahead = Ahead::of(written, [rows, panels], share, size_of_val(next));
                 if kernel.prefetch != Prefetch::Between {
                     ahead.all();
                 }

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use super::{Output, PANEL};
-
 /// Bytes of a cache line on every CPU that has kernels here.
 const LINE: usize = 64;
 
@@ -26,12 +24,19 @@ pub(super) enum Prefetch {
     Between,
 }
 
+/// Where a tile writes: a line of each panel, in each of its rows.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Lines {
+    /// First line of the first row.
+    pub(in crate::kernels) first: *const u8,
+    /// Bytes between rows.
+    pub(in crate::kernels) stride: usize,
+}
+
 /// What a tile prefetches.
 pub(in crate::kernels) struct Ahead {
-    /// First line that it writes, unless the output is not to be prefetched.
-    output: Option<*const u8>,
-    /// Bytes between rows of the output.
-    stride: usize,
+    /// What it writes, unless that is not to be prefetched.
+    output: Option<Lines>,
     /// Number of rows of the output.
     rows: usize,
     /// Number of panels, each of which is a line of a row of the output.
@@ -45,22 +50,17 @@ pub(in crate::kernels) struct Ahead {
 }
 
 impl Ahead {
-    /// The columns of `panels` panels from `panel` on, in the rows from `row` on, and `next`, a share of the next panels,
-    /// which have `bytes` bytes in all.
+    /// What a tile of `rows` rows and `panels` panels writes, and `next`, a share of the next panels, which have `bytes`
+    /// bytes in all.
     #[inline(always)]
     pub(super) fn of<T>(
-        output: Option<&Output>,
-        [row, rows]: [usize; 2],
-        [panel, panels]: [usize; 2],
+        output: Option<Lines>,
+        [rows, panels]: [usize; 2],
         next: &[T],
         bytes: usize,
     ) -> Ahead {
-        let first = |output: &Output| {
-            output.out.as_ptr().wrapping_add(row * output.stride + panel * PANEL).cast::<u8>()
-        };
         Ahead {
-            output: output.map(first),
-            stride: output.map_or(0, |output| output.stride * size_of::<f32>()),
+            output,
             rows,
             panels,
             next: next.as_ptr().cast(),
@@ -84,10 +84,10 @@ impl Ahead {
 
     #[inline(always)]
     fn prefetch(&self, rows: Range<usize>, panels: usize, next: Range<usize>) {
-        if let Some(output) = self.output {
+        if let Some(Lines { first, stride }) = self.output {
             for r in rows {
                 for p in 0..panels {
-                    prefetch_line::<true>(output.wrapping_add(r * self.stride + p * LINE));
+                    prefetch_line::<true>(first.wrapping_add(r * stride + p * LINE));
                 }
             }
         }

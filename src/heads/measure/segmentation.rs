@@ -62,8 +62,9 @@ pub struct DenseClass {
 const PER_CLASS: usize = 5;
 
 impl Case {
-    /// Compares `found` with `truth`, both with `classes` classes. `voxel` is the size of a voxel in millimetres
-    /// ([`voxel_sizes`]); without it, distances are in voxels. Cases that are evaluated together must have the same unit.
+    /// Compares `found` with `truth`, both with `classes` classes. `voxel` is the distance in millimetres
+    /// between slices, rows and columns; without it, distances are in voxels. Cases that are evaluated together must have
+    /// the same unit.
     ///
     /// # Errors
     /// [`HeadError`] when their sizes differ, or a label is not below `classes`.

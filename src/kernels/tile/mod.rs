@@ -138,6 +138,7 @@ pub struct Kernel<N: GemmTypes + ?Sized> {
 #[derive(Clone, Copy)]
 pub(super) struct Extent {
     rows: usize,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only AVX-512 takes two"))]
     panels: usize,
     groups: usize,
 }

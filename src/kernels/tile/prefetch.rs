@@ -70,6 +70,7 @@ impl Ahead {
     }
 
     /// Prefetches part `part` of `parts` of a tile of `R` rows and `P` panels; as constants, they cost nothing.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only AVX-512 spreads them"))]
     #[inline(always)]
     pub(super) fn part<const R: usize, const P: usize>(&self, part: usize, parts: usize) {
         let share = |n: usize| n * part / parts..n * (part + 1) / parts;

@@ -63,7 +63,7 @@ impl HeadModel {
     ///
     /// For two classes, fitting chooses the one that maximises Youden's J, sensitivity + specificity - 1, on the
     /// validation images (1/2 if one of the classes is not among them), so the predicted class need not be the more
-    /// probable one. It is 1/2 for labels, and for heads fitted by cross-validation alone.
+    /// probable one. For labels fitting leaves it at 1/2. A head of an ONNX graph has the one of its description.
     pub fn threshold(&self) -> Option<f64> {
         match self {
             HeadModel::Linear(head) | HeadModel::Volume(head) => Some(head.threshold),

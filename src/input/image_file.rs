@@ -14,9 +14,9 @@ impl Image {
     ///
     /// # Errors
     /// [`InputError`] names the file: unreadable, of unknown format, damaged or cut short, several pictures in one file
-    /// ([`Image::open_page`] reads one of them), a side below 8 px, more than
-    /// `MAX_PIXELS`, or floating-point values outside 0..1. The pixels are allocated only after
-    /// the header has been checked against these limits and the file's length.
+    /// ([`Image::open_page`] reads one of them), a side below 8 px, more than `MAX_PIXELS`, or floating-point values
+    /// outside 0..1. The pixels are allocated only after the header has been checked against these limits and the file's
+    /// length.
     pub fn open(path: impl AsRef<Path>) -> Result<Image, InputError> {
         Image::open_page(path, None)
     }

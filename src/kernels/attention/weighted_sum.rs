@@ -30,42 +30,14 @@ pub(super) trait WeightedSum {
     /// A value's code, -127 to 127, in the type that the product takes.
     fn value(code: i32) -> <Self::Product as GemmTypes>::B;
 
-    /// Stores the codes of `scores: [len]`, whole panels, in `codes`, of which every part has `len`, and returns their
-    /// sum.
-    #[inline(always)]
+    /// Stores the codes of `scores: [len]`, whole panels, in each part of `codes: [parts, len]`, and returns their sum.
+    /// With `pairs`, the parts are stored [in pairs of rows](crate::kernels::tile::Kernel::pairs).
     fn codes_of(
         scores: &[f32],
         probability: Probability,
         codes: &mut [<Self::Product as GemmTypes>::A],
         pairs: bool,
-    ) -> i32 {
-        let mut sums = [0; PANEL];
-        for (i, scores) in scores.as_chunks::<PANEL>().0.iter().enumerate() {
-            let mut q = [0; PANEL];
-            for c in 0..PANEL {
-                q[c] = probability.code(scores[c]);
-                sums[c] += q[c];
-            }
-            Self::store(codes, i * PANEL, &q, pairs);
-        }
-        if pairs {
-            Self::pair(codes);
-        }
-        sums.iter().sum()
-    }
-
-    /// Stores sixteen probabilities, 0 to 4095, at `at` of every part of `codes: [parts, len]`. If the product takes
-    /// its rows [in pairs](crate::kernels::tile::Kernel::pairs), the layout is `codes: [len / 16, parts, 16]`, which
-    /// [`WeightedSum::pair`] then turns into pairs.
-    fn store(
-        codes: &mut [<Self::Product as GemmTypes>::A],
-        at: usize,
-        probabilities: &[i32; PANEL],
-        pairs: bool,
-    );
-
-    /// Turns the two parts of `codes: [len / 16, 2, 16]` into a pair of rows.
-    fn pair(codes: &mut [<Self::Product as GemmTypes>::A]);
+    ) -> i32;
 
     /// Sums of a query, computed from the sums of its parts.
     fn sum(parts: &[[i32; PANEL]]) -> [i32; PANEL];
@@ -104,10 +76,11 @@ impl WeightedSum for Whole {
         code as i16
     }
 
-    /// One loop over the row, which the compiler vectorises with the sums in registers; with sixteen codes at a time, as
-    /// above, it keeps the sums in memory, and each step waits for the previous one (three times as long on Zen 4).
+    /// One loop over the row, which the compiler vectorises with the sum in a register; with sixteen codes at a time, as in
+    /// [`Split`], it keeps the sums in memory, and each step waits for the previous one (three times as long on Zen 4).
     #[inline(always)]
-    fn codes_of(scores: &[f32], probability: Probability, codes: &mut [i16], _: bool) -> i32 {
+    fn codes_of(scores: &[f32], probability: Probability, codes: &mut [i16], pairs: bool) -> i32 {
+        debug_assert!(!pairs, "rows of 16-bit numbers are never in pairs");
         let mut sum = 0;
         for (code, &score) in codes.iter_mut().zip(scores) {
             let q = probability.code(score);
@@ -118,19 +91,31 @@ impl WeightedSum for Whole {
     }
 
     #[inline(always)]
-    fn store(codes: &mut [i16], at: usize, probabilities: &[i32; PANEL], pairs: bool) {
-        debug_assert!(!pairs, "rows of 16-bit numbers are never in pairs");
-        codes[at..at + PANEL].copy_from_slice(&probabilities.map(|q| q as i16));
-    }
-
-    #[inline(always)]
-    fn pair(_: &mut [i16]) {
-        unreachable!("rows of 16-bit numbers are never in pairs");
-    }
-
-    #[inline(always)]
     fn sum(parts: &[[i32; PANEL]]) -> [i32; PANEL] {
         parts[0]
+    }
+}
+
+#[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "tests compare it with the other"))]
+impl Split {
+    /// Stores sixteen probabilities, 0 to 4095, at `at` of both parts of `codes: [2, len]`, or with `pairs` of
+    /// `codes: [len / 16, 2, 16]`, which [`Split::pair`] then turns into pairs.
+    #[inline(always)]
+    fn store(codes: &mut [u8], at: usize, probabilities: &[i32; PANEL], pairs: bool) {
+        let (step, gap) = if pairs { (2, PANEL) } else { (1, codes.len() / 2) };
+        let high = step * at;
+        codes[high..high + PANEL].copy_from_slice(&probabilities.map(|q| (q >> 6) as u8));
+        let low = high + gap;
+        codes[low..low + PANEL].copy_from_slice(&probabilities.map(|q| (q & 63) as u8));
+    }
+
+    /// Turns the two parts of `codes: [len / 16, 2, 16]` into a pair of rows. A separate pass after [`Split::store`]: when parts of eight are stored, the compiler assembles words byte by byte.
+    #[inline(always)]
+    fn pair(codes: &mut [u8]) {
+        for both in codes.as_chunks_mut::<{ 2 * PANEL }>().0 {
+            let [_, high, low, _] = both.as_chunks_mut::<{ PANEL / 2 }>().0 else { unreachable!("32 bytes") };
+            std::mem::swap(high, low);
+        }
     }
 }
 
@@ -144,21 +129,20 @@ impl WeightedSum for Split {
     }
 
     #[inline(always)]
-    fn store(codes: &mut [u8], at: usize, probabilities: &[i32; PANEL], pairs: bool) {
-        let (step, gap) = if pairs { (2, PANEL) } else { (1, codes.len() / 2) };
-        let high = step * at;
-        codes[high..high + PANEL].copy_from_slice(&probabilities.map(|q| (q >> 6) as u8));
-        let low = high + gap;
-        codes[low..low + PANEL].copy_from_slice(&probabilities.map(|q| (q & 63) as u8));
-    }
-
-    /// A separate pass after `store`: when parts of eight are stored, the compiler assembles words byte by byte.
-    #[inline(always)]
-    fn pair(codes: &mut [u8]) {
-        for both in codes.as_chunks_mut::<{ 2 * PANEL }>().0 {
-            let [_, high, low, _] = both.as_chunks_mut::<{ PANEL / 2 }>().0 else { unreachable!("32 bytes") };
-            std::mem::swap(high, low);
+    fn codes_of(scores: &[f32], probability: Probability, codes: &mut [u8], pairs: bool) -> i32 {
+        let mut sums = [0; PANEL];
+        for (i, scores) in scores.as_chunks::<PANEL>().0.iter().enumerate() {
+            let mut q = [0; PANEL];
+            for c in 0..PANEL {
+                q[c] = probability.code(scores[c]);
+                sums[c] += q[c];
+            }
+            Split::store(codes, i * PANEL, &q, pairs);
         }
+        if pairs {
+            Split::pair(codes);
+        }
+        sums.iter().sum()
     }
 
     #[inline(always)]
@@ -203,13 +187,12 @@ mod tests {
         let kernel = M::Product::kernel(isa);
         let mut codes = vec![Default::default(); probabilities.len() * M::PARTS * padded];
         for (codes, row) in codes.chunks_exact_mut(M::PARTS * padded).zip(probabilities) {
-            for (i, part) in row.chunks(PANEL).enumerate() {
-                let sixteen = std::array::from_fn(|c| part.get(c).copied().unwrap_or(0));
-                M::store(codes, i * PANEL, &sixteen, kernel.pairs());
-            }
-            if kernel.pairs() {
-                M::pair(codes);
-            }
+            // Scores whose codes these probabilities are.
+            let mut scores: Vec<f32> = row.iter().map(|&p| (p as f32 / 4095.0).log2()).collect();
+            scores.resize(padded, f32::NEG_INFINITY);
+            let probability = Probability { largest: 0.0, most: 4095.0 };
+            let sum = M::codes_of(&scores, probability, codes, kernel.pairs());
+            assert_eq!(sum, row.iter().sum::<i32>());
         }
         let mut out = Vec::new();
         let to = Collect::<M>(&mut out, std::marker::PhantomData);

@@ -21,9 +21,9 @@ const DEPTH: usize = 3;
 /// Cards and the digests of their features, from the first three blocks with weights from seed 7, quantised by
 /// [`mixed`].
 const DIGESTS: [(&str, &str); 3] = [
-    ("dinov3-vits16", "aec3a9101cd9c3f24b1408be71c25ccc5826344d4436539eb16e6fda05224c2c"),
-    ("dinov3-vits16plus", "ff445fa8b3abb0e3736fdd3207c8a39bdd594651d37190f618a38eb2d3c1c9fa"),
-    ("deit-tiny", "bda7e26638f1dc3b09243e139255683a4be4c1e25b0da3918e459fc386a2ef9f"),
+    ("dinov3-vits16", "937ec41ecbb33318c64b91d3724dc4e3c474eafd70844f521d9f03e55f99bfcf"),
+    ("dinov3-vits16plus", "0093807e0ba3366387b5c6edcd70debf53eb0116fbae3167b2bf03dffd9026a7"),
+    ("deit-tiny", "75379bdd7cf9987cdb2dd8b5a90ac83027c1beb54430a6ecd8706042e9aac9a2"),
 ];
 
 /// Quantises to symmetric int8, with the largest weight of each row at `most`.

@@ -22,7 +22,7 @@ use crate::input::ReadOptions;
 use crate::sealed;
 
 /// Version of the entry format and of the feature computation: entries of another version are not found.
-const VERSION: &str = "4";
+const VERSION: &str = "5";
 
 /// Key of an entry's metadata.
 const METADATA: &str = "microraptor.features";

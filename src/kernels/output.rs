@@ -32,6 +32,13 @@ impl Output<'_> {
         Lines { first: first.cast(), stride: self.stride * size_of::<f32>() }
     }
 
+    /// The output from `row` and `panel` on, if `panels` panels are not truncated.
+    #[inline(always)]
+    pub(super) fn whole(&mut self, row: usize, panel: usize, panels: usize) -> Option<&mut [f32]> {
+        let first = panel * PANEL;
+        (first + panels * PANEL <= self.columns).then(|| &mut self.out[row * self.stride + first..])
+    }
+
     /// Stores `y.row(r)` in columns `panel * PANEL..` of each row `row + r`, or adds it to them if `ADD`, truncated to
     /// the width. Whole panels have a separate loop: sixteen values that may be truncated anywhere are kept in memory,
     /// even if none is.

@@ -2,59 +2,81 @@
 
 use bytemuck::Zeroable as _;
 
-use super::weighted_sum::{IntProduct, OfInts, WeightedSum};
+use super::blocks::Runs;
 use super::{Dims, Head, grow};
 use crate::kernels::Isa;
 use crate::kernels::aligned::Aligned;
 use crate::kernels::isa::per_isa;
 use crate::kernels::linear::packed_len;
 use crate::kernels::quantise::{QuantisedKeys, round_scaled};
-use crate::kernels::tile::{F32, GemmTypes, PANEL, U8S8, prefetch};
+use crate::kernels::tile::{BLOCKS, BlockKernel, F32, GemmTypes, PANEL, U8S8, block_kernel, prefetch};
 
 /// Number of tokens by which values are prefetched ahead.
 const AHEAD: usize = 8;
 
-/// Keys and values of one head, packed for the two products. `K` and `V` are the data types of the products.
-pub struct Packed<K: GemmTypes, V: GemmTypes> {
-    /// `[tokens / 16][head_dim / GROUP][16][GROUP]`
-    pub(super) keys: Aligned<K::B>,
-    /// `[head_dim / 16][tokens / GROUP][16][GROUP]`
-    pub(super) values: Aligned<V::B>,
-    /// Scale of each key; this and the next two fields are for integers only.
+/// One head for integer attention.
+#[derive(Default)]
+pub struct IntHead {
+    /// `[tokens / 16][head_dim / 4][16][4]`
+    pub(super) keys: Aligned<i8>,
+    /// Scale of each key.
     pub(super) key_scales: Vec<f32>,
+    /// Sum of each key's codes.
     pub(super) key_sums: Vec<i32>,
+    /// `[head_dim / 16][runs][8 blocks][words][16]`: words as the [`BlockKernel`] takes them.
+    pub(super) values: Aligned<u32>,
+    /// Scale of each channel of the values.
     pub(super) value_scales: Vec<f32>,
 }
 
-/// One head for integer attention.
-pub type IntHead = Packed<U8S8, IntProduct>;
-/// One head for f32 attention.
-pub type FloatHead = Packed<F32, F32>;
-
-impl<K: GemmTypes, V: GemmTypes> Default for Packed<K, V> {
-    fn default() -> Self {
-        Packed {
-            keys: Aligned::default(),
-            values: Aligned::default(),
-            key_scales: Vec::new(),
-            key_sums: Vec::new(),
-            value_scales: Vec::new(),
-        }
-    }
-}
-
-impl<K: GemmTypes, V: GemmTypes> Packed<K, V> {
+impl IntHead {
     /// Reserves memory for a head of `dims`.
     ///
     /// # Errors
     /// If the memory cannot be allocated.
     pub fn reserve(&mut self, dims: Dims) -> Result<(), std::collections::TryReserveError> {
         let Dims { tokens, head_dim, .. } = dims;
-        self.keys.grow(packed_len::<K>(tokens, head_dim))?;
-        self.values.grow(packed_len::<V>(head_dim, tokens))?;
+        let runs = Runs::of(tokens);
+        self.keys.grow(packed_len::<U8S8>(tokens, head_dim))?;
+        // At most two words of a step, which is at least `BlockKernel::room`, and the sums of each block.
+        let words = runs.count * BLOCKS * PANEL + runs.steps() * 2 * BLOCKS * PANEL;
+        self.values.grow(head_dim.div_ceil(PANEL) * words)?;
         grow(&mut self.key_scales, tokens.next_multiple_of(PANEL))?;
         grow(&mut self.key_sums, tokens.next_multiple_of(PANEL))?;
         grow(&mut self.value_scales, head_dim.next_multiple_of(PANEL))
+    }
+
+    /// Position of the values of run `run` in a panel.
+    #[inline(always)]
+    pub(super) fn values_start(&self, kernel: BlockKernel, runs: Runs, run: usize) -> usize {
+        run * kernel.values_len(0) + kernel.room(runs.steps_of(run).start, run) * BLOCKS * PANEL
+    }
+
+    /// Distance between the panels of values.
+    #[inline(always)]
+    pub(super) fn values_stride(&self, kernel: BlockKernel, runs: Runs) -> usize {
+        runs.count * kernel.values_len(0) + kernel.room(runs.steps(), runs.count) * BLOCKS * PANEL
+    }
+}
+
+/// One head for f32 attention.
+#[derive(Default)]
+pub struct FloatHead {
+    /// `[tokens / 16][head_dim][16]`
+    pub(super) keys: Aligned<f32>,
+    /// `[head_dim / 16][tokens][16]`
+    pub(super) values: Aligned<f32>,
+}
+
+impl FloatHead {
+    /// Reserves memory for a head of `dims`.
+    ///
+    /// # Errors
+    /// If the memory cannot be allocated.
+    pub fn reserve(&mut self, dims: Dims) -> Result<(), std::collections::TryReserveError> {
+        let Dims { tokens, head_dim, .. } = dims;
+        self.keys.grow(packed_len::<F32>(tokens, head_dim))?;
+        self.values.grow(packed_len::<F32>(head_dim, tokens))
     }
 }
 
@@ -97,44 +119,40 @@ fn sixteen(values: Option<&[f32]>) -> [f32; PANEL] {
     padded
 }
 
-/// Quantises one panel's 16 columns of a group of tokens and stores them in the layout of the product.
+/// Quantises sixteen channels of the `KEYS` keys of a word, whose values are `values(0)` and so on, and adds the codes to
+/// `sums`.
 #[inline(always)]
-fn put_group<N: GemmTypes>(
-    group: &mut [N::B],
+fn word<const KEYS: usize>(
     values: impl Fn(usize) -> [f32; PANEL],
     inverse: &[f32; PANEL],
-    code: impl Fn(i32) -> N::B,
-) {
-    // Rounded token by token, then interleaved: a single loop with a stride of GROUP takes twice as long.
-    let mut codes = [[0; PANEL]; 4];
-    for (t, codes) in codes.iter_mut().enumerate().take(N::GROUP) {
-        let values = values(t);
+    sums: &mut [i32; PANEL],
+) -> [u32; PANEL] {
+    let bits = 32 / KEYS as u32;
+    let mut words = [0; PANEL];
+    for k in 0..KEYS {
+        let values = values(k);
         for c in 0..PANEL {
-            codes[c] = round_scaled(values[c], inverse[c], 0.0).clamp(-127, 127);
+            let code = round_scaled(values[c], inverse[c], 0.0).clamp(-127, 127);
+            sums[c] += code;
+            words[c] |= (code as u32 & (u32::MAX >> (32 - bits))) << (k as u32 * bits);
         }
     }
-    let mut packed = [N::B::zeroed(); 4 * PANEL];
-    for c in 0..PANEL {
-        for t in 0..N::GROUP {
-            packed[c * N::GROUP + t] = code(codes[t][c]);
-        }
-    }
-    group.copy_from_slice(&packed[..N::GROUP * PANEL]);
+    words
 }
 
 /// Packs a head of the keys, and of the values `[tokens, dim]`, which are quantised here symmetrically to 8 bits per
 /// channel.
 pub fn pack_int(isa: Isa, head: Head, keys: QuantisedKeys, values: &[f32], to: &mut IntHead) {
-    pack_ints(isa, head, keys.codes, keys.scales, values, to);
+    let kernel = block_kernel(isa);
+    pack_ints(isa, head, keys.codes, keys.scales, to);
+    pack_values(isa, head, kernel, values, to);
     let Dims { tokens, head_dim, .. } = head.dims;
     let keys = &mut to.keys[..packed_len::<U8S8>(tokens, head_dim)];
     U8S8::arrange(isa, head_dim.div_ceil(U8S8::GROUP), keys);
-    let values = &mut to.values[..packed_len::<IntProduct>(head_dim, tokens)];
-    IntProduct::arrange(isa, tokens.div_ceil(IntProduct::GROUP), values);
 }
 
 per_isa! {
-    fn pack_ints(head: Head, codes: &[i8], scales: &[f32], values: &[f32], to: &mut IntHead) {
+    fn pack_ints(head: Head, codes: &[i8], scales: &[f32], to: &mut IntHead) {
         let Dims { tokens, heads, head_dim } = head.dims;
         let at = |token: usize| head.at(token);
         let panels = &mut to.keys[..packed_len::<U8S8>(tokens, head_dim)];
@@ -146,12 +164,18 @@ per_isa! {
             to.key_scales[token] = scales[token * heads + head.index];
             to.key_sums[token] = codes[at(token)..at(token) + head_dim].iter().map(|&c| i32::from(c)).sum();
         }
+    }
+}
 
+per_isa! {
+    fn pack_values(head: Head, kernel: BlockKernel, values: &[f32], to: &mut IntHead) {
+        let Dims { tokens, head_dim, .. } = head.dims;
+        let at = |token: usize| head.at(token);
+        let runs = Runs::of(tokens);
         // A channel of 1e-30 or less is treated as 0: the inverse of a smaller value could be infinite.
         let inverse = |l: f32| if l > 1e-30 { 127.0 / l } else { 0.0 };
-        let groups = tokens.div_ceil(IntProduct::GROUP);
-        let panels = &mut to.values[..packed_len::<IntProduct>(head_dim, tokens)];
-        for (p, panel) in panels.chunks_exact_mut(groups * IntProduct::GROUP * PANEL).enumerate() {
+        let stride = to.values_stride(kernel, runs);
+        for p in 0..head_dim.div_ceil(PANEL) {
             let channels = p * PANEL..head_dim.min((p + 1) * PANEL);
             let token = |token: usize| {
                 let channels = at(token) + channels.start..at(token) + channels.end;
@@ -169,13 +193,46 @@ per_isa! {
                 }
             }
             let inverses = largest.map(inverse);
-            for (g, group) in panel.chunks_exact_mut(IntProduct::GROUP * PANEL).enumerate() {
-                let token = |t: usize| token(g * IntProduct::GROUP + t);
-                put_group::<IntProduct>(group, token, &inverses, OfInts::value);
+            for run in 0..runs.count {
+                let at = p * stride + to.values_start(kernel, runs, run);
+                let panels = runs.panels_of(run);
+                let groups = kernel.groups(panels.len());
+                let run = &mut to.values[at..][..kernel.values_len(groups)];
+                for (lane, block) in run.chunks_exact_mut(kernel.start() + groups * PANEL).enumerate() {
+                    let value = |key: usize| {
+                        // A last group may be longer than the run.
+                        let (panel, half) = (panels.start + key / 2, key % 2);
+                        token(if panel < panels.end { panel * PANEL + half * BLOCKS + lane } else { tokens })
+                    };
+                    match kernel.keys() {
+                        4 => pack_block::<4>(block, kernel.start(), value, &inverses),
+                        _ => pack_block::<2>(block, kernel.start(), value, &inverses),
+                    }
+                    kernel.arrange(&mut block[kernel.start()..]);
+                }
             }
             let scales = &mut to.value_scales[channels];
             scales.iter_mut().zip(largest).for_each(|(scale, largest)| *scale = largest * (1.0 / 127.0));
         }
+    }
+}
+
+/// Packs sixteen channels of a block, whose key `i` has the values `value(i)`. If `start` is not 0,
+/// the block begins with 128 times the sums of the values: what a signed code lacks.
+#[inline(always)]
+fn pack_block<const KEYS: usize>(
+    block: &mut [u32],
+    start: usize,
+    value: impl Fn(usize) -> [f32; PANEL],
+    inverses: &[f32; PANEL],
+) {
+    let mut sums = [0; PANEL];
+    let (first, words) = block.split_at_mut(start);
+    for (g, words) in words.as_chunks_mut().0.iter_mut().enumerate() {
+        *words = word::<KEYS>(|k| value(g * KEYS + k), inverses, &mut sums);
+    }
+    for (first, sum) in first.iter_mut().zip(sums) {
+        *first = (128 * sum) as u32;
     }
 }
 

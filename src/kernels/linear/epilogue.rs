@@ -2,7 +2,7 @@
 
 use crate::kernels::output::{Output, RowOf};
 use crate::kernels::quantise::QuantParams;
-use crate::kernels::tile::{Epilogue, Lines, PANEL, Sums, prefetch};
+use crate::kernels::tile::{Direct, Epilogue, Lines, PANEL, Sums, prefetch};
 
 /// The sixteen values of panel `panel` in a padded vector.
 #[inline(always)]
@@ -97,6 +97,20 @@ impl<const ADD: bool> Epilogue<i32> for IntOutput<'_, ADD> {
     #[inline(always)]
     fn written(&self, row: usize, panel: usize) -> Option<Lines> {
         Some(self.output.lines(row, panel))
+    }
+
+    #[inline(always)]
+    fn direct(&mut self, row: usize, panel: usize, panels: usize) -> Option<Direct<'_>> {
+        let columns = panel * PANEL..(panel + panels) * PANEL;
+        Some(Direct {
+            quants: &self.quants[row..],
+            scales: &self.channels.scales[columns.clone()],
+            sums: &self.channels.sums[columns.clone()],
+            bias: &self.bias[columns],
+            stride: self.output.stride,
+            out: self.output.whole(row, panel, panels)?,
+            add: ADD,
+        })
     }
 
     #[inline(always)]

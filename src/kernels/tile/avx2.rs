@@ -3,7 +3,8 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::{Ahead, Extent, Sums, Tile};
+use super::blocks::{BLOCKS, Blocks};
+use super::{Ahead, Direct, Extent, Sums, Tile};
 
 pub(super) const ROWS: usize = 6;
 
@@ -217,3 +218,70 @@ macro_rules! float_rows {
 
 float_rows!(f32_rows, "avx2,fma", f32, |p: *const f32| _mm256_load_ps(p));
 float_rows!(f16_rows, "avx2,fma,f16c", u16, |p: *const u16| _mm256_cvtph_ps(_mm_load_si128(p.cast())));
+
+/// Defines the micro-kernel for sums of blocks on 256 bits: 3 rows x 16 columns, 6 accumulators of the block and 6 of
+/// all blocks. `$dot` adds the products of one word.
+macro_rules! block_kernel {
+    ($features:literal, $unroll:literal, $dot:expr) => {
+        /// Sums of blocks.
+        ///
+        /// # Safety
+        /// See `BlockKernel::run`.
+        #[target_feature(enable = $features)]
+        pub(in super::super) unsafe fn blocks(of: Blocks) {
+            // SAFETY: the caller fulfils the contract of `BlockKernel::run`, which `block_rows` shares.
+            unsafe {
+                match of.rows {
+                    1 => block_rows::<1>(of),
+                    2 => block_rows::<2>(of),
+                    3 => block_rows::<3>(of),
+                    4 => block_rows::<4>(of),
+                    5 => block_rows::<5>(of),
+                    6 => block_rows::<6>(of),
+                    _ => unreachable!("a kernel takes 1 to `BlockKernel::rows` rows"),
+                }
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn block_rows<const R: usize>(of: Blocks) {
+            let Blocks { groups, codes, values, weights, sums, .. } = of;
+            let sum = |r: usize, half: usize| sums.0.wrapping_add(r * sums.1 + half * 8);
+            for block in 0..BLOCKS {
+                let mut block_sums = [[_mm256_setzero_si256(); 2]; R];
+                // A quad has one group of bytes or two of 16-bit numbers.
+                for g in (0..groups).step_by($unroll) {
+                    for g in g..g + $unroll {
+                        // SAFETY: for each group the caller guarantees 16 words of the panel and 8 of row `r`.
+                        unsafe {
+                            let values = values.0.add((block * groups + g) * 16);
+                            let halves =
+                                [_mm256_load_si256(values.cast()), _mm256_load_si256(values.add(8).cast())];
+                            for (r, sums) in block_sums.iter_mut().enumerate() {
+                                let x =
+                                    _mm256_set1_epi32(*codes.0.add(r * codes.1 + g * BLOCKS + block) as i32);
+                                sums[0] = $dot(sums[0], x, halves[0]);
+                                sums[1] = $dot(sums[1], x, halves[1]);
+                            }
+                        }
+                    }
+                }
+                for (r, sums) in block_sums.into_iter().enumerate() {
+                    // SAFETY: the caller guarantees 8 weights and 16 sums of row `r`.
+                    unsafe {
+                        let weight = _mm256_set1_ps(*weights.0.add(r * weights.1 + block));
+                        for (half, block_sum) in sums.into_iter().enumerate() {
+                            let total = _mm256_loadu_ps(sum(r, half));
+                            let total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(block_sum), weight, total);
+                            _mm256_storeu_ps(sum(r, half), total);
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+pub(super) use block_kernel;
+
+block_kernel!("avx2,fma", 2, |sum, x, values| _mm256_add_epi32(sum, _mm256_madd_epi16(x, values)));

@@ -5,8 +5,9 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use super::blocks::{BLOCKS, Blocks};
 use super::neon::{spread, store_i32};
-use super::{Ahead, Extent, Sums, Tile};
+use super::{Ahead, Direct, Extent, Sums, Tile};
 
 pub(super) use super::neon::{f16, f32, i16};
 
@@ -94,4 +95,82 @@ unsafe fn u8s8_rows<const R: usize>(
     for (row, sums) in out.iter_mut().zip(sums) {
         store_i32(row, sums);
     }
+}
+
+/// Sums of blocks of bytes: 3 rows x 16 columns, 12 accumulators of the block and 12 of all blocks.
+///
+/// # Safety
+/// See `BlockKernel::run`.
+#[target_feature(enable = "neon,dotprod")]
+pub(in super::super) unsafe fn blocks(of: Blocks) {
+    // SAFETY: the caller fulfils the contract of `BlockKernel::run`, which `block_rows` shares.
+    unsafe {
+        match of.rows {
+            1 => block_rows::<1>(of),
+            2 => block_rows::<2>(of),
+            3 => block_rows::<3>(of),
+            _ => unreachable!("a kernel takes 1 to `BlockKernel::rows` rows"),
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn block_rows<const R: usize>(of: Blocks) {
+    let Blocks { groups, codes, values, weights, sums, .. } = of;
+    let mut totals = [[vdupq_n_f32(0.0); 4]; R];
+    for (r, totals) in totals.iter_mut().enumerate() {
+        for (c, total) in totals.iter_mut().enumerate() {
+            // SAFETY: the caller guarantees 16 sums of each row.
+            *total = unsafe { vld1q_f32(sums.0.add(r * sums.1 + 4 * c)) };
+        }
+    }
+    for block in 0..BLOCKS {
+        let values = values.0.wrapping_add(block * (groups + 1) * 16);
+        // SAFETY: the caller guarantees 16 sums and `groups` times 16 words of each block, and of row `r` 8 words for
+        // each group and 8 weights.
+        unsafe {
+            let mut start = [vdupq_n_s32(0); 4];
+            for (c, start) in start.iter_mut().enumerate() {
+                *start = vld1q_s32(values.add(4 * c).cast());
+            }
+            let mut block_sums = [start; R];
+            for g in 0..groups {
+                let mut x = [vdupq_n_s8(0); R];
+                for (r, x) in x.iter_mut().enumerate() {
+                    *x = word(codes.0.add(r * codes.1 + g * BLOCKS + block));
+                }
+                step::<R, 0>(&mut block_sums, &x, values.add((g + 1) * 16).cast());
+            }
+            for (r, (totals, sums)) in totals.iter_mut().zip(block_sums).enumerate() {
+                let weight = vdupq_n_f32(*weights.0.add(r * weights.1 + block));
+                for (total, sum) in totals.iter_mut().zip(sums) {
+                    *total = vfmaq_f32(*total, vcvtq_f32_s32(sum), weight);
+                }
+            }
+        }
+    }
+    for (r, totals) in totals.into_iter().enumerate() {
+        for (c, total) in totals.into_iter().enumerate() {
+            // SAFETY: as for the loads above.
+            unsafe { vst1q_f32(sums.0.add(r * sums.1 + 4 * c), total) };
+        }
+    }
+}
+
+/// Loads a word into the lowest lane of a register: a load alone, where `ld1r` also takes a pipe that multiplies.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn word(a: *const u32) -> int8x16_t {
+    let x;
+    // SAFETY: it reads 4 bytes, which the caller guarantees to be readable.
+    unsafe {
+        asm!(
+            "ldr {x:s}, [{a}]",
+            x = out(vreg) x,
+            a = in(reg) a,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    x
 }

@@ -5,8 +5,9 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use super::blocks::{BLOCKS, Blocks};
 use super::neon::store_i32;
-use super::{Ahead, Extent, PANEL, Sums, Tile};
+use super::{Ahead, Direct, Extent, PANEL, Sums, Tile};
 
 pub(super) use super::neon::{f16, f32, i16};
 
@@ -114,6 +115,79 @@ unsafe fn u8s8_rows<const R: usize>(
         store_i32(&mut out[2 * p], first);
         if 2 * p + 1 < R {
             store_i32(&mut out[2 * p + 1], second);
+        }
+    }
+}
+
+/// Sums of blocks of bytes: two pairs of rows x 16 columns, 16 accumulators of the block; those of all blocks take as many
+/// again, and the compiler keeps some of them in memory.
+///
+/// # Safety
+/// See `BlockKernel::run`.
+#[target_feature(enable = "neon,i8mm")]
+pub(in super::super) unsafe fn blocks(of: Blocks) {
+    // SAFETY: the caller fulfils the contract of `BlockKernel::run`, which `block_pairs` shares.
+    unsafe { if of.rows > 2 { block_pairs::<2>(of) } else { block_pairs::<1>(of) } }
+}
+
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+unsafe fn block_pairs<const P: usize>(of: Blocks) {
+    let Blocks { rows, groups, codes, values, weights, sums, .. } = of;
+    // Row `r`, or the one before for the missing row of an odd last pair, whose sums are not stored.
+    let row = |r: usize| if r < rows { r } else { r - 1 };
+    let mut totals = [[vdupq_n_f32(0.0); 8]; P];
+    for (p, totals) in totals.iter_mut().enumerate() {
+        for (c, total) in totals.iter_mut().enumerate() {
+            // SAFETY: the caller guarantees 16 sums of each row.
+            *total = unsafe {
+                let of_row = |r: usize| sums.0.add(row(r) * sums.1 + 2 * c);
+                vcombine_f32(vld1_f32(of_row(2 * p)), vld1_f32(of_row(2 * p + 1)))
+            };
+        }
+    }
+    for block in 0..BLOCKS {
+        let values = values.0.wrapping_add(block * (groups + 1) * 16);
+        // SAFETY: the caller guarantees 16 sums and `groups` times 16 words of each block, of each pair of rows 32 words
+        // for two groups, and of each row 8 weights.
+        unsafe {
+            let mut block_sums = [[vdupq_n_s32(0); 8]; P];
+            for c in 0..8 {
+                let start = vreinterpretq_s32_s64(vld1q_dup_s64(values.add(2 * c).cast()));
+                for sums in &mut block_sums {
+                    sums[c] = start;
+                }
+            }
+            for g in 0..groups / 2 {
+                let mut x = [vdupq_n_s8(0); P];
+                for (p, x) in x.iter_mut().enumerate() {
+                    *x = vld1q_s8(codes.0.add(2 * p * codes.1 + (g * BLOCKS + block) * 4).cast());
+                }
+                for c in 0..8 {
+                    let b = vld1q_s8(values.add(16 + g * 32 + c * 4).cast());
+                    for (sums, &x) in block_sums.iter_mut().zip(&x) {
+                        sums[c] = smmla(sums[c], x, b);
+                    }
+                }
+            }
+            for (p, (totals, sums)) in totals.iter_mut().zip(block_sums).enumerate() {
+                let of_row = |r: usize| vdup_n_f32(*weights.0.add(row(r) * weights.1 + block));
+                let weight = vcombine_f32(of_row(2 * p), of_row(2 * p + 1));
+                for (total, sum) in totals.iter_mut().zip(sums) {
+                    *total = vfmaq_f32(*total, vcvtq_f32_s32(sum), weight);
+                }
+            }
+        }
+    }
+    for (p, totals) in totals.into_iter().enumerate() {
+        for (c, total) in totals.into_iter().enumerate() {
+            // SAFETY: as for the loads above; the second row is there.
+            unsafe {
+                vst1_f32(sums.0.add(2 * p * sums.1 + 2 * c), vget_low_f32(total));
+                if 2 * p + 1 < rows {
+                    vst1_f32(sums.0.add((2 * p + 1) * sums.1 + 2 * c), vget_high_f32(total));
+                }
+            }
         }
     }
 }

@@ -22,7 +22,9 @@
 //! for other weights, which have a separate micro-kernel ([`wide_u8s8`]). `sdot` adds four products to each lane, and
 //! `smmla` eight for each of two rows and two columns; for `smmla`, pairs of groups are [arranged](GemmTypes::arrange)
 //! as `[16][8]` and the rows on the left are stored in pairs. On ARM, [`I16`] and [`F16`] use the plain kernels,
-//! because nothing needs them there (`attention::weighted_sum`, [`widening`]).
+//! because nothing needs them there ([`wide_u8s8`], [`widening`]).
+//!
+//! Attention's product of probabilities and values has its own micro-kernels ([`blocks`]).
 
 /// Defines the micro-kernel `$name` for one panel, which calls `$inner` with the number of rows, one of `$rows`, as a
 /// constant.
@@ -38,6 +40,7 @@ macro_rules! by_rows {
             stride: usize,
             b: *const $b,
             _: &Ahead,
+            _: Option<&mut Direct>,
             [sums, _]: &mut Tile<$sum>,
         ) {
             // SAFETY: the caller fulfils the contract of `Kernel::run`, which `$inner` shares.
@@ -56,6 +59,8 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+mod blocks;
+mod direct;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(target_arch = "aarch64")]
@@ -68,6 +73,8 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub(super) use blocks::{BLOCKS, BlockKernel, BlockProduct, Strided, pair_words};
+pub(super) use direct::Direct;
 pub(super) use pairs::{pair_rows, paired_len, paired_stride};
 use prefetch::Prefetch;
 pub(super) use prefetch::{Ahead, Lines, prefetch};
@@ -123,13 +130,16 @@ pub struct Kernel<N: GemmTypes + ?Sized> {
     prefetch: Prefetch,
     /// Whether the rows of the left side are stored in pairs, as [`pair_rows`] writes them.
     pairs: bool,
-    /// For each row `r` and panel `p` of the [`Extent`], `tile[p][r][c] = sum over k of a[r * stride + k] * b[p][k][c]`.
+    /// Whether it writes sums by itself if told how ([`Direct`]), instead of to a tile.
+    direct: bool,
+    /// For each row `r` and panel `p` of the [`Extent`], `tile[p][r][c] = sum over k of a[r * stride + k] * b[p][k][c]`,
+    /// unless it is told to write these sums elsewhere.
     ///
     /// # Safety
     /// The CPU must have the instruction set. `rows` must be 1 to [`Kernel::rows`] and `panels` 1 to
     /// [`Kernel::panels`]. `a` must be readable for `(rows - 1) * stride + groups * GROUP` elements; if rows are in
     /// pairs, for `stride` times `rows` rounded up to even, with `stride` a multiple of 8 and at least
-    /// `groups * GROUP`. `b` must be readable for `panels` times `groups * GROUP * PANEL` elements and aligned to 64
+    /// `groups * GROUP`. A [`Direct`], only if [`Kernel::direct`], must hold the rows and panels. `b` must be readable for `panels` times `groups * GROUP * PANEL` elements and aligned to 64
     /// bytes (32 for fp16).
     run: Run<N>,
 }
@@ -143,13 +153,14 @@ pub(super) struct Extent {
     groups: usize,
 }
 
-/// `(extent, a, stride, b, ahead, tile)`: see [`Kernel::run`].
+/// `(extent, a, stride, b, ahead, direct, tile)`: see [`Kernel::run`].
 type Run<N> = unsafe fn(
     Extent,
     *const <N as GemmTypes>::A,
     usize,
     *const <N as GemmTypes>::B,
     &Ahead,
+    Option<&mut Direct>,
     &mut Tile<<N as GemmTypes>::Sum>,
 );
 
@@ -178,8 +189,8 @@ impl<N: GemmTypes + ?Sized> Kernel<N> {
     }
 }
 
-/// bytes x i8: codes of [`super::quantise::row`] times values within -[`NARROW`] to [`NARROW`], or 0 to 63 times values
-/// within -127 to 127. Its micro-kernel need not be exact for other values; that of [`wide_u8s8`] is.
+/// bytes x i8: codes of [`super::quantise::row`] times values within -[`NARROW`] to [`NARROW`]. Its
+/// micro-kernel need not be exact for other values; that of [`wide_u8s8`] is.
 pub struct U8S8;
 /// i16 x i16
 pub struct I16;
@@ -197,7 +208,7 @@ macro_rules! gemm_types {
             const GROUP: usize = $group;
 
             fn kernel(isa: Isa) -> Kernel<Self> {
-                let kernel = |rows, run: Run<Self>, prefetch| Kernel { rows, panels: 1, run, prefetch, pairs: false };
+                let kernel = |rows, run: Run<Self>, prefetch| Kernel { rows, panels: 1, run, prefetch, pairs: false, direct: false };
                 match isa.kind() {
                     Kind::Scalar => kernel(scalar::ROWS, scalar::$name, Prefetch::Output),
                     #[cfg(target_arch = "x86_64")]
@@ -206,7 +217,8 @@ macro_rules! gemm_types {
                     Kind::AvxVnni => kernel(avxvnni::ROWS, avxvnni::$name, Prefetch::Before),
                     #[cfg(target_arch = "x86_64")]
                     Kind::Avx512Vnni => {
-                        Kernel { panels: 2, ..kernel(avx512::ROWS, avx512::$name, Prefetch::Between) }
+                        let direct = size_of::<$a>() == 1;
+                        Kernel { panels: 2, direct, ..kernel(avx512::ROWS, avx512::$name, Prefetch::Between) }
                     },
                     #[cfg(target_arch = "aarch64")]
                     Kind::Neon => kernel(neon::rows::$name, neon::$name, Prefetch::Before),
@@ -256,6 +268,34 @@ pub fn wide_u8s8(isa: Isa) -> Option<Kernel<U8S8>> {
     }
 }
 
+/// The micro-kernel for weighted sums of blocks. AVX2 has no product of bytes that is exact here (2 x 255 x 127 does not fit
+/// into an i16), so its codes and values have 16 bits.
+pub(super) fn block_kernel(isa: Isa) -> BlockKernel {
+    let kernel = |rows, run: unsafe fn(blocks::Blocks)| BlockKernel {
+        rows,
+        panels: 1,
+        keys: 4,
+        signed: isa.code_offset() != 0,
+        pairs: false,
+        run,
+    };
+    match isa.kind() {
+        Kind::Scalar => kernel(1, scalar::blocks),
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => BlockKernel { keys: 2, ..kernel(6, avx2::blocks) },
+        #[cfg(target_arch = "x86_64")]
+        Kind::AvxVnni => kernel(6, avxvnni::blocks),
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512Vnni => BlockKernel { panels: 2, ..kernel(6, avx512::blocks) },
+        #[cfg(target_arch = "aarch64")]
+        Kind::Neon => kernel(2, neon::blocks),
+        #[cfg(target_arch = "aarch64")]
+        Kind::Dotprod => kernel(3, dotprod::blocks),
+        #[cfg(target_arch = "aarch64")]
+        Kind::I8mm => BlockKernel { pairs: true, ..kernel(4, i8mm::blocks) },
+    }
+}
+
 /// Widening of fp16 weights to f32 ahead of the product, instead of while the micro-kernel reads them.
 #[derive(Clone, Copy)]
 pub struct Widening {
@@ -297,6 +337,13 @@ pub(super) trait Epilogue<S> {
     #[inline(always)]
     fn written(&self, row: usize, panel: usize) -> Option<Lines> {
         let _ = (row, panel);
+        None
+    }
+
+    /// How the micro-kernel can process the sums of the same rows and of `panels` panels by itself, if it can.
+    #[inline(always)]
+    fn direct(&mut self, row: usize, panel: usize, panels: usize) -> Option<Direct<'_>> {
+        let _ = (row, panel, panels);
         None
     }
 
@@ -358,12 +405,15 @@ impl<N: GemmTypes> Product<'_, N> {
                 if kernel.prefetch != Prefetch::Between {
                     ahead.all();
                 }
+                let mut direct = if kernel.direct { epilogue.direct(row, panel, panels) } else { None };
+                assert!(direct.as_ref().is_none_or(|direct| direct.holds(rows, panels)));
+                let done = direct.is_some();
                 // SAFETY: the kernel came from `N::kernel(isa)` or `wide_u8s8(isa)`, and an `Isa` exists only if the
                 // CPU has its instructions. `rows` is at most `kernel.rows`, and `panels` at most `kernel.panels`. The
                 // length of `a` was asserted above, and so was its stride if rows are in pairs; `row` is a multiple of
                 // `kernel.rows`, which is then even, so a pair begins at `row`. `now` holds `panels` whole panels. The
                 // first begins at a multiple of 64 bytes (asserted above), and the size of every panel is `groups`
-                // times 64 bytes (32 for fp16).
+                // times 64 bytes (32 for fp16). `direct` holds the rows and panels.
                 unsafe {
                     (kernel.run)(
                         Extent { rows, panels, groups },
@@ -371,11 +421,14 @@ impl<N: GemmTypes> Product<'_, N> {
                         stride,
                         now.as_ptr(),
                         &ahead,
+                        direct.as_mut(),
                         &mut tile,
                     )
                 };
-                for (p, sums) in tile.iter().enumerate().take(panels) {
-                    epilogue.take(row, panel + p, rows, sums);
+                if !done {
+                    for (p, sums) in tile.iter().enumerate().take(panels) {
+                        epilogue.take(row, panel + p, rows, sums);
+                    }
                 }
                 row += rows;
             }

@@ -3,7 +3,8 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Ahead, Extent, Sums, Tile};
+use super::blocks::{BLOCKS, Blocks};
+use super::{Ahead, Direct, Extent, Sums, Tile};
 
 pub(super) use super::scalar::{f16, i16};
 
@@ -21,7 +22,7 @@ by_rows!(u8s8, u8s8_narrow, "neon", u8, i8, i32, 1 2);
 by_rows!(u8s8_wide, u8s8_wide_rows, "neon", u8, i8, i32, 1 2);
 by_rows!(f32, f32_rows, "neon", f32, f32, f32, 1 2 3 4 5 6);
 
-/// For the operands of [`super::U8S8`]: four products fit into i16 (4 x 128 x 63 = 32256, 4 x 63 x 127 = 32004).
+/// For the operands of [`super::U8S8`]: four products fit into i16 (4 x 128 x 63 = 32256).
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn u8s8_narrow<const R: usize>(
@@ -68,32 +69,38 @@ unsafe fn u8s8_rows<const R: usize, const CHAIN: usize>(
     } else {
         for g in (0..whole).step_by(CHAIN) {
             // SAFETY: for each group the caller guarantees 64 readable bytes of the panel and 4 of row `r`.
-            unsafe { chains::<R, CHAIN>(&mut sums, a.add(g * 4), stride, b.add(g * 64)) };
+            unsafe { chains::<R, CHAIN>(&mut sums, a.add(g * 4), [stride, 4], b.add(g * 64)) };
         }
     }
     for g in whole..groups {
         // SAFETY: as above, for one group.
-        unsafe { chains::<R, 1>(&mut sums, a.add(g * 4), stride, b.add(g * 64)) };
+        unsafe { chains::<R, 1>(&mut sums, a.add(g * 4), [stride, 4], b.add(g * 64)) };
     }
     for (row, sums) in out.iter_mut().zip(sums) {
-        store_i32(row, [0, 2, 4, 6].map(|i| vpaddq_s32(sums[i], sums[i + 1])));
+        // Not `map`, which the compiler does not make part of a function with target features.
+        let mut whole = [vdupq_n_s32(0); 4];
+        for (c, whole) in whole.iter_mut().enumerate() {
+            *whole = vpaddq_s32(sums[2 * c], sums[2 * c + 1]);
+        }
+        store_i32(row, whole);
     }
 }
 
-/// Adds the products of `CHAIN` groups, at `a` in each row and at `b` in the panel.
+/// Adds the products of `CHAIN` groups, at `a` in each row and at `b` in the panel. `a` has a stride from row to row and
+/// one from group to group.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn chains<const R: usize, const CHAIN: usize>(
     sums: &mut [[int32x4_t; 8]; R],
     a: *const u8,
-    stride: usize,
+    [stride, step]: [usize; 2],
     b: *const i8,
 ) {
     let mut x = [[vdupq_n_s8(0); CHAIN]; R];
     for (r, x) in x.iter_mut().enumerate() {
         for (g, x) in x.iter_mut().enumerate() {
             // SAFETY: the caller guarantees `CHAIN` readable groups of each row.
-            *x = unsafe { spread(a.add(r * stride + g * 4)) };
+            *x = unsafe { spread(a.add(r * stride + g * step)) };
         }
     }
     for c in 0..4 {
@@ -360,6 +367,68 @@ unsafe fn f32_rows<const R: usize>(
         for (part, sums) in row.chunks_exact_mut(4).zip(sums) {
             // SAFETY: a part holds 4 values, which is one register.
             unsafe { vst1q_f32(part.as_mut_ptr(), sums) };
+        }
+    }
+}
+
+/// Sums of blocks of bytes: 2 rows x 16 columns, 16 accumulators of the block and 8 of all blocks.
+///
+/// # Safety
+/// See `BlockKernel::run`.
+#[target_feature(enable = "neon")]
+pub(in super::super) unsafe fn blocks(of: Blocks) {
+    // SAFETY: the caller fulfils the contract of `BlockKernel::run`, which `block_rows` shares.
+    unsafe { if of.rows == 2 { block_rows::<2>(of) } else { block_rows::<1>(of) } }
+}
+
+/// Two products fit into i16 (2 x 128 x 127 = 32512).
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn block_rows<const R: usize>(of: Blocks) {
+    let Blocks { groups, codes, values, weights, sums, .. } = of;
+    let mut totals = [[vdupq_n_f32(0.0); 4]; R];
+    for (r, totals) in totals.iter_mut().enumerate() {
+        for (c, total) in totals.iter_mut().enumerate() {
+            // SAFETY: the caller guarantees 16 sums of each row.
+            *total = unsafe { vld1q_f32(sums.0.add(r * sums.1 + 4 * c)) };
+        }
+    }
+    let strides = [codes.1 * 4, BLOCKS * 4];
+    for block in 0..BLOCKS {
+        let values = values.0.wrapping_add(block * (groups + 1) * 16);
+        // SAFETY: the caller guarantees 16 sums and `groups` times 16 words of each block, and of row `r` 8 words for
+        // each group and 8 weights.
+        unsafe {
+            let mut block_sums = [[vdupq_n_s32(0); 8]; R];
+            // Neighbouring lanes are added at the end.
+            for c in 0..4 {
+                let (start, zero) = (vld1q_s32(values.add(4 * c).cast()), vdupq_n_s32(0));
+                for sums in &mut block_sums {
+                    (sums[2 * c], sums[2 * c + 1]) = (vzip1q_s32(start, zero), vzip2q_s32(start, zero));
+                }
+            }
+            let at = |g: usize| (codes.0.add(g * BLOCKS + block).cast(), values.add((g + 1) * 16).cast());
+            let whole = groups / 2 * 2;
+            for (codes, values) in (0..whole).step_by(2).map(at) {
+                chains::<R, 2>(&mut block_sums, codes, strides, values);
+            }
+            if whole < groups {
+                let (codes, values) = at(whole);
+                chains::<R, 1>(&mut block_sums, codes, strides, values);
+            }
+            for (r, (totals, sums)) in totals.iter_mut().zip(block_sums).enumerate() {
+                let weight = vdupq_n_f32(*weights.0.add(r * weights.1 + block));
+                for (c, total) in totals.iter_mut().enumerate() {
+                    let sum = vpaddq_s32(sums[2 * c], sums[2 * c + 1]);
+                    *total = vfmaq_f32(*total, vcvtq_f32_s32(sum), weight);
+                }
+            }
+        }
+    }
+    for (r, totals) in totals.into_iter().enumerate() {
+        for (c, total) in totals.into_iter().enumerate() {
+            // SAFETY: as for the loads above.
+            unsafe { vst1q_f32(sums.0.add(r * sums.1 + 4 * c), total) };
         }
     }
 }

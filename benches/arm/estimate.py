@@ -9,25 +9,26 @@ from pathlib import Path
 
 BOARDS = Path(__file__).parents[2] / "boards"
 
-# For each core: multiply-adds a cycle of the 8-bit and of the f32 product, in which fp16 layers run (llvm-mca 22.1.8), instructions a cycle of
-# what lies between them (llvm-mca on the softmax and quantising loops; A53 and Carmel: assumed), and whose counts it takes.
+# For each core: multiply-adds a cycle of the 8-bit product, of attention's second product at 224 and 512 px, and of the f32 product, in
+# which fp16 layers run (llvm-mca 22.1.8, the second 23); instructions a cycle of what lies between them (llvm-mca on the softmax and
+# quantising loops; A53 and Carmel: assumed), and whose counts it takes.
 CORES = {
-    "Cortex-A53": (3.85, 2.1, 0.8, "neon"),
-    "Cortex-A57": (7.99, 4.0, 1.3, "neon"),
-    "Cortex-A72": (7.99, 4.0, 1.3, "neon"),
-    "Carmel": (7.99, 8.0, 2.2, "neon"),
-    "Cortex-A76": (31.98, 8.0, 2.2, "dotprod"),
-    "Cortex-A78": (31.98, 8.0, 2.3, "dotprod"),
-    "Cortex-A78AE": (31.98, 8.0, 2.3, "dotprod"),
-    "Neoverse-V3AE": (63.8, 8.0, 2.3, "i8mm"),
+    "Cortex-A53": (3.85, (2.3, 2.6), 2.1, 0.8, "neon"),
+    "Cortex-A57": (7.99, (5.8, 6.8), 4.0, 1.3, "neon"),
+    "Cortex-A72": (7.99, (5.8, 6.8), 4.0, 1.3, "neon"),
+    "Carmel": (7.99, (5.8, 6.8), 8.0, 2.2, "neon"),
+    "Cortex-A76": (31.98, (11.5, 14.3), 8.0, 2.2, "dotprod"),
+    "Cortex-A78": (31.98, (16.5, 21.8), 8.0, 2.3, "dotprod"),
+    "Cortex-A78AE": (31.98, (16.5, 21.8), 8.0, 2.3, "dotprod"),
+    "Neoverse-V3AE": (63.8, (17.5, 27.5), 8.0, 2.3, "i8mm"),
 }
 
-# One forward pass in int8: tokens, millions of multiply-adds in the 8-bit and in the f32 product (probabilities count twice, in
-# their two halves), millions of executed instructions in all the rest, megabytes of weights.
+# One forward pass in int8: tokens, millions of multiply-adds in the 8-bit product, in attention's second product (keys rounded up to 32)
+# and in the f32 product, millions of executed instructions in all the rest, megabytes of weights.
 MODELS = {
-    "S 224": (201, (4970, 58), {"neon": 223, "dotprod": 184, "i8mm": 184}, 22.4),
-    "S 512": (1029, (37780, 302), {"neon": 1980, "dotprod": 1640, "i8mm": 1640}, 22.4),
-    "B 224": (201, (18490, 116), {"neon": 449, "dotprod": 372, "i8mm": 372}, 87.4),
+    "S 224": (201, (4598, 207, 58), {"neon": 237, "dotprod": 197, "i8mm": 204}, 22.4),
+    "S 512": (1029, (28022, 5007, 302), {"neon": 2121, "dotprod": 1711, "i8mm": 1800}, 22.4),
+    "B 224": (201, (17745, 415, 116), {"neon": 477, "dotprod": 397, "i8mm": 411}, 87.4),
 }
 
 # Of two threads the second adds 0.87 to 1.0 (docs/performance.md, on x86-64): assumed for all of one cluster.
@@ -38,9 +39,9 @@ REACHED = 0.6
 
 def cycles(core: str, model: str) -> float:
     """Millions of cycles of one pass on one thread."""
-    products, floats, ipc, counted = CORES[core]
-    _, (int8, f32), rest, _ = MODELS[model]
-    return int8 / products + f32 / floats + rest[counted] / ipc
+    products, means, floats, ipc, counted = CORES[core]
+    tokens, (int8, second, f32), rest, _ = MODELS[model]
+    return int8 / products + second / means[tokens > 512] + f32 / floats + rest[counted] / ipc
 
 
 def speedup(threads: int, tokens: int) -> float:

@@ -59,8 +59,8 @@ fn round_probabilities(row: &mut [f32], blocks: &[usize]) {
 }
 
 /// Computes one head after another. `prepare(head, q, k, v)` modifies the head's inputs in place, `[tokens, head_dim]`
-/// each. If the block of each key is given, probabilities are rounded to whole multiples of the largest of their block over
-/// [`PROBABILITY_MAX`].
+/// each. If the block of each key is given, probabilities are rounded to whole multiples of the largest of their block
+/// over [`PROBABILITY_MAX`].
 fn heads(
     qkv: &[f32],
     dims: Dims,

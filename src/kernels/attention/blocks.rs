@@ -1,9 +1,9 @@
 //! Blocks of keys, each with its own largest probability, so that probabilities need only 8 bits.
 //!
-//! Keys are in panels of 16. A run is some panels in a row, and a block has the keys of two lanes, `c` and `c + 8`, of all
-//! panels of a run. The maxima of the eight blocks are then maxima of whole registers, one for each panel, and the two
-//! halves are compared once at the end. The keys that a product takes in one step, four bytes or two 16-bit numbers, come
-//! from the same block too, so a register of codes is shifted into its place in a register of words.
+//! Keys are in panels of 16. A run is some panels in a row, and a block has the keys of two lanes, `c` and `c + 8`, of
+//! all panels of a run. The maxima of the eight blocks are then maxima of whole registers, one for each panel, and the
+//! two halves are compared once at the end. The keys that a product takes in one step, four bytes or two 16-bit
+//! numbers, come from the same block too, so a register of codes is shifted into its place in a register of words.
 
 use std::ops::Range;
 
@@ -29,9 +29,9 @@ pub(super) struct Runs {
 impl Runs {
     /// Of `tokens` keys.
     ///
-    /// Blocks grow as the square root of the number of keys: 14 keys at 224 px, 33 at 512 px, 64 at 1024 px. The more keys
-    /// there are, the less an error of each matters: 8 bits added 6.5e-5 to 1 - cosine of DeiT-Ti's patch tokens with 16
-    /// keys a block at 224 px, and 4.7e-5 with 32 at 512 px (1.4e-4 with 64).
+    /// Blocks grow as the square root of the number of keys: 14 keys at 224 px, 33 at 512 px, 64 at 1024 px. The more
+    /// keys there are, the less an error of each matters: 8 bits added 6.5e-5 to 1 - cosine of DeiT-Ti's patch tokens
+    /// with 16 keys a block at 224 px, and 4.7e-5 with 32 at 512 px (1.4e-4 with 64).
     pub(super) fn of(tokens: usize) -> Runs {
         let panels = tokens.div_ceil(PANEL);
         let enough = |runs: &usize| (2 * runs + 1).pow(2) >= 2 * panels.div_ceil(STEP);
@@ -75,7 +75,8 @@ pub fn blocks_of_keys(tokens: usize) -> Vec<usize> {
 
 /// `2^x * 255`, rounded to the nearest integer; `x = d * scale` is at most 0, and at least -126.
 ///
-/// As [`exp2`], with the minimax polynomial of degree 3, whose relative error of 1.0e-4 is a twentieth of the rounding's.
+/// As [`exp2`], with the minimax polynomial of degree 3, whose relative error of 1.0e-4 is a twentieth of the
+/// rounding's.
 #[inline(always)]
 fn code_of(d: f32, scale: f32) -> i32 {
     const C: [f32; 3] = [0.242_210_97, 0.693_282_9, 1.0];
@@ -128,9 +129,9 @@ impl Exponent {
         exp2((score - largest) * self.scale)
     }
 
-    /// Codes of the `scores` of a run, relative to the `largest` of their block, and the sums of the codes of each block.
-    /// The codes of a step are in `WORDS` words of each block: one with four bytes, to which `flip` is applied, or two with
-    /// two 16-bit numbers each.
+    /// Codes of the `scores` of a run, relative to the `largest` of their block, and the sums of the codes of each
+    /// block. The codes of a step are in `WORDS` words of each block: one with four bytes, to which `flip` is applied,
+    /// or two with two 16-bit numbers each.
     #[inline(always)]
     pub(super) fn codes<const WORDS: usize>(
         self,

@@ -1,7 +1,7 @@
 //! Attention in integers.
 
 use super::blocks::{Exponent, Runs, STEP, largest_of};
-use super::pack::IntHead;
+use super::pack::{IntHead, values_start, values_stride};
 use super::{Dims, Head, QUERIES, Scratch};
 use crate::kernels::Isa;
 use crate::kernels::isa::per_isa;
@@ -132,7 +132,7 @@ struct Kernels {
 
 /// Integer attention for some queries of a head, written to the head's columns in `out: [rows, dim]`.
 ///
-/// `queries`: codes `[rows, dim]` and parameters `[rows, heads]`.
+/// `queries`: codes `[rows, dim]` and parameters `[rows, heads]`. `packed` must have been packed for `isa`.
 pub fn int(
     isa: Isa,
     head: Head,
@@ -206,8 +206,8 @@ impl QueryBlock<'_> {
             let keys = panels.start * PANEL..panels.end * PANEL;
             let width = steps.len() * STEP * PANEL;
             let scores = &mut scores[..m * width];
-            let panel_len = groups * U8S8::GROUP;
-            let b = &packed.keys[keys.start * panel_len..keys.end * panel_len];
+            let key_len = groups * U8S8::GROUP;
+            let b = &packed.keys[keys.start * key_len..keys.end * key_len];
             Product { kernel: kernels.scores, m, groups, a, stride, b }.for_tiles(IntScores {
                 scores,
                 stride: width,
@@ -242,8 +242,9 @@ impl QueryBlock<'_> {
         }
     }
 
-    /// Turns the largest scores of the blocks into their weights, and returns the factors of the rows. A row whose
-    /// scores are not finite has a factor that is not. In three loops, since the steps of a row wait for each other.
+    /// Turns the largest scores of the blocks into their weights, and returns the factors of the rows. The factor of a
+    /// row is not finite if its query is not, if a score is infinite, or if no score is a number. In three loops, since
+    /// the steps of a row wait for each other.
     #[inline(always)]
     fn weights(&self, scratch: &mut Scratch) -> [f32; QUERIES] {
         let (m, blocks) = (self.m, self.runs.blocks());
@@ -282,7 +283,7 @@ impl QueryBlock<'_> {
         let panels = head.dims.head_dim.div_ceil(PANEL);
         let sums = &mut scratch.sums[..m * panels * PANEL];
         sums.fill(0.0);
-        let stride = packed.values_stride(kernel, runs);
+        let stride = values_stride(kernel, runs);
         for run in 0..runs.count {
             let groups = kernel.groups(runs.panels_of(run).len());
             let codes = &scratch.probabilities[runs.steps_of(run).start * kernel.words() * BLOCKS..];
@@ -291,7 +292,7 @@ impl QueryBlock<'_> {
                 pair_words(codes, m, runs.steps_of(run).len(), &mut scratch.pairs);
                 codes = Strided { data: &scratch.pairs, stride: groups * BLOCKS };
             }
-            let values = &packed.values[packed.values_start(kernel, runs, run)..];
+            let values = &packed.values[values_start(kernel, runs, run)..];
             BlockProduct {
                 kernel,
                 m,

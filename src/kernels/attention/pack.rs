@@ -23,7 +23,8 @@ pub struct IntHead {
     pub(super) key_scales: Vec<f32>,
     /// Sum of each key's codes.
     pub(super) key_sums: Vec<i32>,
-    /// `[head_dim / 16][runs][8 blocks][words][16]`: words as the [`BlockKernel`] takes them.
+    /// `[head_dim / 16][runs][8 blocks][words][16]`: words as the [`BlockKernel`] takes them, each block behind its
+    /// sums if there are such.
     pub(super) values: Aligned<u32>,
     /// Scale of each channel of the values.
     pub(super) value_scales: Vec<f32>,
@@ -45,18 +46,18 @@ impl IntHead {
         grow(&mut self.key_sums, tokens.next_multiple_of(PANEL))?;
         grow(&mut self.value_scales, head_dim.next_multiple_of(PANEL))
     }
+}
 
-    /// Position of the values of run `run` in a panel.
-    #[inline(always)]
-    pub(super) fn values_start(&self, kernel: BlockKernel, runs: Runs, run: usize) -> usize {
-        run * kernel.values_len(0) + kernel.room(runs.steps_of(run).start, run) * BLOCKS * PANEL
-    }
+/// Position of the values of run `run` in a panel.
+#[inline(always)]
+pub(super) fn values_start(kernel: BlockKernel, runs: Runs, run: usize) -> usize {
+    run * kernel.values_len(0) + kernel.room(runs.steps_of(run).start, run) * BLOCKS * PANEL
+}
 
-    /// Distance between the panels of values.
-    #[inline(always)]
-    pub(super) fn values_stride(&self, kernel: BlockKernel, runs: Runs) -> usize {
-        runs.count * kernel.values_len(0) + kernel.room(runs.steps(), runs.count) * BLOCKS * PANEL
-    }
+/// Distance between the panels of values.
+#[inline(always)]
+pub(super) fn values_stride(kernel: BlockKernel, runs: Runs) -> usize {
+    runs.count * kernel.values_len(0) + kernel.room(runs.steps(), runs.count) * BLOCKS * PANEL
 }
 
 /// One head for f32 attention.
@@ -119,7 +120,8 @@ fn sixteen(values: Option<&[f32]>) -> [f32; PANEL] {
     padded
 }
 
-/// Quantises sixteen channels of the `KEYS` keys of a word, whose values are `values(0)` and so on, and adds the codes to
+/// Quantises sixteen channels of the `KEYS` keys of a word, whose values are `values(0)` and so on, and adds the codes
+/// to
 /// `sums`.
 #[inline(always)]
 fn word<const KEYS: usize>(
@@ -174,7 +176,7 @@ per_isa! {
         let runs = Runs::of(tokens);
         // A channel of 1e-30 or less is treated as 0: the inverse of a smaller value could be infinite.
         let inverse = |l: f32| if l > 1e-30 { 127.0 / l } else { 0.0 };
-        let stride = to.values_stride(kernel, runs);
+        let stride = values_stride(kernel, runs);
         for p in 0..head_dim.div_ceil(PANEL) {
             let channels = p * PANEL..head_dim.min((p + 1) * PANEL);
             let token = |token: usize| {
@@ -194,7 +196,7 @@ per_isa! {
             }
             let inverses = largest.map(inverse);
             for run in 0..runs.count {
-                let at = p * stride + to.values_start(kernel, runs, run);
+                let at = p * stride + values_start(kernel, runs, run);
                 let panels = runs.panels_of(run);
                 let groups = kernel.groups(panels.len());
                 let run = &mut to.values[at..][..kernel.values_len(groups)];

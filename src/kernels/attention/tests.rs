@@ -16,6 +16,18 @@ fn ints(isa: Isa, dims: Dims, rows: usize) -> Vec<f32> {
 
 /// Integer attention for the first `rows` queries of `[queries, keys, values]`, all heads: `[rows, dim]`.
 fn ints_of(isa: Isa, dims: Dims, rows: usize, [queries, keys, values]: [&[f32]; 3]) -> Vec<f32> {
+    let mut memory = (IntHead::default(), Scratch::default());
+    ints_in(&mut memory, isa, dims, rows, [queries, keys, values])
+}
+
+/// The same in memory that may have been used for other dimensions.
+fn ints_in(
+    (packed, scratch): &mut (IntHead, Scratch),
+    isa: Isa,
+    dims: Dims,
+    rows: usize,
+    [queries, keys, values]: [&[f32]; 3],
+) -> Vec<f32> {
     let Dims { tokens, heads, head_dim } = dims;
     let len = tokens * dims.dim();
     let mut keys = keys.to_vec();
@@ -26,15 +38,14 @@ fn ints_of(isa: Isa, dims: Dims, rows: usize, [queries, keys, values]: [&[f32]; 
         quants[i] = quantise::row(isa, &queries[part.clone()], &mut codes[part.clone()]);
         scales[i] = quantise::key(isa, &mut keys[part.clone()], &[], &mut key_codes[part]);
     }
-    let (mut packed, mut scratch) = (IntHead::default(), Scratch::default());
     packed.reserve(dims).unwrap();
     scratch.reserve(dims).unwrap();
     let mut out = vec![f32::NAN; rows * dims.dim()];
     let queries = QuantisedRows { codes: &codes, quants: &quants };
     let keys = QuantisedKeys { codes: &key_codes, scales: &scales };
     for head in (0..heads).map(|index| dims.head(index)) {
-        pack_int(isa, head, keys, values, &mut packed);
-        int(isa, head, queries, &packed, &mut scratch, &mut out);
+        pack_int(isa, head, keys, values, packed);
+        int(isa, head, queries, packed, scratch, &mut out);
     }
     out
 }
@@ -95,7 +106,8 @@ fn a_score_that_is_not_finite_makes_its_row_nan_and_no_other() {
     }
 }
 
-/// `softmax(q k^T / sqrt(head_dim)) v` of head 0 in f64, of what integer attention is given: codes without their rounding.
+/// `softmax(q k^T / sqrt(head_dim)) v` of head 0 in f64, of what integer attention is given: codes without their
+/// rounding.
 #[test]
 fn integer_attention_is_that_of_its_rounded_operands() {
     for tokens in [7, 130, 600] {
@@ -130,8 +142,8 @@ fn integer_attention_is_that_of_its_rounded_operands() {
                 let sum: f64 =
                     p.iter().zip(values[c..].iter().step_by(32)).map(|(p, &v)| p * f64::from(v)).sum();
                 let exact = sum / p.iter().sum::<f64>();
-                // Half a step of a value is 3 / 127 / 2. The errors of probabilities have both signs: one of half a step
-                // of all of them is the most that is left, in the sum and in what it is divided by.
+                // Half a step of a value is 3 / 127 / 2. The errors of probabilities have both signs: one of half a
+                // step of all of them is the most that is left, in the sum and in what it is divided by.
                 assert!(
                     (f64::from(found) - exact).abs() < 0.5 * 3.0 / 127.0 + 2.0 * 0.5 * 3.0 / 255.0,
                     "{tokens}"
@@ -142,7 +154,7 @@ fn integer_attention_is_that_of_its_rounded_operands() {
 }
 
 #[test]
-fn a_query_or_key_that_is_not_finite_leaves_no_number() {
+fn a_query_that_is_not_finite_leaves_no_number() {
     let dims = Dims { tokens: 21, heads: 1, head_dim: 4 };
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for isa in Isa::available() {
@@ -151,6 +163,23 @@ fn a_query_or_key_that_is_not_finite_leaves_no_number() {
             let out = ints_of(isa, dims, 21, [&queries, &keys, &values]);
             assert!(out[8..12].iter().all(|v| v.is_nan()), "{isa} {bad}: {:?}", &out[8..12]);
             assert!(out[..8].iter().chain(&out[12..]).all(|v| v.is_finite()), "{isa} {bad}");
+        }
+    }
+}
+
+#[test]
+fn memory_of_other_dimensions_changes_nothing() {
+    for isa in Isa::available() {
+        let mut memory = (IntHead::default(), Scratch::default());
+        for (tokens, heads, head_dim) in [(230, 1, 20), (33, 1, 80), (70, 2, 64), (5, 2, 12), (1, 1, 4)] {
+            let dims = Dims { tokens, heads, head_dim };
+            let len = tokens * dims.dim();
+            let of = [&wave(len, 0.0)[..], &wave(len, 1.0), &wave(len, 2.0)];
+            assert_eq!(
+                ints_in(&mut memory, isa, dims, tokens, of),
+                ints_of(isa, dims, tokens, of),
+                "{isa} {dims:?}"
+            );
         }
     }
 }

@@ -219,10 +219,10 @@ macro_rules! float_rows {
 float_rows!(f32_rows, "avx2,fma", f32, |p: *const f32| _mm256_load_ps(p));
 float_rows!(f16_rows, "avx2,fma,f16c", u16, |p: *const u16| _mm256_cvtph_ps(_mm_load_si128(p.cast())));
 
-/// Defines the micro-kernel for sums of blocks on 256 bits: 3 rows x 16 columns, 6 accumulators of the block and 6 of
-/// all blocks. `$dot` adds the products of one word.
+/// Defines the micro-kernel for sums of blocks on 256 bits: 6 rows x 16 columns, 12 accumulators of the block; the sums
+/// of all blocks are read and written for each. `$dot` adds the products of one word.
 macro_rules! block_kernel {
-    ($features:literal, $unroll:literal, $dot:expr) => {
+    ($features:literal, $dot:expr) => {
         /// Sums of blocks.
         ///
         /// # Safety
@@ -250,20 +250,16 @@ macro_rules! block_kernel {
             let sum = |r: usize, half: usize| sums.0.wrapping_add(r * sums.1 + half * 8);
             for block in 0..BLOCKS {
                 let mut block_sums = [[_mm256_setzero_si256(); 2]; R];
-                // A quad has one group of bytes or two of 16-bit numbers.
-                for g in (0..groups).step_by($unroll) {
-                    for g in g..g + $unroll {
-                        // SAFETY: for each group the caller guarantees 16 words of the panel and 8 of row `r`.
-                        unsafe {
-                            let values = values.0.add((block * groups + g) * 16);
-                            let halves =
-                                [_mm256_load_si256(values.cast()), _mm256_load_si256(values.add(8).cast())];
-                            for (r, sums) in block_sums.iter_mut().enumerate() {
-                                let x =
-                                    _mm256_set1_epi32(*codes.0.add(r * codes.1 + g * BLOCKS + block) as i32);
-                                sums[0] = $dot(sums[0], x, halves[0]);
-                                sums[1] = $dot(sums[1], x, halves[1]);
-                            }
+                for g in 0..groups {
+                    // SAFETY: for each group the caller guarantees 16 words of the panel and 8 of row `r`.
+                    unsafe {
+                        let values = values.0.add((block * groups + g) * 16);
+                        let halves =
+                            [_mm256_load_si256(values.cast()), _mm256_load_si256(values.add(8).cast())];
+                        for (r, sums) in block_sums.iter_mut().enumerate() {
+                            let x = _mm256_set1_epi32(*codes.0.add(r * codes.1 + g * BLOCKS + block) as i32);
+                            sums[0] = $dot(sums[0], x, halves[0]);
+                            sums[1] = $dot(sums[1], x, halves[1]);
                         }
                     }
                 }
@@ -284,4 +280,4 @@ macro_rules! block_kernel {
 }
 pub(super) use block_kernel;
 
-block_kernel!("avx2,fma", 2, |sum, x, values| _mm256_add_epi32(sum, _mm256_madd_epi16(x, values)));
+block_kernel!("avx2,fma", |sum, x, values| _mm256_add_epi32(sum, _mm256_madd_epi16(x, values)));

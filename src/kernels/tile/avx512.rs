@@ -9,8 +9,8 @@ use crate::kernels::quantise::QuantParams;
 
 pub(super) const ROWS: usize = 12;
 
-/// Minimum number of groups over which a tile's prefetches are spread, a part of them for each of its rows: a part costs
-/// some cycles.
+/// Minimum number of groups over which a tile's prefetches are spread, a part of them for each of its rows: a part
+/// costs some cycles.
 const SPREAD_GROUPS: usize = 64;
 
 /// Defines the micro-kernel `$name`, which calls `$inner` with the numbers of rows and panels as constants.

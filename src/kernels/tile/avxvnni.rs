@@ -37,4 +37,4 @@ unsafe fn u8s8_rows<const R: usize>(
     }
 }
 
-super::avx2::block_kernel!("avx2,fma,avxvnni", 1, _mm256_dpbusd_avx_epi32);
+super::avx2::block_kernel!("avx2,fma,avxvnni", _mm256_dpbusd_avx_epi32);

@@ -1,13 +1,13 @@
 //! Micro-kernels for sums of blocks: exact integer sums within a block, added up in f32 with a weight for each block.
 //!
-//! The left side is a matrix of words: a word holds the codes of [`BlockKernel::keys`] keys of one block. Eight blocks lie
-//! side by side, `[groups][8]` words, and the right side has them one after another,
+//! The left side is a matrix of words: a word holds the codes of [`BlockKernel::keys`] keys of one block. Eight blocks
+//! lie side by side, `[groups][8]` words, and the right side has them one after another,
 //! `[n / 16][8 blocks][groups][16 columns]` words. Where codes are signed bytes (`Isa::code_offset`), a block of the
 //! right side begins with 16 sums that are added to it: 128 times the sum of its values.
 //!
 //! A kernel that takes pairs of rows ([`BlockKernel::pairs`]) reads the words of two rows and two groups of a block
-//! together, `[m / 2][groups / 2][8][2 rows][2]` words as [`pair_words`] writes them, and on the right side two groups of a
-//! column, `[groups / 2][16][2]`. The number of groups is then even.
+//! together, `[m / 2][groups / 2][8][2 rows][2]` words as [`pair_words`] writes them, and on the right side two groups
+//! of a column, `[groups / 2][16][2]`. The number of groups is then even.
 
 use super::PANEL;
 
@@ -51,7 +51,8 @@ pub(in crate::kernels) struct BlockKernel {
     ///
     /// # Safety
     /// The CPU must have the instruction set, and what [`Blocks`] describes must be readable, and its sums writable.
-    /// Values must be aligned to 64 bytes.
+    /// Values must be aligned to 64 bytes. With pairs, the number of groups must be even, and the row of an odd last pair
+    /// that is missing must have readable codes.
     pub(super) run: unsafe fn(Blocks),
 }
 
@@ -72,7 +73,8 @@ impl BlockKernel {
         if self.pairs { groups.next_multiple_of(2) } else { groups }
     }
 
-    /// Number of words of each block that suffice for `runs` products, which have `steps` times two panels of keys in all.
+    /// Number of words of each block that suffice for `runs` products, which have `steps` times two panels of keys in
+    /// all.
     pub(in crate::kernels) fn room(&self, steps: usize, runs: usize) -> usize {
         if self.pairs { (steps + runs).next_multiple_of(2) } else { steps * self.words() }
     }
@@ -124,8 +126,9 @@ impl<T> Strided<'_, T> {
     }
 }
 
-/// Copies `m` rows of `[groups][8]` words in pairs into `to: [m / 2][groups / 2][8][2][2]`, both rounded up. What has no
-/// counterpart is paired with any words: those of an odd last group are multiplied by zeros, those of a row are not used.
+/// Copies `m` rows of `[groups][8]` words in pairs into `to: [m / 2][groups / 2][8][2][2]`, both rounded up. What has
+/// no counterpart is paired with any words: those of an odd last group are multiplied by zeros, those of a row are not
+/// used.
 #[inline(always)]
 pub(in crate::kernels) fn pair_words(rows: Strided<u32>, m: usize, groups: usize, to: &mut [u32]) {
     let at = |r: usize, g: usize| {
@@ -174,7 +177,8 @@ impl BlockProduct<'_> {
         let &BlockProduct { kernel, m, panels, groups, codes, values, weights } = self;
         let width = panels * PANEL;
         let coded = if kernel.pairs { m.next_multiple_of(2) } else { m };
-        assert!(!kernel.pairs || (groups.is_multiple_of(2) && codes.stride == groups * BLOCKS));
+        let even = groups.is_multiple_of(2) && kernel.rows.is_multiple_of(2);
+        assert!(!kernel.pairs || (even && codes.stride == groups * BLOCKS));
         assert!(codes.holds(coded, groups * BLOCKS) && weights.holds(m, BLOCKS) && sums.len() >= m * width);
         assert!(values.holds(panels, kernel.values_len(groups)));
         assert!(values.data.as_ptr().addr().is_multiple_of(64) && values.stride.is_multiple_of(PANEL));
@@ -298,6 +302,17 @@ mod tests {
             }
             .add_to(&mut sums);
             sums
+        }
+    }
+
+    #[test]
+    fn groups_fit_into_the_room_for_them() {
+        for kernel in Isa::available().into_iter().map(block_kernel) {
+            for panels in 1..40 {
+                let groups = kernel.groups(panels);
+                assert!(groups * kernel.keys() * BLOCKS >= panels * PANEL);
+                assert!(groups <= kernel.room(panels.div_ceil(2), 1));
+            }
         }
     }
 

@@ -3,9 +3,9 @@
 use super::{MAX_PANELS, PANEL};
 use crate::kernels::quantise::QuantParams;
 
-/// Where and how a micro-kernel writes whole panels of some rows: `out = (sum - zero * column's sum) * (scale * column's
-/// scale) + bias`, or `out += ...`. The product with the scales and the addition of the bias are one fused multiply-add;
-/// the addition to `out` is rounded by itself.
+/// Where and how a micro-kernel writes whole panels of some rows: `out = (sum - zero * column's sum) * (scale *
+/// column's scale) + bias`, or `out += ...`. The product with the scales and the addition of the bias are one fused
+/// multiply-add; the addition to `out` is rounded by itself.
 pub(in crate::kernels) struct Direct<'a> {
     /// Parameters of the rows.
     pub(in crate::kernels) quants: &'a [QuantParams],

@@ -138,7 +138,7 @@ unsafe fn block_rows<const R: usize>(of: Blocks) {
             for g in 0..groups {
                 let mut x = [vdupq_n_s8(0); R];
                 for (r, x) in x.iter_mut().enumerate() {
-                    *x = word(codes.0.add(r * codes.1 + g * BLOCKS + block));
+                    *x = load_word(codes.0.add(r * codes.1 + g * BLOCKS + block));
                 }
                 step::<R, 0>(&mut block_sums, &x, values.add((g + 1) * 16).cast());
             }
@@ -158,10 +158,11 @@ unsafe fn block_rows<const R: usize>(of: Blocks) {
     }
 }
 
-/// Loads a word into the lowest lane of a register: a load alone, where `ld1r` also takes a pipe that multiplies.
+/// Loads a word into the lowest lane of a register: a load alone, where `ld1r` also takes a pipe that multiplies. `a`
+/// must be readable.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn word(a: *const u32) -> int8x16_t {
+unsafe fn load_word(a: *const u32) -> int8x16_t {
     let x;
     // SAFETY: it reads 4 bytes, which the caller guarantees to be readable.
     unsafe {

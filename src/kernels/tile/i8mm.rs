@@ -119,8 +119,8 @@ unsafe fn u8s8_rows<const R: usize>(
     }
 }
 
-/// Sums of blocks of bytes: two pairs of rows x 16 columns, 16 accumulators of the block; those of all blocks take as many
-/// again, and the compiler keeps some of them in memory.
+/// Sums of blocks of bytes: two pairs of rows x 16 columns, 16 accumulators of the block; those of all blocks take as
+/// many again, and the compiler keeps some of them in memory.
 ///
 /// # Safety
 /// See `BlockKernel::run`.
@@ -148,8 +148,8 @@ unsafe fn block_pairs<const P: usize>(of: Blocks) {
     }
     for block in 0..BLOCKS {
         let values = values.0.wrapping_add(block * (groups + 1) * 16);
-        // SAFETY: the caller guarantees 16 sums and `groups` times 16 words of each block, of each pair of rows 32 words
-        // for two groups, and of each row 8 weights.
+        // SAFETY: the caller guarantees 16 sums and `groups` times 16 words of each block, of each pair of rows 32
+        // words for two groups, and of each row 8 weights.
         unsafe {
             let mut block_sums = [[vdupq_n_s32(0); 8]; P];
             for c in 0..8 {

@@ -132,15 +132,15 @@ pub struct Kernel<N: GemmTypes + ?Sized> {
     pairs: bool,
     /// Whether it writes sums by itself if told how ([`Direct`]), instead of to a tile.
     direct: bool,
-    /// For each row `r` and panel `p` of the [`Extent`], `tile[p][r][c] = sum over k of a[r * stride + k] * b[p][k][c]`,
-    /// unless it is told to write these sums elsewhere.
+    /// For each row `r` and panel `p` of the [`Extent`], `tile[p][r][c] = sum over k of a[r * stride + k] *
+    /// b[p][k][c]`, unless it is told to write these sums elsewhere.
     ///
     /// # Safety
     /// The CPU must have the instruction set. `rows` must be 1 to [`Kernel::rows`] and `panels` 1 to
     /// [`Kernel::panels`]. `a` must be readable for `(rows - 1) * stride + groups * GROUP` elements; if rows are in
     /// pairs, for `stride` times `rows` rounded up to even, with `stride` a multiple of 8 and at least
-    /// `groups * GROUP`. A [`Direct`], only if [`Kernel::direct`], must hold the rows and panels. `b` must be readable for `panels` times `groups * GROUP * PANEL` elements and aligned to 64
-    /// bytes (32 for fp16).
+    /// `groups * GROUP`. A [`Direct`], only if [`Kernel::direct`], must hold the rows and panels. `b` must be readable
+    /// for `panels` times `groups * GROUP * PANEL` elements and aligned to 64 bytes (32 for fp16).
     run: Run<N>,
 }
 
@@ -268,8 +268,8 @@ pub fn wide_u8s8(isa: Isa) -> Option<Kernel<U8S8>> {
     }
 }
 
-/// The micro-kernel for weighted sums of blocks. AVX2 has no product of bytes that is exact here (2 x 255 x 127 does not fit
-/// into an i16), so its codes and values have 16 bits.
+/// The micro-kernel for weighted sums of blocks. AVX2 has no product of bytes that is exact here (2 x 255 x 127 does
+/// not fit into an i16), so its codes and values have 16 bits.
 pub(super) fn block_kernel(isa: Isa) -> BlockKernel {
     let kernel = |rows, run: unsafe fn(blocks::Blocks)| BlockKernel {
         rows,

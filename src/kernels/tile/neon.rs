@@ -86,8 +86,8 @@ unsafe fn u8s8_rows<const R: usize, const CHAIN: usize>(
     }
 }
 
-/// Adds the products of `CHAIN` groups, at `a` in each row and at `b` in the panel. `a` has a stride from row to row and
-/// one from group to group.
+/// Adds the products of `CHAIN` groups, at `a` in each row and at `b` in the panel. `a` has a stride from row to row
+/// and one from group to group.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn chains<const R: usize, const CHAIN: usize>(

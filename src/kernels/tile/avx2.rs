@@ -223,25 +223,7 @@ float_rows!(f16_rows, "avx2,fma,f16c", u16, |p: *const u16| _mm256_cvtph_ps(_mm_
 /// of all blocks are read and written for each. `$dot` adds the products of one word.
 macro_rules! block_kernel {
     ($features:literal, $dot:expr) => {
-        /// Sums of blocks.
-        ///
-        /// # Safety
-        /// See `BlockKernel::run`.
-        #[target_feature(enable = $features)]
-        pub(in super::super) unsafe fn blocks(of: Blocks) {
-            // SAFETY: the caller fulfils the contract of `BlockKernel::run`, which `block_rows` shares.
-            unsafe {
-                match of.rows {
-                    1 => block_rows::<1>(of),
-                    2 => block_rows::<2>(of),
-                    3 => block_rows::<3>(of),
-                    4 => block_rows::<4>(of),
-                    5 => block_rows::<5>(of),
-                    6 => block_rows::<6>(of),
-                    _ => unreachable!("a kernel takes 1 to `BlockKernel::rows` rows"),
-                }
-            }
-        }
+        blocks_by_rows!($features, 1 2 3 4 5 6);
 
         #[inline]
         #[target_feature(enable = $features)]

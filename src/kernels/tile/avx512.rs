@@ -187,25 +187,8 @@ macro_rules! float_tile {
 float_tile!(f32_tile, f32, |p: *const f32| _mm512_load_ps(p));
 float_tile!(f16_tile, u16, |p: *const u16| _mm512_cvtph_ps(_mm256_load_si256(p.cast())));
 
-/// Sums of blocks of bytes: 6 rows x 32 columns, 12 accumulators of the block and 12 of all blocks.
-///
-/// # Safety
-/// See `BlockKernel::run`.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(in super::super) unsafe fn blocks(of: Blocks) {
-    // SAFETY: the caller fulfils the contract of `BlockKernel::run`, which `block_rows` shares.
-    unsafe {
-        match of.rows {
-            1 => block_rows::<1>(of),
-            2 => block_rows::<2>(of),
-            3 => block_rows::<3>(of),
-            4 => block_rows::<4>(of),
-            5 => block_rows::<5>(of),
-            6 => block_rows::<6>(of),
-            _ => unreachable!("a kernel takes 1 to `BlockKernel::rows` rows"),
-        }
-    }
-}
+// Sums of blocks of bytes: 6 rows x 32 columns, 12 accumulators of the block and 12 of all blocks.
+blocks_by_rows!("avx512f,avx512bw,avx512vl,avx512vnni", 1 2 3 4 5 6);
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

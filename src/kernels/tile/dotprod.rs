@@ -97,22 +97,8 @@ unsafe fn u8s8_rows<const R: usize>(
     }
 }
 
-/// Sums of blocks of bytes: 3 rows x 16 columns, 12 accumulators of the block and 12 of all blocks.
-///
-/// # Safety
-/// See `BlockKernel::run`.
-#[target_feature(enable = "neon,dotprod")]
-pub(in super::super) unsafe fn blocks(of: Blocks) {
-    // SAFETY: the caller fulfils the contract of `BlockKernel::run`, which `block_rows` shares.
-    unsafe {
-        match of.rows {
-            1 => block_rows::<1>(of),
-            2 => block_rows::<2>(of),
-            3 => block_rows::<3>(of),
-            _ => unreachable!("a kernel takes 1 to `BlockKernel::rows` rows"),
-        }
-    }
-}
+// Sums of blocks of bytes: 3 rows x 16 columns, 12 accumulators of the block and 12 of all blocks.
+blocks_by_rows!("neon,dotprod", 1 2 3);
 
 #[inline]
 #[target_feature(enable = "neon,dotprod")]

@@ -53,6 +53,27 @@ macro_rules! by_rows {
         }
     };
 }
+
+/// Defines the micro-kernel `blocks`, which calls `block_rows` with the number of rows, one of `$rows`, as a constant.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! blocks_by_rows {
+    ($features:literal, $($rows:literal)*) => {
+        /// Sums of blocks.
+        ///
+        /// # Safety
+        /// See `BlockKernel::run`.
+        #[target_feature(enable = $features)]
+        pub(in super::super) unsafe fn blocks(of: Blocks) {
+            // SAFETY: the caller fulfils the contract of `BlockKernel::run`, which `block_rows` shares.
+            unsafe {
+                match of.rows {
+                    $($rows => block_rows::<$rows>(of),)*
+                    _ => unreachable!("a kernel takes 1 to `BlockKernel::rows` rows"),
+                }
+            }
+        }
+    };
+}
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

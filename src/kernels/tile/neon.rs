@@ -371,15 +371,8 @@ unsafe fn f32_rows<const R: usize>(
     }
 }
 
-/// Sums of blocks of bytes: 2 rows x 16 columns, 16 accumulators of the block and 8 of all blocks.
-///
-/// # Safety
-/// See `BlockKernel::run`.
-#[target_feature(enable = "neon")]
-pub(in super::super) unsafe fn blocks(of: Blocks) {
-    // SAFETY: the caller fulfils the contract of `BlockKernel::run`, which `block_rows` shares.
-    unsafe { if of.rows == 2 { block_rows::<2>(of) } else { block_rows::<1>(of) } }
-}
+// Sums of blocks of bytes: 2 rows x 16 columns, 16 accumulators of the block and 8 of all blocks.
+blocks_by_rows!("neon", 1 2);
 
 /// Two products fit into i16 (2 x 128 x 127 = 32512).
 #[inline]

@@ -2,7 +2,7 @@
 //!
 //! In integer attention, `q` has 8 bits with a scale per token and `k` has 7 bits with a scale per token
 //! ([`super::quantise::key`]); their product is exact. Softmax is computed in f32. Keys are divided into blocks
-//! of a few dozen ([`blocks`]). Probabilities are rounded to steps of 1/255 of the largest of their block, and `v` to 8
+//! of a few dozen (`blocks.rs`). Probabilities are rounded to steps of 1/255 of the largest of their block, and `v` to 8
 //! bits with a scale per channel, so that a block's sums of products and of probabilities are exact. These are added up
 //! in f32, each block with the weight of its largest probability, in the order of the blocks. A block depends on the
 //! number of keys only, so the result does not depend on how a product is split into tiles.

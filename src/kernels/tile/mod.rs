@@ -24,7 +24,7 @@
 //! as `[16][8]` and the rows on the left are stored in pairs. On ARM, [`I16`] and [`F16`] use the plain kernels,
 //! because nothing needs them there ([`wide_u8s8`], [`widening`]).
 //!
-//! Attention's product of probabilities and values has its own micro-kernels ([`blocks`]).
+//! Attention's product of probabilities and values has its own micro-kernels (`blocks.rs`).
 
 /// Defines the micro-kernel `$name` for one panel, which calls `$inner` with the number of rows, one of `$rows`, as a
 /// constant.

@@ -80,8 +80,7 @@ impl Encoder {
             if layer > 0 {
                 self.pack_heads(plan, workspace, pool, &self.blocks[layer - 1]);
             }
-            let tap = plan.taps.iter().position(|tap| tap + 1 == layer);
-            self.units(plan, workspace, pool, tap, |mut unit| {
+            self.units(plan, workspace, pool, layer, |mut unit| {
                 match layer.checked_sub(1).map(|i| &self.blocks[i]) {
                     None => self.embed(plan, pixels, &mut unit),
                     Some(block) => {
@@ -101,19 +100,23 @@ impl Encoder {
         Ok(&workspace.stream[..plan.tokens * self.config.dim])
     }
 
-    /// Calls `run` for every unit, on the pool's threads. `tap` is the index of the tap that the units write.
+    /// Calls `run` for every unit, on the pool's threads, with the memory for what is kept of `layer`.
     fn units(
         &self,
         plan: &Plan,
         workspace: &mut Workspace,
         pool: &mut Pool,
-        tap: Option<usize>,
+        layer: usize,
         run: impl Fn(Unit) + Sync,
     ) {
         let values = plan.tokens * self.config.dim;
-        let Workspace { stream, taps, qkv, heads, workers, .. } = workspace;
-        let tap = tap.map_or(0..0, |tap| tap * values..(tap + 1) * values);
-        let rows = TokenRows { stream, tapped: &mut taps[tap], qkv: qkv.rows_mut() };
+        let Workspace { stream, taps, streams, qkv, heads, workers, .. } = workspace;
+        let of = |kept: &[usize]| {
+            let place = kept.iter().position(|block| block + 1 == layer);
+            place.map_or(0..0, |place| place * values..(place + 1) * values)
+        };
+        let (tapped, copied) = (&mut taps[of(&plan.taps)], &mut streams[of(&plan.streams)]);
+        let rows = TokenRows { stream, tapped, copied, qkv: qkv.rows_mut() };
         let (workers, heads) = (&*workers, &*heads);
         pool.for_parts(&plan.bounds, rows.split(self.dims(plan.tokens)), |i, worker, rows| {
             let worker = &mut workers[worker].borrow_mut();
@@ -158,10 +161,13 @@ impl Encoder {
         }
     }
 
-    /// Checks the output of `layer`, and normalises it into the tap if it is tapped.
+    /// Checks the output of `layer`, copies it if the stream is kept, and normalises it into the tap if it is tapped.
     fn finish_layer(&self, layer: usize, unit: &mut Unit, bad: &FirstNonFinite) {
-        let Unit { rows: TokenRows { stream, tapped, .. }, worker, .. } = unit;
+        let Unit { rows: TokenRows { stream, tapped, copied, .. }, worker, .. } = unit;
         bad.check(stream, layer);
+        if !copied.is_empty() {
+            copied.copy_from_slice(stream);
+        }
         // The last matrix product and the check of its output.
         worker.clock.lap(if layer == 0 { Operator::PatchEmbed } else { Operator::Fc2 });
         if !tapped.is_empty() {

@@ -38,6 +38,8 @@ pub struct Plan {
     pub(super) heads: Vec<usize>,
     /// Indices of the blocks whose output is also kept, ascending.
     pub(super) taps: Vec<usize>,
+    /// Indices of the blocks after which the residual stream itself is kept, ascending.
+    pub(super) streams: Vec<usize>,
 }
 
 impl Plan {
@@ -67,8 +69,9 @@ impl Plan {
         };
         let heads = (0..=config.heads).collect();
         let bounds = Vec::new();
-        let (cache, taps) = (Cache::UNKNOWN, Vec::new());
-        let plan = Plan { size, rows, cols, tokens, threads, cache, rope, base, bounds, heads, taps };
+        let (cache, taps, streams) = (Cache::UNKNOWN, Vec::new(), Vec::new());
+        let plan =
+            Plan { size, rows, cols, tokens, threads, cache, rope, base, bounds, heads, taps, streams };
         Ok(plan.within(encoder, cache))
     }
 
@@ -91,19 +94,48 @@ impl Plan {
     /// # Errors
     /// [`EncoderError::Layer`] when there is no such block.
     pub fn with_taps(mut self, encoder: &Encoder, layers: &[usize]) -> Result<Plan, EncoderError> {
-        let blocks = encoder.blocks.len();
-        if let Some(&layer) = layers.iter().find(|&&layer| layer >= blocks) {
-            return Err(EncoderError::Layer { layer, blocks });
-        }
-        self.taps = layers.to_vec();
-        self.taps.sort_unstable();
-        self.taps.dedup();
+        self.taps = selected(encoder, layers)?;
         Ok(self)
+    }
+
+    /// Makes the plan also keep the residual stream after the blocks `layers` (from 0), without a norm, in ascending
+    /// order.
+    ///
+    /// # Errors
+    /// [`EncoderError::Layer`] when there is no such block.
+    pub fn with_streams(mut self, encoder: &Encoder, layers: &[usize]) -> Result<Plan, EncoderError> {
+        self.streams = selected(encoder, layers)?;
+        Ok(self)
+    }
+
+    /// Replaces what is added to the patches' embedding, `[tokens, dim]`: CLS, registers, and for patches their learned
+    /// positions. For positions that were resampled elsewhere.
+    ///
+    /// # Panics
+    /// If `base` has another length.
+    pub fn with_base(mut self, base: &[f32]) -> Plan {
+        self.base.copy_from_slice(base);
+        self
     }
 
     /// Indices of the blocks whose output is kept.
     pub fn taps(&self) -> &[usize] {
         &self.taps
+    }
+
+    /// Indices of the blocks after which the stream is kept.
+    pub fn streams(&self) -> &[usize] {
+        &self.streams
+    }
+
+    /// Number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// The input size.
@@ -120,7 +152,7 @@ impl Plan {
     /// the tapped layers, and each thread's buffers for one unit.
     pub fn image_bytes(&self, encoder: &Encoder) -> usize {
         let config = encoder.config();
-        let values = self.tokens * config.dim * (8 + self.taps.len());
+        let values = self.tokens * config.dim * (8 + self.taps.len() + self.streams.len());
         let unit = self.unit_rows() * (3 * config.dim + config.hidden);
         let step = self.unit_rows().min(STEP_ROWS) * 3 * config.hidden;
         4 * (values + self.threads * (unit + step))
@@ -130,6 +162,18 @@ impl Plan {
     pub(super) fn unit_rows(&self) -> usize {
         self.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
     }
+}
+
+/// `layers` in ascending order, without duplicates.
+fn selected(encoder: &Encoder, layers: &[usize]) -> Result<Vec<usize>, EncoderError> {
+    let blocks = encoder.blocks.len();
+    if let Some(&layer) = layers.iter().find(|&&layer| layer >= blocks) {
+        return Err(EncoderError::Layer { layer, blocks });
+    }
+    let mut layers = layers.to_vec();
+    layers.sort_unstable();
+    layers.dedup();
+    Ok(layers)
 }
 
 /// Bounds of units of about `most` rows at most. The number of units is a multiple of the number of threads if there

@@ -15,14 +15,17 @@ pub(super) struct TokenRows<'a> {
     pub stream: &'a mut [f32],
     /// The tap that is written, `[tokens, dim]`; empty if none is.
     pub tapped: &'a mut [f32],
+    /// The copy of the stream that is written, `[tokens, dim]`; empty if none is.
+    pub copied: &'a mut [f32],
     pub qkv: QkvRows<'a>,
 }
 
 impl<'a> TokenRows<'a> {
     /// The same rows, to be split between tokens.
     pub fn split(self, dims: Dims) -> impl Split<Part = TokenRows<'a>> {
-        let (stream, tapped) = (row(self.stream, dims), row(self.tapped, dims));
-        (stream, tapped, self.qkv.split(dims)).map(|(stream, tapped, qkv)| TokenRows { stream, tapped, qkv })
+        let kept = (row(self.tapped, dims), row(self.copied, dims));
+        (row(self.stream, dims), kept, self.qkv.split(dims))
+            .map(|(stream, (tapped, copied), qkv)| TokenRows { stream, tapped, copied, qkv })
     }
 }
 

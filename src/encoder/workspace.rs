@@ -19,6 +19,8 @@ pub struct Workspace {
     pub(super) stream: Aligned<f32>,
     /// The tapped outputs, `[taps, tokens, dim]`.
     pub(super) taps: Aligned<f32>,
+    /// The streams that are kept, `[streams, tokens, dim]`.
+    pub(super) streams: Aligned<f32>,
     pub(super) qkv: Qkv,
     pub(super) heads: PackedHeads,
     /// One per thread. The cell only checks for exclusive use and never blocks: each worker is used by one thread.
@@ -72,6 +74,11 @@ pub(super) struct Hidden {
 }
 
 impl Workspace {
+    /// The tokens after the final norm from the last run of `plan`: what [`Encoder::run`] returned.
+    pub fn features(&self, encoder: &Encoder, plan: &Plan) -> &[f32] {
+        &self.stream[..plan.tokens * encoder.config().dim]
+    }
+
     /// The tokens of tap number `index` from the last run of `plan`, `[tokens, dim]` in the same order as
     /// [`Encoder::run`].
     ///
@@ -81,6 +88,16 @@ impl Workspace {
         assert!(index < plan.taps.len());
         let values = plan.tokens * encoder.config().dim;
         &self.taps[index * values..(index + 1) * values]
+    }
+
+    /// The residual stream number `index` of [`Plan::streams`] from the last run of `plan`, `[tokens, dim]`.
+    ///
+    /// # Panics
+    /// If the plan has no such stream.
+    pub fn stream(&self, encoder: &Encoder, plan: &Plan, index: usize) -> &[f32] {
+        assert!(index < plan.streams.len());
+        let values = plan.tokens * encoder.config().dim;
+        &self.streams[index * values..(index + 1) * values]
     }
 
     /// Enables or disables the timing of runs, which is off at first. The features are bit-identical either way.
@@ -126,6 +143,7 @@ impl Workspace {
         let values = plan.tokens * encoder.config().dim;
         self.stream.grow(values)?;
         self.taps.grow(plan.taps.len() * values)?;
+        self.streams.grow(plan.streams.len() * values)?;
         let dims = encoder.dims(plan.tokens);
         self.qkv.grow_values(dims)?;
         if encoder.blocks.iter().any(|b| b.int8_attention) {

@@ -52,6 +52,8 @@ unsafe impl Send for Shared {}
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<(Thread, Option<JoinHandle<()>>)>,
+    /// Number of threads that are not its own ([`Pool::hosted`]).
+    guests: usize,
 }
 
 impl Pool {
@@ -73,7 +75,7 @@ impl Pool {
             parked: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             started: AtomicUsize::new(0),
         });
-        let mut pool = Pool { shared, workers: Vec::with_capacity(workers) };
+        let mut pool = Pool { shared, workers: Vec::with_capacity(workers), guests: 0 };
         for i in 0..workers {
             let shared = pool.shared.clone();
             let builder = std::thread::Builder::new().name(format!("microraptor-{}", i + 1));
@@ -87,9 +89,33 @@ impl Pool {
         Ok(pool)
     }
 
+    /// Runs `f` on a thread of `threads` with a pool whose workers are the others of them, for as long as `f` takes: they
+    /// run other code at other times (tract's operators). Each spins until the next job, and none parks.
+    pub fn hosted<R: Send>(threads: &rayon::ThreadPool, f: impl FnOnce(&mut Pool) -> R + Send) -> R {
+        threads.install(|| {
+            let own = threads.current_thread_index().unwrap_or(0);
+            // A pool of one thread is the calling thread: it starts none, so nothing can fail.
+            let mut pool = Pool::new(1).expect("a pool of one thread starts none");
+            pool.guests = threads.current_num_threads() - 1;
+            let shared = pool.shared.clone();
+            rayon::in_place_scope(|scope| {
+                scope.spawn_broadcast(move |_, context| match context.index() {
+                    // The thread of `f` gets here when `f` is done.
+                    index if index == own => {}
+                    index => attend(&shared, if index < own { index + 1 } else { index }),
+                });
+                // `f` may panic: the guests must leave all the same.
+                let leaving = Leave(pool.shared.clone());
+                let result = f(&mut pool);
+                drop(leaving);
+                result
+            })
+        })
+    }
+
     /// Number of threads, including the caller's.
     pub fn threads(&self) -> usize {
-        self.workers.len() + 1
+        self.workers.len() + self.guests + 1
     }
 
     /// Calls `task(i, worker)` exactly once for every `i < tasks`, on whichever thread is free; `worker < threads()`.
@@ -97,7 +123,7 @@ impl Pool {
     /// # Panics
     /// If a task panics.
     pub fn run(&mut self, tasks: usize, task: &Task) {
-        if self.workers.is_empty() || tasks <= 1 {
+        if self.threads() == 1 || tasks <= 1 {
             (0..tasks).for_each(|i| task(i, 0));
             return;
         }
@@ -175,6 +201,56 @@ fn claim(shared: &Shared, job: Job, worker: usize) {
     }
 }
 
+/// Sends guests away.
+struct Leave(Arc<Shared>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Release);
+    }
+}
+
+/// Main loop of a guest, the worker number `worker`.
+fn attend(shared: &Shared, worker: usize) {
+    let (mut last, mut spins) = (0, 0);
+    while !shared.stop.load(Ordering::Acquire) {
+        if let Some(epoch) = shared.enter(last) {
+            (last, spins) = (epoch, 0);
+            shared.serve(worker);
+            continue;
+        }
+        spins += 1;
+        if spins % WAIT_SPINS == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+    }
+}
+
+impl Shared {
+    /// Enters a job newer than `last`, if there is one, and returns its epoch.
+    fn enter(&self, last: u32) -> Option<u32> {
+        loop {
+            let state = self.state.load(Ordering::SeqCst);
+            if state & OPEN == 0 || self.epoch.load(Ordering::Relaxed) == last {
+                return None;
+            }
+            let entered =
+                self.state.compare_exchange_weak(state, state + 2, Ordering::Acquire, Ordering::Relaxed);
+            if entered.is_ok() {
+                return Some(self.epoch.load(Ordering::Relaxed));
+            }
+        }
+    }
+
+    /// Works on the job that was entered, as the worker number `worker`, and leaves it.
+    fn serve(&self, worker: usize) {
+        // SAFETY: this worker is inside, so `job` is not written until it has left.
+        let job = unsafe { *self.job.get() };
+        if catch_unwind(AssertUnwindSafe(|| claim(self, job, worker))).is_err() {
+            self.panicked.store(true, Ordering::Relaxed);
+        }
+        self.state.fetch_sub(2, Ordering::Release);
+    }
+}
+
 /// Main loop of a worker.
 fn work(shared: &Shared, index: usize) {
     shared.started.fetch_add(1, Ordering::Release);
@@ -182,12 +258,7 @@ fn work(shared: &Shared, index: usize) {
     loop {
         let Some(epoch) = enter(shared, index, last) else { return };
         last = epoch;
-        // SAFETY: this worker is inside, so `job` is not written until it has left.
-        let job = unsafe { *shared.job.get() };
-        if catch_unwind(AssertUnwindSafe(|| claim(shared, job, index + 1))).is_err() {
-            shared.panicked.store(true, Ordering::Relaxed);
-        }
-        shared.state.fetch_sub(2, Ordering::Release);
+        shared.serve(index + 1);
     }
 }
 
@@ -198,15 +269,8 @@ fn enter(shared: &Shared, index: usize, last: u32) -> Option<u32> {
         if shared.stop.load(Ordering::Acquire) {
             return None;
         }
-        let state = shared.state.load(Ordering::SeqCst);
-        if state & OPEN != 0 && shared.epoch.load(Ordering::Relaxed) != last {
-            let entered =
-                shared.state.compare_exchange_weak(state, state + 2, Ordering::Acquire, Ordering::Relaxed);
-            if entered.is_ok() {
-                let epoch = shared.epoch.load(Ordering::Relaxed);
-                return Some(epoch);
-            }
-            continue;
+        if let Some(epoch) = shared.enter(last) {
+            return Some(epoch);
         }
         spins += 1;
         if spins < SPINS {
@@ -395,6 +459,33 @@ mod tests {
             assert!(absent.is_empty());
         });
         assert_eq!(present, [[1; 3].as_slice(), &[2; 9]].concat());
+    }
+
+    #[test]
+    fn threads_of_another_pool_work_as_guests_and_go_back() {
+        for threads in [1, 2, 3] {
+            let others = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let round = || {
+                Pool::hosted(&others, |pool| {
+                    assert_eq!(pool.threads(), threads);
+                    let workers: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
+                    for _ in 0..50 {
+                        assert_eq!(count(pool), 6);
+                        pool.run(64, &|_, worker| {
+                            workers[worker].fetch_add(1, Ordering::Relaxed);
+                        });
+                    }
+                    workers.iter().map(|n| n.load(Ordering::Relaxed)).sum::<usize>()
+                })
+            };
+            assert_eq!(round(), 50 * 64);
+            // From one of the threads themselves, and after a panic.
+            assert_eq!(others.install(round), 50 * 64);
+            let panics = || Pool::hosted(&others, |pool| pool.run(3, &|i, _| assert!(i < 2)));
+            assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+            assert_eq!(others.broadcast(|_| 1).into_iter().sum::<usize>(), threads);
+            assert_eq!(round(), 50 * 64);
+        }
     }
 
     #[test]

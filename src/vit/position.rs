@@ -10,8 +10,13 @@ const ROPE_BASE: f64 = 100.0;
 ///
 /// Meta's published checkpoints hold these rounded to bf16; transformers and timm compute them in f32.
 pub fn default_periods(head_dim: usize) -> Vec<f32> {
+    rope_periods(ROPE_BASE, head_dim)
+}
+
+/// The periods for a head of `head_dim` and another base (`rope_theta` in a Hugging Face `config.json`).
+pub fn rope_periods(base: f64, head_dim: usize) -> Vec<f32> {
     let quarter = head_dim / 4;
-    (0..quarter).map(|i| ROPE_BASE.powf(i as f64 / quarter as f64) as f32).collect()
+    (0..quarter).map(|i| base.powf(i as f64 / quarter as f64) as f32).collect()
 }
 
 /// Sines and cosines of the rotary embedding for every patch of one input size.

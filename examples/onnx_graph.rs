@@ -1,4 +1,4 @@
-//! Runs an ONNX graph: a model of the supported family runs on this crate's kernels, any other in tract.
+//! Runs an ONNX graph: a backbone of the supported family in it runs on this crate's kernels, everything else in tract.
 //! `cargo run --release --example onnx_graph -- GRAPH PICTURE`
 
 use std::error::Error;
@@ -17,5 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tensor = Image::open(picture)?.tensor(size, &engine.about().preprocess);
     let features = engine.session(1)?.run(&tensor, size)?.clone();
     println!("cls [{}], patch [{}, {}]", features.dim(), features.rows, features.cols);
+    for output in &features.outputs {
+        println!("{} {:?}", output.name, output.shape);
+    }
     Ok(())
 }

@@ -139,7 +139,8 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
             use microraptor::{checkpoint::onnx::Proof, graph::onnx, vit::Size};
             match onnx::open(&file("model.onnx", bytes), Proof::Skip) {
                 Ok(onnx::OnnxFile::Other(model)) => {
-                    none(model.plan(model.fixed_size().unwrap_or(Size::square(32)), None))
+                    let size = model.fixed_size().unwrap_or(Size::square(32));
+                    none(model.plan(size, &onnx::Threads::default(), &[]))
                 }
                 found => none(found),
             }

@@ -39,5 +39,9 @@ fn examples_print_what_they_say() {
     {
         let found = run("onnx_graph", &[Path::new("tests/golden/onnx/cnn-fixed.onnx"), picture], None);
         assert!(found.contains("runs on tract f32") && found.contains("cls ["), "{found}");
+        let graph = Path::new("tests/golden/onnx/forms/segmenter.onnx");
+        let found = run("accelerate", &[graph, Path::new("16"), Path::new("24")], None);
+        assert!(found.contains("2 blocks of width 16 run on microraptor"), "{found}");
+        assert_eq!(found.lines().filter(|line| line.contains("differs by at most")).count(), 2, "{found}");
     }
 }

@@ -10,7 +10,7 @@ use microraptor::checkpoint::onnx::{Imported, OnnxError, Proof, import, import_w
 use microraptor::checkpoint::{self, Model};
 use microraptor::engine::Features;
 use microraptor::features::{Geometry, Grid, ScanFeatures, Tokens};
-use microraptor::graph::onnx::{OnnxModel, OnnxRunError};
+use microraptor::graph::onnx::{OnnxModel, OnnxRunError, Threads};
 use microraptor::heads::{Head, Outcome, Predictor};
 use microraptor::input::ScanKind;
 use microraptor::kernels::Isa;
@@ -89,17 +89,23 @@ fn run(name: &str, size: Size, threads: usize, pixels: &[f32]) -> Features {
     let model = OnnxModel::load(&golden(name)).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let pool = (threads > 1).then(|| std::sync::Arc::new(pool));
-    model.plan(size, pool.as_ref()).unwrap().run(pixels).unwrap()
+    let threads = Threads { pool, cache: None };
+    model.plan(size, &threads, &[]).unwrap().run(pixels).unwrap()
 }
 
 #[test]
 fn what_only_resembles_dinov3_is_not_taken_for_it_and_runs_as_it_is() {
     let expected = tensors(&golden("others.safetensors"));
-    // `tanh` differs in the activation, which the structure shows; `theta` in the rotary periods, which only running
-    // it shows.
+    // `tanh` differs in the activation, which is no parameter of ours; `theta` in the rotary periods, which are read.
     for name in ["tanh", "theta"] {
         let file = format!("{name}.onnx");
-        assert_eq!(import(&golden(&file)).unwrap(), None, "{name}");
+        let imported = import(&golden(&file)).unwrap();
+        assert_eq!(imported.is_some(), name == "theta", "{name}");
+        if let Some(Imported { config, weights, .. }) = imported {
+            assert_eq!(weights.rope_periods, vit::rope_periods(30.0, config.head_dim()));
+            let found = vit::forward(&config, &weights, &expected["theta-pixels"], EXPORTED).unwrap().output;
+            assert!(difference(found.as_slice().unwrap(), &expected["theta"]) < TOLERANCE);
+        }
         let output = run(&file, EXPORTED, 1, &expected[&format!("{name}-pixels")]);
         // Of 5 + 24 tokens the last 24 are patches: the first convolution cuts the image into 24.
         assert_eq!((output.rows, output.cols, output.patch.len()), (4, 6, 16 * 24));
@@ -136,11 +142,12 @@ fn a_cnn_runs_as_onnxruntime_runs_it() {
 fn another_size_needs_a_dynamic_export() {
     let asked = Size { height: 32, width: 48 };
     let model = OnnxModel::load(&golden("cnn-fixed.onnx")).unwrap();
-    let error = model.plan(asked, None).err().expect("refused");
+    let error = model.plan(asked, &Threads::default(), &[]).err().expect("refused");
     assert!(matches!(error, OnnxRunError::FixedSize { .. }));
     assert!(error.to_string().contains("images of 24x32 only, not 32x48"), "{error}");
     let model = OnnxModel::load(&golden("cnn-dynamic.onnx")).unwrap();
-    let output = model.plan(asked, None).unwrap().run(&vec![0.5; 3 * asked.area()]).unwrap();
+    let output =
+        model.plan(asked, &Threads::default(), &[]).unwrap().run(&vec![0.5; 3 * asked.area()]).unwrap();
     assert_eq!(output.patch.len(), 8 * 8 * 12);
 }
 

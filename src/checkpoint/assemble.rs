@@ -7,7 +7,7 @@ use super::CheckpointError;
 use super::description::Description;
 use super::layout::Layout;
 use super::naming::Part;
-use crate::vit::{Block, Config, FeedForward, Linear, Mlp, Norm, Positions, Weights, default_periods};
+use crate::vit::{self, Block, Config, FeedForward, Linear, Mlp, Norm, Positions, Weights, default_periods};
 
 /// Takes the parts of a checked layout from the values that were read.
 struct Parts<'a> {
@@ -127,10 +127,7 @@ fn rope_periods(stored: Vec<f32>, config: &Config, known: &Description) -> Vec<f
     let head_dim = config.head_dim();
     match known.rope_base {
         _ if !stored.is_empty() => stored,
-        Some(base) if base != 100.0 => {
-            let quarter = head_dim / 4;
-            (0..quarter).map(|i| base.powf(i as f64 / quarter as f64) as f32).collect()
-        }
+        Some(base) if base != 100.0 => vit::rope_periods(base, head_dim),
         _ => default_periods(head_dim),
     }
 }

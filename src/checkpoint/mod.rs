@@ -12,6 +12,7 @@ mod error;
 pub(crate) mod file;
 #[cfg(test)]
 mod fixtures;
+mod graph_parts;
 mod hints;
 mod infer;
 mod json;
@@ -34,6 +35,7 @@ use sha2::{Digest, Sha256};
 
 pub use card::{Card, Link, Quality, cards};
 pub use error::CheckpointError;
+pub use graph_parts::GraphParts;
 pub use hints::{Assumption, Hints};
 pub use naming::Naming;
 
@@ -75,6 +77,9 @@ pub struct Model {
     pub assumed: Vec<Assumption>,
     /// Notes for the user on how the files were interpreted.
     pub notes: Vec<String>,
+    /// The graph around the backbone, of an ONNX file that holds more.
+    #[cfg(feature = "onnx")]
+    pub graph: Option<onnx::Surroundings>,
     /// Heads and grid that the caller's hints led to, as text; `None` if they equal what is assumed without hints.
     pub word: Option<String>,
 }
@@ -192,6 +197,8 @@ fn load_in_pool(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
         card,
         assumed,
         notes,
+        #[cfg(feature = "onnx")]
+        graph: None,
         word,
     })
 }
@@ -309,6 +316,28 @@ impl Model {
         }
     }
 
+    /// A model of weights that are not from a file, called `name`: without identity, with ImageNet's preprocessing.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn of_parts(name: String, config: Config, weights: vit::Weights) -> Model {
+        Model {
+            name,
+            config,
+            weights,
+            preprocess: Preprocess::IMAGENET,
+            sha256: String::new(),
+            naming: Naming::Onnx,
+            dtypes: Dtypes { f32: true, ..Dtypes::default() },
+            tensors: 0,
+            file_bytes: 0,
+            source: PathBuf::new(),
+            card: None,
+            assumed: Vec::new(),
+            notes: Vec::new(),
+            graph: None,
+            word: None,
+        }
+    }
+
     /// An untrained model with the architecture of the card `card` and weights drawn from `seed`, for latency
     /// measurements without a checkpoint. Its digest is that of `seed_text`.
     ///
@@ -331,6 +360,8 @@ impl Model {
             card: Some(card),
             assumed: Vec::new(),
             notes: Vec::new(),
+            #[cfg(feature = "onnx")]
+            graph: None,
             word: None,
         })
     }

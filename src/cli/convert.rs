@@ -6,14 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
+use microraptor::Engine;
 use microraptor::checkpoint::{self, Hints, Model};
 use microraptor::convert::{Calibration, Progress, convert};
-use microraptor::engine::is_onnx;
+use microraptor::engine::{is_onnx, output_agreement};
 use microraptor::files;
 use microraptor::files::check_writable;
 use microraptor::input::{Image, InputError, PhantomKind, ReadOptions, Scan, expand, phantom};
+use microraptor::names::printable;
 use microraptor::quant::file::{self, Written};
-use microraptor::quant::{Agreement, BlockPrecision, ConvertedModel, Precision};
+use microraptor::quant::{Agreement, BlockPrecision, ConvertedModel, ModelFile, OutputAgreement, Precision};
 use microraptor::vit::{Preprocess, Size};
 use serde_json::json;
 
@@ -58,12 +60,19 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let model = open(&args.model, &args.hints.hints())?;
     backbone::warn(&model.name, &model.assumed);
     // For calibration only: the model keeps its own size.
-    let size = args.size.unwrap_or(model.preprocess.default_size());
-    size.grid(model.config.patch)?;
+    let size = args.size.or(fixed_size(&model)).unwrap_or(model.preprocess.default_size());
+    if reads_pixels(&model) {
+        size.grid(model.config.patch)?;
+    }
     let calibration = calibration(args, size, &model.preprocess)?;
     let licence = licence_text(&model.source);
     let bars = Bars::default();
-    let model = convert(model, precision, &calibration, licence, backbone::isa(), &bars)?;
+    let reference = original(&model);
+    let mut model = convert(model, precision, &calibration, licence, backbone::isa(), &bars)?;
+    if let Some(reference) = reference {
+        bars.stage("comparing outputs", 1);
+        model.report.outputs = outputs(&reference, &model, &calibration)?;
+    }
     bars.finish();
     let written = file::write(&args.output, &model)?;
     if !model.report.meets_target {
@@ -81,6 +90,51 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         print(&model, &args.output, &written, &mut out)?;
     }
     Ok(())
+}
+
+/// Whether the backbone sees images as they are given.
+#[cfg(feature = "onnx")]
+fn reads_pixels(model: &Model) -> bool {
+    model.graph.as_ref().is_none_or(|graph| graph.reads_pixels())
+}
+
+#[cfg(not(feature = "onnx"))]
+fn reads_pixels(_: &Model) -> bool {
+    true
+}
+
+/// The only size that the graph around the backbone takes.
+#[cfg(feature = "onnx")]
+fn fixed_size(model: &Model) -> Option<Size> {
+    model.graph.as_ref()?.fixed_size()
+}
+
+#[cfg(not(feature = "onnx"))]
+fn fixed_size(_: &Model) -> Option<Size> {
+    None
+}
+
+/// The f32 engine of a model with a graph around it, to compare outputs with.
+#[cfg(feature = "onnx")]
+fn original(model: &Model) -> Option<Engine> {
+    model.graph.as_ref()?;
+    Some(Engine::from_model(model.clone(), backbone::isa()))
+}
+
+#[cfg(not(feature = "onnx"))]
+fn original(_: &Model) -> Option<Engine> {
+    None
+}
+
+/// How well the outputs of the converted graph agree with those of `reference` on the calibration images.
+fn outputs(
+    reference: &Engine,
+    model: &ConvertedModel,
+    calibration: &Calibration,
+) -> anyhow::Result<Vec<OutputAgreement>> {
+    let file = ModelFile { model: model.clone(), sha256: String::new(), file_bytes: 0 };
+    let converted = Engine::from_converted(Path::new(&model.name), file, backbone::isa())?;
+    Ok(output_agreement(reference, &converted, &calibration.images, calibration.size)?)
 }
 
 /// Reads CHECKPOINT, which must not be a converted model.
@@ -110,7 +164,7 @@ fn open_onnx(path: &Path, hints: &Hints) -> anyhow::Result<Model> {
     match checkpoint::onnx::import(path)? {
         Some(imported) => Ok(Model::from_onnx(name, path, imported, preprocess, hints)?),
         None => bail!(
-            "{} is not a DINOv3 export, and no other ONNX file can be converted; it runs as it is, in f32",
+            "{} holds no vision transformer of the family, and nothing else can be converted; it runs as it is, in f32",
             path.display()
         ),
     }
@@ -202,6 +256,19 @@ fn print(model: &ConvertedModel, output: &Path, written: &Written, out: &mut imp
     row.extend(cosines(&model.report.total));
     rows.add_row(row);
     writeln!(out, "{}\n", render(&rows))?;
+    if !model.report.outputs.is_empty() {
+        let mut rows = table(&["output", "cosine mean", "min", "largest difference", "same class"], 1);
+        for OutputAgreement { name, cosine, difference, same_class } in &model.report.outputs {
+            let same = same_class.map_or(String::new(), |share| format!("{:.2}%", 100.0 * share));
+            let numbers =
+                [format!("{:.6}", cosine.mean), format!("{:.6}", cosine.min), format!("{difference:.4}")];
+            let mut row = vec![printable(name).into_owned()];
+            row.extend(numbers);
+            row.push(same);
+            rows.add_row(row);
+        }
+        writeln!(out, "{}\n", render(&rows))?;
+    }
     for (key, value) in model.summary() {
         writeln!(out, "{key:<14}{value}")?;
     }

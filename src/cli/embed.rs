@@ -9,7 +9,7 @@ use microraptor::engine::Session;
 use microraptor::features::Extractor;
 use microraptor::files::check_writable;
 use microraptor::input::{Images, InputError, ReadOptions, Scan, ScanInfo, expand, is_picture_name};
-use microraptor::names::shown;
+use microraptor::names::{printable, shown};
 use microraptor::output::features::{About, FeatureWriter, check_extension};
 use microraptor::vit::{Preprocess, Size};
 use rayon::prelude::*;
@@ -43,20 +43,27 @@ pub fn run(args: &EmbedArgs) -> anyhow::Result<()> {
     let mut embedding = Embedding::new(session, size, &args.output);
     embedding.all(&images, &args.read.options(), &bar)?;
     bar.finish_and_clear();
-    let (about, dim) = embedding.finish()?;
+    let (about, dim, arrays) = embedding.finish()?;
 
     let mut out = terminal::stdout();
     let (n, output) = (about.names.len(), shown(&args.output));
     let About { rows, cols, .. } = about;
     if args.json {
+        let arrays: serde_json::Map<String, serde_json::Value> =
+            arrays.into_iter().map(|(name, shape)| (name, json!(shape))).collect();
         let summary = json!({"output": output, "images": images.len(), "frames": n, "dim": dim, "rows": rows,
-            "cols": cols, "model": about.model, "sha256": about.sha256, "size": size.to_string()});
+            "cols": cols, "model": about.model, "sha256": about.sha256, "size": size.to_string(), "arrays": arrays});
         writeln!(out, "{summary}")?;
     } else {
-        writeln!(out, "{output}: cls [{n}, {dim}], patch [{n}, {}, {dim}] of {}", rows * cols, about.model)?;
+        let arrays: Vec<String> =
+            arrays.iter().map(|(name, shape)| format!("{} {shape:?}", printable(name))).collect();
+        writeln!(out, "{output}: {} of {}", arrays.join(", "), about.model)?;
     }
     Ok(())
 }
+
+/// Names and shapes of the arrays in the output.
+type Arrays = Vec<(String, Vec<usize>)>;
 
 /// Label of a frame's row in the output.
 struct Row {
@@ -136,11 +143,8 @@ impl Embedding<'_> {
             if writer.is_none() {
                 let mut about = About::new(model.about(), size);
                 *dim = features.dim();
-                (about.rows, about.cols) = match features.rows * features.cols {
-                    0 => (1, features.patch.len() / (*dim).max(1)),
-                    _ => (features.rows, features.cols),
-                };
-                *writer = Some(FeatureWriter::create(*output, about, *dim)?);
+                (about.rows, about.cols) = (features.rows, features.cols);
+                *writer = Some(FeatureWriter::create(*output, about, features)?);
             }
             if let Some(writer) = writer {
                 writer.push(row.name.clone(), row.frame, features)?;
@@ -149,10 +153,11 @@ impl Embedding<'_> {
         })
     }
 
-    /// Completes the file; returns its description and the token width.
-    fn finish(self) -> anyhow::Result<(About, usize)> {
+    /// Completes the file; returns its description, the token width, and the names and shapes of its arrays.
+    fn finish(self) -> anyhow::Result<(About, usize, Arrays)> {
         let writer = self.writer.context("there is nothing to embed")?;
-        Ok((writer.finish()?, self.dim))
+        let arrays = writer.arrays();
+        Ok((writer.finish()?, self.dim, arrays))
     }
 }
 

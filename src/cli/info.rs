@@ -28,7 +28,20 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
         None if is_onnx(&args.model) => describe_onnx(args)?,
         None if file::is_ours(&args.model) => {
             let tensors = if args.tensors { checkpoint::list_tensors(&args.model)? } else { Vec::new() };
-            describe_converted(&file::read(&args.model)?, tensors, args)?
+            let converted = file::read(&args.model)?;
+            let about = describe_converted(&converted, tensors, args)?;
+            if converted.model.graph.is_none() {
+                about
+            } else {
+                let engine = backbone::open(&args.model, &hints)?;
+                let (notes, outputs) = (engine.notes().to_vec(), engine.outputs().to_vec());
+                About {
+                    notes,
+                    outputs,
+                    fixed_size: engine.fixed_size().map(|size| size.to_string()),
+                    ..about
+                }
+            }
         }
         None => describe(&checkpoint::load_with(&args.model, &hints)?, args)?,
     };
@@ -65,6 +78,7 @@ fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
         fixed_size: None,
         assumed: model.assumed.iter().map(backbone::settled).collect(),
         notes: model.notes.clone(),
+        outputs: Vec::new(),
         cost: costs(&model.config, &args.sizes)?,
         tensors: tensors.into_iter().map(Tensor::from).collect(),
     })
@@ -108,6 +122,7 @@ fn describe_converted(file: &ModelFile, tensors: Vec<TensorInfo>, args: &InfoArg
         fixed_size: None,
         assumed: Vec::new(),
         notes: Vec::new(),
+        outputs: Vec::new(),
         cost: costs(&config, &args.sizes)?,
         tensors: tensors.into_iter().map(Tensor::from).collect(),
     })
@@ -137,7 +152,8 @@ fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
         preprocess: about.preprocess,
         fixed_size: engine.fixed_size().map(|s| s.to_string()),
         assumed: about.assumed.iter().map(backbone::settled).collect(),
-        notes: Vec::new(),
+        notes: engine.notes().to_vec(),
+        outputs: engine.outputs().to_vec(),
         cost: config.map_or(Ok(Vec::new()), |c| costs(c, &args.sizes))?,
         tensors: Vec::new(),
     })
@@ -177,6 +193,9 @@ struct About {
     assumed: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
+    /// Names of the outputs of a graph.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<String>,
     cost: Vec<Cost>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tensors: Vec<Tensor>,
@@ -243,6 +262,9 @@ fn print(about: &About, out: &mut impl Write) -> io::Result<()> {
     }
     for note in &about.notes {
         line("note", note)?;
+    }
+    if !about.outputs.is_empty() {
+        line("outputs", &about.outputs.join(", "))?;
     }
     for Cost { size, tokens, macs } in &about.cost {
         line(&format!("at {size} px"), &format_args!("{} GMAC, {tokens} tokens", giga(*macs)))?;

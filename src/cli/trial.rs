@@ -13,9 +13,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use microraptor::checkpoint::onnx::{Proof, external_files, set_trial};
-use microraptor::graph;
+use microraptor::Engine;
+use microraptor::checkpoint::onnx::{external_files, set_trial};
+use microraptor::engine::is_onnx;
 use microraptor::graph::head::OnnxFunction;
+use microraptor::kernels::Isa;
+use microraptor::vit::Size;
 
 use super::args::TrialArgs;
 use super::limits::{self, Bytes, Seconds};
@@ -41,13 +44,18 @@ pub fn run(args: &TrialArgs) -> anyhow::Result<()> {
     if let Some(memory) = memory {
         let before = address_space();
         bound(before, memory.0 + COPIES * length);
-        let outside = external_files(model)?;
+        let outside = if is_onnx(model) { external_files(model)? } else { Vec::new() };
         let outside = outside.iter().filter_map(|file| std::fs::metadata(file).ok());
         let length = outside.fold(length, |sum, metadata| sum.saturating_add(metadata.len()));
         bound(before, memory.0.saturating_add(COPIES.saturating_mul(length)));
     }
     if shape.is_empty() {
-        graph::onnx::open(model, Proof::Run)?;
+        Engine::open_for(model, Isa::best())?;
+    } else if let (false, &[_, _, height, width]) = (is_onnx(model), &shape[..]) {
+        // A converted model with a graph around its backbone.
+        let size = Size { height, width };
+        let values = size.grid(1).map(|(height, width)| 3 * height * width)?;
+        Engine::open_for(model, Isa::best())?.session(1)?.run(&vec![0.0; values], size)?;
     } else {
         let values = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
         let zeros = vec![0.0; values.ok_or_else(|| anyhow::anyhow!("{shape:?} is no shape"))?];

@@ -9,6 +9,10 @@ use crate::vit::SizeError;
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are what their names say: the layer, the values compared")]
 pub enum ConvertError {
+    /// The graph around the backbone does not take the images.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Graph(#[from] crate::checkpoint::onnx::OnnxError),
     /// The input size of the calibration images does not suit the model.
     #[error(transparent)]
     Size(#[from] SizeError),

@@ -10,6 +10,8 @@ use super::error::ConvertError;
 use super::fake_quant::{DenseBlock, Forward, check_finite};
 use super::progress::Progress;
 use super::search::{self, Errors, Traces};
+#[cfg(feature = "onnx")]
+use crate::checkpoint::GraphParts;
 use crate::checkpoint::{Model, Naming};
 use crate::encoder::{self, Encoder, Workspace};
 use crate::kernels::Isa;
@@ -57,7 +59,8 @@ pub struct Calibration {
 /// [`ConvertError`]: there are no images, a layer is too wide for integers, the size does not suit the model, or a
 /// layer's output is not finite.
 pub fn convert(
-    model: Model,
+    #[cfg_attr(not(feature = "onnx"), allow(unused_mut, reason = "a graph around the backbone changes it"))]
+    mut model: Model,
     precision: Precision,
     calibration: &Calibration,
     licence_text: Option<String>,
@@ -67,6 +70,11 @@ pub fn convert(
     if calibration.images.is_empty() {
         return Err(ConvertError::NoImages);
     }
+    #[cfg(feature = "onnx")]
+    let (graph, calibration) = around(&mut model, calibration)?;
+    #[cfg(not(feature = "onnx"))]
+    let (graph, calibration) = (None, calibration.clone());
+    let calibration = &calibration;
     calibration.size.grid(model.config.patch)?;
     let Config { hidden, .. } = model.config;
     if precision == Precision::Int8 && hidden > MAX_INPUTS {
@@ -104,9 +112,23 @@ pub fn convert(
         precision,
         source,
         licence,
+        graph,
         report,
         tool: TOOL.to_owned(),
     })
+}
+
+/// The graph around the backbone as it is stored, and the images that the backbone sees; positions that the graph
+/// resamples become parameters.
+#[cfg(feature = "onnx")]
+fn around(
+    model: &mut Model,
+    calibration: &Calibration,
+) -> Result<(Option<GraphParts>, Calibration), ConvertError> {
+    let Some(graph) = &model.graph else { return Ok((None, calibration.clone())) };
+    let (images, size) = graph.seen(&calibration.images, calibration.size)?;
+    graph.place(&mut model.config, &mut model.weights, calibration.size)?;
+    Ok((Some(graph.stored()), Calibration { images, size, from: calibration.from.clone() }))
 }
 
 /// Builds the cheapest plan that meets the accuracy target. If none does, the result has no integer layers left.
@@ -277,6 +299,7 @@ impl<'a> Evaluator<'a> {
             size: size.to_string(),
             blocks: self.blocks(network, progress),
             total,
+            outputs: Vec::new(),
             meets_target: meets_target(&total),
         })
     }

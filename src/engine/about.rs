@@ -13,15 +13,17 @@ pub const OURS: &str = "microraptor";
 pub enum Backend {
     /// Our encoder, on the kernels of an instruction set.
     Kernels(Isa),
+    /// Our encoder within an ONNX graph, of which tract runs the rest.
+    Around(Isa),
     /// tract, for ONNX graphs that our encoder does not run.
     Tract,
 }
 
 impl Backend {
-    /// Name of the backend: `microraptor` or `tract`.
+    /// Name of the backend: `microraptor` where our encoder runs the backbone, else `tract`.
     pub fn name(self) -> &'static str {
         match self {
-            Backend::Kernels(_) => OURS,
+            Backend::Kernels(_) | Backend::Around(_) => OURS,
             Backend::Tract => "tract",
         }
     }
@@ -29,7 +31,7 @@ impl Backend {
     /// The instruction set of our kernels; `None` for other backends.
     pub fn isa(self) -> Option<Isa> {
         match self {
-            Backend::Kernels(isa) => Some(isa),
+            Backend::Kernels(isa) | Backend::Around(isa) => Some(isa),
             Backend::Tract => None,
         }
     }

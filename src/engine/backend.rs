@@ -43,6 +43,21 @@ pub(super) trait Backbone: Send + Sync {
         None
     }
 
+    /// The side of a patch, of which both sides of an image must be multiples; `None` if a graph resizes images first.
+    fn patch(&self) -> Option<usize> {
+        self.config().map(|config| config.patch)
+    }
+
+    /// Names of the outputs of a graph.
+    fn outputs(&self) -> &[String] {
+        &[]
+    }
+
+    /// What was rewritten to run a graph: lines for people.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+
     /// Multiply-accumulates of an operator on an image of `size`, if known.
     fn macs(&self, operator: Operator, size: Size) -> Result<Option<Macs>, SizeError> {
         let _ = (operator, size);

@@ -2,6 +2,7 @@
 //! run it.
 
 mod about;
+mod agreement;
 mod backend;
 mod error;
 mod open;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub use crate::encoder::{Macs, Operator, OperatorTimes};
 pub use crate::vit::Features;
 pub use about::{About, Backend, OURS};
+pub use agreement::output_agreement;
 pub use error::EngineError;
 pub use open::{DEMO, UNTRAINED, is_name, is_onnx};
 pub use session::Session;
@@ -53,6 +55,16 @@ impl Engine {
         self.shared.backbone.config()
     }
 
+    /// The names that an ONNX graph gives to its outputs; empty for a bare backbone.
+    pub fn outputs(&self) -> &[String] {
+        self.shared.backbone.outputs()
+    }
+
+    /// What was rewritten to run an ONNX graph, such as fp16 to f32: lines for people.
+    pub fn notes(&self) -> &[String] {
+        self.shared.backbone.notes()
+    }
+
     /// Multiply-accumulates of an operator on an image of `size`, by data type; `None` if tract runs the model.
     ///
     /// # Errors
@@ -71,8 +83,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Size`] or [`EngineError::FixedSize`] if it cannot.
     pub fn check_size(&self, size: Size) -> Result<(), EngineError> {
-        if let Some(config) = self.config() {
-            size.grid(config.patch)?;
+        if let Some(patch) = self.shared.backbone.patch() {
+            size.grid(patch)?;
         }
         if let Some(expected) = self.fixed_size().filter(|&fixed| fixed != size) {
             let model = self.about().name.clone();

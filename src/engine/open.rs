@@ -14,7 +14,10 @@ use crate::checkpoint::onnx::Proof;
 use crate::checkpoint::{self, Hints, Model, Naming};
 use crate::encoder::Encoder;
 #[cfg(feature = "onnx")]
-use crate::graph::{self, onnx::OnnxFile};
+use crate::graph::{
+    self,
+    onnx::{OnnxFile, OnnxModel},
+};
 use crate::kernels::Isa;
 use crate::parallel::in_pool;
 use crate::quant::{self, ModelFile, Network, Precision};
@@ -88,23 +91,37 @@ impl Engine {
     #[cfg(feature = "demo")]
     pub fn demo(isa: Isa) -> Result<Engine, EngineError> {
         let file = quant::file::parse(Path::new(DEMO), quant::file::DEMO_FILE)?;
-        Ok(Engine::from_converted(file, isa))
+        Engine::from_converted(Path::new(DEMO), file, isa)
     }
 
-    /// Creates an engine from the file of a converted model.
-    pub fn from_converted(file: ModelFile, isa: Isa) -> Engine {
+    /// Creates an engine from the file of a converted model, which was read at `path`.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the file holds a graph around its backbone, and that graph is damaged or this build cannot run
+    /// it.
+    pub fn from_converted(path: &Path, file: ModelFile, isa: Isa) -> Result<Engine, EngineError> {
         let ModelFile { model, sha256, .. } = file;
+        let kind = if model.graph.is_some() { Backend::Around } else { Backend::Kernels };
         let about = About {
             name: model.name,
             sha256,
             preprocess: model.preprocess,
             untrained: model.source.untrained,
             precision: model.precision,
-            backend: Backend::Kernels(isa),
+            backend: kind(isa),
             reading: 0,
             assumed: Vec::new(),
         };
-        Engine::new(about, Vit::new(Encoder::new(model.network, isa)))
+        match model.graph {
+            None => Ok(Engine::new(about, Vit::new(Encoder::new(model.network, isa)))),
+            #[cfg(feature = "onnx")]
+            Some(graph) => {
+                let body = OnnxModel::stored(path, &graph, &about.sha256, model.network, isa)?;
+                Ok(Engine::new(about, body))
+            }
+            #[cfg(not(feature = "onnx"))]
+            Some(_) => Err(EngineError::NoOnnx(path.display().to_string())),
+        }
     }
 
     #[cfg(feature = "onnx")]
@@ -112,7 +129,7 @@ impl Engine {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let preprocess = checkpoint::preprocess_beside(path)?;
         let model = match graph::onnx::open(path, Proof::Run)? {
-            OnnxFile::Dinov3(imported) => {
+            OnnxFile::Backbone(imported) => {
                 let model = Model::from_onnx(name, path, *imported, preprocess, hints)?;
                 return Ok(Engine::from_model(model, isa));
             }
@@ -150,6 +167,11 @@ impl Engine {
             assumed: model.assumed,
         };
         let network = Network::from_weights(&model.config, model.weights);
+        #[cfg(feature = "onnx")]
+        if let Some(graph) = model.graph {
+            let about = About { backend: Backend::Around(isa), ..about };
+            return Engine::new(about, OnnxModel::around(graph, network, isa));
+        }
         Engine::new(about, Vit::new(Encoder::new(network, isa)))
     }
 }
@@ -157,7 +179,7 @@ impl Engine {
 /// Opens a converted model or a checkpoint.
 fn open_file(path: &Path, isa: Isa, hints: &Hints) -> Result<Engine, EngineError> {
     Ok(match quant::file::read_if_ours(path)? {
-        Some(model) => Engine::from_converted(model, isa),
+        Some(model) => Engine::from_converted(path, model, isa)?,
         None => Engine::from_model(checkpoint::load_with(path, hints)?, isa),
     })
 }

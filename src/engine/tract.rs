@@ -1,15 +1,14 @@
-//! tract as a backend, for any ONNX graph that our encoder does not run.
+//! tract as a backend, for ONNX graphs: all of those that hold more than a backbone.
 
 use std::sync::Arc;
-
-use rayon::ThreadPool;
 
 use super::Features;
 use super::backend::{Backbone, RunError, Runner};
 use super::plans::Recent;
-use crate::board::Cores;
-use crate::graph::onnx::{OnnxModel, OnnxPlan};
-use crate::vit::Size;
+use crate::board::{CacheShare, Cores, Root};
+use crate::encoder::{Cache, EncoderError};
+use crate::graph::onnx::{OnnxModel, OnnxPlan, Threads};
+use crate::vit::{Config, Size};
 
 impl Backbone for OnnxModel {
     fn runner(&self, cores: &Cores) -> Result<Box<dyn Runner>, RunError> {
@@ -20,32 +19,62 @@ impl Backbone for OnnxModel {
             1 => None,
             _ => Some(Arc::new(builder.build().map_err(|e| RunError::Threads(e.to_string()))?)),
         };
-        Ok(Box::new(TractRunner { model: self.clone(), pool, plans: Recent::new() }))
+        let share = CacheShare::of(&Root::live(), cores);
+        let cache = share.map(|CacheShare { l2, last }| Cache { l2, last });
+        let threads = Threads { pool, cache };
+        Ok(Box::new(TractRunner { model: self.clone(), threads, plans: Recent::new(), layers: Vec::new() }))
+    }
+
+    fn config(&self) -> Option<&Config> {
+        OnnxModel::config(self)
     }
 
     fn fixed_size(&self) -> Option<Size> {
         OnnxModel::fixed_size(self)
+    }
+
+    fn patch(&self) -> Option<usize> {
+        self.config().filter(|_| self.reads_pixels()).map(|config| config.patch)
+    }
+
+    fn outputs(&self) -> &[String] {
+        OnnxModel::outputs(self)
+    }
+
+    fn notes(&self) -> &[String] {
+        OnnxModel::notes(self)
     }
 }
 
 /// An ONNX graph with its threads and plans.
 struct TractRunner {
     model: OnnxModel,
-    /// `None` with one thread: everything then runs on the caller's.
-    pool: Option<Arc<ThreadPool>>,
+    threads: Threads,
     plans: Recent<OnnxPlan>,
+    /// Blocks of the backbone whose patch tokens are kept, ascending.
+    layers: Vec<usize>,
 }
 
 impl Runner for TractRunner {
     fn keep_layers(&mut self, layers: &[usize]) -> Result<(), RunError> {
-        if layers.is_empty() { Ok(()) } else { Err(RunError::NoLayers) }
+        let blocks = self.model.config().map_or(0, |config| config.depth);
+        if blocks == 0 && !layers.is_empty() {
+            return Err(RunError::NoLayers);
+        }
+        if let Some(&layer) = layers.iter().find(|&&layer| layer >= blocks) {
+            return Err(EncoderError::Layer { layer, blocks }.into());
+        }
+        self.layers = layers.to_vec();
+        self.layers.sort_unstable();
+        self.layers.dedup();
+        Ok(())
     }
 
     fn run(&mut self, pixels: &[f32], size: Size, features: &mut Features) -> Result<(), RunError> {
-        let TractRunner { model, pool, plans } = self;
+        let TractRunner { model, threads, plans, layers } = self;
         let graph = |error| RunError::Graph(crate::graph::GraphError::from(error));
-        let plan = plans.get(size, &[], || model.plan(size, pool.as_ref())).map_err(graph)?;
-        let found = match pool {
+        let plan = plans.get(size, layers, || model.plan(size, threads, layers)).map_err(graph)?;
+        let found = match &threads.pool {
             Some(pool) => pool.install(|| plan.run(pixels)),
             None => plan.run(pixels),
         };

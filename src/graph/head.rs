@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tract_core::internal::*;
 
-use crate::checkpoint::onnx::{OnnxError, Source, try_out};
+use crate::checkpoint::onnx::{Document, OnnxError, Source, try_out};
 
 /// An ONNX model with one input of 32-bit floats, of any shape.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl OnnxFunction {
     /// [`OnnxError`] if the file cannot be read or is damaged, uses operators that tract lacks, or takes anything but
     /// one tensor of 32-bit floats.
     pub fn load(path: &Path) -> Result<OnnxFunction, OnnxError> {
-        let source = Source::read(path)?;
+        let source = Document::read(path)?.source()?;
         source.dims()?;
         Ok(OnnxFunction { source: Arc::new(source), plan: Arc::default() })
     }
@@ -55,7 +55,7 @@ impl OnnxFunction {
             Some((planned, plan)) if planned == shape => plan.clone(),
             _ => {
                 try_out(self.source.path(), Some(shape))?;
-                let model = self.source.typed_for(shape)?;
+                let model = self.source.typed_for(&[shape.to_vec()])?;
                 let options = RunOptions::default();
                 let plan = self
                     .source

@@ -1,7 +1,10 @@
-//! tract, which runs ONNX models outside the family unchanged.
+//! tract, which runs ONNX graphs: a backbone of the family within one runs on our encoder.
 
+pub mod accelerate;
+mod encoder_op;
 pub mod head;
 pub mod onnx;
+mod reading;
 
 use tract_core::internal::TractError;
 

@@ -1,18 +1,5 @@
-//! Any other ONNX image model, run by tract unchanged: f32, with tract's own operators.
-//!
-//! A model's outputs are interpreted by their names and shapes. The tokens come from the output named
-//! `last_hidden_state`, else from the first:
-//!
-//! - `[1, d]` is `cls` alone;
-//! - `[1, c, h, w]` is h rows of w patches of width c, and `cls` is their mean;
-//! - `[1, n, d]` is tokens. If the first convolution cuts the image into r x c patches and n is that number or up to
-//!   [`MAX_PREFIX`] more, the extra tokens precede the patches: first a class token, then registers, as in every vision
-//!   transformer of timm, transformers and Meta. Without extra tokens, `cls` is the mean of the patches. In all other
-//!   cases the tokens cannot be told apart: `patch` holds all of them, `cls` is their mean, and the features have no
-//!   grid.
-//!
-//! An output `pooler_output` of shape `[1, d]`, as wide as a token, replaces `cls`. Conclusions drawn from shapes alone
-//! are logged as warnings, because the file does not state them.
+//! An ONNX image model in tract: a backbone of the family within it runs on our encoder, everything else on tract's own
+//! operators, in f32.
 //!
 //! tract needs a plan for each input size ([`OnnxModel::plan`]), which callers keep.
 
@@ -23,50 +10,38 @@ use rayon::ThreadPool;
 use tract_core::internal::*;
 use tract_linalg::multithread::Executor;
 
+use super::encoder_op::{EncoderOp, Made};
+use super::reading::{Reading, named};
 use super::{Features, GraphError};
-use crate::checkpoint::onnx::{Imported, OnnxError, Proof, Source, import_source, try_out};
-use crate::names;
-use crate::vit::{Size, SizeError};
+use crate::checkpoint::GraphParts;
+use crate::checkpoint::onnx::{
+    Contents, Document, Imported, Joint, OnnxError, Proof, Source, Surroundings, Within, read, try_out,
+};
+use crate::encoder::{Cache, Encoder, EncoderError, Plan};
+use crate::kernels::Isa;
+use crate::quant::Network;
+use crate::vit::{Config, Size, SizeError, StandIn};
+
+pub use super::reading::MAX_PREFIX;
 
 /// Contents of an ONNX file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum OnnxFile {
-    /// DINOv3, run by our graph.
-    Dinov3(Box<Imported>),
-    /// Anything else, run by tract unchanged.
+    /// A backbone of the family, and perhaps a graph around it.
+    Backbone(Box<Imported>),
+    /// Anything else, run by tract.
     Other(OnnxModel),
 }
 
-/// Reads the file at `path` once and tells DINOv3 from other models.
+/// Reads the file at `path`.
 ///
 /// # Errors
 /// [`OnnxError`] as [`import`](crate::checkpoint::onnx::import) and [`OnnxModel::load`].
 pub fn open(path: &Path, proof: Proof) -> Result<OnnxFile, OnnxError> {
-    let source = Source::read(path)?;
-    match import_source(&source, proof)? {
-        Some(imported) => Ok(OnnxFile::Dinov3(Box::new(imported))),
-        None => OnnxModel::from_source(source).map(OnnxFile::Other),
-    }
-}
-
-/// An ONNX model that takes one image.
-#[derive(Clone, Debug)]
-pub struct OnnxModel {
-    source: Arc<Source>,
-    channels: usize,
-}
-
-/// An [`OnnxModel`] prepared for one input size and thread pool.
-#[derive(Clone)]
-pub struct OnnxPlan {
-    source: Arc<Source>,
-    plan: Arc<TypedSimplePlan>,
-    size: Size,
-    channels: usize,
-    cls: Option<usize>,
-    tokens: usize,
-    /// Layout of the tokens, if it is known.
-    layout: Option<Layout>,
+    Ok(match read(path, proof)? {
+        Contents::Backbone(imported) => OnnxFile::Backbone(imported),
+        Contents::Other(source) => OnnxFile::Other(OnnxModel::from_source(*source)?),
+    })
 }
 
 /// Version of the interpretation of a graph's outputs and of the way tract runs it. A head stores the version that its
@@ -74,27 +49,54 @@ pub struct OnnxPlan {
 /// told apart, and tract does not tabulate a softmax between DequantizeLinear and QuantizeLinear.
 pub const READING: u32 = 1;
 
-/// Maximum number of tokens before the patches: DINOv3 has a class token and 4 registers, others have up to 16
-/// registers.
-pub const MAX_PREFIX: usize = 17;
-
-/// Layout of the n tokens of an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Layout {
-    /// Number of tokens before the patches.
-    prefix: usize,
-    /// Rows and columns of patches.
-    grid: (usize, usize),
+/// An ONNX model that takes one image.
+#[derive(Clone)]
+pub struct OnnxModel {
+    channels: usize,
+    body: Body,
 }
 
-impl Layout {
-    /// Layout of `tokens` tokens in a graph that cuts the image into patches of `grid`; `None` if the numbers do not
-    /// fit.
-    fn new(tokens: usize, grid: Option<(usize, usize)>) -> Option<Layout> {
-        let grid = grid?;
-        let prefix = tokens.checked_sub(grid.0 * grid.1).filter(|prefix| *prefix <= MAX_PREFIX)?;
-        Some(Layout { prefix, grid })
+/// What runs.
+#[derive(Clone)]
+enum Body {
+    /// tract alone.
+    Plain(Arc<Source>),
+    /// tract, around our encoder.
+    Around(Arc<Surroundings>, Arc<Encoder>),
+}
+
+impl std::fmt::Debug for OnnxModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OnnxModel {{ {}, backbone: {:?} }}", self.source().name(), self.config())
     }
+}
+
+/// The threads of a plan, and what they have.
+#[derive(Clone, Default)]
+pub struct Threads {
+    /// The threads; `None` for the caller's.
+    pub pool: Option<Arc<ThreadPool>>,
+    /// Cache available to each.
+    pub cache: Option<Cache>,
+}
+
+/// An [`OnnxModel`] prepared for one input size and thread pool.
+pub struct OnnxPlan {
+    model: OnnxModel,
+    state: TypedSimpleState,
+    size: Size,
+    batch: usize,
+    /// Number of the graph's own outputs.
+    outputs: usize,
+    what: What,
+}
+
+/// How a plan's outputs become features.
+enum What {
+    /// By their names and shapes.
+    Read(Reading),
+    /// The encoder's outputs follow the graph's: tokens, then layers. The graph's are kept where true.
+    Known { grid: (usize, usize), dim: usize, prefix: usize, keep: Vec<bool>, stand_in: StandIn },
 }
 
 /// Why a model could not be prepared for a size, or run.
@@ -125,6 +127,9 @@ pub enum OnnxRunError {
         /// The shape.
         shape: Vec<usize>,
     },
+    /// The encoder in the graph cannot run.
+    #[error("{0}")]
+    Encoder(String),
     /// The network computed a NaN or an infinity.
     #[error("{model} computes NaN or infinity for this image")]
     NonFinite {
@@ -142,113 +147,236 @@ impl From<OnnxRunError> for GraphError {
     }
 }
 
+impl From<EncoderError> for OnnxRunError {
+    fn from(error: EncoderError) -> OnnxRunError {
+        match error {
+            EncoderError::Size(error) => error.into(),
+            error => OnnxRunError::Encoder(error.to_string()),
+        }
+    }
+}
+
 impl OnnxModel {
-    /// Reads the model at `path`. Its input must be one f32 tensor `[1, 3, height, width]` or `[1, 1, height, width]`
-    /// with fixed or dynamic sides.
+    /// Reads the model at `path`, as it is: a backbone in it is run by tract. Its input must be one f32 tensor `[1, 3,
+    /// height, width]` or `[1, 1, height, width]` with fixed or dynamic sides.
     ///
     /// # Errors
     /// [`OnnxError`] if the file cannot be read or is damaged, uses operators that tract lacks, or takes another input.
     pub fn load(path: &Path) -> Result<OnnxModel, OnnxError> {
-        OnnxModel::from_source(Source::read(path)?)
+        OnnxModel::from_source(Document::read(path)?.source()?)
     }
 
-    /// As [`OnnxModel::load`], for a file that has already been read.
-    pub(crate) fn from_source(source: Source) -> Result<OnnxModel, OnnxError> {
-        let channels = source.input()?.channels;
-        Ok(OnnxModel { source: Arc::new(source), channels })
+    fn from_source(source: Source) -> Result<OnnxModel, OnnxError> {
+        Ok(OnnxModel { channels: source.input()?.channels, body: Body::Plain(Arc::new(source)) })
+    }
+
+    /// The graph `surroundings` around `network`, which is packed for `isa`.
+    pub fn around(surroundings: Surroundings, network: Network, isa: Isa) -> OnnxModel {
+        // A graph that takes anything but one image fails when it is planned.
+        let channels = surroundings.source().input().map_or(3, |input| input.channels);
+        let encoder = Arc::new(Encoder::new(network, isa));
+        OnnxModel { channels, body: Body::Around(Arc::new(surroundings), encoder) }
+    }
+
+    /// The graph that a converted model stores, around its network, which is packed for `isa`. `path` is the model's file
+    /// and `sha256` its digest.
+    ///
+    /// # Errors
+    /// [`OnnxError`] if the graph is damaged.
+    pub fn stored(
+        path: &Path,
+        graph: &GraphParts,
+        sha256: &str,
+        network: Network,
+        isa: Isa,
+    ) -> Result<OnnxModel, OnnxError> {
+        Ok(OnnxModel::around(Surroundings::from_stored(path, graph, sha256)?, network, isa))
+    }
+
+    fn source(&self) -> &Source {
+        match &self.body {
+            Body::Plain(source) => source,
+            Body::Around(surroundings, _) => surroundings.source(),
+        }
     }
 
     /// SHA-256 of the file and its external data files, in hexadecimal.
     pub fn sha256(&self) -> &str {
-        &self.source.sha256
+        &self.source().sha256
     }
 
     /// The input size of a model that takes only one.
     pub fn fixed_size(&self) -> Option<Size> {
-        self.source.input().ok()?.fixed_size()
+        self.source().fixed_size()
     }
 
-    /// Prepares the model for images of `size` on the threads of `pool`, or on the caller's thread. This takes from
-    /// milliseconds to seconds, so keep the plan.
+    /// The encoder that runs the backbone, if there is one.
+    pub fn encoder(&self) -> Option<&Arc<Encoder>> {
+        match &self.body {
+            Body::Plain(_) => None,
+            Body::Around(_, encoder) => Some(encoder),
+        }
+    }
+
+    /// The architecture of the backbone, if our encoder runs it.
+    pub fn config(&self) -> Option<&Config> {
+        self.encoder().map(|encoder| encoder.config())
+    }
+
+    /// Whether the backbone reads the graph's input as it is.
+    pub fn reads_pixels(&self) -> bool {
+        matches!(&self.body, Body::Around(surroundings, _) if surroundings.reads_pixels())
+    }
+
+    /// The names of its outputs.
+    pub fn outputs(&self) -> &[String] {
+        match &self.body {
+            Body::Plain(source) => &source.outputs,
+            Body::Around(surroundings, _) => surroundings.outputs(),
+        }
+    }
+
+    /// What was rewritten to run the file, such as fp16 to f32: lines for people.
+    pub fn notes(&self) -> &[String] {
+        &self.source().notes
+    }
+
+    /// Number of images that the model takes at once: 1 unless the file fixes another number.
+    pub fn batch(&self) -> usize {
+        self.source().input().map_or(1, |input| input.batch)
+    }
+
+    /// Prepares the model for images of `size` on `threads`. Of a backbone, the outputs of the blocks `layers`
+    /// (ascending, from 0) are kept too. This takes from milliseconds to seconds, so keep the plan.
     ///
     /// # Errors
     /// [`OnnxRunError`] if the model does not take this size, its outputs are not features, or tract refuses it.
-    pub fn plan(&self, size: Size, pool: Option<&Arc<ThreadPool>>) -> Result<OnnxPlan, OnnxRunError> {
+    pub fn plan(&self, size: Size, threads: &Threads, layers: &[usize]) -> Result<OnnxPlan, OnnxRunError> {
         size.grid(1)?;
-        let input = self.source.input()?;
+        let source = self.source();
+        let input = source.input()?;
         let fixed =
             Size { height: input.height.unwrap_or(size.height), width: input.width.unwrap_or(size.width) };
         if fixed != size {
-            return Err(OnnxRunError::FixedSize { model: self.source.name(), fixed, asked: size });
+            return Err(OnnxRunError::FixedSize { model: source.name(), fixed, asked: size });
         }
-        try_out(self.source.path(), Some(&[1, input.channels, size.height, size.width]))?;
-        let model = self.source.typed(size)?;
-        let facts = self.source.guarded(|| {
+        try_out(source.path(), Some(&source.image(size)?))?;
+        let (model, what, outputs) = match &self.body {
+            Body::Plain(source) => self.plain(source, size)?,
+            Body::Around(surroundings, encoder) => around(surroundings, encoder, size, threads, layers)?,
+        };
+        // `Executor::multithread(1)` would run on rayon's global pool (tract issue 2894).
+        let executor =
+            threads.pool.clone().map_or(Executor::SingleThread, |pool| Executor::MultiThread(pool.clone()));
+        let state = source.guarded(|| {
+            let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
+            TypedSimplePlan::new_with_options(model.into_optimized()?, &options)?.spawn()
+        })?;
+        Ok(OnnxPlan { model: self.clone(), state, size, batch: input.batch, outputs, what })
+    }
+
+    /// The typed graph, how its outputs are read, and their number.
+    fn plain(&self, source: &Source, size: Size) -> Result<(TypedModel, What, usize), OnnxRunError> {
+        let model = source.typed(size)?;
+        let facts = source.guarded(|| {
             let outlets = model.output_outlets()?.to_vec();
             outlets.iter().map(|&outlet| model.outlet_fact(outlet).cloned()).collect::<TractResult<Vec<_>>>()
         })?;
-        let position = |name: &str| self.source.outputs.iter().position(|output| output == name);
-        let shape = |output: usize| facts[output].shape.as_concrete().unwrap_or_default().to_vec();
-        let tokens = position("last_hidden_state").unwrap_or(0);
-        let width = |output: usize| match *shape(output) {
-            [_, dim, _, _] | [.., dim] => dim,
-            [] => 0,
-        };
-        let pooled = |&output: &usize| shape(output).len() == 2 && width(output) == width(tokens);
-        let cls = position("pooler_output").filter(pooled);
-        for output in cls.into_iter().chain([tokens]) {
-            let shape = shape(output);
-            if !(2..=4).contains(&shape.len())
-                || shape[0] != 1
-                || shape.contains(&0)
-                || facts[output].datum_type != f32::datum_type()
-            {
-                return Err(OnnxRunError::Output { model: self.source.name(), shape });
-            }
+        let names = &source.outputs;
+        let reading = Reading::new(names, &facts, source.grid(size))
+            .map_err(|shape| OnnxRunError::Output { model: source.name(), shape })?;
+        if let Some(conclusion) = reading.conclusion(names, &facts) {
+            log::warn!("{}: {conclusion}", source.name());
         }
-        let of_tokens = shape(tokens);
-        let layout = match *of_tokens {
-            [_, n, _] => Layout::new(n, self.source.grid(size)),
-            _ => None,
-        };
-        self.say(&of_tokens, tokens, cls.is_some(), layout);
-        // `Executor::multithread(1)` would run on rayon's global pool (tract issue 2894).
-        let executor = pool.map_or(Executor::SingleThread, |pool| Executor::MultiThread(pool.clone()));
-        let plan = self.source.guarded(|| {
-            let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
-            TypedSimplePlan::new_with_options(model.into_optimized()?, &options)
-        })?;
-        Ok(OnnxPlan { source: self.source.clone(), plan, size, channels: self.channels, cls, tokens, layout })
+        Ok((model, What::Read(reading), facts.len()))
     }
+}
 
-    /// Logs how outputs are interpreted, if that follows from shapes alone.
-    fn say(&self, shape: &[usize], output: usize, pooled: bool, layout: Option<Layout>) {
-        let name = names::one_line(&self.source.outputs[output]);
-        let cls = |otherwise: &'static str| if pooled { "pooler_output" } else { otherwise };
-        let taken = match (shape, layout) {
-            ([_, n, _], Some(Layout { prefix: 0, grid: (r, c) })) => {
-                format!(
-                    "its {n} tokens '{name}' are taken for {r} x {c} patches, and {} for cls",
-                    cls("their mean")
-                )
-            }
-            ([_, n, _], Some(Layout { prefix, grid: (r, c) })) => format!(
-                "its {n} tokens '{name}' are taken for a class token, {} registers and {r} x {c} patches, and {} for cls",
-                prefix - 1,
-                cls("the first")
-            ),
-            ([_, n, _], None) => format!(
-                "nothing says which of its {n} tokens '{name}' are patches: patch holds all, cls is {}, and heads that need \
-                 a grid are refused",
-                cls("the mean of all")
-            ),
-            ([_, d], _) if name != "pooler_output" => {
-                format!("its output '{name}', {d} numbers, is taken for cls")
-            }
-            _ => return,
-        };
-        log::warn!("{}: {taken}", self.source.name());
+/// As [`OnnxModel::plain`], with the encoder put into the graph.
+fn around(
+    surroundings: &Surroundings,
+    encoder: &Arc<Encoder>,
+    size: Size,
+    threads: &Threads,
+    layers: &[usize],
+) -> Result<(TypedModel, What, usize), OnnxRunError> {
+    let config = encoder.config();
+    let Within { mut model, joints, pixels, size, batch, base, outputs } =
+        surroundings.within(config, size)?;
+    let streams: Vec<usize> = joints
+        .iter()
+        .filter_map(|joint| match joint {
+            Joint::Stream(block) => Some(*block),
+            Joint::Tokens => None,
+        })
+        .collect();
+    let count = threads.pool.as_ref().map_or(1, |pool| pool.current_num_threads());
+    let mut plan = Plan::new(encoder, size, count)?
+        .within(encoder, threads.cache.unwrap_or(Cache::UNKNOWN))
+        .with_taps(encoder, layers)?
+        .with_streams(encoder, &streams)?;
+    if let Some(base) = base {
+        plan = plan.with_base(&base);
     }
+    let grid = plan.grid();
+    let joined = joints.iter().map(|joint| match *joint {
+        Joint::Stream(block) => Made::Stream(block),
+        Joint::Tokens => Made::Tokens,
+    });
+    let joined: Vec<Made> = joined.collect();
+    // What a graph reads needs not be made twice.
+    let tokens = joined.iter().position(|made| *made == Made::Tokens);
+    let own = tokens.map_or(Some(Made::Tokens), |_| None);
+    let known = own.into_iter().chain(layers.iter().map(|&layer| Made::Layer(layer)));
+    let ends: Vec<usize> = (0..=layers.len())
+        .map(|i| match tokens {
+            Some(tokens) if i == 0 => tokens,
+            Some(_) => joined.len() + i - 1,
+            None => joined.len() + i,
+        })
+        .collect();
+    let made: Vec<Made> = joined.iter().copied().chain(known).collect();
+    let op = EncoderOp {
+        encoder: encoder.clone(),
+        plan: Arc::new(plan),
+        batch,
+        outputs: made,
+        threads: threads.pool.clone(),
+    };
+    let keep = surroundings.source().guarded(|| place(&mut model, op, pixels, &ends, outputs))?;
+    let other = !surroundings.normalised();
+    let stand_in = StandIn { cls: other, patch: other };
+    Ok((model, What::Known { grid, dim: config.dim, prefix: config.prefix(), keep, stand_in }, outputs))
+}
+
+/// Puts `op` into `model`, where it reads `pixels` and makes the inputs behind the first. The outputs are then the first
+/// `outputs`, and those of the operator that `also` names. Returns which of the first are not simply its tokens.
+fn place(
+    model: &mut TypedModel,
+    op: EncoderOp,
+    pixels: OutletId,
+    also: &[usize],
+    outputs: usize,
+) -> TractResult<Vec<bool>> {
+    let inputs = model.input_outlets()?.to_vec();
+    let tokens: Vec<bool> = op.outputs.iter().map(|made| *made == Made::Tokens).collect();
+    let made = model.wire_node("microraptor.encoder", op, &[pixels])?;
+    let mut ends = model.output_outlets()?[..outputs].to_vec();
+    let mut keep = vec![true; outputs];
+    for (place, source) in inputs.iter().skip(1).enumerate() {
+        for reader in model.node(source.node).outputs[source.slot].successors.clone() {
+            model.add_edge(made[place], reader)?;
+        }
+        for (end, keep) in ends.iter_mut().zip(&mut keep).filter(|(end, _)| **end == *source) {
+            *end = made[place];
+            *keep = !tokens[place];
+        }
+    }
+    ends.extend(also.iter().map(|&place| made[place]));
+    model.set_input_outlets(&inputs[..1])?;
+    model.select_output_outlets(&ends)?;
+    model.compact()?;
+    Ok(keep)
 }
 
 impl OnnxPlan {
@@ -260,11 +388,14 @@ impl OnnxPlan {
     ///
     /// # Panics
     /// If `pixels` has another length.
-    pub fn run(&self, pixels: &[f32]) -> Result<Features, OnnxRunError> {
+    pub fn run(&mut self, pixels: &[f32]) -> Result<Features, OnnxRunError> {
         let area = self.size.area();
         assert_eq!(pixels.len(), 3 * area);
+        let OnnxPlan { model, state, size, batch, outputs, what } = self;
+        let channels = model.channels;
+        let shape = [*batch, channels, size.height, size.width];
         let grey: Vec<f32>;
-        let pixels = if self.channels == 3 {
+        let one = if channels == 3 {
             pixels
         } else {
             let (red, rest) = pixels.split_at(area);
@@ -272,89 +403,53 @@ impl OnnxPlan {
             grey = red.iter().zip(green).zip(blue).map(|((r, g), b)| (r + g + b) / 3.0).collect();
             &grey
         };
-        let shape = [1, self.channels, self.size.height, self.size.width];
-        let features = self.source.guarded(|| {
-            let outputs = self.plan.run(tvec![Tensor::from_shape(&shape, pixels)?.into()])?;
-            let mut features = features(outputs[self.tokens].to_plain_array_view::<f32>()?, self.layout);
-            if let Some(output) = self.cls {
-                features.cls = outputs[output].to_plain_array_view::<f32>()?.iter().copied().collect();
+        let repeated: Vec<f32>;
+        let input = if *batch == 1 {
+            one
+        } else {
+            repeated = one.repeat(*batch);
+            &repeated
+        };
+        let features = model.source().guarded(|| {
+            let found = state.run(tvec![Tensor::from_shape(&shape, input)?.into()])?;
+            match what {
+                What::Read(reading) => reading.features(model.outputs(), &found, *batch),
+                What::Known { grid, dim, prefix, keep, stand_in } => {
+                    let (own, known) = found.split_at(*outputs);
+                    let mut features = backbone(known, *grid, *prefix, *dim)?;
+                    features.stand_in = *stand_in;
+                    for ((name, output), _) in
+                        model.outputs().iter().zip(own).zip(keep).filter(|(_, keep)| **keep)
+                    {
+                        features.outputs.push(named(name, output, *batch)?);
+                    }
+                    Ok(features)
+                }
             }
-            Ok(features)
         })?;
-        if features.cls.iter().chain(&features.patch).any(|value| !value.is_finite()) {
-            return Err(OnnxRunError::NonFinite { model: self.source.name() });
+        let outputs = features.outputs.iter().flat_map(|output| &output.values);
+        if features.cls.iter().chain(&features.patch).chain(outputs).any(|value| !value.is_finite()) {
+            return Err(OnnxRunError::NonFinite { model: model.source().name() });
         }
         Ok(features)
     }
 }
 
-/// Converts an output of two, three or four dimensions to features.
-fn features(output: ndarray::ArrayViewD<'_, f32>, layout: Option<Layout>) -> Features {
-    let (dim, (rows, cols)) = match *output.shape() {
-        // No grid if the layout is unknown.
-        [_, _, dim] => (dim, layout.map_or((0, 0), |layout| layout.grid)),
-        [_, dim, rows, cols] => (dim, (rows, cols)),
-        _ => return Features { cls: output.iter().copied().collect(), ..Features::default() },
-    };
-    let by_token = if output.ndim() == 4 { output.permuted_axes(vec![0, 2, 3, 1]) } else { output };
-    let mut patch: Vec<f32> = by_token.iter().copied().collect();
-    let cls = match layout {
-        Some(Layout { prefix, .. }) if prefix > 0 => {
-            let mut tokens = patch;
-            patch = tokens.split_off(prefix * dim);
-            tokens.truncate(dim);
-            tokens
-        }
-        _ => mean(&patch, dim),
-    };
-    Features { cls, patch, rows, cols, ..Features::default() }
-}
-
-/// The mean of `tokens`, `[n, dim]`.
-fn mean(tokens: &[f32], dim: usize) -> Vec<f32> {
-    let mut mean = vec![0.0; dim];
-    for token in tokens.chunks_exact(dim) {
-        mean.iter_mut().zip(token).for_each(|(mean, value)| *mean += value);
-    }
-    let n = tokens.len() / dim;
-    mean.iter_mut().for_each(|value| *value /= n as f32);
-    mean
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_told_apart_by_the_grid_alone() {
-        let layout = |prefix, grid| Some(Layout { prefix, grid });
-        assert_eq!(Layout::new(21, Some((4, 4))), layout(5, (4, 4)));
-        assert_eq!(Layout::new(196, Some((14, 14))), layout(0, (14, 14)));
-        assert_eq!(Layout::new(33, Some((4, 8))), layout(1, (4, 8)));
-        // Fewer tokens than patches, as after a layer that merges them; far more tokens; no patches at all.
-        for (tokens, grid) in [(5, Some((16, 16))), (16 + MAX_PREFIX + 1, Some((4, 4))), (21, None)] {
-            assert_eq!(Layout::new(tokens, grid), None);
-        }
-    }
-
-    #[test]
-    fn tokens_become_class_token_and_patches_or_stay_as_they_are() {
-        let tokens =
-            ndarray::Array::from_shape_vec(vec![1, 3, 2], vec![1.0, 2.0, 3.0, 4.0, 7.0, 8.0]).unwrap();
-        let found = features(tokens.view(), Layout::new(3, Some((1, 2))));
-        assert_eq!(
-            (found.cls, found.patch, found.rows, found.cols),
-            (vec![1.0, 2.0], vec![3.0, 4.0, 7.0, 8.0], 1, 2)
-        );
-        let found = features(tokens.view(), Layout::new(3, Some((1, 3))));
-        assert_eq!(
-            (found.cls, found.patch.len(), found.rows, found.cols),
-            (vec![11.0 / 3.0, 14.0 / 3.0], 6, 1, 3)
-        );
-        let found = features(tokens.view(), None);
-        assert_eq!(
-            (found.cls, found.patch.len(), found.rows, found.cols),
-            (vec![11.0 / 3.0, 14.0 / 3.0], 6, 0, 0)
-        );
-    }
+/// Features from what an encoder makes of the first image: the tokens, then those of each layer.
+fn backbone(
+    made: &[TValue],
+    (rows, cols): (usize, usize),
+    prefix: usize,
+    dim: usize,
+) -> TractResult<Features> {
+    let mut all = made.iter().map(|made| {
+        let tokens = made.to_plain_array_view::<f32>()?;
+        let tokens = tokens.as_slice().context("tokens that are not contiguous")?;
+        Ok::<_, TractError>(tokens[..(prefix + rows * cols) * dim].to_vec())
+    });
+    let mut tokens = all.next().context("an encoder without tokens")??;
+    let patch = tokens.split_off(prefix * dim);
+    tokens.truncate(dim);
+    let layers: TractResult<Vec<Vec<f32>>> = all.map(|layer| Ok(layer?.split_off(prefix * dim))).collect();
+    Ok(Features { cls: tokens, patch, layers: layers?, rows, cols, ..Features::default() })
 }

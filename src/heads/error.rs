@@ -7,7 +7,7 @@ use crate::checkpoint::onnx::OnnxError;
 use crate::features::FeatureError;
 use crate::files::WriteError;
 use crate::input::InputError;
-use crate::names::one_line;
+use crate::names::{one_line, printable};
 use crate::vit::SizeError;
 
 /// Why a head could not be fitted, used, read or written.
@@ -53,6 +53,14 @@ pub enum HeadError {
         label: String,
         /// Number of images that lack it.
         found: usize,
+    },
+    /// The backbone's graph has no such output.
+    #[error("the model has no output '{}': it has {}", printable(name), printable(&found.join(", ")))]
+    NoOutput {
+        /// The output asked for.
+        name: String,
+        /// Those that it has.
+        found: Vec<String>,
     },
     /// Too few classes, or labels.
     #[error("{found} class(es) found, at least {least} are needed to tell anything apart")]
@@ -183,8 +191,11 @@ pub enum HeadError {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(#[from] OnnxError),
-    /// An ONNX head whose output has neither the shape of classes nor that of a mask.
-    #[error("the ONNX head gives {found:?}, expected [1, {classes}] or [1, {classes}, rows, columns]")]
+    /// An output of a graph that has neither the shape of classes nor that of a mask.
+    #[error(
+        "the graph gives {found:?}, expected [1, {classes}] or [1, {classes}, rows, columns], or numbers of {classes} classes as \
+         [1, rows, columns]"
+    )]
     OnnxOutput {
         /// Shape of its output.
         found: Vec<usize>,

@@ -3,6 +3,7 @@
 use super::HeadError;
 use crate::features::Tokens;
 use crate::input::LabelMap;
+use crate::vit::Output;
 
 /// The features of one frame.
 pub(crate) struct Frame<'a> {
@@ -12,6 +13,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) row: &'a [f32],
     /// Its patch tokens, a grid of depth 1, for heads that read patch tokens.
     pub(crate) tokens: Option<&'a Tokens>,
+    /// Outputs of the backbone's graph, under their own names.
+    pub(crate) outputs: &'a [Output],
     /// Rows and columns that the backbone sees.
     pub(crate) seen: (usize, usize),
 }

@@ -16,8 +16,10 @@ mod nn;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod ood;
+mod output;
 mod predictor;
 mod probability;
+mod scores;
 mod segment;
 mod targets;
 
@@ -40,7 +42,9 @@ pub use model::{FeatureKind, HeadModel};
 #[cfg(feature = "onnx")]
 pub use onnx::OnnxHead;
 pub use ood::{OodScore, OutOfDistribution};
+pub use output::{OutputHead, class_names};
 pub use predictor::{Outcome, Predictor};
 pub(crate) use predictor::{PackedHead, Votes, outcome};
+pub use scores::Activation;
 pub use segment::{Masked, SegmentHead, SegmentOptions};
 pub use targets::{Examples, Targets};

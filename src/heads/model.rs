@@ -15,6 +15,8 @@ pub enum HeadModel {
     Abmil(AbmilHead),
     /// One class per pixel or voxel, from patch tokens.
     Segment(SegmentHead),
+    /// An output of the graph that holds the backbone.
+    Output(super::OutputHead),
     /// An ONNX file, run by tract.
     #[cfg(feature = "onnx")]
     Onnx(super::OnnxHead),
@@ -30,6 +32,7 @@ impl HeadModel {
             HeadModel::Abmil(_) => "abmil",
             HeadModel::Segment(head) if head.volume => "segment3d",
             HeadModel::Segment(_) => "segment",
+            HeadModel::Output(_) => "output",
             #[cfg(feature = "onnx")]
             HeadModel::Onnx(_) => "onnx",
         }
@@ -42,6 +45,7 @@ impl HeadModel {
             HeadModel::Knn(head) => &head.classes,
             HeadModel::Abmil(head) => &head.classes,
             HeadModel::Segment(head) => &head.classes,
+            HeadModel::Output(head) => &head.classes,
             #[cfg(feature = "onnx")]
             HeadModel::Onnx(head) => &head.classes,
         }
@@ -54,6 +58,7 @@ impl HeadModel {
             HeadModel::Knn(head) => head.multi_label,
             HeadModel::Abmil(head) => head.multi_label,
             HeadModel::Segment(_) => false,
+            HeadModel::Output(head) => head.multi_label(),
             #[cfg(feature = "onnx")]
             HeadModel::Onnx(head) => head.multi_label(),
         }
@@ -70,6 +75,7 @@ impl HeadModel {
             HeadModel::Knn(head) => Some(head.threshold),
             HeadModel::Abmil(head) => Some(head.threshold),
             HeadModel::Segment(_) => None,
+            HeadModel::Output(head) => Some(head.threshold),
             #[cfg(feature = "onnx")]
             HeadModel::Onnx(head) => Some(head.threshold),
         }
@@ -78,13 +84,23 @@ impl HeadModel {
     /// The features it reads of an image.
     pub fn features(&self) -> FeatureKind {
         match self {
-            HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Abmil(_) => FeatureKind::ClsMeanPatch,
+            HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Abmil(_) | HeadModel::Output(_) => {
+                FeatureKind::ClsMeanPatch
+            }
             HeadModel::Knn(_) => FeatureKind::Cls,
             HeadModel::Segment(_) => FeatureKind::Patch,
             #[cfg(feature = "onnx")]
             HeadModel::Onnx(head) if head.tokens() => FeatureKind::Patch,
             #[cfg(feature = "onnx")]
             HeadModel::Onnx(_) => FeatureKind::ClsMeanPatch,
+        }
+    }
+
+    /// Whether it predicts a class for each pixel.
+    pub fn makes_masks(&self) -> bool {
+        match self {
+            HeadModel::Output(head) => head.mask,
+            model => model.features() == FeatureKind::Patch,
         }
     }
 
@@ -101,7 +117,7 @@ impl HeadModel {
         match self {
             HeadModel::Volume(_) | HeadModel::Abmil(_) => true,
             HeadModel::Segment(head) => head.volume,
-            HeadModel::Linear(_) | HeadModel::Knn(_) => false,
+            HeadModel::Linear(_) | HeadModel::Knn(_) | HeadModel::Output(_) => false,
             #[cfg(feature = "onnx")]
             HeadModel::Onnx(_) => false,
         }

@@ -1,23 +1,9 @@
 //! A head that tract runs; `heads/file/onnx.rs` loads it.
 
-use serde::Deserialize;
-
 use super::HeadError;
 use super::frame::{Frame, Said};
-use super::nn::bilinear::Bilinear;
-use super::probability::{sigmoid, softmax};
+use super::scores::{Activation, said};
 use crate::graph::head::OnnxFunction;
-use crate::input::LabelMap;
-
-/// The function that turns the model's output into probabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Activation {
-    #[default]
-    Softmax,
-    Sigmoid,
-    None,
-}
 
 /// A head that tract runs.
 #[derive(Clone, Debug)]
@@ -52,27 +38,8 @@ impl OnnxHead {
     pub(super) fn frame(&self, frame: &Frame) -> Result<Said, HeadError> {
         let classes = self.classes.len();
         let (shape, values) = self.input(frame)?;
-        let run = self.function.run(&shape, &values)?;
-        if let Some(column) = run.1.iter().position(|v| !v.is_finite()) {
-            return Err(HeadError::NonFinite { row: 0, column });
-        }
-        match *run.0 {
-            [1, found] if found == classes => {
-                let mut p: Vec<f64> = run.1.iter().map(|&v| v.into()).collect();
-                match self.activation {
-                    Activation::Softmax => drop(softmax(&mut p)),
-                    Activation::Sigmoid => p.iter_mut().for_each(|z| *z = sigmoid(*z)),
-                    Activation::None => {}
-                }
-                Ok(Said::Probabilities(p))
-            }
-            [1, found, rows, columns] if found == classes && rows * columns > 0 => {
-                let (height, width) = frame.seen;
-                let labels = mask(&run.1, classes, (rows, columns), (height, width));
-                Ok(Said::Mask(LabelMap { depth: 1, height, width, labels }))
-            }
-            _ => Err(HeadError::OnnxOutput { found: run.0, classes }),
-        }
+        let (shape, scores) = self.function.run(&shape, &values)?;
+        said(&shape, &scores, (classes, self.activation, self.threshold), frame.seen)
     }
 
     /// A frame's features in the shape that the model declares.
@@ -96,12 +63,4 @@ impl OnnxHead {
         }
         Ok((vec![1, channels, tokens.grid.height, tokens.grid.width], map))
     }
-}
-
-/// The class of each pixel, from bilinearly resized scores `[classes, rows, columns]`.
-fn mask(scores: &[f32], classes: usize, (rows, columns): (usize, usize), to: (usize, usize)) -> Vec<u8> {
-    let cells = rows * columns;
-    let by_cell: Vec<f32> = (0..scores.len()).map(|i| scores[i % classes * cells + i / classes]).collect();
-    let resized = Bilinear::new((rows, columns), to).apply(&by_cell, classes);
-    resized.chunks_exact(classes).map(|logits| super::segment::largest(logits) as u8).collect()
 }

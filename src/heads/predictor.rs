@@ -51,7 +51,7 @@ impl PackedHead {
             HeadModel::Knn(head) => PackedHead::Knn(head.pack(isa)),
             HeadModel::Abmil(head) => PackedHead::Abmil(head.pack(isa)),
             HeadModel::Segment(head) => PackedHead::Segment(head.pack(isa)),
-            HeadModel::Linear(_) | HeadModel::Volume(_) => PackedHead::Plain,
+            HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Output(_) => PackedHead::Plain,
             #[cfg(feature = "onnx")]
             HeadModel::Onnx(_) => PackedHead::Plain,
         }
@@ -78,6 +78,7 @@ impl PackedHead {
             (HeadModel::Segment(head), PackedHead::Segment(network)) if !head.volume => {
                 head.predict_packed(frame.tokens()?, frame.seen, network).map(Said::Mask)
             }
+            (HeadModel::Output(head), _) => head.frame(frame),
             #[cfg(feature = "onnx")]
             (HeadModel::Onnx(head), _) => head.frame(frame),
             (HeadModel::Volume(_) | HeadModel::Abmil(_) | HeadModel::Segment(_), _) => Ok(Said::Nothing),
@@ -105,7 +106,7 @@ impl PackedHead {
                 let mask = head.predict_packed(tokens, features.geometry.seen(), network)?;
                 Outcome::mask(mask, &features.geometry)
             }
-            (HeadModel::Linear(_) | HeadModel::Knn(_), _) => return Ok(None),
+            (HeadModel::Linear(_) | HeadModel::Knn(_) | HeadModel::Output(_), _) => return Ok(None),
             #[cfg(feature = "onnx")]
             (HeadModel::Onnx(_), _) => return Ok(None),
             (HeadModel::Abmil(_) | HeadModel::Segment(_), _) => unreachable!("packed of this head"),
@@ -179,7 +180,7 @@ impl<'a> Predictor<'a> {
         for (number, row) in features.rows.rows().into_iter().enumerate() {
             let tokens = features.tokens.as_ref().filter(|_| dense).map(|tokens| tokens.slice(number));
             let (row, seen) = (row.to_vec(), features.geometry.seen());
-            let frame = Frame { number, row: &row, tokens: tokens.as_ref(), seen };
+            let frame = Frame { number, row: &row, tokens: tokens.as_ref(), outputs: &[], seen };
             match self.packed.frame(self.model, &frame)? {
                 Said::Probabilities(probabilities) => votes.add(&probabilities),
                 Said::Mask(mask) => labels.extend(mask.labels),

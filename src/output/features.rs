@@ -1,12 +1,13 @@
 //! Writes the features of many images to one file: safetensors, or NumPy's npz.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use ndarray::{ArrayView2, aview1};
+use ndarray::aview1;
 use ndarray_npy::{NpzWriter, WriteNpyError, WriteNpyExt, WriteNpzError};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensorError};
@@ -58,34 +59,37 @@ impl About {
     }
 }
 
-/// Writes a feature file: `cls [n, dim]`, `patch [n, rows * cols, dim]`, and [`About`]. Data that precedes the patch
-/// tokens grows with each row: `cls`, and in safetensors the metadata. So the patch tokens, nearly all of the data, are
-/// spooled to an unnamed file on the same disk. The output bytes depend only on the contents.
+/// Writes a feature file: an array for each part of the features, whose first dimension is that of the images, and
+/// [`About`]. `cls [n, dim]` and `patch [n, rows * cols, dim]` are there if the model has a class token and patch tokens;
+/// any other output of a graph has the graph's own name. All are spooled to unnamed files on the same disk, since their
+/// lengths are known only at the end. The output bytes depend only on the contents.
 pub struct FeatureWriter {
     about: About,
-    dim: usize,
-    cls: Vec<f32>,
-    patch: File,
+    arrays: Vec<Spooled>,
     file: AtomicFile,
     npz: Option<PathBuf>,
 }
 
 impl FeatureWriter {
     /// Creates the target file: npz if its name ends in `.npz`, otherwise safetensors. `about` must not list any rows
-    /// yet; `dim` is the width of a token.
+    /// yet; the features to come have the parts and shapes of `like`.
     ///
     /// # Errors
     /// [`OutputError`] names the path.
     pub fn create<'a>(
         target: impl Into<Target<'a>>,
         about: About,
-        dim: usize,
+        like: &Features,
     ) -> Result<FeatureWriter, OutputError> {
         let target = target.into();
         let path = target.path;
         let npz = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")).then(|| path.to_owned());
-        let (file, patch) = (AtomicFile::create(target)?, spool_beside(path)?);
-        Ok(FeatureWriter { about, dim, cls: Vec::new(), patch, file, npz })
+        let file = AtomicFile::create(target)?;
+        let mut arrays = Vec::new();
+        for Part { name, shape, .. } in parts(like) {
+            arrays.push(Spooled { name: name.into_owned(), shape, rows: 0, file: spool_beside(path)? });
+        }
+        Ok(FeatureWriter { about, arrays, file, npz })
     }
 
     /// Adds the next row: frame `frame` (from 1) of the file `name`.
@@ -94,21 +98,32 @@ impl FeatureWriter {
     /// [`OutputError`] names the path; [`OutputError::TooLarge`] if an npz file cannot hold that much data.
     ///
     /// # Panics
-    /// If the shape of the features differs from the one in the metadata.
+    /// If the parts of the features or their shapes differ from those that it was created with.
     pub fn push(&mut self, name: String, frame: usize, features: &Features) -> Result<(), OutputError> {
-        let patches = self.about.rows * self.about.cols * self.dim;
-        assert!((features.cls.len(), features.patch.len()) == (self.dim, patches));
         self.about.names.push(name);
         self.about.frames.push(frame);
-        self.check_fits()?;
-        self.cls.extend_from_slice(&features.cls);
-        let FeatureWriter { file, patch, .. } = self;
-        Ok(file.write(|_| patch.write_all(bytes(&features.patch)))?)
+        let parts = parts(features);
+        assert!(parts.len() == self.arrays.len(), "features of other parts");
+        for (array, part) in self.arrays.iter_mut().zip(parts) {
+            assert!(
+                (array.name.as_str(), &array.shape) == (&*part.name, &part.shape),
+                "features of other shapes"
+            );
+            array.rows += 1;
+            let spool = &mut array.file;
+            self.file.write(|_| spool.write_all(bytes(part.values)))?;
+        }
+        self.check_fits()
+    }
+
+    /// Names and shapes of the arrays so far.
+    pub fn arrays(&self) -> Vec<(String, Vec<usize>)> {
+        self.arrays.iter().map(|array| (array.name.clone(), array.whole())).collect()
     }
 
     /// Refuses more rows than the archive can hold.
     fn check_fits(&self) -> Result<(), OutputError> {
-        let (_, bytes) = sizes(&self.about, self.dim);
+        let bytes = self.arrays.iter().map(Spooled::bytes).max().unwrap_or(0);
         match &self.npz {
             Some(path) if bytes > u64::from(u32::MAX) => {
                 Err(OutputError::TooLarge { path: path.clone(), bytes })
@@ -123,26 +138,54 @@ impl FeatureWriter {
     /// # Errors
     /// [`OutputError`] names the path.
     pub fn finish(self) -> Result<About, OutputError> {
-        let FeatureWriter { about, dim, cls, mut patch, mut file, npz } = self;
+        let FeatureWriter { about, mut arrays, mut file, npz } = self;
         file.write(|file| {
-            patch.rewind()?;
+            arrays.iter_mut().try_for_each(|array| array.file.rewind())?;
             if npz.is_some() {
-                let patch = Spooled { shape: [about.names.len(), about.rows * about.cols, dim], file: patch };
-                return write_npz(file, &about, dim, &cls, &patch).map_err(io::Error::other);
+                return write_npz(file, &about, &arrays).map_err(io::Error::other);
             }
-            file.write_all(&safetensors_header(&about, dim).map_err(io::Error::other)?)?;
-            file.write_all(bytes(&cls))?;
-            io::copy(&mut patch, file).map(drop)
+            file.write_all(&safetensors_header(&about, &arrays).map_err(io::Error::other)?)?;
+            arrays.iter_mut().try_for_each(|array| io::copy(&mut array.file, file).map(drop))
         })?;
         file.commit()?;
         Ok(about)
     }
 }
 
-/// Sizes of `cls` and `patch` in bytes.
-fn sizes(about: &About, dim: usize) -> (u64, u64) {
-    let cls = (about.names.len() * dim * size_of::<f32>()) as u64;
-    (cls, cls * (about.rows * about.cols) as u64)
+/// A part of the features of one image.
+struct Part<'a> {
+    name: Cow<'a, str>,
+    /// Without the dimension of the images.
+    shape: Vec<usize>,
+    values: &'a [f32],
+}
+
+/// What is written of `features`, by name.
+fn parts(features: &Features) -> Vec<Part<'_>> {
+    let dim = features.dim();
+    let tokens = features.patch.len().checked_div(dim).unwrap_or(0);
+    let own = [
+        (!features.stand_in.cls, Part { name: "cls".into(), shape: vec![dim], values: &features.cls }),
+        (
+            !features.stand_in.patch,
+            Part { name: "patch".into(), shape: vec![tokens, dim], values: &features.patch },
+        ),
+    ];
+    let named = features.outputs.iter().map(|output| {
+        // An image's own dimension of one becomes that of all images.
+        let shape = output.shape.strip_prefix(&[1]).unwrap_or(&output.shape).to_vec();
+        let name = match &output.name[..] {
+            // A graph may call something else so.
+            "cls" | "patch" | "about" => format!("output.{}", output.name).into(),
+            name => name.into(),
+        };
+        Part { name, shape, values: &output.values }
+    });
+    let mut parts: Vec<Part<'_>> =
+        own.into_iter().filter(|(known, _)| *known).map(|(_, part)| part).chain(named).collect();
+    // The order of safetensors.
+    parts.sort_by(|a, b| a.name.cmp(&b.name));
+    parts
 }
 
 fn about_json(about: &About) -> String {
@@ -150,15 +193,15 @@ fn about_json(about: &About) -> String {
 }
 
 /// Everything before the data, as `safetensors::serialize` writes it.
-fn safetensors_header(about: &About, dim: usize) -> Result<Vec<u8>, SafeTensorError> {
-    let n = about.names.len();
-    let (cls, patch) = sizes(about, dim);
-    let (cls, end) = (cls as usize, (cls + patch) as usize);
-    let info = |shape, data_offsets| TensorInfo { dtype: Dtype::F32, shape, data_offsets };
-    let tensors = vec![
-        ("cls".to_owned(), info(vec![n, dim], (0, cls))),
-        ("patch".to_owned(), info(vec![n, about.rows * about.cols, dim], (cls, end))),
-    ];
+fn safetensors_header(about: &About, arrays: &[Spooled]) -> Result<Vec<u8>, SafeTensorError> {
+    let mut at = 0;
+    let tensors = arrays.iter().map(|array| {
+        let start = at;
+        at += array.bytes() as usize;
+        let info = TensorInfo { dtype: Dtype::F32, shape: array.whole(), data_offsets: (start, at) };
+        (array.name.clone(), info)
+    });
+    let tensors = tensors.collect();
     // Only one key: the crate writes the metadata in the order of a HashMap, which differs from run to run.
     let metadata = HashMap::from([("microraptor".to_owned(), about_json(about))]);
     let metadata = Metadata::new(Some(metadata), tensors)?;
@@ -170,33 +213,41 @@ fn safetensors_header(about: &About, dim: usize) -> Result<Vec<u8>, SafeTensorEr
     Ok(header)
 }
 
-fn write_npz(
-    file: &mut BufWriter<File>,
-    about: &About,
-    dim: usize,
-    cls: &[f32],
-    patch: &Spooled,
-) -> Result<(), WriteNpzError> {
-    let cls = ArrayView2::from_shape((about.names.len(), dim), cls).expect("counted as they came");
+fn write_npz(file: &mut BufWriter<File>, about: &About, arrays: &[Spooled]) -> Result<(), WriteNpzError> {
     let mut npz = NpzWriter::new(file);
-    npz.add_array("cls", &cls)?;
-    npz.add_array("patch", patch)?;
+    arrays.iter().try_for_each(|array| npz.add_array(array.name.as_str(), array))?;
     npz.add_array("about", &aview1(about_json(about).as_bytes()))?;
     npz.finish().map(|_| ())
 }
 
 /// An f32 array whose values are in a file.
 struct Spooled {
-    shape: [usize; 3],
+    name: String,
+    /// Of one row.
+    shape: Vec<usize>,
+    rows: usize,
     file: File,
+}
+
+impl Spooled {
+    /// The shape of the whole array.
+    fn whole(&self) -> Vec<usize> {
+        [&[self.rows], &self.shape[..]].concat()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.whole().iter().map(|&side| side as u64).product::<u64>() * size_of::<f32>() as u64
+    }
 }
 
 impl WriteNpyExt for Spooled {
     /// Version 1.0 of the format (numpy.lib.format): the magic, the header's length, and the header padded with spaces
     /// to a multiple of 64 bytes.
     fn write_npy<W: Write>(&self, mut writer: W) -> Result<(), WriteNpyError> {
-        let [n, patches, dim] = self.shape;
-        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {patches}, {dim})}}");
+        let sides: Vec<String> = self.whole().iter().map(usize::to_string).collect();
+        // A tuple of one has a comma.
+        let shape = if sides.len() == 1 { format!("{},", sides[0]) } else { sides.join(", ") };
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape})}}");
         let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
         writer.write_all(b"\x93NUMPY\x01\x00")?;
         writer.write_all(&(length as u16).to_le_bytes())?;
@@ -223,10 +274,11 @@ pub fn check_extension(path: &Path) -> Result<(), OutputError> {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::ArrayView3;
+    use ndarray::{ArrayView2, ArrayView3, ArrayViewD};
     use safetensors::tensor::TensorView;
 
     use super::*;
+    use crate::vit::Output;
 
     const DIM: usize = 3;
 
@@ -246,13 +298,15 @@ mod tests {
 
     fn features(i: usize) -> Features {
         let values = |n: usize| (0..n).map(|j| (i * 100 + j) as f32).collect();
-        Features { cls: values(DIM), patch: values(6 * DIM), rows: 2, cols: 3, layers: Vec::new() }
+        let map = Output { name: "logits".into(), shape: vec![1, 2, 2, 2], values: values(8) };
+        let (cls, patch) = (values(DIM), values(6 * DIM));
+        Features { cls, patch, rows: 2, cols: 3, outputs: vec![map], ..Features::default() }
     }
 
     fn written(name: &str, n: usize) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
-        let mut writer = FeatureWriter::create(&path, about(0), DIM).unwrap();
+        let mut writer = FeatureWriter::create(&path, about(0), &features(0)).unwrap();
         (0..n).for_each(|i| writer.push(format!("{i}.png"), i + 1, &features(i)).unwrap());
         assert_eq!(writer.finish().unwrap().frames.len(), n);
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
@@ -267,15 +321,21 @@ mod tests {
             let all: Vec<Features> = (0..n).map(features).collect();
             let cls: Vec<f32> = all.iter().flat_map(|f| f.cls.clone()).collect();
             let patch: Vec<f32> = all.iter().flat_map(|f| f.patch.clone()).collect();
+            let logits: Vec<f32> = all.iter().flat_map(|f| f.outputs[0].values.clone()).collect();
 
             let view = |shape, values| TensorView::new(Dtype::F32, shape, bytes(values)).unwrap();
-            let tensors = [("cls", view(vec![n, DIM], &cls)), ("patch", view(vec![n, 6, DIM], &patch))];
+            let tensors = [
+                ("cls", view(vec![n, DIM], &cls)),
+                ("patch", view(vec![n, 6, DIM], &patch)),
+                ("logits", view(vec![n, 2, 2, 2], &logits)),
+            ];
             let metadata = HashMap::from([("microraptor".to_owned(), about_json(&about(n)))]);
             assert!(written("f.safetensors", n) == safetensors::serialize(tensors, Some(metadata)).unwrap());
 
             let mut file = io::Cursor::new(Vec::new());
             let mut npz = NpzWriter::new(&mut file);
             npz.add_array("cls", &ArrayView2::from_shape((n, DIM), &cls).unwrap()).unwrap();
+            npz.add_array("logits", &ArrayViewD::from_shape(vec![n, 2, 2, 2], &logits).unwrap()).unwrap();
             npz.add_array("patch", &ArrayView3::from_shape((n, 6, DIM), &patch).unwrap()).unwrap();
             npz.add_array("about", &aview1(about_json(&about(n)).as_bytes())).unwrap();
             npz.finish().unwrap();
@@ -287,11 +347,12 @@ mod tests {
     fn half_a_file_is_no_file_and_too_much_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["f.safetensors", "f.npz"] {
-            let mut writer = FeatureWriter::create(&folder.path().join(name), about(0), DIM).unwrap();
+            let mut writer =
+                FeatureWriter::create(&folder.path().join(name), about(0), &features(0)).unwrap();
             writer.push("0.png".into(), 1, &features(0)).unwrap();
         }
-        let wide = About { rows: 4096, cols: 4096, ..about(1) };
-        let writer = FeatureWriter::create(&folder.path().join("f.npz"), wide, 1024).unwrap();
+        let mut writer = FeatureWriter::create(&folder.path().join("f.npz"), about(1), &features(0)).unwrap();
+        (writer.arrays[1].shape, writer.arrays[1].rows) = (vec![4096 * 4096, 1024], 1);
         let error = writer.check_fits().unwrap_err();
         assert!(error.to_string().contains("f.npz: 68719476736 bytes"), "{error}");
         drop(writer);

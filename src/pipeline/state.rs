@@ -27,7 +27,7 @@ impl LoadedHead {
         match &self.head.model {
             HeadModel::Abmil(_) => true,
             HeadModel::Segment(head) => head.volume,
-            HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Knn(_) => false,
+            HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Knn(_) | HeadModel::Output(_) => false,
             #[cfg(feature = "onnx")]
             HeadModel::Onnx(_) => false,
         }
@@ -95,7 +95,10 @@ impl HeadState {
         }
         let tokens = self.places.is_some().then_some(&self.tokens);
         let LoadedHead { head, packed } = &*self.loaded;
-        match packed.frame(&head.model, &Frame { number, row, tokens, seen: geometry.seen() })? {
+        match packed.frame(
+            &head.model,
+            &Frame { number, row, tokens, outputs: &features.outputs, seen: geometry.seen() },
+        )? {
             Said::Probabilities(probabilities) => {
                 self.votes.add(&probabilities);
                 Ok(Some(outcome(&head.model, probabilities)))

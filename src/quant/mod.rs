@@ -13,7 +13,7 @@ use half::f16;
 pub use error::QuantError;
 pub use file::{ConvertedModel, Licence, ModelFile, Source};
 pub use plan::{BlockPrecision, INT7, INT8, Precision, PrecisionPlan, Products, WeightPrecision};
-pub use report::{Agreement, ConversionReport, Cosine};
+pub use report::{Agreement, ConversionReport, Cosine, OutputAgreement};
 
 use crate::vit::{self, Config, FeedForward, Norm, Weights};
 

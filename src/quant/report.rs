@@ -22,6 +22,19 @@ pub struct Agreement {
     pub patches: Cosine,
 }
 
+/// Agreement of an output of a graph with that of the graph around the f32 backbone, on the same images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputAgreement {
+    /// Its name.
+    pub name: String,
+    /// Cosine similarity of the whole output, one for each image.
+    pub cosine: Cosine,
+    /// Largest difference of a value, divided by the largest value of the f32 output, over all images.
+    pub difference: f64,
+    /// Share of places (pixels, or images for a vector) whose largest channel is the same; `None` for a single channel.
+    pub same_class: Option<f64>,
+}
+
 /// The measurements of a conversion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConversionReport {
@@ -35,6 +48,9 @@ pub struct ConversionReport {
     pub blocks: Vec<Agreement>,
     /// Agreement of the final features.
     pub total: Agreement,
+    /// Agreement of each output of the graph around the backbone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputAgreement>,
     /// Whether `total` meets the accuracy target of the plan.
     pub meets_target: bool,
 }

@@ -15,10 +15,10 @@ mod weights;
 
 pub(crate) use config::MatMul;
 pub use config::{Config, ConfigError, Mlp, PositionResize, Positions};
-pub use features::Features;
+pub use features::{Features, Output, StandIn};
 pub use feed_forward::FeedForward;
 pub use forward::{Trace, forward};
-pub use position::{RopeTable, default_periods, learned_positions};
+pub use position::{RopeTable, default_periods, learned_positions, rope_periods};
 pub use preprocess::{Crop, Interpolation, Preprocess, Resize};
 pub use seeded::seeded_weights;
 pub use size::{MAX_SIDE, Size, SizeError};

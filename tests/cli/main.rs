@@ -22,6 +22,8 @@ mod identity;
 #[cfg(unix)]
 mod interrupted;
 mod limits;
+#[cfg(feature = "onnx")]
+mod outputs;
 mod own_files;
 mod profile;
 #[cfg(feature = "nifti")]

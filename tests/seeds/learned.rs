@@ -113,6 +113,7 @@ fn model(mlp: Mlp, positions: Positions) -> ConvertedModel {
             untrained: false,
             assumed: vec![],
         },
+        graph: None,
         licence: None,
         report: ConversionReport {
             images_from: "phantoms".into(),
@@ -120,6 +121,7 @@ fn model(mlp: Mlp, positions: Positions) -> ConvertedModel {
             size: Size::square(4).to_string(),
             blocks: vec![agreement],
             total: agreement,
+            outputs: Vec::new(),
             meets_target: true,
         },
         tool: TOOL.into(),

@@ -78,9 +78,7 @@ pub(super) fn excess_of_typed(model: &TypedModel) -> Option<String> {
 
 /// Describes a tensor whose data length contradicts its shape: tract would read the data before comparing.
 fn misfit(tensor: &TensorProto) -> Option<String> {
-    let values = product(tensor.dims.iter().map(|&side| side.max(0) as u64));
-    let bits = bits_of(u64::try_from(tensor.data_type).ok()?)?;
-    let expected = values.saturating_mul(bits / 8);
+    let expected = bytes_of(tensor)?;
     let entry = |key: &str| tensor.external_data.iter().find(|entry| entry.key == key);
     let held = match entry("length") {
         _ if !tensor.raw_data.is_empty() => tensor.raw_data.len() as u64,
@@ -91,6 +89,12 @@ fn misfit(tensor: &TensorProto) -> Option<String> {
         let name = one_line(&tensor.name);
         format!("its tensor '{name}' of shape {:?} has {held} bytes instead of {expected}", tensor.dims)
     })
+}
+
+/// Number of bytes of a tensor of this shape and type; `None` for a type that tract does not read.
+pub(super) fn bytes_of(tensor: &TensorProto) -> Option<u64> {
+    let values = product(tensor.dims.iter().map(|&side| side.max(0) as u64));
+    Some(values.saturating_mul(bits_of(u64::try_from(tensor.data_type).ok()?)? / 8))
 }
 
 /// Describes a kernel size, stride, dilation or padding that is larger than any image.

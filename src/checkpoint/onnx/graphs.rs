@@ -26,3 +26,13 @@ pub(super) fn for_each_graph<'a>(graph: &'a GraphProto, f: &mut impl FnMut(&'a G
         }
     }
 }
+
+/// As [`for_each_graph`], to change them: the bodies first.
+pub(super) fn for_each_graph_mut(graph: &mut GraphProto, f: &mut impl FnMut(&mut GraphProto)) {
+    for attribute in graph.node.iter_mut().flat_map(|node| &mut node.attribute) {
+        for body in attribute.g.iter_mut().chain(&mut attribute.graphs) {
+            for_each_graph_mut(body, f);
+        }
+    }
+    f(graph);
+}

@@ -1,4 +1,5 @@
-//! DINOv3 from ONNX: converts a graph written by `torch.onnx.export` back into our `Config` and `Weights`.
+//! Backbones from ONNX: finds a vision transformer of the family in a graph and converts it back into our `Config` and
+//! `Weights`. What is around it stays a graph ([`Surroundings`]).
 //!
 //! The four exports (dynamo or TorchScript, fixed or dynamic size) differ a lot as files but little as tract's typed
 //! graph for one concrete input size. Typing computes every shape, and constant propagation then folds the exporters'
@@ -10,39 +11,60 @@
 //! our reference must agree on the same pixels.
 
 mod bounds;
+mod branch;
+mod check;
+mod cut;
 mod dequantise;
+mod error;
+mod external;
 mod graphs;
+mod input;
 mod layer_norm;
 mod load;
 mod proof;
 mod recognise;
+mod rewrite;
 mod skim;
+mod surroundings;
 mod trial;
 mod walk;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-pub(crate) use load::Source;
+use tract_core::prelude::{TractResult, TypedModel};
+
+pub(crate) use cut::Joint;
+pub use error::OnnxError;
+
 pub use load::external_files;
+pub(crate) use load::{Document, Source};
+use recognise::Found;
+pub(crate) use recognise::Found as Recognised;
+pub use surroundings::Surroundings;
+pub(crate) use surroundings::Within;
 pub(crate) use trial::try_out;
 pub use trial::{Trial, set_trial};
 
-use super::{Card, CheckpointError, Dtypes, Hints, Model, Naming};
-use crate::vit::{Config, Preprocess, Size, Weights};
+use super::{Card, CheckpointError, Dtypes, GraphParts, Hints, Model, Naming};
+use crate::vit::{Config, Positions, Preprocess, Size, Weights};
 
-/// A DINOv3 model read from an ONNX file.
+/// A backbone read from an ONNX file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
     /// The architecture.
     pub config: Config,
     /// The parameters.
     pub weights: Weights,
+    /// The graph around the backbone; `None` if the file gives nothing but its tokens.
+    pub graph: Option<Surroundings>,
     /// SHA-256 of the file and its external data files, in hexadecimal.
     pub sha256: String,
     /// Number of constant tensors stored in the file.
     pub tensors: usize,
-    /// The input size of a fixed-size export. The imported model runs at any size.
+    /// The input size of a fixed-size export. A backbone with nothing around it runs at any size.
     pub fixed_size: Option<Size>,
+    /// What was rewritten before it was read, such as fp16 to f32: lines for people.
+    pub notes: Vec<String>,
 }
 
 impl Model {
@@ -59,7 +81,7 @@ impl Model {
         preprocess: Option<Preprocess>,
         hints: &Hints,
     ) -> Result<Model, CheckpointError> {
-        let Imported { config, weights, sha256, tensors, .. } = imported;
+        let Imported { config, weights, graph, sha256, tensors, notes, .. } = imported;
         hints.check()?;
         hints.agree_on(&name, &config)?;
         let card = Card::describing(&config, Naming::Onnx, None)
@@ -79,7 +101,8 @@ impl Model {
             source: path.into(),
             card,
             assumed,
-            notes: Vec::new(),
+            notes,
+            graph,
             word: None,
         })
     }
@@ -94,7 +117,8 @@ pub enum Proof {
     Skip,
 }
 
-/// Reads a DINOv3 export; `None` if the file is a valid ONNX model of something else (the log gives the reason).
+/// Reads a file that holds a backbone of the family; `None` if the file is a valid ONNX model of something else (the log
+/// gives the reason).
 ///
 /// # Errors
 /// [`OnnxError`] if the file cannot be read, is damaged, or tract refuses it.
@@ -107,13 +131,67 @@ pub fn import(path: &Path) -> Result<Option<Imported>, OnnxError> {
 /// # Errors
 /// As [`import`].
 pub fn import_with(path: &Path, proof: Proof) -> Result<Option<Imported>, OnnxError> {
-    import_source(&Source::read(path)?, proof)
+    Ok(match read(path, proof)? {
+        Contents::Backbone(imported) => Some(*imported),
+        Contents::Other(_) => None,
+    })
 }
 
-/// As [`import_with`], for a file that has already been read.
-pub(crate) fn import_source(source: &Source, proof: Proof) -> Result<Option<Imported>, OnnxError> {
+/// What an ONNX file holds.
+#[derive(Debug)]
+pub(crate) enum Contents {
+    /// A backbone, and perhaps a graph around it.
+    Backbone(Box<Imported>),
+    /// Something else.
+    Other(Box<Source>),
+}
+
+/// Reads the file at `path`.
+///
+/// # Errors
+/// [`OnnxError`] if the file cannot be read, is damaged, or tract refuses it.
+pub(crate) fn read(path: &Path, proof: Proof) -> Result<Contents, OnnxError> {
+    let mut document = Document::read(path)?;
+    // A backbone is looked for in what the quantised weights stand for.
+    let mut twin = rewrite::twin(&document.proto);
+    let source = match document.source() {
+        // Some of onnxruntime's fused operators for codes are not in tract: then the whole graph is widened.
+        Err(OnnxError::Operator { .. }) if twin.is_some() => {
+            if let Some((proto, line)) = twin.take() {
+                document.proto = proto;
+                document.notes.push(line);
+            }
+            document.source()?
+        }
+        source => source?,
+    };
+    let searched = match &twin {
+        Some((twin, _)) => &document.parse(twin)?,
+        None => &source,
+    };
+    let Some((model, found, whole)) = found(searched, proof)? else {
+        return Ok(Contents::Other(Box::new(source)));
+    };
+    document.notes.extend(twin.map(|(_, line)| line));
+    let fixed_size = source.fixed_size();
+    let grid_known = found.config.positions == Positions::Rope || fixed_size.is_some();
+    let graph = if whole && grid_known {
+        None
+    } else {
+        let Some(surroundings) = Surroundings::of(&document, &model, &found)? else {
+            log::warn!("{}: its backbone cannot be cut out: tract runs it", path.display());
+            return Ok(Contents::Other(Box::new(source)));
+        };
+        Some(surroundings)
+    };
+    let (Found { config, weights, .. }, Document { sha256, tensors, notes, .. }) = (found, document);
+    Ok(Contents::Backbone(Box::new(Imported { config, weights, graph, sha256, tensors, fixed_size, notes })))
+}
+
+/// The backbone in a graph, the typed graph in which it was found, and whether its tokens are all that the graph gives.
+fn found(source: &Source, proof: Proof) -> Result<Option<(TypedModel, Found, bool)>, OnnxError> {
     let other = |reason: &str| {
-        log::info!("{} is not a DINOv3 export: {reason}", source.path().display());
+        log::info!("{} holds no backbone of the family: {reason}", source.path().display());
         Ok(None)
     };
     let (input, size) = match (source.input(), source.smallest_size()) {
@@ -132,15 +210,16 @@ pub(crate) fn import_source(source: &Source, proof: Proof) -> Result<Option<Impo
         Err(error) if input.fixed_size().is_none() => return other(&error.to_string()),
         Err(error) => return Err(error),
     };
-    let found = match source.guarded(|| Ok(recognise::recognise(&model, size)))? {
+    let found = match source.guarded(|| Ok(recognise::recognise(&model)))? {
         Ok(found) => found,
         Err(reason) => return other(&reason),
     };
+    let mut whole = proof::may_be_whole(&model, &found);
     if proof == Proof::Run {
-        let agreement = proof::compare(source, model, &found, size)?;
+        let (agreement, tokens_alone) = source.guarded(|| proof::compare(model.clone(), &found))?;
         if !agreement.holds() {
             log::warn!(
-                "{} looks like a DINOv3 export but computes something else (difference {:.1e}, cosine {:.6})",
+                "{} looks like a vision transformer but computes something else (difference {:.1e}, cosine {:.6})",
                 source.path().display(),
                 agreement.difference,
                 agreement.cosine
@@ -148,85 +227,29 @@ pub(crate) fn import_source(source: &Source, proof: Proof) -> Result<Option<Impo
             return Ok(None);
         }
         log::debug!("{}: {agreement:?}", source.path().display());
+        whole &= tokens_alone;
     }
-    let (fixed_size, tensors) = (input.fixed_size(), source.tensors);
-    Ok(Some(Imported {
-        config: found.config,
-        weights: found.weights,
-        sha256: source.sha256.clone(),
-        tensors,
-        fixed_size,
-    }))
+    Ok(Some((model, found, whole)))
 }
 
-/// Why an ONNX file cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OnnxError {
-    /// The file cannot be read.
-    #[error("cannot read {}: {reason}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The reason given by the system.
-        reason: String,
-    },
-    /// Not an ONNX file, or a damaged one.
-    #[error("{} is not an ONNX model or is damaged: {reason}; export or copy it again", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// An external data file of the ONNX file is missing or not acceptable.
-    #[error("{} keeps weights in '{location}', which cannot be read: {reason}; put it beside the model", path.display())]
-    External {
-        /// The ONNX file.
-        path: PathBuf,
-        /// The external data file, as the ONNX file names it.
-        location: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The model uses operators that tract does not have.
-    #[error("{} uses operators that tract lacks: {operators}; export it with other operators (opset 18)", path.display())]
-    Operator {
-        /// The file.
-        path: PathBuf,
-        /// Names of the operators.
-        operators: String,
-    },
-    /// The model does not take one image.
-    #[error("{}: {reason}, expected one f32 input [1, 3, height, width] (or one channel)", path.display())]
-    Input {
-        /// The file.
-        path: PathBuf,
-        /// What it takes instead.
-        reason: String,
-    },
-    /// The graph would need more memory than any model does.
-    #[error("{} is refused: {reason}", path.display())]
-    Bounds {
-        /// The file.
-        path: PathBuf,
-        /// What would need it.
-        reason: String,
-    },
-    /// The trial of the model failed ([`set_trial`]).
-    #[error("{}: {reason}", path.display())]
-    Trial {
-        /// The file.
-        path: PathBuf,
-        /// The result of the trial, and what to do.
-        reason: String,
-    },
-    /// tract refuses the model.
-    #[error("tract cannot run {}: {reason}", path.display())]
-    Tract {
-        /// The file.
-        path: PathBuf,
-        /// The reason given by tract.
-        reason: String,
-    },
+/// The backbone in a typed graph whose shapes are known and whose constants have been propagated; `None` if there is none
+/// (the log gives the reason).
+pub(crate) fn recognised(model: &TypedModel, proof: Proof) -> TractResult<Option<Recognised>> {
+    let found = match recognise::recognise(model) {
+        Ok(found) => found,
+        Err(reason) => {
+            log::info!("the graph holds no backbone of the family: {reason}");
+            return Ok(None);
+        }
+    };
+    if proof == Proof::Run {
+        let (agreement, _) = proof::compare(model.clone(), &found)?;
+        if !agreement.holds() {
+            log::warn!(
+                "the graph looks like a vision transformer but computes something else: {agreement:?}"
+            );
+            return Ok(None);
+        }
+    }
+    Ok(Some(found))
 }

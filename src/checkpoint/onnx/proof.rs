@@ -1,15 +1,14 @@
 //! The proof that a model was recognised correctly: the original and the imported model run on the same pixels.
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
-use tract_core::prelude::{IntoRunnable, Tensor, TypedModel, tvec};
+use tract_core::internal::TractErrorContext;
+use tract_core::prelude::{IntoRunnable, Tensor, TractResult, TypedModel, tvec};
 
-use super::OnnxError;
-use super::load::Source;
 use super::recognise::Found;
-use crate::vit::{self, Size};
+use crate::vit;
 
 /// Agreement of two runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,25 +27,60 @@ impl Agreement {
     }
 }
 
-/// Runs `found` in our reference and `model` in tract on the same pseudo-random pixels.
-pub(super) fn compare(
-    source: &Source,
-    model: TypedModel,
-    found: &Found,
-    size: Size,
-) -> Result<Agreement, OnnxError> {
+/// Whether the outputs of `model` have the shapes of all tokens or of one, and it reads nothing but the pixels.
+pub(super) fn may_be_whole(model: &TypedModel, found: &Found) -> bool {
+    let tokens = found.tokens.and_then(|tokens| model.outlet_fact(tokens).ok()?.shape.as_concrete());
+    let (Some(&[batch, n, dim]), Ok(outputs), Ok(inputs)) =
+        (tokens, model.output_outlets(), model.input_outlets())
+    else {
+        return false;
+    };
+    let shapes = outputs.iter().map(|&output| model.outlet_fact(output).ok()?.shape.as_concrete());
+    let mut all = false;
+    let expected = shapes.into_iter().all(|shape| {
+        all |= shape == Some(&[batch, n, dim]);
+        shape == Some(&[batch, n, dim]) || shape == Some(&[batch, dim])
+    });
+    all && expected && inputs == [found.pixels]
+}
+
+/// Runs `found` in our reference and `model`, where it was found, in tract on the same pseudo-random pixels. Returns how
+/// well they agree, and whether each output of `model` is all tokens or the class token.
+pub(super) fn compare(mut model: TypedModel, found: &Found) -> TractResult<(Agreement, bool)> {
+    let (size, config) = (found.size, &found.config);
+    let values = 3 * size.area();
     let pixels: Vec<f32> =
-        StandardNormal.sample_iter(ChaCha8Rng::seed_from_u64(0)).take(3 * size.area()).collect();
-    let original: Array2<f32> = source.guarded(|| {
-        let input = Tensor::from_shape(&[1, 3, size.height, size.width], &pixels)?;
+        StandardNormal.sample_iter(ChaCha8Rng::seed_from_u64(0)).take(values * found.batch).collect();
+    let whole = may_be_whole(&model, found);
+    let (original, outputs) = {
+        let fact = model.outlet_fact(found.pixels)?.clone().without_value();
+        let readers = model.node(found.pixels.node).outputs[found.pixels.slot].successors.to_vec();
+        let input = model.add_source("microraptor.pixels", fact)?;
+        readers.into_iter().try_for_each(|reader| model.add_edge(input, reader))?;
+        model.set_input_outlets(&[input])?;
+        let end = found.tokens.or(found.streams.last().copied()).context("an encoder without blocks")?;
+        let others = if whole { model.output_outlets()?.to_vec() } else { Vec::new() };
+        model.select_output_outlets(&[&[end][..], &others].concat())?;
+        model.compact()?;
+        let input = Tensor::from_shape(&[found.batch, 3, size.height, size.width], &pixels)?;
         let outputs = model.into_optimized()?.into_runnable()?.run(tvec![input.into()])?;
-        let tokens = outputs[found.output].to_plain_array_view::<f32>()?.to_owned();
-        let rows = tokens.len() / found.config.dim;
-        Ok(tokens.into_shape_with_order((rows, found.config.dim))?)
-    })?;
-    let ours =
-        vit::forward(&found.config, &found.weights, &pixels, size).expect("recognised at this size").output;
-    Ok(agreement(&ours, &original))
+        let mut outputs = outputs.iter().map(|output| output.to_plain_array_view::<f32>());
+        let tokens = outputs.next().context("a run without outputs")??.to_owned();
+        let rows = tokens.len() / config.dim;
+        let outputs: TractResult<Vec<Vec<f32>>> =
+            outputs.map(|output| Ok(output?.iter().copied().collect())).collect();
+        (tokens.into_shape_with_order((rows, config.dim))?, outputs?)
+    };
+    let mut ours = Array2::zeros((0, config.dim));
+    for pixels in pixels.chunks_exact(values) {
+        let trace = vit::forward(config, &found.weights, pixels, size).expect("recognised at this size");
+        let tokens = if found.tokens.is_some() { Some(&trace.output) } else { trace.blocks.last() };
+        ours.append(Axis(0), tokens.expect("a model has blocks").view()).expect("as wide as the model");
+    }
+    let tokens = original.nrows() / found.batch;
+    let classes: Vec<f32> = original.rows().into_iter().step_by(tokens).flatten().copied().collect();
+    let alone = outputs.iter().all(|output| *output == classes || original.iter().eq(output));
+    Ok((agreement(&ours, &original), alone))
 }
 
 /// A NaN on either side counts as disagreement.

@@ -7,6 +7,12 @@ use tract_core::ops::einsum::EinSum;
 
 use crate::vit::Linear;
 
+/// Why a graph holds no encoder.
+pub(super) type Mismatch = String;
+
+/// Operators that change the rank of a value, or would if it needed that.
+const RANK: [&str; 4] = ["Reshape", "AddAxis", "RmAxis", "Cast"];
+
 /// A typed graph whose constants have been propagated.
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'a> {
@@ -26,6 +32,8 @@ pub(super) struct Dense<'a> {
     /// Whether `weight` is `[inputs, outputs]`.
     inputs_first: bool,
     bias: Option<&'a Tensor>,
+    /// The node that adds the bias.
+    pub(super) bias_node: Option<usize>,
 }
 
 /// What feeds a value.
@@ -69,6 +77,36 @@ impl<'a> Walk<'a> {
             outlet = input;
         }
         outlet
+    }
+
+    /// The value before casts and changes of its rank that keep the last dimension, such as those around a Gemm.
+    pub(super) fn unshaped(self, outlet: OutletId) -> OutletId {
+        let mut outlet = self.uncast(outlet);
+        while RANK.contains(&self.name(outlet.node).as_str()) {
+            let input = self.node(outlet.node).inputs[0];
+            if self.width(input).is_none() || self.width(input) != self.width(outlet) {
+                break;
+            }
+            outlet = self.uncast(input);
+        }
+        outlet
+    }
+
+    /// The value after changes of its rank that keep the last dimension, as far as nothing else reads it.
+    fn reshaped(self, mut outlet: OutletId) -> OutletId {
+        while let Some(reader) = self.reader(outlet) {
+            let output = OutletId::new(reader, 0);
+            if !RANK.contains(&self.name(reader).as_str()) || self.width(output) != self.width(outlet) {
+                break;
+            }
+            outlet = output;
+        }
+        outlet
+    }
+
+    /// The last dimension of a value.
+    fn width(self, outlet: OutletId) -> Option<usize> {
+        self.shape(outlet)?.last().copied()
     }
 
     /// The nodes that read `outlet`, looking through casts to the same type.
@@ -136,19 +174,25 @@ impl<'a> Walk<'a> {
         };
         let mut dense = Dense {
             node,
-            input: self.uncast(input),
+            input: self.unshaped(input),
             output: OutletId::new(node, 0),
             weight,
             inputs_first,
             bias: None,
+            bias_node: None,
         };
-        if let Some(reader) = self.reader(dense.output)
-            && let Some((_, bias)) = self.with_constant(reader, "Add")
-            && bias.len() == dense.outputs()
-        {
-            dense.bias = Some(bias);
-            dense.output = OutletId::new(reader, 0);
+        for output in [dense.output, self.reshaped(dense.output)] {
+            if let Some(reader) = self.reader(output)
+                && let Some((_, bias)) = self.with_constant(reader, "Add")
+                && bias.len() == dense.outputs()
+            {
+                dense.bias = Some(bias);
+                dense.bias_node = Some(reader);
+                dense.output = OutletId::new(reader, 0);
+                break;
+            }
         }
+        dense.output = self.reshaped(dense.output);
         Some(dense)
     }
 

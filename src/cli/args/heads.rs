@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use microraptor::features::FeatureCache;
-use microraptor::heads::TEMPERATURE;
+use microraptor::heads::{Activation, TEMPERATURE};
 use microraptor::input::{Axis, Matrix, Range, ReadOptions, StreamFormat, Window};
 use microraptor::vit::Size;
 
@@ -232,8 +232,23 @@ pub struct PredictArgs {
     #[arg(required = true, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Head file from `train`; may be repeated: the backbone runs once for all heads of the same input size
-    #[arg(long = "head", required_unless_present = "deploy", value_name = "FILE")]
+    #[arg(long = "head", required_unless_present_any = ["deploy", "outputs"], value_name = "FILE")]
     pub heads: Vec<PathBuf>,
+    /// Output of the model's own graph (ONNX), as a classifier's scores or as a mask, in place of a head; may be repeated
+    #[arg(long = "output", value_name = "NAME", conflicts_with = "deploy")]
+    pub outputs: Vec<String>,
+    /// JSON file with the names of the outputs' classes: a list, or a config.json with id2label [default: their numbers]
+    #[arg(long, value_name = "FILE", requires = "outputs")]
+    pub classes: Option<PathBuf>,
+    /// How an output's scores become probabilities: one class an image, any number of labels, or none (they are already)
+    #[arg(long, value_name = "softmax|sigmoid|none", requires = "outputs", default_value = "softmax")]
+    pub activation: Activation,
+    /// Probability from which an output's second class of two, or a label, is predicted
+    #[arg(long, value_name = "P", requires = "outputs", default_value_t = 0.5)]
+    pub threshold: f64,
+    /// Input size for the outputs [default: the only one that the model takes, or the one in its files, or 224]
+    #[arg(long, value_name = "PX|HxW", requires = "outputs")]
+    pub size: Option<Size>,
     /// Pictures, DICOM and NIfTI files, or folders of pictures; `-` for frames on standard input
     #[arg(required_unless_present = "deploy", value_name = "IMAGES")]
     pub images: Vec<PathBuf>,

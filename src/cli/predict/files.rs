@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use microraptor::engine::About;
 use microraptor::files::{Access, Target};
-use microraptor::heads::{FeatureKind, Outcome};
+use microraptor::heads::Outcome;
 use microraptor::input::{LabelMap, ReadOptions, Region, Scan, ScanInfo};
 use microraptor::names::shown;
 use microraptor::output::{FileId, Inputs, write_mask, write_overlay};
@@ -55,7 +55,7 @@ impl<'a> Files<'a> {
         images: &[PathBuf],
         heads: &[Loaded],
     ) -> anyhow::Result<Files<'a>> {
-        let dense = heads.iter().any(|loaded| loaded.head.model.features() == FeatureKind::Patch);
+        let dense = heads.iter().any(|loaded| loaded.head.model.makes_masks());
         for (option, folder) in [("--masks", &args.masks), ("--overlays", &args.overlays)] {
             if folder.is_some() && !dense {
                 bail!("{option}: none of the heads makes masks; give one that `train --head segment` wrote");

@@ -4,6 +4,7 @@ mod deployed;
 mod files;
 mod line;
 mod loaded;
+mod outputs;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -32,13 +33,22 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         backbone::default_isa(deployed.isa())?;
     }
     let inputs = inputs(args)?;
-    let heads = args.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut heads = args.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
     if let Some(deployed) = &deployed {
         deployed.check_head(&heads[0])?;
     }
+    let mut engine = None;
+    if !args.outputs.is_empty() {
+        let opened = backbone::open(&model, &args.hints.hints())?;
+        heads.extend(outputs::heads(&opened, args)?);
+        engine = Some(opened);
+    }
     let mut files = Files::new(args, &model, &inputs, &heads)?;
     let cores = args.threads.cores()?;
-    let engine = backbone::open(&model, &args.hints.hints())?;
+    let engine = match engine {
+        Some(engine) => engine,
+        None => backbone::open(&model, &args.hints.hints())?,
+    };
     if let Some(deployed) = &deployed {
         deployed.check_model(engine.about())?;
     }

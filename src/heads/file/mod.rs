@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 
 pub use summary::{Backbone, DrawnSplit, Provenance, TrainingSummary, ValidationSummary};
 
-use super::{EvaluationSet, FeatureKind, Fitted, HeadError, HeadFormatError, HeadModel, OutOfDistribution};
+use super::{
+    EvaluationSet, FeatureKind, Fitted, HeadError, HeadFormatError, HeadModel, OutOfDistribution, OutputHead,
+};
 use crate::engine::About;
 use crate::files::write_atomically;
 use crate::input::ReadOptions;
@@ -94,6 +96,20 @@ struct Header {
 impl Head {
     /// Name and version of this program, for [`Head::tool`].
     pub const TOOL: &str = concat!("microraptor ", env!("CARGO_PKG_VERSION"));
+
+    /// An output of the graph of the model that `about` describes, on images of `size`.
+    pub fn of_output(output: OutputHead, about: &About, size: Size) -> Head {
+        Head {
+            model: HeadModel::Output(output),
+            ood: None,
+            preprocess: about.preprocess,
+            read: ReadOptions::default(),
+            size,
+            backbone: Backbone::of(about),
+            training: TrainingSummary::default(),
+            tool: String::new(),
+        }
+    }
 
     /// A head fitted on the examples `train` of `set`, whose features the backbone `about` computed at `size`. The
     /// examples `val` determine the out-of-distribution threshold; `validation` is the head's performance on them, made

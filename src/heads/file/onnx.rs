@@ -22,7 +22,7 @@ use serde::Deserialize;
 use super::{Backbone, Head, TrainingSummary};
 use crate::files;
 use crate::graph::head::OnnxFunction;
-use crate::heads::onnx::Activation;
+use crate::heads::scores::Activation;
 use crate::heads::targets::check_classes;
 use crate::heads::{HeadError, HeadFormatError, HeadModel, OnnxHead};
 use crate::input::ReadOptions;

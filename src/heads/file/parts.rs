@@ -66,7 +66,8 @@ pub(super) fn write(model: &HeadModel, out: &mut Outgoing) -> Options {
             out.add("std", &[head.std.len()], &head.std);
             out.add("network", &[head.network.parameters.len()], &head.network.parameters);
         }
-        // An ONNX head has its own file format; `Head::save` rejects it.
+        // An ONNX head has its own file format, an output is in the model's; `Head::save` rejects both.
+        HeadModel::Output(_) => {}
         #[cfg(feature = "onnx")]
         HeadModel::Onnx(_) => {}
     }

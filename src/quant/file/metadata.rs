@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use super::{ConvertedModel, VERSION};
+use super::{ConvertedModel, GRAPH_VERSION, VERSION};
 use crate::quant::QuantError;
 
 /// Key of the format version. It comes first in the header, where [`super::is_ours`] looks for it.
@@ -28,6 +28,8 @@ pub(super) struct Metadata {
     source: String,
     licence: String,
     report: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    graph: Option<String>,
     tool: String,
 }
 
@@ -45,6 +47,7 @@ pub(super) struct Found {
     pub source: Option<String>,
     pub licence: Option<String>,
     pub report: Option<String>,
+    pub graph: Option<String>,
     pub tool: Option<String>,
 }
 
@@ -61,7 +64,7 @@ impl Metadata {
     /// The entries of `model`, with a digest of all zeros.
     pub fn of(model: &ConvertedModel) -> Metadata {
         Metadata {
-            version: VERSION,
+            version: if model.graph.is_some() { GRAPH_VERSION } else { VERSION },
             digest: "0".repeat(DIGITS),
             name: model.name.clone(),
             precision: json(&model.precision),
@@ -71,6 +74,7 @@ impl Metadata {
             source: json(&model.source),
             licence: json(&model.licence),
             report: json(&model.report),
+            graph: model.graph.as_ref().map(|graph| graph.about.clone()),
             tool: model.tool.clone(),
         }
     }

@@ -1,7 +1,9 @@
 //! The model file: a self-describing safetensors file that records what it was made from.
 //!
 //! The tensors are those of a [`Network`], named after their place in it: a matrix is `NAME.weight` (F32, F16, or I8
-//! with `NAME.scales`) and `NAME.bias`. The metadata hold, as strings and in this order: the format version, the
+//! with `NAME.scales`) and `NAME.bias`. The graph around a backbone, if there is one, is kept as ONNX models, each a
+//! tensor of bytes: `graph.rest`, which takes the image and what the backbone makes of it, and, where they are needed,
+//! `graph.front`, which makes the backbone's pixels of the image, and `graph.start`, which resamples its positions. The metadata hold, as strings and in this order: the format version, the
 //! digest, the name, and as JSON the precision, architecture, plan, preprocessing, source (with its SHA-256), licence
 //! and measured accuracy; last, the program that wrote the file.
 //!
@@ -27,10 +29,14 @@ pub use read::{is_ours, parse, read, read_if_ours};
 pub use write::write;
 
 use super::{ConversionReport, Cosine, Network, Precision, PrecisionPlan};
+use crate::checkpoint::GraphParts;
 use crate::vit::Preprocess;
 
 /// Version of the format. Files of another version are refused.
 pub const VERSION: &str = "1";
+
+/// Version of a file that also holds the graph around the backbone, which readers of version 1 would ignore.
+pub const GRAPH_VERSION: &str = "2";
 
 /// Name and version of this program.
 pub const TOOL: &str = concat!("microraptor ", env!("CARGO_PKG_VERSION"));
@@ -53,6 +59,8 @@ pub struct ConvertedModel {
     pub source: Source,
     /// The licence of the weights.
     pub licence: Option<Licence>,
+    /// The graph around the backbone, of an ONNX file that holds more.
+    pub graph: Option<GraphParts>,
     /// Accuracy measured by the conversion.
     pub report: ConversionReport,
     /// Name and version of the program that made it.

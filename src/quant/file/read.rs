@@ -10,8 +10,10 @@ use safetensors::Dtype;
 use sha2::{Digest, Sha256};
 
 use super::metadata::{DIGITS, Found, MARK, parsed, text};
+use super::tensors::GRAPH;
 use super::write::digest_at;
-use super::{ConvertedModel, ModelFile, VERSION};
+use super::{ConvertedModel, GRAPH_VERSION, ModelFile, VERSION};
+use crate::checkpoint::GraphParts;
 use crate::checkpoint::file::{Entry, TensorFile, hex};
 use crate::kernels::linear::MAX_INPUTS;
 use crate::parallel::in_pool;
@@ -69,13 +71,14 @@ fn model_file(path: &Path, file: TensorFile<'_>) -> Result<ModelFile, QuantError
     let mut found = Found::parse(&file.head()[8..]).ok_or_else(not_ours)?;
     match found.version.take() {
         None => return Err(not_ours()),
-        Some(version) if version != VERSION => {
+        Some(version) if ![VERSION, GRAPH_VERSION].contains(&version.as_str()) => {
             return Err(QuantError::Version { path: path.to_owned(), found: version });
         }
         Some(_) => {}
     }
     let file_bytes = file.bytes;
-    let (tensors, sha256) = contents(path, file, found.digest.take())?;
+    let (mut tensors, sha256) = contents(path, file, found.digest.take())?;
+    let graph = found.graph.take().map(|about| graph(about, &mut tensors));
     let config: Config = parsed(path, "architecture", found.architecture)?;
     let wrong = |e: crate::vit::ConfigError| QuantError::Metadata {
         path: path.to_owned(),
@@ -94,9 +97,20 @@ fn model_file(path: &Path, file: TensorFile<'_>) -> Result<ModelFile, QuantError
         source: parsed(path, "source", found.source)?,
         licence: parsed(path, "licence", found.licence)?,
         report: parsed(path, "report", found.report)?,
+        graph,
         tool: text(path, "tool", found.tool)?,
     };
     Ok(ModelFile { model, sha256, file_bytes })
+}
+
+/// Takes the parts of the graph around the backbone out of `tensors`.
+fn graph(about: String, tensors: &mut Tensors) -> GraphParts {
+    let names: Vec<String> = tensors.keys().filter(|name| name.starts_with(GRAPH)).cloned().collect();
+    let parts = names.into_iter().filter_map(|name| match tensors.remove(&name) {
+        Some((_, Values::U8(bytes))) => Some((name[GRAPH.len()..].to_owned(), bytes)),
+        _ => None,
+    });
+    GraphParts { about, parts: parts.collect() }
 }
 
 /// A tensor's values, owned.
@@ -104,6 +118,7 @@ enum Values {
     F32(Vec<f32>),
     F16(Vec<f16>),
     I8(Vec<i8>),
+    U8(Vec<u8>),
     Other,
 }
 
@@ -118,6 +133,7 @@ impl Values {
             }
             // `collect` reuses the allocation, as u8 and i8 have the same layout.
             Dtype::I8 => Values::I8(bytes.into_iter().map(|b| b as i8).collect()),
+            Dtype::U8 => Values::U8(bytes),
             _ => Values::Other,
         }
     }

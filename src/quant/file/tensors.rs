@@ -3,8 +3,12 @@
 use half::f16;
 use safetensors::Dtype;
 
-use crate::quant::{Layer, Matrix, Network};
+use super::ConvertedModel;
+use crate::quant::{Layer, Matrix};
 use crate::vit::{Config, Norm};
+
+/// What the names of the parts of the graph around the backbone begin with.
+pub(super) const GRAPH: &str = "graph.";
 
 /// A tensor's values, borrowed.
 #[derive(Clone, Copy)]
@@ -12,6 +16,7 @@ pub(super) enum View<'a> {
     F32(&'a [f32]),
     F16(&'a [f16]),
     I8(&'a [i8]),
+    U8(&'a [u8]),
 }
 
 /// A named tensor.
@@ -27,6 +32,7 @@ impl View<'_> {
             View::F32(_) => Dtype::F32,
             View::F16(_) => Dtype::F16,
             View::I8(_) => Dtype::I8,
+            View::U8(_) => Dtype::U8,
         }
     }
 
@@ -36,6 +42,7 @@ impl View<'_> {
             View::F32(v) => 4 * v.len(),
             View::F16(v) => 2 * v.len(),
             View::I8(v) => v.len(),
+            View::U8(v) => v.len(),
         }
     }
 
@@ -45,12 +52,14 @@ impl View<'_> {
             View::F32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
             View::F16(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
             View::I8(v) => v.iter().map(|&v| v as u8).collect(),
+            View::U8(v) => v.to_vec(),
         }
     }
 }
 
-/// Every non-empty tensor of `network`. Wider types come first, so that each tensor is aligned to its type's size.
-pub(super) fn tensors(network: &Network) -> Vec<Tensor<'_>> {
+/// Every non-empty tensor of `model`. Wider types come first, so that each tensor is aligned to its type's size.
+pub(super) fn tensors(model: &ConvertedModel) -> Vec<Tensor<'_>> {
+    let network = &model.network;
     let mut list = List(Vec::new());
     let Config { dim, hidden, patch, .. } = network.config;
     list.layer("patch", &network.patch, dim, 3 * patch * patch);
@@ -73,6 +82,9 @@ pub(super) fn tensors(network: &Network) -> Vec<Tensor<'_>> {
         list.layer(&at("mlp.down"), block.mlp.down(), dim, hidden);
     }
     list.norm("norm", &network.norm);
+    for (name, bytes) in model.graph.iter().flat_map(|graph| &graph.parts) {
+        list.push(format!("{GRAPH}{name}"), &[bytes.len()], View::U8(bytes));
+    }
     list.0.sort_by_key(|tensor| std::cmp::Reverse(tensor.values.dtype().bitsize()));
     list.0
 }

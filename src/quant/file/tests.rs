@@ -59,6 +59,7 @@ fn model(config: &Config) -> ConvertedModel {
             untrained: false,
             assumed: Vec::new(),
         },
+        graph: None,
         licence: Some(Licence {
             name: "MIT".into(),
             url: "https://example.org".into(),
@@ -70,6 +71,7 @@ fn model(config: &Config) -> ConvertedModel {
             size: Size::square(4).to_string(),
             blocks: vec![cosine(); 2],
             total: cosine(),
+            outputs: Vec::new(),
             meets_target: true,
         },
         tool: TOOL.into(),
@@ -210,7 +212,7 @@ fn refuses_another_version_and_other_files() {
         std::fs::write(&path, changed).unwrap();
         read(&path).unwrap_err().to_string()
     };
-    assert!(replaced("model\":\"1\"", "model\":\"2\"").contains("version 2"));
+    assert!(replaced("model\":\"1\"", "model\":\"3\"").contains("version 3"));
     let message = replaced("\"digest\":\"", "\"digesT\":\"");
     assert!(message.contains("digest") && message.contains("missing"), "{message}");
     let other = folder.path().join("other.safetensors");

@@ -48,7 +48,7 @@ impl Serialize for Header<'_> {
 /// # Errors
 /// [`QuantError::Write`] names the path and says what to do.
 pub fn write(path: &Path, model: &ConvertedModel) -> Result<Written, QuantError> {
-    let tensors = tensors(&model.network);
+    let tensors = tensors(model);
     let mut head = head(&Metadata::of(model), &tensors);
     let mut digest = Sha256::new();
     digest.update(&head);

@@ -140,18 +140,25 @@ impl Reading {
             let told = (Some(place) == self.cls && !cls)
                 || (place == self.tokens && !patch && outputs[place].rank() > 2);
             if !told {
-                features.outputs.push(named(name, output, batch)?);
+                features.outputs.extend(named(name, output, batch)?);
             }
         }
         Ok(features)
     }
 }
 
-/// An output under its own name, for the first image of `batch`.
-pub(super) fn named(name: &str, output: &TValue, batch: usize) -> TractResult<Output> {
+/// An output under its own name, for the first image of `batch`; `None` if it holds no numbers.
+pub(super) fn named(name: &str, output: &TValue, batch: usize) -> TractResult<Option<Output>> {
+    if !output.datum_type().is_number() && output.datum_type() != bool::datum_type() {
+        return Ok(None);
+    }
     let floats = output.cast_to::<f32>()?;
     let values = first(floats.to_plain_array_view::<f32>()?, batch);
-    Ok(Output { name: name.into(), shape: values.shape().to_vec(), values: values.iter().copied().collect() })
+    Ok(Some(Output {
+        name: name.into(),
+        shape: values.shape().to_vec(),
+        values: values.iter().copied().collect(),
+    }))
 }
 
 /// The part of the first image of `batch`; everything if the first dimension is not that of the images.

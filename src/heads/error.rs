@@ -62,6 +62,9 @@ pub enum HeadError {
         /// Those that it has.
         found: Vec<String>,
     },
+    /// More classes than a mask can hold.
+    #[error("a mask holds at most 256 classes, not {0}")]
+    TooManyClasses(usize),
     /// Too few classes, or labels.
     #[error("{found} class(es) found, at least {least} are needed to tell anything apart")]
     TooFewClasses {

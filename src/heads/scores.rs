@@ -53,6 +53,10 @@ pub(super) fn said(
     if let Some(column) = scores.iter().position(|v| !v.is_finite()) {
         return Err(HeadError::NonFinite { row: 0, column });
     }
+    // The numbers of a mask have 8 bits.
+    if shape.len() > 2 && classes > 256 {
+        return Err(HeadError::TooManyClasses(classes));
+    }
     let wrong = || HeadError::OnnxOutput { found: shape.to_vec(), classes };
     let labels = match *shape {
         [1, found] if found == classes => {
@@ -125,6 +129,8 @@ mod tests {
         // Each place of a map of classes covers four of the pixels that the backbone sees.
         let classes = mask(&[1, 1, 2], &[2.0, 1.0], (3, Activation::Softmax, 0.5), (2, 4));
         assert_eq!(classes, [2, 2, 1, 1, 2, 2, 1, 1]);
+        let many = said(&[1, 257, 1, 1], &[0.0; 257], (257, Activation::Softmax, 0.5), (1, 1));
+        assert!(matches!(many, Err(HeadError::TooManyClasses(257))));
         for (shape, scores) in [(&[1, 3][..], &[0.0; 3][..]), (&[1, 1, 2], &[0.5, 1.0]), (&[1, 1, 1], &[2.0])]
         {
             let error = said(shape, scores, two(Activation::Softmax), (2, 2)).err();

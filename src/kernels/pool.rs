@@ -98,18 +98,16 @@ impl Pool {
             let mut pool = Pool::new(1).expect("a pool of one thread starts none");
             pool.guests = threads.current_num_threads() - 1;
             let shared = pool.shared.clone();
-            rayon::in_place_scope(|scope| {
-                scope.spawn_broadcast(move |_, context| match context.index() {
-                    // The thread of `f` gets here when `f` is done.
-                    index if index == own => {}
-                    index => attend(&shared, if index < own { index + 1 } else { index }),
-                });
-                // `f` may panic: the guests must leave all the same.
-                let leaving = Leave(pool.shared.clone());
-                let result = f(&mut pool);
-                drop(leaving);
-                result
-            })
+            // Nobody waits for a guest that comes late, because its thread does something else: it finds that it has to
+            // leave.
+            threads.spawn_broadcast(move |context| match context.index() {
+                // The thread of `f` gets here when `f` is done.
+                index if index == own => {}
+                index => attend(&shared, if index < own { index + 1 } else { index }),
+            });
+            // `f` may panic: the guests must leave all the same.
+            let _leaving = Leave(pool.shared.clone());
+            f(&mut pool)
         })
     }
 

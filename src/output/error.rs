@@ -8,6 +8,9 @@ use crate::files::WriteError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
+    /// A model whose outputs have other shapes for another image.
+    #[error("{0}: the model's outputs have other shapes for this image: embed it alone")]
+    Shapes(String),
     /// The file is also an input of the same command, under this or another name.
     #[error("cannot write {path}: it is {input}, which this command reads; give another name or folder")]
     IsInput {

@@ -95,20 +95,18 @@ impl FeatureWriter {
     /// Adds the next row: frame `frame` (from 1) of the file `name`.
     ///
     /// # Errors
-    /// [`OutputError`] names the path; [`OutputError::TooLarge`] if an npz file cannot hold that much data.
-    ///
-    /// # Panics
-    /// If the parts of the features or their shapes differ from those that it was created with.
+    /// [`OutputError`] names the path; [`OutputError::TooLarge`] if an npz file cannot hold that much data,
+    /// [`OutputError::Shapes`] if the parts of the features or their shapes differ from those that it was created with.
     pub fn push(&mut self, name: String, frame: usize, features: &Features) -> Result<(), OutputError> {
         self.about.names.push(name);
         self.about.frames.push(frame);
         let parts = parts(features);
-        assert!(parts.len() == self.arrays.len(), "features of other parts");
+        let same =
+            |(array, part): (&Spooled, &Part<'_>)| array.name == part.name && array.shape == part.shape;
+        if parts.len() != self.arrays.len() || !self.arrays.iter().zip(&parts).all(same) {
+            return Err(OutputError::Shapes(self.about.names.pop().unwrap_or_default()));
+        }
         for (array, part) in self.arrays.iter_mut().zip(parts) {
-            assert!(
-                (array.name.as_str(), &array.shape) == (&*part.name, &part.shape),
-                "features of other shapes"
-            );
             array.rows += 1;
             let spool = &mut array.file;
             self.file.write(|_| spool.write_all(bytes(part.values)))?;

@@ -34,6 +34,9 @@ pub(super) fn bounded(proto: &ModelProto, path: &Path) -> Result<(), OnnxError> 
     if let Some(output) = graph.output.iter().find(|output| !made.contains(&output.name)) {
         return Err(damaged(&format!("nothing in it makes its output '{}'", one_line(&output.name))));
     }
+    if nesting(graph) > MAX_NESTING {
+        return Err(damaged("its branches lie too deep within each other"));
+    }
     let mut astray = None;
     for_each_graph(graph, &mut |graph| {
         astray = astray.take().or_else(|| graph.node.iter().find_map(wrong_axis));
@@ -93,6 +96,16 @@ pub(super) fn operators(
     }
     let operators = unsupported.into_iter().collect::<Vec<_>>().join(", ");
     Err(OnnxError::Operator { path: path.into(), operators: one_line(&operators) })
+}
+
+/// Maximum depth of branches within branches: tract reads the bodies of each twice as often as those around it.
+const MAX_NESTING: usize = 4;
+
+/// How deep the bodies of branches lie within each other. Protobuf decoding limits it.
+fn nesting(graph: &GraphProto) -> usize {
+    let attributes = graph.node.iter().flat_map(|node| &node.attribute);
+    let bodies = attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
+    bodies.map(|body| 1 + nesting(body)).max().unwrap_or(0)
 }
 
 /// Maximum number of dimensions of a tensor.

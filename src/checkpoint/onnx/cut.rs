@@ -30,12 +30,19 @@ pub(super) struct Cut {
     pub joints: Vec<Joint>,
     /// The part of the graph that makes the pixels, if it makes them.
     pub front: Option<ModelProto>,
-    /// The part that makes the stream before the first block from the graph's input and the embedded patches.
+    /// The part that makes the stream before the first block from the graph's input and the embedded patches, under each
+    /// name that it reads them by.
     pub start: Option<ModelProto>,
 }
 
-/// Cuts `found`, which was recognised in `model`, out of `proto`; `None` if the file has no names for its ends.
-pub(super) fn cut(proto: &ModelProto, model: &TypedModel, found: &Found) -> Option<Cut> {
+/// Cuts `found`, which was recognised in `model`, the typed graph of `searched`, out of `proto`, which differs from it only
+/// where it is quantised; `None` if the file has no names for its ends.
+pub(super) fn cut(
+    proto: &ModelProto,
+    searched: &ModelProto,
+    model: &TypedModel,
+    found: &Found,
+) -> Option<Cut> {
     let graph = proto.graph.as_ref()?;
     let [input] = &graph.input[..] else { return None };
     let names = Names { walk: Walk { model }, graph };
@@ -59,10 +66,11 @@ pub(super) fn cut(proto: &ModelProto, model: &TypedModel, found: &Found) -> Opti
     let rest = part.model(proto, &ends, &outputs);
     let front =
         pixels_made.then(|| Part::of(graph, &[pixels], &BTreeSet::new()).model(proto, &[], &[pixels]));
-    let patches: Vec<&str> = names.of(found.patches);
     let embedded = names.of(found.embedded).into_iter().next()?;
-    let start = Part::of(graph, &[embedded], &patches.iter().copied().collect());
-    let start = start.model(proto, &[patches.first().copied()?], &[embedded]);
+    let patches: BTreeSet<&str> = names.of(found.patches).into_iter().collect();
+    let start = Part::of(searched.graph.as_ref()?, &[embedded], &patches);
+    let ends: Vec<&str> = patches.iter().copied().filter(|name| start.read.contains(name)).collect();
+    let start = start.model(searched, &ends, &[embedded]);
     Some(Cut { rest, joints, front, start: Some(start) })
 }
 

@@ -172,13 +172,14 @@ pub(crate) fn read(path: &Path, proof: Proof) -> Result<Contents, OnnxError> {
     let Some((model, found, whole)) = found(searched, proof)? else {
         return Ok(Contents::Other(Box::new(source)));
     };
-    document.notes.extend(twin.map(|(_, line)| line));
+    document.notes.extend(twin.as_ref().map(|(_, line)| line.clone()));
     let fixed_size = source.fixed_size();
     let grid_known = found.config.positions == Positions::Rope || fixed_size.is_some();
     let graph = if whole && grid_known {
         None
     } else {
-        let Some(surroundings) = Surroundings::of(&document, &model, &found)? else {
+        let searched = twin.as_ref().map_or(&document.proto, |(twin, _)| twin);
+        let Some(surroundings) = Surroundings::of(&document, searched, &model, &found)? else {
             log::warn!("{}: its backbone cannot be cut out: tract runs it", path.display());
             return Ok(Contents::Other(Box::new(source)));
         };

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
-use tract_core::internal::{IntoRunnable, OutletId, Tensor, TractErrorContext, TypedModel};
+use tract_core::internal::{IntoRunnable, OutletId, Tensor, TractErrorContext, TractResult, TypedModel};
 use tract_onnx::pb::ModelProto;
 
 use super::check::bounded;
 use super::cut::{Cut, Joint, cut};
 use super::load::{Document, Source, guarded};
 use super::recognise::Found;
-use super::{GraphParts, OnnxError};
+use super::{GraphParts, OnnxError, try_out};
 use crate::vit::{Config, Positions, Size, Weights};
 
 /// The graph around a backbone: what makes its pixels of the graph's input, and what is made of its tokens.
@@ -73,16 +73,23 @@ pub(crate) struct Within {
 }
 
 impl Surroundings {
-    /// The graph of `document` around `found`, which was recognised in `model`; `None` if it cannot be cut out.
+    /// The graph of `document` around `found`, which was recognised in `model`, the typed graph of `searched`; `None` if it
+    /// cannot be cut out.
     pub(super) fn of(
         document: &Document,
+        searched: &ModelProto,
         model: &TypedModel,
         found: &Found,
     ) -> Result<Option<Surroundings>, OnnxError> {
-        let Some(Cut { rest, joints, front, start }) = cut(&document.proto, model, found) else {
+        let source = document.source()?;
+        // A graph may cut an image into several.
+        if source.input()?.batch != found.batch {
+            return Ok(None);
+        }
+        let Some(Cut { rest, joints, front, start }) = cut(&document.proto, searched, model, found) else {
             return Ok(None);
         };
-        let fixed = document.source()?.fixed_size().is_some();
+        let fixed = source.fixed_size().is_some();
         let resampled = found.config.positions != Positions::Rope && !fixed;
         let about = About { joints, normalised: found.tokens.is_some(), notes: document.notes.clone() };
         Surroundings::parse(document, Parts { about, rest, front, start: start.filter(|_| resampled) })
@@ -121,6 +128,7 @@ impl Surroundings {
         stored: &GraphParts,
         sha256: &str,
     ) -> Result<Surroundings, OnnxError> {
+        try_out(path, None)?;
         let damaged = |reason: String| OnnxError::Damaged { path: path.into(), reason };
         let about = serde_json::from_str(&stored.about).map_err(|error| damaged(error.to_string()))?;
         let part = |name: &str| -> Result<Option<ModelProto>, OnnxError> {
@@ -254,11 +262,14 @@ impl Surroundings {
     ) -> Result<Option<Vec<f32>>, OnnxError> {
         let Some(start) = &self.start else { return Ok(None) };
         let patches = [image[0], config.dim, rows, cols];
-        let model = start.typed_for(&[image.to_vec(), patches.to_vec()])?;
+        let mut shapes = vec![image.to_vec()];
+        shapes.resize(start.inputs().max(1), patches.to_vec());
+        let model = start.typed_for(&shapes)?;
         let values: Vec<f32> = start.guarded(|| {
-            let zeros = [Tensor::zero::<f32>(image)?, Tensor::zero::<f32>(&patches)?];
+            let zeros =
+                shapes.iter().map(|shape| Tensor::zero::<f32>(shape)).collect::<TractResult<Vec<_>>>()?;
             let outputs =
-                model.into_optimized()?.into_runnable()?.run(zeros.map(Into::into).into_iter().collect())?;
+                model.into_optimized()?.into_runnable()?.run(zeros.into_iter().map(Into::into).collect())?;
             Ok(outputs[0].to_plain_array_view::<f32>()?.iter().copied().collect())
         })?;
         let expected = (config.prefix() + rows * cols) * config.dim;

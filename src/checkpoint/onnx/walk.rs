@@ -67,16 +67,20 @@ impl<'a> Walk<'a> {
     pub(super) fn uncast(self, mut outlet: OutletId) -> OutletId {
         while self.name(outlet.node) == "Cast" {
             let input = self.node(outlet.node).inputs[0];
-            let same = match (self.model.outlet_fact(input), self.model.outlet_fact(outlet)) {
-                (Ok(a), Ok(b)) => a.datum_type == b.datum_type,
-                _ => false,
-            };
+            let same = self.same_type(input, outlet);
             if !same {
                 break;
             }
             outlet = input;
         }
         outlet
+    }
+
+    fn same_type(self, a: OutletId, b: OutletId) -> bool {
+        match (self.model.outlet_fact(a), self.model.outlet_fact(b)) {
+            (Ok(a), Ok(b)) => a.datum_type == b.datum_type,
+            _ => false,
+        }
     }
 
     /// The value before casts and changes of its rank that keep the last dimension, such as those around a Gemm.
@@ -111,13 +115,15 @@ impl<'a> Walk<'a> {
 
     /// The nodes that read `outlet`, looking through casts to the same type.
     pub(super) fn readers(self, outlet: OutletId) -> Vec<usize> {
-        let mut readers = Vec::new();
-        for inlet in &self.node(outlet.node).outputs[outlet.slot].successors {
-            let output = OutletId::new(inlet.node, 0);
-            if self.name(inlet.node) == "Cast" && self.uncast(output) != output {
-                readers.extend(self.readers(output));
-            } else {
-                readers.push(inlet.node);
+        let (mut readers, mut pending) = (Vec::new(), vec![outlet]);
+        while let Some(outlet) = pending.pop() {
+            for inlet in &self.node(outlet.node).outputs[outlet.slot].successors {
+                let output = OutletId::new(inlet.node, 0);
+                if self.name(inlet.node) == "Cast" && self.same_type(outlet, output) {
+                    pending.push(output);
+                } else {
+                    readers.push(inlet.node);
+                }
             }
         }
         readers

@@ -397,10 +397,15 @@ impl<'a> Reader<'a> {
         Ok(Norm { weight, bias })
     }
 
-    /// The norm of the whole stream that follows the last block, and its result.
+    /// The norm of the whole stream that follows the last block, and its result. There is none if the stream goes on, in
+    /// a block that was not understood, or if several norms read it.
     pub(super) fn last_norm(&mut self, stream: OutletId) -> Option<(OutletId, Norm)> {
         let walk = self.walk;
+        if walk.readers(stream).into_iter().any(|reader| self.other_operand(reader, stream).is_some()) {
+            return None;
+        }
         let (mut seen, mut pending) = (BTreeSet::new(), vec![stream]);
+        let mut found = None;
         while let Some(at) = pending.pop() {
             for reader in walk.readers(at) {
                 let output = OutletId::new(reader, 0);
@@ -408,12 +413,13 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 let whole = walk.shape(output) == Some(&[self.batch, self.tokens, self.dim]);
-                if let Some(norm) = whole.then(|| self.norm(output, stream).ok()).flatten() {
-                    return Some((output, norm));
+                match whole.then(|| self.norm(output, stream).ok()).flatten() {
+                    Some(_) if found.is_some() => return None,
+                    Some(norm) => found = Some((output, norm)),
+                    None => pending.push(output),
                 }
-                pending.push(output);
             }
         }
-        None
+        found
     }
 }

@@ -188,14 +188,19 @@ fn widened(
 
 /// Lets the readers of a quantised and dequantised activation read what it was before.
 fn unrounded(graph: &mut GraphProto) {
-    let mut source: BTreeMap<String, String> = BTreeMap::new();
+    // By the name of the codes: what they were, their scale and zero point.
+    let mut source: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
     for node in graph.node.iter().filter(|node| node.op_type == "QuantizeLinear") {
         if let (Some(x), Some(codes)) = (input(node, 0), node.output.first()) {
-            source.insert(codes.clone(), x.into());
+            source.insert(codes.clone(), (x.into(), node.input[1..].to_vec()));
         }
     }
+    // With another scale or zero point, a DequantizeLinear gives something else back.
     let before = |node: &NodeProto| match &node.op_type[..] {
-        "DequantizeLinear" => source.get(input(node, 0)?).cloned(),
+        "DequantizeLinear" => {
+            let (x, parameters) = source.get(input(node, 0)?)?;
+            (node.input[1..] == parameters[..]).then(|| x.clone())
+        }
         _ => None,
     };
     tidy::alias(graph, before);

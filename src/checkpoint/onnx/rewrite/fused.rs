@@ -6,6 +6,12 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::nodes::{attribute, constants, floats, input, int, node, with_ints};
 
+/// Maximum number of dimensions of a tensor.
+const MAX_RANK: usize = 64;
+
+/// Maximum number of passes through a graph whose nodes are not in the order of their evaluation.
+const MAX_PASSES: usize = 64;
+
 /// Replaces every such product whose operands have a known rank.
 pub(super) fn expand(graph: &mut GraphProto) {
     if !graph.node.iter().any(|node| node.op_type == "FusedMatMul") {
@@ -37,7 +43,7 @@ fn product(
             operands.push(from.to_owned());
             continue;
         }
-        let rank = *ranks.get(from)? as i64;
+        let rank = *ranks.get(from)?.min(&MAX_RANK) as i64;
         let mut order: Vec<i64> = (0..rank).collect();
         order.swap(usize::try_from(rank - 2).ok()?, (rank - 1) as usize);
         nodes.push(with_ints(node("Transpose", &[from], &name(flag)), "perm", &order));
@@ -61,7 +67,10 @@ fn ranks(graph: &GraphProto) -> BTreeMap<String, usize> {
         constants.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.dims.len())).collect();
     // Nodes need not be in the order of their evaluation.
     let mut known = usize::MAX;
-    while known != ranks.len() {
+    for _ in 0..MAX_PASSES {
+        if known == ranks.len() {
+            break;
+        }
         known = ranks.len();
         for node in &graph.node {
             let of = |place: usize| input(node, place).and_then(|name| ranks.get(name)).copied();
@@ -69,7 +78,7 @@ fn ranks(graph: &GraphProto) -> BTreeMap<String, usize> {
                 "Transpose" => attribute(node, "perm").map(|perm| perm.ints.len()),
                 "Reshape" => input(node, 1).and_then(|shape| {
                     let dims = &constants.get(shape)?.dims;
-                    usize::try_from(*dims.first()?).ok()
+                    usize::try_from(*dims.first()?).ok().filter(|rank| *rank <= MAX_RANK)
                 }),
                 "Add" | "Mul" | "Sub" | "Div" | "MatMul" => of(0).zip(of(1)).map(|(a, b)| a.max(b)),
                 "Concat" | "Softmax" | "Neg" | "Cast" | "Slice" | "Split" | "Identity"

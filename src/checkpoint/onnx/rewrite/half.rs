@@ -39,6 +39,9 @@ pub(super) fn widen(graph: &mut GraphProto) -> Option<String> {
     Some(format!("{} tensors in {name} are widened to f32", found[0] + found[1]))
 }
 
+/// Maximum number of passes through a graph whose nodes are not in the order of their evaluation.
+const MAX_PASSES: usize = 64;
+
 /// Removes casts of floats to floats, which a mixed graph is full of: tract evaluates shapes and conditions of branches
 /// while it reads a graph, and a cast would stop it.
 fn casts(graph: &mut GraphProto) {
@@ -51,7 +54,10 @@ fn casts(graph: &mut GraphProto) {
     floats.extend(stored.map(|(name, _)| name.to_owned()));
     // Nodes need not be in the order of their evaluation.
     let mut known = 0;
-    while known != floats.len() {
+    for _ in 0..MAX_PASSES {
+        if known == floats.len() {
+            break;
+        }
         known = floats.len();
         more_floats(graph, &mut floats);
     }

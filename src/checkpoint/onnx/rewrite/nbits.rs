@@ -7,6 +7,9 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 use super::nodes::{bytes, constants, floats, input, int, node, values};
 
+/// Maximum size of all widened weights, in bytes: several products may share their codes.
+const MAX_BYTES: usize = 16 << 30;
+
 /// Replaces every such product; returns a line about it if there was any.
 pub(super) fn expand(graph: &mut GraphProto) -> Option<String> {
     let (mut made, mut all) = (Vec::new(), Vec::with_capacity(graph.node.len()));
@@ -14,7 +17,9 @@ pub(super) fn expand(graph: &mut GraphProto) -> Option<String> {
     {
         let known = constants(graph);
         for whole in &graph.node {
-            let readable = (whole.op_type == "MatMulNBits")
+            let bounded =
+                made.iter().map(|tensor: &TensorProto| tensor.raw_data.len()).sum::<usize>() < MAX_BYTES;
+            let readable = (whole.op_type == "MatMulNBits" && bounded)
                 .then(|| weight(whole, &|place| known.get(input(whole, place)?).copied()))
                 .flatten();
             // tract has others of them, of 2 bits.

@@ -46,13 +46,22 @@ pub(super) fn alias(graph: &mut GraphProto, same: impl Fn(&NodeProto) -> Option<
     if found.is_empty() {
         return;
     }
+    // Nodes need not be in the order of their evaluation. A name that is followed once needs no other way.
+    let names: Vec<String> = found.keys().cloned().collect();
+    for name in names {
+        let (mut end, mut way) = (name, BTreeSet::new());
+        while let Some(next) = found.get(&end).filter(|next| !way.contains(*next)).cloned() {
+            way.insert(std::mem::replace(&mut end, next));
+        }
+        for passed in way {
+            found.insert(passed, end.clone());
+        }
+    }
     // Bodies of branches read names of the graph around them.
     for_each_graph_mut(graph, &mut |graph| {
         let names = graph.node.iter_mut().flat_map(|node| &mut node.input);
         for name in names.chain(graph.output.iter_mut().map(|output| &mut output.name)) {
-            // Nodes need not be in the order of their evaluation; a circle of names ends here too.
-            for _ in 0..=found.len() {
-                let Some(from) = found.get(name.as_str()) else { break };
+            if let Some(from) = found.get(name.as_str()) {
                 name.clone_from(from);
             }
         }

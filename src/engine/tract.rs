@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Features;
 use super::backend::{Backbone, RunError, Runner};
 use super::plans::Recent;
-use crate::board::{CacheShare, Cores, Root};
-use crate::encoder::{Cache, EncoderError};
+use super::vit::{cache, select};
+use crate::board::Cores;
 use crate::graph::onnx::{OnnxModel, OnnxPlan, Threads};
 use crate::vit::{Config, Size};
 
@@ -19,9 +19,7 @@ impl Backbone for OnnxModel {
             1 => None,
             _ => Some(Arc::new(builder.build().map_err(|e| RunError::Threads(e.to_string()))?)),
         };
-        let share = CacheShare::of(&Root::live(), cores);
-        let cache = share.map(|CacheShare { l2, last }| Cache { l2, last });
-        let threads = Threads { pool, cache };
+        let threads = Threads { pool, cache: Some(cache(cores)) };
         Ok(Box::new(TractRunner { model: self.clone(), threads, plans: Recent::new(), layers: Vec::new() }))
     }
 
@@ -61,13 +59,7 @@ impl Runner for TractRunner {
         if blocks == 0 && !layers.is_empty() {
             return Err(RunError::NoLayers);
         }
-        if let Some(&layer) = layers.iter().find(|&&layer| layer >= blocks) {
-            return Err(EncoderError::Layer { layer, blocks }.into());
-        }
-        self.layers = layers.to_vec();
-        self.layers.sort_unstable();
-        self.layers.dedup();
-        Ok(())
+        select(layers, blocks, &mut self.layers)
     }
 
     fn run(&mut self, pixels: &[f32], size: Size, features: &mut Features) -> Result<(), RunError> {

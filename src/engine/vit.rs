@@ -81,15 +81,7 @@ struct Worker {
 
 impl Runner for VitRunner {
     fn keep_layers(&mut self, layers: &[usize]) -> Result<(), RunError> {
-        let blocks = self.encoder.config().depth;
-        if let Some(&layer) = layers.iter().find(|&&layer| layer >= blocks) {
-            return Err(EncoderError::Layer { layer, blocks }.into());
-        }
-        self.layers.clear();
-        self.layers.extend_from_slice(layers);
-        self.layers.sort_unstable();
-        self.layers.dedup();
-        Ok(())
+        select(layers, self.encoder.config().depth, &mut self.layers)
     }
 
     fn run(&mut self, pixels: &[f32], size: Size, features: &mut Features) -> Result<(), RunError> {
@@ -154,8 +146,20 @@ impl Runner for VitRunner {
     }
 }
 
+/// Puts the blocks `layers`, of `blocks`, into `selected`: ascending, without duplicates.
+pub(super) fn select(layers: &[usize], blocks: usize, selected: &mut Vec<usize>) -> Result<(), RunError> {
+    if let Some(&layer) = layers.iter().find(|&&layer| layer >= blocks) {
+        return Err(EncoderError::Layer { layer, blocks }.into());
+    }
+    selected.clear();
+    selected.extend_from_slice(layers);
+    selected.sort_unstable();
+    selected.dedup();
+    Ok(())
+}
+
 /// Cache available to each of the session's threads.
-fn cache(cores: &Cores) -> Cache {
+pub(super) fn cache(cores: &Cores) -> Cache {
     let share = CacheShare::of(&Root::live(), cores);
     share.map_or(Cache::UNKNOWN, |CacheShare { l2, last }| Cache { l2, last })
 }

@@ -9,7 +9,7 @@ use tract_core::transform::ModelTransform;
 
 use super::encoder_op::{EncoderOp, Made};
 use crate::checkpoint::Model;
-use crate::checkpoint::onnx::{Proof, Recognised, recognised};
+use crate::checkpoint::onnx::{Proof, Recognised, recognised, reroute};
 use crate::convert::{Calibration, convert};
 use crate::encoder::{Cache, Encoder, Plan};
 use crate::kernels::Isa;
@@ -93,9 +93,7 @@ pub fn accelerate(model: &mut TypedModel, options: &Accelerate) -> TractResult<O
     let made = folded.wire_node("microraptor.encoder", op, &[pixels])?;
     let mut results = folded.output_outlets()?.to_vec();
     for ((_, old), new) in ends.iter().zip(made) {
-        for reader in folded.node(old.node).outputs[old.slot].successors.clone() {
-            folded.add_edge(new, reader)?;
-        }
+        reroute(&mut folded, *old, new)?;
         results.iter_mut().filter(|result| *result == old).for_each(|result| *result = new);
     }
     folded.select_output_outlets(&results)?;

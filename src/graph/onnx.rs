@@ -15,7 +15,8 @@ use super::reading::{Reading, named};
 use super::{Features, GraphError};
 use crate::checkpoint::GraphParts;
 use crate::checkpoint::onnx::{
-    Contents, Document, Imported, Joint, OnnxError, Proof, Source, Surroundings, Within, read, try_out,
+    Contents, Document, Imported, Joint, OnnxError, Proof, Source, Surroundings, Within, read, reroute,
+    try_out,
 };
 use crate::encoder::{Cache, Encoder, EncoderError, Plan};
 use crate::kernels::Isa;
@@ -319,23 +320,23 @@ fn around(
         plan = plan.with_base(&base);
     }
     let grid = plan.grid();
-    let joined = joints.iter().map(|joint| match *joint {
-        Joint::Stream(block) => Made::Stream(block),
-        Joint::Tokens => Made::Tokens,
-    });
-    let joined: Vec<Made> = joined.collect();
-    // What a graph reads needs not be made twice.
-    let tokens = joined.iter().position(|made| *made == Made::Tokens);
-    let own = tokens.map_or(Some(Made::Tokens), |_| None);
-    let known = own.into_iter().chain(layers.iter().map(|&layer| Made::Layer(layer)));
-    let ends: Vec<usize> = (0..=layers.len())
-        .map(|i| match tokens {
-            Some(tokens) if i == 0 => tokens,
-            Some(_) => joined.len() + i - 1,
-            None => joined.len() + i,
+    let mut made: Vec<Made> = joints
+        .iter()
+        .map(|joint| match *joint {
+            Joint::Stream(block) => Made::Stream(block),
+            Joint::Tokens => Made::Tokens,
         })
         .collect();
-    let made: Vec<Made> = joined.iter().copied().chain(known).collect();
+    // What the graph reads need not be made twice.
+    let known = [Made::Tokens].into_iter().chain(layers.iter().map(|&layer| Made::Layer(layer)));
+    let ends: Vec<usize> = known
+        .map(|end| {
+            made.iter().position(|made| *made == end).unwrap_or_else(|| {
+                made.push(end);
+                made.len() - 1
+            })
+        })
+        .collect();
     let op = EncoderOp {
         encoder: encoder.clone(),
         plan: Arc::new(plan),
@@ -364,9 +365,7 @@ fn place(
     let mut ends = model.output_outlets()?[..outputs].to_vec();
     let mut keep = vec![true; outputs];
     for (place, source) in inputs.iter().skip(1).enumerate() {
-        for reader in model.node(source.node).outputs[source.slot].successors.clone() {
-            model.add_edge(made[place], reader)?;
-        }
+        reroute(model, *source, made[place])?;
         for (end, keep) in ends.iter_mut().zip(&mut keep).filter(|(end, _)| **end == *source) {
             *end = made[place];
             *keep = !tokens[place];

@@ -44,6 +44,7 @@ pub use surroundings::Surroundings;
 pub(crate) use surroundings::Within;
 pub(crate) use trial::try_out;
 pub use trial::{Trial, set_trial};
+pub(crate) use walk::reroute;
 
 use super::{Card, CheckpointError, Dtypes, GraphParts, Hints, Model, Naming};
 use crate::vit::{Config, Positions, Preprocess, Size, Weights};
@@ -179,7 +180,7 @@ pub(crate) fn read(path: &Path, proof: Proof) -> Result<Contents, OnnxError> {
         None
     } else {
         let searched = twin.as_ref().map_or(&document.proto, |(twin, _)| twin);
-        let Some(surroundings) = Surroundings::of(&document, searched, &model, &found)? else {
+        let Some(surroundings) = Surroundings::of(&document, &source, searched, &model, &found)? else {
             log::warn!("{}: its backbone cannot be cut out: tract runs it", path.display());
             return Ok(Contents::Other(Box::new(source)));
         };
@@ -211,46 +212,38 @@ fn found(source: &Source, proof: Proof) -> Result<Option<(TypedModel, Found, boo
         Err(error) if input.fixed_size().is_none() => return other(&error.to_string()),
         Err(error) => return Err(error),
     };
-    let found = match source.guarded(|| Ok(recognise::recognise(&model)))? {
-        Ok(found) => found,
-        Err(reason) => return other(&reason),
-    };
-    let mut whole = proof::may_be_whole(&model, &found);
-    if proof == Proof::Run {
-        let (agreement, tokens_alone) = source.guarded(|| proof::compare(model.clone(), &found))?;
-        if !agreement.holds() {
-            log::warn!(
-                "{} looks like a vision transformer but computes something else (difference {:.1e}, cosine {:.6})",
-                source.path().display(),
-                agreement.difference,
-                agreement.cosine
-            );
-            return Ok(None);
-        }
-        log::debug!("{}: {agreement:?}", source.path().display());
-        whole &= tokens_alone;
-    }
-    Ok(Some((model, found, whole)))
+    let found = source.guarded(|| recognised_in(&source.name(), &model, proof))?;
+    Ok(found.map(|(found, whole)| (model, found, whole)))
 }
 
 /// The backbone in a typed graph whose shapes are known and whose constants have been propagated; `None` if there is none
 /// (the log gives the reason).
 pub(crate) fn recognised(model: &TypedModel, proof: Proof) -> TractResult<Option<Recognised>> {
+    Ok(recognised_in("the graph", model, proof)?.map(|(found, _)| found))
+}
+
+/// As [`recognised`], for a graph that the log calls `name`; also whether its tokens are all that the graph gives.
+fn recognised_in(name: &str, model: &TypedModel, proof: Proof) -> TractResult<Option<(Found, bool)>> {
     let found = match recognise::recognise(model) {
         Ok(found) => found,
         Err(reason) => {
-            log::info!("the graph holds no backbone of the family: {reason}");
+            log::info!("{name} holds no backbone of the family: {reason}");
             return Ok(None);
         }
     };
+    let mut whole = proof::may_be_whole(model, &found);
     if proof == Proof::Run {
-        let (agreement, _) = proof::compare(model.clone(), &found)?;
+        let (agreement, tokens_alone) = proof::compare(model.clone(), &found)?;
         if !agreement.holds() {
             log::warn!(
-                "the graph looks like a vision transformer but computes something else: {agreement:?}"
+                "{name} looks like a vision transformer but computes something else (difference {:.1e}, cosine {:.6})",
+                agreement.difference,
+                agreement.cosine
             );
             return Ok(None);
         }
+        log::debug!("{name}: {agreement:?}");
+        whole &= tokens_alone;
     }
-    Ok(Some(found))
+    Ok(Some((found, whole)))
 }

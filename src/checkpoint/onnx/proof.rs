@@ -8,6 +8,7 @@ use tract_core::internal::TractErrorContext;
 use tract_core::prelude::{IntoRunnable, Tensor, TractResult, TypedModel, tvec};
 
 use super::recognise::Found;
+use super::walk::reroute;
 use crate::vit;
 
 /// Agreement of two runs.
@@ -54,9 +55,8 @@ pub(super) fn compare(mut model: TypedModel, found: &Found) -> TractResult<(Agre
     let whole = may_be_whole(&model, found);
     let (original, outputs) = {
         let fact = model.outlet_fact(found.pixels)?.clone().without_value();
-        let readers = model.node(found.pixels.node).outputs[found.pixels.slot].successors.to_vec();
         let input = model.add_source("microraptor.pixels", fact)?;
-        readers.into_iter().try_for_each(|reader| model.add_edge(input, reader))?;
+        reroute(&mut model, found.pixels, input)?;
         model.set_input_outlets(&[input])?;
         let end = found.tokens.or(found.streams.last().copied()).context("an encoder without blocks")?;
         let others = if whole { model.output_outlets()?.to_vec() } else { Vec::new() };

@@ -73,15 +73,15 @@ pub(crate) struct Within {
 }
 
 impl Surroundings {
-    /// The graph of `document` around `found`, which was recognised in `model`, the typed graph of `searched`; `None` if it
-    /// cannot be cut out.
+    /// The graph of `document`, parsed as `source`, around `found`, which was recognised in `model`, the typed graph of
+    /// `searched`; `None` if it cannot be cut out.
     pub(super) fn of(
         document: &Document,
+        source: &Source,
         searched: &ModelProto,
         model: &TypedModel,
         found: &Found,
     ) -> Result<Option<Surroundings>, OnnxError> {
-        let source = document.source()?;
         // A graph may cut an image into several.
         if source.input()?.batch != found.batch {
             return Ok(None);
@@ -179,11 +179,7 @@ impl Surroundings {
         size: Size,
     ) -> Result<(), OnnxError> {
         let image = self.rest.image(size)?;
-        let seen = match &self.front {
-            Some(front) => self.pixels_of(front, &image)?,
-            None => size,
-        };
-        let (rows, cols) = seen.grid(config.patch).map_err(|error| self.refused(error.to_string()))?;
+        let (_, (rows, cols)) = self.cut_into(config, size, &image)?;
         let Some(base) = self.base(config, &image, (rows, cols))? else { return Ok(()) };
         let (prefix, patches) = base.split_at(config.prefix() * config.dim);
         let (cls, registers) = prefix.split_at(config.dim);
@@ -222,25 +218,38 @@ impl Surroundings {
     /// The graph for images of `size` around a backbone of the architecture `config`.
     pub(crate) fn within(&self, config: &Config, size: Size) -> Result<Within, OnnxError> {
         let image = self.rest.image(size)?;
-        let seen = match &self.front {
-            Some(front) => self.pixels_of(front, &image)?,
-            None => size,
-        };
-        let (rows, cols) = seen.grid(config.patch).map_err(|error| self.refused(error.to_string()))?;
+        let (seen, (rows, cols)) = self.cut_into(config, size, &image)?;
         let tokens = config.prefix() + rows * cols;
         let batch = image[0];
         let mut shapes = vec![image.to_vec()];
         shapes.resize(1 + self.parts.about.joints.len(), vec![batch, tokens, config.dim]);
         let model = self.rest.typed_for(&shapes)?;
         let pixels = self.rest.guarded(|| {
-            let outlets =
-                if self.front.is_some() { model.output_outlets()? } else { model.input_outlets()? };
-            let outlet = if self.front.is_some() { outlets.last() } else { outlets.first() };
+            let outlet = match &self.front {
+                Some(_) => model.output_outlets()?.last(),
+                None => model.input_outlets()?.first(),
+            };
             Ok(*outlet.context("a graph without pixels")?)
         })?;
         let base = self.base(config, &image, (rows, cols))?;
         let (joints, outputs) = (self.parts.about.joints.clone(), self.outputs().len());
         Ok(Within { model, joints, pixels, size: seen, batch, base, outputs })
+    }
+
+    /// Height and width of what the backbone sees of an image of `size` and the shape `image`, and the rows and columns of
+    /// patches into which it cuts that.
+    fn cut_into(
+        &self,
+        config: &Config,
+        size: Size,
+        image: &[usize; 4],
+    ) -> Result<(Size, (usize, usize)), OnnxError> {
+        let seen = match &self.front {
+            Some(front) => self.pixels_of(front, image)?,
+            None => size,
+        };
+        let grid = seen.grid(config.patch).map_err(|error| self.refused(error.to_string()))?;
+        Ok((seen, grid))
     }
 
     /// Height and width of the pixels that `front` makes of an image.

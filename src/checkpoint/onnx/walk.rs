@@ -2,10 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use tract_core::internal::{InOut, OutletId, Tensor, TypedModel, TypedNode};
+use tract_core::internal::{InOut, OutletId, Tensor, TractResult, TypedModel, TypedNode};
 use tract_core::ops::einsum::EinSum;
 
 use crate::vit::Linear;
+
+/// Lets what reads `from` read `to` instead.
+pub(crate) fn reroute(model: &mut TypedModel, from: OutletId, to: OutletId) -> TractResult<()> {
+    let readers = model.node(from.node).outputs[from.slot].successors.clone();
+    readers.into_iter().try_for_each(|reader| model.add_edge(to, reader))
+}
 
 /// Why a graph holds no encoder.
 pub(super) type Mismatch = String;

@@ -8,7 +8,7 @@ use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
 use tract_core::ops::nn::DataFormat;
 use tract_core::prelude::{IntoRunnable, TractResult};
 
-use crate::checkpoint::onnx::walk::{Mismatch, Walk, values};
+use crate::checkpoint::onnx::walk::{Mismatch, Walk, reroute, values};
 use crate::vit::{Linear, Positions, Size};
 
 /// The start of the residual stream.
@@ -180,11 +180,8 @@ fn base(model: &TypedModel, patches: OutletId, stream: OutletId) -> TractResult<
     let mut part = model.clone();
     let fact = part.outlet_fact(patches)?.clone();
     let shape = fact.shape.as_concrete().map(<[usize]>::to_vec).unwrap_or_default();
-    let readers = part.node(patches.node).outputs[patches.slot].successors.clone();
     let zero = part.add_source("microraptor.zero", fact.without_value())?;
-    for reader in readers {
-        part.add_edge(zero, reader)?;
-    }
+    reroute(&mut part, patches, zero)?;
     part.set_input_outlets(&[zero])?;
     part.select_output_outlets(&[stream])?;
     part.compact()?;

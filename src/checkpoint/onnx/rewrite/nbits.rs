@@ -13,13 +13,11 @@ const MAX_BYTES: usize = 16 << 30;
 /// Replaces every such product; returns a line about it if there was any.
 pub(super) fn expand(graph: &mut GraphProto) -> Option<String> {
     let (mut made, mut all) = (Vec::new(), Vec::with_capacity(graph.node.len()));
-    let mut bits = 0;
+    let (mut bits, mut total) = (0, 0);
     {
         let known = constants(graph);
         for whole in &graph.node {
-            let bounded =
-                made.iter().map(|tensor: &TensorProto| tensor.raw_data.len()).sum::<usize>() < MAX_BYTES;
-            let readable = (whole.op_type == "MatMulNBits" && bounded)
+            let readable = (whole.op_type == "MatMulNBits" && total < MAX_BYTES)
                 .then(|| weight(whole, &|place| known.get(input(whole, place)?).copied()))
                 .flatten();
             // tract has others of them, of 2 bits.
@@ -29,6 +27,7 @@ pub(super) fn expand(graph: &mut GraphProto) -> Option<String> {
             };
             let (Some(x), Some(output)) = (input(whole, 0), whole.output.first()) else { continue };
             let name = format!("{output}/microraptor.weight");
+            total += size_of_val(&weight[..]);
             made.push(floats(&name, &dims, weight));
             bits = int(whole, "bits").unwrap_or(4);
             match input(whole, 5) {

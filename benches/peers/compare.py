@@ -4,6 +4,7 @@
     cargo build --release
     python benches/peers/compare.py                                    # everything: hours
     python benches/peers/compare.py --models s --sizes 224 --threads 1 # minutes
+    python benches/peers/compare.py --models segmenter.onnx --sizes 224
 
 Each peer is a resident process that sleeps until it is its turn; ours is started for each turn. Writes report.md
 and results.json to --output after each case, and prints the report. README.md says more.
@@ -71,7 +72,7 @@ def start_ours(args, runtime, case, shared, cpus):
     precision = base(runtime).split("-")[1]
     model = Path(shared["checkpoint"])
     if precision != "f32":
-        out = args.work / Path(case["model"]).name / f"microraptor-{precision}.safetensors"
+        out = Path(shared["folder"]).parent / f"microraptor-{precision}.safetensors"
         model = convert(args.microraptor, model, precision, shared["calibration"], out)
     folder = Path(shared["folder"])
     isa = held_to(runtime)
@@ -82,8 +83,8 @@ def start_peer(args, runtime, case, prepared, cpus):
     if base(runtime) in prepared["errors"]:
         raise Failed(prepared["errors"][base(runtime)])
     shared, folder = prepared["shared"], Path(prepared["shared"]["folder"])
-    spec = dict(runtime=base(runtime), model=prepared["files"][base(runtime)], threads=case["threads"], size=case["size"])
-    spec.update(dim=shared["dim"], pixels=shared["pixels"], features=str(folder / f"{runtime}.f32"))
+    spec = dict(runtime=base(runtime), model=prepared["files"][base(runtime)], threads=case["threads"])
+    spec.update(shape=shared["shape"], pixels=shared["pixels"], features=str(folder / f"{runtime}.f32"))
     command = worker_command(runtime, args.rust, spec, folder)
     held = {"ONEDNN_MAX_CPU_ISA": ISAS[held_to(runtime)]} if held_to(runtime) else {}
     return Worker(runtime, command, case["threads"], cpus, folder, held)
@@ -92,7 +93,7 @@ def start_peer(args, runtime, case, prepared, cpus):
 def start(args, case, prepared, cpus):
     """Starts everything and compares its features; {runtime: runner}. What fails becomes an error in `case`."""
     shared, runners = prepared["shared"], {}
-    expected = np.fromfile(shared["reference"], np.float32).reshape(-1, shared["dim"])
+    expected = dict(np.load(shared["reference"]))
     for runtime in args.runtimes:
         try:
             if base(runtime) in OURS:
@@ -100,8 +101,9 @@ def start(args, case, prepared, cpus):
             else:
                 runner = start_peer(args, runtime, case, prepared, cpus)
             runners[runtime] = runner
-            found = runner.features(Path(shared["folder"]) / f"{runtime}.f32", shared["dim"])
-            cosine = report.cosines(found, expected, PREFIX)
+            found = runner.features(Path(shared["folder"]) / f"{runtime}.f32", list(expected))
+            graph = shared["graph"]
+            cosine = report.output_cosines(found, expected) if graph else report.cosines(found, expected, PREFIX)
             case["runtimes"][runtime] = {"version": runner.version, "cosine": cosine, "rounds": []}
         except (Failed, ValueError, OSError) as error:
             fail(case, runners, runtime, error)
@@ -163,7 +165,7 @@ def arguments():
     numbers = lambda text: [int(part) for part in split(text)]
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--models", default="s,b", type=split, help="s, b (random weights), or Hugging Face folders")
+    parser.add_argument("--models", default="s,b", type=split, help="s, b (random weights), Hugging Face folders, ONNX files")
     parser.add_argument("--sizes", default="224,384,512", type=numbers)
     parser.add_argument("--threads", default="1,2", type=numbers)
     parser.add_argument("--rounds", default=5, type=int)

@@ -61,10 +61,6 @@ def checkpoint(work, model):
     return folder
 
 
-def width(folder):
-    return json.loads((folder / "config.json").read_text())["hidden_size"]
-
-
 def network(folder):
     """The torch module: pixels [1, 3, R, R] -> last hidden state [1, tokens, dim]."""
     import torch
@@ -119,20 +115,34 @@ def crop(image, rng):
     return image.crop((x, y, x + w, y + h))
 
 
-def pixels(files, size):
-    """[n, 3, size, size]: through DINOv3's own image processor."""
+def pixels(files, size, options):
+    """[n, 3, size, size]: through DINOv3's own image processor, with `options` of another model's."""
     from PIL import Image
     from transformers import DINOv3ViTImageProcessor
 
-    processor = DINOv3ViTImageProcessor(size={"height": size, "width": size})
+    processor = DINOv3ViTImageProcessor(size={"height": size, "width": size}, **options)
     tensors = [processor(Image.open(file).convert("RGB"), return_tensors="np")["pixel_values"] for file in files]
     return np.ascontiguousarray(np.concatenate(tensors), dtype=np.float32)
 
 
+def preprocessing(folder):
+    """What a preprocessor_config.json in `folder` says of normalising and resampling."""
+    file = folder / "preprocessor_config.json"
+    if not file.exists():
+        return {}
+    kept = ("do_normalize", "image_mean", "image_std", "do_rescale", "rescale_factor", "resample")
+    return {key: value for key, value in json.loads(file.read_text()).items() if key in kept}
+
+
 def reference(folder, inputs, out):
-    """What transformers computes in f32 for `inputs` [1, 3, R, R], kept in `out`: [tokens, dim]."""
+    """What transformers computes in f32 for `inputs` [1, 3, R, R], kept in `out`: last_hidden_state [1, tokens, dim]."""
     import torch
 
     with torch.inference_mode():
-        tokens = network(folder)(torch.from_numpy(inputs))[0].numpy()
-    return atomically(out, lambda temporary: tokens.tofile(temporary))
+        tokens = network(folder)(torch.from_numpy(inputs)).numpy()
+
+    def write(temporary):
+        with temporary.open("wb") as file:
+            np.savez(file, last_hidden_state=tokens)
+
+    return atomically(out, write)

@@ -5,23 +5,52 @@ import statistics
 import numpy as np
 
 
-def cosines(found, expected, prefix):
-    """Of CLS, and mean, first percentile and minimum over patches. `found` may lack the registers."""
-    if len(found) != len(expected):
-        expected = np.delete(expected, np.s_[1:prefix], axis=0)
-        prefix = 1
+def cosine(found, expected):
+    """Of each row of two arrays of one shape."""
     if found.shape != expected.shape:
-        raise ValueError(f"features of shape {found.shape}, expected {expected.shape}")
+        raise ValueError(f"values of shape {found.shape}, expected {expected.shape}")
     found, expected = found.astype(np.float64), expected.astype(np.float64)
-    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
-    cosine = (found * expected).sum(axis=1) / norms
-    patches = cosine[prefix:]
+    norms = np.linalg.norm(found, axis=-1) * np.linalg.norm(expected, axis=-1)
+    return (found * expected).sum(axis=-1) / norms
+
+
+def ours_of(tokens, found):
+    """Those of the tokens [1, n, dim] that `found` has as cls and patch: registers are not among them."""
+    dim = tokens.shape[-1]
+    patch = found["patch"].reshape(-1, dim)
+    return np.concatenate([found["cls"].reshape(1, dim), patch]), tokens[0][[0, *range(-len(patch), 0)]]
+
+
+def cosines(found, expected, prefix):
+    """Of the tokens [1, n, dim] that `expected` holds alone: CLS; mean, first percentile and minimum of patches."""
+    (tokens,) = expected.values()
+    if "patch" in found:
+        prefix, pair = 1, ours_of(tokens, found)
+    else:
+        pair = next(iter(found.values())).reshape(tokens.shape)[0], tokens[0]
+    of_rows = cosine(*pair)
+    patches = of_rows[prefix:]
     return {
-        "cls": cosine[0],
+        "cls": of_rows[0],
         "patch_mean": patches.mean(),
         "patch_p1": np.percentile(patches, 1),
         "patch_min": patches.min(),
     }
+
+
+def output_cosines(found, expected):
+    """Of each output of a graph as a whole, for the first image."""
+    cosines = {}
+    for name, values in expected.items():
+        if name in found:
+            values = values[:1].ravel()
+            cosines[name] = cosine(found[name].ravel()[: len(values)], values)
+        elif "patch" in found and values.ndim == 3 and values.shape[-1] == found["patch"].shape[-1]:
+            ours, theirs = ours_of(values, found)
+            cosines[name] = cosine(ours.ravel(), theirs.ravel())
+    if not cosines:
+        raise ValueError(f"none of the outputs {', '.join(expected)} is among {', '.join(found)}")
+    return cosines
 
 
 def summary(rounds):
@@ -58,10 +87,20 @@ def title(case):
     return f"{case['model']}, {case['size']} px, {threads} thread{'s' if threads > 1 else ''}"
 
 
+NAMES = {"cls": "cos CLS", "patch_mean": "patch mean", "patch_p1": "patch p1"}
+
+
+def shown(runtimes):
+    """The cosines that have columns: of tokens the three above, else of the first outputs."""
+    keys = dict.fromkeys(key for runtime in runtimes.values() for key in runtime.get("cosine", {}))
+    return list(NAMES) if set(NAMES) <= set(keys) else list(keys)[:4]
+
+
 def case_table(case):
     runtimes = case["runtimes"]
     ours = [name for name in runtimes if name.startswith("microraptor") and runtimes[name].get("rounds")]
     header = ["runtime", "median ms", "min ms", *(f"{name[12:]} / it" for name in ours)]
+    columns = shown(runtimes)
     rows, errors = [], []
     for name, runtime in sorted(runtimes.items(), key=lambda item: item[1].get("median_ms", np.inf)):
         if "error" in runtime:
@@ -69,10 +108,9 @@ def case_table(case):
             continue
         ratios = [runtime["ratios"].get(our) for our in ours]
         cells = [f"{value['median']:.2f}" if value else "" for value in ratios]
-        cosine = runtime["cosine"]
-        cells += [f"{cosine[key]:.5f}" for key in ("cls", "patch_mean", "patch_p1")]
+        cells += [f"{runtime['cosine'][key]:.5f}" if key in runtime["cosine"] else "" for key in columns]
         rows.append([name, f"{runtime['median_ms']:.1f}", f"{runtime['min_ms']:.1f}", *cells])
-    header += ["cos CLS", "patch mean", "patch p1"]
+    header += [NAMES.get(key, f"cos {key}") for key in columns]
     text = f"## {title(case)}\n\n" + table(header, rows)
     return text + ("\n\nNot measured:\n\n" + "\n".join(errors) if errors else "")
 
@@ -112,6 +150,7 @@ def markdown(results):
     note = (
         f"Batch 1, pixels to features, {results['rounds']} rounds in which the runtimes take turns in random order, "
         f"{results['runs']} timed runs a turn. A ratio is ours / theirs: below 1, ours is faster. It is the median over "
-        "the rounds. Cosines are against transformers in f32, on the same image."
+        "the rounds. Cosines are against transformers in f32, on the same image; those of an ONNX file's outputs are "
+        "against onnxruntime in f32."
     )
     return "\n\n".join([head, note, overview(cases), *map(case_table, cases)]) + "\n"

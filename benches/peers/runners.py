@@ -60,9 +60,12 @@ class Worker:
         ms = self.ask(runs)["ms"]
         return float(np.median(ms)), min(ms)
 
-    def features(self, path, dim):
-        self.ask("features")
-        return np.fromfile(path, np.float32).reshape(-1, dim)
+    def features(self, path, names):
+        """{name: values} of its outputs, or of as many as it writes."""
+        shapes = self.ask("features")["shapes"]
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        parts = np.split(np.fromfile(path, np.float32), ends[:-1])
+        return {name: part.reshape(shape) for name, part, shape in zip(names, parts, shapes)}
 
     def close(self):
         if self.process.poll() is None:
@@ -96,15 +99,14 @@ class Program:
         self.backend = row["backend"]
         return row["latency"]["p50_ms"], row["latency"]["min_ms"]
 
-    def features(self, _path, dim):
-        """[tokens, dim] without the registers, which `embed` does not write."""
+    def features(self, _path, _names):
+        """What `embed` writes: cls, patch (without registers) and the outputs of a graph around."""
         from safetensors.numpy import load_file
 
         out = self.folder / "microraptor.safetensors"
         options = ["--size", self.size, "--threads", self.threads, *self.isa]
         self.run(["embed", self.model, self.image, "-o", out, *options])
-        tensors = load_file(out)
-        return np.concatenate([tensors["cls"].reshape(1, dim), tensors["patch"].reshape(-1, dim)])
+        return load_file(out)
 
     def close(self):
         pass
@@ -138,7 +140,9 @@ def worker_command(runtime, rust, spec, folder):
     if runtime.split("-")[0] in ("rten", "tract"):
         if not rust:
             raise Failed("its worker was not built")
-        values = (spec[key] for key in ("model", "threads", "size", "pixels", "features"))
+        if spec["shape"][:2] != [1, 3] or spec["shape"][2] != spec["shape"][3]:
+            raise Failed(f"its worker is for one square RGB image, not {spec['shape']}")
+        values = (spec["model"], spec["threads"], spec["shape"][2], spec["pixels"], spec["features"])
         return [rust, runtime.split("-")[0], *map(str, values)]
     path = folder / f"{runtime}.json"
     path.write_text(json.dumps(spec))

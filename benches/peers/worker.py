@@ -1,9 +1,9 @@
 """A resident worker of compare.py: one model in one runtime, timed on demand.
 
-    python worker.py SPEC.json      # runtime, model, threads, size, dim, pixels, features
+    python worker.py SPEC.json      # runtime, model, threads, shape, pixels, features
 
 The same orders and answers as rten/src/main.rs: one line of JSON when the model is ready; then for a line `N` one run
-untimed and N timed ones, for `features` the first output as raw f32. Between orders it sleeps.
+untimed and N timed ones, for `features` its outputs as raw f32, one after the other. Between orders it sleeps.
 """
 
 import json
@@ -22,7 +22,7 @@ def onnxruntime(spec):
     options.log_severity_level = 3
     session = ort.InferenceSession(spec["model"], options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return ort.__version__, lambda pixels: session.run(None, {name: pixels})[0]
+    return ort.__version__, lambda pixels: session.run(None, {name: pixels})
 
 
 def openvino(spec):
@@ -38,7 +38,7 @@ def openvino(spec):
     }
     request = ov.Core().compile_model(spec["model"], "CPU", options).create_infer_request()
     version = ov.__version__.split("-")[0]
-    return version, lambda pixels: request.infer([pixels], share_inputs=True, share_outputs=True)[0]
+    return version, lambda pixels: list(request.infer([pixels], share_inputs=True, share_outputs=True).values())
 
 
 def ncnn(spec):
@@ -57,7 +57,7 @@ def ncnn(spec):
         code, output = extractor.extract("out0")
         if code:
             raise RuntimeError(f"ncnn failed with code {code}")
-        return np.array(output)
+        return [np.array(output)]
 
     return ncnn.__version__, run
 
@@ -72,15 +72,15 @@ def timed(run, pixels, runs):
     return {"ms": ms}
 
 
-def write(output, spec):
-    output = np.asarray(output, dtype=np.float32).reshape(-1, spec["dim"])
-    output.tofile(spec["features"])
-    return {"shape": output.shape}
+def write(outputs, spec):
+    outputs = [np.asarray(output, dtype=np.float32) for output in outputs]
+    np.concatenate([output.ravel() for output in outputs]).tofile(spec["features"])
+    return {"shapes": [output.shape for output in outputs]}
 
 
 def main():
     spec = json.loads(Path(sys.argv[1]).read_text())
-    pixels = np.fromfile(spec["pixels"], np.float32).reshape(1, 3, spec["size"], spec["size"])
+    pixels = np.fromfile(spec["pixels"], np.float32).reshape(spec["shape"])
     version, run = {"onnxruntime": onnxruntime, "openvino": openvino, "ncnn": ncnn}[spec["runtime"].split("-")[0]](spec)
     print(json.dumps({"version": version}), flush=True)
     for order in sys.stdin:

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use microraptor::Engine;
 #[cfg(feature = "demo")]
 use microraptor::checkpoint::Card;
 use microraptor::checkpoint::{self, Model, TensorInfo};
@@ -36,6 +37,7 @@ pub fn run(args: &InfoArgs) -> anyhow::Result<()> {
                 let engine = backbone::open(&args.model, &hints)?;
                 let (notes, outputs) = (engine.notes().to_vec(), engine.outputs().to_vec());
                 About {
+                    cost: costs_within(&engine, &args.sizes),
                     notes,
                     outputs,
                     fixed_size: engine.fixed_size().map(|size| size.to_string()),
@@ -79,7 +81,7 @@ fn describe(model: &Model, args: &InfoArgs) -> anyhow::Result<About> {
         assumed: model.assumed.iter().map(backbone::settled).collect(),
         notes: model.notes.clone(),
         outputs: Vec::new(),
-        cost: costs(&model.config, &args.sizes)?,
+        cost: costs(&model.config, &args.sizes),
         tensors: tensors.into_iter().map(Tensor::from).collect(),
     })
 }
@@ -123,7 +125,7 @@ fn describe_converted(file: &ModelFile, tensors: Vec<TensorInfo>, args: &InfoArg
         assumed: Vec::new(),
         notes: Vec::new(),
         outputs: Vec::new(),
-        cost: costs(&config, &args.sizes)?,
+        cost: costs(&config, &args.sizes),
         tensors: tensors.into_iter().map(Tensor::from).collect(),
     })
 }
@@ -154,14 +156,36 @@ fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
         assumed: about.assumed.iter().map(backbone::settled).collect(),
         notes: engine.notes().to_vec(),
         outputs: engine.outputs().to_vec(),
-        cost: config.map_or(Ok(Vec::new()), |c| costs(c, &args.sizes))?,
+        cost: costs_within(&engine, &args.sizes),
         tensors: Vec::new(),
     })
 }
 
-fn costs(config: &Config, sizes: &[Size]) -> anyhow::Result<Vec<Cost>> {
+/// As [`costs`], of the backbone in a graph.
+fn costs_within(engine: &Engine, sizes: &[Size]) -> Vec<Cost> {
+    // A graph that resizes images first gives the backbone another size.
+    let Some(config) = engine.config().filter(|_| engine.patch().is_some()) else { return Vec::new() };
+    let fixed = engine.fixed_size();
+    let only = fixed.filter(|_| sizes.is_empty());
+    let mut costs = costs(config, only.as_ref().map_or(sizes, std::slice::from_ref));
+    for cost in &mut costs {
+        if let Some(fixed) = fixed.filter(|fixed| fixed.to_string() != cost.size) {
+            let refused = Some(format!("the file was exported for {fixed} px only"));
+            *cost = Cost { size: std::mem::take(&mut cost.size), tokens: None, macs: None, refused };
+        }
+    }
+    costs
+}
+
+/// The work for an image of each size; for a size that the model does not take, why.
+fn costs(config: &Config, sizes: &[Size]) -> Vec<Cost> {
     let cost = |&size: &Size| {
-        Ok(Cost { size: size.to_string(), tokens: config.tokens(size)?, macs: config.macs(size)? })
+        let known = config.tokens(size).and_then(|tokens| Ok((tokens, config.macs(size)?)));
+        let (tokens, macs, refused) = match known {
+            Ok((tokens, macs)) => (Some(tokens), Some(macs), None),
+            Err(error) => (None, None, Some(error.to_string())),
+        };
+        Cost { size: size.to_string(), tokens, macs, refused }
     };
     if !sizes.is_empty() {
         return sizes.iter().map(cost).collect();
@@ -204,8 +228,10 @@ struct About {
 #[derive(Serialize)]
 struct Cost {
     size: String,
-    tokens: usize,
-    macs: u64,
+    tokens: Option<usize>,
+    macs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -266,8 +292,14 @@ fn print(about: &About, out: &mut impl Write) -> io::Result<()> {
     if !about.outputs.is_empty() {
         line("outputs", &about.outputs.join(", "))?;
     }
-    for Cost { size, tokens, macs } in &about.cost {
-        line(&format!("at {size} px"), &format_args!("{} GMAC, {tokens} tokens", giga(*macs)))?;
+    for Cost { size, tokens, macs, refused } in &about.cost {
+        let name = format!("at {size} px");
+        match (tokens, macs) {
+            (Some(tokens), Some(macs)) => {
+                line(&name, &format_args!("{} GMAC, {tokens} tokens", giga(*macs)))?
+            }
+            _ => line(&name, refused.as_ref().map_or(&"unknown", |refused| refused))?,
+        }
     }
     for Tensor { name, dtype, shape } in &about.tensors {
         line("tensor", &format_args!("{name} {dtype} {shape:?}"))?;

@@ -78,12 +78,18 @@ impl Engine {
         self.shared.backbone.fixed_size()
     }
 
+    /// Side of a patch, of which both sides of an image must be multiples; `None` of other networks than ours, and of a
+    /// graph that resizes images first.
+    pub fn patch(&self) -> Option<usize> {
+        self.shared.backbone.patch()
+    }
+
     /// Checks that the model can take `size`.
     ///
     /// # Errors
     /// [`EngineError::Size`] or [`EngineError::FixedSize`] if it cannot.
     pub fn check_size(&self, size: Size) -> Result<(), EngineError> {
-        if let Some(patch) = self.shared.backbone.patch() {
+        if let Some(patch) = self.patch() {
             size.grid(patch)?;
         }
         if let Some(expected) = self.fixed_size().filter(|&fixed| fixed != size) {

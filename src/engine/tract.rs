@@ -1,6 +1,6 @@
 //! tract as a backend, for ONNX graphs: all of those that hold more than a backbone.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::Features;
 use super::backend::{Backbone, RunError, Runner};
@@ -8,6 +8,7 @@ use super::plans::Recent;
 use super::vit::{cache, select};
 use crate::board::Cores;
 use crate::graph::onnx::{OnnxModel, OnnxPlan, Threads};
+use crate::kernels::pool::Pool;
 use crate::vit::{Config, Size};
 
 impl Backbone for OnnxModel {
@@ -19,7 +20,14 @@ impl Backbone for OnnxModel {
             1 => None,
             _ => Some(Arc::new(builder.build().map_err(|e| RunError::Threads(e.to_string()))?)),
         };
-        let threads = Threads { pool, cache: Some(cache(cores)) };
+        let encoder = match (&pool, self.encoder()) {
+            (Some(_), Some(_)) => {
+                let pool = Pool::new(cores.threads()).map_err(|e| RunError::Threads(e.to_string()))?;
+                Some(Arc::new(Mutex::new(pool)))
+            }
+            _ => None,
+        };
+        let threads = Threads { pool, encoder, cache: Some(cache(cores)) };
         Ok(Box::new(TractRunner { model: self.clone(), threads, plans: Recent::new(), layers: Vec::new() }))
     }
 
@@ -66,11 +74,7 @@ impl Runner for TractRunner {
         let TractRunner { model, threads, plans, layers } = self;
         let graph = |error| RunError::Graph(crate::graph::GraphError::from(error));
         let plan = plans.get(size, layers, || model.plan(size, threads, layers)).map_err(graph)?;
-        let found = match &threads.pool {
-            Some(pool) => pool.install(|| plan.run(pixels)),
-            None => plan.run(pixels),
-        };
-        *features = found.map_err(graph)?;
+        *features = plan.run(pixels).map_err(graph)?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use rayon::ThreadPool;
 use tract_core::internal::*;
 use tract_core::transform::ModelTransform;
 
-use super::encoder_op::{EncoderOp, Made};
+use super::encoder_op::{EncoderOp, Host, Made};
 use crate::checkpoint::Model;
 use crate::checkpoint::onnx::{Proof, Recognised, recognised, reroute};
 use crate::convert::{Calibration, convert};
@@ -89,7 +89,8 @@ pub fn accelerate(model: &mut TypedModel, options: &Accelerate) -> TractResult<O
         .within(&encoder, Cache::UNKNOWN)
         .with_streams(&encoder, &streams)?;
     let outputs = ends.iter().map(|(made, _)| *made).collect();
-    let op = EncoderOp { encoder, plan: Arc::new(plan), batch, outputs, threads: options.threads.clone() };
+    let host = options.threads.clone().map_or(Host::Caller, Host::Shared);
+    let op = EncoderOp { encoder, plan: Arc::new(plan), batch, outputs, host };
     let made = folded.wire_node("microraptor.encoder", op, &[pixels])?;
     let mut results = folded.output_outlets()?.to_vec();
     for ((_, old), new) in ends.iter().zip(made) {

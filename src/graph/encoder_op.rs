@@ -1,7 +1,7 @@
 //! Our encoder as an operator of tract.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::ThreadPool;
 use tract_core::internal::*;
@@ -20,6 +20,17 @@ pub(super) enum Made {
     Layer(usize),
 }
 
+/// Whose threads an encoder in a graph runs on.
+#[derive(Clone)]
+pub(super) enum Host {
+    /// The calling thread alone.
+    Caller,
+    /// Those that tract's operators run on, too.
+    Shared(Arc<ThreadPool>),
+    /// Its own: tract runs the rest of the graph on the calling thread.
+    Own(Arc<Mutex<Pool>>),
+}
+
 /// The encoder for one size of image: from `[batch, 3, height, width]` to `[batch, tokens, dim]` for each output.
 #[derive(Clone)]
 pub(super) struct EncoderOp {
@@ -28,8 +39,7 @@ pub(super) struct EncoderOp {
     /// Number of images.
     pub batch: usize,
     pub outputs: Vec<Made>,
-    /// The threads that the whole graph runs on; `None` for the caller's.
-    pub threads: Option<Arc<ThreadPool>>,
+    pub host: Host,
 }
 
 impl fmt::Debug for EncoderOp {
@@ -161,9 +171,11 @@ impl OpState for State {
         }
         let input = inputs.first().context("an encoder without pixels")?.to_plain_array_view::<f32>()?;
         let pixels = input.as_slice().context("pixels that are not contiguous")?;
-        match &op.threads {
-            Some(threads) => Pool::hosted(threads, |pool| self.run(op, pool, pixels)),
-            None => self.run(op, &mut Pool::new(1)?, pixels),
+        match &op.host {
+            Host::Caller => self.run(op, &mut Pool::new(1)?, pixels),
+            Host::Shared(threads) => Pool::hosted(threads, |pool| self.run(op, pool, pixels)),
+            // A panic leaves a pool as usable as before.
+            Host::Own(pool) => self.run(op, &mut pool.lock().unwrap_or_else(PoisonError::into_inner), pixels),
         }
     }
 

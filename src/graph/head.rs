@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tract_core::internal::*;
 
+use super::optimise::optimised;
 use crate::checkpoint::onnx::{Document, OnnxError, Source, try_out};
 
 /// An ONNX model with one input of 32-bit floats, of any shape.
@@ -57,9 +58,8 @@ impl OnnxFunction {
                 try_out(self.source.path(), Some(shape))?;
                 let model = self.source.typed_for(&[shape.to_vec()])?;
                 let options = RunOptions::default();
-                let plan = self
-                    .source
-                    .guarded(|| TypedSimplePlan::new_with_options(model.into_optimized()?, &options))?;
+                let plan =
+                    self.source.guarded(|| TypedSimplePlan::new_with_options(optimised(model)?, &options))?;
                 *slot = Some((shape.to_vec(), plan.clone()));
                 plan
             }

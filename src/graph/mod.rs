@@ -1,10 +1,15 @@
 //! tract, which runs ONNX graphs: a backbone of the family within one runs on our encoder.
 
 pub mod accelerate;
+mod across;
+mod around;
 mod encoder_op;
 pub mod head;
 pub mod onnx;
+mod onnx_error;
+mod optimise;
 mod reading;
+mod resample;
 
 use tract_core::internal::TractError;
 

@@ -10,19 +10,21 @@ use rayon::ThreadPool;
 use tract_core::internal::*;
 use tract_linalg::multithread::Executor;
 
-use super::encoder_op::{EncoderOp, Made};
+use super::Features;
+use super::around::{Placed, around};
+use super::optimise::optimised;
 use super::reading::{Reading, named};
-use super::{Features, GraphError};
 use crate::checkpoint::GraphParts;
 use crate::checkpoint::onnx::{
-    Contents, Document, Imported, Joint, OnnxError, Proof, Source, Surroundings, Within, read, reroute,
-    try_out,
+    Contents, Document, Imported, OnnxError, Proof, Source, Surroundings, read, try_out,
 };
-use crate::encoder::{Cache, Encoder, EncoderError, Plan};
+use crate::encoder::Encoder;
 use crate::kernels::Isa;
 use crate::quant::Network;
-use crate::vit::{Config, Size, SizeError, StandIn};
+use crate::vit::{Config, Size, StandIn};
 
+pub use super::around::Threads;
+pub use super::onnx_error::OnnxRunError;
 pub use super::reading::MAX_PREFIX;
 
 /// Contents of an ONNX file.
@@ -72,19 +74,12 @@ impl std::fmt::Debug for OnnxModel {
     }
 }
 
-/// The threads of a plan, and what they have.
-#[derive(Clone, Default)]
-pub struct Threads {
-    /// The threads; `None` for the caller's.
-    pub pool: Option<Arc<ThreadPool>>,
-    /// Cache available to each.
-    pub cache: Option<Cache>,
-}
-
 /// An [`OnnxModel`] prepared for one input size and thread pool.
 pub struct OnnxPlan {
     model: OnnxModel,
     state: TypedSimpleState,
+    /// The threads that tract runs on, if not on the caller's.
+    pool: Option<Arc<ThreadPool>>,
     size: Size,
     batch: usize,
     /// Number of the graph's own outputs.
@@ -98,63 +93,6 @@ enum What {
     Read(Reading),
     /// The encoder's outputs follow the graph's: tokens, then layers. The graph's are kept where true.
     Known { grid: (usize, usize), dim: usize, prefix: usize, keep: Vec<bool>, stand_in: StandIn },
-}
-
-/// Why a model could not be prepared for a size, or run.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum OnnxRunError {
-    /// The file cannot be used, or tract failed.
-    #[error(transparent)]
-    Onnx(#[from] OnnxError),
-    /// A side is zero or too long.
-    #[error(transparent)]
-    Size(#[from] SizeError),
-    /// The model was exported for another size.
-    #[error("{model} takes images of {fixed} only, not {asked}: export it with dynamic height and width")]
-    FixedSize {
-        /// The file.
-        model: String,
-        /// The size it takes; a dynamic side shows the requested length.
-        fixed: Size,
-        /// The requested size.
-        asked: Size,
-    },
-    /// An output is neither a vector, tokens nor a map.
-    #[error("{model} has an output of shape {shape:?}, expected [1, d], [1, n, d] or [1, c, h, w] of f32")]
-    Output {
-        /// The file.
-        model: String,
-        /// The shape.
-        shape: Vec<usize>,
-    },
-    /// The encoder in the graph cannot run.
-    #[error("{0}")]
-    Encoder(String),
-    /// The network computed a NaN or an infinity.
-    #[error("{model} computes NaN or infinity for this image")]
-    NonFinite {
-        /// The file.
-        model: String,
-    },
-}
-
-impl From<OnnxRunError> for GraphError {
-    fn from(error: OnnxRunError) -> GraphError {
-        match error {
-            OnnxRunError::Size(error) => GraphError::Size(error),
-            error => GraphError::Tract(error.to_string()),
-        }
-    }
-}
-
-impl From<EncoderError> for OnnxRunError {
-    fn from(error: EncoderError) -> OnnxRunError {
-        match error {
-            EncoderError::Size(error) => error.into(),
-            error => OnnxRunError::Encoder(error.to_string()),
-        }
-    }
 }
 
 impl OnnxModel {
@@ -262,18 +200,26 @@ impl OnnxModel {
             return Err(OnnxRunError::FixedSize { model: source.name(), fixed, asked: size });
         }
         try_out(source.path(), Some(&source.image(size)?))?;
-        let (model, what, outputs) = match &self.body {
-            Body::Plain(source) => self.plain(source, size)?,
-            Body::Around(surroundings, encoder) => around(surroundings, encoder, size, threads, layers)?,
+        let (model, what, outputs, alone) = match &self.body {
+            Body::Plain(source) => {
+                let (model, what, outputs) = self.plain(source, size)?;
+                (model, what, outputs, false)
+            }
+            Body::Around(surroundings, encoder) => {
+                let Placed { model, grid, keep, stand_in, alone } =
+                    around(surroundings, encoder, size, threads, layers)?;
+                let (dim, prefix, outputs) = (encoder.config().dim, encoder.config().prefix(), keep.len());
+                (model, What::Known { grid, dim, prefix, keep, stand_in }, outputs, alone)
+            }
         };
+        let pool = threads.pool.clone().filter(|_| !alone);
         // `Executor::multithread(1)` would run on rayon's global pool (tract issue 2894).
-        let executor =
-            threads.pool.clone().map_or(Executor::SingleThread, |pool| Executor::MultiThread(pool.clone()));
+        let executor = pool.clone().map_or(Executor::SingleThread, Executor::MultiThread);
         let state = source.guarded(|| {
             let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
-            TypedSimplePlan::new_with_options(model.into_optimized()?, &options)?.spawn()
+            TypedSimplePlan::new_with_options(optimised(model)?, &options)?.spawn()
         })?;
-        Ok(OnnxPlan { model: self.clone(), state, size, batch: input.batch, outputs, what })
+        Ok(OnnxPlan { model: self.clone(), state, pool, size, batch: input.batch, outputs, what })
     }
 
     /// The typed graph, how its outputs are read, and their number.
@@ -293,91 +239,6 @@ impl OnnxModel {
     }
 }
 
-/// As [`OnnxModel::plain`], with the encoder put into the graph.
-fn around(
-    surroundings: &Surroundings,
-    encoder: &Arc<Encoder>,
-    size: Size,
-    threads: &Threads,
-    layers: &[usize],
-) -> Result<(TypedModel, What, usize), OnnxRunError> {
-    let config = encoder.config();
-    let Within { mut model, joints, pixels, size, batch, base, outputs } =
-        surroundings.within(config, size)?;
-    let streams: Vec<usize> = joints
-        .iter()
-        .filter_map(|joint| match joint {
-            Joint::Stream(block) => Some(*block),
-            Joint::Tokens => None,
-        })
-        .collect();
-    let count = threads.pool.as_ref().map_or(1, |pool| pool.current_num_threads());
-    let mut plan = Plan::new(encoder, size, count)?
-        .within(encoder, threads.cache.unwrap_or(Cache::UNKNOWN))
-        .with_taps(encoder, layers)?
-        .with_streams(encoder, &streams)?;
-    if let Some(base) = base {
-        plan = plan.with_base(&base);
-    }
-    let grid = plan.grid();
-    let mut made: Vec<Made> = joints
-        .iter()
-        .map(|joint| match *joint {
-            Joint::Stream(block) => Made::Stream(block),
-            Joint::Tokens => Made::Tokens,
-        })
-        .collect();
-    // What the graph reads need not be made twice.
-    let known = [Made::Tokens].into_iter().chain(layers.iter().map(|&layer| Made::Layer(layer)));
-    let ends: Vec<usize> = known
-        .map(|end| {
-            made.iter().position(|made| *made == end).unwrap_or_else(|| {
-                made.push(end);
-                made.len() - 1
-            })
-        })
-        .collect();
-    let op = EncoderOp {
-        encoder: encoder.clone(),
-        plan: Arc::new(plan),
-        batch,
-        outputs: made,
-        threads: threads.pool.clone(),
-    };
-    let keep = surroundings.source().guarded(|| place(&mut model, op, pixels, &ends, outputs))?;
-    let other = !surroundings.normalised();
-    let stand_in = StandIn { cls: other, patch: other };
-    Ok((model, What::Known { grid, dim: config.dim, prefix: config.prefix(), keep, stand_in }, outputs))
-}
-
-/// Puts `op` into `model`, where it reads `pixels` and makes the inputs behind the first. The outputs are then the first
-/// `outputs`, and those of the operator that `also` names. Returns which of the first are not simply its tokens.
-fn place(
-    model: &mut TypedModel,
-    op: EncoderOp,
-    pixels: OutletId,
-    also: &[usize],
-    outputs: usize,
-) -> TractResult<Vec<bool>> {
-    let inputs = model.input_outlets()?.to_vec();
-    let tokens: Vec<bool> = op.outputs.iter().map(|made| *made == Made::Tokens).collect();
-    let made = model.wire_node("microraptor.encoder", op, &[pixels])?;
-    let mut ends = model.output_outlets()?[..outputs].to_vec();
-    let mut keep = vec![true; outputs];
-    for (place, source) in inputs.iter().skip(1).enumerate() {
-        reroute(model, *source, made[place])?;
-        for (end, keep) in ends.iter_mut().zip(&mut keep).filter(|(end, _)| **end == *source) {
-            *end = made[place];
-            *keep = !tokens[place];
-        }
-    }
-    ends.extend(also.iter().map(|&place| made[place]));
-    model.set_input_outlets(&inputs[..1])?;
-    model.select_output_outlets(&ends)?;
-    model.compact()?;
-    Ok(keep)
-}
-
 impl OnnxPlan {
     /// Runs the model on `pixels`: `[3, height, width]`, preprocessed, row-major. A greyscale model gets the mean of
     /// the channels.
@@ -388,9 +249,16 @@ impl OnnxPlan {
     /// # Panics
     /// If `pixels` has another length.
     pub fn run(&mut self, pixels: &[f32]) -> Result<Features, OnnxRunError> {
+        match self.pool.clone() {
+            Some(pool) => pool.install(|| self.run_here(pixels)),
+            None => self.run_here(pixels),
+        }
+    }
+
+    fn run_here(&mut self, pixels: &[f32]) -> Result<Features, OnnxRunError> {
         let area = self.size.area();
         assert_eq!(pixels.len(), 3 * area);
-        let OnnxPlan { model, state, size, batch, outputs, what } = self;
+        let OnnxPlan { model, state, size, batch, outputs, what, .. } = self;
         let channels = model.channels;
         let shape = [*batch, channels, size.height, size.width];
         let grey: Vec<f32>;

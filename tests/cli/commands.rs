@@ -17,6 +17,9 @@ fn info_says_what_a_checkpoint_is() {
     assert_eq!(about["architecture"]["dim"], 32);
     assert_eq!(about["cost"][0]["tokens"], 1 + 4 + 4);
     assert_eq!(about["tensors"].as_array().unwrap().len(), about["tensor_count"].as_u64().unwrap() as usize);
+    let about = json(&success(&[&"info", &tiny_model(), &"--size", &"30,32", &"--json"]));
+    assert!(about["cost"][0]["refused"].as_str().unwrap().contains("multiple"), "{about}");
+    assert_eq!(about["cost"][1]["tokens"], 1 + 4 + 4);
     let seeded = json(&success(&[&"info", &"untrained:dinov3-vits16", &"--json"]));
     assert_eq!(seeded["parameters"], 21_596_160);
 }

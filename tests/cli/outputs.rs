@@ -139,3 +139,14 @@ fn a_graph_is_converted_with_its_backbone() {
     let message = failure(&[&"convert", &golden("onnx/cnn-fixed.onnx"), &"-o", &model]);
     assert!(message.contains("holds no vision transformer"), "{message}");
 }
+
+#[test]
+fn info_says_which_sizes_a_graph_takes() {
+    let model = golden("onnx/forms/segmenter.onnx");
+    let text = success(&[&"info", &model, &"--json"]);
+    let about: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&about["fixed_size"], &about["cost"][0]["size"]), (&"16x24".into(), &"16x24".into()));
+    assert_eq!(about["cost"][0]["tokens"], 5 + 4 * 6);
+    let text = success(&[&"info", &model, &"--size", &"32"]);
+    assert!(text.contains("exported for 16x24 px only"), "{text}");
+}

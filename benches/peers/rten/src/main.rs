@@ -5,7 +5,7 @@
 //! PIXELS holds [1, 3, SIZE, SIZE] as raw little-endian f32. Once the model is ready, the worker prints a line of JSON
 //! with the runtime's version. Each line of standard input is then an order: a number N requests one untimed run and N
 //! timed ones, answered by `{"ms": [...]}`; `features` writes the first output as raw f32, answered by
-//! `{"shape": [...]}`. The worker sleeps between orders and exits at the end of its input.
+//! `{"shapes": [[...]]}`. The worker sleeps between orders and exits at the end of its input.
 
 use std::io::{BufRead, Write};
 use std::sync::Arc;
@@ -107,7 +107,7 @@ fn obey(order: &str, runtime: &dyn Runtime, pixels: &[f32], out: &str) -> Result
         let Features { shape, values } = runtime.run(pixels)?;
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         std::fs::write(out, bytes)?;
-        return Ok(json!({ "shape": shape }));
+        return Ok(json!({ "shapes": [shape] }));
     }
     let runs = order.parse().with_context(|| format!("order {order:?}"))?;
     Ok(json!({ "ms": time(runtime, pixels, runs)? }))

@@ -3,11 +3,11 @@
 //!
 //! Only the search for a backbone uses it. What tract runs itself keeps its quantisation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
-use super::nodes::{constants, floats, input, node, values};
+use super::nodes::{constants, floats, input, int, node, values};
 use super::tidy;
 
 /// The float twin of `proto`, and a line about its weights; `None` if nothing in it is quantised.
@@ -20,6 +20,7 @@ pub(in super::super) fn twin(proto: &ModelProto) -> Option<(ModelProto, String)>
     let mut twin = proto.clone();
     let graph = twin.graph.as_mut()?;
     let products = products(graph);
+    weights(graph);
     unrounded(graph);
     let line = match products {
         0 => "its 8-bit weights are widened to f32, and its activations are not rounded".to_owned(),
@@ -79,7 +80,10 @@ fn products(graph: &mut GraphProto) -> usize {
                     None => None,
                     Some(zero) => Some(zero?),
                 };
-                widened(weight, *known.get(scale)?, zero, whole.op_type == "ConvInteger")
+                // One scale for each output: the last dimension of a matrix, the first of a kernel.
+                let last = weight.dims.len().checked_sub(1)?;
+                let axis = if whole.op_type == "ConvInteger" { 0 } else { last };
+                widened(weight, *known.get(scale)?, zero, axis)
             });
             let Some(widened) = widened else { continue };
             let name = format!("{output}/microraptor.weight");
@@ -161,29 +165,54 @@ fn fused_with_scales<'a>(
     Some(Product { x, weight, zero, scale, bias, output: whole.output.first()? })
 }
 
-/// `(code - zero point) * scale`, with one of each for the tensor or for each output: the last dimension of a matrix, the
-/// first of a kernel.
+/// `(code - zero point) * scale`, with one of each for the tensor or for each place along `axis`.
 fn widened(
     weight: &TensorProto,
     scale: &TensorProto,
     zero: Option<&TensorProto>,
-    kernel: bool,
+    axis: usize,
 ) -> Option<Vec<f32>> {
     let (codes, scales) = (values(weight)?, values(scale)?);
     let zeros = match zero {
         Some(zero) => values(zero)?,
         None => vec![0.0],
     };
-    let outputs = usize::try_from(*if kernel { weight.dims.first()? } else { weight.dims.last()? }).ok()?;
-    let fits = |parameters: &[f32]| [1, outputs].contains(&parameters.len());
-    if outputs == 0 || !fits(&scales) || !fits(&zeros) {
+    let sides = weight.dims.iter().map(|&side| usize::try_from(side).ok()).collect::<Option<Vec<usize>>>()?;
+    let length = sides.get(axis).copied().unwrap_or(1);
+    let behind: usize = sides.iter().skip(axis + 1).product();
+    let fits = |parameters: &[f32]| [1, length].contains(&parameters.len());
+    if length == 0 || behind == 0 || !fits(&scales) || !fits(&zeros) {
         return None;
     }
     let of = |parameters: &[f32], place: usize| {
-        let output = if kernel { place / (codes.len() / outputs) } else { place % outputs };
-        parameters[if parameters.len() == 1 { 0 } else { output }]
+        parameters[if parameters.len() == 1 { 0 } else { place / behind % length }]
     };
     Some((0..codes.len()).map(|i| (codes[i] - of(&zeros, i)) * of(&scales, i)).collect())
+}
+
+/// Widens the codes that a DequantizeLinear reads from the file. tract would do it, but not of more than 8 MB (the wide
+/// layers of ViT-B).
+fn weights(graph: &mut GraphProto) {
+    let outputs: BTreeSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let known = constants(graph);
+    let of = |node: &NodeProto| {
+        let (weight, scale) = (known.get(input(node, 0)?)?, known.get(input(node, 1)?)?);
+        let zero = match input(node, 2) {
+            None => None,
+            Some(zero) => Some(*known.get(zero)?),
+        };
+        let (axis, rank) = (int(node, "axis").unwrap_or(1), weight.dims.len() as i64);
+        let axis = usize::try_from(if axis < 0 { axis + rank } else { axis }).ok()?;
+        let name = node.output.first().filter(|name| !outputs.contains(name.as_str()))?;
+        let whole = node.op_type == "DequantizeLinear" && int(node, "block_size").unwrap_or(0) == 0;
+        let widened = whole.then(|| widened(weight, scale, zero, axis))??;
+        Some(floats(name, &weight.dims, widened))
+    };
+    let made: BTreeMap<usize, TensorProto> =
+        graph.node.iter().enumerate().filter_map(|(at, node)| Some((at, of(node)?))).collect();
+    let mut at = 0..;
+    graph.node.retain(|_| at.next().is_none_or(|at| !made.contains_key(&at)));
+    graph.initializer.extend(made.into_values());
 }
 
 /// Lets the readers of a quantised and dequantised activation read what it was before.

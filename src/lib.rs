@@ -65,12 +65,13 @@
 
 pub use board::{Cores, CpuList};
 pub use checkpoint::{Assumption, CheckpointError, Hints};
+pub use encoder::{Interrupt, Interrupted};
 pub use engine::{About, Backend, Engine, EngineError, Macs, Operator, OperatorTimes, Session};
 pub use features::{Extractor, FeatureError, Geometry};
 pub use heads::{Backbone, Head, HeadError, HeadFormatError, HeadModel, OodScore, Outcome, Prediction};
 pub use input::{
-    Axis, DicomInfo, Identifiers, Image, InputError, LabelMap, Matrix, Range, RawPixel, ReadOptions, Region,
-    Scan, ScanInfo, ScanKind, SourceFrame, Spacing, StreamFormat, Window,
+    Axis, DicomInfo, Identifiers, Image, InputError, LabelMap, Matrix, PixelFormat, Plane, Range, RawFrame,
+    RawPixel, ReadOptions, Region, Scan, ScanInfo, ScanKind, SourceFrame, Spacing, StreamFormat, Window,
 };
 pub use kernels::{Isa, IsaError};
 pub use pipeline::{Answer, Elapsed, Pipeline, PipelineError};
@@ -143,6 +144,9 @@ pub mod encoder;
 pub mod engine;
 #[doc(hidden)]
 pub mod features;
+#[cfg(feature = "capi")]
+#[doc(hidden)]
+pub mod ffi;
 #[doc(hidden)]
 pub mod files;
 #[cfg(feature = "onnx")]

@@ -89,7 +89,7 @@ fn run(name: &str, size: Size, threads: usize, pixels: &[f32]) -> Features {
     let model = OnnxModel::load(&golden(name)).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let pool = (threads > 1).then(|| std::sync::Arc::new(pool));
-    let threads = Threads { pool, cache: None };
+    let threads = Threads { pool, ..Threads::default() };
     model.plan(size, &threads, &[]).unwrap().run(pixels).unwrap()
 }
 

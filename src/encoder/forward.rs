@@ -77,6 +77,7 @@ impl Encoder {
         let depth = self.blocks.len();
         let start = workspace.start_clocks();
         for layer in 0..=depth {
+            workspace.interrupt.check()?;
             if layer > 0 {
                 self.pack_heads(plan, workspace, pool, &self.blocks[layer - 1]);
             }

@@ -12,6 +12,7 @@
 //! single bit of the output. [`Encoder::run`] neither allocates memory nor takes a lock.
 
 mod forward;
+mod interrupt;
 mod operators;
 mod plan;
 mod rows;
@@ -20,6 +21,7 @@ mod tests;
 mod times;
 mod workspace;
 
+pub use interrupt::{Interrupt, Interrupted};
 pub use operators::{Macs, Operator};
 pub use plan::{Cache, Plan};
 pub use times::OperatorTimes;
@@ -62,6 +64,9 @@ pub enum EncoderError {
         /// Number of blocks of the model.
         blocks: usize,
     },
+    /// The run was ended.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// A layer's output holds a NaN or an infinity.
     #[error("{layer}: the output holds a NaN or an infinity: check the weights and the input's range")]
     NonFinite {

@@ -1,10 +1,12 @@
 //! Working memory, which a plan grows before a run and never during one.
 
 use std::collections::TryReserveError;
+use std::sync::Arc;
 use std::time::Instant;
 
 use atomic_refcell::AtomicRefCell;
 
+use super::interrupt::Interrupt;
 use super::rows::{Qkv, QuantisedBuffer};
 use super::times::{Clock, nanoseconds};
 use super::{Encoder, EncoderError, Operator, OperatorTimes, Plan, STEP_ROWS};
@@ -25,6 +27,8 @@ pub struct Workspace {
     pub(super) heads: PackedHeads,
     /// One per thread. The cell only checks for exclusive use and never blocks: each worker is used by one thread.
     pub(super) workers: Vec<AtomicRefCell<Worker>>,
+    /// What may end a run.
+    pub(super) interrupt: Arc<Interrupt>,
     /// Whether runs are timed, and the times of the last one.
     timed: bool,
     times: Option<OperatorTimes>,
@@ -74,6 +78,11 @@ pub(super) struct Hidden {
 }
 
 impl Workspace {
+    /// An empty one, whose runs `interrupt` may end.
+    pub fn interrupted_by(interrupt: Arc<Interrupt>) -> Workspace {
+        Workspace { interrupt, ..Workspace::default() }
+    }
+
     /// The tokens after the final norm from the last run of `plan`: what [`Encoder::run`] returned.
     pub fn features(&self, encoder: &Encoder, plan: &Plan) -> &[f32] {
         &self.stream[..plan.tokens * encoder.config().dim]

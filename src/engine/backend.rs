@@ -1,8 +1,10 @@
 //! Interface between an engine and the code that runs a backbone: our encoder, tract and, in future, a GPU.
 
+use std::sync::Arc;
+
 use super::{Features, Macs, Operator, OperatorTimes};
 use crate::board::Cores;
-use crate::encoder::EncoderError;
+use crate::encoder::{EncoderError, Interrupt};
 #[cfg(feature = "onnx")]
 use crate::graph::GraphError;
 use crate::vit::{Config, Size, SizeError};
@@ -30,8 +32,8 @@ impl From<EncoderError> for RunError {
 
 /// A loaded backbone, immutable, shared by its sessions.
 pub(super) trait Backbone: Send + Sync {
-    /// Creates a runner with its own threads on `cores`, and its own working memory.
-    fn runner(&self, cores: &Cores) -> Result<Box<dyn Runner>, RunError>;
+    /// Creates a runner with its own threads on `cores`, and its own working memory, whose runs `interrupt` may end.
+    fn runner(&self, cores: &Cores, interrupt: &Arc<Interrupt>) -> Result<Box<dyn Runner>, RunError>;
 
     /// The architecture, if our encoder runs the backbone.
     fn config(&self) -> Option<&Config> {

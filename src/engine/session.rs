@@ -1,9 +1,12 @@
 //! A session runs an engine. It has its own threads, working memory, and plans for the most recent sizes and
 //! selections of layers.
 
+use std::sync::Arc;
+
 use super::backend::Runner;
 use super::{Engine, EngineError, Features, MAX_THREADS, OperatorTimes};
 use crate::board::Cores;
+use crate::encoder::Interrupt;
 use crate::vit::Size;
 
 /// Maximum memory of the images of a batch, in bytes, in addition to the working memory of [`Session::run_batch`].
@@ -15,6 +18,7 @@ pub struct Session {
     cores: Cores,
     /// Whether a calling thread is moved to `cores`.
     pin_caller: bool,
+    interrupt: Arc<Interrupt>,
     runner: Box<dyn Runner>,
     features: Features,
 }
@@ -26,11 +30,12 @@ impl Session {
         if threads == 0 || threads > MAX_THREADS {
             return Err(refuse(format!("give 1 to {MAX_THREADS}")));
         }
-        let started = cores.inherited(|| engine.shared.backbone.runner(&cores));
+        let interrupt = Arc::new(Interrupt::default());
+        let started = cores.inherited(|| engine.shared.backbone.runner(&cores, &interrupt));
         let runner = started
             .map_err(|e| no_cores(&cores, &e))?
             .map_err(|e| EngineError::of_run(e, &engine.about().name, threads))?;
-        Ok(Session { engine, cores, pin_caller: false, runner, features: Features::default() })
+        Ok(Session { engine, cores, pin_caller: false, interrupt, runner, features: Features::default() })
     }
 
     /// From now on, every thread that calls [`Session::run`] or [`Session::run_batch`] is moved to the session's
@@ -45,6 +50,12 @@ impl Session {
     /// The engine that the session runs.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// What ends runs of this session before they are complete: another thread may keep and use it. What tract runs
+    /// around a backbone is not ended.
+    pub fn interrupt(&self) -> &Arc<Interrupt> {
+        &self.interrupt
     }
 
     /// Number of threads.

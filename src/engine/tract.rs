@@ -7,12 +7,13 @@ use super::backend::{Backbone, RunError, Runner};
 use super::plans::Recent;
 use super::vit::{cache, select};
 use crate::board::Cores;
+use crate::encoder::{EncoderError, Interrupt};
 use crate::graph::onnx::{OnnxModel, OnnxPlan, Threads};
 use crate::kernels::pool::Pool;
 use crate::vit::{Config, Size};
 
 impl Backbone for OnnxModel {
-    fn runner(&self, cores: &Cores) -> Result<Box<dyn Runner>, RunError> {
+    fn runner(&self, cores: &Cores, interrupt: &Arc<Interrupt>) -> Result<Box<dyn Runner>, RunError> {
         let builder = rayon::ThreadPoolBuilder::new()
             .num_threads(cores.threads())
             .thread_name(|i| format!("microraptor-{i}"));
@@ -27,7 +28,7 @@ impl Backbone for OnnxModel {
             }
             _ => None,
         };
-        let threads = Threads { pool, encoder, cache: Some(cache(cores)) };
+        let threads = Threads { pool, encoder, cache: Some(cache(cores)), interrupt: interrupt.clone() };
         Ok(Box::new(TractRunner { model: self.clone(), threads, plans: Recent::new(), layers: Vec::new() }))
     }
 
@@ -72,6 +73,7 @@ impl Runner for TractRunner {
 
     fn run(&mut self, pixels: &[f32], size: Size, features: &mut Features) -> Result<(), RunError> {
         let TractRunner { model, threads, plans, layers } = self;
+        threads.interrupt.check().map_err(EncoderError::from)?;
         let graph = |error| RunError::Graph(crate::graph::GraphError::from(error));
         let plan = plans.get(size, layers, || model.plan(size, threads, layers)).map_err(graph)?;
         *features = plan.run(pixels).map_err(graph)?;

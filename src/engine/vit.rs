@@ -9,7 +9,7 @@ use super::backend::{Backbone, RunError, Runner};
 use super::plans::Recent;
 use super::{Features, Macs, Operator, OperatorTimes};
 use crate::board::{CacheShare, Cores, Root};
-use crate::encoder::{Cache, Encoder, EncoderError, Plan, Workspace};
+use crate::encoder::{Cache, Encoder, EncoderError, Interrupt, Plan, Workspace};
 use crate::kernels::pool::Pool;
 use crate::vit::{Config, Size, SizeError};
 
@@ -24,14 +24,15 @@ impl Vit {
         Vit(Arc::new(encoder))
     }
 
-    fn start(&self, cores: &Cores) -> Result<VitRunner, RunError> {
+    fn start(&self, cores: &Cores, interrupt: &Arc<Interrupt>) -> Result<VitRunner, RunError> {
         let threads = cores.threads();
         Ok(VitRunner {
             encoder: self.0.clone(),
             threads,
             pool: Pool::new(threads).map_err(|e| RunError::Threads(e.to_string()))?,
             cache: cache(cores),
-            workspace: Workspace::default(),
+            workspace: Workspace::interrupted_by(interrupt.clone()),
+            interrupt: interrupt.clone(),
             plans: Recent::new(),
             layers: Vec::new(),
             spare: Vec::new(),
@@ -42,8 +43,8 @@ impl Vit {
 }
 
 impl Backbone for Vit {
-    fn runner(&self, cores: &Cores) -> Result<Box<dyn Runner>, RunError> {
-        Ok(Box::new(self.start(cores)?))
+    fn runner(&self, cores: &Cores, interrupt: &Arc<Interrupt>) -> Result<Box<dyn Runner>, RunError> {
+        Ok(Box::new(self.start(cores, interrupt)?))
     }
 
     fn config(&self) -> Option<&Config> {
@@ -63,6 +64,7 @@ struct VitRunner {
     /// Cache available to each thread.
     cache: Cache,
     workspace: Workspace,
+    interrupt: Arc<Interrupt>,
     plans: Recent<Plan>,
     /// Blocks whose patch tokens are kept, ascending.
     layers: Vec<usize>,
@@ -99,14 +101,15 @@ impl Runner for VitRunner {
 
     /// Runs each image on one thread, and the images in parallel on the session's threads.
     fn run_batch(&mut self, images: &[&[f32]], size: Size) -> Result<Vec<Features>, RunError> {
-        let VitRunner { encoder, threads, pool, cache, layers, single, workers, .. } = self;
+        let VitRunner { encoder, threads, pool, cache, interrupt, layers, single, workers, .. } = self;
         let (encoder, threads) = (&**encoder, *threads);
         let plan = &*single.get(size, layers, || plan(encoder, size, 1, *cache, layers))?;
         let used = threads.min(images.len()).min(LANES_BYTES / plan.image_bytes(encoder)).max(1);
         while workers.len() < used {
             // A pool of one thread is the calling thread: it starts none, so nothing can fail.
             let pool = Pool::new(1).expect("a pool of one thread starts none");
-            workers.push(AtomicRefCell::new(Worker { pool, workspace: Workspace::default() }));
+            let workspace = Workspace::interrupted_by(interrupt.clone());
+            workers.push(AtomicRefCell::new(Worker { pool, workspace }));
         }
         let workers = &mut workers[..used];
         workers.iter_mut().try_for_each(|worker| worker.get_mut().workspace.reserve(encoder, plan))?;
@@ -215,7 +218,8 @@ mod tests {
     fn plans_are_kept_by_size_and_layers() {
         let config = crate::checkpoint::Card::by_name("deit-tiny").unwrap().architecture;
         let network = Network::from_weights(&config, seeded_weights(&config, 5));
-        let mut runner = Vit::new(Encoder::new(network, Isa::best())).start(&2.into()).unwrap();
+        let mut runner =
+            Vit::new(Encoder::new(network, Isa::best())).start(&2.into(), &Arc::default()).unwrap();
         let size = Size::square(32);
         let pixels = vec![0.5; 3 * size.area()];
         let mut features = Features::default();

@@ -18,5 +18,6 @@ pub use error::FeatureError;
 pub use extractor::{Elapsed, Extractor};
 pub use gather::gather;
 pub use request::Request;
+pub(crate) use scan::cls_and_mean_into;
 pub use scan::{Geometry, ScanFeatures, cls_and_mean};
 pub use tokens::{Grid, Tokens};

@@ -51,7 +51,12 @@ impl Geometry {
 
     /// Geometry of images of which only the pixels are known.
     pub fn of_image(frame: &Image) -> Geometry {
-        let size = (frame.height(), frame.width());
+        Geometry::of_size(frame.height(), frame.width())
+    }
+
+    /// As [`Geometry::of_image`], for images of so many rows and columns.
+    pub fn of_size(height: usize, width: usize) -> Geometry {
+        let size = (height, width);
         Geometry { kind: ScanKind::Image, size, crop: None, spacing: None }
     }
 
@@ -72,11 +77,20 @@ impl Geometry {
 /// assert_eq!(cls_and_mean(&[1.0, 2.0], &[3.0, 4.0, 5.0, 8.0]), [1.0, 2.0, 4.0, 6.0]);
 /// ```
 pub fn cls_and_mean(cls: &[f32], patch: &[f32]) -> Vec<f32> {
-    let mut row = cls.to_vec();
+    let mut row = Vec::new();
+    cls_and_mean_into(cls, patch, &mut row, &mut Vec::new());
+    row
+}
+
+/// As [`cls_and_mean`], into `row`; `sum` is working memory.
+pub(crate) fn cls_and_mean_into(cls: &[f32], patch: &[f32], row: &mut Vec<f32>, sum: &mut Vec<f64>) {
+    row.clear();
+    row.extend_from_slice(cls);
     if cls.is_empty() || patch.len() < cls.len() {
-        return row;
+        return;
     }
-    let mut sum = vec![0f64; cls.len()];
+    sum.clear();
+    sum.resize(cls.len(), 0.0);
     let patches = patch.chunks_exact(cls.len());
     let n = patches.len() as f64;
     for token in patches {
@@ -85,5 +99,4 @@ pub fn cls_and_mean(cls: &[f32], patch: &[f32]) -> Vec<f32> {
         }
     }
     row.extend(sum.iter().map(|sum| (sum / n) as f32));
-    row
 }

@@ -90,7 +90,7 @@ pub fn accelerate(model: &mut TypedModel, options: &Accelerate) -> TractResult<O
         .with_streams(&encoder, &streams)?;
     let outputs = ends.iter().map(|(made, _)| *made).collect();
     let host = options.threads.clone().map_or(Host::Caller, Host::Shared);
-    let op = EncoderOp { encoder, plan: Arc::new(plan), batch, outputs, host };
+    let op = EncoderOp { encoder, plan: Arc::new(plan), batch, outputs, host, interrupt: Arc::default() };
     let made = folded.wire_node("microraptor.encoder", op, &[pixels])?;
     let mut results = folded.output_outlets()?.to_vec();
     for ((_, old), new) in ends.iter().zip(made) {

@@ -8,7 +8,7 @@ use tract_core::internal::*;
 use super::encoder_op::{EncoderOp, Host, Made};
 use super::onnx_error::OnnxRunError;
 use crate::checkpoint::onnx::{Joint, Surroundings, Within, reroute};
-use crate::encoder::{Cache, Encoder, Plan};
+use crate::encoder::{Cache, Encoder, Interrupt, Plan};
 use crate::kernels::pool::Pool;
 use crate::vit::{Size, StandIn};
 
@@ -22,6 +22,8 @@ pub struct Threads {
     pub encoder: Option<Arc<Mutex<Pool>>>,
     /// Cache available to each.
     pub cache: Option<Cache>,
+    /// What may end an encoder's run.
+    pub interrupt: Arc<Interrupt>,
 }
 
 /// A graph with an encoder in it. Its outputs are the graph's own, the encoder's tokens, and those of each layer.
@@ -91,7 +93,8 @@ pub(super) fn around(
         (None, _) => Host::Caller,
     };
     let alone = !matches!(host, Host::Shared(_));
-    let op = EncoderOp { encoder: encoder.clone(), plan: Arc::new(plan), batch, outputs: made, host };
+    let (encoder, interrupt) = (encoder.clone(), threads.interrupt.clone());
+    let op = EncoderOp { encoder, plan: Arc::new(plan), batch, outputs: made, host, interrupt };
     let keep = surroundings.source().guarded(|| place(&mut model, op, pixels, &ends, outputs))?;
     let other = !surroundings.normalised();
     let stand_in = StandIn { cls: other, patch: other };

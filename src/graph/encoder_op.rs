@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::ThreadPool;
 use tract_core::internal::*;
 
-use crate::encoder::{Encoder, Plan, Workspace};
+use crate::encoder::{Encoder, Interrupt, Plan, Workspace};
 use crate::kernels::pool::Pool;
 
 /// A value that the operator makes of each image.
@@ -40,6 +40,7 @@ pub(super) struct EncoderOp {
     pub batch: usize,
     pub outputs: Vec<Made>,
     pub host: Host,
+    pub interrupt: Arc<Interrupt>,
 }
 
 impl fmt::Debug for EncoderOp {
@@ -166,6 +167,7 @@ impl OpState for State {
     fn eval(&mut self, _: &EvalContext, op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let op = op.downcast_ref::<EncoderOp>().context("the state of an encoder, of another operator")?;
         if !self.reserved {
+            self.workspace = Workspace::interrupted_by(op.interrupt.clone());
             self.workspace.reserve(&op.encoder, &op.plan)?;
             self.reserved = true;
         }

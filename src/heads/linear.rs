@@ -125,6 +125,11 @@ impl LinearHead {
     /// # Errors
     /// [`HeadError`] when `features` has the wrong length or contains a value that is not finite.
     pub fn probabilities(&self, features: &[f32]) -> Result<Vec<f64>, HeadError> {
+        self.probabilities_in(features, Vec::new())
+    }
+
+    /// As [`LinearHead::probabilities`], in the memory of `z`.
+    pub(crate) fn probabilities_in(&self, features: &[f32], mut z: Vec<f64>) -> Result<Vec<f64>, HeadError> {
         let dim = self.dim();
         if features.len() != dim {
             return Err(HeadError::Shape {
@@ -136,14 +141,10 @@ impl LinearHead {
         if let Some(column) = features.iter().position(|v| !v.is_finite()) {
             return Err(HeadError::NonFinite { row: 0, column });
         }
-        let mut z: Vec<f64> = self
-            .folded_bias
-            .iter()
-            .enumerate()
-            .map(|(k, b)| {
-                b + dot(&self.folded_weight[k * dim..(k + 1) * dim], features.iter().map(|&v| f64::from(v)))
-            })
-            .collect();
+        z.clear();
+        z.extend(self.folded_bias.iter().enumerate().map(|(k, b)| {
+            b + dot(&self.folded_weight[k * dim..(k + 1) * dim], features.iter().map(|&v| f64::from(v)))
+        }));
         if self.multi_label {
             z.iter_mut().for_each(|z| *z = sigmoid(*z));
         } else {
@@ -182,9 +183,22 @@ impl LinearHead {
 /// The predicted classes: those at `threshold` or above (multi-label), the second of two classes from `threshold` on,
 /// or the most probable class (the first if tied).
 pub(super) fn decide(probabilities: &[f64], multi_label: bool, threshold: f64) -> Vec<usize> {
+    decide_in(probabilities, multi_label, threshold, Vec::new())
+}
+
+/// As [`decide`], in the memory of `classes`.
+pub(super) fn decide_in(
+    probabilities: &[f64],
+    multi_label: bool,
+    threshold: f64,
+    mut classes: Vec<usize>,
+) -> Vec<usize> {
+    classes.clear();
     match *probabilities {
-        _ if multi_label => (0..probabilities.len()).filter(|&k| probabilities[k] >= threshold).collect(),
-        [_, positive] => vec![usize::from(positive >= threshold)],
+        _ if multi_label => {
+            classes.extend((0..probabilities.len()).filter(|&k| probabilities[k] >= threshold));
+        }
+        [_, positive] => classes.push(usize::from(positive >= threshold)),
         _ => {
             let mut best = 0;
             for (k, p) in probabilities.iter().enumerate() {
@@ -192,9 +206,10 @@ pub(super) fn decide(probabilities: &[f64], multi_label: bool, threshold: f64) -
                     best = k;
                 }
             }
-            vec![best]
+            classes.push(best);
         }
     }
+    classes
 }
 
 fn dot(a: &[f64], b: impl Iterator<Item = f64>) -> f64 {

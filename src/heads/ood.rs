@@ -93,6 +93,11 @@ impl OutOfDistribution {
     /// # Errors
     /// [`HeadError::Shape`] or [`HeadError::NonFinite`].
     pub fn score(&self, row: &[f32]) -> Result<OodScore, HeadError> {
+        self.score_in(row, &mut Vec::new())
+    }
+
+    /// As [`OutOfDistribution::score`]; `solved` is working memory.
+    pub(crate) fn score_in(&self, row: &[f32], solved: &mut Vec<f64>) -> Result<OodScore, HeadError> {
         if row.len() != self.dim() {
             let what = "length of a row of features";
             return Err(HeadError::Shape { what, found: row.len(), expected: self.dim() });
@@ -101,12 +106,12 @@ impl OutOfDistribution {
             return Err(HeadError::NonFinite { row: 0, column });
         }
         // Forward substitution: |L^-1 z|^2 is the squared distance.
-        let mut solved: Vec<f64> = Vec::with_capacity(row.len());
+        solved.clear();
         let mut factor = self.factor.as_slice();
         for (i, &value) in row.iter().enumerate() {
             let (own, rest) = factor.split_at(i + 1);
             factor = rest;
-            let known: f64 = own.iter().zip(&solved).map(|(l, y)| f64::from(*l) * y).sum();
+            let known: f64 = own.iter().zip(&*solved).map(|(l, y)| f64::from(*l) * y).sum();
             let z = (f64::from(value) - self.mean[i]) / self.std[i];
             solved.push((z - known) / f64::from(own[i]));
         }

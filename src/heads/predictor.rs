@@ -1,7 +1,7 @@
 //! Applies a head of any kind: packed once for an instruction set, with the same bits on each.
 
 use super::frame::{Frame, Said};
-use super::linear::decide;
+use super::linear::decide_in;
 use super::{FeatureKind, HeadError, HeadModel, Prediction, knn, nn};
 use crate::features::{Geometry, ScanFeatures};
 use crate::input::LabelMap;
@@ -57,20 +57,25 @@ impl PackedHead {
         }
     }
 
-    /// The output of `model`, from which `self` was packed, for one frame.
+    /// The output of `model`, from which `self` was packed, for one frame; probabilities in `memory`, if that is easy.
     ///
     /// # Errors
     /// [`HeadError`], with the frame's index if a feature is not finite.
-    pub(crate) fn frame(&self, model: &HeadModel, frame: &Frame) -> Result<Said, HeadError> {
-        self.said(model, frame).map_err(|error| match error {
+    pub(crate) fn frame(
+        &self,
+        model: &HeadModel,
+        frame: &Frame,
+        memory: Vec<f64>,
+    ) -> Result<Said, HeadError> {
+        self.said(model, frame, memory).map_err(|error| match error {
             HeadError::NonFinite { column, .. } => HeadError::NonFinite { row: frame.number, column },
             error => error,
         })
     }
 
-    fn said(&self, model: &HeadModel, frame: &Frame) -> Result<Said, HeadError> {
+    fn said(&self, model: &HeadModel, frame: &Frame, memory: Vec<f64>) -> Result<Said, HeadError> {
         match (model, self) {
-            (HeadModel::Linear(head), _) => head.probabilities(frame.row).map(Said::Probabilities),
+            (HeadModel::Linear(head), _) => head.probabilities_in(frame.row, memory).map(Said::Probabilities),
             (HeadModel::Knn(head), PackedHead::Knn(bank)) => {
                 let cls = &frame.row[..frame.row.len() / 2];
                 head.probabilities(bank, cls).map(Said::Probabilities)
@@ -136,14 +141,15 @@ impl Votes {
     /// The prediction of `model` from all votes; `None` if there are none.
     pub(crate) fn outcome(&self, model: &HeadModel) -> Option<Outcome> {
         let frames = self.frames as f64;
-        (self.frames > 0).then(|| outcome(model, self.sum.iter().map(|sum| sum / frames).collect()))
+        let mean = || self.sum.iter().map(|sum| sum / frames).collect();
+        (self.frames > 0).then(|| outcome(model, mean(), Vec::new()))
     }
 }
 
-/// The decision of `model` on `probabilities`.
-pub(crate) fn outcome(model: &HeadModel, probabilities: Vec<f64>) -> Outcome {
+/// The decision of `model` on `probabilities`, in the memory of `classes`.
+pub(crate) fn outcome(model: &HeadModel, probabilities: Vec<f64>, classes: Vec<usize>) -> Outcome {
     let threshold = model.threshold().unwrap_or(0.5);
-    let classes = decide(&probabilities, model.multi_label(), threshold);
+    let classes = decide_in(&probabilities, model.multi_label(), threshold, classes);
     Outcome::classes(Prediction { probabilities, classes })
 }
 
@@ -181,7 +187,7 @@ impl<'a> Predictor<'a> {
             let tokens = features.tokens.as_ref().filter(|_| dense).map(|tokens| tokens.slice(number));
             let (row, seen) = (row.to_vec(), features.geometry.seen());
             let frame = Frame { number, row: &row, tokens: tokens.as_ref(), outputs: &[], seen };
-            match self.packed.frame(self.model, &frame)? {
+            match self.packed.frame(self.model, &frame, Vec::new())? {
                 Said::Probabilities(probabilities) => votes.add(&probabilities),
                 Said::Mask(mask) => labels.extend(mask.labels),
                 Said::Nothing => {}

@@ -24,6 +24,24 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// A data set of `samples`, whose labels are indices into `classes`.
+    ///
+    /// # Errors
+    /// [`InputError`] if a label is none of the classes, or two classes have one name.
+    pub fn new(classes: Vec<String>, samples: Vec<Sample>) -> Result<Dataset, InputError> {
+        let problem = |problem: String| Err(InputError::Dataset { path: "the data set".into(), problem });
+        let names: std::collections::BTreeSet<&String> = classes.iter().collect();
+        if names.len() < classes.len() {
+            return problem("two classes have the same name".to_owned());
+        }
+        for Sample { name, labels, .. } in &samples {
+            if let Some(label) = labels.iter().find(|&&label| label >= classes.len()) {
+                return problem(format!("{name} has the label {label} of {} classes", classes.len()));
+            }
+        }
+        Ok(Dataset { classes, samples, dicom: Dicom::Unknown })
+    }
+
     /// Reads a folder with [`Dataset::from_dir`], anything else with [`Dataset::from_csv`].
     ///
     /// # Errors

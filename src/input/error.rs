@@ -34,6 +34,12 @@ pub enum InputError {
         /// The decoder's error.
         reason: String,
     },
+    /// A frame in memory does not have the pixels that it should.
+    #[error("a frame {problem}")]
+    Frame {
+        /// What is wrong.
+        problem: String,
+    },
     /// A side is below `MIN_SIDE` (8 px).
     #[error(
         "{name}: {width}x{height} px leave nothing to see: give an image of at least {MIN_SIDE} px a side"

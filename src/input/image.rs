@@ -100,6 +100,11 @@ impl Image {
         &self.pixels
     }
 
+    /// The decoded pixels, for their memory.
+    pub(super) fn into_pixels(self) -> DynamicImage {
+        self.pixels
+    }
+
     /// Number of colour channels, without alpha: 1 or 3.
     pub(super) fn channels(&self) -> usize {
         if self.pixels.color().has_color() { 3 } else { 1 }

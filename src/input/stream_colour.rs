@@ -116,3 +116,48 @@ impl Planes {
         out
     }
 }
+
+/// What 8-bit samples stand for, by their value: the same bits as [`Planes::image`] gives, in a tenth of the time.
+pub(super) struct Table {
+    luma: [f64; 256],
+    /// Of Cr in red, and times its share in luma.
+    red: [[f64; 2]; 256],
+    /// Of Cb in blue, and times its share in luma.
+    blue: [[f64; 2]; 256],
+    green_share: f64,
+}
+
+impl Table {
+    pub(super) fn new(colour: Colour) -> Table {
+        let (black, luma, chroma) = match colour.range {
+            Range::Limited => (16.0, 255.0 / 219.0, 255.0 / 224.0),
+            Range::Full => (0.0, 1.0, 1.0),
+        };
+        let [red_share, blue_share] = colour.matrix.shares();
+        let of = |share: f64| {
+            std::array::from_fn(|value| {
+                let light = (value as f64 - 128.0) * chroma * 2.0 * (1.0 - share);
+                [light, share * light]
+            })
+        };
+        Table {
+            luma: std::array::from_fn(|value| (value as f64 - black) * luma),
+            red: of(red_share),
+            blue: of(blue_share),
+            green_share: 1.0 - red_share - blue_share,
+        }
+    }
+
+    /// What a pair of Cb and Cr adds to red, green and blue.
+    pub(super) fn chroma(&self, cb: u8, cr: u8) -> [f64; 3] {
+        let ([red, red_luma], [blue, blue_luma]) = (self.red[usize::from(cr)], self.blue[usize::from(cb)]);
+        [red, -((blue_luma + red_luma) / self.green_share), blue]
+    }
+
+    /// A pixel, rounded half up.
+    pub(super) fn rgb(&self, luma: u8, chroma: [f64; 3]) -> [u8; 3] {
+        let luma = self.luma[usize::from(luma)];
+        // The conversion cuts off the fraction and what is beyond 0 and 255.
+        chroma.map(|chroma| (luma + chroma + 0.5) as u8)
+    }
+}

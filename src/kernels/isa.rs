@@ -122,7 +122,8 @@ impl Isa {
 
     /// The fastest instruction set that this CPU can run.
     pub fn best() -> Isa {
-        Isa::available().pop().unwrap_or(Isa::SCALAR)
+        // Called for each frame: no list is made.
+        Kind::ALL.iter().rfind(|kind| kind.detected()).map_or(Isa::SCALAR, |&kind| Isa(kind))
     }
 
     /// The instruction set that the environment variable `MICRORAPTOR_ISA` names, or else the fastest.

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 pub use error::PipelineError;
 
 use crate::engine::{About, Session};
-use crate::features::{Extractor, FeatureError, Geometry, cls_and_mean};
-use crate::heads::{FeatureKind, Head, HeadError, OodScore, Outcome};
+use crate::features::{Extractor, FeatureError, Geometry, cls_and_mean_into};
+use crate::heads::{FeatureKind, Head, OodScore, Outcome};
 use crate::input::Image;
 use crate::kernels::Isa;
 use crate::vit::{Features, Preprocess, Size};
@@ -104,6 +104,8 @@ struct Group {
     states: Vec<HeadState>,
     /// Sum of all frames' feature rows.
     sum: Vec<f64>,
+    /// Feature row of the current frame, and working memory for it.
+    row: (Vec<f32>, Vec<f64>),
 }
 
 /// Default of [`Pipeline::limit`], in bytes.
@@ -216,8 +218,27 @@ impl Pipeline {
     /// fails; the current scan is then discarded.
     pub fn push(&mut self, frame: &Image) -> Result<Vec<Answer>, PipelineError> {
         let mut answers = Vec::new();
-        self.take(std::slice::from_ref(frame), Some(&mut answers))?;
+        self.push_into(frame, &mut answers)?;
         Ok(answers)
+    }
+
+    /// As [`Pipeline::push`], into `answers`, whose memory is used again: with linear heads, frames of one size allocate
+    /// nothing after the first. After an error, `answers` is empty.
+    ///
+    /// # Errors
+    /// As [`Pipeline::push`].
+    pub fn push_into(&mut self, frame: &Image, answers: &mut Vec<Answer>) -> Result<(), PipelineError> {
+        for Answer { head, outcome, .. } in answers.drain(..) {
+            let mut states = self.groups.iter_mut().flat_map(|group| &mut group.states);
+            if let Some(state) = states.find(|state| state.number == head) {
+                state.recycle(outcome);
+            }
+        }
+        let done = self.take(std::slice::from_ref(frame), Some(answers));
+        if done.is_err() {
+            answers.clear();
+        }
+        done
     }
 
     /// Takes the next frames of a clip or a volume, for which [`Pipeline::finish`] predicts as a whole. Several frames
@@ -251,7 +272,8 @@ impl Pipeline {
                 let head = state.number;
                 let failed = |source| PipelineError::Head { head, source };
                 if let Some(outcome) = state.finish(&mean, geometry).map_err(failed)? {
-                    answers.push(answer(state, outcome, &mean).map_err(failed)?);
+                    let ood = state.ood(&mean).map_err(failed)?;
+                    answers.push(Answer { head, outcome, ood });
                 }
             }
         }
@@ -300,13 +322,13 @@ impl Pipeline {
             return Err(PipelineError::FrameSize { frame: name(&(scan.frames + i)), found, expected });
         }
         for group in groups.iter_mut().filter(|group| group.is_selected()) {
-            let Group { extractor, layers, states, sum, .. } = group;
+            let Group { extractor, layers, states, sum, row } = group;
             let head = states[0].number;
             session.keep_layers(layers).map_err(|source| PipelineError::Engine { head, source })?;
             frames.iter().enumerate().for_each(|(i, frame)| extractor.push(scan.frames + i, frame));
             extractor.run(session, name, |&number, features| {
                 let started = Instant::now();
-                add(sum, states, number, features, &scan.geometry, &mut answers)?;
+                add(sum, row, states, number, features, &scan.geometry, &mut answers)?;
                 elapsed.heads += started.elapsed();
                 Ok::<(), PipelineError>(())
             })?;
@@ -327,31 +349,27 @@ impl Pipeline {
 /// Passes the features of frame `number` to the heads. Predictions go to `answers`; without it, masks are kept instead.
 fn add(
     sum: &mut Vec<f64>,
+    (row, working): &mut (Vec<f32>, Vec<f64>),
     states: &mut [HeadState],
     number: usize,
     features: &Features,
     geometry: &Geometry,
     answers: &mut Option<&mut Vec<Answer>>,
 ) -> Result<(), PipelineError> {
-    let row = cls_and_mean(&features.cls, &features.patch);
+    cls_and_mean_into(&features.cls, &features.patch, row, working);
     // `Iterator::sum` starts at -0.0 too, so the mean has the same bits as `ScanFeatures::mean_row`.
     sum.resize(row.len(), -0.0);
-    sum.iter_mut().zip(&row).for_each(|(sum, &value)| *sum += f64::from(value));
+    sum.iter_mut().zip(&*row).for_each(|(sum, &value)| *sum += f64::from(value));
     for state in states.iter_mut().filter(|state| state.selected) {
         let head = state.number;
         let failed = |source| PipelineError::Head { head, source };
-        let outcome = state.take(number, &row, features, geometry, answers.is_none()).map_err(failed)?;
+        let outcome = state.take(number, row, features, geometry, answers.is_none()).map_err(failed)?;
         if let (Some(outcome), Some(answers)) = (outcome, answers.as_mut()) {
-            answers.push(answer(state, outcome, &row).map_err(failed)?);
+            let ood = state.ood(row).map_err(failed)?;
+            answers.push(Answer { head, outcome, ood });
         }
     }
     Ok(())
-}
-
-/// `outcome` with the out-of-distribution score of `row`.
-fn answer(state: &HeadState, outcome: Outcome, row: &[f32]) -> Result<Answer, HeadError> {
-    let ood = state.loaded.head.ood.as_ref().map(|ood| ood.score(row)).transpose()?;
-    Ok(Answer { head: state.number, outcome, ood })
 }
 
 impl Group {
@@ -373,7 +391,7 @@ fn groups(heads: &[Arc<LoadedHead>]) -> Vec<Group> {
         let layers: Vec<usize> = read.copied().collect::<BTreeSet<usize>>().into_iter().collect();
         let states = members.iter().map(|&i| HeadState::new(i, heads[i].clone(), &layers)).collect();
         let extractor = Extractor::new(size, preprocess);
-        Group { extractor, layers, states, sum: Vec::new() }
+        Group { extractor, layers, states, sum: Vec::new(), row: Default::default() }
     };
     groups.into_iter().map(group).collect()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::features::{Collector, Geometry, Tokens};
 use crate::heads::{
-    FeatureKind, Frame, Head, HeadError, HeadModel, Outcome, PackedHead, Said, Votes, outcome,
+    FeatureKind, Frame, Head, HeadError, HeadModel, OodScore, Outcome, PackedHead, Said, Votes, outcome,
 };
 use crate::input::LabelMap;
 use crate::kernels::Isa;
@@ -43,6 +43,10 @@ pub(super) struct HeadState {
     pub(super) loaded: Arc<LoadedHead>,
     /// The layers it reads, as indices into those that the session keeps; `None` if it reads no patch tokens.
     places: Option<Vec<usize>>,
+    /// Memory of answers that are not needed any more: probabilities and classes.
+    spare: (Vec<f64>, Vec<usize>),
+    /// Working memory of the out-of-distribution score.
+    solved: Vec<f64>,
     /// Patch tokens of the current frame.
     tokens: Tokens,
     votes: Votes,
@@ -60,7 +64,32 @@ impl HeadState {
         let dense = model.features() == FeatureKind::Patch;
         let places = dense.then(|| model.layers().iter().map(place).collect());
         let (tokens, votes) = (Tokens::none(), Votes::default());
-        HeadState { number, selected: true, loaded, places, tokens, votes, all: None, masks: None }
+        let (spare, solved) = (Default::default(), Vec::new());
+        HeadState {
+            number,
+            selected: true,
+            loaded,
+            places,
+            spare,
+            solved,
+            tokens,
+            votes,
+            all: None,
+            masks: None,
+        }
+    }
+
+    /// Takes the memory of an answer that is not needed any more.
+    pub(super) fn recycle(&mut self, outcome: Outcome) {
+        if let Outcome::Classes { prediction, .. } = outcome {
+            self.spare = (prediction.probabilities, prediction.classes);
+        }
+    }
+
+    /// How unlike the training images `row` is; `None` if the head does not know.
+    pub(super) fn ood(&mut self, row: &[f32]) -> Result<Option<OodScore>, HeadError> {
+        let HeadState { loaded, solved, .. } = self;
+        loaded.head.ood.as_ref().map(|ood| ood.score_in(row, solved)).transpose()
     }
 
     /// Discards the scan.
@@ -98,10 +127,11 @@ impl HeadState {
         match packed.frame(
             &head.model,
             &Frame { number, row, tokens, outputs: &features.outputs, seen: geometry.seen() },
+            std::mem::take(&mut self.spare.0),
         )? {
             Said::Probabilities(probabilities) => {
                 self.votes.add(&probabilities);
-                Ok(Some(outcome(&head.model, probabilities)))
+                Ok(Some(outcome(&head.model, probabilities, std::mem::take(&mut self.spare.1))))
             }
             Said::Mask(mask) => match Outcome::mask(mask, geometry) {
                 Outcome::Mask(mask) if keep_masks => {

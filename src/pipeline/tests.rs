@@ -9,7 +9,7 @@ use crate::checkpoint::Model;
 use crate::engine::Engine;
 use crate::features::{Collector, ScanFeatures};
 use crate::heads::{
-    AbmilHead, AbmilOptions, Backbone, Bags, Examples, HeadModel, KnnHead, LinearHead, Masked,
+    AbmilHead, AbmilOptions, Backbone, Bags, Examples, HeadError, HeadModel, KnnHead, LinearHead, Masked,
     OutOfDistribution, Predictor, SegmentHead, SegmentOptions, Targets, TrainingSummary,
 };
 use crate::input::{LabelMap, ReadOptions, Region, ScanKind};

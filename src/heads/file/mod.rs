@@ -213,6 +213,16 @@ impl Head {
         Ok((Head::from_bytes(&bytes).map_err(format)?, sealed::sha256(&bytes)))
     }
 
+    /// The head whose file holds `bytes`; `name` stands for the file in errors.
+    ///
+    /// # Errors
+    /// [`HeadError::Format`] as [`Head::read`].
+    pub fn parse(name: &Path, bytes: &[u8]) -> Result<Head, HeadError> {
+        let format = |reason| HeadError::Format { path: name.to_owned(), reason };
+        check_length(bytes.len() as u64).map_err(format)?;
+        Head::from_bytes(bytes).map_err(format)
+    }
+
     #[cfg(feature = "onnx")]
     fn load_onnx(path: &Path) -> Result<(Head, String), HeadError> {
         onnx::load(path)

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Builds libmicroraptor for C and installs it, its header and its pkg-config file.
+#
+#   include/install.sh PREFIX [OPTIONS of cargo]     # default options: --release
+#
+# A smaller library: include/install.sh PREFIX --release --no-default-features. For another machine add --target and set
+# CC to its compiler. The shared library is linked here of the static one: that gives it a soname, versions of symbols, and
+# no other symbols than those of the header.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+if [ $# -lt 1 ]; then
+    echo "usage: include/install.sh PREFIX [OPTIONS of cargo]" >&2
+    exit 2
+fi
+mkdir -p "$1"
+prefix=$(cd "$1" && pwd)
+shift
+[ $# -gt 0 ] || set -- --release
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
+abi=$(sed -n 's/^#define MR_ABI //p' "$root/include/microraptor.h")
+cc=${CC:-cc}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo rustc --manifest-path "$root/Cargo.toml" --locked --lib --features capi --crate-type staticlib \
+    --message-format=json-render-diagnostics "$@" -- --print native-static-libs 2> >(tee "$log" >&2) |
+    sed -n 's/.*"filenames":\["\([^"]*libmicroraptor\.a\)"\].*/\1/p' >"$log.path"
+archive=$(tail -1 "$log.path")
+rm -f "$log.path"
+# Cargo repeats what rustc printed when it has nothing to build.
+libraries=$(sed -n 's/^note: native-static-libs: //p' "$log" | tail -1)
+[ -n "$libraries" ] || libraries="-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc"
+
+mkdir -p "$prefix/lib/pkgconfig" "$prefix/include"
+cp "$archive" "$prefix/lib/libmicroraptor.a"
+wanted=$(grep -o '\bmr_[a-z_]*(' "$root/include/microraptor.h" | sort -u | sed 's/(//; s/^/-Wl,-u,/')
+shared=libmicroraptor.so.$version
+# shellcheck disable=SC2086
+"$cc" -shared -o "$prefix/lib/$shared" -Wl,-soname,libmicroraptor.so.$abi \
+    -Wl,--version-script="$root/include/microraptor.map" -Wl,--gc-sections -Wl,-z,defs -Wl,-z,noexecstack -Wl,-s $wanted "$archive" $libraries
+ln -sf "$shared" "$prefix/lib/libmicroraptor.so.$abi"
+ln -sf "libmicroraptor.so.$abi" "$prefix/lib/libmicroraptor.so"
+cp "$root/include/microraptor.h" "$root/include/microraptor.hpp" "$prefix/include/"
+cat >"$prefix/lib/pkgconfig/microraptor.pc" <<PC
+prefix=\${pcfiledir}/../..
+libdir=\${prefix}/lib
+includedir=\${prefix}/include
+
+Name: microraptor
+Description: Frozen vision transformers and light heads on the machine beside the patient
+Version: $version
+Libs: -L\${libdir} -lmicroraptor
+Libs.private: $libraries
+Cflags: -I\${includedir}
+PC
+ls -l "$prefix/lib" | sed 's/^/    /'

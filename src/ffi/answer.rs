@@ -1,0 +1,118 @@
+//! Answers, as a structure and as JSON.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::memory::Versioned;
+use super::status::{Failure, Status};
+use crate::heads::{Head, Outcome};
+use crate::pipeline;
+
+/// What a head says of a frame or a clip. Pointers lead into the pipeline's memory.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Answer {
+    /// sizeof(mr_answer).
+    pub size: usize,
+    /// The place of the head among those of the pipeline.
+    pub head: usize,
+    /// Probability of each class, in their order; NULL for a mask.
+    pub probabilities: *const f64,
+    /// Their number.
+    pub class_count: usize,
+    /// The classes that are there: one, unless the head is multi-label.
+    pub classes: *const usize,
+    /// Their number.
+    pub present: usize,
+    /// The class of each pixel, row by row, frame by frame, without gaps; NULL for classes.
+    pub mask: *const u8,
+    /// Number of frames of the mask.
+    pub mask_frames: usize,
+    /// Height of the mask: that of the frame.
+    pub mask_height: usize,
+    /// Width of the mask: that of the frame.
+    pub mask_width: usize,
+    /// How unlike the training images it is: about 1 for those. 0 if the head does not know.
+    pub ood_score: f64,
+    /// From where on it counts as outside.
+    pub ood_threshold: f64,
+    /// Whether the head knows how unlike it is.
+    pub ood_known: u32,
+    /// Whether it counts as outside.
+    pub ood_outside: u32,
+}
+
+// SAFETY: pointers, integers and floats; the size is first.
+unsafe impl Versioned for Answer {
+    const NAME: &str = "mr_answer";
+}
+
+impl Answer {
+    pub(super) fn of(answer: &pipeline::Answer) -> Answer {
+        let mut found = Answer { size: size_of::<Answer>(), head: answer.head, ..Answer::zero() };
+        match &answer.outcome {
+            Outcome::Classes { prediction, .. } => {
+                found.probabilities = prediction.probabilities.as_ptr();
+                found.class_count = prediction.probabilities.len();
+                found.classes = prediction.classes.as_ptr();
+                found.present = prediction.classes.len();
+            }
+            Outcome::Mask(mask) => {
+                found.mask = mask.labels.as_ptr();
+                (found.mask_frames, found.mask_height, found.mask_width) =
+                    (mask.depth, mask.height, mask.width);
+            }
+        }
+        if let Some(ood) = &answer.ood {
+            (found.ood_score, found.ood_threshold) = (ood.score, ood.threshold);
+            (found.ood_known, found.ood_outside) = (1, ood.outside.into());
+        }
+        found
+    }
+}
+
+/// The answers, with the names that `microraptor predict` gives them.
+pub(super) fn write_json(heads: &[&Arc<Head>], answers: &[pipeline::Answer]) -> Result<String, Failure> {
+    let of = |answer: &pipeline::Answer| {
+        let model = &heads[answer.head].model;
+        let names = model.classes();
+        let mut line = Map::from_iter([
+            ("head".to_owned(), json!(answer.head)),
+            ("kind".to_owned(), json!(model.kind())),
+        ]);
+        match &answer.outcome {
+            Outcome::Classes { prediction, attention } => {
+                let mut present = prediction.classes.iter().map(|&class| json!(names[class]));
+                let class = if model.multi_label() {
+                    present.collect()
+                } else {
+                    present.next().unwrap_or(Value::Null)
+                };
+                let probabilities = prediction.probabilities.iter().map(|&probability| json!(probability));
+                line.insert("class".to_owned(), class);
+                line.insert(
+                    "probabilities".to_owned(),
+                    Value::Object(names.iter().cloned().zip(probabilities).collect()),
+                );
+                if let Some(attention) = attention {
+                    line.insert("attention".to_owned(), json!(attention));
+                }
+            }
+            Outcome::Mask(mask) => {
+                let pixels =
+                    |class: usize| mask.labels.iter().filter(|&&label| usize::from(label) == class).count();
+                let areas = names.iter().enumerate().skip(1);
+                let areas =
+                    areas.map(|(class, name)| (name.clone(), json!({"pixels": pixels(class)}))).collect();
+                line.insert("areas".to_owned(), Value::Object(areas));
+            }
+        }
+        if let Some(ood) = &answer.ood {
+            line.insert("ood".to_owned(), json!(ood));
+        }
+        Value::Object(line)
+    };
+    let heads: Vec<Value> = answers.iter().map(of).collect();
+    serde_json::to_string(&json!({ "heads": heads })).map_err(|error| Failure::new(Status::Fault, error))
+}

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds libmicroraptor for C and installs it, its header and its pkg-config file.
 #
-#   include/install.sh PREFIX [OPTIONS of cargo]     # default options: --release
+#   include/install.sh PREFIX [OPTIONS of cargo]     # --release unless --profile is given
 #
-# A smaller library: include/install.sh PREFIX --release --no-default-features. For another machine add --target and set
+# A smaller library: include/install.sh PREFIX --no-default-features. For another machine add --target and set
 # CC to its compiler. The shared library is linked here of the static one: that gives it a soname, versions of symbols, and
 # no other symbols than those of the header.
 set -euo pipefail
@@ -15,21 +15,27 @@ fi
 mkdir -p "$1"
 prefix=$(cd "$1" && pwd)
 shift
-[ $# -gt 0 ] || set -- --release
+case " $* " in
+    *" --release "* | *" --profile "*) ;;
+    *) set -- --release "$@" ;;
+esac
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
 abi=$(sed -n 's/^#define MR_ABI //p' "$root/include/microraptor.h")
 cc=${CC:-cc}
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-cargo rustc --manifest-path "$root/Cargo.toml" --locked --lib --features capi --crate-type staticlib \
-    --message-format=json-render-diagnostics "$@" -- --print native-static-libs 2> >(tee "$log" >&2) |
-    sed -n 's/.*"filenames":\["\([^"]*libmicroraptor\.a\)"\].*/\1/p' >"$log.path"
-archive=$(tail -1 "$log.path")
-rm -f "$log.path"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cargo rustc --manifest-path "$root/Cargo.toml" --locked --lib --features capi --crate-type staticlib --color never \
+    --message-format=json-render-diagnostics "$@" -- --print native-static-libs >"$work/messages" 2>"$work/log" ||
+    { cat "$work/log" >&2; exit 1; }
+cat "$work/log" >&2
+archive=$(sed -n 's/.*"filenames":\["\([^"]*libmicroraptor\.a\)"\].*/\1/p' "$work/messages" | tail -1)
 # Cargo repeats what rustc printed when it has nothing to build.
-libraries=$(sed -n 's/^note: native-static-libs: //p' "$log" | tail -1)
-[ -n "$libraries" ] || libraries="-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc"
+libraries=$(sed -n 's/^note: native-static-libs: //p' "$work/log" | tail -1)
+if [ -z "$archive" ] || [ -z "$libraries" ]; then
+    echo "error: cargo named no libmicroraptor.a, or not the libraries that it needs" >&2
+    exit 1
+fi
 
 mkdir -p "$prefix/lib/pkgconfig" "$prefix/include"
 cp "$archive" "$prefix/lib/libmicroraptor.a"

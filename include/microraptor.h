@@ -46,7 +46,7 @@ typedef enum {
     MR_STATUS_MODEL = 4,
     // The frame is refused.
     MR_STATUS_FRAME = 5,
-    // The caller's buffer is too small; the length that it needs is given.
+    // The caller's buffer is too small; the message says how long it must be.
     MR_STATUS_SMALL = 6,
     // Another thread cancelled the call.
     MR_STATUS_CANCELLED = 7,
@@ -128,7 +128,8 @@ typedef struct {
     size_t layer_count;
 } mr_extractor_options;
 
-// A frame, which the caller keeps until the call returns. It is copied once, into the network's input.
+// A frame, which the caller keeps until the call returns: nobody changes the bytes from the first pixel to the last
+// meanwhile. They are copied once.
 typedef struct {
     // sizeof(mr_frame).
     size_t size;
@@ -183,7 +184,8 @@ typedef struct {
 typedef struct {
     // sizeof(mr_model_options).
     size_t size;
-    // The instruction set, as the program's --isa; NULL for the fastest of this CPU. The bits are the same for int8.
+    // The instruction set, as the program's --isa; NULL for the one that MICRORAPTOR_ISA names, or the fastest of this CPU.
+    // The bits are the same for int8.
     const char *isa;
 } mr_model_options;
 
@@ -404,16 +406,16 @@ mr_status mr_pipeline_begin(mr_pipeline *pipeline,
                             size_t height,
                             size_t width);
 
-// Answers the next frame, alone. Heads that need all frames of a clip answer in mr_pipeline_finish. After a failure the
-// clip is forgotten.
+// Answers the next frame, alone. Heads that need all frames of a clip answer in mr_pipeline_finish. After a failure, the
+// frames since mr_pipeline_begin or mr_pipeline_finish are forgotten (not after MR_STATUS_ARGUMENT, _CLOSED and _BUSY).
 //
 // `frame` is NULL or points to a frame whose pixels nobody changes during the call, `limits` NULL or limits.
 mr_status mr_pipeline_push(mr_pipeline *pipeline,
                            const mr_frame *frame,
                            const mr_limits *limits);
 
-// Takes the next frames of a clip or a volume, which run beside each other on the pipeline's threads; the answers are
-// those of mr_pipeline_finish.
+// Takes the next frames of a clip or a volume, some of which run beside each other on the pipeline's threads; the answers
+// are those of mr_pipeline_finish. All frames say the same size of the structure. Failures are as in mr_pipeline_push.
 //
 // `frames` is NULL or points to `count` frames whose pixels nobody changes during the call, `limits` NULL or limits.
 mr_status mr_pipeline_extend(mr_pipeline *pipeline,
@@ -433,7 +435,7 @@ mr_status mr_pipeline_finish(mr_pipeline *pipeline,
 mr_status mr_pipeline_answers(mr_pipeline *pipeline, size_t *count);
 
 // Writes an answer of the last call. What it points to lasts until the next call on the pipeline that is not one of
-// mr_pipeline_answers, _answer, _mask, _json and _times.
+// mr_pipeline_answers, _answer, _mask, _json, _times and _cancel: until mr_pipeline_close, too, in whichever thread.
 //
 // `answer` is NULL or points to an answer whose size is set.
 mr_status mr_pipeline_answer(mr_pipeline *pipeline,
@@ -478,190 +480,6 @@ const char *mr_message(const void *handle);
 
 // A short name of a status, such as `late`; of other numbers `unknown`.
 const char *mr_status_name(uint32_t status);
-
-// What is said of a call that failed on this thread: of the last one, or with a handle of the last one on it. One line
-// of UTF-8, or an empty one; it lasts until the next call that fails on this thread.
-const char *mr_message(const void *handle);
-
-// A short name of a status, such as `late`; of other numbers `unknown`.
-const char *mr_status_name(uint32_t status);
-
-// Opens a model: a file that `microraptor convert` wrote, a checkpoint, or an ONNX file. "demo" is the built-in one; a
-// file of that name is "./demo".
-//
-// `path` is NULL or a text that ends with a zero byte, `options` NULL or options, `model` NULL or a place for a handle.
-mr_status mr_model_open(const char *path,
-                        const mr_model_options *options,
-                        mr_model **model);
-
-// Opens a model from the bytes of a file that `microraptor convert` wrote. They are not needed afterwards.
-//
-// `bytes` is NULL or points to `length` bytes; the rest as [`mr_model_open`].
-mr_status mr_model_open_memory(const void *bytes,
-                               size_t length,
-                               const mr_model_options *options,
-                               mr_model **model);
-
-// Writes the facts of a model.
-//
-// `facts` is NULL or points to facts whose size is set.
-mr_status mr_model_about(mr_model *model, mr_model_facts *facts);
-
-// Closes a model; NULL is nothing. What was made of it stays as it is.
-mr_status mr_model_close(mr_model *model);
-
-// Opens a head: a file that `microraptor train` wrote, or an ONNX file with its description beside it.
-//
-// `path` is NULL or a text that ends with a zero byte, `head` NULL or a place for a handle.
-mr_status mr_head_open(const char *path,
-                       mr_head **head);
-
-// Opens a head from the bytes of a file that `microraptor train` wrote. They are not needed afterwards.
-//
-// `bytes` is NULL or points to `length` bytes, `head` NULL or a place for a handle.
-mr_status mr_head_open_memory(const void *bytes,
-                              size_t length,
-                              mr_head **head);
-
-// Writes the facts of a head.
-//
-// `facts` is NULL or points to facts whose size is set.
-mr_status mr_head_about(mr_head *head, mr_head_facts *facts);
-
-// Writes the name of a class. It lasts as long as the head is open.
-//
-// `name` is NULL or a place for a pointer.
-mr_status mr_head_class(mr_head *head, size_t index, const char **name);
-
-// Closes a head; NULL is nothing. What was made of it stays as it is.
-mr_status mr_head_close(mr_head *head);
-
-// Puts heads on a model.
-//
-// `heads` is NULL or points to `count` handles, `options` NULL or options, `pipeline` NULL or a place for a handle.
-mr_status mr_pipeline_open(mr_model *model,
-                           mr_head *const *heads,
-                           size_t count,
-                           const mr_pipeline_options *options,
-                           mr_pipeline **pipeline);
-
-// Selects the heads that answer, by their places, from the next frame on; the current clip is forgotten.
-//
-// `heads` is NULL or points to `count` places.
-mr_status mr_pipeline_select(mr_pipeline *pipeline,
-                             const size_t *heads,
-                             size_t count);
-
-// Begins a clip, a volume or a picture that stands for itself, whose frames have this size, and forgets the one before.
-// `name` is used in messages; NULL for none.
-//
-// `name` is NULL or a text that ends with a zero byte.
-mr_status mr_pipeline_begin(mr_pipeline *pipeline,
-                            const char *name,
-                            size_t height,
-                            size_t width);
-
-// Answers the next frame, alone. Heads that need all frames of a clip answer in mr_pipeline_finish. After a failure the
-// clip is forgotten.
-//
-// `frame` is NULL or points to a frame whose pixels nobody changes during the call, `limits` NULL or limits.
-mr_status mr_pipeline_push(mr_pipeline *pipeline,
-                           const mr_frame *frame,
-                           const mr_limits *limits);
-
-// Takes the next frames of a clip or a volume, which run beside each other on the pipeline's threads; the answers are
-// those of mr_pipeline_finish.
-//
-// `frames` is NULL or points to `count` frames whose pixels nobody changes during the call, `limits` NULL or limits.
-mr_status mr_pipeline_extend(mr_pipeline *pipeline,
-                             const mr_frame *frames,
-                             size_t count,
-                             const mr_limits *limits);
-
-// Answers for all frames since the last call, and forgets them. Without a frame there are no answers.
-//
-// `limits` is NULL or points to limits.
-mr_status mr_pipeline_finish(mr_pipeline *pipeline,
-                             const mr_limits *limits);
-
-// Writes the number of answers of the last call.
-//
-// `count` is NULL or points to a number.
-mr_status mr_pipeline_answers(mr_pipeline *pipeline, size_t *count);
-
-// Writes an answer of the last call. What it points to lasts until the next call on the pipeline that is not one of
-// mr_pipeline_answers, _answer, _mask, _json and _times.
-//
-// `answer` is NULL or points to an answer whose size is set.
-mr_status mr_pipeline_answer(mr_pipeline *pipeline,
-                             size_t index,
-                             mr_answer *answer);
-
-// Copies a mask into the caller's memory: the class of each pixel, a byte each, with `stride` bytes from row to row (0:
-// nothing between them). `frame` is 0 unless the answer is for several.
-//
-// `out` is NULL or points to `length` bytes, which nobody else uses during the call.
-mr_status mr_pipeline_mask(mr_pipeline *pipeline,
-                           size_t index,
-                           size_t frame,
-                           uint8_t *out,
-                           size_t stride,
-                           size_t length);
-
-// Writes the answers of the last call as JSON, with a zero byte behind, and its length without. Where the memory is too
-// small, only the length is written, and the status says so.
-//
-// `out` is NULL or points to `capacity` bytes, which nobody else uses during the call; `length` is NULL or points to a
-// number.
-mr_status mr_pipeline_json(mr_pipeline *pipeline,
-                           char *out,
-                           size_t capacity,
-                           size_t *length);
-
-// Writes the time that each stage has taken since the last call of this function.
-//
-// `times` is NULL or points to times whose size is set.
-mr_status mr_pipeline_times(mr_pipeline *pipeline, mr_times *times);
-
-// Ends the call that runs on the pipeline in another thread: it returns MR_STATUS_CANCELLED. Without one, nothing happens.
-mr_status mr_pipeline_cancel(mr_pipeline *pipeline);
-
-// Closes a pipeline; NULL is nothing. A call that runs on it in another thread ends as usual.
-mr_status mr_pipeline_close(mr_pipeline *pipeline);
-
-// Makes an extractor.
-//
-// `options` is NULL or points to options, `extractor` is NULL or a place for a handle.
-mr_status mr_extractor_open(mr_model *model,
-                            const mr_extractor_options *options,
-                            mr_extractor **extractor);
-
-// Computes the features of a frame, which mr_extractor_copy gives.
-//
-// `frame` is NULL or points to a frame whose pixels nobody changes during the call, `limits` is NULL or points to
-// limits, `shape` is NULL or points to a shape whose size is set.
-mr_status mr_extractor_run(mr_extractor *extractor,
-                           const mr_frame *frame,
-                           const mr_limits *limits,
-                           mr_feature_shape *shape);
-
-// Copies features of the last frame: `layer` is -1 for the class token (`dim` floats), 0 for the patch tokens
-// (`tokens` x `dim`), and 1 on for those of the layers that were asked for, in their order. The first `count` floats are
-// written; `capacity` says how many there is room for.
-//
-// `out` is NULL or points to `capacity` floats, which nobody else uses during the call; `count` is NULL or points to a
-// number.
-mr_status mr_extractor_copy(mr_extractor *extractor,
-                            int32_t layer,
-                            float *out,
-                            size_t capacity,
-                            size_t *count);
-
-// Ends the call that runs on the extractor in another thread: it returns MR_STATUS_CANCELLED.
-mr_status mr_extractor_cancel(mr_extractor *extractor);
-
-// Closes an extractor; NULL is nothing.
-mr_status mr_extractor_close(mr_extractor *extractor);
 
 #ifdef __cplusplus
 }  // extern "C"

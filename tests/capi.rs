@@ -91,6 +91,75 @@ fn answers_are_those_of_the_library_and_failures_say_why() {
     }
 }
 
+/// A frame that is refused takes its clip along; a longer structure steps over frames as its caller does; an extractor
+/// gives nothing where there is nothing.
+#[test]
+fn nothing_is_left_of_what_failed() {
+    let file = driver::head_file();
+    let (mut model, mut head, mut pipeline, mut extractor) = (null_mut(), null_mut(), null_mut(), null_mut());
+    let pixels = vec![99_u8; 64 * 64];
+    // SAFETY: every pointer leads to what the header asks for.
+    unsafe {
+        assert_eq!(mr_model_open(c"demo".as_ptr(), null(), &raw mut model), Status::Ok);
+        assert_eq!(mr_head_open_memory(file.as_ptr().cast(), file.len(), &raw mut head), Status::Ok);
+        assert_eq!(mr_pipeline_open(model, &raw const head, 1, null(), &raw mut pipeline), Status::Ok);
+        assert_eq!(mr_extractor_open(model, null(), &raw mut extractor), Status::Ok);
+        let mut frame =
+            Frame { size: size_of::<Frame>(), format: 1, width: 64, height: 64, ..std::mem::zeroed() };
+        frame.pixels = pixels.as_ptr().cast();
+        let answers = |pipeline| {
+            let mut count = 99;
+            assert_eq!(mr_pipeline_finish(pipeline, null()), Status::Ok);
+            assert_eq!(mr_pipeline_answers(pipeline, &raw mut count), Status::Ok);
+            count
+        };
+        assert_eq!(mr_pipeline_extend(pipeline, [frame; 3].as_ptr(), 3, null()), Status::Ok);
+        assert_eq!(answers(pipeline), 1);
+        assert_eq!(mr_pipeline_extend(pipeline, [frame; 3].as_ptr(), 3, null()), Status::Ok);
+        let bad = Frame { format: 77, ..frame };
+        assert_eq!(mr_pipeline_push(pipeline, &raw const bad, null()), Status::Frame);
+        assert_eq!(answers(pipeline), 0);
+
+        // A later version's frames, with 16 bytes more, which are zero.
+        #[repr(C)]
+        #[derive(Clone, Copy)]
+        struct Longer(Frame, [u64; 2]);
+        let longer = Longer(Frame { size: size_of::<Longer>(), ..frame }, [0; 2]);
+        assert_eq!(mr_pipeline_extend(pipeline, [longer; 5].as_ptr().cast(), 5, null()), Status::Ok);
+        assert_eq!(answers(pipeline), 1);
+        let asks = Longer(longer.0, [0, 1]);
+        assert_eq!(mr_pipeline_extend(pipeline, [asks; 2].as_ptr().cast(), 2, null()), Status::Argument);
+        // What a later version has behind an answer is set to zero.
+        #[repr(C)]
+        struct More(Answer, u64);
+        let mut more = More(Answer { size: size_of::<More>(), ..std::mem::zeroed() }, 7);
+        assert_eq!(mr_pipeline_push(pipeline, &raw const frame, null()), Status::Ok);
+        assert_eq!(mr_pipeline_answer(pipeline, 0, (&raw mut more).cast()), Status::Ok);
+        assert_eq!((more.0.class_count, more.1), (3, 0));
+
+        let mut token = [0.0_f32; 192];
+        let mut copied = || mr_extractor_copy(extractor, -1, token.as_mut_ptr(), 192, null_mut());
+        assert_eq!(copied(), Status::Argument);
+        assert_eq!(mr_extractor_run(extractor, &raw const frame, null(), null_mut()), Status::Ok);
+        assert_eq!(copied(), Status::Ok);
+        let late = Limits { size: size_of::<Limits>(), deadline_us: 1 };
+        assert_eq!(mr_extractor_run(extractor, &raw const frame, &raw const late, null_mut()), Status::Late);
+        assert_eq!(copied(), Status::Argument);
+        let (layers, mut other) = ([3_usize, 2], null_mut());
+        let options = ExtractorOptions {
+            size: size_of::<ExtractorOptions>(),
+            layers: layers.as_ptr(),
+            layer_count: 2,
+            ..std::mem::zeroed()
+        };
+        assert_eq!(mr_extractor_open(model, &raw const options, &raw mut other), Status::Argument);
+        mr_extractor_close(extractor);
+        mr_pipeline_close(pipeline);
+        mr_head_close(head);
+        mr_model_close(model);
+    }
+}
+
 /// Another thread ends a long clip.
 #[test]
 fn a_call_is_cancelled_from_another_thread() {

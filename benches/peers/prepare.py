@@ -99,7 +99,7 @@ class OnnxFile(Bench):
 
     def __init__(self, work, model, size, image):
         self.source = Path(model).resolve()
-        digest = hashlib.sha256(self.source.read_bytes()).hexdigest()[:8]
+        digest = self.digest()
         options = inputs.preprocessing(self.source.parent)
         super().__init__(work, f"{self.source.stem}-{digest}", size, image, options)
         self.pixels = np.repeat(self.pixels, self.dimensions[0], axis=0)
@@ -108,6 +108,18 @@ class OnnxFile(Bench):
         """A greyscale graph gets the mean of the channels."""
         pixels = super().pixels_of(files)
         return pixels if self.dimensions[1] == 3 else pixels.mean(axis=1, keepdims=True)
+
+    def digest(self):
+        """Of the file, of external data beside it, and of what says how images are normalised."""
+        import onnx
+
+        tensors = onnx.load(self.source, load_external_data=False).graph.initializer
+        names = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+        beside = [self.source.parent / name for name in sorted(names) + ["preprocessor_config.json"]]
+        digest = hashlib.sha256()
+        for path in [self.source, *(path for path in beside if path.exists())]:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:8]
 
     @functools.cached_property
     def input(self):

@@ -38,13 +38,21 @@ def cosines(found, expected, prefix):
     }
 
 
+def squeezed(values):
+    """The first image, without axes of length 1."""
+    return values[:1].squeeze()
+
+
 def output_cosines(found, expected):
-    """Of each output of a graph as a whole, for the first image."""
+    """Of each output of a graph as a whole, for the first image; of whole numbers (classes) the share that are equal."""
     cosines = {}
     for name, values in expected.items():
         if name in found:
-            values = values[:1].ravel()
-            cosines[name] = cosine(found[name].ravel()[: len(values)], values)
+            ours, theirs = squeezed(found[name]), squeezed(values)
+            if ours.shape != theirs.shape:
+                raise ValueError(f"{name} has the shape {found[name].shape}, expected {values.shape}")
+            whole = bool((theirs == np.round(theirs)).all())
+            cosines[name] = float((ours == theirs).mean()) if whole else cosine(ours.ravel(), theirs.ravel())
         elif "patch" in found and values.ndim == 3 and values.shape[-1] == found["patch"].shape[-1]:
             ours, theirs = ours_of(values, found)
             cosines[name] = cosine(ours.ravel(), theirs.ravel())

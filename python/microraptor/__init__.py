@@ -14,12 +14,27 @@ import numpy as _np
 from . import _microraptor
 from ._microraptor import Features, Head, MicroraptorError, Model, __version__
 
-__all__ = ["Features", "Head", "LinearProbe", "MicroraptorError", "Model", "__version__", "evaluate"]
+__all__ = ["Features", "Head", "LinearProbe", "MicroraptorError", "Model", "__version__", "evaluate", "profile"]
 
 
 def evaluate(head, images, labels):
     """What `microraptor evaluate --json` says of a head's classes: a dict of metrics with intervals of confidence."""
     return _json.loads(head.evaluate_json(images, list(labels)))
+
+
+def profile(model, sizes=(224,), threads=(1,), runs=50, seconds=1.0):
+    """Latency of a model on this machine, a dict for each size and number of threads: `pandas.DataFrame(profile(model))`.
+
+    At least `runs` runs, and for at least `seconds`, from pixels to features. `detail` is the whole row of the program's
+    report (docs/results-schema.json): the times of the operators, each run, what makes a time INVALID.
+
+    >>> rows = profile(microraptor.Model.open("demo"), sizes=[64], runs=3, seconds=0)
+    >>> rows[0]["width"], rows[0]["p50_ms"] > 0
+    (64, True)
+    """
+    rows = _json.loads(_microraptor.profile_json(model, list(sizes), list(threads), runs, seconds))
+    keys = ("model", "backend", "precision", "isa", "height", "width", "threads", "macs", "gmacs")
+    return [{**{key: row[key] for key in keys}, **row["latency"], "detail": row} for row in rows]
 
 
 class LinearProbe:

@@ -75,3 +75,6 @@ class LinearModel:
 def fit_linear(
     rows: NDArray[np.float32], classes: NDArray[np.int64], count: int, c: float | None = None, seed: int = 0
 ) -> tuple[LinearModel, float]: ...
+def profile_json(
+    model: Model, sizes: Sequence[Size], threads: Sequence[int], runs: int, seconds: float
+) -> str: ...

@@ -4,6 +4,7 @@ mod error;
 mod head;
 mod model;
 mod pictures;
+mod profile;
 
 use pyo3::prelude::*;
 
@@ -15,6 +16,7 @@ fn _microraptor(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<model::Features>()?;
     module.add_class::<head::Head>()?;
     module.add_function(wrap_pyfunction!(head::fit_linear, module)?)?;
+    module.add_function(wrap_pyfunction!(profile::profile_json, module)?)?;
     module.add_class::<head::LinearModel>()?;
     Ok(())
 }

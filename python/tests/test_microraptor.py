@@ -112,6 +112,14 @@ def test_a_head_is_trained_saved_and_evaluated(model, gallery, tmp_path):
     assert report["accuracy"]["value"] == pytest.approx(right)
 
 
+def test_a_profile_is_a_table(model):
+    rows = microraptor.profile(model, sizes=[64, (64, 96)], threads=[1, 2], runs=3, seconds=0)
+    assert [(row["height"], row["width"], row["threads"]) for row in rows] == [
+        (64, 64, 1), (64, 64, 2), (64, 96, 1), (64, 96, 2)]
+    for row in rows:
+        assert 0 < row["min_ms"] <= row["p50_ms"] and row["detail"]["operators"]
+
+
 def test_a_probe_is_a_classifier_of_scikit_learn(model, gallery):
     selection = pytest.importorskip("sklearn.model_selection")
     linear = pytest.importorskip("sklearn.linear_model")
@@ -172,5 +180,5 @@ def test_errors_are_exceptions(model, call, error, text):
 
 
 def test_the_documentation_runs():
-    found = doctest.testmod(microraptor, extraglobs={"np": np, "LinearProbe": microraptor.LinearProbe})
-    assert found.attempted > 4 and found.failed == 0
+    found = doctest.testmod(microraptor, extraglobs={"np": np, "microraptor": microraptor})
+    assert found.attempted > 6 and found.failed == 0

@@ -52,15 +52,21 @@ pub fn pin(_: &CpuList) -> std::io::Result<()> {
 /// Calls `start` with the calling thread kept to `cpus`, so that threads that it starts inherit that, and puts the thread back.
 #[cfg(target_os = "linux")]
 pub fn inheriting<R>(cpus: &CpuList, start: impl FnOnce() -> R) -> std::io::Result<R> {
-    use rustix::thread::sched_getaffinity;
-    let before: CpuList = {
-        let set = sched_getaffinity(None)?;
-        (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
-    };
-    pin(cpus)?;
-    let result = start();
-    pin(&before)?;
-    Ok(result)
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    // Set without `pin`, which remembers what it did last: others move this thread, too.
+    let before = sched_getaffinity(None)?;
+    let mut set = CpuSet::new();
+    cpus.iter().for_each(|cpu| set.set(cpu));
+    sched_setaffinity(None, &set)?;
+    struct Back(CpuSet);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            // The cores were allowed a moment ago.
+            let _ = sched_setaffinity(None, &self.0);
+        }
+    }
+    let _back = Back(before);
+    Ok(start())
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -163,8 +163,14 @@ fn describe_onnx(args: &InfoArgs) -> anyhow::Result<About> {
 
 /// As [`costs`], of the backbone in a graph.
 fn costs_within(engine: &Engine, sizes: &[Size]) -> Vec<Cost> {
-    // A graph that resizes images first gives the backbone another size.
-    let Some(config) = engine.config().filter(|_| engine.patch().is_some()) else { return Vec::new() };
+    let Some(config) = engine.config() else { return Vec::new() };
+    if engine.patch().is_none() {
+        // What is before the backbone may resize images.
+        let refused = Some("the graph changes images before its backbone: its work is not known".to_owned());
+        let unknown =
+            |size: &Size| Cost { size: size.to_string(), tokens: None, macs: None, refused: refused.clone() };
+        return sizes.iter().map(unknown).collect();
+    }
     let fixed = engine.fixed_size();
     let only = fixed.filter(|_| sizes.is_empty());
     let mut costs = costs(config, only.as_ref().map_or(sizes, std::slice::from_ref));

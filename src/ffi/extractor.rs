@@ -8,7 +8,7 @@ use super::frame::Frame;
 use super::handles::Table;
 use super::memory::{Versioned, put, read, read_or_zero, values, values_mut, writable, write};
 use super::model::{MODELS, Model};
-use super::pipeline::{Limits, cores, ended};
+use super::pipeline::{Limits, cores, ended, no_session};
 use super::status::{Failure, Status, call};
 use crate::encoder::Interrupt;
 use crate::engine::Session;
@@ -77,7 +77,9 @@ struct Running {
     extractor: features::Extractor<()>,
     /// The last frame, for its memory.
     frame: Option<Image>,
+    /// Features of the last frame, if there are any.
     found: Features,
+    valid: bool,
 }
 
 static EXTRACTORS: Table<OpenExtractor> = Table::new(0, "extractor");
@@ -122,7 +124,10 @@ pub unsafe extern "C" fn mr_extractor_open(
         let or = |asked: usize, usual: usize| if asked == 0 { usual } else { asked };
         let size = Size { height: or(options.height, usual.height), width: or(options.width, usual.width) };
         model.engine.check_size(size).map_err(Failure::argument)?;
-        let mut session = model.engine.session(cores).map_err(Failure::model)?;
+        if layers.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err(Failure::argument("the layers do not ascend"));
+        }
+        let mut session = model.engine.session(cores).map_err(no_session)?;
         session.keep_layers(layers).map_err(Failure::argument)?;
         let interrupt = session.interrupt().clone();
         let preprocess = model.engine.about().preprocess;
@@ -131,6 +136,7 @@ pub unsafe extern "C" fn mr_extractor_open(
             extractor: features::Extractor::new(size, preprocess),
             frame: None,
             found: Features::default(),
+            valid: false,
         };
         let handle = EXTRACTORS.add(OpenExtractor { running: Mutex::new(running), interrupt })?;
         // SAFETY: as the caller promises.
@@ -158,9 +164,11 @@ pub unsafe extern "C" fn mr_extractor_run(
         open.with(|running| {
             let deadline = Duration::from_micros(limits.deadline_us);
             open.interrupt.reset(started.checked_add(deadline).filter(|_| !deadline.is_zero()));
+            running.valid = false;
             // SAFETY: as the caller promises.
             let done = unsafe { running.run(&frame) };
             ended(&open.interrupt).and(done)?;
+            running.valid = true;
             let found = &running.found;
             let shape_found = FeatureShape {
                 size: size_of::<FeatureShape>(),
@@ -180,7 +188,7 @@ impl Running {
     /// # Safety
     /// As [`Frame::image`].
     unsafe fn run(&mut self, frame: &Frame) -> Result<(), Failure> {
-        let Running { session, extractor, frame: used, found } = self;
+        let Running { session, extractor, frame: used, found, .. } = self;
         // SAFETY: as the caller promises.
         let image = unsafe { frame.image(used.take())? };
         extractor.push((), &image);
@@ -217,6 +225,11 @@ pub unsafe extern "C" fn mr_extractor_copy(
     call(extractor.addr(), || {
         let open = EXTRACTORS.get(extractor.addr())?;
         open.with(|running| {
+            if !running.valid {
+                return Err(Failure::argument(
+                    "there are no features: no frame was run, or the last one failed",
+                ));
+            }
             let found = &running.found;
             let layers = found.layers.len();
             let from = match usize::try_from(layer) {

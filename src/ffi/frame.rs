@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use super::memory::{Versioned, values};
+use super::memory::{self, Versioned, values};
 use super::status::{Failure, Status};
 use crate::input::{Image, Matrix, PixelFormat, Plane, Range, RawFrame};
 
@@ -52,7 +52,8 @@ pub enum ColourRange {
     Full = 1,
 }
 
-/// A frame, which the caller keeps until the call returns. It is copied once, into the network's input.
+/// A frame, which the caller keeps until the call returns: nobody changes the bytes from the first pixel to the last
+/// meanwhile. They are copied once.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Frame {
@@ -106,6 +107,41 @@ unsafe fn plane<'a>(
         count.ok_or_else(|| Failure::new(Status::Frame, format!("{name} are more than memory holds")))?;
     // SAFETY: as the caller promises.
     Ok(Plane { bytes: unsafe { values(at.cast(), count, name)? }, stride })
+}
+
+/// Frames one after the other, as long as the caller's version of the structure is.
+pub(super) struct Frames {
+    first: *const u8,
+    step: usize,
+}
+
+impl Frames {
+    /// # Safety
+    /// `first` is NULL or points to `count` frames that say their size.
+    pub(super) unsafe fn of(first: *const Frame, count: usize) -> Result<Frames, Failure> {
+        if count == 0 {
+            return Ok(Frames { first: first.cast(), step: 0 });
+        }
+        // SAFETY: as the caller promises.
+        let step = unsafe { memory::size(first)? };
+        if count > isize::MAX as usize / step {
+            return Err(Failure::argument(format!("{count} frames are more than memory holds")));
+        }
+        Ok(Frames { first: first.cast(), step })
+    }
+
+    /// # Safety
+    /// As [`Frames::of`], and `number` is below its count.
+    pub(super) unsafe fn read(&self, number: usize) -> Result<Frame, Failure> {
+        // SAFETY: as the caller promises.
+        let at: *const Frame = unsafe { self.first.add(number * self.step) }.cast();
+        // SAFETY: as the caller promises.
+        if unsafe { memory::size(at)? } != self.step {
+            return Err(Failure::argument(format!("frame {number} has another size than frame 0")));
+        }
+        // SAFETY: as the caller promises.
+        unsafe { memory::read(at) }
+    }
 }
 
 impl Frame {

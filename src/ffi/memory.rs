@@ -29,7 +29,7 @@ const MAX_SIZE: usize = 1 << 12;
 ///
 /// # Safety
 /// `at` is NULL or points to a structure whose first field is its size.
-unsafe fn size<T: Versioned>(at: *const T) -> Result<usize, Failure> {
+pub(super) unsafe fn size<T: Versioned>(at: *const T) -> Result<usize, Failure> {
     if at.is_null() {
         return Err(Failure::argument(format!("the {} is NULL", T::NAME)));
     }
@@ -71,7 +71,8 @@ pub(super) unsafe fn read_or_zero<T: Versioned>(at: *const T) -> Result<T, Failu
     if at.is_null() { Ok(T::zero()) } else { unsafe { read(at) } }
 }
 
-/// Writes `value` to `at`, as much as the caller's version has, but for its size.
+/// Writes `value` to `at`, as much as the caller's version has, but for its size. What a later version has behind it
+/// becomes zero.
 ///
 /// # Safety
 /// `at` is NULL or points to as many bytes as the structure there says.
@@ -88,6 +89,9 @@ pub(super) unsafe fn write<T: Versioned>(at: *mut T, value: &T) -> Result<(), Fa
             count,
         )
     };
+    let known = size.min(size_of::<T>());
+    // SAFETY: the caller's structure has `size` bytes.
+    unsafe { at.cast::<u8>().add(known).write_bytes(0, size - known) };
     Ok(())
 }
 

@@ -43,7 +43,8 @@ pub(super) static HEADS: Table<OpenHead> = Table::new(2, "head");
 pub struct ModelOptions {
     /// sizeof(mr_model_options).
     pub size: usize,
-    /// The instruction set, as the program's --isa; NULL for the fastest of this CPU. The bits are the same for int8.
+    /// The instruction set, as the program's --isa; NULL for the one that MICRORAPTOR_ISA names, or the fastest of this CPU.
+    /// The bits are the same for int8.
     pub isa: *const c_char,
 }
 

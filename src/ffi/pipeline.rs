@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, write_json};
-use super::frame::Frame;
+use super::frame::{Frame, Frames};
 use super::handles::Table;
 use super::memory::{self, Versioned, put, read, read_or_zero, text, values, values_mut, writable, write};
 use super::model::{HEADS, MODELS, Model, TrainedHead};
 use super::status::{Failure, Status, call};
 use crate::board::{Cores, CpuList};
 use crate::encoder::{Interrupt, Interrupted};
+use crate::engine::EngineError;
 use crate::features::Geometry;
 use crate::heads::Outcome;
 use crate::input::Image;
@@ -122,7 +123,10 @@ impl OpenPipeline {
         let done = work(&mut running);
         let done = ended(&self.interrupt).and(done);
         if done.is_err() {
-            running.answers.clear();
+            // Whatever failed, the clip is forgotten, so that nothing depends on when it did.
+            let Running { pipeline, answers, .. } = &mut *running;
+            pipeline.recycle(answers);
+            pipeline.clear();
         }
         done
     }
@@ -132,10 +136,12 @@ impl OpenPipeline {
 pub(super) fn ended(interrupt: &Interrupt) -> Result<(), Failure> {
     let checked = interrupt.check();
     interrupt.reset(None);
-    checked.map_err(|reason| {
-        let status = if reason == Interrupted::Late { Status::Late } else { Status::Cancelled };
-        Failure::new(status, reason)
-    })
+    checked.map_err(interrupted)
+}
+
+fn interrupted(reason: Interrupted) -> Failure {
+    let status = if reason == Interrupted::Late { Status::Late } else { Status::Cancelled };
+    Failure::new(status, reason)
 }
 
 impl Running {
@@ -182,7 +188,7 @@ pub unsafe extern "C" fn mr_pipeline_open(
         let heads = heads.collect::<Result<Vec<_>, Failure>>()?;
         // SAFETY: as the caller promises.
         let cores = unsafe { cores(options.threads, options.cores)? };
-        let session = model.engine.session(cores).map_err(Failure::model)?;
+        let session = model.engine.session(cores).map_err(no_session)?;
         let interrupt = session.interrupt().clone();
         let mut made = pipeline::Pipeline::new(session, &heads).map_err(Failure::model)?;
         if options.limit > 0 {
@@ -193,6 +199,14 @@ pub unsafe extern "C" fn mr_pipeline_open(
         // SAFETY: as the caller promises.
         unsafe { put(pipeline, without_provenance_mut(handle), "the place for the pipeline") }
     })
+}
+
+/// Why there is no session: mostly threads or cores that cannot be had.
+pub(super) fn no_session(error: EngineError) -> Failure {
+    match error {
+        EngineError::Threads { .. } => Failure::argument(error),
+        error => Failure::model(error),
+    }
 }
 
 /// `threads` threads on the cores that the text at `list` names.
@@ -257,8 +271,8 @@ pub unsafe extern "C" fn mr_pipeline_begin(
     })
 }
 
-/// Answers the next frame, alone. Heads that need all frames of a clip answer in mr_pipeline_finish. After a failure the
-/// clip is forgotten.
+/// Answers the next frame, alone. Heads that need all frames of a clip answer in mr_pipeline_finish. After a failure, the
+/// frames since mr_pipeline_begin or mr_pipeline_finish are forgotten (not after MR_STATUS_ARGUMENT, _CLOSED and _BUSY).
 ///
 /// # Safety
 /// `frame` is NULL or points to a frame whose pixels nobody changes during the call, `limits` NULL or limits.
@@ -284,8 +298,8 @@ pub unsafe extern "C" fn mr_pipeline_push(
     })
 }
 
-/// Takes the next frames of a clip or a volume, which run beside each other on the pipeline's threads; the answers are
-/// those of mr_pipeline_finish.
+/// Takes the next frames of a clip or a volume, some of which run beside each other on the pipeline's threads; the answers
+/// are those of mr_pipeline_finish. All frames say the same size of the structure. Failures are as in mr_pipeline_push.
 ///
 /// # Safety
 /// `frames` is NULL or points to `count` frames whose pixels nobody changes during the call, `limits` NULL or limits.
@@ -300,15 +314,24 @@ pub unsafe extern "C" fn mr_pipeline_extend(
         let started = Instant::now();
         let open = PIPELINES.get(pipeline.addr())?;
         // SAFETY: as the caller promises.
-        let (frames, limits) = unsafe { (values(frames, count, "the frames")?, read_or_zero(limits)?) };
+        let (frames, limits) = unsafe { (Frames::of(frames, count)?, read_or_zero(limits)?) };
         open.within(&limits, started, |running| {
-            running.answers.clear();
-            let mut images = Vec::with_capacity(frames.len());
-            for frame in frames {
-                // SAFETY: `values` has checked where it is; the rest is as the caller promises.
-                images.push(unsafe { running.image(&read(frame)?)? });
+            let Running { pipeline, answers, convert, .. } = running;
+            pipeline.recycle(answers);
+            let mut images = Vec::new();
+            for number in 0..count {
+                let begun = Instant::now();
+                // SAFETY: as the caller promises.
+                images.push(unsafe { frames.read(number)?.image(None)? });
+                *convert += begun.elapsed();
+                let bytes = images[0].pixels().as_bytes().len();
+                if images.len() >= pipeline.together(bytes) || number + 1 == count {
+                    open.interrupt.check().map_err(interrupted)?;
+                    pipeline.extend(&images).map_err(failed)?;
+                    images.clear();
+                }
             }
-            running.pipeline.extend(&images).map_err(failed)
+            Ok(())
         })
     })
 }
@@ -346,7 +369,7 @@ pub unsafe extern "C" fn mr_pipeline_answers(pipeline: *mut Pipeline, count: *mu
 }
 
 /// Writes an answer of the last call. What it points to lasts until the next call on the pipeline that is not one of
-/// mr_pipeline_answers, _answer, _mask, _json and _times.
+/// mr_pipeline_answers, _answer, _mask, _json, _times and _cancel: until mr_pipeline_close, too, in whichever thread.
 ///
 /// # Safety
 /// `answer` is NULL or points to an answer whose size is set.
@@ -442,7 +465,7 @@ pub unsafe extern "C" fn mr_pipeline_json(
             ));
         }
         // SAFETY: as the caller promises.
-        let out = unsafe { values_mut(out.cast::<u8>(), capacity, "the memory for the JSON")? };
+        let out = unsafe { values_mut(out.cast::<u8>(), json.len() + 1, "the memory for the JSON")? };
         out[..json.len()].copy_from_slice(json.as_bytes());
         out[json.len()] = 0;
         Ok(())

@@ -19,7 +19,7 @@ pub enum Status {
     Model = 4,
     /// The frame is refused.
     Frame = 5,
-    /// The caller's buffer is too small; the length that it needs is given.
+    /// The caller's buffer is too small; the message says how long it must be.
     Small = 6,
     /// Another thread cancelled the call.
     Cancelled = 7,
@@ -62,7 +62,7 @@ thread_local! {
 
 /// Keeps the message of `failure`, a call on `handle` (0 for none).
 fn keep(handle: usize, failure: &Failure) {
-    let text = failure.text.replace('\0', " ");
+    let text = failure.text.replace(char::is_control, " ");
     let text = CString::new(text).unwrap_or_default();
     MESSAGES.with_borrow_mut(|messages| {
         messages.retain(|(of, _)| *of != handle);

@@ -4,6 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use rayon::ThreadPool;
 use tract_core::internal::*;
+use tract_core::ops::cnn::Deconv;
+use tract_core::ops::logic::IfThenElse;
+use tract_core::ops::scan::Scan;
 
 use super::encoder_op::{EncoderOp, Host, Made};
 use super::onnx_error::OnnxRunError;
@@ -86,7 +89,7 @@ pub(super) fn around(
             })
         })
         .collect();
-    let alone = surroundings.source().guarded(|| light(&model))?;
+    let alone = light(&model);
     let host = match (&threads.pool, &threads.encoder) {
         (_, Some(pool)) if alone => Host::Own(pool.clone()),
         (Some(pool), _) => Host::Shared(pool.clone()),
@@ -134,22 +137,40 @@ fn place(
 const LIGHT_MACS: usize = 20_000_000;
 const LIGHT_VALUES: usize = 2_000_000;
 
-/// Whether `model`, a graph without its encoder, has so little to do that one thread should.
-fn light(model: &TypedModel) -> TractResult<bool> {
-    let (mut macs, mut values) = (0_usize, 0_usize);
-    for node in model.nodes() {
-        let inputs = model.node_input_facts(node.id)?;
+/// Whether `model`, a graph without its encoder, has so little to do that one thread should. Not if that is unknown: of
+/// shapes that depend on values, and of operators with graphs of their own.
+fn light(model: &TypedModel) -> bool {
+    let work = model.nodes().iter().try_fold((0_usize, 0_usize), |(macs, values), node| {
+        let inputs = model.node_input_facts(node.id).ok()?;
         if inputs.is_empty() {
-            continue;
+            return Some((macs, values));
         }
-        for (cost, count) in node.op.as_typed().context("an operator without a type")?.cost(&inputs)? {
-            if cost.is_compute() {
-                macs = macs.saturating_add(count.to_usize()?);
-            }
-        }
-        for output in &node.outputs {
-            values = values.saturating_add(output.fact.shape.volume().to_usize()?);
-        }
+        let made = node.outputs.iter().try_fold(0_usize, |sum, output| {
+            let volume = usize::try_from(output.fact.shape.volume().as_i64()?).ok()?;
+            Some(sum.saturating_add(volume))
+        })?;
+        Some((macs.saturating_add(macs_of(node, &inputs, made)?), values.saturating_add(made)))
+    });
+    work.is_some_and(|(macs, values)| macs <= LIGHT_MACS && values <= LIGHT_VALUES)
+}
+
+/// Multiply-adds of an operator that makes `made` values; `None` if they are not known.
+fn macs_of(node: &TypedNode, inputs: &[&TypedFact], made: usize) -> Option<usize> {
+    if let Some(deconv) = node.op_as::<Deconv>() {
+        // tract names no cost: each value of the input meets the kernel of each output channel of its group.
+        let kernel: usize = deconv.pool_spec.kernel_shape.iter().product();
+        let volume = usize::try_from(inputs.first()?.shape.volume().as_i64()?).ok()?;
+        let outputs = deconv.pool_spec.output_channels / deconv.group.max(1);
+        return Some(volume.saturating_mul(kernel).saturating_mul(outputs));
     }
-    Ok(macs <= LIGHT_MACS && values <= LIGHT_VALUES)
+    if node.op_is::<Scan>() || node.op_is::<IfThenElse>() {
+        return None;
+    }
+    let costs = node.op.as_typed()?.cost(inputs).ok()?;
+    let of = |(cost, count): &(Cost, TDim)| {
+        if cost.is_compute() { usize::try_from(count.as_i64()?).ok() } else { Some(0) }
+    };
+    let macs = costs.iter().try_fold(0_usize, |sum, cost| Some(sum.saturating_add(of(cost)?)))?;
+    // Of operators that say nothing: one for each value.
+    Some(if costs.is_empty() { made } else { macs })
 }

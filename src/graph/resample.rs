@@ -108,7 +108,9 @@ impl Taps {
         for (from, to) in maps {
             if behind == 1 {
                 for (made, (places, weights)) in to.iter_mut().zip(taps.clone()) {
-                    *made = places.iter().zip(weights).map(|(&place, &weight)| weight * from[place]).sum();
+                    // A value without weight counts for nothing, an infinity too.
+                    let taps = places.iter().zip(weights).filter(|(_, weight)| **weight != 0.0);
+                    *made = taps.map(|(&place, &weight)| weight * from[place]).sum();
                 }
                 continue;
             }
@@ -150,6 +152,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn infinities_without_weight_do_not_spread() {
+        let taps = Taps { window: 2, places: vec![0, 1, 1, 2], weights: vec![0.0, 1.0, 0.5, 0.5] };
+        assert_eq!(taps.along(&[f32::NEG_INFINITY, 2.0, 4.0], 3, 1), [2.0, 3.0]);
+        let pairs = [f32::NEG_INFINITY, f32::INFINITY, 2.0, 20.0, 4.0, 40.0];
+        assert_eq!(taps.along(&pairs, 3, 2), [2.0, 20.0, 3.0, 30.0]);
     }
 
     fn compare(resize: Resize, values: &[f32], size: &[i64; 4]) {

@@ -1,6 +1,7 @@
 //! A head's input and output for one frame.
 
 use super::HeadError;
+use super::nn::Working;
 use crate::features::Tokens;
 use crate::input::LabelMap;
 use crate::vit::Output;
@@ -24,6 +25,20 @@ impl Frame<'_> {
     pub(crate) fn tokens(&self) -> Result<&Tokens, HeadError> {
         self.tokens.ok_or(HeadError::Shape { what: "patch tokens", found: 0, expected: 1 })
     }
+}
+
+/// Memory that a head uses for one frame after the other.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Of an answer that is not needed any more.
+    pub(crate) probabilities: Vec<f64>,
+    /// Of an answer that is not needed any more.
+    pub(crate) classes: Vec<usize>,
+    /// Of a mask that is not needed any more.
+    pub(crate) labels: Vec<u8>,
+    pub(crate) working: Working,
+    /// A row of logits.
+    pub(crate) line: Vec<f32>,
 }
 
 /// A head's output for a frame.

@@ -30,7 +30,7 @@ pub use fit::{
     ClassWeights, Criterion, Evaluation, EvaluationSet, Extracted, FitOptions, Fitted, GridPoint,
     LinearProbe, ProbeSearch, Recipe, SearchResult, check_counts, cross_validate, evaluate,
 };
-pub(crate) use frame::{Frame, Said};
+pub(crate) use frame::{Frame, Memory, Said};
 pub use knn::{Bank, KnnHead, TEMPERATURE};
 pub use linear::{LinearHead, Prediction};
 pub use measure::{

@@ -1,6 +1,6 @@
 //! Applies a head of any kind: packed once for an instruction set, with the same bits on each.
 
-use super::frame::{Frame, Said};
+use super::frame::{Frame, Memory, Said};
 use super::linear::decide_in;
 use super::{FeatureKind, HeadError, HeadModel, Prediction, knn, nn};
 use crate::features::{Geometry, ScanFeatures};
@@ -57,7 +57,7 @@ impl PackedHead {
         }
     }
 
-    /// The output of `model`, from which `self` was packed, for one frame; probabilities in `memory`, if that is easy.
+    /// The output of `model`, from which `self` was packed, for one frame, with the memory of earlier ones.
     ///
     /// # Errors
     /// [`HeadError`], with the frame's index if a feature is not finite.
@@ -65,7 +65,7 @@ impl PackedHead {
         &self,
         model: &HeadModel,
         frame: &Frame,
-        memory: Vec<f64>,
+        memory: &mut Memory,
     ) -> Result<Said, HeadError> {
         self.said(model, frame, memory).map_err(|error| match error {
             HeadError::NonFinite { column, .. } => HeadError::NonFinite { row: frame.number, column },
@@ -73,15 +73,18 @@ impl PackedHead {
         })
     }
 
-    fn said(&self, model: &HeadModel, frame: &Frame, memory: Vec<f64>) -> Result<Said, HeadError> {
+    fn said(&self, model: &HeadModel, frame: &Frame, memory: &mut Memory) -> Result<Said, HeadError> {
         match (model, self) {
-            (HeadModel::Linear(head), _) => head.probabilities_in(frame.row, memory).map(Said::Probabilities),
+            (HeadModel::Linear(head), _) => {
+                let probabilities = std::mem::take(&mut memory.probabilities);
+                head.probabilities_in(frame.row, probabilities).map(Said::Probabilities)
+            }
             (HeadModel::Knn(head), PackedHead::Knn(bank)) => {
                 let cls = &frame.row[..frame.row.len() / 2];
                 head.probabilities(bank, cls).map(Said::Probabilities)
             }
             (HeadModel::Segment(head), PackedHead::Segment(network)) if !head.volume => {
-                head.predict_packed(frame.tokens()?, frame.seen, network).map(Said::Mask)
+                head.predict_packed(frame.tokens()?, frame.seen, network, memory).map(Said::Mask)
             }
             (HeadModel::Output(head), _) => head.frame(frame),
             #[cfg(feature = "onnx")]
@@ -108,7 +111,8 @@ impl PackedHead {
                 let Some(tokens) = &features.tokens else {
                     return Err(HeadError::Shape { what: "patch tokens", found: 0, expected: 1 });
                 };
-                let mask = head.predict_packed(tokens, features.geometry.seen(), network)?;
+                let memory = &mut Memory::default();
+                let mask = head.predict_packed(tokens, features.geometry.seen(), network, memory)?;
                 Outcome::mask(mask, &features.geometry)
             }
             (HeadModel::Linear(_) | HeadModel::Knn(_) | HeadModel::Output(_), _) => return Ok(None),
@@ -182,12 +186,12 @@ impl<'a> Predictor<'a> {
         }
         let dense = self.model.features() == FeatureKind::Patch;
         let mut votes = Votes::default();
-        let mut labels = Vec::new();
+        let (mut labels, mut memory) = (Vec::new(), Memory::default());
         for (number, row) in features.rows.rows().into_iter().enumerate() {
             let tokens = features.tokens.as_ref().filter(|_| dense).map(|tokens| tokens.slice(number));
             let (row, seen) = (row.to_vec(), features.geometry.seen());
             let frame = Frame { number, row: &row, tokens: tokens.as_ref(), outputs: &[], seen };
-            match self.packed.frame(self.model, &frame, Vec::new())? {
+            match self.packed.frame(self.model, &frame, &mut memory)? {
                 Said::Probabilities(probabilities) => votes.add(&probabilities),
                 Said::Mask(mask) => labels.extend(mask.labels),
                 Said::Nothing => {}

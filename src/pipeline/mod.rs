@@ -222,23 +222,28 @@ impl Pipeline {
         Ok(answers)
     }
 
-    /// As [`Pipeline::push`], into `answers`, whose memory is used again: with linear heads, frames of one size allocate
-    /// nothing after the first. After an error, `answers` is empty.
+    /// As [`Pipeline::push`], into `answers`, whose memory is used again: with linear and segmentation heads, frames of one
+    /// size allocate nothing after the first. After an error, `answers` is empty.
     ///
     /// # Errors
     /// As [`Pipeline::push`].
     pub fn push_into(&mut self, frame: &Image, answers: &mut Vec<Answer>) -> Result<(), PipelineError> {
+        self.recycle(answers);
+        let done = self.take(std::slice::from_ref(frame), Some(answers));
+        if done.is_err() {
+            self.recycle(answers);
+        }
+        done
+    }
+
+    /// Empties `answers`; the memory of what was in them is used for the next ones.
+    pub fn recycle(&mut self, answers: &mut Vec<Answer>) {
         for Answer { head, outcome, .. } in answers.drain(..) {
             let mut states = self.groups.iter_mut().flat_map(|group| &mut group.states);
             if let Some(state) = states.find(|state| state.number == head) {
                 state.recycle(outcome);
             }
         }
-        let done = self.take(std::slice::from_ref(frame), Some(answers));
-        if done.is_err() {
-            answers.clear();
-        }
-        done
     }
 
     /// Takes the next frames of a clip or a volume, for which [`Pipeline::finish`] predicts as a whole. Several frames
@@ -291,8 +296,8 @@ impl Pipeline {
         std::mem::take(&mut self.elapsed)
     }
 
-    /// Discards the scan.
-    fn clear(&mut self) {
+    /// Discards the frames since the last [`Pipeline::finish`].
+    pub fn clear(&mut self) {
         self.scan = None;
         for group in &mut self.groups {
             group.sum.clear();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::features::{Collector, Geometry, Tokens};
 use crate::heads::{
-    FeatureKind, Frame, Head, HeadError, HeadModel, OodScore, Outcome, PackedHead, Said, Votes, outcome,
+    FeatureKind, Frame, Head, HeadError, HeadModel, Memory, OodScore, Outcome, PackedHead, Said, Votes,
+    outcome,
 };
 use crate::input::LabelMap;
 use crate::kernels::Isa;
@@ -43,8 +44,7 @@ pub(super) struct HeadState {
     pub(super) loaded: Arc<LoadedHead>,
     /// The layers it reads, as indices into those that the session keeps; `None` if it reads no patch tokens.
     places: Option<Vec<usize>>,
-    /// Memory of answers that are not needed any more: probabilities and classes.
-    spare: (Vec<f64>, Vec<usize>),
+    memory: Memory,
     /// Working memory of the out-of-distribution score.
     solved: Vec<f64>,
     /// Patch tokens of the current frame.
@@ -64,13 +64,13 @@ impl HeadState {
         let dense = model.features() == FeatureKind::Patch;
         let places = dense.then(|| model.layers().iter().map(place).collect());
         let (tokens, votes) = (Tokens::none(), Votes::default());
-        let (spare, solved) = (Default::default(), Vec::new());
+        let (memory, solved) = (Memory::default(), Vec::new());
         HeadState {
             number,
             selected: true,
             loaded,
             places,
-            spare,
+            memory,
             solved,
             tokens,
             votes,
@@ -81,8 +81,12 @@ impl HeadState {
 
     /// Takes the memory of an answer that is not needed any more.
     pub(super) fn recycle(&mut self, outcome: Outcome) {
-        if let Outcome::Classes { prediction, .. } = outcome {
-            self.spare = (prediction.probabilities, prediction.classes);
+        match outcome {
+            Outcome::Classes { prediction, .. } => {
+                (self.memory.probabilities, self.memory.classes) =
+                    (prediction.probabilities, prediction.classes);
+            }
+            Outcome::Mask(mask) => self.memory.labels = mask.labels,
         }
     }
 
@@ -127,11 +131,11 @@ impl HeadState {
         match packed.frame(
             &head.model,
             &Frame { number, row, tokens, outputs: &features.outputs, seen: geometry.seen() },
-            std::mem::take(&mut self.spare.0),
+            &mut self.memory,
         )? {
             Said::Probabilities(probabilities) => {
                 self.votes.add(&probabilities);
-                Ok(Some(outcome(&head.model, probabilities, std::mem::take(&mut self.spare.1))))
+                Ok(Some(outcome(&head.model, probabilities, std::mem::take(&mut self.memory.classes))))
             }
             Said::Mask(mask) => match Outcome::mask(mask, geometry) {
                 Outcome::Mask(mask) if keep_masks => {

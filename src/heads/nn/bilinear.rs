@@ -35,6 +35,11 @@ pub struct Bilinear {
 }
 
 impl Bilinear {
+    /// The heights and widths from and to which it resizes.
+    pub fn sizes(&self) -> [(usize, usize); 2] {
+        [self.from, (self.rows.0.len(), self.columns.0.len())]
+    }
+
     /// From `(height, width)` to `(height, width)`; no dimension may be zero.
     pub fn new(from: (usize, usize), to: (usize, usize)) -> Bilinear {
         Bilinear { from, rows: Axis::new(from.0, to.0), columns: Axis::new(from.1, to.1) }
@@ -43,16 +48,22 @@ impl Bilinear {
     /// Resizes `map`, `[height, width, channels]`.
     pub fn apply(&self, map: &[f32], channels: usize) -> Vec<f32> {
         let mut out = Vec::new();
-        self.rows_of(map, channels, 0..self.rows.0.len(), &mut out);
+        self.rows_of(map, channels, 0..self.rows.0.len(), &mut Vec::new(), &mut out);
         out
     }
 
-    /// Rows `range` of the result of [`Bilinear::apply`]; replaces the contents of `out`.
-    pub fn rows_of(&self, map: &[f32], channels: usize, range: std::ops::Range<usize>, out: &mut Vec<f32>) {
+    /// Adds rows `range` of the result of [`Bilinear::apply`] to `out`; `line` is working memory.
+    pub fn rows_of(
+        &self,
+        map: &[f32],
+        channels: usize,
+        range: std::ops::Range<usize>,
+        line: &mut Vec<f32>,
+        out: &mut Vec<f32>,
+    ) {
         let stride = self.from.1 * channels;
         let (Axis(rows), Axis(columns)) = (&self.rows, &self.columns);
-        let mut line = vec![0.0; stride];
-        out.clear();
+        line.resize(stride, 0.0);
         for row in &rows[range] {
             let (low, high) = (&map[row.low * stride..][..stride], &map[row.high * stride..][..stride]);
             for ((value, a), b) in line.iter_mut().zip(low).zip(high) {

@@ -190,27 +190,79 @@ pub struct Packed {
     layers: Vec<(LayerSpec, Option<PackedLinear>)>,
 }
 
+/// Memory of a network's runs: of one size after the first they allocate nothing.
+#[derive(Default)]
+pub struct Working {
+    /// The input of a layer, and after a run the output of the last.
+    pub values: Vec<f32>,
+    /// The output of a layer.
+    next: Vec<f32>,
+    /// The neighbours of each position of a slice.
+    columns: Vec<f32>,
+    scratch: Scratch,
+    line: Vec<f32>,
+    resizes: Vec<Bilinear>,
+}
+
+/// Most resizes that are kept.
+const RESIZES: usize = 16;
+
+impl Working {
+    /// The resize between these sizes, and working memory for it.
+    pub fn resize(&mut self, from: (usize, usize), to: (usize, usize)) -> (&Bilinear, &mut Vec<f32>, &[f32]) {
+        let Working { values, line, resizes, .. } = self;
+        let place = resizes.iter().position(|resize| resize.sizes() == [from, to]).unwrap_or_else(|| {
+            if resizes.len() == RESIZES {
+                resizes.clear();
+            }
+            resizes.push(Bilinear::new(from, to));
+            resizes.len() - 1
+        });
+        (&resizes[place], line, values)
+    }
+}
+
 impl Packed {
-    /// Runs `input`, `[positions, channels]`; returns the output and its grid.
-    pub fn run(&self, grid: Grid, input: Vec<f32>) -> (Grid, Vec<f32>) {
-        self.layers.iter().fold((grid, input), |(grid, x), (layer, linear)| {
-            let apply = |x: &[f32]| {
-                let linear = linear.as_ref().expect("a layer with weights");
-                let mut out = vec![0.0; x.len() / linear.inputs() * layer.outputs];
-                linear.apply(Rows::Float(x), &mut Scratch::default(), &mut out, OutputMode::Store);
-                out
-            };
+    /// Runs `working.values`, `[positions, channels]`, which becomes the output; returns its grid.
+    pub fn run(&self, mut grid: Grid, working: &mut Working) -> Grid {
+        for (layer, linear) in &self.layers {
+            let linear = || linear.as_ref().expect("a layer with weights");
             match layer.kind {
-                Kind::Relu => (grid, relu(&x)),
-                Kind::Upsample => upsample(grid, &x, layer.inputs),
-                Kind::Pointwise => (grid, apply(&x)),
+                Kind::Relu => working.values.iter_mut().for_each(|x| *x = x.max(0.0)),
+                Kind::Upsample => grid = upsample_in(grid, working, layer.inputs),
+                Kind::Pointwise => {
+                    let Working { values, next, scratch, .. } = working;
+                    next.resize(values.len() / linear().inputs() * layer.outputs, 0.0);
+                    linear().apply(Rows::Float(values), scratch, next, OutputMode::Store);
+                    std::mem::swap(values, next);
+                }
                 Kind::Conv { depth } => {
-                    let slice = |z| apply(&neighbours(grid, z, depth, &x, layer.inputs));
-                    (grid, (0..grid.depth).flat_map(slice).collect())
+                    let Working { values, next, columns, scratch, .. } = working;
+                    let slice = grid.height * grid.width * layer.outputs;
+                    next.resize(grid.depth * slice, 0.0);
+                    for (z, next) in next.chunks_exact_mut(slice).enumerate() {
+                        neighbours_in(grid, z, depth, values, layer.inputs, columns);
+                        linear().apply(Rows::Float(columns), scratch, next, OutputMode::Store);
+                    }
+                    std::mem::swap(values, next);
                 }
             }
-        })
+        }
+        grid
     }
+}
+
+/// [`upsample`] of `working.values`.
+fn upsample_in(grid: Grid, working: &mut Working, channels: usize) -> Grid {
+    let to = Grid { height: 2 * grid.height, width: 2 * grid.width, ..grid };
+    let mut next = std::mem::take(&mut working.next);
+    next.clear();
+    let (resize, line, values) = working.resize((grid.height, grid.width), (to.height, to.width));
+    for slice in values.chunks_exact(grid.height * grid.width * channels) {
+        resize.rows_of(slice, channels, 0..to.height, line, &mut next);
+    }
+    working.next = std::mem::replace(&mut working.values, next);
+    to
 }
 
 fn relu(x: &[f32]) -> Vec<f32> {
@@ -291,13 +343,20 @@ fn for_neighbours(grid: Grid, z: usize, depth: usize, mut f: impl FnMut(usize, u
 /// The neighbours of every position of slice `z` side by side, `[height * width, 9 * depth * channels]`. One slice at a
 /// time, since those of a whole volume would be up to 27 times its features.
 fn neighbours(grid: Grid, z: usize, depth: usize, x: &[f32], channels: usize) -> Vec<f32> {
+    let mut out = Vec::new();
+    neighbours_in(grid, z, depth, x, channels, &mut out);
+    out
+}
+
+/// As [`neighbours`], into `out`.
+fn neighbours_in(grid: Grid, z: usize, depth: usize, x: &[f32], channels: usize, out: &mut Vec<f32>) {
     let stride = 9 * depth * channels;
-    let mut out = vec![0.0; grid.height * grid.width * stride];
+    out.clear();
+    out.resize(grid.height * grid.width * stride, 0.0);
     for_neighbours(grid, z, depth, |position, neighbour, number| {
         out[position * stride + number * channels..][..channels]
             .copy_from_slice(&x[neighbour * channels..][..channels]);
     });
-    out
 }
 
 /// The adjoint of [`neighbours`], added to `out`.
@@ -374,13 +433,20 @@ mod tests {
     fn packed_it_says_the_same_with_the_same_bits_everywhere() {
         let network = ConvNet::new(layers(), 2);
         let pass = network.forward(GRID, input());
-        let (grid, scalar) = network.pack(Isa::SCALAR).run(GRID, input());
+        // In used memory, too.
+        let mut working = Working::default();
+        let mut run = |isa| {
+            working.values.clear();
+            working.values.extend(input());
+            (network.pack(isa).run(GRID, &mut working), working.values.clone())
+        };
+        let (grid, scalar) = run(Isa::SCALAR);
         assert_eq!(grid, pass.output().0);
         for (a, b) in scalar.iter().zip(pass.output().1) {
             assert!((a - b).abs() < 1e-5);
         }
         for isa in Isa::available() {
-            assert!(network.pack(isa).run(GRID, input()).1 == scalar, "{isa}");
+            assert!(run(isa).1 == scalar, "{isa}");
         }
     }
 }

@@ -8,7 +8,7 @@ mod train;
 pub use train::{Masked, SegmentOptions};
 
 use super::HeadError;
-use super::nn::bilinear::Bilinear;
+use super::frame::Memory;
 use super::nn::{ConvNet, Kind, LayerSpec, Packed};
 use super::targets::check_classes;
 use crate::features::Tokens;
@@ -116,7 +116,7 @@ impl SegmentHead {
         (height, width): (usize, usize),
         isa: Isa,
     ) -> Result<LabelMap, HeadError> {
-        self.predict_packed(tokens, (height, width), &self.pack(isa))
+        self.predict_packed(tokens, (height, width), &self.pack(isa), &mut Memory::default())
     }
 
     /// The network, packed for `isa`.
@@ -130,16 +130,21 @@ impl SegmentHead {
         tokens: &Tokens,
         (height, width): (usize, usize),
         network: &Packed,
+        memory: &mut Memory,
     ) -> Result<LabelMap, HeadError> {
         self.check(tokens)?;
-        let (grid, logits) = network.run(tokens.grid, self.standardised(tokens));
+        let Memory { working, line, labels, .. } = memory;
+        self.standardise(tokens, &mut working.values);
+        let grid = network.run(tokens.grid, working);
         let classes = self.classes.len();
-        let resize = Bilinear::new((grid.height, grid.width), (height, width));
-        let mut labels = Vec::with_capacity(grid.depth * height * width);
-        let mut line = Vec::new();
+        let (resize, between, logits) = working.resize((grid.height, grid.width), (height, width));
+        let mut labels = std::mem::take(labels);
+        labels.clear();
+        labels.reserve(grid.depth * height * width);
         for slice in logits.chunks_exact(grid.height * grid.width * classes) {
             for row in 0..height {
-                resize.rows_of(slice, classes, row..row + 1, &mut line);
+                line.clear();
+                resize.rows_of(slice, classes, row..row + 1, between, line);
                 labels.extend(line.chunks_exact(classes).map(|logits| largest(logits) as u8));
             }
         }
@@ -159,9 +164,17 @@ impl SegmentHead {
         Ok(())
     }
 
-    fn standardised(&self, tokens: &Tokens) -> Vec<f32> {
+    pub(super) fn standardised(&self, tokens: &Tokens) -> Vec<f32> {
+        let mut out = Vec::new();
+        self.standardise(tokens, &mut out);
+        out
+    }
+
+    /// The standardised tokens, in `out`.
+    fn standardise(&self, tokens: &Tokens, out: &mut Vec<f32>) {
         let scale = self.mean.iter().zip(&self.std).cycle();
-        tokens.values.iter().zip(scale).map(|(v, (mean, std))| (v.to_f32() - mean) / std).collect()
+        out.clear();
+        out.extend(tokens.values.iter().zip(scale).map(|(v, (mean, std))| (v.to_f32() - mean) / std));
     }
 }
 

@@ -177,6 +177,9 @@ fn widened(
         Some(zero) => values(zero)?,
         None => vec![0.0],
     };
+    if codes.is_empty() {
+        return None;
+    }
     let sides = weight.dims.iter().map(|&side| usize::try_from(side).ok()).collect::<Option<Vec<usize>>>()?;
     let length = sides.get(axis).copied().unwrap_or(1);
     let behind: usize = sides.iter().skip(axis + 1).product();

@@ -25,10 +25,11 @@ cc=${CC:-cc}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cargo rustc --manifest-path "$root/Cargo.toml" --locked --lib --features capi --crate-type staticlib --color never \
-    --message-format=json-render-diagnostics "$@" -- --print native-static-libs >"$work/messages" 2>"$work/log" ||
-    { cat "$work/log" >&2; exit 1; }
-cat "$work/log" >&2
+# What cargo says goes to standard error, and to a file; its messages to another.
+{
+    cargo rustc --manifest-path "$root/Cargo.toml" --locked --lib --features capi --crate-type staticlib --color never \
+        --message-format=json-render-diagnostics "$@" -- --print native-static-libs 2>&1 >&3 | tee "$work/log" >&2
+} 3>"$work/messages"
 archive=$(sed -n 's/.*"filenames":\["\([^"]*libmicroraptor\.a\)"\].*/\1/p' "$work/messages" | tail -1)
 # Cargo repeats what rustc printed when it has nothing to build.
 libraries=$(sed -n 's/^note: native-static-libs: //p' "$work/log" | tail -1)

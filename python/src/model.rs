@@ -194,10 +194,10 @@ impl Model {
         self.engine.outputs().to_vec()
     }
 
-    /// Features of a picture or of several: arrays [height, width] or [height, width, 3] of uint8 or uint16, or paths of
-    /// anything that the program reads (a clip gives features of each frame). `size` is the network's input, an integer
-    /// or (height, width); 224 unless the model takes only one. `layers` are blocks from 0 whose patch tokens are wanted
-    /// too. The interpreter is free while the network runs.
+    /// Features of a picture or of several: arrays [height, width] or [height, width, 3] of uint8 or uint16 (or one of
+    /// [n, height, width, 3]), or paths of anything that the program reads (a clip gives features of each frame). `size`
+    /// is the network's input, an integer or (height, width); 224 unless the model takes only one. `layers` are blocks
+    /// from 0 whose patch tokens are wanted too. The interpreter is free while the network runs.
     #[pyo3(signature = (images, *, size = None, layers = Vec::new()))]
     fn embed(
         &self,

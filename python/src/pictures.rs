@@ -6,7 +6,7 @@ use microraptor::{Image, ReadOptions, Scan};
 use numpy::{PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyTuple};
 
 use crate::error::failed;
 
@@ -16,16 +16,14 @@ pub enum Picture {
     Pixels(Image),
 }
 
-/// One picture or several.
+/// One picture or several: a sequence, or an array with an axis in front.
 pub fn pictures(given: &Bound<'_, PyAny>) -> PyResult<Vec<Picture>> {
-    if let Ok(list) = given.cast::<PyList>() {
-        return list.iter().map(|item| picture(&item)).collect();
-    }
-    if let Ok(tuple) = given.extract::<Vec<Bound<'_, PyAny>>>()
-        && !given.is_instance_of::<PyUntypedArray>()
-        && given.extract::<PathBuf>().is_err()
-    {
-        return tuple.iter().map(picture).collect();
+    let several = match given.cast::<PyUntypedArray>() {
+        Ok(array) => array.ndim() == 4,
+        Err(_) => given.is_instance_of::<PyList>() || given.is_instance_of::<PyTuple>(),
+    };
+    if several {
+        return given.try_iter()?.map(|item| picture(&item?)).collect();
     }
     Ok(vec![picture(given)?])
 }

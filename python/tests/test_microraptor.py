@@ -57,6 +57,8 @@ def test_features_are_the_programs_to_the_bit(model, gallery, tmp_path):
         assert found.grid == (4, 6) and len(found) == 3
         assert np.array_equal(found.cls, expected["cls"].reshape(found.cls.shape))
         assert np.array_equal(found.patch, expected["patch"].reshape(found.patch.shape))
+    colour = np.repeat(np.stack([grey(path) for path in pictures])[..., None], 3, -1)
+    assert np.array_equal(model.embed(colour, size=(64, 96)).cls, found.cls)
     rows = np.concatenate([found.cls, found.patch.astype(np.float64).mean(1).astype(np.float32)], 1)
     assert np.allclose(found.rows(), rows, rtol=0, atol=1e-6)
 

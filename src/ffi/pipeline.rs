@@ -315,6 +315,11 @@ pub unsafe extern "C" fn mr_pipeline_extend(
         let open = PIPELINES.get(pipeline.addr())?;
         // SAFETY: as the caller promises.
         let (frames, limits) = unsafe { (Frames::of(frames, count)?, read_or_zero(limits)?) };
+        for number in 0..count {
+            // Before anything is done.
+            // SAFETY: as the caller promises.
+            unsafe { frames.read(number)? };
+        }
         open.within(&limits, started, |running| {
             let Running { pipeline, answers, convert, .. } = running;
             pipeline.recycle(answers);

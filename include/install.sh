@@ -3,9 +3,9 @@
 #
 #   include/install.sh PREFIX [OPTIONS of cargo]     # --release unless --profile is given
 #
-# A smaller library: include/install.sh PREFIX --no-default-features. For another machine add --target and set
-# CC to its compiler. The shared library is linked here of the static one: that gives it a soname, versions of symbols, and
-# no other symbols than those of the header.
+# A smaller library: include/install.sh PREFIX --no-default-features. For another machine add --target, with its linker set
+# as cargo wants it (CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER, say). The shared library is linked here of the static
+# one: that gives it a soname, versions of symbols, and no other symbols than those of the header.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 if [ $# -lt 1 ]; then
@@ -21,7 +21,10 @@ case " $* " in
 esac
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
 abi=$(sed -n 's/^#define MR_ABI //p' "$root/include/microraptor.h")
-cc=${CC:-cc}
+# Of another machine cargo's own linker for it, which is a compiler.
+target=$(sed -n 's/.* --target[ =]\([^ ]*\) .*/\1/p' <<<" $* ")
+linker=CARGO_TARGET_$(tr a-z- A-Z_ <<<"${target:-none}")_LINKER
+cc=${!linker:-${CC:-cc}}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,14 +1,15 @@
 //! Features alone, into the caller's memory.
 
 use std::ptr::without_provenance_mut;
-use std::sync::{Arc, Mutex, TryLockError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
+use super::exclusive::{Limits, ended, exclusive};
 use super::frame::Frame;
 use super::handles::Table;
 use super::memory::{Versioned, put, read, read_or_zero, values, values_mut, writable, write};
 use super::model::{MODELS, Model};
-use super::pipeline::{Limits, cores, ended, no_session};
+use super::pipeline::{cores, no_session};
 use super::status::{Failure, Status, call};
 use crate::encoder::Interrupt;
 use crate::engine::Session;
@@ -86,15 +87,7 @@ static EXTRACTORS: Table<OpenExtractor> = Table::new(0, "extractor");
 
 impl OpenExtractor {
     fn with<R>(&self, work: impl FnOnce(&mut Running) -> Result<R, Failure>) -> Result<R, Failure> {
-        match self.running.try_lock() {
-            Ok(mut running) => work(&mut running),
-            Err(TryLockError::WouldBlock) => {
-                Err(Failure::new(Status::Busy, "another thread uses this extractor"))
-            }
-            Err(TryLockError::Poisoned(_)) => {
-                Err(Failure::new(Status::Fault, "a fault ended a call on this extractor: close it"))
-            }
-        }
+        work(&mut *exclusive(&self.running, "extractor")?)
     }
 }
 
@@ -162,8 +155,7 @@ pub unsafe extern "C" fn mr_extractor_run(
         // SAFETY: as the caller promises.
         let (frame, limits) = unsafe { (read(frame)?, read_or_zero(limits)?) };
         open.with(|running| {
-            let deadline = Duration::from_micros(limits.deadline_us);
-            open.interrupt.reset(started.checked_add(deadline).filter(|_| !deadline.is_zero()));
+            open.interrupt.reset(limits.deadline(started));
             running.valid = false;
             // SAFETY: as the caller promises.
             let done = unsafe { running.run(&frame) };

@@ -7,6 +7,7 @@
 #![allow(missing_docs, clippy::missing_safety_doc)]
 
 mod answer;
+mod exclusive;
 mod extractor;
 mod frame;
 mod handles;
@@ -19,6 +20,7 @@ use std::ffi::c_char;
 
 // For tests, which call what C calls.
 pub use answer::*;
+pub use exclusive::Limits;
 pub use extractor::*;
 pub use frame::*;
 pub use model::*;

@@ -2,17 +2,18 @@
 
 use std::ffi::c_char;
 use std::ptr::without_provenance_mut;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, write_json};
+use super::exclusive::{Limits, ended, exclusive, interrupted};
 use super::frame::{Frame, Frames};
 use super::handles::Table;
 use super::memory::{self, Versioned, put, read, read_or_zero, text, values, values_mut, writable, write};
 use super::model::{HEADS, MODELS, Model, TrainedHead};
 use super::status::{Failure, Status, call};
 use crate::board::{Cores, CpuList};
-use crate::encoder::{Interrupt, Interrupted};
+use crate::encoder::Interrupt;
 use crate::engine::EngineError;
 use crate::features::Geometry;
 use crate::heads::Outcome;
@@ -36,17 +37,6 @@ pub struct PipelineOptions {
     pub limit: usize,
 }
 
-/// Bounds of one call.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Limits {
-    /// sizeof(mr_limits).
-    pub size: usize,
-    /// How long the call may take, in microseconds; 0 for any time. It is looked at between the blocks of the network and
-    /// before the answer is given.
-    pub deadline_us: u64,
-}
-
 /// Time that the stages have taken since they were last asked for, in microseconds.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -66,10 +56,6 @@ pub struct Times {
 // SAFETY: integers and pointers; the size is first.
 unsafe impl Versioned for PipelineOptions {
     const NAME: &str = "mr_pipeline_options";
-}
-// SAFETY: as above.
-unsafe impl Versioned for Limits {
-    const NAME: &str = "mr_limits";
 }
 // SAFETY: as above.
 unsafe impl Versioned for Times {
@@ -97,15 +83,7 @@ impl OpenPipeline {
     /// # Errors
     /// [`Status::Busy`] if another thread uses it.
     fn lock(&self) -> Result<MutexGuard<'_, Running>, Failure> {
-        match self.running.try_lock() {
-            Ok(running) => Ok(running),
-            Err(TryLockError::WouldBlock) => {
-                Err(Failure::new(Status::Busy, "another thread uses this pipeline"))
-            }
-            Err(TryLockError::Poisoned(_)) => {
-                Err(Failure::new(Status::Fault, "a fault ended a call on this pipeline: close it"))
-            }
-        }
+        exclusive(&self.running, "pipeline")
     }
 
     /// Runs `work` within `limits`.
@@ -116,10 +94,7 @@ impl OpenPipeline {
         work: impl FnOnce(&mut Running) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut running = self.lock()?;
-        let deadline = Duration::from_micros(limits.deadline_us);
-        // So far away that no clock gets there: no deadline.
-        let deadline = started.checked_add(deadline).filter(|_| !deadline.is_zero());
-        self.interrupt.reset(deadline);
+        self.interrupt.reset(limits.deadline(started));
         let done = work(&mut running);
         let done = ended(&self.interrupt).and(done);
         if done.is_err() {
@@ -130,18 +105,6 @@ impl OpenPipeline {
         }
         done
     }
-}
-
-/// Whether a call was ended by `interrupt`, which is set back.
-pub(super) fn ended(interrupt: &Interrupt) -> Result<(), Failure> {
-    let checked = interrupt.check();
-    interrupt.reset(None);
-    checked.map_err(interrupted)
-}
-
-fn interrupted(reason: Interrupted) -> Failure {
-    let status = if reason == Interrupted::Late { Status::Late } else { Status::Cancelled };
-    Failure::new(status, reason)
 }
 
 impl Running {

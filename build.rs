@@ -1,9 +1,16 @@
 //! Cards and boards are embedded from `models/cards/` and `boards/`: a new one must rebuild the crate. Reports of a profile name the
-//! commit that the program was built from, where that is known.
+//! commit that the program was built from, where that is known; `--version --verbose` names compiler, target and features too.
 
+use std::env;
 use std::process::Command;
 
 fn main() {
+    // Cargo sets these for a build script.
+    for (name, variable) in [("TARGET", "TARGET"), ("FEATURES", "CARGO_CFG_FEATURE")] {
+        println!("cargo:rustc-env=MICRORAPTOR_{name}={}", env::var(variable).unwrap_or_default());
+    }
+    let rustc = env::var_os("RUSTC").and_then(|rustc| printed(Command::new(rustc).arg("--version")));
+    println!("cargo:rustc-env=MICRORAPTOR_RUSTC={}", rustc.unwrap_or_default());
     println!("cargo:rerun-if-changed=models/cards");
     println!("cargo:rerun-if-changed=boards");
     if let (Some(commit), Some(log)) =
@@ -16,6 +23,11 @@ fn main() {
 
 /// What git prints; None without git, or outside of a clone.
 fn git(args: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(args).output().ok().filter(|o| o.status.success())?;
+    printed(Command::new("git").args(args))
+}
+
+/// What a command prints, if it succeeds.
+fn printed(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

@@ -3,7 +3,8 @@
 #
 #   include/install.sh PREFIX [OPTIONS of cargo]     # --release unless --profile is given
 #
-# A smaller library: include/install.sh PREFIX --no-default-features. For another machine add --target, with its linker set
+# A smaller library: include/install.sh PREFIX --no-default-features. LIBDIR is where libraries lie below PREFIX: lib unless
+# set, lib/x86_64-linux-gnu on Debian. For another machine add --target, with its linker set
 # as cargo wants it (CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER, say). The shared library is linked here of the static
 # one: that gives it a soname, versions of symbols, and no other symbols than those of the header.
 set -euo pipefail
@@ -41,19 +42,22 @@ if [ -z "$archive" ] || [ -z "$libraries" ]; then
     exit 1
 fi
 
-mkdir -p "$prefix/lib/pkgconfig" "$prefix/include"
-cp "$archive" "$prefix/lib/libmicroraptor.a"
+lib=$prefix/${LIBDIR:-lib}
+mkdir -p "$lib/pkgconfig" "$prefix/include" "$prefix/share/doc/microraptor"
+cp "$archive" "$lib/libmicroraptor.a"
 wanted=$(grep -o '\bmr_[a-z_]*(' "$root/include/microraptor.h" | sort -u | sed 's/(//; s/^/-Wl,-u,/')
 shared=libmicroraptor.so.$version
 # shellcheck disable=SC2086
-"$cc" -shared -o "$prefix/lib/$shared" -Wl,-soname,libmicroraptor.so.$abi \
+"$cc" -shared -o "$lib/$shared" -Wl,-soname,libmicroraptor.so.$abi \
     -Wl,--version-script="$root/include/microraptor.map" -Wl,--gc-sections -Wl,-z,defs -Wl,-z,noexecstack -Wl,-s $wanted "$archive" $libraries
-ln -sf "$shared" "$prefix/lib/libmicroraptor.so.$abi"
-ln -sf "libmicroraptor.so.$abi" "$prefix/lib/libmicroraptor.so"
+ln -sf "$shared" "$lib/libmicroraptor.so.$abi"
+ln -sf "libmicroraptor.so.$abi" "$lib/libmicroraptor.so"
 cp "$root/include/microraptor.h" "$root/include/microraptor.hpp" "$prefix/include/"
-cat >"$prefix/lib/pkgconfig/microraptor.pc" <<PC
-prefix=\${pcfiledir}/../..
-libdir=\${prefix}/lib
+# What a product with it must show.
+cp "$root/THIRD-PARTY.txt" "$root/LICENSE-APACHE" "$root/LICENSE-MIT" "$prefix/share/doc/microraptor/"
+cat >"$lib/pkgconfig/microraptor.pc" <<PC
+prefix=\${pcfiledir}/$(sed 's|[^/]*|..|g' <<<"pkgconfig/${LIBDIR:-lib}")
+libdir=\${prefix}/${LIBDIR:-lib}
 includedir=\${prefix}/include
 
 Name: microraptor
@@ -63,4 +67,4 @@ Libs: -L\${libdir} -lmicroraptor
 Libs.private: $libraries
 Cflags: -I\${includedir}
 PC
-ls -l "$prefix/lib" | sed 's/^/    /'
+ls -l "$lib" | sed 's/^/    /'

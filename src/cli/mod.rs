@@ -14,6 +14,8 @@ mod failure;
 mod info;
 mod inputs;
 mod limits;
+#[cfg(feature = "manual")]
+mod manual;
 mod masks;
 mod models;
 mod predict;
@@ -28,6 +30,7 @@ mod train;
 #[cfg_attr(not(feature = "onnx"), path = "trial_absent.rs")]
 mod trial;
 mod usage;
+mod version;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -49,10 +52,13 @@ pub fn main() -> ExitCode {
             report(&anyhow::anyhow!(usage::one_line(&error)));
             return ExitCode::from(FAILURE);
         }
-        // Help or version: standard output, exit code 0.
+        // Help: standard output, exit code 0.
         Err(error) => error.exit(),
     };
     limits::catch_aborts();
+    if cli.version {
+        return ended(version::run(cli.verbose));
+    }
     start_log(cli.verbose);
     signals::handle();
     if let Err(error) = choose_isa(&cli) {
@@ -84,12 +90,19 @@ pub fn main() -> ExitCode {
         Command::Profile(args) => profile::run(&args, cli.isa.as_deref()),
         Command::Cold(args) => cold::run(&args),
         Command::Trial(args) => trial::run(&args),
+        #[cfg(feature = "manual")]
+        Command::Manual(args) => manual::run(&args),
         Command::Compare(args) => match compare::run(&args) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::from(REGRESSION),
             Err(error) => Err(error),
         },
     };
+    ended(result)
+}
+
+/// The exit code of a command, whose error is reported.
+fn ended(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output, such as `head`, closed the pipe.

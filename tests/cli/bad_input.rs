@@ -148,6 +148,12 @@ fn arguments_that_do_not_parse() {
     for (flag, text) in [("--help", "Usage: microraptor"), ("--version", "microraptor 0.")] {
         assert!(super::common::success(&[&flag]).contains(text));
     }
+    assert_eq!(super::common::success(&[&"-V"]).lines().count(), 1);
+    let about = super::common::success(&[&"--version", &"--verbose"]);
+    for line in ["features          ", "instruction sets  scalar", "MIT License (MIT)"] {
+        assert!(about.contains(line), "{about}");
+    }
+    assert!(super::common::success(&[&"-V", &"-vv"]).contains("SIL OPEN FONT LICENSE"));
 }
 
 #[test]

@@ -32,10 +32,14 @@ use super::limits::{Bytes, LimitArgs};
            data, about a minute."
 )]
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(version, disable_version_flag = true, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Print the version; with --verbose also the commit, the features, the instruction sets, and the licences of what
+    /// is built in; with --verbose twice their texts
+    #[arg(short = 'V', long)]
+    pub version: bool,
     /// Instruction set to run on: scalar; avx2, avxvnni, avx512vnni; neon, dotprod, i8mm [default: MICRORAPTOR_ISA, or
     /// the fastest that this CPU supports]; `profile` also accepts `all`
     #[arg(long, global = true, value_name = "NAME")]
@@ -93,6 +97,10 @@ pub enum Command {
     /// Try out an ONNX graph, in a new process.
     #[command(hide = true)]
     Trial(TrialArgs),
+    /// Write the manual pages and the completions of shells.
+    #[cfg(feature = "manual")]
+    #[command(hide = true)]
+    Manual(ManualArgs),
 }
 
 /// Cores to run on.
@@ -284,6 +292,14 @@ pub struct TrialArgs {
     /// Memory that it may use above its weights
     #[arg(long)]
     pub memory: Option<Bytes>,
+}
+
+#[cfg(feature = "manual")]
+#[derive(Debug, Args)]
+pub struct ManualArgs {
+    /// Folder to write them to, laid out like /usr/share
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Builds the Debian package: program, library for C, manual pages, completions, board files, systemd unit.
+#
+#   packaging/deb.sh FOLDER [--target aarch64-unknown-linux-gnu]
+#
+# Needs `cargo install cargo-deb`. Of another machine it needs that machine's linker and, since the program writes its own
+# manual, an emulator: CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER and ..._RUNNER, as cargo wants them (docs/packages.md).
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+if [ $# != 1 ] && { [ $# != 3 ] || [ "$2" != --target ]; }; then
+    echo "usage: packaging/deb.sh FOLDER [--target TRIPLE]" >&2
+    exit 2
+fi
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
+shift
+target=${2:-}
+cd "$root"
+built=${CARGO_TARGET_DIR:-target}/${target:+$target/}release
+machine=${target:-$(rustc --print host-tuple)}
+
+# The same library as include/install.sh makes by itself, and a program that may use pins and meters.
+cargo build --release --locked --features hal,manual "$@"
+stage=$built/deb
+rm -rf "$stage"
+runner=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$machine")_RUNNER
+read -ra runner <<<"${!runner:-}"
+"${runner[@]}" "$built/microraptor" manual "$stage/usr/share"
+gzip -9n "$stage"/usr/share/man/man1/*.1
+install -D -m 755 "$built/microraptor" "$stage/usr/bin/microraptor"
+# Libraries of several machines can lie beside each other on Debian. The static one is 170 MB: who wants it builds it.
+LIBDIR=lib/${machine/-unknown-/-} include/install.sh "$stage/usr" "$@"
+rm "$stage"/usr/lib/*/libmicroraptor.a
+mkdir -p "$stage/usr/share/microraptor"
+cp -r boards "$stage/usr/share/microraptor/"
+install -D -m 644 -t "$stage/usr/lib/systemd/system" packaging/microraptor@.service
+install -D -m 644 -t "$stage/usr/share/doc/microraptor" README.md packaging/copyright
+gzip -9nc CHANGELOG.md >"$stage/usr/share/doc/microraptor/changelog.gz"
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+maintainer=$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
+printf 'microraptor (%s-1) unstable; urgency=medium\n\n  * See changelog.gz.\n\n -- %s  %s\n' "$version" "$maintainer" \
+    "$(git log -1 --format=%cD 2>/dev/null || date -R)" | gzip -9n >"$stage/usr/share/doc/microraptor/changelog.Debian.gz"
+chmod -R u=rwX,go=rX "$stage"
+cargo deb --no-build --no-strip --locked --output "$folder" "$@"

@@ -40,5 +40,12 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 maintainer=$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)
 printf 'microraptor (%s-1) unstable; urgency=medium\n\n  * See changelog.gz.\n\n -- %s  %s\n' "$version" "$maintainer" \
     "$(git log -1 --format=%cD 2>/dev/null || date -R)" | gzip -9n >"$stage/usr/share/doc/microraptor/changelog.Debian.gz"
+# Versions of symbols are text, so no tool for the other machine is needed.
+needs=$(grep -aoh 'GLIBC_2\.[0-9]*' "$stage/usr/bin/microraptor" "$stage"/usr/lib/*/*.so | sed 's/GLIBC_//' | sort -uV | tail -1)
+says=$(sed -n 's/^depends = "libc6 (>= \([0-9.]*\)).*/\1/p' Cargo.toml)
+if [ "$(printf '%s\n' "$needs" "$says" | sort -V | tail -1)" != "$says" ]; then
+    echo "error: built here, the program needs glibc $needs, and Cargo.toml says that the package does with $says" >&2
+    exit 1
+fi
 chmod -R u=rwX,go=rX "$stage"
 cargo deb --no-build --no-strip --locked --output "$folder" "$@"

@@ -160,9 +160,10 @@ pub mod input;
 #[doc(hidden)]
 pub mod kernels;
 #[doc(hidden)]
+pub mod live;
+#[doc(hidden)]
 pub mod names;
 mod parallel;
-#[doc(hidden)]
 pub mod pipeline;
 #[doc(hidden)]
 pub mod quant;

@@ -19,7 +19,9 @@ use std::path::Path;
 use microraptor::board::Board;
 use microraptor::checkpoint;
 use microraptor::heads::Head;
-use microraptor::input::{Dataset, Image, InputError, LabelMap, ReadOptions, Scan, StreamFormat};
+use microraptor::input::{
+    Dataset, FrameStream, Image, InputError, LabelMap, ReadOptions, Scan, StreamFormat,
+};
 use microraptor::output::dicom::Sources;
 use microraptor::profile::{Comparison, Deploy, Recorded, Tolerance};
 use microraptor::quant::file;
@@ -118,6 +120,7 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
         }
         "deploy" => none(Deploy::load(&file("deploy.toml", bytes))),
         "dicom_source" => none(Sources::open(&[file("source.dcm", bytes)])),
+        "frames" => none(every_picture(bytes.to_vec())),
         "head" => none(Head::load(file("head.safetensors", &sealed(bytes)))),
         "image" => none(Image::open(file("image", bytes))),
         "label_map" => none(LabelMap::open(file("mask", bytes), None)),
@@ -266,6 +269,15 @@ fn check(target: &str) {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults[..faults.len().min(40)].join("\n"));
 }
 
+/// Reads a stream of pictures to its end, also after a damaged one.
+fn every_picture(bytes: Vec<u8>) -> Result<(), InputError> {
+    let stream = Cursor::new(bytes);
+    let mut frames = FrameStream::new("stream", stream, StreamFormat::Pictures, &ReadOptions::default())?;
+    let Some(first) = frames.by_ref().find_map(Result::err) else { return Ok(()) };
+    frames.for_each(drop);
+    Err(first)
+}
+
 macro_rules! damaged {
     ($($(#[$when:meta])? $target:ident,)*) => {
         $($(#[$when])? #[test] fn $target() { check(stringify!($target)); })*
@@ -279,6 +291,7 @@ damaged! {
     deploy,
     dicom,
     dicom_source,
+    frames,
     head,
     image,
     label_map,

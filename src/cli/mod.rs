@@ -8,12 +8,15 @@ mod compare;
 mod convert;
 #[cfg_attr(not(feature = "demo"), path = "demo_absent.rs")]
 mod demo;
+mod deployed;
 mod embed;
 mod evaluate;
 mod failure;
+mod head_line;
 mod info;
 mod inputs;
 mod limits;
+mod loaded;
 #[cfg(feature = "manual")]
 mod manual;
 mod masks;
@@ -24,6 +27,7 @@ mod profile;
 mod progress;
 mod report;
 mod signals;
+mod stream;
 mod table;
 mod terminal;
 mod train;
@@ -60,7 +64,10 @@ pub fn main() -> ExitCode {
         return ended(version::run(cli.verbose));
     }
     start_log(cli.verbose);
-    signals::handle();
+    // A stream has its own.
+    if !matches!(cli.command, Some(Command::Stream(_))) {
+        signals::handle();
+    }
     if let Err(error) = choose_isa(&cli) {
         report(&error);
         return ExitCode::from(FAILURE);
@@ -84,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Embed(args) => embed::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Stream(args) => stream::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Board(args) => board::run(&args),
@@ -121,6 +129,7 @@ fn choose_isa(cli: &Cli) -> anyhow::Result<()> {
         (Some(name), Some(Command::Profile(_))) if name == profile::ALL_ISAS => backbone::choose_isa(None),
         // The deployment file may name one; it is read later, and only once.
         (None, Some(Command::Predict(args))) if args.deploy.is_some() => Ok(()),
+        (None, Some(Command::Stream(args))) if args.deploy.is_some() => Ok(()),
         (name, _) => backbone::choose_isa(name.as_deref()),
     }
 }

@@ -9,6 +9,13 @@ pub fn stdout() -> Printable<StdoutLock<'static>> {
     Printable(io::stdout().lock())
 }
 
+/// Prints a line, whole and at once, whichever thread calls.
+pub fn line(text: &str) -> io::Result<()> {
+    let mut out = stdout();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
 /// A writer that escapes characters that would control a terminal.
 pub struct Printable<W>(W);
 

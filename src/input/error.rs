@@ -221,11 +221,11 @@ pub enum InputError {
 
 impl InputError {
     /// Makes the message one line, even if `problem` quotes the file.
-    pub(super) fn unreadable(path: &std::path::Path, problem: impl AsRef<str>) -> InputError {
+    pub(crate) fn unreadable(path: &std::path::Path, problem: impl AsRef<str>) -> InputError {
         InputError::Unreadable { path: path.into(), problem: one_line(problem.as_ref()) }
     }
 
-    pub(super) fn read(path: impl Into<PathBuf>, error: &std::io::Error) -> InputError {
+    pub(crate) fn read(path: impl Into<PathBuf>, error: &std::io::Error) -> InputError {
         InputError::Read { path: path.into(), reason: error.to_string() }
     }
 }

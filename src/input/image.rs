@@ -60,7 +60,7 @@ impl Image {
     }
 
     /// Refuses sides below `MIN_SIDE` (8 px); `name` is the image's name in the error message.
-    pub(super) fn check_sides(name: &str, width: usize, height: usize) -> Result<(), InputError> {
+    pub(crate) fn check_sides(name: &str, width: usize, height: usize) -> Result<(), InputError> {
         if width < MIN_SIDE || height < MIN_SIDE {
             return Err(InputError::TooSmall { name: name.into(), width, height });
         }
@@ -68,11 +68,21 @@ impl Image {
     }
 
     /// The part within `region`, which must lie inside the image.
-    #[cfg(feature = "dicom")]
-    pub(super) fn crop(&self, region: Region) -> Image {
+    pub(crate) fn crop(&self, region: Region) -> Image {
         let [left, top, width, height] =
             [region.left, region.top, region.width, region.height].map(|v| v as u32);
         Image { pixels: self.pixels.crop_imm(left, top, width, height) }
+    }
+
+    /// The image, turned clockwise by so many quarters.
+    pub(crate) fn turned(self, quarters: u8) -> Image {
+        let pixels = match quarters % 4 {
+            0 => self.pixels,
+            1 => self.pixels.rotate90(),
+            2 => self.pixels.rotate180(),
+            _ => self.pixels.rotate270(),
+        };
+        Image { pixels }
     }
 
     /// The same image, black outside `region`.
@@ -106,12 +116,12 @@ impl Image {
     }
 
     /// Number of colour channels, without alpha: 1 or 3.
-    pub(super) fn channels(&self) -> usize {
+    pub(crate) fn channels(&self) -> usize {
         if self.pixels.color().has_color() { 3 } else { 1 }
     }
 
     /// One row of pixels as values in 0..1: `out` is `[width, channels]`, without alpha.
-    pub(super) fn read_row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn read_row(&self, row: usize, out: &mut [f32]) {
         let stride = usize::from(self.pixels.color().channel_count());
         let span = row * self.width() * stride..(row + 1) * self.width() * stride;
         match &self.pixels {

@@ -40,6 +40,21 @@ impl Image {
     }
 }
 
+impl Image {
+    /// Reads a JPEG or PNG file that is in memory; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// Those of [`Image::open`].
+    pub(super) fn decode(name: impl AsRef<Path>, bytes: &[u8]) -> Result<Image, InputError> {
+        let path = name.as_ref();
+        let pixels = guarded(
+            || picture::decode(path, bytes),
+            |reason| InputError::Decode { path: path.into(), reason: reason.into() },
+        )?;
+        Ok(Image::decoded(pixels))
+    }
+}
+
 /// Refuses a floating-point picture with values outside 0..1: their meaning is unknown.
 fn check_values(image: &Image, path: &Path) -> Result<(), InputError> {
     let (DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) = image.pixels() else {

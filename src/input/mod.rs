@@ -55,6 +55,7 @@ mod speckle;
 mod split;
 mod stream;
 mod stream_colour;
+mod stream_pictures;
 mod y4m;
 
 pub use dataset::Dataset;
@@ -81,4 +82,4 @@ pub use scan::Scan;
 pub(crate) use scan::check_frames;
 pub use scan_info::{DicomInfo, Identifiers, ScanInfo, ScanKind, SourceFrame, Spacing};
 pub use split::Parts;
-pub use stream::{RawPixel, StreamFormat};
+pub use stream::{FrameStream, RawPixel, StreamFormat};

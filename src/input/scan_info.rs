@@ -57,6 +57,8 @@ pub struct ScanInfo {
     pub spacing: Option<Spacing>,
     /// The part of each stored frame that is returned; `None` for the whole frame.
     pub crop: Option<Region>,
+    /// Frames a second at which the frames were taken, if the file says so.
+    pub frame_rate: Option<f64>,
     /// Why the model is unreliable on this scan, if it is read by request nevertheless.
     pub caution: Option<String>,
     /// Additional information from a DICOM file.
@@ -82,6 +84,7 @@ impl ScanInfo {
             size: None,
             spacing: None,
             crop: None,
+            frame_rate: None,
             caution: None,
             dicom: None,
             nifti: None,

@@ -23,6 +23,8 @@ pub(super) struct Header {
     pub range: Option<Range>,
     /// Width and height of a pixel; 0:0 if unknown.
     pub ratio: [u32; 2],
+    /// Frames and seconds of the frame rate; 0:0 if unknown.
+    pub rate: [u32; 2],
 }
 
 impl Header {
@@ -36,6 +38,7 @@ impl Header {
         let line = std::str::from_utf8(line).map_err(|_| damaged())?;
         let (mut width, mut height, mut sampling, mut fields) = (None, None, None, None);
         let (mut range, mut old_sampling, mut ratio) = (None, None, None);
+        let mut rate = None;
         for token in line.split(' ').filter(|token| !token.is_empty()) {
             // A non-ASCII first character matches no field.
             let (letter, value) = token.split_at(token.chars().next().map_or(0, char::len_utf8));
@@ -45,6 +48,7 @@ impl Header {
                 "C" => once(&mut sampling, letter, value)?,
                 "I" => once(&mut fields, letter, value)?,
                 "A" => once(&mut ratio, letter, value)?,
+                "F" => once(&mut rate, letter, value)?,
                 "X" => match value.split_once('=') {
                     Some(("COLORRANGE", value)) => once(&mut range, "XCOLORRANGE", value)?,
                     Some(("YSCSS", value)) => once(&mut old_sampling, "XYSCSS", value)?,
@@ -75,8 +79,9 @@ impl Header {
             }
             Some(other) => return Err(format!("has the interlacing {}, which is unknown", quoted(other))),
         };
-        let ratio = ratio.map_or(Ok([0; 2]), ratio_of)?;
-        Ok(Header { width, height, bits, chroma, interlaced, range, ratio })
+        let ratio = ratio.map_or(Ok([0; 2]), |text| ratio_of("pixel aspect ratio", "A1:1", text))?;
+        let rate = rate.map_or(Ok([0; 2]), |text| ratio_of("frame rate", "F25:1", text))?;
+        Ok(Header { width, height, bits, chroma, interlaced, range, ratio, rate })
     }
 }
 
@@ -94,11 +99,11 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.escape_debug())
 }
 
-fn ratio_of(text: &str) -> Result<[u32; 2], String> {
-    let parts = text.split_once(':').map(|(width, height)| [width.parse().ok(), height.parse().ok()]);
+fn ratio_of(what: &str, example: &str, text: &str) -> Result<[u32; 2], String> {
+    let parts = text.split_once(':').map(|(over, under)| [over.parse().ok(), under.parse().ok()]);
     match parts {
-        Some([Some(width), Some(height)]) => Ok([width, height]),
-        _ => Err(format!("has the pixel aspect ratio {}: give two whole numbers, as in A1:1", quoted(text))),
+        Some([Some(over), Some(under)]) => Ok([over, under]),
+        _ => Err(format!("has the {what} {}: give two whole numbers, as in {example}", quoted(text))),
     }
 }
 
@@ -168,8 +173,10 @@ mod tests {
             interlaced: false,
             range: None,
             ratio: [0, 0],
+            rate: [0, 0],
         };
-        assert_eq!(header("W96 H72 F25:1 Ip A1:1"), Ok(Header { ratio: [1, 1], ..plain }));
+        let known = Header { ratio: [1, 1], rate: [30000, 1001], ..plain };
+        assert_eq!(header("W96 H72 F30000:1001 Ip A1:1"), Ok(known));
         assert_eq!(header("W96 H72 A10:11"), Ok(Header { ratio: [10, 11], ..plain }));
         assert_eq!(header("W96 H72 C420jpeg XYSCSS=420JPEG"), Ok(plain));
         // The older field is used if C is absent.
@@ -213,6 +220,7 @@ mod tests {
             ("W96 H72 Ix", "interlacing 'x'"),
             ("W96 H72 A1", "aspect ratio '1'"),
             ("W96 H72 A1:-1", "aspect ratio '1:-1'"),
+            ("W96 H72 F25", "frame rate '25'"),
         ] {
             let message = header(text).unwrap_err();
             assert!(message.contains(why) && !message.contains('\n'), "{text}: {message}");

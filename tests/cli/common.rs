@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
 /// A small real checkpoint in transformers' naming.
 pub fn tiny_model() -> PathBuf {
     golden("vit/hf_s")
@@ -139,4 +141,32 @@ pub fn write_dataset(folder: &Path, classes: &[&str], per_class: usize) {
 /// Whether the program runs under an emulator. Processes that the program itself starts do not.
 pub fn emulated() -> bool {
     bare_program().get_program() != std::ffi::OsStr::new(env!("CARGO_BIN_EXE_microraptor"))
+}
+
+/// Checks the members of `value` against `schema`: none is missing, none is unknown. Types are left to `jsonschema`.
+pub fn check_members(value: &Value, schema: &Value, root: &Value, place: &str) {
+    let schema = match schema["$ref"].as_str() {
+        Some(name) => &root["$defs"][name.trim_start_matches("#/$defs/")],
+        None => schema,
+    };
+    if let Some(choices) = schema["oneOf"].as_array() {
+        if !value.is_null() {
+            check_members(value, choices.last().unwrap(), root, place);
+        }
+        return;
+    }
+    if let (Some(items), true) = (value.as_array(), schema["items"].is_object()) {
+        items.iter().for_each(|item| check_members(item, &schema["items"], root, place));
+    }
+    let (Some(members), Some(known)) = (value.as_object(), schema["properties"].as_object()) else { return };
+    for name in schema["required"].as_array().unwrap() {
+        assert!(members.contains_key(name.as_str().unwrap()), "{place} lacks {name}");
+    }
+    for (name, member) in members {
+        let place = format!("{place}.{name}");
+        match known.get(name) {
+            Some(schema) => check_members(member, schema, root, &place),
+            None => assert_eq!(schema["additionalProperties"], Value::Null, "{place} is not in the schema"),
+        }
+    }
 }

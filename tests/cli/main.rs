@@ -28,5 +28,7 @@ mod own_files;
 mod profile;
 #[cfg(feature = "nifti")]
 mod reading;
+#[cfg(target_os = "linux")]
+mod stream;
 #[path = "../support/mod.rs"]
 mod support;

@@ -86,34 +86,6 @@ fn a_report_holds_every_row_with_all_that_was_measured() {
     assert_eq!(again["outcomes"], results["outcomes"]);
 }
 
-/// Checks the members of `value` against `schema`: none is missing, none is unknown. Types are left to `jsonschema`.
-fn check_members(value: &Value, schema: &Value, root: &Value, place: &str) {
-    let schema = match schema["$ref"].as_str() {
-        Some(name) => &root["$defs"][name.trim_start_matches("#/$defs/")],
-        None => schema,
-    };
-    if let Some(choices) = schema["oneOf"].as_array() {
-        if !value.is_null() {
-            check_members(value, choices.last().unwrap(), root, place);
-        }
-        return;
-    }
-    if let (Some(items), true) = (value.as_array(), schema["items"].is_object()) {
-        items.iter().for_each(|item| check_members(item, &schema["items"], root, place));
-    }
-    let (Some(members), Some(known)) = (value.as_object(), schema["properties"].as_object()) else { return };
-    for name in schema["required"].as_array().unwrap() {
-        assert!(members.contains_key(name.as_str().unwrap()), "{place} lacks {name}");
-    }
-    for (name, member) in members {
-        let place = format!("{place}.{name}");
-        match known.get(name) {
-            Some(schema) => check_members(member, schema, root, &place),
-            None => assert_eq!(schema["additionalProperties"], Value::Null, "{place} is not in the schema"),
-        }
-    }
-}
-
 #[test]
 fn an_untrained_model_is_said_to_be_one() {
     let text = success(&[

@@ -46,6 +46,10 @@ pub(super) fn add(seeds: &mut Vec<Seed>) {
         .unwrap();
     seeds.push(Seed::new("label_map", "grey.png", bytes));
     seeds.push(Seed::new("label_map", "palette.png", golden("pictures/palette.png")));
+    // Files one after the other.
+    let files = ["adobe_cmyk.jpg", "palette.png", "progressive_exif.jpg", "palette.png"];
+    let stream = files.map(|name| golden(&format!("pictures/{name}"))).concat();
+    seeds.push(Seed::new("frames", "files", stream));
     // Deep ones have two bytes a sample.
     for (name, colour, samples) in [
         ("mono", " Ip Cmono", 9 * 10),

@@ -4,6 +4,7 @@ mod demo;
 mod heads;
 mod hints;
 mod profile;
+mod stream;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ pub use demo::*;
 pub use heads::*;
 pub use hints::HintArgs;
 pub use profile::*;
+pub use stream::*;
 
 use super::limits::{Bytes, LimitArgs};
 
@@ -79,6 +81,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Run heads on images and print one JSON line per image. Stops at the first image that cannot be read.
     Predict(PredictArgs),
+    /// Answer live frames: one JSON line for each, within a deadline.
+    Stream(StreamArgs),
     /// Evaluate a head on labelled images.
     Evaluate(EvaluateArgs),
     /// Run the whole chain on the built-in backbone: phantoms, two heads, their predictions, and a page that shows

@@ -13,11 +13,11 @@ use microraptor::names::shown;
 use microraptor::output::{FileId, Inputs, write_mask, write_overlay};
 use serde_json::json;
 
-use super::line::HeadLine;
-use super::loaded::Loaded;
 use crate::cli::args::PredictArgs;
 use crate::cli::failure::one_line;
+use crate::cli::head_line::HeadLine;
 use crate::cli::inputs;
+use crate::cli::loaded::Loaded;
 
 /// An input, and what a head says of it.
 #[derive(Clone, Copy)]

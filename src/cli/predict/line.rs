@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use microraptor::engine::About;
-use microraptor::features::Geometry;
-use microraptor::heads::{OodScore, Outcome};
-use microraptor::input::{Identifiers, LabelMap, ScanInfo, ScanKind, SourceFrame};
+use microraptor::input::{Identifiers, ScanInfo, SourceFrame};
 use microraptor::names::shown;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::loaded::Loaded;
+use crate::cli::head_line::HeadLine;
 
 /// Version of the schema.
 const SCHEMA: u32 = 1;
@@ -82,77 +80,6 @@ fn identified(of: &Identifiers) -> Value {
     ];
     let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))));
     Value::Object(known.collect())
-}
-
-/// The result of one head.
-#[derive(Serialize)]
-pub struct HeadLine {
-    head: String,
-    sha256: String,
-    kind: &'static str,
-    /// One class, or for a multi-label head the list of the classes that are present.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    class: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    probabilities: Option<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attention: Option<Vec<f64>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    areas: Option<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ood: Option<OodScore>,
-    /// Files written: `mask`, `overlay`, `nifti`, `dicom_seg`, `dicom_sr`.
-    #[serde(flatten)]
-    pub written: Map<String, Value>,
-}
-
-impl HeadLine {
-    pub fn new(loaded: &Loaded, outcome: &Outcome, info: &ScanInfo) -> HeadLine {
-        let model = &loaded.head.model;
-        let names = model.classes();
-        let mut line = HeadLine {
-            head: shown(&loaded.path),
-            sha256: loaded.sha256.clone(),
-            kind: model.kind(),
-            class: None,
-            probabilities: None,
-            attention: None,
-            areas: None,
-            ood: None,
-            written: Map::new(),
-        };
-        if let Outcome::Classes { prediction, attention } = outcome {
-            let mut present = prediction.classes.iter().map(|&c| names[c].clone());
-            line.class = Some(if model.multi_label() { present.collect() } else { present.next().into() });
-            let probabilities = prediction.probabilities.iter().map(|&p| p.into());
-            line.probabilities = Some(names.iter().cloned().zip(probabilities).collect());
-            let in_order = |weights: &Vec<f64>| {
-                info.source_order(weights.len()).into_iter().map(|n| weights[n]).collect()
-            };
-            line.attention = attention.as_ref().map(in_order);
-        }
-        line
-    }
-
-    /// Adds the area or volume of each class except the background.
-    pub fn measure(&mut self, loaded: &Loaded, mask: &LabelMap, geometry: &Geometry) {
-        let area = |(class, name): (usize, &String)| {
-            let pixels = mask.labels.iter().filter(|&&label| usize::from(label) == class).count();
-            let mut area = Map::from_iter([("pixels".to_owned(), json!(pixels))]);
-            if let Some(spacing) = geometry.spacing {
-                let plane = pixels as f64 * spacing.rows * spacing.columns;
-                match (geometry.kind, spacing.slices) {
-                    (ScanKind::Image, _) => drop(area.insert("mm2".into(), json!(plane))),
-                    (ScanKind::Volume, Some(slices)) => {
-                        area.insert("mm3".into(), json!(plane * slices));
-                    }
-                    _ => {}
-                }
-            }
-            (name.clone(), Value::Object(area))
-        };
-        self.areas = Some(loaded.head.model.classes().iter().enumerate().skip(1).map(area).collect());
-    }
 }
 
 /// Time of each stage.

@@ -1,9 +1,7 @@
 //! `microraptor predict`
 
-mod deployed;
 mod files;
 mod line;
-mod loaded;
 mod outputs;
 
 use std::io::{self, Write};
@@ -20,14 +18,16 @@ use microraptor::pipeline::{Answer, Pipeline, PipelineError};
 use microraptor::stamp::Stamp;
 
 use super::args::PredictArgs;
+use super::deployed::{Choice, Chosen, Deployed};
+use super::head_line::HeadLine;
+use super::loaded::{Loaded, named};
 use super::{backbone, limits, progress, terminal};
 use files::{Answered, Files};
-use line::{HeadLine, Line, Milliseconds};
-use loaded::Loaded;
+use line::{Line, Milliseconds};
 
 /// Prints one JSON line per image, clip or volume.
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
-    let (model, args, deployed) = deployed::resolve(args)?;
+    let (model, args, deployed) = chosen(args)?;
     let args = &args;
     if let Some(deployed) = &deployed {
         backbone::default_isa(deployed.isa())?;
@@ -81,7 +81,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
                 line.get_or_insert_with(|| Line::new(path, &info, engine.about(), args.with_identifiers));
             line.frames = frames;
             for Answer { head: i, outcome, ood } in answers {
-                let mut head = HeadLine::new(&heads[i], &outcome, &info);
+                let mut head = HeadLine::new(&heads[i], &outcome);
+                head.in_source_order(&info);
                 head.ood = ood;
                 if let Outcome::Mask(mask) = &outcome {
                     head.measure(&heads[i], mask, &geometry);
@@ -104,14 +105,20 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A pipeline error, with the name of the head that it concerns.
-fn named(error: PipelineError, name: &dyn Fn(usize) -> String) -> anyhow::Error {
-    match error {
-        PipelineError::Head { head, source } => anyhow::Error::from(source).context(name(head)),
-        PipelineError::Engine { head, source } => anyhow::Error::from(source).context(name(head)),
-        error @ PipelineError::TooLong { .. } => anyhow::Error::from(error).context("see --max-memory"),
-        error => error.into(),
-    }
+/// The model, and the arguments completed from a deployment file.
+fn chosen(args: &PredictArgs) -> anyhow::Result<(PathBuf, PredictArgs, Option<Deployed>)> {
+    let mut args = args.clone();
+    let choice = Choice {
+        model: args.model.take(),
+        heads: std::mem::take(&mut args.heads),
+        hints: args.hints.clone(),
+        threads: args.threads.clone(),
+    };
+    let Chosen { model, rest, choice, deployed } = choice.complete(args.deploy.as_deref())?;
+    // With --deploy the argument in the place of MODEL is the first image.
+    args.images.splice(0..0, rest);
+    (args.heads, args.hints, args.threads) = (choice.heads, choice.hints, choice.threads);
+    Ok((model, args, deployed))
 }
 
 /// Like [`named`], for an error on the input `path`.

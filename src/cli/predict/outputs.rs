@@ -7,9 +7,9 @@ use anyhow::{Context, bail};
 use microraptor::Engine;
 use microraptor::heads::{Head, OutputHead, class_names};
 
-use super::loaded::Loaded;
 use crate::cli::args::PredictArgs;
 use crate::cli::backbone;
+use crate::cli::loaded::Loaded;
 
 /// The outputs that the arguments name, as heads. The model runs once, on waves, to tell their shapes.
 pub fn heads(engine: &Engine, args: &PredictArgs) -> anyhow::Result<Vec<Loaded>> {

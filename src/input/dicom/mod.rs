@@ -269,6 +269,7 @@ fn describe(path: &Path, source: &Source, options: &ReadOptions) -> Result<ScanI
     info.size = Some((layout.rows, layout.columns));
     info.caution = caution;
     info.spacing = Plane::of(object, 0).spacing.or_else(|| regions::spacing(object, layout));
+    info.frame_rate = frame_rate(object);
     say_unapplied(&info, object);
     if options.crop_us {
         let region =
@@ -300,6 +301,16 @@ fn describe(path: &Path, source: &Source, options: &ReadOptions) -> Result<ScanI
         accession_number: text(tags::ACCESSION_NUMBER),
     });
     Ok(info)
+}
+
+/// Frames a second: of the frame time in milliseconds, else of the cine rate (PS3.3 C.7.6.5). `None` where each frame has
+/// a time of its own (Frame Time Vector).
+fn frame_rate(object: &InMemDicomObject) -> Option<f64> {
+    let [time] = exactly(object, tags::FRAME_TIME).unwrap_or_default();
+    let [rate] = exactly(object, tags::CINE_RATE).unwrap_or_default();
+    let rate = if time > 0.0 { 1e3 / time } else { rate };
+    let varies = object.element_opt(tags::FRAME_TIME_VECTOR).ok().flatten().is_some();
+    (rate > 0.0 && rate.is_finite() && !varies).then_some(rate)
 }
 
 fn cropped(image: Image, crop: Option<Region>) -> Image {

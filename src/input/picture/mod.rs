@@ -91,6 +91,14 @@ pub(super) fn open(path: &Path, page: Option<usize>) -> Result<DynamicImage, Inp
     }
 }
 
+/// Reads a file other than TIFF that is in memory and holds one picture; `path` is what errors call it.
+pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, InputError> {
+    match image::guess_format(bytes) {
+        Ok(format) if !tiff::is_tiff(bytes) => Picture { path, bytes, format }.read(None),
+        _ => Err(InputError::Format { path: path.into() }),
+    }
+}
+
 /// The stored numbers of a TIFF or PNM file, for which [`open`] may return others; `None` for other formats and for
 /// colours.
 pub(super) fn stored(path: &Path) -> Result<Option<Stored>, InputError> {

@@ -1,0 +1,167 @@
+//! Arguments of `stream`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use microraptor::input::{Region, StreamFormat};
+use microraptor::live::{Policy, Turn, View};
+
+use super::{ChoiceArgs, HintArgs, Threads};
+use crate::cli::limits::Seconds;
+
+#[derive(Clone, Debug, Args)]
+pub struct StreamArgs {
+    /// Backbone that the heads were trained on (omit it with --deploy, which names one)
+    #[arg(value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// Where frames come from: `-` for standard input, a folder into which files come, or a clip, which is played at its
+    /// rate [default: -]
+    #[arg(value_name = "SOURCE")]
+    pub source: Option<PathBuf>,
+    /// Head file from `train`; may be repeated: the backbone runs once for all heads of the same input size
+    #[arg(long = "head", required_unless_present = "deploy", value_name = "FILE")]
+    pub heads: Vec<PathBuf>,
+    /// Deployment file from `profile --budget`: model, head, threads and instruction set
+    #[arg(long, value_name = "deploy.toml", conflicts_with = "heads")]
+    pub deploy: Option<PathBuf>,
+    /// Format of standard input: y4m, mjpeg or png (files one after the other), or raw gray, rgb24 or yuv420p frames
+    /// of the given width and height
+    #[arg(long, value_name = "y4m|mjpeg|png|FORMAT:WxH", default_value = "y4m")]
+    pub stdin: StreamFormat,
+    /// Frames a second at which a clip is played [default: what the file says]
+    #[arg(long, value_name = "RATE")]
+    pub fps: Option<Rate>,
+    /// Mark answers that come later than so many milliseconds after the exposure of their frame
+    #[arg(long, value_name = "MS")]
+    pub deadline: Option<Deadline>,
+    /// What happens to a frame that comes while another one waits: newest (it takes its place), every (the source
+    /// waits), skip:N (of N + 1 frames one is taken)
+    #[arg(long, value_name = "newest|every|skip:N", default_value = "newest")]
+    pub policy: Policy,
+    /// Seconds without a frame, or in one run, after which a line says so
+    #[arg(long, value_name = "SECONDS", default_value = "2")]
+    pub stall: Seconds,
+    /// What else happens then
+    #[arg(long, value_enum, default_value = "report")]
+    pub on_stall: OnStall,
+    /// Withhold a head's answer on pictures that are unlike those that it was trained on
+    #[arg(long)]
+    pub abstain: bool,
+    /// Average a head's probabilities over the last N frames; an answer is then (N - 1) / 2 frames behind
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub smooth: u16,
+    /// Turn each picture clockwise by so many degrees
+    #[arg(long, value_name = "0|90|180|270", default_value = "0")]
+    pub rotate: Turn,
+    /// Look at a part of each (turned) picture only: width, height, left and top in pixels
+    #[arg(long, value_name = "WxH+X+Y", value_parser = region)]
+    pub crop: Option<Region>,
+    /// Of DICOM ultrasound files, look at the largest two-dimensional region, as a head that was trained with --crop-us
+    /// does by itself
+    #[arg(long)]
+    pub crop_us: bool,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
+    /// Accepted for consistency; the output is always JSON lines
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub threads: Threads,
+    #[command(flatten)]
+    pub hints: HintArgs,
+}
+
+impl StreamArgs {
+    /// How each picture is turned and cropped.
+    pub fn view(&self) -> View {
+        View { turn: self.rotate, crop: self.crop }
+    }
+}
+
+/// What happens, besides a line that says so, when no frame comes or a run does not end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnStall {
+    /// Nothing else
+    Report,
+    /// The line says that what is on the screen is to be blanked
+    Blank,
+    /// The program ends with exit code 2, so that its supervisor starts it again
+    Exit,
+}
+
+/// Frames a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate(pub f64);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    /// Reads `25`, `29.97` or `30000/1001`.
+    fn from_str(text: &str) -> Result<Rate, String> {
+        let rate = match text.split_once('/') {
+            Some((frames, seconds)) => {
+                frames.parse().ok().zip(seconds.parse().ok()).map(|(f, s): (f64, f64)| f / s)
+            }
+            None => text.parse().ok(),
+        };
+        let rate = rate.filter(|rate| (0.001..=1000.0).contains(rate));
+        rate.map(Rate)
+            .ok_or_else(|| format!("'{text}' is no rate: give frames a second, as in 25 or 30000/1001"))
+    }
+}
+
+/// A time in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Deadline(pub Duration);
+
+impl FromStr for Deadline {
+    type Err = String;
+
+    /// Reads `40`, `40ms` or `33.3`.
+    fn from_str(text: &str) -> Result<Deadline, String> {
+        let number = text.trim_end_matches("ms").trim_end().parse::<f64>().ok();
+        let number = number.filter(|ms| *ms > 0.0 && *ms <= 3.6e6);
+        let deadline = number.map(|ms| Deadline(Duration::from_secs_f64(ms / 1e3)));
+        deadline.ok_or_else(|| format!("'{text}' is no deadline: give milliseconds, as in 40"))
+    }
+}
+
+/// Reads a part of a picture, `640x480+80+0`.
+fn region(text: &str) -> Result<Region, String> {
+    let numbers: Vec<Option<usize>> = text.split(['x', '+']).map(|number| number.parse().ok()).collect();
+    let form: String = text.chars().filter(|c| !c.is_ascii_digit()).collect();
+    match numbers[..] {
+        [Some(width), Some(height), Some(left), Some(top)] if form == "x++" && width > 0 && height > 0 => {
+            Ok(Region { top, left, height, width })
+        }
+        _ => Err(format!(
+            "'{text}' is no part of a picture: give width, height, left and top, as in 640x480+80+0"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_deadlines_and_regions_are_read() {
+        assert_eq!("30000/1001".parse(), Ok(Rate(30000.0 / 1001.0)));
+        assert_eq!("25".parse(), Ok(Rate(25.0)));
+        for wrong in ["", "0", "-1", "inf", "nan", "1/0", "1e9", "25fps"] {
+            assert!(wrong.parse::<Rate>().unwrap_err().contains("no rate"), "{wrong}");
+        }
+        assert_eq!("33.5ms".parse(), Ok(Deadline(Duration::from_micros(33500))));
+        for wrong in ["", "0", "-5", "1e99", "nan", "ms"] {
+            assert!(wrong.parse::<Deadline>().unwrap_err().contains("no deadline"), "{wrong}");
+        }
+        assert_eq!(region("640x480+80+0"), Ok(Region { top: 0, left: 80, height: 480, width: 640 }));
+        for wrong in
+            ["", "640x480", "640x480+80", "0x480+0+0", "640x480+80+0+0", "640+480x80+0", "640x480+-1+0"]
+        {
+            assert!(region(wrong).unwrap_err().contains("no part"), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What a head says of an image, in JSON (docs/output-schema.json).
+
+use microraptor::features::Geometry;
+use microraptor::heads::{OodScore, Outcome};
+use microraptor::input::{LabelMap, ScanInfo, ScanKind};
+use microraptor::names::shown;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::loaded::Loaded;
+
+/// The result of one head.
+#[derive(Serialize)]
+pub struct HeadLine {
+    head: String,
+    sha256: String,
+    kind: &'static str,
+    /// One class, or for a multi-label head the list of the classes that are present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probabilities: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attention: Option<Vec<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    areas: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ood: Option<OodScore>,
+    /// Why there is no answer although the head gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withheld: Option<&'static str>,
+    /// Files written: `mask`, `overlay`, `nifti`, `dicom_seg`, `dicom_sr`.
+    #[serde(flatten)]
+    pub written: Map<String, Value>,
+}
+
+impl HeadLine {
+    /// What `outcome` says; the weights of frames are in its order.
+    pub fn new(loaded: &Loaded, outcome: &Outcome) -> HeadLine {
+        let model = &loaded.head.model;
+        let names = model.classes();
+        let mut line = HeadLine {
+            head: shown(&loaded.path),
+            sha256: loaded.sha256.clone(),
+            kind: model.kind(),
+            class: None,
+            probabilities: None,
+            attention: None,
+            areas: None,
+            ood: None,
+            withheld: None,
+            written: Map::new(),
+        };
+        if let Outcome::Classes { prediction, attention } = outcome {
+            let mut present = prediction.classes.iter().map(|&c| names[c].clone());
+            line.class = Some(if model.multi_label() { present.collect() } else { present.next().into() });
+            let probabilities = prediction.probabilities.iter().map(|&p| p.into());
+            line.probabilities = Some(names.iter().cloned().zip(probabilities).collect());
+            line.attention = attention.clone();
+        }
+        line
+    }
+
+    /// Puts the weights of frames into the order of their source.
+    pub fn in_source_order(&mut self, info: &ScanInfo) {
+        if let Some(weights) = &mut self.attention {
+            *weights = info.source_order(weights.len()).into_iter().map(|n| weights[n]).collect();
+        }
+    }
+
+    /// Takes the answer back, for the reason `why`.
+    pub fn withhold(&mut self, why: &'static str) {
+        (self.class, self.probabilities, self.attention, self.areas) = (None, None, None, None);
+        self.withheld = Some(why);
+    }
+
+    /// Adds the area or volume of each class except the background.
+    pub fn measure(&mut self, loaded: &Loaded, mask: &LabelMap, geometry: &Geometry) {
+        let area = |(class, name): (usize, &String)| {
+            let pixels = mask.labels.iter().filter(|&&label| usize::from(label) == class).count();
+            let mut area = Map::from_iter([("pixels".to_owned(), json!(pixels))]);
+            if let Some(spacing) = geometry.spacing {
+                let plane = pixels as f64 * spacing.rows * spacing.columns;
+                match (geometry.kind, spacing.slices) {
+                    (ScanKind::Image, _) => drop(area.insert("mm2".into(), json!(plane))),
+                    (ScanKind::Volume, Some(slices)) => {
+                        area.insert("mm3".into(), json!(plane * slices));
+                    }
+                    _ => {}
+                }
+            }
+            (name.clone(), Value::Object(area))
+        };
+        self.areas = Some(loaded.head.model.classes().iter().enumerate().skip(1).map(area).collect());
+    }
+}

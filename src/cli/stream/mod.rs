@@ -1,0 +1,246 @@
+//! `microraptor stream`
+
+mod line;
+mod notify;
+mod opened;
+mod source;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::bail;
+use microraptor::heads::Outcome;
+use microraptor::live::{Examiner, Frame, Grabber, Next, Picture, Smoothing};
+use microraptor::names::shown;
+use microraptor::pipeline::Answer;
+
+use super::args::{OnStall, StreamArgs};
+use super::failure::one_line;
+use super::head_line::HeadLine;
+use super::limits;
+use super::loaded::named;
+use super::signals::Live;
+use line::{Counts, Event, FrameLine, milliseconds, say, seconds};
+use notify::Supervisor;
+use opened::Opened;
+use watch::Watch;
+
+/// How long the loop waits for a frame before it looks at everything else.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Prints one JSON line for each frame, at once.
+pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
+    let signals = Live::handle();
+    let opened = Opened::new(args, None)?;
+    let path = place(args, &opened)?;
+    // Nothing is grabbed before everything is loaded: the first frames would be old.
+    let grabber = Grabber::start(source::open(&path, args, &opened.read)?, args.policy)?;
+    say(&Event::Started {
+        model: opened.about(),
+        heads: opened.names(),
+        source: shown(&path),
+        policy: args.policy.to_string(),
+        deadline_ms: args.deadline.map(|deadline| milliseconds(deadline.0)),
+        smoothing_delay_frames: opened.smoothing[0].delay_frames(),
+    })?;
+    let stall = (args.stall.0 > 0.0).then(|| Duration::from_secs_f64(args.stall.0));
+    let mut stream = Stream {
+        args,
+        stall,
+        watch: Watch::new(stall, args.on_stall)?,
+        limits: limits::Watched::new(path.display().to_string()),
+        path,
+        examiner: Examiner::default(),
+        supervisor: Supervisor::default(),
+        answers: Vec::new(),
+        counts: Counts::default(),
+        dropped: 0,
+        stalled: false,
+        grabber,
+        opened,
+        reload: None,
+    };
+    stream.supervisor.ready();
+    let ended = stream.answer_all(&signals);
+    stream.end(ended)
+}
+
+/// Where frames come from.
+fn place(args: &StreamArgs, opened: &Opened) -> anyhow::Result<PathBuf> {
+    match (&opened.rest, &args.source) {
+        (Some(_), Some(source)) => {
+            bail!("{}: --deploy names the model: give one SOURCE only", source.display())
+        }
+        (Some(path), None) | (None, Some(path)) => Ok(path.clone()),
+        (None, None) => Ok(Path::new("-").to_owned()),
+    }
+}
+
+/// A stream that is being answered.
+struct Stream<'a> {
+    args: &'a StreamArgs,
+    path: PathBuf,
+    stall: Option<Duration>,
+    watch: Watch,
+    limits: limits::Watched,
+    examiner: Examiner,
+    supervisor: Supervisor,
+    answers: Vec<Answer>,
+    counts: Counts,
+    /// Frames dropped before the last line about a frame.
+    dropped: u64,
+    stalled: bool,
+    grabber: Grabber,
+    opened: Opened,
+    /// What SIGHUP asked for, while it is opened.
+    reload: Option<Receiver<anyhow::Result<Opened>>>,
+}
+
+impl Stream<'_> {
+    /// Answers frames until the source ends or a signal comes; the reason.
+    fn answer_all(&mut self, signals: &Live) -> anyhow::Result<&'static str> {
+        loop {
+            if signals.ended() {
+                return Ok("signal");
+            }
+            self.reload(signals)?;
+            let next = self.grabber.next(TICK)?;
+            if !matches!(next, Next::Nothing(_)) && std::mem::take(&mut self.stalled) {
+                say(&Event::Resumed)?;
+            }
+            match next {
+                Next::Frame(frame) => self.answer(frame)?,
+                Next::Lost { number, problem } => {
+                    self.counts.lost += 1;
+                    say(&Event::Lost { frame: number, problem: one_line(&problem.into()) })?;
+                }
+                Next::Nothing(since) => self.nothing(since)?,
+                Next::End => return Ok("end of source"),
+            }
+            let Counts { answered, late, .. } = self.counts;
+            self.supervisor.alive(|| format!("{answered} frames answered, {late} of them late"));
+        }
+    }
+
+    /// Answers a frame, or says why not.
+    fn answer(&mut self, frame: Frame) -> anyhow::Result<()> {
+        self.limits.restart();
+        let picture = self.examiner.examine(&frame.image, frame.exposed);
+        let dropped = self.grabber.dropped();
+        let mut line =
+            FrameLine::new(&frame, picture, dropped - std::mem::replace(&mut self.dropped, dropped));
+        if matches!(picture, Picture::Resized | Picture::Black | Picture::Saturated) {
+            self.opened.smoothing.iter_mut().for_each(Smoothing::clear);
+        }
+        if picture.is_blank() {
+            self.counts.withheld += 1;
+        } else {
+            line.heads = self.heads(&frame)?;
+            self.counts.answered += 1;
+            let spent = self.opened.pipeline.elapsed();
+            line.ms.resize = milliseconds(spent.resize);
+            line.ms.backbone = milliseconds(spent.backbone);
+            line.ms.head = milliseconds(spent.heads);
+        }
+        let age = frame.exposed.elapsed();
+        line.ms.age = milliseconds(age);
+        line.late = self.args.deadline.map(|deadline| age > deadline.0);
+        self.counts.late += u64::from(line.late == Some(true) && line.withheld.is_none());
+        say(&Event::Frame(line))
+    }
+
+    /// What the heads say of a frame.
+    fn heads(&mut self, frame: &Frame) -> anyhow::Result<Vec<HeadLine>> {
+        let Stream { args, path, watch, opened, answers, .. } = self;
+        let Opened { pipeline, heads, smoothing, .. } = opened;
+        // Each frame is a picture by itself.
+        let name = format!("{} frame {}", path.display(), frame.number);
+        pipeline.begin(&name, frame.geometry);
+        let done = watch.over(frame.number, || pipeline.push_into(&frame.image, answers));
+        done.map_err(|error| named(error, &|head| format!("{name} with {}", heads[head].path.display())))?;
+        let lines = answers.iter_mut().map(|Answer { head, outcome, ood }| {
+            let loaded = &heads[*head];
+            smoothing[*head].apply(&loaded.head, outcome);
+            let mut line = HeadLine::new(loaded, outcome);
+            if let Outcome::Mask(mask) = outcome {
+                line.measure(loaded, mask, &frame.geometry);
+            }
+            line.ood = *ood;
+            if args.abstain && ood.is_some_and(|ood| ood.outside) {
+                line.withhold("out of distribution");
+            }
+            line
+        });
+        Ok(lines.collect())
+    }
+
+    /// Says once that the source has stalled.
+    fn nothing(&mut self, since: Duration) -> anyhow::Result<()> {
+        // The time limit is for work, not for waiting.
+        self.limits.restart();
+        if self.stalled || self.stall.is_none_or(|stall| since < stall) {
+            return Ok(());
+        }
+        self.stalled = true;
+        self.opened.smoothing.iter_mut().for_each(Smoothing::clear);
+        let seconds = seconds(since);
+        say(&Event::Stalled { seconds, blank: self.args.on_stall == OnStall::Blank })?;
+        if self.args.on_stall == OnStall::Exit {
+            bail!("{}: no frame has come for {seconds:.1} s (--on-stall exit)", self.path.display());
+        }
+        Ok(())
+    }
+
+    /// Opens model and heads again after a SIGHUP, on another thread, and takes them between two frames.
+    fn reload(&mut self, signals: &Live) -> anyhow::Result<()> {
+        if self.reload.is_none() && signals.reload() {
+            let (send, receive) = channel();
+            let (args, model) = (self.args.clone(), self.opened.model());
+            thread::Builder::new().name("reload".into()).spawn(move || {
+                // The receiver is gone if the stream has ended.
+                let _ = send.send(Opened::new(&args, Some(model)));
+            })?;
+            self.reload = Some(receive);
+        }
+        let found = match self.reload.as_ref().map(Receiver::try_recv) {
+            None | Some(Err(TryRecvError::Empty)) => return Ok(()),
+            Some(Ok(found)) => found,
+            Some(Err(TryRecvError::Disconnected)) => {
+                Err(anyhow::anyhow!("the thread that opened them failed"))
+            }
+        };
+        self.reload = None;
+        let found = found.and_then(|opened| {
+            if opened.read != self.opened.read {
+                bail!("the new head reads its input otherwise (window, crop): start the program again");
+            }
+            Ok(opened)
+        });
+        match found {
+            Ok(opened) => {
+                self.answers.clear();
+                self.opened = opened;
+                say(&Event::Reloaded { model: self.opened.about(), heads: self.opened.names() })
+            }
+            Err(error) => say(&Event::ReloadFailed { problem: one_line(&error) }),
+        }
+    }
+
+    /// Prints the last line.
+    fn end(self, ended: anyhow::Result<&'static str>) -> anyhow::Result<()> {
+        self.supervisor.stopping();
+        let lost = self.counts.lost;
+        let counts =
+            Counts { frames: self.grabber.seen(), dropped: self.grabber.dropped(), lost, ..self.counts };
+        let (reason, failed) = match ended {
+            Ok(reason) => (reason, Ok(())),
+            Err(error) => ("error", Err(error)),
+        };
+        let problem = failed.as_ref().err().map(one_line);
+        let said = say(&Event::Ended { reason, problem, counts });
+        failed.and(said)
+    }
+}

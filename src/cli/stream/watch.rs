@@ -1,0 +1,67 @@
+//! Notices a run that does not end.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use std::{process, thread};
+
+use anyhow::anyhow;
+
+use super::line::{Event, say, seconds};
+use crate::cli::args::OnStall;
+use crate::cli::failure::{FAILURE, report};
+
+/// Polling interval.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Watches one run at a time.
+pub struct Watch(Arc<Mutex<Option<Run>>>);
+
+struct Run {
+    frame: u64,
+    started: Instant,
+    said: bool,
+}
+
+impl Watch {
+    /// Says that a run is stuck when it has lasted for `stall`; `None` watches nothing.
+    pub fn new(stall: Option<Duration>, on_stall: OnStall) -> anyhow::Result<Watch> {
+        let watch = Watch(Arc::new(Mutex::new(None)));
+        if let Some(stall) = stall {
+            let run = Arc::downgrade(&watch.0);
+            thread::Builder::new().name("watch".into()).spawn(move || watch_over(&run, stall, on_stall))?;
+        }
+        Ok(watch)
+    }
+
+    /// Calls `work` on `frame`.
+    pub fn over<T>(&self, frame: u64, work: impl FnOnce() -> T) -> T {
+        let set = |run| *self.0.lock().unwrap_or_else(PoisonError::into_inner) = run;
+        set(Some(Run { frame, started: Instant::now(), said: false }));
+        let result = work();
+        set(None);
+        result
+    }
+}
+
+/// Until nobody asks for it any more.
+fn watch_over(run: &Weak<Mutex<Option<Run>>>, stall: Duration, on_stall: OnStall) {
+    while let Some(run) = run.upgrade() {
+        if let Some(Run { frame, started, said }) =
+            run.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+            && !*said
+            && started.elapsed() >= stall
+        {
+            *said = true;
+            let (frame, seconds) = (*frame, seconds(started.elapsed()));
+            let blank = on_stall == OnStall::Blank;
+            // Whoever reads the lines may be gone; the run will notice.
+            let _ = say(&Event::Stuck { frame, seconds, blank });
+            if on_stall == OnStall::Exit {
+                report(&anyhow!("frame {frame}: its run has not ended for {seconds:.1} s (--on-stall exit)"));
+                process::exit(FAILURE.into());
+            }
+        }
+        drop(run);
+        thread::sleep(POLL);
+    }
+}

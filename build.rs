@@ -1,8 +1,8 @@
 //! Cards and boards are embedded from `models/cards/` and `boards/`: a new one must rebuild the crate. Reports of a profile name the
 //! commit that the program was built from, where that is known; `--version --verbose` names compiler, target and features too.
 
-use std::env;
 use std::process::Command;
+use std::{env, fs};
 
 fn main() {
     // Cargo sets these for a build script.
@@ -15,10 +15,18 @@ fn main() {
     println!("cargo:rerun-if-changed=boards");
     if let (Some(commit), Some(log)) =
         (git(&["rev-parse", "--short=12", "HEAD"]), git(&["rev-parse", "--git-path", "logs/HEAD"]))
+        && is_own_clone()
     {
         println!("cargo:rustc-env=MICRORAPTOR_COMMIT={commit}");
         println!("cargo:rerun-if-changed={log}");
     }
+}
+
+/// Whether the clone is of this package, and not of a product that holds a copy of it.
+fn is_own_clone() -> bool {
+    let top = git(&["rev-parse", "--show-toplevel"]).and_then(|top| fs::canonicalize(top).ok());
+    let own = env::var_os("CARGO_MANIFEST_DIR").and_then(|own| fs::canonicalize(own).ok());
+    top.is_some() && top == own
 }
 
 /// What git prints; None without git, or outside of a clone.

@@ -13,7 +13,10 @@ if [ $# -lt 1 ]; then
     echo "usage: include/install.sh PREFIX [OPTIONS of cargo]" >&2
     exit 2
 fi
-mkdir -p "$1"
+if ! mkdir -p "$1" 2>/dev/null || ! [ -w "$1" ]; then
+    echo "error: $1 cannot be written to: install into a folder of your own, and copy that: cp -a FOLDER/. $1" >&2
+    exit 2
+fi
 prefix=$(cd "$1" && pwd)
 shift
 case " $* " in

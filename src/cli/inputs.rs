@@ -1,6 +1,6 @@
 //! Files that a command reads, so that it never overwrites them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use microraptor::checkpoint;
 use microraptor::engine::is_onnx;
@@ -20,13 +20,20 @@ pub fn refuse(output: &Path, gather: impl FnOnce(&mut Inputs)) -> anyhow::Result
     Ok(inputs.refuse(output)?)
 }
 
-/// Adds the files of MODEL: its weights, the files next to them that are read too, and external data of an ONNX file.
+/// Adds the files of MODEL: [`files`].
 pub fn model(inputs: &mut Inputs, model: &Path) {
+    files(model).iter().for_each(|file| inputs.add(file));
+}
+
+/// The files of MODEL: its weights, the files next to them that are read too, and external data of an ONNX file. None if
+/// it is built in, or from a seed.
+pub fn files(model: &Path) -> Vec<PathBuf> {
     if backbone::is_demo(model) || backbone::untrained(model).is_some() {
-        return;
+        return Vec::new();
     }
-    checkpoint::files(model).iter().for_each(|file| inputs.add(file));
-    external(inputs, model);
+    let mut files = checkpoint::files(model);
+    files.extend(external(model));
+    files
 }
 
 /// Adds a head file; for an ONNX head also the JSON description next to it and its external data.
@@ -34,7 +41,7 @@ pub fn head(inputs: &mut Inputs, head: &Path) {
     inputs.add(head);
     if is_onnx(head) {
         inputs.add(&head.with_extension("json"));
-        external(inputs, head);
+        external(head).iter().for_each(|file| inputs.add(file));
     }
 }
 
@@ -55,12 +62,15 @@ pub fn board(inputs: &mut Inputs, placement: &Placement) {
 }
 
 #[cfg(feature = "onnx")]
-fn external(inputs: &mut Inputs, model: &Path) {
-    if is_onnx(model) {
-        // A file that cannot be read is reported when it is opened.
-        checkpoint::onnx::external_files(model).iter().flatten().for_each(|file| inputs.add(file));
+fn external(model: &Path) -> Vec<PathBuf> {
+    if !is_onnx(model) {
+        return Vec::new();
     }
+    // A file that cannot be read is reported when it is opened.
+    checkpoint::onnx::external_files(model).into_iter().flatten().collect()
 }
 
 #[cfg(not(feature = "onnx"))]
-fn external(_: &mut Inputs, _: &Path) {}
+fn external(_: &Path) -> Vec<PathBuf> {
+    Vec::new()
+}

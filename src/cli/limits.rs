@@ -99,15 +99,14 @@ fn timeout() -> Option<Seconds> {
     LIMITS.get().map(|limits| limits.timeout).filter(|timeout| timeout.0 > 0.0)
 }
 
-/// A file that is being processed. The limits apply until this is dropped.
-pub struct Watched(());
+/// A file that is being processed. The limits apply until this is dropped; then those of the file before, with its clock
+/// started anew.
+pub struct Watched(Option<Work>);
 
 impl Watched {
     /// Starts to watch the work on `name`. The memory limit is relative to what the process uses now.
     pub fn new(name: impl Into<String>) -> Watched {
-        let watch = Watch::get();
-        watch.set(Some(Work::new(name.into())));
-        Watched(())
+        Watched(Watch::get().set(Some(Work::new(name.into()))))
     }
 
     /// Continues with `name`, with new limits of time and memory.
@@ -123,8 +122,7 @@ impl Watched {
     }
 }
 
-/// Calls `f`, which has its own limits, with the clock of the current file stopped.
-#[cfg(feature = "onnx")]
+/// Calls `f`, which waits or has its own limits, with the clock of the current file stopped.
 pub fn apart<T>(f: impl FnOnce() -> T) -> T {
     let watch = Watch::get();
     let work = watch.work.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -136,7 +134,8 @@ pub fn apart<T>(f: impl FnOnce() -> T) -> T {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        Watch::get().set(None);
+        let before = self.0.take().map(|work| Work { started: Instant::now(), ..work });
+        Watch::get().set(before);
     }
 }
 
@@ -190,9 +189,11 @@ impl Watch {
         &WATCH
     }
 
-    fn set(&self, work: Option<Work>) {
-        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = work;
+    /// What was watched before.
+    fn set(&self, work: Option<Work>) -> Option<Work> {
+        let before = std::mem::replace(&mut *self.work.lock().unwrap_or_else(PoisonError::into_inner), work);
         self.changed.notify_one();
+        before
     }
 
     fn run(&self) {

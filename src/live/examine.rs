@@ -73,8 +73,8 @@ pub struct Examiner {
 }
 
 impl Examiner {
-    /// Tells what `image`, exposed at `exposed`, is like. The first of [`Picture::Resized`], [`Picture::Black`],
-    /// [`Picture::Saturated`] and [`Picture::Frozen`] that applies is returned.
+    /// Tells what `image`, exposed at `exposed`, is like. The first of [`Picture::Black`], [`Picture::Saturated`],
+    /// [`Picture::Resized`] and [`Picture::Frozen`] that applies is returned.
     pub fn examine(&mut self, image: &Image, exposed: Instant) -> Picture {
         let size = |image: &Image| (image.height(), image.width());
         let same = self.last.as_ref().filter(|(last, _)| last.pixels() == image.pixels());
@@ -84,12 +84,12 @@ impl Examiner {
             self.last = Some((image.clone(), exposed));
         }
         let (bright, white) = self.shares(image);
-        if resized {
-            Picture::Resized
-        } else if bright < NOT_BLACK {
+        if bright < NOT_BLACK {
             Picture::Black
         } else if white >= SATURATED {
             Picture::Saturated
+        } else if resized {
+            Picture::Resized
         } else if frozen {
             Picture::Frozen
         } else {
@@ -137,7 +137,9 @@ mod tests {
         assert_eq!(examiner.examine(&grey(96, 20), at(1200)), Picture::Black);
         assert_eq!(examiner.examine(&grey(96, 25), at(1300)), Picture::Usual);
         assert_eq!(examiner.examine(&grey(96, 251), at(1400)), Picture::Saturated);
-        assert_eq!(examiner.examine(&grey(64, 251), at(1500)), Picture::Resized);
+        assert_eq!(examiner.examine(&grey(64, 100), at(1450)), Picture::Resized);
+        // A probe that is unplugged may change the size too.
+        assert_eq!(examiner.examine(&grey(96, 3), at(1500)), Picture::Black);
         // A single bright row of many: text on a black screen.
         let mut pixels = vec![0; 96 * 96];
         pixels[96 * 40..96 * 41].fill(255);

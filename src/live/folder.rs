@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
@@ -17,17 +17,18 @@ use crate::input::{InputError, ReadOptions, Scan};
 const EVENTS: usize = 16 << 10;
 
 /// The files that come into a folder, in the order in which they are complete. A file is complete when it is closed by
-/// the one who writes it, or moved there. Those that are there already, and names that begin with a dot, are left
-/// alone. Each frame of a clip is a frame.
+/// the one who writes it, or moved there. Those that are there already, and names that begin with a dot or end in
+/// `.part`, `.partial` or `.tmp`, are left alone. Each frame of a clip is a frame. Only writers on this machine are
+/// noticed, not those on another that shares the folder.
 ///
-/// When a frame was exposed no file tells by our clock; it is the moment at which the file was found complete.
+/// When a frame was exposed no file tells by our clock; it is the moment at which the file was last changed or moved.
 pub struct FolderSource {
     folder: PathBuf,
     events: OwnedFd,
     options: ReadOptions,
     /// Files that are complete; `None` where the system lost count.
     found: VecDeque<Option<PathBuf>>,
-    /// The file whose frames are read, and when it was found.
+    /// The file whose frames are read, and when it was complete.
     open: Option<(Scan, PathBuf, Instant)>,
     count: u64,
 }
@@ -81,7 +82,7 @@ impl FolderSource {
             }
             let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
             let is_file = !what.intersects(ReadFlags::ISDIR);
-            if let Some(name) = name.filter(|name| is_file && !name.as_bytes().starts_with(b".")) {
+            if let Some(name) = name.filter(|name| is_file && !is_temporary(name.as_bytes())) {
                 self.found.push_back(Some(self.folder.join(name)));
             }
             if events.is_buffer_empty() {
@@ -111,6 +112,23 @@ impl FolderSource {
     }
 }
 
+/// When a file was last changed, or moved, by our clock (its time of status change).
+fn changed(path: &Path) -> Instant {
+    use std::os::unix::fs::MetadataExt;
+    let time = std::fs::metadata(path).ok().and_then(|metadata| {
+        let (seconds, rest) = (metadata.ctime().try_into().ok()?, metadata.ctime_nsec().try_into().ok()?);
+        UNIX_EPOCH.checked_add(Duration::new(seconds, rest))
+    });
+    let age = time.and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or_default();
+    Instant::now().checked_sub(age).unwrap_or_else(Instant::now)
+}
+
+/// Whether a file of this name is one that is being written, under a name that it will not keep.
+fn is_temporary(name: &[u8]) -> bool {
+    name.starts_with(b".")
+        || [&b".part"[..], b".partial", b".tmp"].iter().any(|ending| name.ends_with(ending))
+}
+
 impl Source for FolderSource {
     fn next(&mut self) -> Result<Option<Grabbed>, InputError> {
         loop {
@@ -125,7 +143,7 @@ impl Source for FolderSource {
                     return Ok(Some(self.lost(problem)));
                 }
                 Some(Some(path)) => {
-                    let exposed = Instant::now();
+                    let exposed = changed(&path);
                     match Scan::open(&path, &self.options) {
                         Ok(scan) => self.open = Some((scan, path, exposed)),
                         Err(problem) => return Ok(Some(self.lost(problem))),
@@ -157,7 +175,8 @@ mod tests {
         fs::create_dir(&watched).unwrap();
         fs::write(watched.join("before.png"), picture(1)).unwrap();
         let mut source = FolderSource::open(&watched, &ReadOptions::default()).unwrap();
-        fs::write(watched.join(".part"), picture(2)).unwrap();
+        fs::write(watched.join(".hidden"), picture(2)).unwrap();
+        fs::write(watched.join("a.png.part"), picture(2)).unwrap();
         fs::create_dir(watched.join("folder")).unwrap();
         fs::write(watched.join("half.png"), &picture(3)[..60]).unwrap();
         fs::write(&beside, picture(4)).unwrap();
@@ -167,6 +186,8 @@ mod tests {
         };
         assert!(problem.to_string().contains("half.png"), "{problem}");
         let Ok(Some(Grabbed::Frame(frame))) = source.next() else { panic!("a file was moved there") };
+        let age = frame.exposed.elapsed();
+        assert!(age < Duration::from_secs(60), "{age:?}");
         assert_eq!((frame.number, frame.file), (2, Some(watched.join("moved.png"))));
         assert_eq!(frame.image.pixels(), Image::open(watched.join("moved.png")).unwrap().pixels());
         fs::remove_dir_all(&watched).unwrap();

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::policy::Policy;
 use super::source::{Frame, Grabbed, Source};
+use crate::guarded::guarded;
 use crate::input::InputError;
 
-/// At most so many lost frames are remembered one by one.
+/// At most so many lost frames are remembered one by one; the others are counted.
 const MAX_LOST: usize = 64;
 
 /// A source that is read by a thread.
@@ -38,6 +39,17 @@ pub enum Next {
     End,
 }
 
+/// What became of the frames that a source gave; the rest was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All, whole or not.
+    pub frames: u64,
+    /// Those that were passed over, or pushed out of the slot by a newer one.
+    pub dropped: u64,
+    /// Those that could not be read.
+    pub lost: u64,
+}
+
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -46,10 +58,7 @@ struct Shared {
 struct State {
     waiting: Option<Frame>,
     lost: VecDeque<(u64, InputError)>,
-    /// Frames that were complete but never waited for, or no longer.
-    dropped: u64,
-    /// Frames that the source gave, whole or not.
-    seen: u64,
+    tally: Tally,
     last: Instant,
     end: Option<Result<(), InputError>>,
     /// The grabber is gone.
@@ -70,20 +79,22 @@ impl Shared {
     /// Takes what the source gave; false if nobody wants more.
     fn take(&self, grabbed: Grabbed, policy: Policy) -> bool {
         let mut state = self.lock();
-        state.seen += 1;
         state.last = Instant::now();
+        while policy == Policy::Every && state.waiting.is_some() && !state.closed {
+            state = self.wait(state);
+        }
+        state.tally.frames += 1;
         match grabbed {
-            Grabbed::Lost { number, problem } if state.lost.len() < MAX_LOST => {
-                state.lost.push_back((number, problem));
-            }
-            Grabbed::Lost { .. } => state.dropped += 1,
-            Grabbed::Frame(frame) if policy.passes_over(frame.number) => state.dropped += 1,
-            Grabbed::Frame(frame) => {
-                while policy == Policy::Every && state.waiting.is_some() && !state.closed {
-                    state = self.wait(state);
+            Grabbed::Lost { number, problem } => {
+                state.tally.lost += 1;
+                if state.lost.len() < MAX_LOST {
+                    state.lost.push_back((number, problem));
                 }
+            }
+            Grabbed::Frame(frame) if policy.passes_over(frame.number) => state.tally.dropped += 1,
+            Grabbed::Frame(frame) => {
                 if state.waiting.replace(frame).is_some() {
-                    state.dropped += 1;
+                    state.tally.dropped += 1;
                 }
             }
         }
@@ -93,7 +104,12 @@ impl Shared {
 
     fn read(&self, mut source: Box<dyn Source>, policy: Policy) {
         let end = loop {
-            let grabbed = match source.next() {
+            // A source that panics has ended, and must not look like one that stalls.
+            let gave_up = |reason: &str| {
+                let problem = format!("cannot be read any more: {reason}");
+                InputError::Stream { name: "the source".into(), problem }
+            };
+            let grabbed = match guarded(|| source.next(), gave_up) {
                 Ok(Some(grabbed)) => grabbed,
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
@@ -116,8 +132,7 @@ impl Grabber {
         let state = State {
             waiting: None,
             lost: VecDeque::new(),
-            dropped: 0,
-            seen: 0,
+            tally: Tally::default(),
             last: Instant::now(),
             end: None,
             closed: false,
@@ -136,7 +151,12 @@ impl Grabber {
         let until = Instant::now() + timeout;
         let mut state = self.shared.lock();
         loop {
-            if let Some((number, problem)) = state.lost.pop_front() {
+            // In the order in which they came.
+            let first = state.waiting.as_ref().map(|frame| frame.number);
+            let lost = state.lost.front().map(|(number, _)| *number);
+            if lost.is_some_and(|lost| first.is_none_or(|first| lost < first))
+                && let Some((number, problem)) = state.lost.pop_front()
+            {
                 return Ok(Next::Lost { number, problem });
             }
             if let Some(frame) = state.waiting.take() {
@@ -155,14 +175,17 @@ impl Grabber {
         }
     }
 
-    /// Frames that the source gave so far, whole or not.
-    pub fn seen(&self) -> u64 {
-        self.shared.lock().seen
+    /// The counts so far. A frame that waits is among the frames alone.
+    pub fn tally(&self) -> Tally {
+        self.shared.lock().tally
     }
 
-    /// Frames that were passed over, or pushed out of the slot by a newer one.
-    pub fn dropped(&self) -> u64 {
-        self.shared.lock().dropped
+    /// Ends the reading; a frame that waits is dropped, and counted as such.
+    pub fn close(self) -> Tally {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.tally.dropped += u64::from(state.waiting.take().is_some());
+        state.tally
     }
 }
 
@@ -203,8 +226,8 @@ mod tests {
     /// Waits until the source has given `count` frames.
     fn until_seen(grabber: &Grabber, count: u64) {
         let started = Instant::now();
-        while grabber.seen() < count {
-            assert!(started.elapsed() < LONG, "{} of {count} frames came", grabber.seen());
+        while grabber.tally().frames < count {
+            assert!(started.elapsed() < LONG, "{:?}, and {count} frames were sent", grabber.tally());
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -216,7 +239,7 @@ mod tests {
         (1..=5).for_each(|number| send.send(frame(number)).unwrap());
         until_seen(&grabber, 5);
         assert!(matches!(grabber.next(LONG).unwrap(), Next::Frame(Frame { number: 5, .. })));
-        assert_eq!((grabber.seen(), grabber.dropped()), (5, 4));
+        assert_eq!(grabber.tally(), Tally { frames: 5, dropped: 4, lost: 0 });
         assert!(matches!(grabber.next(Duration::from_millis(1)).unwrap(), Next::Nothing(_)));
         drop(send);
         assert!(matches!(grabber.next(LONG).unwrap(), Next::End));
@@ -238,12 +261,51 @@ mod tests {
                 numbers.push(frame.number);
             }
             assert_eq!(numbers, expected, "{policy}");
-            assert_eq!(numbers.len() as u64 + grabber.dropped(), 7, "{policy}");
+            assert_eq!(numbers.len() as u64 + grabber.tally().dropped, 7, "{policy}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_told_in_order_and_once() {
+        let (send, receive) = channel();
+        let grabber = &mut Grabber::start(Box::new(Sent(receive)), Policy::Newest).unwrap();
+        send.send(frame(1)).unwrap();
+        send.send(Ok(Grabbed::Lost { number: 2, problem: damaged() })).unwrap();
+        until_seen(grabber, 2);
+        assert!(matches!(grabber.next(LONG).unwrap(), Next::Frame(Frame { number: 1, .. })));
+        assert!(matches!(grabber.next(LONG).unwrap(), Next::Lost { number: 2, .. }));
+    }
+
+    /// However many frames are lost, and whatever waits at the end, the counts add up.
+    #[test]
+    fn every_frame_is_counted() {
+        let (send, receive) = channel();
+        let grabber = Grabber::start(Box::new(Sent(receive)), Policy::Newest).unwrap();
+        let lost = 3 * MAX_LOST as u64;
+        for number in 1..=lost {
+            send.send(Ok(Grabbed::Lost { number, problem: damaged() })).unwrap();
+        }
+        send.send(frame(lost + 1)).unwrap();
+        until_seen(&grabber, lost + 1);
+        assert_eq!(grabber.close(), Tally { frames: lost + 1, dropped: 1, lost });
+    }
+
+    /// A source that panics ends with an error.
+    #[test]
+    fn a_panic_of_the_source_is_an_error() {
+        struct Panics;
+        impl Source for Panics {
+            fn next(&mut self) -> Result<Option<Grabbed>, InputError> {
+                panic!("as a driver's wrapper might")
+            }
+        }
+        let mut grabber = Grabber::start(Box::new(Panics), Policy::Newest).unwrap();
+        let message = grabber.next(LONG).unwrap_err().to_string();
+        assert!(message.starts_with("the source: cannot be read any more"), "{message}");
+    }
+
+    #[test]
+    fn the_error_of_a_source_is_told_once() {
         let (send, receive) = channel();
         let mut grabber = Grabber::start(Box::new(Sent(receive)), Policy::Newest).unwrap();
         send.send(Ok(Grabbed::Lost { number: 1, problem: damaged() })).unwrap();

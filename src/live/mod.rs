@@ -35,7 +35,7 @@ mod view;
 pub use clip::ClipSource;
 pub use examine::{Examiner, Picture};
 pub use folder::FolderSource;
-pub use grabber::{Grabber, Next};
+pub use grabber::{Grabber, Next, Tally};
 pub use policy::Policy;
 pub use smooth::Smoothing;
 pub use source::{Frame, Grabbed, Source};

@@ -292,7 +292,24 @@ fn signals_reload_and_end() {
     kill_process(pid, Signal::TERM).unwrap();
     let line = running.next();
     assert_eq!((&line["event"], &line["reason"]), (&"ended".into(), &"signal".into()));
+    assert_eq!(counts(&[line]), [3, 3, 0, 0, 0]);
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+/// Lines that nobody reads hold everything up: the program ends, and does not wait to say so.
+#[test]
+fn a_reader_that_does_not_read_is_noticed() {
+    let bench = Bench::new();
+    let mut running = bench.start(&["--policy", "every", "--stall", "0.3", "--on-stall", "exit"]);
+    let mut input = running.input.take().unwrap();
+    let picture = bench.picture(0);
+    // More than the pipes of input and output hold; at some time the program is gone.
+    let writer = std::thread::spawn(move || while input.write_all(&picture).is_ok() {});
+    assert_eq!(running.child.wait().unwrap().code(), Some(2));
+    writer.join().unwrap();
+    let mut errors = String::new();
+    std::io::Read::read_to_string(&mut running.child.stderr.take().unwrap(), &mut errors).unwrap();
+    assert!(error_line(&errors).contains("nobody has read its line"), "{errors}");
 }
 
 /// What systemd hears (sd_notify(3)): a datagram for each message.

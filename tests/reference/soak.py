@@ -96,27 +96,30 @@ def main():
         command = [binary, "stream", "demo", "--head", head, "--policy", policy, "--threads", args.threads]
         command += ["--deadline", str(args.deadline), "-"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        started = json.loads(process.stdout.readline())
-        assert started["event"] == "started", started
-        sent = []
-        feeder = threading.Thread(target=feed, args=(process.stdin, frames, args.fps, args.frames, args.hours * 3600, sent))
-        feeder.start()
-        times, ages, memory, first, ended = [], [], [], None, None
-        for line in process.stdout:
-            line = json.loads(line)
-            if line["event"] == "ended":
-                ended = line
-                break
-            assert line["event"] == "frame" and line["picture"] == "usual", line
-            first = first or time.time()
-            expected = alone[(line["frame"] - 1) % len(alone)]
-            assert line["heads"] == expected, f"frame {line['frame']}: {line['heads']}, and alone {expected}"
-            times.append(line["ms"]["resize"] + line["ms"]["backbone"] + line["ms"]["head"])
-            ages.append(line["ms"]["age"])
-            if len(times) % 500 == 1:
-                memory.append(resident(process.pid))
-        feeder.join()
-        assert process.wait() == 0 and ended and ended["reason"] == "end of source", ended
+        try:
+            started = json.loads(process.stdout.readline())
+            assert started["event"] == "started", started
+            sent = []
+            feeder = threading.Thread(target=feed, args=(process.stdin, frames, args.fps, args.frames, args.hours * 3600, sent), daemon=True)
+            feeder.start()
+            times, ages, memory, first, ended = [], [], [], None, None
+            for line in process.stdout:
+                line = json.loads(line)
+                if line["event"] == "ended":
+                    ended = line
+                    break
+                assert line["event"] == "frame" and line["picture"] == "usual", line
+                first = first or time.time()
+                expected = alone[(line["frame"] - 1) % len(alone)]
+                assert line["heads"] == expected, f"frame {line['frame']}: {line['heads']}, and alone {expected}"
+                times.append(line["ms"]["resize"] + line["ms"]["backbone"] + line["ms"]["head"])
+                ages.append(line["ms"]["age"])
+                if len(times) % 500 == 1:
+                    memory.append(resident(process.pid))
+            feeder.join()
+            assert process.wait() == 0 and ended and ended["reason"] == "end of source", ended
+        finally:
+            process.kill()
     report(args, times, ages, memory, ended, first - sent[0])
 
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use microraptor::heads::Outcome;
-use microraptor::live::{Examiner, Frame, Grabber, Next, Picture, Smoothing};
+use microraptor::live::{Examiner, Frame, Grabber, Next, Picture, Smoothing, Tally};
 use microraptor::names::shown;
 use microraptor::pipeline::Answer;
 
@@ -26,7 +26,7 @@ use super::signals::Live;
 use line::{Counts, Event, FrameLine, milliseconds, say, seconds};
 use notify::Supervisor;
 use opened::Opened;
-use watch::Watch;
+use watch::{Doing, Watch};
 
 /// How long the loop waits for a frame before it looks at everything else.
 const TICK: Duration = Duration::from_millis(100);
@@ -107,18 +107,22 @@ impl Stream<'_> {
                 return Ok("signal");
             }
             self.reload(signals)?;
-            let next = self.grabber.next(TICK)?;
-            if !matches!(next, Next::Nothing(_)) && std::mem::take(&mut self.stalled) {
-                say(&Event::Resumed)?;
-            }
-            match next {
-                Next::Frame(frame) => self.answer(frame)?,
-                Next::Lost { number, problem } => {
-                    self.counts.lost += 1;
+            // The time limit is for work, not for waiting.
+            match limits::apart(|| self.grabber.next(TICK)) {
+                // A signal to all of a pipeline ends the source too, perhaps within a frame.
+                Ok(Next::End) | Err(_) if signals.ended() => return Ok("signal"),
+                Ok(Next::Frame(frame)) => {
+                    if std::mem::take(&mut self.stalled) {
+                        say(&Event::Resumed)?;
+                    }
+                    self.answer(frame)?;
+                }
+                Ok(Next::Lost { number, problem }) => {
                     say(&Event::Lost { frame: number, problem: one_line(&problem.into()) })?;
                 }
-                Next::Nothing(since) => self.nothing(since)?,
-                Next::End => return Ok("end of source"),
+                Ok(Next::Nothing(since)) => self.nothing(since)?,
+                Ok(Next::End) => return Ok("end of source"),
+                Err(error) => return Err(error.into()),
             }
             let Counts { answered, late, .. } = self.counts;
             self.supervisor.alive(|| format!("{answered} frames answered, {late} of them late"));
@@ -129,7 +133,7 @@ impl Stream<'_> {
     fn answer(&mut self, frame: Frame) -> anyhow::Result<()> {
         self.limits.restart();
         let picture = self.examiner.examine(&frame.image, frame.exposed);
-        let dropped = self.grabber.dropped();
+        let dropped = self.grabber.tally().dropped;
         let mut line =
             FrameLine::new(&frame, picture, dropped - std::mem::replace(&mut self.dropped, dropped));
         if matches!(picture, Picture::Resized | Picture::Black | Picture::Saturated) {
@@ -149,7 +153,7 @@ impl Stream<'_> {
         line.ms.age = milliseconds(age);
         line.late = self.args.deadline.map(|deadline| age > deadline.0);
         self.counts.late += u64::from(line.late == Some(true) && line.withheld.is_none());
-        say(&Event::Frame(line))
+        self.watch.over(frame.number, Doing::Writing, || say(&Event::Frame(line)))
     }
 
     /// What the heads say of a frame.
@@ -159,17 +163,21 @@ impl Stream<'_> {
         // Each frame is a picture by itself.
         let name = format!("{} frame {}", path.display(), frame.number);
         pipeline.begin(&name, frame.geometry);
-        let done = watch.over(frame.number, || pipeline.push_into(&frame.image, answers));
+        let done = watch.over(frame.number, Doing::Running, || pipeline.push_into(&frame.image, answers));
         done.map_err(|error| named(error, &|head| format!("{name} with {}", heads[head].path.display())))?;
         let lines = answers.iter_mut().map(|Answer { head, outcome, ood }| {
             let loaded = &heads[*head];
-            smoothing[*head].apply(&loaded.head, outcome);
+            let withheld = args.abstain && ood.is_some_and(|ood| ood.outside);
+            // What is not said does not count for the answers after it either.
+            if !withheld {
+                smoothing[*head].apply(&loaded.head, outcome);
+            }
             let mut line = HeadLine::new(loaded, outcome);
             if let Outcome::Mask(mask) = outcome {
                 line.measure(loaded, mask, &frame.geometry);
             }
             line.ood = *ood;
-            if args.abstain && ood.is_some_and(|ood| ood.outside) {
+            if withheld {
                 line.withhold("out of distribution");
             }
             line
@@ -179,8 +187,6 @@ impl Stream<'_> {
 
     /// Says once that the source has stalled.
     fn nothing(&mut self, since: Duration) -> anyhow::Result<()> {
-        // The time limit is for work, not for waiting.
-        self.limits.restart();
         if self.stalled || self.stall.is_none_or(|stall| since < stall) {
             return Ok(());
         }
@@ -198,10 +204,10 @@ impl Stream<'_> {
     fn reload(&mut self, signals: &Live) -> anyhow::Result<()> {
         if self.reload.is_none() && signals.reload() {
             let (send, receive) = channel();
-            let (args, model) = (self.args.clone(), self.opened.model());
+            let (args, before) = (self.args.clone(), self.opened.before());
             thread::Builder::new().name("reload".into()).spawn(move || {
                 // The receiver is gone if the stream has ended.
-                let _ = send.send(Opened::new(&args, Some(model)));
+                let _ = send.send(Opened::new(&args, Some(before)));
             })?;
             self.reload = Some(receive);
         }
@@ -223,6 +229,8 @@ impl Stream<'_> {
             Ok(opened) => {
                 self.answers.clear();
                 self.opened = opened;
+                // The new model is none of the memory that a frame takes.
+                self.limits.next(self.path.display().to_string());
                 say(&Event::Reloaded { model: self.opened.about(), heads: self.opened.names() })
             }
             Err(error) => say(&Event::ReloadFailed { problem: one_line(&error) }),
@@ -232,9 +240,8 @@ impl Stream<'_> {
     /// Prints the last line.
     fn end(self, ended: anyhow::Result<&'static str>) -> anyhow::Result<()> {
         self.supervisor.stopping();
-        let lost = self.counts.lost;
-        let counts =
-            Counts { frames: self.grabber.seen(), dropped: self.grabber.dropped(), lost, ..self.counts };
+        let Tally { frames, dropped, lost } = self.grabber.close();
+        let counts = Counts { frames, dropped, lost, ..self.counts };
         let (reason, failed) = match ended {
             Ok(reason) => (reason, Ok(())),
             Err(error) => ("error", Err(error)),

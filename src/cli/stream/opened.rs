@@ -1,12 +1,13 @@
 //! Model and heads, which SIGHUP opens again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
 use microraptor::Engine;
+use microraptor::checkpoint::Hints;
 use microraptor::heads::Head;
-use microraptor::input::ReadOptions;
+use microraptor::input::{Image, ReadOptions};
 use microraptor::live::Smoothing;
 use microraptor::pipeline::Pipeline;
 use microraptor::stamp::Stamp;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use crate::cli::args::StreamArgs;
 use crate::cli::backbone;
 use crate::cli::deployed::{Choice, Chosen};
+use crate::cli::inputs;
 use crate::cli::limits;
 use crate::cli::loaded::{Loaded, named};
 
@@ -28,20 +30,31 @@ pub struct Opened {
     pub read: ReadOptions,
     /// The argument after MODEL, which is the first one with --deploy.
     pub rest: Option<PathBuf>,
-    engine: Model,
+    model: Model,
+    isa: Option<String>,
+}
+
+/// What was open before.
+#[derive(Clone)]
+pub struct Before {
+    model: Model,
+    /// The instruction set that the deployment file names.
+    isa: Option<String>,
 }
 
 /// A model that is open, and its files at that time.
 #[derive(Clone)]
-pub struct Model {
+struct Model {
     path: PathBuf,
-    stamp: Option<Stamp>,
+    hints: Hints,
+    /// Empty if it is built in, or from a seed.
+    stamps: Vec<Stamp>,
     engine: Engine,
 }
 
 impl Opened {
     /// Opens all that `args` name; the model only if it is not `before`, or has changed since.
-    pub fn new(args: &StreamArgs, before: Option<Model>) -> anyhow::Result<Opened> {
+    pub fn new(args: &StreamArgs, before: Option<Before>) -> anyhow::Result<Opened> {
         let choice = Choice {
             model: args.model.clone(),
             heads: args.heads.clone(),
@@ -49,42 +62,51 @@ impl Opened {
             threads: args.threads.clone(),
         };
         let Chosen { model, rest, choice, deployed } = choice.complete(args.deploy.as_deref())?;
-        if let Some(deployed) = &deployed {
-            backbone::default_isa(deployed.isa())?;
+        let isa = deployed.as_ref().and_then(|deployed| deployed.isa().map(str::to_owned));
+        if let Some(before) = before.as_ref().filter(|before| before.isa != isa) {
+            let named = |isa: &Option<String>| isa.clone().unwrap_or_else(|| "none".into());
+            bail!(
+                "the deployment file names another instruction set ({}, not {}): start the program again",
+                named(&isa),
+                named(&before.isa)
+            );
+        }
+        if deployed.is_some() {
+            backbone::default_isa(isa.as_deref())?;
         }
         let heads = choice.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
         let read = reading(&heads, args)?;
         if let Some(deployed) = &deployed {
             deployed.check_head(&heads[0])?;
         }
-        let same = before.filter(|before| before.path == model && before.unchanged());
-        let opened = match same {
+        let hints = choice.hints.hints();
+        let same = |old: &Model| old.path == model && old.hints == hints && old.unchanged();
+        let model = match before.map(|before| before.model).filter(same) {
             Some(same) => same,
-            None => Model {
-                stamp: Stamp::of(&model).ok(),
-                engine: backbone::open(&model, &choice.hints.hints())?,
-                path: model,
-            },
+            None => {
+                Model { stamps: stamps(&model), engine: backbone::open(&model, &hints)?, path: model, hints }
+            }
         };
         if let Some(deployed) = &deployed {
-            deployed.check_model(opened.engine.about())?;
+            deployed.check_model(model.engine.about())?;
         }
         let all: Vec<Arc<Head>> = heads.iter().map(|loaded| loaded.head.clone()).collect();
-        let session = opened.engine.session(choice.threads.cores()?)?.pin_caller();
-        let pipeline = Pipeline::new(session, &all)
+        let session = model.engine.session(choice.threads.cores()?)?.pin_caller();
+        let mut pipeline = Pipeline::new(session, &all)
             .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))?;
+        warm(&mut pipeline)?;
         let smoothing = heads.iter().map(|_| Smoothing::new(args.smooth.into())).collect();
-        Ok(Opened { pipeline, heads, smoothing, read, rest, engine: opened })
+        Ok(Opened { pipeline, heads, smoothing, read, rest, model, isa })
     }
 
-    /// The model, for the next time.
-    pub fn model(&self) -> Model {
-        self.engine.clone()
+    /// What is open, for the next time.
+    pub fn before(&self) -> Before {
+        Before { model: self.model.clone(), isa: self.isa.clone() }
     }
 
     /// The model in a line.
     pub fn about(&self) -> Value {
-        let about = self.engine.engine.about();
+        let about = self.model.engine.about();
         json!({"name": about.name, "sha256": about.sha256, "runs_on": about.runs_on()})
     }
 
@@ -96,12 +118,23 @@ impl Opened {
 
 impl Model {
     fn unchanged(&self) -> bool {
-        match &self.stamp {
-            Some(stamp) => stamp.changed().is_none(),
-            // It is built in, or from a seed.
-            None => true,
-        }
+        self.stamps.iter().all(|stamp| stamp.changed().is_none())
     }
+}
+
+/// The files of a model as they are now.
+fn stamps(model: &Path) -> Vec<Stamp> {
+    inputs::files(model).iter().filter_map(|path| Stamp::of(path).ok()).collect()
+}
+
+/// Runs on a picture, so that all that is made for the first frame is there before it comes: plans, memory, threads.
+fn warm(pipeline: &mut Pipeline) -> anyhow::Result<()> {
+    const SIDE: usize = 64;
+    let grey = Image::from_grey8(SIDE, SIDE, vec![128; SIDE * SIDE])?;
+    pipeline.push(&grey).map_err(|error| named(error, &|head| format!("head {}", head + 1)))?;
+    pipeline.clear();
+    pipeline.elapsed();
+    Ok(())
 }
 
 /// How frames are read, on which all heads must agree since each is read once.

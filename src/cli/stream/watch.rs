@@ -18,8 +18,18 @@ pub struct Watch(Arc<Mutex<Option<Run>>>);
 
 struct Run {
     frame: u64,
+    doing: Doing,
     started: Instant,
     said: bool,
+}
+
+/// What may take too long.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// The run on a frame.
+    Running,
+    /// Writing its line, which waits for whoever reads it.
+    Writing,
 }
 
 impl Watch {
@@ -34,9 +44,9 @@ impl Watch {
     }
 
     /// Calls `work` on `frame`.
-    pub fn over<T>(&self, frame: u64, work: impl FnOnce() -> T) -> T {
+    pub fn over<T>(&self, frame: u64, doing: Doing, work: impl FnOnce() -> T) -> T {
         let set = |run| *self.0.lock().unwrap_or_else(PoisonError::into_inner) = run;
-        set(Some(Run { frame, started: Instant::now(), said: false }));
+        set(Some(Run { frame, doing, started: Instant::now(), said: false }));
         let result = work();
         set(None);
         result
@@ -46,18 +56,26 @@ impl Watch {
 /// Until nobody asks for it any more.
 fn watch_over(run: &Weak<Mutex<Option<Run>>>, stall: Duration, on_stall: OnStall) {
     while let Some(run) = run.upgrade() {
-        if let Some(Run { frame, started, said }) =
+        if let Some(Run { frame, doing, started, said }) =
             run.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
             && !*said
             && started.elapsed() >= stall
         {
             *said = true;
             let (frame, seconds) = (*frame, seconds(started.elapsed()));
-            let blank = on_stall == OnStall::Blank;
-            // Whoever reads the lines may be gone; the run will notice.
-            let _ = say(&Event::Stuck { frame, seconds, blank });
+            let what = match doing {
+                Doing::Running => "its run has not ended",
+                Doing::Writing => "nobody has read its line",
+            };
+            if *doing == Doing::Writing {
+                // Another line would wait as well.
+                log::warn!("frame {frame}: {what} for {seconds:.1} s: read standard output");
+            } else {
+                // Whoever reads the lines may be gone; the run will notice.
+                let _ = say(&Event::Stuck { frame, seconds, blank: on_stall == OnStall::Blank });
+            }
             if on_stall == OnStall::Exit {
-                report(&anyhow!("frame {frame}: its run has not ended for {seconds:.1} s (--on-stall exit)"));
+                report(&anyhow!("frame {frame}: {what} for {seconds:.1} s (--on-stall exit)"));
                 process::exit(FAILURE.into());
             }
         }

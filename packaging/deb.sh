@@ -34,7 +34,7 @@ rm "$stage"/usr/lib/*/libmicroraptor.a
 mkdir -p "$stage/usr/share/microraptor"
 cp -r boards "$stage/usr/share/microraptor/"
 install -D -m 644 -t "$stage/usr/lib/systemd/system" packaging/microraptor@.service
-install -D -m 644 -t "$stage/usr/share/doc/microraptor" README.md packaging/copyright docs/*.md docs/*-schema.json
+install -D -m 644 -t "$stage/usr/share/doc/microraptor" README.md docs/*.md docs/*-schema.json
 gzip -9nc CHANGELOG.md >"$stage/usr/share/doc/microraptor/changelog.gz"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 maintainer=$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)

@@ -10,14 +10,12 @@ use super::args::{HintArgs, Threads};
 use super::loaded::Loaded;
 
 /// A deployment file and its path.
-#[derive(Clone)]
 pub struct Deployed {
     path: PathBuf,
     deploy: Deploy,
 }
 
 /// What the command line says of what a deployment file says too.
-#[derive(Clone)]
 pub struct Choice {
     /// MODEL.
     pub model: Option<PathBuf>,

@@ -30,6 +30,7 @@ mod signals;
 mod stream;
 mod table;
 mod terminal;
+mod times;
 mod train;
 #[cfg_attr(not(feature = "onnx"), path = "trial_absent.rs")]
 mod trial;

@@ -1,6 +1,5 @@
 //! The part of a picture that is looked at, and how it is held.
 
-use std::fmt;
 use std::str::FromStr;
 
 use super::source::{Frame, Grabbed, Source};
@@ -33,17 +32,6 @@ impl FromStr for Turn {
             "270" => Ok(Turn::ThreeQuarters),
             _ => Err(format!("'{text}' is no rotation: give 0, 90, 180 or 270 degrees")),
         }
-    }
-}
-
-impl fmt::Display for Turn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Turn::None => "0",
-            Turn::Quarter => "90",
-            Turn::Half => "180",
-            Turn::ThreeQuarters => "270",
-        })
     }
 }
 
@@ -191,7 +179,7 @@ mod tests {
             (Turn::ThreeQuarters, Region { top: 5, left: 2, height: 10, width: 9 }),
         ] {
             let turned = View { turn, crop: None }.apply(named.clone()).unwrap();
-            assert_eq!(turned.geometry.crop, Some(crop), "{turn}");
+            assert_eq!(turned.geometry.crop, Some(crop), "{turn:?}");
         }
     }
 

@@ -70,6 +70,15 @@ impl ReadArgs {
     }
 }
 
+/// What comes on standard input.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct StdinArgs {
+    /// Format of standard input: y4m, mjpeg or png (files one after the other), or raw gray, rgb24 or yuv420p frames
+    /// of the given width and height
+    #[arg(long = "stdin", value_name = "y4m|mjpeg|png|FORMAT:WxH", default_value = "y4m")]
+    pub format: StreamFormat,
+}
+
 /// Choices that a file leaves open. A command that takes a head may override those made in training.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ChoiceArgs {
@@ -258,9 +267,8 @@ pub struct PredictArgs {
     /// Treat each folder as one clip or volume instead of a list of images
     #[arg(long)]
     pub bags: bool,
-    /// Format of standard input: y4m, or raw gray, rgb24 or yuv420p frames of the given width and height
-    #[arg(long, value_name = "y4m|FORMAT:WxH", default_value = "y4m")]
-    pub stdin: StreamFormat,
+    #[command(flatten)]
+    pub stdin: StdinArgs,
     /// Folder for masks as PNG (or NIfTI, for NIfTI input)
     #[arg(long, value_name = "DIR")]
     pub masks: Option<PathBuf>,

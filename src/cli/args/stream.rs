@@ -5,10 +5,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use microraptor::input::{Region, StreamFormat};
+use microraptor::input::Region;
 use microraptor::live::{Policy, Turn, View};
 
-use super::{ChoiceArgs, HintArgs, Threads};
+use super::{ChoiceArgs, HintArgs, Milliseconds, StdinArgs, Threads};
 use crate::cli::limits::Seconds;
 
 #[derive(Clone, Debug, Args)]
@@ -26,10 +26,8 @@ pub struct StreamArgs {
     /// Deployment file from `profile --budget`: model, head, threads and instruction set
     #[arg(long, value_name = "deploy.toml", conflicts_with = "heads")]
     pub deploy: Option<PathBuf>,
-    /// Format of standard input: y4m, mjpeg or png (files one after the other), or raw gray, rgb24 or yuv420p frames
-    /// of the given width and height
-    #[arg(long, value_name = "y4m|mjpeg|png|FORMAT:WxH", default_value = "y4m")]
-    pub stdin: StreamFormat,
+    #[command(flatten)]
+    pub stdin: StdinArgs,
     /// Frames a second at which a clip is played [default: what the file says]
     #[arg(long, value_name = "RATE")]
     pub fps: Option<Rate>,
@@ -119,10 +117,9 @@ pub struct Deadline(pub Duration);
 impl FromStr for Deadline {
     type Err = String;
 
-    /// Reads `40`, `40ms` or `33.3`.
+    /// Reads [`Milliseconds`] of at most an hour, such as `40`, `40ms` or `33.3`.
     fn from_str(text: &str) -> Result<Deadline, String> {
-        let number = text.trim_end_matches("ms").trim_end().parse::<f64>().ok();
-        let number = number.filter(|ms| *ms > 0.0 && *ms <= 3.6e6);
+        let number = text.parse::<Milliseconds>().ok().map(|ms| ms.0).filter(|ms| *ms <= 3.6e6);
         let deadline = number.map(|ms| Deadline(Duration::from_secs_f64(ms / 1e3)));
         deadline.ok_or_else(|| format!("'{text}' is no deadline: give milliseconds, as in 40"))
     }

@@ -21,6 +21,7 @@ use super::args::PredictArgs;
 use super::deployed::{Choice, Chosen, Deployed};
 use super::head_line::HeadLine;
 use super::loaded::{Loaded, named};
+use super::times::milliseconds;
 use super::{backbone, limits, progress, terminal};
 use files::{Answered, Files};
 use line::{Line, Milliseconds};
@@ -98,7 +99,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         }
         let mut line = line.expect("at least one head");
         line.heads = said.into_iter().flatten().collect();
-        line.ms = milliseconds(decode, &mut pipeline, start.elapsed());
+        line.ms = times(decode, &mut pipeline, start.elapsed());
         drop(watched);
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
     }
@@ -180,7 +181,7 @@ impl Reading {
     ) -> anyhow::Result<Read> {
         let opened = Instant::now();
         let mut scan = match path.to_str() {
-            Some("-") => Scan::from_stream("standard input", io::stdin(), args.stdin, &self.read)?,
+            Some("-") => Scan::from_stream("standard input", io::stdin(), args.stdin.format, &self.read)?,
             _ => Scan::open(path, &self.read)?,
         };
         *decode += opened.elapsed();
@@ -220,14 +221,13 @@ impl Reading {
 }
 
 /// Time of each stage, summed over all frames.
-fn milliseconds(decode: Duration, pipeline: &mut Pipeline, total: Duration) -> Milliseconds {
-    let ms = |d: Duration| (d.as_secs_f64() * 1e6).round() / 1e3;
+fn times(decode: Duration, pipeline: &mut Pipeline, total: Duration) -> Milliseconds {
     let spent = pipeline.elapsed();
     Milliseconds {
-        decode: ms(decode),
-        resize: ms(spent.resize),
-        backbone: ms(spent.backbone),
-        head: ms(spent.heads),
-        total: ms(total),
+        decode: milliseconds(decode),
+        resize: milliseconds(spent.resize),
+        backbone: milliseconds(spent.backbone),
+        head: milliseconds(spent.heads),
+        total: milliseconds(total),
     }
 }

@@ -1,6 +1,6 @@
 //! The JSON lines of `stream`. Their schema is docs/stream-schema.json.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use microraptor::live::{Frame, Picture};
 use microraptor::names::shown;
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cli::head_line::HeadLine;
 use crate::cli::terminal;
+use crate::cli::times::milliseconds;
 
 /// Version of the schema.
 const SCHEMA: u32 = 1;
@@ -53,7 +54,7 @@ pub enum Event<'a> {
 }
 
 /// How many frames there were, and what became of them: `frames` is the sum of `answered`, `withheld`, `dropped` and
-/// `lost`, but for one that was being worked on when the program was stopped.
+/// `lost`, but for one whose run failed, which ended the program.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Counts {
     /// That the source gave.
@@ -130,16 +131,6 @@ pub fn say(event: &Event) -> anyhow::Result<()> {
     }
     let line = Line { schema: SCHEMA, time: since_1970(Instant::now()), event };
     Ok(terminal::line(&serde_json::to_string(&line)?)?)
-}
-
-/// Milliseconds, to the microsecond.
-pub fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// Seconds, to the millisecond.
-pub fn seconds(time: Duration) -> f64 {
-    time.as_millis() as f64 / 1e3
 }
 
 /// Seconds since 1970 at `instant`, to the microsecond, by the clock as it is set now.

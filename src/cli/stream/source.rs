@@ -18,7 +18,7 @@ pub fn open(path: &Path, args: &StreamArgs, read: &ReadOptions) -> anyhow::Resul
                     "standard input has no ultrasound regions to crop to, as this head wants (crop_us): give --crop to a head that was trained without"
                 );
             }
-            Box::new(StreamSource::new("standard input", io::stdin(), args.stdin, read))
+            Box::new(StreamSource::new("standard input", io::stdin(), args.stdin.format, read))
         }
         (Some("-"), Some(_)) => bail!("--fps: standard input comes at its own rate: leave it out"),
         (_, Some(_)) if path.is_dir() => {

@@ -6,9 +6,10 @@ use std::{process, thread};
 
 use anyhow::anyhow;
 
-use super::line::{Event, say, seconds};
+use super::line::{Event, say};
 use crate::cli::args::OnStall;
 use crate::cli::failure::{FAILURE, report};
+use crate::cli::times::seconds;
 
 /// Polling interval.
 const POLL: Duration = Duration::from_millis(50);

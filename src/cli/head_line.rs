@@ -68,6 +68,11 @@ impl HeadLine {
         }
     }
 
+    /// Whether the head gave an answer that is not told.
+    pub fn is_withheld(&self) -> bool {
+        self.withheld.is_some()
+    }
+
     /// Takes the answer back, for the reason `why`.
     pub fn withhold(&mut self, why: &'static str) {
         (self.class, self.probabilities, self.attention, self.areas) = (None, None, None, None);

@@ -8,7 +8,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::head_line::HeadLine;
-use crate::cli::terminal;
 use crate::cli::times::milliseconds;
 
 /// Version of the schema.
@@ -120,8 +119,8 @@ impl FrameLine {
     }
 }
 
-/// Prints `event` as one line, at once.
-pub fn say(event: &Event) -> anyhow::Result<()> {
+/// `event` as one line, at this time.
+pub fn line(event: &Event) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct Line<'a> {
         schema: u32,
@@ -129,8 +128,7 @@ pub fn say(event: &Event) -> anyhow::Result<()> {
         #[serde(flatten)]
         event: &'a Event<'a>,
     }
-    let line = Line { schema: SCHEMA, time: since_1970(Instant::now()), event };
-    Ok(terminal::line(&serde_json::to_string(&line)?)?)
+    serde_json::to_string(&Line { schema: SCHEMA, time: since_1970(Instant::now()), event })
 }
 
 /// Seconds since 1970 at `instant`, to the microsecond, by the clock as it is set now.

@@ -3,10 +3,12 @@
 mod line;
 mod notify;
 mod opened;
+mod outlet;
 mod source;
 mod watch;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
@@ -24,9 +26,10 @@ use super::limits;
 use super::loaded::named;
 use super::signals::Live;
 use super::times::{milliseconds, seconds};
-use line::{Counts, Event, FrameLine, say};
+use line::{Counts, Event, FrameLine};
 use notify::Supervisor;
 use opened::Opened;
+use outlet::{Outlet, Outlets, Seen};
 use watch::{Doing, Watch};
 
 /// How long the loop waits for a frame before it looks at everything else.
@@ -39,19 +42,22 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
     let path = place(args, &opened)?;
     // Nothing is grabbed before everything is loaded: the first frames would be old.
     let grabber = Grabber::start(source::open(&path, args, &opened.read)?, args.policy)?;
-    say(&Event::Started {
+    let outlets = Arc::new(Outlets::new(outlets(args, &opened)?));
+    let started = Event::Started {
         model: opened.about(),
         heads: opened.names(),
         source: shown(&path),
         policy: args.policy.to_string(),
         deadline_ms: args.deadline.map(|deadline| milliseconds(deadline.0)),
         smoothing_delay_frames: opened.smoothing[0].delay_frames(),
-    })?;
+    };
+    outlets.say(&started, None, None)?;
     let stall = (args.stall.0 > 0.0).then(|| Duration::from_secs_f64(args.stall.0));
     let mut stream = Stream {
         args,
         stall,
-        watch: Watch::new(stall, args.on_stall)?,
+        watch: Watch::new(stall, args.on_stall, outlets.clone())?,
+        outlets,
         limits: limits::Watched::new(path.display().to_string()),
         path,
         examiner: Examiner::default(),
@@ -80,12 +86,18 @@ fn place(args: &StreamArgs, opened: &Opened) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// Who is told besides standard output.
+fn outlets(_args: &StreamArgs, _opened: &Opened) -> anyhow::Result<Vec<Box<dyn Outlet>>> {
+    Ok(Vec::new())
+}
+
 /// A stream that is being answered.
 struct Stream<'a> {
     args: &'a StreamArgs,
     path: PathBuf,
     stall: Option<Duration>,
     watch: Watch,
+    outlets: Arc<Outlets>,
     limits: limits::Watched,
     examiner: Examiner,
     supervisor: Supervisor,
@@ -114,12 +126,12 @@ impl Stream<'_> {
                 Ok(Next::End) | Err(_) if signals.ended() => return Ok("signal"),
                 Ok(Next::Frame(frame)) => {
                     if std::mem::take(&mut self.stalled) {
-                        say(&Event::Resumed)?;
+                        self.say(&Event::Resumed)?;
                     }
                     self.answer(frame)?;
                 }
                 Ok(Next::Lost { number, problem }) => {
-                    say(&Event::Lost { frame: number, problem: one_line(&problem.into()) })?;
+                    self.say(&Event::Lost { frame: number, problem: one_line(&problem.into()) })?;
                 }
                 Ok(Next::Nothing(since)) => self.nothing(since)?,
                 Ok(Next::End) => return Ok("end of source"),
@@ -154,7 +166,25 @@ impl Stream<'_> {
         line.ms.age = milliseconds(age);
         line.late = self.args.deadline.map(|deadline| age > deadline.0);
         self.counts.late += u64::from(line.late == Some(true) && line.withheld.is_none());
-        self.watch.over(frame.number, Doing::Writing, || say(&Event::Frame(line)))
+        let answers = if picture.is_blank() { &[][..] } else { &self.answers };
+        let both = line.heads.iter().zip(answers);
+        let outcomes: Vec<Option<&Outcome>> =
+            both.map(|(head, answer)| (!head.is_withheld()).then_some(&answer.outcome)).collect();
+        let seen = Seen { frame: &frame, outcomes: &outcomes };
+        let number = frame.number;
+        let say = || self.outlets.say(&Event::Frame(line), Some(self.counts()), Some(seen));
+        self.watch.over(number, Doing::Writing, say)
+    }
+
+    /// Tells of what is no frame.
+    fn say(&self, event: &Event) -> anyhow::Result<()> {
+        self.outlets.say(event, Some(self.counts()), None)
+    }
+
+    /// The counts so far.
+    fn counts(&self) -> Counts {
+        let Tally { frames, dropped, lost } = self.grabber.tally();
+        Counts { frames, dropped, lost, ..self.counts }
     }
 
     /// What the heads say of a frame.
@@ -194,7 +224,7 @@ impl Stream<'_> {
         self.stalled = true;
         self.opened.smoothing.iter_mut().for_each(Smoothing::clear);
         let seconds = seconds(since);
-        say(&Event::Stalled { seconds, blank: self.args.on_stall == OnStall::Blank })?;
+        self.say(&Event::Stalled { seconds, blank: self.args.on_stall == OnStall::Blank })?;
         if self.args.on_stall == OnStall::Exit {
             bail!("{}: no frame has come for {seconds:.1} s (--on-stall exit)", self.path.display());
         }
@@ -232,9 +262,9 @@ impl Stream<'_> {
                 self.opened = opened;
                 // The new model is none of the memory that a frame takes.
                 self.limits.next(self.path.display().to_string());
-                say(&Event::Reloaded { model: self.opened.about(), heads: self.opened.names() })
+                self.say(&Event::Reloaded { model: self.opened.about(), heads: self.opened.names() })
             }
-            Err(error) => say(&Event::ReloadFailed { problem: one_line(&error) }),
+            Err(error) => self.say(&Event::ReloadFailed { problem: one_line(&error) }),
         }
     }
 
@@ -248,7 +278,7 @@ impl Stream<'_> {
             Err(error) => ("error", Err(error)),
         };
         let problem = failed.as_ref().err().map(one_line);
-        let said = say(&Event::Ended { reason, problem, counts });
+        let said = self.outlets.say(&Event::Ended { reason, problem, counts }, Some(counts), None);
         failed.and(said)
     }
 }

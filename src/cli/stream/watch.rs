@@ -6,7 +6,8 @@ use std::{process, thread};
 
 use anyhow::anyhow;
 
-use super::line::{Event, say};
+use super::line::Event;
+use super::outlet::Outlets;
 use crate::cli::args::OnStall;
 use crate::cli::failure::{FAILURE, report};
 use crate::cli::times::seconds;
@@ -35,11 +36,13 @@ pub enum Doing {
 
 impl Watch {
     /// Says that a run is stuck when it has lasted for `stall`; `None` watches nothing.
-    pub fn new(stall: Option<Duration>, on_stall: OnStall) -> anyhow::Result<Watch> {
+    pub fn new(stall: Option<Duration>, on_stall: OnStall, outlets: Arc<Outlets>) -> anyhow::Result<Watch> {
         let watch = Watch(Arc::new(Mutex::new(None)));
         if let Some(stall) = stall {
             let run = Arc::downgrade(&watch.0);
-            thread::Builder::new().name("watch".into()).spawn(move || watch_over(&run, stall, on_stall))?;
+            thread::Builder::new()
+                .name("watch".into())
+                .spawn(move || watch_over(&run, stall, on_stall, &outlets))?;
         }
         Ok(watch)
     }
@@ -55,7 +58,7 @@ impl Watch {
 }
 
 /// Until nobody asks for it any more.
-fn watch_over(run: &Weak<Mutex<Option<Run>>>, stall: Duration, on_stall: OnStall) {
+fn watch_over(run: &Weak<Mutex<Option<Run>>>, stall: Duration, on_stall: OnStall, outlets: &Outlets) {
     while let Some(run) = run.upgrade() {
         if let Some(Run { frame, doing, started, said }) =
             run.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
@@ -73,7 +76,8 @@ fn watch_over(run: &Weak<Mutex<Option<Run>>>, stall: Duration, on_stall: OnStall
                 log::warn!("frame {frame}: {what} for {seconds:.1} s: read standard output");
             } else {
                 // Whoever reads the lines may be gone; the run will notice.
-                let _ = say(&Event::Stuck { frame, seconds, blank: on_stall == OnStall::Blank });
+                let stuck = Event::Stuck { frame, seconds, blank: on_stall == OnStall::Blank };
+                let _ = outlets.say(&stuck, None, None);
             }
             if on_stall == OnStall::Exit {
                 report(&anyhow!("frame {frame}: {what} for {seconds:.1} s (--on-stall exit)"));

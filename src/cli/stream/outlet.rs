@@ -1,0 +1,68 @@
+//! Whoever is told what happens: standard output first, then the others.
+
+use std::sync::{Mutex, PoisonError};
+
+use microraptor::heads::Outcome;
+use microraptor::live::Frame;
+
+use super::line::{Counts, Event, line};
+use crate::cli::terminal;
+
+/// What is told beside standard output. It must not wait: the next frame waits for it.
+pub trait Outlet: Send {
+    /// Its argument on the command line, for messages.
+    fn name(&self) -> String;
+
+    /// Takes what happened. After an error it is told nothing more.
+    fn told(&mut self, told: &Told) -> anyhow::Result<()>;
+}
+
+/// What happened.
+pub struct Told<'a> {
+    pub event: &'a Event<'a>,
+    /// The line on standard output.
+    pub json: &'a str,
+    pub counts: Counts,
+    /// The frame of [`Event::Frame`].
+    pub seen: Option<Seen<'a>>,
+}
+
+/// A frame with what the heads say of it.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    pub frame: &'a Frame,
+    /// One for each head of the line, in its order; empty if the frame is withheld. `None` if a head's answer is.
+    pub outcomes: &'a [Option<&'a Outcome>],
+}
+
+/// All that are told.
+pub struct Outlets(Mutex<State>);
+
+struct State {
+    counts: Counts,
+    outlets: Vec<Box<dyn Outlet>>,
+}
+
+impl Outlets {
+    pub fn new(outlets: Vec<Box<dyn Outlet>>) -> Outlets {
+        Outlets(Mutex::new(State { counts: Counts::default(), outlets }))
+    }
+
+    /// Tells all of `event`, at once, whichever thread calls; `counts` are the last ones if it does not know them. An
+    /// error is one of standard output.
+    pub fn say(&self, event: &Event, counts: Option<Counts>, seen: Option<Seen>) -> anyhow::Result<()> {
+        let json = line(event)?;
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        terminal::line(&json)?;
+        state.counts = counts.unwrap_or(state.counts);
+        let told = Told { event, json: &json, counts: state.counts, seen };
+        state.outlets.retain_mut(|outlet| match outlet.told(&told) {
+            Ok(()) => true,
+            Err(error) => {
+                log::warn!("{}: {error:#}: it is told nothing more", outlet.name());
+                false
+            }
+        });
+        Ok(())
+    }
+}

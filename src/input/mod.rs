@@ -13,6 +13,7 @@
 //! assert_eq!(tensor.len(), 3 * 224 * 224);
 //! ```
 
+mod camera;
 mod content;
 mod copies;
 mod dataset;
@@ -58,6 +59,7 @@ mod stream_colour;
 mod stream_pictures;
 mod y4m;
 
+pub use camera::{CameraFormat, CameraPixel};
 pub use dataset::Dataset;
 #[cfg(feature = "dicom")]
 pub(crate) use dicom::elements as dicom_elements;

@@ -145,14 +145,8 @@ fn raw_pixels(width: usize, height: usize, pixel: RawPixel, options: &ReadOption
 
 /// Warns about properties that the header does not specify and that change the pixels.
 fn say_what_is_open(name: &str, planes: &Planes, range: Option<Range>, options: &ReadOptions) {
-    let [wide, high] = HIGH_DEFINITION;
-    if planes.chroma.is_some() && options.matrix.is_none() && (planes.width >= wide || planes.height >= high)
-    {
-        say::once(format!(
-            "{name}: YUV4MPEG2 does not say by which matrix its colours were made, and frames of {}x{} px may well be \
-             BT.709; BT.601 is taken (option `matrix`)",
-            planes.width, planes.height
-        ));
+    if planes.chroma.is_some() && options.matrix.is_none() {
+        say_matrix(name, "YUV4MPEG2", planes.width, planes.height);
     }
     if planes.chroma.is_none() && range.is_none() {
         say::once(format!(
@@ -164,8 +158,19 @@ fn say_what_is_open(name: &str, planes: &Planes, range: Option<Range>, options: 
     }
 }
 
+/// Warns if frames of this size may have another matrix than the one that is taken; `who` does not say which.
+pub(super) fn say_matrix(name: &str, who: &str, width: usize, height: usize) {
+    let [wide, high] = HIGH_DEFINITION;
+    if width >= wide || height >= high {
+        say::once(format!(
+            "{name}: {who} does not say by which matrix its colours were made, and frames of {width}x{height} px may well \
+             be BT.709; BT.601 is taken (option `matrix`)",
+        ));
+    }
+}
+
 /// Refuses invalid frame sizes before anything is allocated.
-fn check_size(name: &str, width: usize, height: usize) -> Result<(), InputError> {
+pub(super) fn check_size(name: &str, width: usize, height: usize) -> Result<(), InputError> {
     Image::check_sides(name, width, height)?;
     let pixels = (width as u64).checked_mul(height as u64);
     if pixels.is_none_or(|pixels| pixels > MAX_PIXELS) {

@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod camera;
 mod clip;
 mod examine;
 #[cfg_attr(not(target_os = "linux"), path = "folder_absent.rs")]
@@ -30,8 +31,11 @@ mod policy;
 mod smooth;
 mod source;
 mod stream;
+#[cfg_attr(not(all(feature = "v4l2", target_os = "linux")), path = "v4l2_absent.rs")]
+mod v4l2;
 mod view;
 
+pub use camera::{Camera, CameraSettings, CameraSource, Shot};
 pub use clip::ClipSource;
 pub use examine::{Examiner, Picture};
 pub use folder::FolderSource;
@@ -40,4 +44,5 @@ pub use policy::Policy;
 pub use smooth::Smoothing;
 pub use source::{Frame, Grabbed, Source};
 pub use stream::StreamSource;
+pub use v4l2::V4l2Camera;
 pub use view::{Turn, View};

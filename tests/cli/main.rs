@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod board;
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+mod camera;
 #[cfg(unix)]
 mod changing;
 mod commands;

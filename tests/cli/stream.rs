@@ -12,12 +12,12 @@ use tempfile::{TempDir, tempdir};
 use super::common::*;
 
 /// A head for two kinds of texture, and pictures of these.
-struct Bench {
+pub struct Bench {
     folder: TempDir,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub fn new() -> Bench {
         let folder = tempdir().unwrap();
         let (data, head) = (folder.path().join("data"), folder.path().join("head.safetensors"));
         write_dataset(&data, &["columns", "rows"], 6);
@@ -25,7 +25,7 @@ impl Bench {
         Bench { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -34,7 +34,7 @@ impl Bench {
         std::fs::read(self.file(number)).unwrap()
     }
 
-    fn file(&self, number: usize) -> PathBuf {
+    pub fn file(&self, number: usize) -> PathBuf {
         self.path("data").join(["columns", "rows"][number % 2]).join(format!("{:02}.png", number / 2 % 6))
     }
 
@@ -45,7 +45,7 @@ impl Bench {
         self.start_on(&arguments, &[])
     }
 
-    fn start_on(&self, more: &[&str], variables: &[(&str, &OsStr)]) -> Running {
+    pub fn start_on(&self, more: &[&str], variables: &[(&str, &OsStr)]) -> Running {
         let mut command = program();
         command.arg("stream").arg(tiny_model()).arg("--head").arg(self.path("head.safetensors")).args(more);
         command.envs(variables.iter().copied());
@@ -58,7 +58,7 @@ impl Bench {
     }
 }
 
-struct Running {
+pub struct Running {
     child: Child,
     input: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
@@ -72,7 +72,7 @@ impl Running {
     }
 
     /// The next line, which is as the schema says.
-    fn next(&mut self) -> Value {
+    pub fn next(&mut self) -> Value {
         let line = json(&self.lines.next().expect("another line").unwrap());
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/stream-schema.json");
         let schema = json(&std::fs::read_to_string(path).unwrap());
@@ -82,7 +82,7 @@ impl Running {
     }
 
     /// Ends the input; the lines that are left, the exit code and standard error.
-    fn finish(mut self) -> (Vec<Value>, i32, String) {
+    pub fn finish(mut self) -> (Vec<Value>, i32, String) {
         drop(self.input.take());
         let mut lines = Vec::new();
         loop {

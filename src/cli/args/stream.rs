@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use microraptor::input::Region;
+use microraptor::input::{CameraPixel, Region};
 use microraptor::live::{Policy, Turn, View};
 
 use super::{ChoiceArgs, HintArgs, Milliseconds, StdinArgs, Threads};
@@ -16,8 +16,8 @@ pub struct StreamArgs {
     /// Backbone that the heads were trained on (omit it with --deploy, which names one)
     #[arg(value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// Where frames come from: `-` for standard input, a folder into which files come, or a clip, which is played at its
-    /// rate [default: -]
+    /// Where frames come from: `-` for standard input, a camera (/dev/video0), a folder into which files come, or a clip,
+    /// which is played at its rate [default: -]
     #[arg(value_name = "SOURCE")]
     pub source: Option<PathBuf>,
     /// Head file from `train`; may be repeated: the backbone runs once for all heads of the same input size
@@ -28,9 +28,12 @@ pub struct StreamArgs {
     pub deploy: Option<PathBuf>,
     #[command(flatten)]
     pub stdin: StdinArgs,
-    /// Frames a second at which a clip is played [default: what the file says]
+    /// Frames a second at which a clip is played, or that a camera is to give [default: what the file or the camera says]
     #[arg(long, value_name = "RATE")]
     pub fps: Option<Rate>,
+    /// Pixel format and size that a camera is to give: MJPG, YUYV, NV12, GREY, RGB3 or BGR3 [default: as it is set]
+    #[arg(long, value_name = "FORMAT[:WxH]", value_parser = wanted)]
+    pub camera: Option<Wanted>,
     /// Mark answers that come later than so many milliseconds after the exposure of their frame
     #[arg(long, value_name = "MS")]
     pub deadline: Option<Deadline>,
@@ -110,6 +113,34 @@ impl FromStr for Rate {
     }
 }
 
+/// What a camera is to give.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// V4L2's code.
+    pub code: Option<[u8; 4]>,
+    pub size: Option<(u32, u32)>,
+}
+
+/// Reads `YUYV:640x480`, `MJPG` or `:640x480`.
+fn wanted(text: &str) -> Result<Wanted, String> {
+    let (code, size) = text.split_once(':').unwrap_or((text, ""));
+    let known =
+        |code: &str| code.as_bytes().try_into().ok().filter(|code| CameraPixel::of_code(*code).is_some());
+    let side = |side: &str| side.parse().ok().filter(|side| *side > 0);
+    let sides = |(width, height)| Some((side(width)?, side(height)?));
+    let wanted = Wanted { code: known(code), size: size.split_once('x').and_then(sides) };
+    if text.is_empty() || wanted.code.is_some() == code.is_empty() || wanted.size.is_some() == size.is_empty()
+    {
+        let codes: Vec<_> =
+            CameraPixel::codes().map(|code| String::from_utf8_lossy(&code).into_owned()).collect();
+        return Err(format!(
+            "'{text}' is no format of a camera: give {}, and a size if it matters, as in YUYV:640x480",
+            codes.join(", ")
+        ));
+    }
+    Ok(wanted)
+}
+
 /// A time in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deadline(pub Duration);
@@ -142,6 +173,19 @@ fn region(text: &str) -> Result<Region, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn formats_of_cameras_are_read() {
+        let read = |code: Option<&[u8; 4]>, size| Ok(Wanted { code: code.copied(), size });
+        assert_eq!(wanted("YUYV:640x480"), read(Some(b"YUYV"), Some((640, 480))));
+        assert_eq!(wanted("MJPG"), read(Some(b"MJPG"), None));
+        assert_eq!(wanted(":64x48"), read(None, Some((64, 48))));
+        for wrong in
+            ["", ":", "YUYV:", "yuyv", "H264:640x480", "YUYV:0x480", "YUYV:640", "YUYV640x480", "640x480"]
+        {
+            assert!(wanted(wrong).unwrap_err().contains("no format of a camera"), "{wrong}");
+        }
+    }
 
     #[test]
     fn rates_deadlines_and_regions_are_read() {

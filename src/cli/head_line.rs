@@ -26,7 +26,7 @@ pub struct HeadLine {
     areas: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ood: Option<OodScore>,
-    /// Why there is no answer although the head gave one.
+    /// Why there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     withheld: Option<&'static str>,
     /// Files written: `mask`, `overlay`, `nifti`, `dicom_seg`, `dicom_sr`.
@@ -39,18 +39,7 @@ impl HeadLine {
     pub fn new(loaded: &Loaded, outcome: &Outcome) -> HeadLine {
         let model = &loaded.head.model;
         let names = model.classes();
-        let mut line = HeadLine {
-            head: shown(&loaded.path),
-            sha256: loaded.sha256.clone(),
-            kind: model.kind(),
-            class: None,
-            probabilities: None,
-            attention: None,
-            areas: None,
-            ood: None,
-            withheld: None,
-            written: Map::new(),
-        };
+        let mut line = HeadLine::unanswered(loaded, None);
         if let Outcome::Classes { prediction, attention } = outcome {
             let mut present = prediction.classes.iter().map(|&c| names[c].clone());
             line.class = Some(if model.multi_label() { present.collect() } else { present.next().into() });
@@ -61,6 +50,22 @@ impl HeadLine {
         line
     }
 
+    /// A head that gave no answer, for the reason `withheld`.
+    pub fn unanswered(loaded: &Loaded, withheld: Option<&'static str>) -> HeadLine {
+        HeadLine {
+            head: shown(&loaded.path),
+            sha256: loaded.sha256.clone(),
+            kind: loaded.head.model.kind(),
+            class: None,
+            probabilities: None,
+            attention: None,
+            areas: None,
+            ood: None,
+            withheld,
+            written: Map::new(),
+        }
+    }
+
     /// Puts the weights of frames into the order of their source.
     pub fn in_source_order(&mut self, info: &ScanInfo) {
         if let Some(weights) = &mut self.attention {
@@ -68,7 +73,7 @@ impl HeadLine {
         }
     }
 
-    /// Whether the head gave an answer that is not told.
+    /// Whether there is no answer.
     pub fn is_withheld(&self) -> bool {
         self.withheld.is_some()
     }

@@ -104,9 +104,19 @@ pub fn write_overlay<'a>(
 ) -> Result<(), OutputError> {
     let target = target.into();
     let labels = overlaid(target.path, image, map, z)?;
+    write_png(target, &overlay(image, labels), map.width, map.height, ExtendedColorType::Rgb8)
+}
+
+/// The picture with the classes of `labels` (`[height, width]`, as the picture) as in [`write_overlay`]: `[height, width,
+/// 3]`.
+///
+/// # Panics
+/// If the labels are not as many as the pixels.
+pub fn overlay(image: &Image, labels: &[u8]) -> Vec<u8> {
+    assert_eq!(labels.len(), image.width() * image.height(), "a label for each pixel");
     let mut picture = image.pixels().to_rgb8();
     draw(&mut picture, labels, TINT);
-    write_png(target, picture.as_raw(), map.width, map.height, ExtendedColorType::Rgb8)
+    picture.into_raw()
 }
 
 /// The labels of slice `z` of a map that is drawn over a picture.

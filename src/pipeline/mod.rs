@@ -1,19 +1,22 @@
 //! Inference from image to prediction: a backbone and its heads, for images, clips, volumes and live frames.
 
+mod answer;
 mod error;
 mod state;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use answer::Answer;
 pub use error::PipelineError;
 
 use crate::engine::{About, Session};
 use crate::features::{Extractor, FeatureError, Geometry, cls_and_mean_into};
-use crate::heads::{FeatureKind, Head, OodScore, Outcome};
+use crate::heads::{FeatureKind, Head};
 use crate::input::Image;
 use crate::kernels::Isa;
 use crate::vit::{Features, Preprocess, Size};
@@ -52,18 +55,6 @@ pub struct Pipeline {
     scan: Option<Scan>,
     limit: usize,
     elapsed: Elapsed,
-}
-
-/// A head's prediction.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// Index of the head, in the order given.
-    pub head: usize,
-    /// Classes, or a mask at the frame's stored size.
-    pub outcome: Outcome,
-    /// Out-of-distribution score of the frame, or of the mean of all frames; `None` if the head has no training
-    /// statistics.
-    pub ood: Option<OodScore>,
 }
 
 /// Time spent on all frames together.
@@ -190,6 +181,26 @@ impl Pipeline {
         self.limit = bytes;
     }
 
+    /// From now on, [`Pipeline::push`] also has the answers of heads that see a whole clip (`abmil`, `volume`): to the last
+    /// `frames` frames, as [`Pipeline::finish`] gives for a clip of just these, once so many were pushed. The frames of a
+    /// window need not be of one scan ([`Pipeline::begin`]).
+    ///
+    /// # Panics
+    /// If `frames` is 0.
+    pub fn slide(&mut self, frames: usize) {
+        assert!(frames > 0, "a window of no frames");
+        self.states().for_each(|state| state.slide(frames));
+    }
+
+    /// Forgets the frames of the window ([`Pipeline::slide`]): what follows is another picture.
+    pub fn forget(&mut self) {
+        self.states().for_each(HeadState::forget);
+    }
+
+    fn states(&mut self) -> impl Iterator<Item = &mut HeadState> {
+        self.groups.iter_mut().flat_map(|group| &mut group.states)
+    }
+
     /// Number of frames worth passing to [`Pipeline::extend`] at once, where a decoded frame takes `bytes` of memory.
     pub fn together(&self, bytes: usize) -> usize {
         let selected = self.groups.iter().filter(|group| group.is_selected());
@@ -239,8 +250,7 @@ impl Pipeline {
     /// Empties `answers`; the memory of what was in them is used for the next ones.
     pub fn recycle(&mut self, answers: &mut Vec<Answer>) {
         for Answer { head, outcome, .. } in answers.drain(..) {
-            let mut states = self.groups.iter_mut().flat_map(|group| &mut group.states);
-            if let Some(state) = states.find(|state| state.number == head) {
+            if let Some(state) = self.states().find(|state| state.number == head) {
                 state.recycle(outcome);
             }
         }
@@ -369,10 +379,12 @@ fn add(
         let head = state.number;
         let failed = |source| PipelineError::Head { head, source };
         let outcome = state.take(number, row, features, geometry, answers.is_none()).map_err(failed)?;
-        if let (Some(outcome), Some(answers)) = (outcome, answers.as_mut()) {
+        let Some(answers) = answers.as_mut() else { continue };
+        if let Some(outcome) = outcome {
             let ood = state.ood(row).map_err(failed)?;
             answers.push(Answer { head, outcome, ood });
         }
+        answers.extend(state.answer(row, geometry).map_err(failed)?);
     }
     Ok(())
 }

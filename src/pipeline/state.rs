@@ -11,6 +11,9 @@ use crate::input::LabelMap;
 use crate::kernels::Isa;
 use crate::vit::Features;
 
+use super::answer::Answer;
+use super::window::Window;
+
 /// A head, packed for an instruction set.
 pub(super) struct LoadedHead {
     pub(super) head: Arc<Head>,
@@ -54,6 +57,8 @@ pub(super) struct HeadState {
     all: Option<Collector>,
     /// Masks of all frames, at their stored size.
     masks: Option<LabelMap>,
+    /// The last frames, for a head that sees several and is to answer each.
+    window: Option<Window>,
 }
 
 impl HeadState {
@@ -76,7 +81,34 @@ impl HeadState {
             votes,
             all: None,
             masks: None,
+            window: None,
         }
+    }
+
+    /// Whether it sees the features of several frames together, and not their patch tokens.
+    pub(super) fn sees_rows(&self) -> bool {
+        matches!(self.loaded.head.model, HeadModel::Abmil(_) | HeadModel::Volume(_))
+    }
+
+    /// The last `frames` frames are to be answered with each frame, if it sees several together.
+    pub(super) fn slide(&mut self, frames: usize) {
+        self.window = self.sees_rows().then(|| Window::new(frames));
+    }
+
+    /// Forgets the frames of the window.
+    pub(super) fn forget(&mut self) {
+        self.window.iter_mut().for_each(Window::clear);
+    }
+
+    /// The answer to the last frames, of which `row` is that of the newest, once there are enough of them.
+    pub(super) fn answer(&mut self, row: &[f32], geometry: &Geometry) -> Result<Option<Answer>, HeadError> {
+        let Some(features) = self.window.as_mut().and_then(|window| window.slide(row, geometry)) else {
+            return Ok(None);
+        };
+        let LoadedHead { head, packed } = &*self.loaded;
+        let Some(outcome) = packed.together(&head.model, &features)? else { return Ok(None) };
+        let ood = self.ood(&features.mean_row())?;
+        Ok(Some(Answer { head: self.number, outcome, ood }))
     }
 
     /// Takes the memory of an answer that is not needed any more.

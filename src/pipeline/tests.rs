@@ -146,6 +146,33 @@ fn each_frame_is_answered_at_once_and_heads_of_all_frames_at_the_end() {
     assert_eq!(pipeline.finish().unwrap(), [0, 1, 2, 3, 4, 6].map(|head| whole[head].clone()));
 }
 
+/// Heads that see a whole clip answer each frame for the last three, whatever scan these belong to.
+#[test]
+fn a_window_slides_over_frames_that_are_pictures_by_themselves() {
+    let engine = engine();
+    let heads = heads(&engine);
+    let frames: Vec<Image> = (0..7).map(frame).collect();
+    let mut pipeline = Pipeline::new(engine.session(2).unwrap(), &heads).unwrap();
+    pipeline.slide(3);
+    let mut answers = |pipeline: &mut Pipeline, number: usize| -> Vec<Answer> {
+        pipeline.begin("live", geometry());
+        let answers = pipeline.push(&frames[number]).unwrap();
+        answers.into_iter().filter(|answer| [2, 4, 6].contains(&answer.head)).collect()
+    };
+    for number in 0..5 {
+        let found = answers(&mut pipeline, number);
+        if number < 2 {
+            assert_eq!(found, []);
+            continue;
+        }
+        let whole = expected(&engine, &heads, &frames[number - 2..=number]);
+        assert_eq!(found, [2, 4].map(|head| whole[head].clone()), "frame {number}");
+    }
+    pipeline.forget();
+    assert_eq!((answers(&mut pipeline, 5), answers(&mut pipeline, 6)), (vec![], vec![]));
+    assert_eq!(answers(&mut pipeline, 0).len(), 2);
+}
+
 #[test]
 fn selected_heads_alone_are_asked_and_sessions_share_them() {
     let engine = engine();

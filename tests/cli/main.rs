@@ -32,5 +32,7 @@ mod profile;
 mod reading;
 #[cfg(target_os = "linux")]
 mod stream;
+#[cfg(target_os = "linux")]
+mod stream_out;
 #[path = "../support/mod.rs"]
 mod support;

@@ -65,7 +65,7 @@ pub struct Running {
 }
 
 impl Running {
-    fn send(&mut self, bytes: &[u8]) {
+    pub fn send(&mut self, bytes: &[u8]) {
         let input = self.input.as_mut().unwrap();
         input.write_all(bytes).unwrap();
         input.flush().unwrap();
@@ -363,7 +363,7 @@ fn what_cannot_be_streamed_is_refused() {
     let bag = bench.path("bag.safetensors");
     success(&[&"train", &tiny_model(), &"--data", &data, &"--size", &"48", &"--head", &"abmil", &"-o", &bag]);
     let message = failure(&[&"stream", &tiny_model(), &"--head", &bag]);
-    assert!(message.contains("sees a whole clip"), "{message}");
+    assert!(message.contains("sees several frames together"), "{message}");
 }
 
 /// A part of a turned picture is what `predict` sees of a file with just these pixels.

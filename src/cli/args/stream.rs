@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use microraptor::board::Signal;
 use microraptor::input::{CameraPixel, Region};
 use microraptor::live::{Policy, Turn, View};
 
@@ -50,6 +51,10 @@ pub struct StreamArgs {
     /// Withhold a head's answer on pictures that are unlike those that it was trained on
     #[arg(long)]
     pub abstain: bool,
+    /// Let heads that see a whole clip (abmil, volume) answer each frame for the last N; an answer is then (N - 1) / 2
+    /// frames behind
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub window: Option<u16>,
     /// Average a head's probabilities over the last N frames; an answer is then (N - 1) / 2 frames behind
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub smooth: u16,
@@ -63,6 +68,16 @@ pub struct StreamArgs {
     /// does by itself
     #[arg(long)]
     pub crop_us: bool,
+    /// Write each picture with its mask as YUV4MPEG2 to a descriptor, such as 3, or a named pipe: for a player
+    #[arg(long, value_name = "PIPE")]
+    pub overlay: Option<Pipe>,
+    /// Write each mask as YUV4MPEG2: 0 for the first class, 255 for the last
+    #[arg(long, value_name = "PIPE")]
+    pub mask: Option<Pipe>,
+    /// Use pins of the board file: busy (high during each run), status (high while answers are in time), trigger (a frame
+    /// is answered when it is pressed); needs a build with --features hal
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub signals: Vec<Signal>,
     #[command(flatten)]
     pub choices: ChoiceArgs,
     /// Accepted for consistency; the output is always JSON lines
@@ -90,6 +105,26 @@ pub enum OnStall {
     Blank,
     /// The program ends with exit code 2, so that its supervisor starts it again
     Exit,
+}
+
+/// A pipe to write to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipe(pub PathBuf);
+
+impl FromStr for Pipe {
+    type Err = String;
+
+    /// Reads the number of a descriptor, or a path.
+    fn from_str(text: &str) -> Result<Pipe, String> {
+        match text.parse::<u32>() {
+            Ok(0..=2) => {
+                Err(format!("'{text}' is taken for lines and messages: give a descriptor from 3 on"))
+            }
+            Ok(number) => Ok(Pipe(format!("/dev/fd/{number}").into())),
+            Err(_) if text.is_empty() => Err("give a descriptor, such as 3, or a named pipe".into()),
+            Err(_) => Ok(Pipe(text.into())),
+        }
+    }
 }
 
 /// Frames a second.

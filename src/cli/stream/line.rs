@@ -27,6 +27,9 @@ pub enum Event<'a> {
         deadline_ms: Option<f64>,
         /// By how many frames answers are behind, because they are averages.
         smoothing_delay_frames: f64,
+        /// By how many frames answers of heads that see a window of frames are behind, before smoothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        window_delay_frames: Option<f64>,
     },
     /// An answer.
     Frame(FrameLine),

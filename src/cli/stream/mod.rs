@@ -4,7 +4,10 @@ mod line;
 mod notify;
 mod opened;
 mod outlet;
+mod pins;
+mod slot;
 mod source;
+mod video;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use microraptor::heads::Outcome;
-use microraptor::live::{Examiner, Frame, Grabber, Next, Picture, Smoothing, Tally};
+use microraptor::live::{Examiner, Frame, Grabber, Next, Picture, Tally};
 use microraptor::names::shown;
 use microraptor::pipeline::Answer;
 
@@ -30,6 +33,8 @@ use line::{Counts, Event, FrameLine};
 use notify::Supervisor;
 use opened::Opened;
 use outlet::{Outlet, Outlets, Seen};
+use pins::{Pins, StatusPin};
+use video::{Shows, Video};
 use watch::{Doing, Watch};
 
 /// How long the loop waits for a frame before it looks at everything else.
@@ -40,9 +45,10 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
     let signals = Live::handle();
     let opened = Opened::new(args, None)?;
     let path = place(args, &opened)?;
+    let mut pins = Pins::open(args)?;
+    let outlets = Arc::new(Outlets::new(outlets(args, &opened, &mut pins)?));
     // Nothing is grabbed before everything is loaded: the first frames would be old.
     let grabber = Grabber::start(source::open(&path, args, &opened.read)?, args.policy)?;
-    let outlets = Arc::new(Outlets::new(outlets(args, &opened)?));
     let started = Event::Started {
         model: opened.about(),
         heads: opened.names(),
@@ -50,6 +56,7 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
         policy: args.policy.to_string(),
         deadline_ms: args.deadline.map(|deadline| milliseconds(deadline.0)),
         smoothing_delay_frames: opened.smoothing[0].delay_frames(),
+        window_delay_frames: args.window.map(|frames| f64::from(frames - 1) / 2.0),
     };
     outlets.say(&started, None, None)?;
     let stall = (args.stall.0 > 0.0).then(|| Duration::from_secs_f64(args.stall.0));
@@ -66,6 +73,8 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
         counts: Counts::default(),
         dropped: 0,
         stalled: false,
+        passed: 0,
+        pins,
         grabber,
         opened,
         reload: None,
@@ -87,8 +96,19 @@ fn place(args: &StreamArgs, opened: &Opened) -> anyhow::Result<PathBuf> {
 }
 
 /// Who is told besides standard output.
-fn outlets(_args: &StreamArgs, _opened: &Opened) -> anyhow::Result<Vec<Box<dyn Outlet>>> {
-    Ok(Vec::new())
+fn outlets(args: &StreamArgs, opened: &Opened, pins: &mut Pins) -> anyhow::Result<Vec<Box<dyn Outlet>>> {
+    let mut outlets: Vec<Box<dyn Outlet>> = Vec::new();
+    if let Some(status) = pins.status.take() {
+        outlets.push(Box::new(StatusPin(status)));
+    }
+    let rate = args.fps.map_or(30.0, |rate| rate.0);
+    let rate = [(1000.0 * rate).round() as u32, 1000];
+    for (shows, pipe) in [(Shows::Overlay, &args.overlay), (Shows::Mask, &args.mask)] {
+        if let Some(pipe) = pipe {
+            outlets.push(Box::new(Video::open(shows, pipe, &opened.heads, args.policy, rate)?));
+        }
+    }
+    Ok(outlets)
 }
 
 /// A stream that is being answered.
@@ -106,6 +126,9 @@ struct Stream<'a> {
     /// Frames dropped before the last line about a frame.
     dropped: u64,
     stalled: bool,
+    /// Frames that the trigger did not ask for.
+    passed: u64,
+    pins: Pins,
     grabber: Grabber,
     opened: Opened,
     /// What SIGHUP asked for, while it is opened.
@@ -128,7 +151,10 @@ impl Stream<'_> {
                     if std::mem::take(&mut self.stalled) {
                         self.say(&Event::Resumed)?;
                     }
-                    self.answer(frame)?;
+                    match &self.pins.trigger {
+                        Some(trigger) if !trigger.asks_for(frame.exposed)? => self.passed += 1,
+                        _ => self.answer(frame)?,
+                    }
                 }
                 Ok(Next::Lost { number, problem }) => {
                     self.say(&Event::Lost { frame: number, problem: one_line(&problem.into()) })?;
@@ -146,11 +172,11 @@ impl Stream<'_> {
     fn answer(&mut self, frame: Frame) -> anyhow::Result<()> {
         self.limits.restart();
         let picture = self.examiner.examine(&frame.image, frame.exposed);
-        let dropped = self.grabber.tally().dropped;
+        let dropped = self.counts().dropped;
         let mut line =
             FrameLine::new(&frame, picture, dropped - std::mem::replace(&mut self.dropped, dropped));
         if matches!(picture, Picture::Resized | Picture::Black | Picture::Saturated) {
-            self.opened.smoothing.iter_mut().for_each(Smoothing::clear);
+            self.opened.begin_anew();
         }
         if picture.is_blank() {
             self.counts.withheld += 1;
@@ -166,10 +192,11 @@ impl Stream<'_> {
         line.ms.age = milliseconds(age);
         line.late = self.args.deadline.map(|deadline| age > deadline.0);
         self.counts.late += u64::from(line.late == Some(true) && line.withheld.is_none());
-        let answers = if picture.is_blank() { &[][..] } else { &self.answers };
-        let both = line.heads.iter().zip(answers);
-        let outcomes: Vec<Option<&Outcome>> =
-            both.map(|(head, answer)| (!head.is_withheld()).then_some(&answer.outcome)).collect();
+        let outcome = |(number, head): (usize, &HeadLine)| {
+            let answer = self.answers.iter().find(|answer| answer.head == number)?;
+            (!head.is_withheld()).then_some(&answer.outcome)
+        };
+        let outcomes: Vec<Option<&Outcome>> = line.heads.iter().enumerate().map(outcome).collect();
         let seen = Seen { frame: &frame, outcomes: &outcomes };
         let number = frame.number;
         let say = || self.outlets.say(&Event::Frame(line), Some(self.counts()), Some(seen));
@@ -184,24 +211,31 @@ impl Stream<'_> {
     /// The counts so far.
     fn counts(&self) -> Counts {
         let Tally { frames, dropped, lost } = self.grabber.tally();
-        Counts { frames, dropped, lost, ..self.counts }
+        Counts { frames, dropped: dropped + self.passed, lost, ..self.counts }
     }
 
     /// What the heads say of a frame.
     fn heads(&mut self, frame: &Frame) -> anyhow::Result<Vec<HeadLine>> {
-        let Stream { args, path, watch, opened, answers, .. } = self;
+        let Stream { args, path, watch, opened, answers, pins, .. } = self;
         let Opened { pipeline, heads, smoothing, .. } = opened;
         // Each frame is a picture by itself.
         let name = format!("{} frame {}", path.display(), frame.number);
         pipeline.begin(&name, frame.geometry);
-        let done = watch.over(frame.number, Doing::Running, || pipeline.push_into(&frame.image, answers));
+        let mut run = || pipeline.push_into(&frame.image, answers);
+        let done = watch.over(frame.number, Doing::Running, || match &mut pins.busy {
+            Some(busy) => busy.around(run),
+            None => Ok(run()),
+        })?;
         done.map_err(|error| named(error, &|head| format!("{name} with {}", heads[head].path.display())))?;
-        let lines = answers.iter_mut().map(|Answer { head, outcome, ood }| {
-            let loaded = &heads[*head];
+        let lines = heads.iter().enumerate().map(|(number, loaded)| {
+            let Some(answer) = answers.iter_mut().find(|answer| answer.head == number) else {
+                return HeadLine::unanswered(loaded, Some("window not full"));
+            };
+            let Answer { outcome, ood, .. } = answer;
             let withheld = args.abstain && ood.is_some_and(|ood| ood.outside);
             // What is not said does not count for the answers after it either.
             if !withheld {
-                smoothing[*head].apply(&loaded.head, outcome);
+                smoothing[number].apply(&loaded.head, outcome);
             }
             let mut line = HeadLine::new(loaded, outcome);
             if let Outcome::Mask(mask) = outcome {
@@ -222,7 +256,7 @@ impl Stream<'_> {
             return Ok(());
         }
         self.stalled = true;
-        self.opened.smoothing.iter_mut().for_each(Smoothing::clear);
+        self.opened.begin_anew();
         let seconds = seconds(since);
         self.say(&Event::Stalled { seconds, blank: self.args.on_stall == OnStall::Blank })?;
         if self.args.on_stall == OnStall::Exit {
@@ -272,7 +306,7 @@ impl Stream<'_> {
     fn end(self, ended: anyhow::Result<&'static str>) -> anyhow::Result<()> {
         self.supervisor.stopping();
         let Tally { frames, dropped, lost } = self.grabber.close();
-        let counts = Counts { frames, dropped, lost, ..self.counts };
+        let counts = Counts { frames, dropped: dropped + self.passed, lost, ..self.counts };
         let (reason, failed) = match ended {
             Ok(reason) => (reason, Ok(())),
             Err(error) => ("error", Err(error)),

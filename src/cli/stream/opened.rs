@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use microraptor::Engine;
 use microraptor::checkpoint::Hints;
-use microraptor::heads::Head;
+use microraptor::heads::{Head, HeadModel};
 use microraptor::input::{Image, ReadOptions};
 use microraptor::live::Smoothing;
 use microraptor::pipeline::Pipeline;
@@ -95,8 +95,17 @@ impl Opened {
         let mut pipeline = Pipeline::new(session, &all)
             .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))?;
         warm(&mut pipeline)?;
+        if let Some(frames) = args.window {
+            pipeline.slide(frames.into());
+        }
         let smoothing = heads.iter().map(|_| Smoothing::new(args.smooth.into())).collect();
         Ok(Opened { pipeline, heads, smoothing, read, rest, model, isa })
+    }
+
+    /// Forgets the frames so far: what follows is another picture.
+    pub fn begin_anew(&mut self) {
+        self.smoothing.iter_mut().for_each(Smoothing::clear);
+        self.pipeline.forget();
     }
 
     /// What is open, for the next time.
@@ -149,12 +158,20 @@ fn reading(heads: &[Loaded], args: &StreamArgs) -> anyhow::Result<ReadOptions> {
         }
     };
     let read = of(&heads[0]);
+    if args.window.is_some() && !heads.iter().any(|loaded| loaded.head.model.takes_bags()) {
+        bail!("--window: none of the heads sees several frames together: leave it out");
+    }
     for loaded in heads {
         let name = loaded.path.display();
-        if loaded.head.model.takes_bags() {
+        let model = &loaded.head.model;
+        let sees_rows = matches!(model, HeadModel::Abmil(_) | HeadModel::Volume(_));
+        if model.takes_bags() && !sees_rows {
+            bail!("{name}: a {} head sees a whole volume, and not live frames: use `predict`", model.kind());
+        }
+        if sees_rows && args.window.is_none() {
             bail!(
-                "{name}: a {} head sees a whole clip, and not each frame of it: use `predict`",
-                loaded.head.model.kind()
+                "{name}: a {} head sees several frames together: say how many with --window, as in --window 32",
+                model.kind()
             );
         }
         if of(loaded) != read {

@@ -1,0 +1,209 @@
+//! Pictures with masks, or masks alone, as video on a pipe.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use microraptor::heads::Outcome;
+use microraptor::input::{Image, LabelMap};
+use microraptor::live::Policy;
+use microraptor::names::shown;
+use microraptor::output::{Y4mWriter, overlay};
+
+use super::line::Event;
+use super::outlet::{Outlet, Seen, Told};
+use super::slot::Slot;
+use crate::cli::args::Pipe;
+use crate::cli::loaded::Loaded;
+
+/// Whoever reads the last picture gets so much time for it.
+const LAST: Duration = Duration::from_secs(1);
+
+/// What the pictures show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// The frame, with the mask over it.
+    Overlay,
+    /// The class of each pixel, as a grey: 0 for the first class, 255 for the last.
+    Mask,
+}
+
+impl Shows {
+    fn option(self) -> &'static str {
+        match self {
+            Shows::Overlay => "--overlay",
+            Shows::Mask => "--mask",
+        }
+    }
+}
+
+/// Opens a pipe for writing; a named one waits for its reader. Files are written by way of a descriptor alone, so that no
+/// name is overwritten by mistake.
+fn open(Pipe(path): &Pipe) -> anyhow::Result<File> {
+    let descriptor = path.starts_with("/dev/fd/");
+    if !descriptor && !is_pipe(path) {
+        bail!("is no pipe: give a descriptor, such as 3 with 3>FILE in the shell, or make one (mkfifo)");
+    }
+    OpenOptions::new().write(true).open(path).with_context(|| match descriptor {
+        true => "cannot be written to: open the descriptor in the shell, as in 3> >(ffplay -)",
+        false => "cannot be written to",
+    })
+}
+
+#[cfg(unix)]
+fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &Path) -> bool {
+    false
+}
+
+/// Video of what is answered. A thread writes it: with the policy `every` each picture, otherwise the newest one, so that a
+/// reader who is too slow holds nothing up.
+pub struct Video {
+    shows: Shows,
+    pipe: PathBuf,
+    /// The first head that lays masks.
+    head: usize,
+    every: bool,
+    slot: Arc<Slot<Picture>>,
+    ended: Receiver<io::Result<()>>,
+    /// Of the last picture.
+    size: Option<(usize, usize)>,
+    left_out: u64,
+}
+
+/// A picture that waits to be written.
+struct Picture {
+    width: usize,
+    height: usize,
+    image: Option<Image>,
+    /// One for each pixel.
+    labels: Option<Vec<u8>>,
+}
+
+impl Video {
+    /// Opens `pipe`, for pictures at `rate`.
+    pub fn open(
+        shows: Shows,
+        pipe: &Pipe,
+        heads: &[Loaded],
+        policy: Policy,
+        rate: [u32; 2],
+    ) -> anyhow::Result<Video> {
+        let option = shows.option();
+        let lays = |loaded: &Loaded| loaded.head.model.kind() == "segment";
+        let Some(head) = heads.iter().position(lays) else {
+            bail!("{option}: none of the heads lays masks: leave it out");
+        };
+        let named = || format!("{option} {}", shown(&pipe.0));
+        let writer = Y4mWriter::new(open(pipe).with_context(named)?, rate);
+        let classes = heads[head].head.model.classes().len();
+        let (slot, (send, ended)) = (Arc::new(Slot::default()), channel());
+        let taken = slot.clone();
+        thread::Builder::new().name("video".into()).spawn(move || {
+            let result = write(shows, classes, &taken, writer);
+            // Whoever puts a picture there must not wait for it to be taken.
+            taken.close();
+            let _ = send.send(result);
+        })?;
+        let (pipe, every) = (pipe.0.clone(), policy == Policy::Every);
+        Ok(Video { shows, pipe, head, every, slot, ended, size: None, left_out: 0 })
+    }
+
+    fn picture(&self, seen: &Seen) -> Picture {
+        let image = &seen.frame.image;
+        let outcome = seen.outcomes.get(self.head).copied().flatten();
+        let labels = match outcome {
+            Some(Outcome::Mask(mask)) => Some(part(mask, seen).labels),
+            _ => None,
+        };
+        let hidden = self.shows == Shows::Mask || seen.frame.may_show_text;
+        Picture {
+            width: image.width(),
+            height: image.height(),
+            image: (!hidden).then(|| image.clone()),
+            labels,
+        }
+    }
+}
+
+/// The part of a mask that the heads saw.
+fn part(mask: &LabelMap, seen: &Seen) -> LabelMap {
+    match seen.frame.geometry.crop {
+        Some(region) => mask.cropped(region),
+        None => mask.clone(),
+    }
+}
+
+impl Outlet for Video {
+    fn name(&self) -> String {
+        format!("{} {}", self.shows.option(), shown(&self.pipe))
+    }
+
+    fn told(&mut self, told: &Told) -> anyhow::Result<()> {
+        if let Ok(ended) = self.ended.try_recv() {
+            ended.context("cannot be written to")?;
+        }
+        let picture = match told.event {
+            Event::Frame(_) => told.seen.map(|seen| self.picture(&seen)),
+            Event::Stalled { blank: true, .. } | Event::Stuck { blank: true, .. } => {
+                self.size.map(|(width, height)| Picture { width, height, image: None, labels: None })
+            }
+            Event::Ended { .. } => {
+                self.slot.close();
+                // The program ends all the same if nobody reads.
+                if let Ok(ended) = self.ended.recv_timeout(LAST) {
+                    ended.context("cannot be written to")?;
+                }
+                if self.left_out > 0 {
+                    log::warn!(
+                        "{}: {} pictures were left out, since its reader was slow",
+                        self.name(),
+                        self.left_out
+                    );
+                }
+                None
+            }
+            _ => None,
+        };
+        if let Some(picture) = picture {
+            self.size = Some((picture.width, picture.height));
+            if self.every {
+                self.slot.put(picture);
+            } else {
+                self.left_out += u64::from(self.slot.replace(picture));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes what comes.
+fn write(shows: Shows, classes: usize, slot: &Slot<Picture>, mut writer: Y4mWriter<File>) -> io::Result<()> {
+    while let Some(Picture { width, height, image, labels }) = slot.take() {
+        match shows {
+            Shows::Mask => {
+                let last = classes.saturating_sub(1).max(1);
+                let labels = labels.unwrap_or_else(|| vec![0; width * height]);
+                let grey = |label: &u8| u8::try_from(255 * usize::from(*label) / last).unwrap_or(u8::MAX);
+                writer.grey(width, height, &labels.iter().map(grey).collect::<Vec<u8>>())?;
+            }
+            Shows::Overlay => {
+                let black = || Image::from_grey8(width, height, vec![0; width * height]);
+                let image = image.map_or_else(black, Ok).map_err(io::Error::other)?;
+                let labels = labels.unwrap_or_else(|| vec![0; width * height]);
+                writer.rgb(width, height, &overlay(&image, &labels))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -61,6 +61,7 @@ Examples:
   microraptor convert dinov3-vits16/ --calibrate scans/ -o vits16-int8.safetensors
   microraptor train dinov3-vits16/ --data labels.csv -o head.safetensors
   microraptor predict dinov3-vits16/ --head head.safetensors scan.png
+  microraptor stream vits16-int8.safetensors --head head.safetensors /dev/video0 --deadline 40
 
 MODEL is a Hugging Face folder (config.json and model.safetensors), a safetensors file with the
 names of timm or of Meta, an ONNX file, demo for the small backbone that is built in, or

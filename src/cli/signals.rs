@@ -49,7 +49,7 @@ fn ignored() -> u64 {
 pub fn handle() {}
 
 /// Signals of a program that runs until it is told to end, and is told to read its files again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Live {
     #[cfg_attr(not(unix), allow(dead_code, reason = "there are no signals"))]
     ended: Arc<AtomicBool>,

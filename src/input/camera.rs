@@ -49,7 +49,7 @@ pub struct CameraFormat {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// Bytes from a row to the next; not used for JPEG.
+    /// Bytes from a row to the next; 0 if there is nothing between them. Not used for JPEG.
     pub stride: usize,
     /// Whether odd and even rows show two instants.
     pub interlaced: bool,
@@ -113,13 +113,13 @@ impl CameraFormat {
     }
 
     fn raw(&self, format: PixelFormat, bytes: &[u8], options: &ReadOptions) -> Result<Image, InputError> {
+        let stride = if self.stride == 0 { format.row(self.width).unwrap_or(0) } else { self.stride };
         // V4L2 puts the second plane behind whole rows of the first.
-        let luma = self.stride.saturating_mul(self.height).min(bytes.len());
+        let luma = stride.saturating_mul(self.height).min(bytes.len());
         let (pixels, chroma) = match format {
             PixelFormat::Nv12 => (&bytes[..luma], Some(&bytes[luma..])),
             _ => (bytes, None),
         };
-        let stride = self.stride;
         let frame = RawFrame {
             format,
             width: self.width,
@@ -186,7 +186,7 @@ mod tests {
             (0..height).flat_map(|row| [vec![row as u8; width], vec![99; 4]].concat()).collect();
         let image = read(format(b"GREY", stride), &rows).unwrap();
         assert_eq!(image.pixels().as_bytes()[width * (height - 1)..], [7; 16]);
-        let image = read(format(b"BGR3", 48), &[1, 2, 3].repeat(width * height)).unwrap();
+        let image = read(format(b"BGR3", 0), &[1, 2, 3].repeat(width * height)).unwrap();
         assert_eq!(image.pixels().as_bytes()[..3], [3, 2, 1]);
     }
 

@@ -312,6 +312,27 @@ fn a_reader_that_does_not_read_is_noticed() {
     assert!(error_line(&errors).contains("nobody has read its line"), "{errors}");
 }
 
+/// One signal is enough, also if nobody reads.
+#[test]
+fn a_signal_ends_a_stream_that_nobody_reads() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let bench = Bench::new();
+    let mut running = bench.start(&["--policy", "every", "--stall", "0"]);
+    let mut input = running.input.take().unwrap();
+    let picture = bench.picture(0);
+    let (send, full) = std::sync::mpsc::channel();
+    let writer = std::thread::spawn(move || {
+        while input.write_all(&picture).is_ok() {
+            let _ = send.send(());
+        }
+    });
+    // Nothing goes in any more: both pipes are full.
+    while full.recv_timeout(Duration::from_secs(2)).is_ok() {}
+    kill_process(Pid::from_raw(running.child.id() as i32).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(running.child.wait().unwrap().code(), Some(2));
+    writer.join().unwrap();
+}
+
 /// What systemd hears (sd_notify(3)): a datagram for each message.
 #[cfg(target_os = "linux")]
 #[test]

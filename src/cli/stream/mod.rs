@@ -63,7 +63,7 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
     let mut stream = Stream {
         args,
         stall,
-        watch: Watch::new(stall, args.on_stall, outlets.clone())?,
+        watch: Watch::new(stall, args.on_stall, outlets.clone(), signals.clone())?,
         outlets,
         limits: limits::Watched::new(path.display().to_string()),
         path,

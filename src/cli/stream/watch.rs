@@ -10,7 +10,11 @@ use super::line::Event;
 use super::outlet::Outlets;
 use crate::cli::args::OnStall;
 use crate::cli::failure::{FAILURE, report};
+use crate::cli::signals::Live;
 use crate::cli::times::seconds;
+
+/// Whoever reads the lines has so much time for the last ones after a signal.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Polling interval.
 const POLL: Duration = Duration::from_millis(50);
@@ -35,15 +39,18 @@ pub enum Doing {
 }
 
 impl Watch {
-    /// Says that a run is stuck when it has lasted for `stall`; `None` watches nothing.
-    pub fn new(stall: Option<Duration>, on_stall: OnStall, outlets: Arc<Outlets>) -> anyhow::Result<Watch> {
+    /// Says that a run is stuck when it has lasted for `stall` (`None`: never), and ends the program if it is told to end
+    /// while nobody reads its lines.
+    pub fn new(
+        stall: Option<Duration>,
+        on_stall: OnStall,
+        outlets: Arc<Outlets>,
+        signals: Live,
+    ) -> anyhow::Result<Watch> {
         let watch = Watch(Arc::new(Mutex::new(None)));
-        if let Some(stall) = stall {
-            let run = Arc::downgrade(&watch.0);
-            thread::Builder::new()
-                .name("watch".into())
-                .spawn(move || watch_over(&run, stall, on_stall, &outlets))?;
-        }
+        let run = Arc::downgrade(&watch.0);
+        let watcher = Watcher { run, stall, on_stall, outlets, signals };
+        thread::Builder::new().name("watch".into()).spawn(move || watcher.watch())?;
         Ok(watch)
     }
 
@@ -57,34 +64,52 @@ impl Watch {
     }
 }
 
-/// Until nobody asks for it any more.
-fn watch_over(run: &Weak<Mutex<Option<Run>>>, stall: Duration, on_stall: OnStall, outlets: &Outlets) {
-    while let Some(run) = run.upgrade() {
-        if let Some(Run { frame, doing, started, said }) =
-            run.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
-            && !*said
-            && started.elapsed() >= stall
-        {
-            *said = true;
-            let (frame, seconds) = (*frame, seconds(started.elapsed()));
-            let what = match doing {
-                Doing::Running => "its run has not ended",
-                Doing::Writing => "nobody has read its line",
-            };
-            if *doing == Doing::Writing {
-                // Another line would wait as well.
-                log::warn!("frame {frame}: {what} for {seconds:.1} s: read standard output");
-            } else {
-                // Whoever reads the lines may be gone; the run will notice.
-                let stuck = Event::Stuck { frame, seconds, blank: on_stall == OnStall::Blank };
-                let _ = outlets.say(&stuck, None, None);
+/// The thread that watches.
+struct Watcher {
+    run: Weak<Mutex<Option<Run>>>,
+    stall: Option<Duration>,
+    on_stall: OnStall,
+    outlets: Arc<Outlets>,
+    signals: Live,
+}
+
+impl Watcher {
+    /// Watches until nobody asks for it any more.
+    fn watch(self) {
+        while let Some(run) = self.run.upgrade() {
+            if let Some(run) = run.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                self.look_at(run);
             }
-            if on_stall == OnStall::Exit {
-                report(&anyhow!("frame {frame}: {what} for {seconds:.1} s (--on-stall exit)"));
-                process::exit(FAILURE.into());
-            }
+            drop(run);
+            thread::sleep(POLL);
         }
-        drop(run);
-        thread::sleep(POLL);
+    }
+
+    fn look_at(&self, Run { frame, doing, started, said }: &mut Run) {
+        let (frame, lasts, writing) = (*frame, started.elapsed(), *doing == Doing::Writing);
+        let what = if writing { "nobody has read its line" } else { "its run has not ended" };
+        if writing && self.signals.ended() && lasts >= PATIENCE {
+            report(&anyhow!("frame {frame}: {what}, and the program was told to end"));
+            process::exit(FAILURE.into());
+        }
+        if *said || self.stall.is_none_or(|stall| lasts < stall) {
+            return;
+        }
+        *said = true;
+        let seconds = seconds(lasts);
+        if writing {
+            // Another line would wait as well.
+            log::warn!(
+                "frame {frame}: {what} for {seconds:.1} s: read standard output, or the pipe of a video"
+            );
+        } else {
+            // Whoever reads the lines may be gone; the run will notice.
+            let stuck = Event::Stuck { frame, seconds, blank: self.on_stall == OnStall::Blank };
+            let _ = self.outlets.say(&stuck, None, None);
+        }
+        if self.on_stall == OnStall::Exit {
+            report(&anyhow!("frame {frame}: {what} for {seconds:.1} s (--on-stall exit)"));
+            process::exit(FAILURE.into());
+        }
     }
 }

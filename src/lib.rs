@@ -163,6 +163,9 @@ pub mod kernels;
 pub mod live;
 #[doc(hidden)]
 pub mod names;
+#[cfg(feature = "node")]
+#[doc(hidden)]
+pub mod node;
 mod parallel;
 pub mod pipeline;
 #[doc(hidden)]

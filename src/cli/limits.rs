@@ -31,7 +31,7 @@ pub const USUAL_TIMEOUT: Seconds = Seconds(60.0);
 #[derive(Clone, Copy, Debug, Default, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitArgs {
-    /// Give up on a file after this many seconds; 0 for no limit [default: 60 for `predict`, else 0]
+    /// Give up on a file after this many seconds; 0 for no limit [default: 60 for `predict` and `node`, else 0]
     #[arg(long, global = true, value_name = "SECONDS")]
     timeout: Option<Seconds>,
     /// Give up on a file that needs more memory than this above the model, such as 512MiB; 0 for no limit [default:

@@ -33,3 +33,11 @@ pub fn named(error: PipelineError, name: &dyn Fn(usize) -> String) -> anyhow::Er
         error => error.into(),
     }
 }
+
+/// Like [`named`], for an error on the input `path`.
+pub fn named_in(error: anyhow::Error, path: &Path, heads: &[Loaded]) -> anyhow::Error {
+    match error.downcast::<PipelineError>() {
+        Ok(error) => named(error, &|head| format!("{} with {}", path.display(), heads[head].path.display())),
+        Err(error) => error,
+    }
+}

@@ -21,10 +21,16 @@ mod loaded;
 mod manual;
 mod masks;
 mod models;
+#[cfg(feature = "node")]
+mod node;
+mod notify;
+#[cfg(feature = "dicom")]
+mod objects;
 mod predict;
 mod private;
 mod profile;
 mod progress;
+mod reading;
 mod report;
 mod signals;
 mod stream;
@@ -65,19 +71,15 @@ pub fn main() -> ExitCode {
         return ended(version::run(cli.verbose));
     }
     start_log(cli.verbose);
-    // A stream has its own.
-    if !matches!(cli.command, Some(Command::Stream(_))) {
+    // What runs until it is told to end has its own.
+    if !runs_on(&cli.command) {
         signals::handle();
     }
     if let Err(error) = choose_isa(&cli) {
         report(&error);
         return ExitCode::from(FAILURE);
     }
-    let timeout = if matches!(cli.command, Some(Command::Predict(_))) {
-        limits::USUAL_TIMEOUT
-    } else {
-        limits::Seconds(0.0)
-    };
+    let timeout = if reads_files(&cli.command) { limits::USUAL_TIMEOUT } else { limits::Seconds(0.0) };
     limits::choose(cli.limits, timeout);
     if !matches!(cli.command, Some(Command::Cold(_) | Command::Trial(_))) {
         trial::begin();
@@ -93,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Stream(args) => stream::run(&args),
+        #[cfg(feature = "node")]
+        Command::Node(args) => node::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Board(args) => board::run(&args),
@@ -108,6 +112,24 @@ pub fn main() -> ExitCode {
         },
     };
     ended(result)
+}
+
+/// Whether a command answers files of others, for which there is a time limit unless another one is given.
+fn reads_files(command: &Option<Command>) -> bool {
+    #[cfg(feature = "node")]
+    if matches!(command, Some(Command::Node(_))) {
+        return true;
+    }
+    matches!(command, Some(Command::Predict(_)))
+}
+
+/// Whether a command runs until a signal tells it to end.
+fn runs_on(command: &Option<Command>) -> bool {
+    #[cfg(feature = "node")]
+    if matches!(command, Some(Command::Node(_))) {
+        return true;
+    }
+    matches!(command, Some(Command::Stream(_)))
 }
 
 /// The exit code of a command, whose error is reported.
@@ -131,6 +153,8 @@ fn choose_isa(cli: &Cli) -> anyhow::Result<()> {
         // The deployment file may name one; it is read later, and only once.
         (None, Some(Command::Predict(args))) if args.deploy.is_some() => Ok(()),
         (None, Some(Command::Stream(args))) if args.deploy.is_some() => Ok(()),
+        #[cfg(feature = "node")]
+        (None, Some(Command::Node(args))) if args.deploy.is_some() => Ok(()),
         (name, _) => backbone::choose_isa(name.as_deref()),
     }
 }

@@ -80,7 +80,7 @@ pub struct StdinArgs {
 }
 
 /// Choices that a file leaves open. A command that takes a head may override those made in training.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub struct ChoiceArgs {
     /// Accept images of a modality on which DINOv3's features are known to fail (slide microscopy, PET)
     #[arg(long)]

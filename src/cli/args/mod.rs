@@ -3,6 +3,8 @@
 mod demo;
 mod heads;
 mod hints;
+#[cfg(feature = "node")]
+mod node;
 mod profile;
 mod stream;
 
@@ -16,6 +18,8 @@ use microraptor::vit::Size;
 pub use demo::*;
 pub use heads::*;
 pub use hints::HintArgs;
+#[cfg(feature = "node")]
+pub use node::*;
 pub use profile::*;
 pub use stream::*;
 
@@ -84,6 +88,9 @@ pub enum Command {
     Predict(PredictArgs),
     /// Answer live frames: one JSON line for each, within a deadline.
     Stream(StreamArgs),
+    /// Be a DICOM node: answer each object that is sent by C-STORE, and send segmentations and reports to an archive.
+    #[cfg(feature = "node")]
+    Node(NodeArgs),
     /// Evaluate a head on labelled images.
     Evaluate(EvaluateArgs),
     /// Run the whole chain on the built-in backbone: phantoms, two heads, their predictions, and a page that shows

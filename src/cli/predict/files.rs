@@ -232,48 +232,15 @@ impl<'a> Files<'a> {
     /// Writes a Segmentation of a mask, or a Structured Report of probabilities.
     #[cfg(feature = "dicom")]
     fn write_dicom(&mut self, answered: Answered, line: &mut HeadLine) -> anyhow::Result<()> {
-        use microraptor::output::dicom::{
-            Algorithm, Code, Finding, OutOfDistribution, Segment, Sources, write_report, write_segmentation,
-        };
+        use crate::cli::objects;
         let Some(folder) = &self.args.dicom else { return Ok(()) };
         let Answered { path, info, loaded, outcome, about, .. } = answered;
         if info.dicom.is_none() {
             bail!("{}: --dicom writes objects that refer to a DICOM image, and this is none", path.display());
         }
-        let kind = if matches!(outcome, Outcome::Mask(_)) { "seg" } else { "sr" };
+        let kind = objects::kind(outcome);
         let to = with_ending(&folder.join(self.stem(path, loaded)), &format!(".{kind}.dcm"));
-        let sources = Sources::of_scan(info)?;
-        let algorithm = Algorithm {
-            name: loaded.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            model_sha256: about.sha256.clone(),
-            head_sha256: loaded.sha256.clone(),
-        };
-        let names = loaded.head.model.classes();
-        let now = chrono::Local::now().naive_local();
-        match outcome {
-            Outcome::Mask(mask) => {
-                let segments: Vec<Segment> = names[1..].iter().map(|name| Segment::new(name)).collect();
-                self.put(&to, || Ok(write_segmentation(&to, &sources, mask, &segments, &algorithm, now)?))?;
-            }
-            Outcome::Classes { prediction, .. } => {
-                let of = |c: usize| (Code::private(&names[c]), prediction.probabilities[c]);
-                let score = line.ood.map(|ood| OutOfDistribution {
-                    score: ood.score,
-                    threshold: ood.threshold,
-                    outside: ood.outside,
-                });
-                let finding = Finding {
-                    name: algorithm.name.clone(),
-                    algorithm,
-                    finding: prediction.classes.first().map(|&c| Code::private(&names[c])),
-                    probabilities: (0..names.len()).map(of).collect(),
-                    measurements: Vec::new(),
-                    out_of_distribution: score,
-                };
-                self.put(&to, || Ok(write_report(&to, &sources, &[finding], now)?))?;
-            }
-        }
+        self.put(&to, || objects::write(&to, info, loaded, outcome, line.ood, about))?;
         line.written.insert(format!("dicom_{kind}"), json!(shown(&to)));
         Ok(())
     }

@@ -4,25 +4,24 @@ mod files;
 mod line;
 mod outputs;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use indicatif::ProgressBar;
-use microraptor::features::Geometry;
 use microraptor::heads::{Head, Outcome};
-use microraptor::input::{Image, InputError, ReadOptions, Scan, ScanInfo, expand};
-use microraptor::pipeline::{Answer, Pipeline, PipelineError};
+use microraptor::input::{InputError, expand};
+use microraptor::pipeline::{Answer, Pipeline};
 use microraptor::stamp::Stamp;
 
 use super::args::PredictArgs;
 use super::deployed::{Choice, Chosen, Deployed};
 use super::head_line::HeadLine;
-use super::loaded::{Loaded, named};
+use super::loaded::{Loaded, named, named_in};
+use super::reading::{Read, readings};
 use super::times::milliseconds;
-use super::{backbone, limits, progress, terminal};
+use super::{backbone, limits, terminal};
 use files::{Answered, Files};
 use line::{Line, Milliseconds};
 
@@ -58,7 +57,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))?;
     // The same limit as for everything else that a file needs.
     pipeline.limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
-    let readings = readings(&heads, args);
+    let readings = readings(&heads, &args.choices);
     if readings.len() > 1 && inputs.contains(&PathBuf::from("-")) {
         bail!(
             "standard input is read once, and these heads read it differently (window): run them one by one"
@@ -75,7 +74,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         let mut decode = Duration::ZERO;
         for reading in &readings {
             pipeline.select(&reading.heads);
-            let found = reading.run(&mut pipeline, path, args, &mut decode, &watched);
+            let found = reading.run(&mut pipeline, path, args.stdin.format, &mut decode, &watched);
             let Read { info, geometry, frames, answers } =
                 found.map_err(|error| named_in(error, path, &heads))?;
             let line =
@@ -122,14 +121,6 @@ fn chosen(args: &PredictArgs) -> anyhow::Result<(PathBuf, PredictArgs, Option<De
     Ok((model, args, deployed))
 }
 
-/// Like [`named`], for an error on the input `path`.
-fn named_in(error: anyhow::Error, path: &Path, heads: &[Loaded]) -> anyhow::Error {
-    match error.downcast::<PipelineError>() {
-        Ok(error) => named(error, &|head| format!("{} with {}", path.display(), heads[head].path.display())),
-        Err(error) => error,
-    }
-}
-
 /// The files, clips, volumes and streams that the arguments name.
 fn inputs(args: &PredictArgs) -> anyhow::Result<Vec<PathBuf>> {
     let (streams, paths): (Vec<PathBuf>, Vec<PathBuf>) =
@@ -140,84 +131,6 @@ fn inputs(args: &PredictArgs) -> anyhow::Result<Vec<PathBuf>> {
     let mut all = if args.bags { paths } else { expand(&paths)?.paths };
     all.extend(streams);
     Ok(all)
-}
-
-/// Heads with the same reading options: each file is decoded once for all of them.
-struct Reading {
-    read: ReadOptions,
-    /// Indices of the heads.
-    heads: Vec<usize>,
-}
-
-fn readings(heads: &[Loaded], args: &PredictArgs) -> Vec<Reading> {
-    let mut readings: Vec<Reading> = Vec::new();
-    for (i, Loaded { head, .. }) in heads.iter().enumerate() {
-        let read = args.choices.over(&head.read);
-        match readings.iter_mut().find(|reading| reading.read == read) {
-            Some(reading) => reading.heads.push(i),
-            None => readings.push(Reading { read, heads: vec![i] }),
-        }
-    }
-    readings
-}
-
-/// A file that was read, and the answers of the heads.
-struct Read {
-    info: ScanInfo,
-    geometry: Geometry,
-    frames: usize,
-    answers: Vec<Answer>,
-}
-
-impl Reading {
-    /// Feeds the frames of `path` to the pipeline, in which these heads are selected.
-    fn run(
-        &self,
-        pipeline: &mut Pipeline,
-        path: &Path,
-        args: &PredictArgs,
-        decode: &mut Duration,
-        watched: &limits::Watched,
-    ) -> anyhow::Result<Read> {
-        let opened = Instant::now();
-        let mut scan = match path.to_str() {
-            Some("-") => Scan::from_stream("standard input", io::stdin(), args.stdin.format, &self.read)?,
-            _ => Scan::open(path, &self.read)?,
-        };
-        *decode += opened.elapsed();
-        // All threads share a single image. If there are many frames, each thread runs whole ones.
-        let decoded = scan.info().size.map_or(0, |(height, width)| 3 * height * width);
-        let together = if scan.info().frames == Some(1) { 1 } else { pipeline.together(decoded) };
-        let bar = match scan.info().frames {
-            Some(1) => ProgressBar::hidden(),
-            Some(frames) => progress::bar(frames, "frames"),
-            None => progress::spinner("frames"),
-        };
-        let mut seen = None;
-        let mut count = 0;
-        loop {
-            let started = Instant::now();
-            let frames = scan.by_ref().take(together).collect::<Result<Vec<Image>, _>>()?;
-            *decode += started.elapsed();
-            let Some(first) = frames.first() else { break };
-            if path == Path::new("-") {
-                // A live source may pause between frames: the time limit is for processing, not for waiting.
-                watched.restart();
-            }
-            if seen.is_none() {
-                let geometry = Geometry::of(scan.info(), first);
-                pipeline.begin(&path.display().to_string(), geometry);
-                seen = Some(geometry);
-            }
-            pipeline.extend(&frames)?;
-            count += frames.len();
-            bar.inc(frames.len() as u64);
-        }
-        bar.finish_and_clear();
-        let Some(geometry) = seen else { bail!("{}: holds no frames", path.display()) };
-        let answers = pipeline.finish()?;
-        Ok(Read { info: scan.info().clone(), geometry, frames: count, answers })
-    }
 }
 
 /// Time of each stage, summed over all frames.

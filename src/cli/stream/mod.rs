@@ -1,7 +1,6 @@
 //! `microraptor stream`
 
 mod line;
-mod notify;
 mod opened;
 mod outlet;
 mod pins;
@@ -27,10 +26,10 @@ use super::failure::one_line;
 use super::head_line::HeadLine;
 use super::limits;
 use super::loaded::named;
+use super::notify::Supervisor;
 use super::signals::Live;
 use super::times::{milliseconds, seconds};
 use line::{Counts, Event, FrameLine};
-use notify::Supervisor;
 use opened::Opened;
 use outlet::{Outlet, Outlets, Seen};
 use pins::{Pins, StatusPin};

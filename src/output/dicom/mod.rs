@@ -15,6 +15,8 @@ mod uid;
 pub use seg::{Segment, write_segmentation};
 pub use source::Sources;
 pub use sr::{Finding, Measurement, OutOfDistribution, write_report};
+#[cfg(feature = "node")]
+pub(crate) use uid::is_valid as is_valid_uid;
 
 use sha2::{Digest, Sha256};
 

@@ -20,7 +20,7 @@ pub(super) fn derive(parts: &[&[u8]]) -> String {
 
 /// Whether `uid` is valid (PS3.5, 9.1): up to 64 digits and dots, with no component that is empty or has a leading
 /// zero.
-pub(super) fn is_valid(uid: &str) -> bool {
+pub(crate) fn is_valid(uid: &str) -> bool {
     let component =
         |c: &str| !c.is_empty() && c.bytes().all(|b| b.is_ascii_digit()) && (c == "0" || !c.starts_with('0'));
     uid.len() <= 64 && uid.split('.').all(component)

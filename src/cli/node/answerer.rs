@@ -1,0 +1,100 @@
+//! Model and heads, and their answers to an object as DICOM files.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use microraptor::Engine;
+use microraptor::heads::Head;
+use microraptor::input::StreamFormat;
+use microraptor::names::shown;
+use microraptor::pipeline::{Answer, Pipeline};
+use serde_json::{Value, json};
+
+use crate::cli::args::{ChoiceArgs, NodeArgs};
+use crate::cli::deployed::{Choice, Chosen};
+use crate::cli::loaded::{Loaded, named, named_in};
+use crate::cli::reading::{Read, Reading, readings};
+use crate::cli::{backbone, limits, objects};
+
+/// What answers objects.
+pub struct Answerer {
+    engine: Engine,
+    pipeline: Pipeline,
+    heads: Vec<Loaded>,
+    readings: Vec<Reading>,
+}
+
+impl Answerer {
+    /// Opens all that `args` name.
+    pub fn new(args: &NodeArgs) -> anyhow::Result<Answerer> {
+        let choice = Choice {
+            model: args.model.clone(),
+            heads: args.heads.clone(),
+            hints: args.hints.clone(),
+            threads: args.threads.clone(),
+        };
+        let Chosen { model, rest, choice, deployed } = choice.complete(args.deploy.as_deref())?;
+        if let Some(rest) = rest {
+            anyhow::bail!("{}: --deploy names the model: leave MODEL out", rest.display());
+        }
+        if let Some(deployed) = &deployed {
+            backbone::default_isa(deployed.isa())?;
+        }
+        let heads = choice.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        if let Some(deployed) = &deployed {
+            deployed.check_head(&heads[0])?;
+        }
+        let engine = backbone::open(&model, &choice.hints.hints())?;
+        if let Some(deployed) = &deployed {
+            deployed.check_model(engine.about())?;
+        }
+        let all: Vec<Arc<Head>> = heads.iter().map(|loaded| loaded.head.clone()).collect();
+        let session = engine.session(choice.threads.cores()?)?.pin_caller();
+        let mut pipeline = Pipeline::new(session, &all)
+            .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))?;
+        pipeline
+            .limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
+        let readings = readings(&heads, &ChoiceArgs::default());
+        Ok(Answerer { engine, pipeline, heads, readings })
+    }
+
+    /// Answers the object in the file `path`: writes a file for each head into `folder`. Returns their kinds.
+    pub fn answer(&mut self, path: &Path, folder: &Path) -> anyhow::Result<Vec<&'static str>> {
+        let answered = self.answer_by_each(path, folder);
+        if answered.is_err() {
+            self.pipeline.clear();
+        }
+        answered
+    }
+
+    fn answer_by_each(&mut self, path: &Path, folder: &Path) -> anyhow::Result<Vec<&'static str>> {
+        let Answerer { engine, pipeline, heads, readings } = self;
+        let watched = limits::Watched::new(path.display().to_string());
+        let mut kinds = Vec::new();
+        for reading in readings.iter() {
+            pipeline.select(&reading.heads);
+            let found =
+                reading.run(pipeline, path, StreamFormat::default(), &mut Duration::default(), &watched);
+            let Read { info, answers, .. } = found.map_err(|error| named_in(error, path, heads))?;
+            for Answer { head, outcome, ood } in answers {
+                let kind = objects::kind(&outcome);
+                let to = folder.join(format!("{}.{kind}.dcm", head + 1));
+                objects::write(&to, &info, &heads[head], &outcome, ood, engine.about())?;
+                kinds.push(kind);
+            }
+        }
+        Ok(kinds)
+    }
+
+    /// The model in a line.
+    pub fn about(&self) -> Value {
+        let about = self.engine.about();
+        json!({"name": about.name, "sha256": about.sha256, "runs_on": about.runs_on()})
+    }
+
+    /// The heads' files.
+    pub fn names(&self) -> Vec<String> {
+        self.heads.iter().map(|loaded| shown(&loaded.path)).collect()
+    }
+}

@@ -8,7 +8,6 @@ loopback device, on ports that the system chooses. --only NAME runs one part.
 
 import argparse
 import collections
-import glob
 import json
 import os
 import pathlib
@@ -17,7 +16,6 @@ import re
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -60,6 +58,18 @@ def identity(path):
     return tuple(found)
 
 
+SCHEMA = json.loads((ROOT / "docs" / "node-schema.json").read_text())["$defs"]
+
+
+def check(event):
+    """Whether a line has the fields that docs/node-schema.json says."""
+    form = SCHEMA[event["event"]]
+    assert set(form["required"]) <= set(event) <= set(form["properties"]), event
+    for name, value in event.items():
+        pattern = form["properties"][name].get("pattern")
+        assert not pattern or re.fullmatch(pattern.strip("^$"), value), event
+
+
 class Node:
     """`microraptor node`, and the lines that it printed in all its runs."""
 
@@ -100,6 +110,8 @@ class Node:
         code = self.process.wait(timeout=40)
         assert code == 0, f"SIGTERM: exit code {code}: {self.errors.read_text()[-2000:]}"
         assert self.events()[-1]["event"] == "ended", self.events()[-1]
+        for event in self.events():
+            check(event)
 
     def events(self, kind=None):
         lines = self.log.read_text().splitlines() if self.log.exists() else []
@@ -232,17 +244,22 @@ class Trial:
         self.heads = [folder / "demo" / "lesion.safetensors", folder / "demo" / "class.safetensors"]
         self.count = 0
 
+    def uid(self):
+        self.count += 1
+        return f"1.2.826.0.1.3680043.8.498.77.{os.getpid()}.{self.count}"
+
     def copies(self, source, count, folder):
-        """Copies of a DICOM file, each an instance of its own in one study."""
+        """Copies of a DICOM file as a device would send them: each an instance of its own, of one study and patient."""
         folder = self.folder / folder
-        folder.mkdir()
-        paths = []
-        for n in range(count):
-            path = folder / f"{n:04d}.dcm"
+        folder.mkdir(exist_ok=True)
+        study, series, paths = self.uid(), self.uid(), []
+        for _ in range(count):
+            instance = self.uid()
+            path = folder / f"{source.stem}-{self.count:04d}.dcm"
             shutil.copy(source, path)
-            self.count += 1
-            uid = f"1.2.826.0.1.3680043.8.498.77.{os.getpid()}.{self.count}"
-            done = run("dcmodify", "-nb", "-imt", "-m", f"(0008,0018)={uid}", path)
+            values = {"0008,0018": instance, "0020,000d": study, "0020,000e": series, "0010,0010": "Trial^Patient", "0010,0020": "T1"}
+            changes = [part for tag, value in values.items() for part in ("-i", f"({tag})={value}")]
+            done = run("dcmodify", "-nb", *changes, path)
             assert done.returncode == 0, done.stderr
             paths.append(path)
         return paths
@@ -258,9 +275,17 @@ class Trial:
                 each.process.wait()
 
 
-def source():
-    """A file that the demonstration's heads answer."""
-    return GOLDEN / "exact.dcm"
+# A file that the demonstration's heads answer.
+SOURCE = GOLDEN / "exact.dcm"
+
+
+def real():
+    """Files of real devices, if the folder of them is there, as it is in CI."""
+    folder = pathlib.Path(os.environ.get("MICRORAPTOR_SHARED", ROOT / ".." / "shared")) / "data" / "dicom"
+    names = {"US1_UNCR.dcm": "-xe", "OBXXXX1A_rle.dcm": "-xr", "JPGLosslessP14SV1_1s_1f_8b.dcm": "-xs", "US1_J2KI.dcm": "-xw"}
+    found = [(folder / name, [option]) for name, option in names.items() if (folder / name).exists()]
+    assert found or not os.environ.get("CI"), f"{folder} is not there (set MICRORAPTOR_SHARED)"
+    return found
 
 
 def rules(trial):
@@ -276,25 +301,21 @@ def rules(trial):
     assert said.returncode != 0 and "Called AE Title Not Recognized" in said.stderr + said.stdout, said
 
     answered = {}
-    for path, options in [
-        (source(), ["-xe"]),
-        (GOLDEN / "big_endian16.dcm", ["-xb"]),
-        (GOLDEN / "rle_ybr.dcm", ["-xr"]),
-        (GOLDEN / "j2k_signed.dcm", ["-xv"]),
-        (GOLDEN / "jpeg_rgb.dcm", ["-xy"]),
-    ]:
+    made = {"exact": "-xe", "big_endian16": "-xb", "rle_ybr": "-xr", "j2k_signed": "-xv", "jpeg_rgb": "-xy"}
+    made = [(trial.copies(GOLDEN / f"{name}.dcm", 1, "rules-sources")[0], [option]) for name, option in made.items()]
+    for path, options in made + real():
         stored, text = send(node, path, options=options)
         assert stored, (path, text)
         answered[identity(path)[1]] = path
     for _ in range(2):
-        assert send(node, source())[0], "a duplicate is acknowledged"
+        assert send(node, made[0][0])[0], "a duplicate is acknowledged"
     # A result sent back is a class that is not answered.
-    done = run(trial.binary, "predict", "demo", "--head", trial.heads[0], "--dicom", trial.folder / "own", source())
+    done = run(trial.binary, "predict", "demo", "--head", trial.heads[0], "--dicom", trial.folder / "own", made[0][0])
     assert done.returncode == 0, done.stderr
     result = next((trial.folder / "own").glob("*.seg.dcm"))
     stored, text = send(node, result)
     assert not stored and "No presentation context" in text, text
-    large = trial.copies(source(), 1, "large")[0]
+    large = trial.copies(SOURCE, 1, "large")[0]
     run("dcmodify", "-nb", "-i", "(0009,0010)=TRIAL", "-if", f"(0009,1001)={random_file(trial, 6 << 20)}", large)
     assert large.stat().st_size > 5 << 20, large.stat()
     stored, text = send(node, large)
@@ -331,7 +352,7 @@ def down(trial):
     up = trial.keep(Receiver(trial, "down-up").start())
     node = Node(trial, "down", "RAPTOR", [f"RECEIVER@127.0.0.1:{port}", f"RECEIVER@127.0.0.1:{up.port}"])
     trial.keep(node.start())
-    paths = trial.copies(source(), 3, "down-sources")
+    paths = trial.copies(SOURCE, 3, "down-sources")
     for path in paths:
         assert send(node, path)[0]
     until("the other destination has all", lambda: len(list(up.folder.iterdir())) == 6)
@@ -362,29 +383,31 @@ def orthanc(trial):
     trial.keep(archive.start())
     trial.keep(node.start())
     archive.post("/modalities/raptor/echo", b"{}")
-    names = ["exact.dcm", "rle_ybr.dcm", "j2k_signed.dcm", "monochrome1.dcm"]
-    sources = {name: identity(GOLDEN / name)[1] for name in names}
-    for name in names:
-        archive.post("/modalities/raptor/store", archive.upload(GOLDEN / name).encode())
-    until("the results are there", lambda: len(archive.get("/instances")) == 3 * len(names))
+    names = ["exact", "rle_ybr", "j2k_signed", "monochrome1"]
+    paths = [trial.copies(GOLDEN / f"{name}.dcm", 1, "orthanc-sources")[0] for name in names]
+    paths += [path for path, _ in real()]
+    sources = [identity(path)[1] for path in paths]
+    for path in paths:
+        archive.post("/modalities/raptor/store", archive.upload(path).encode())
+    until("the results are there", lambda: len(archive.get("/instances")) == 3 * len(paths))
     node.settle()
     held = archive.instances()
     studies = {uid: study for _, uid, study in held}
-    for name, uid in sources.items():
+    for uid in sources:
         of_study = collections.Counter(kind for kind, _, study in held if study == studies[uid])
-        assert of_study[SEG] >= 1 and of_study[SR] >= 1, (name, of_study)
+        of_sources = sum(studies[other] == studies[uid] for other in sources)
+        assert of_study[SEG] == of_study[SR] == of_sources, (uid, of_study)
     kinds = collections.Counter(kind for kind, _, _ in held)
-    assert kinds[SEG] == kinds[SR] == len(names), kinds
+    assert kinds[SEG] == kinds[SR] == len(paths), kinds
     # Sent again, it is acknowledged, and the archive holds what it held.
-    archive.post("/modalities/raptor/store", archive.get("/instances")[0].encode()) if False else None
-    first = next(each for each in archive.get("/instances") if archive.get(f"/instances/{each}/tags?short")["0008,0018"] == sources["exact.dcm"])
+    first = next(each for each in archive.get("/instances") if archive.get(f"/instances/{each}/tags?short")["0008,0018"] == sources[0])
     archive.post("/modalities/raptor/store", first.encode())
     until("a duplicate is seen", lambda: [event for event in node.events("stored") if event["duplicate"]])
     node.settle()
-    assert len(archive.get("/instances")) == 3 * len(names)
+    assert len(archive.get("/instances")) == 3 * len(paths)
     node.stop()
     archive.stop()
-    return {"objects": len(names), "results": 2 * len(names)}
+    return {"objects": len(paths), "results": 2 * len(paths)}
 
 
 # docs/node.md shows this script.
@@ -403,8 +426,7 @@ def routed(trial):
         node.to = [f"ORTHANC@127.0.0.1:{archive.port}"]
         trial.keep(node.start())
     trial.keep(archive.start())
-    sources = sorted(path for path in GOLDEN.glob("*.dcm") if "jpegls" not in path.name)
-    paths = trial.copies(source(), 12, "routed-sources")
+    paths = trial.copies(SOURCE, 12, "routed-sources")
     for n, path in enumerate(paths):
         run("dcmodify", "-nb", "-m", f"(0020,000d)=1.2.826.0.1.3680043.8.498.78.{os.getpid()}.{n}", path)
         assert send(archive, path, called="ORTHANC")[0], path
@@ -444,10 +466,11 @@ def tls(trial):
                 "--tls-key", folder / "node.key", "--tls-ca", folder / "ca.pem")
     trial.keep(node.start())
     # Without TLS; with TLS and no certificate; and a connection that says nothing and goes.
-    assert not send(node, source())[0]
-    assert not send(node, source(), options=["-xe", "+tla", "-ic"])[0]
+    path = trial.copies(SOURCE, 1, "tls-sources")[0]
+    assert not send(node, path)[0]
+    assert not send(node, path, options=["-xe", "+tla", "-ic"])[0]
     socket.create_connection(("127.0.0.1", node.port)).close()
-    stored, text = send(node, source(), options=["-xe", *peer])
+    stored, text = send(node, path, options=["-xe", *peer])
     assert stored, text
     node.settle()
     assert sorted(kind for kind, _ in receiver.received()) == [SEG, SR]
@@ -474,7 +497,7 @@ def kills(trial, count):
     trial.keep(archive.start())
     receiver = trial.keep(Receiver(trial, "kills-received").start())
     node.to = [f"ORTHANC-K@127.0.0.1:{archive.port}", f"RECEIVER@127.0.0.1:{receiver.port}"]
-    paths = trial.copies(source(), 40 + 6 * count, "kills-sources")
+    paths = trial.copies(SOURCE, 40 + 6 * count, "kills-sources")
     waiting, lock, over = list(paths), threading.Lock(), threading.Event()
     acknowledged, refused, tries = set(), 0, 0
 

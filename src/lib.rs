@@ -57,7 +57,8 @@
 //! # Features
 //!
 //! `onnx` reads ONNX files (tract), `dicom` and `nifti` their formats, `jpeg-ls` JPEG-LS in DICOM, `demo` builds a small
-//! backbone in, `profile` is the profiler and `plots` its PNG files, `hal` pins and power meters on Linux; `cli` is the program.
+//! backbone in, `profile` is the profiler and `plots` its PNG files, `hal` pins and power meters on Linux; `cli` is the program,
+//! `node` its DICOM node, and `node-tls` TLS for that.
 //!
 //! # Versions
 //!

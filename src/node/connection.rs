@@ -18,15 +18,13 @@ pub(super) struct Connection<S> {
     stream: S,
     buffer: BytesMut,
     max_pdu: u32,
-    /// The largest PDU that the peer takes, in bytes.
-    pub peer_max_pdu: u32,
     pub pace: Arc<Pace>,
 }
 
 impl<S: Read + Write> Connection<S> {
     /// PDUs over `stream`, of at most `max_pdu` bytes.
     pub fn new(stream: S, max_pdu: u32, pace: Arc<Pace>) -> Connection<S> {
-        Connection { stream, buffer: BytesMut::new(), max_pdu, peer_max_pdu: max_pdu, pace }
+        Connection { stream, buffer: BytesMut::new(), max_pdu, pace }
     }
 
     /// The next PDU. The error is in words.
@@ -53,7 +51,8 @@ impl<S: Read + Write> Connection<S> {
         sent.map_err(|error| self.pace.over().unwrap_or_else(|| error.to_string()))
     }
 
-    /// Sends a command set in the presentation context `context`.
+    /// Sends a command set in the presentation context `context`. Ours have a few hundred bytes, which fit into the PDUs of
+    /// any peer.
     pub fn command(&mut self, context: u8, command: &Command) -> Result<(), String> {
         let value = PDataValue {
             presentation_context_id: context,

@@ -169,18 +169,16 @@ fn associate<S: Read + Write>(
         return Err("it does not begin with a request for an association".into());
     };
     let calling = request.calling_ae_title.clone();
-    let Accepted { answer, contexts, refused, peer_max_pdu } =
-        match negotiate::answer(request, rules, crowded) {
-            Ok(accepted) => accepted,
-            Err(rejected) => {
-                let Rejected { answer, reason } = *rejected;
-                connection.send(&Pdu::AssociationRJ(answer))?;
-                let (peer, calling, object, status) = (peer.to_owned(), Some(calling), None, None);
-                report(Event::Refused { peer, calling, object, status, reason });
-                return Ok(());
-            }
-        };
-    connection.peer_max_pdu = peer_max_pdu;
+    let Accepted { answer, contexts, refused } = match negotiate::answer(request, rules, crowded) {
+        Ok(accepted) => accepted,
+        Err(rejected) => {
+            let Rejected { answer, reason } = *rejected;
+            connection.send(&Pdu::AssociationRJ(answer))?;
+            let (peer, calling, object, status) = (peer.to_owned(), Some(calling), None, None);
+            report(Event::Refused { peer, calling, object, status, reason });
+            return Ok(());
+        }
+    };
     let association = number.fetch_add(1, Ordering::Relaxed) + 1;
     let (peer, accepted) = (peer.to_owned(), contexts.len());
     report(Event::Association {

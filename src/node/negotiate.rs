@@ -3,8 +3,7 @@
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
     AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason, AssociationRJSource,
-    AssociationRQ, DEFAULT_MAX_PDU, PresentationContextResult, PresentationContextResultReason,
-    UserVariableItem,
+    AssociationRQ, PresentationContextResult, PresentationContextResultReason, UserVariableItem,
 };
 use dicom_ul::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME};
 
@@ -13,9 +12,6 @@ use super::classes::{self, VERIFICATION, trimmed};
 
 /// DICOM's application context (PS3.7, A.2.1).
 const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
-
-/// The smallest PDU that a peer may ask for, so that a response of ours fits into one.
-const MIN_PDU: u32 = 1024;
 
 /// A presentation context that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +29,6 @@ pub(super) struct Accepted {
     pub contexts: Vec<Context>,
     /// How many presentation contexts were refused.
     pub refused: usize,
-    /// The largest PDU that the peer takes, in bytes.
-    pub peer_max_pdu: u32,
 }
 
 /// A rejection and its reason in words.
@@ -92,13 +86,7 @@ pub(super) fn answer(
             UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.into()),
         ],
     };
-    let asked = request.user_variables.iter().find_map(|item| match item {
-        UserVariableItem::MaxLength(length) => Some(*length),
-        _ => None,
-    });
-    // 0 is no limit.
-    let peer_max_pdu = asked.filter(|length| *length != 0).unwrap_or(DEFAULT_MAX_PDU).max(MIN_PDU);
-    Ok(Accepted { answer, contexts, refused, peer_max_pdu })
+    Ok(Accepted { answer, contexts, refused })
 }
 
 /// Rejects whoever may not call.

@@ -132,8 +132,8 @@ impl Call {
             return Err(Failure::Broken("the answer is one to another message".into()));
         }
         match response.status() {
-            // Success, and warnings: it is stored, perhaps with changes (PS3.4, B.2.3).
-            Some(status @ (0x0000 | 0x0001 | 0x0107 | 0x0116 | 0xB000..=0xBFFF)) => {
+            // Success, and warnings: it is stored, perhaps with changes (PS3.4, B.2.3). 0111 is that it was there already.
+            Some(status @ (0x0000 | 0x0001 | 0x0107 | 0x0111 | 0x0116 | 0xB000..=0xBFFF)) => {
                 Ok(Taken { status, result })
             }
             Some(status) => Err(refused(format!("the destination answers with status {status:04X}"))),

@@ -66,7 +66,9 @@ fn tree(root: &Path) -> BTreeSet<String> {
         }
     }
     found.remove("lock");
-    ["tmp", "incoming", "outgoing", "done", "failed", "tries"].iter().for_each(|name| drop(found.remove(*name)));
+    for name in ["tmp", "incoming", "outgoing", "done", "failed", "tries"] {
+        found.remove(name);
+    }
     found
 }
 
@@ -77,7 +79,10 @@ fn an_object_goes_through_the_queue_once() {
     assert_eq!(store(&queue, UID), Stored::New);
     assert_eq!(store(&queue, UID), Stored::Duplicate);
     let work = queue.take(NOW).unwrap().unwrap();
-    assert_eq!((work.uid.as_str(), work.tries, fs::read(&work.path).unwrap()), (UID, 1, b"an object".to_vec()));
+    assert_eq!(
+        (work.uid.as_str(), work.tries, fs::read(&work.path).unwrap()),
+        (UID, 1, b"an object".to_vec())
+    );
     answer(&queue, &work);
     assert_eq!(store(&queue, UID), Stored::Duplicate);
     let sent = finish(&queue);

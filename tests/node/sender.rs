@@ -128,6 +128,9 @@ fn a_result_is_sent_until_it_is_taken_and_then_never_again() {
             _ => None,
         })
         .collect();
-    assert!(problems.iter().any(|problem| problem.contains("does not take objects of the class")), "{problems:?}");
+    assert!(
+        problems.iter().any(|problem| problem.contains("does not take objects of the class")),
+        "{problems:?}"
+    );
     assert!(problems.iter().any(|problem| problem.contains("status A700")), "{problems:?}");
 }

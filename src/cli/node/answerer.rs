@@ -74,8 +74,7 @@ impl Answerer {
         let mut kinds = Vec::new();
         for reading in readings.iter() {
             pipeline.select(&reading.heads);
-            let found =
-                reading.run(pipeline, path, StreamFormat::Y4m, &mut Duration::default(), &watched);
+            let found = reading.run(pipeline, path, StreamFormat::Y4m, &mut Duration::default(), &watched);
             let Read { info, answers, .. } = found.map_err(|error| named_in(error, path, heads))?;
             for Answer { head, outcome, ood } in answers {
                 let kind = objects::kind(&outcome);

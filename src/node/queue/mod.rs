@@ -32,6 +32,9 @@ use disk::at;
 /// How often the work on an object is begun, before it is thought to be what ends the program.
 pub const MAX_TRIES: u32 = 5;
 
+/// Objects that are remembered as done; of more, the oldest are forgotten.
+const MAX_DONE: usize = 1 << 20;
+
 /// Results that are handed out at a time.
 const BATCH: usize = 64;
 
@@ -112,6 +115,7 @@ impl Queue {
         for folder in disk::FOLDERS.map(|name| root.join(name)) {
             fs::create_dir_all(&folder).map_err(at(&folder))?;
         }
+        disk::sync_folder(root)?;
         let path = root.join("lock");
         let lock = File::create(&path).map_err(at(&path))?;
         match lock.try_lock() {
@@ -330,7 +334,12 @@ impl Queue {
         // A clock that was set back makes them young: they are kept for longer.
         let old = |time: SystemTime| time.elapsed().is_ok_and(|age| age > self.keep);
         let State { done, .. } = &mut *state;
-        for uid in done.extract_if(|_, time| old(*time)).map(|(uid, _)| uid) {
+        let mut times: Vec<SystemTime> = done.values().copied().collect();
+        let excess = times.len().saturating_sub(MAX_DONE);
+        times.sort_unstable();
+        let first = times.get(excess).copied();
+        let too_many = |time: SystemTime| excess > 0 && first.is_some_and(|first| time < first);
+        for uid in done.extract_if(|_, time| old(*time) || too_many(*time)).map(|(uid, _)| uid) {
             disk::remove(&self.root.join("done").join(uid))?;
         }
         drop(state);

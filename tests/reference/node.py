@@ -84,15 +84,17 @@ class Node:
     def command(self):
         trial = self.trial
         command = [trial.binary, "node", "demo", "--head", trial.heads[0], "--head", trial.heads[1], "--threads", "1"]
-        command += ["--aet", self.title, "--port", self.port, "--queue", self.queue, "--retry", "1", "--reserve", "16MiB"]
+        command += ["--aet", self.title, "--port", self.port, "--queue", self.queue, "--retry", "1"]
+        command += [] if "--reserve" in self.options else ["--reserve", "16MiB"]
         for to in self.to:
             command += ["--to", to]
         return [str(part) for part in command + list(self.options)]
 
     def start(self, wait=True):
         before = len(self.events("started"))
+        environment = {**os.environ, **({"NOTIFY_SOCKET": str(self.notify)} if self.notify else {})}
         with open(self.log, "a") as out, open(self.errors, "a") as errors:
-            self.process = subprocess.Popen(self.command(), stdout=out, stderr=errors)
+            self.process = subprocess.Popen(self.command(), stdout=out, stderr=errors, env=environment)
         if wait:
             until("the node starts", lambda: len(self.events("started")) > before or self.died())
         return self
@@ -124,7 +126,8 @@ class Node:
                 assert self.killable, line
         return [event for event in events if kind in (None, event["event"])]
 
-    killable = False
+    # Whether it is killed, and a socket to which it says what systemd hears.
+    killable, notify = False, None
 
     def waits(self):
         """Objects that are queued or unsent, from the folder."""
@@ -292,7 +295,14 @@ def rules(trial):
     """Who may call, what is refused, with dcmtk as the peer on both sides."""
     receiver = trial.keep(Receiver(trial, "rules-received").start())
     node = Node(trial, "rules", "RAPTOR", [f"RECEIVER@127.0.0.1:{receiver.port}"], "--allow", "SENDER", "--max-object", "4MiB")
+    node.notify = trial.folder / "notify"
+    systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    systemd.bind(str(node.notify))
+    systemd.settimeout(10)
     trial.keep(node.start())
+    assert systemd.recv(999).strip() == b"READY=1"
+    assert systemd.recv(999).startswith(b"WATCHDOG=1\nSTATUS=0 objects answered")
+    threading.Thread(target=drain, args=(systemd, said_last := []), daemon=True).start()
     echo = lambda calling, called: run("echoscu", "-v", "-aet", calling, "-aec", called, "127.0.0.1", node.port)
     assert echo("SENDER", "RAPTOR").returncode == 0
     said = echo("STRANGER", "RAPTOR")
@@ -319,7 +329,7 @@ def rules(trial):
     run("dcmodify", "-nb", "-i", "(0009,0010)=TRIAL", "-if", f"(0009,1001)={random_file(trial, 6 << 20)}", large)
     assert large.stat().st_size > 5 << 20, large.stat()
     stored, text = send(node, large)
-    assert not stored and ("0xa700" in text.lower() or "Refused" in text), text
+    assert not stored and "OutOfResources" in text, text
     # Text of a patient is in none of the lines.
     failures = node.events("failed")
     assert not failures, failures
@@ -336,8 +346,15 @@ def rules(trial):
     names = [found for name in names for found in re.findall(r"PN \[(.+?)\]", name)]
     assert names and not any(name in node.log.read_text() for name in names), names
     node.stop()
+    until("systemd is told", lambda: said_last[-1:] == [b"STOPPING=1"], 5)
     receiver.stop()
     return {"objects": len(answered), "results": sum(received.values())}
+
+
+def drain(systemd, said):
+    systemd.settimeout(None)
+    while True:
+        said.append(systemd.recv(999).strip())
 
 
 def random_file(trial, size):
@@ -373,6 +390,44 @@ def down(trial):
     for receiver in (up, late):
         receiver.stop()
     return {"objects": 3, "results": 12}
+
+
+def full(trial):
+    """A disk that is full: of a node that keeps space free, and of one that does not."""
+    receiver = trial.keep(Receiver(trial, "full-received").start())
+    found = {}
+    for name, reserve, megabytes in [("kept", "6MiB", 3), ("unkept", "0", 9)]:
+        node = Node(trial, f"full-{name}", "RAPTOR", [f"RECEIVER@127.0.0.1:{receiver.port}"], "--reserve", reserve)
+        node.queue.mkdir()
+        mounted = run("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", node.queue)
+        if mounted.returncode != 0:
+            assert not os.environ.get("CI"), mounted.stderr
+            return {"not tested": "no file system can be mounted here"}
+        try:
+            trial.keep(node.start())
+            path = trial.copies(SOURCE, 1, f"full-{name}-sources")[0]
+            ballast = node.queue / "ballast"
+            if name == "kept":
+                ballast.write_bytes(bytes(megabytes << 20))
+                stored, text = send(node, path)
+            else:
+                large = trial.copies(SOURCE, 1, f"full-{name}-sources")[0]
+                run("dcmodify", "-nb", "-i", "(0009,0010)=TRIAL", "-if", f"(0009,1001)={random_file(trial, megabytes << 20)}", large)
+                stored, text = send(node, large)
+            assert not stored and "OutOfResources" in text, text
+            assert not list((node.queue / "tmp").iterdir()) and not node.waits()
+            ballast.unlink(missing_ok=True)
+            assert send(node, path)[0]
+            node.settle()
+            node.stop()
+            found[name] = [f"{event['status']} {event['reason']}" for event in node.events("refused")]
+        finally:
+            node.process.kill()
+            node.process.wait()
+            run("umount", node.queue)
+    assert len(receiver.received()) == 4
+    receiver.stop()
+    return found
 
 
 def orthanc(trial):
@@ -571,7 +626,7 @@ def kills(trial, count):
     }
 
 
-PARTS = {"rules": rules, "down": down, "orthanc": orthanc, "routed": routed, "tls": tls, "kills": kills}
+PARTS = {"rules": rules, "down": down, "full": full, "orthanc": orthanc, "routed": routed, "tls": tls, "kills": kills}
 
 
 def main():

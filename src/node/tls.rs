@@ -31,12 +31,11 @@ pub struct TlsError {
 
 impl Tls {
     /// Reads PEM files: the certificate of the node and those that vouch for it, its key, and the authorities that vouch
-    /// for peers. With authorities, a peer that calls must have a certificate of theirs; and they are the only ones that
-    /// are believed of a destination.
+    /// for peers: whoever calls must have a certificate of theirs, and so must destinations, for the host that is called.
     ///
     /// # Errors
     /// [`TlsError`] names the file.
-    pub fn open(certificate: &Path, key: &Path, authorities: Option<&Path>) -> Result<Tls, TlsError> {
+    pub fn open(certificate: &Path, key: &Path, authorities: &Path) -> Result<Tls, TlsError> {
         let wrong = |path: &Path, problem: String| TlsError { path: path.to_owned(), problem };
         let own = certificates(certificate)?;
         let secret = || {
@@ -46,22 +45,15 @@ impl Tls {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let unusable = |error: rustls::Error| wrong(certificate, format!("cannot be used: {error}"));
         let mut roots = RootCertStore::empty();
-        // Without authorities, a destination must show this very certificate's issuer, or the certificate itself.
-        for root in certificates(authorities.unwrap_or(certificate))? {
-            let path = authorities.unwrap_or(certificate);
-            roots.add(root).map_err(|error| wrong(path, format!("is no authority: {error}")))?;
+        for root in certificates(authorities)? {
+            roots.add(root).map_err(|error| wrong(authorities, format!("is no authority: {error}")))?;
         }
         let roots = Arc::new(roots);
         let versions =
             ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
-        let server = versions.map_err(unusable)?;
-        let server = if let Some(path) = authorities {
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
-            server.with_client_cert_verifier(verifier.map_err(|error| wrong(path, error.to_string()))?)
-        } else {
-            server.with_no_client_auth()
-        };
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
+        let verifier = verifier.map_err(|error| wrong(authorities, error.to_string()))?;
+        let server = versions.map_err(unusable)?.with_client_cert_verifier(verifier);
         let server = server.with_single_cert(own.clone(), secret()?).map_err(unusable)?;
         let client = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

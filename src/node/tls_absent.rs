@@ -20,7 +20,7 @@ impl Tls {
     ///
     /// # Errors
     /// Always, in this build.
-    pub fn open(_: &Path, _: &Path, _: Option<&Path>) -> Result<Tls, TlsError> {
+    pub fn open(_: &Path, _: &Path, _: &Path) -> Result<Tls, TlsError> {
         Err(TlsError)
     }
 

@@ -58,6 +58,10 @@ def identity(path):
     return tuple(found)
 
 
+PAGE = (ROOT / "docs" / "node.md").read_text()
+# What docs/node.md shows: a configuration of Orthanc, and a script for it.
+CONFIGURATION = json.loads(PAGE.split("```json\n")[1].split("```")[0])
+ROUTE = PAGE.split("```lua\n")[1].split("```")[0]
 SCHEMA = json.loads((ROOT / "docs" / "node-schema.json").read_text())["$defs"]
 
 
@@ -144,25 +148,10 @@ class Orthanc:
         self.folder = trial.folder / title
         self.folder.mkdir()
         self.title, self.port, self.http = title, free_port(), free_port()
-        self.configuration = {
-            "Name": title,
-            "StorageDirectory": str(self.folder / "storage"),
-            "IndexDirectory": str(self.folder / "index"),
-            "Plugins": [],
-            "HttpPort": self.http,
-            "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False,
-            "DicomAet": title,
-            "DicomCheckCalledAet": True,
-            "DicomPort": self.port,
-            "DicomModalities": modalities,
-            # Only the modalities above may store; Orthanc's default is everybody.
-            "DicomAlwaysAllowStore": False,
-            "DicomAlwaysAllowEcho": False,
-            "OverwriteInstances": False,
-            "ConcurrentJobs": 2,
-            "LuaScripts": [],
-        }
+        # Ports and folders are of this trial; nobody else is on this machine who would need a password.
+        own = {"Name": title, "StorageDirectory": str(self.folder / "storage"), "IndexDirectory": str(self.folder / "index")}
+        own |= {"HttpPort": self.http, "DicomAet": title, "DicomPort": self.port, "DicomModalities": modalities}
+        self.configuration = CONFIGURATION | own | {"AuthenticationEnabled": False, "Plugins": []}
         if script:
             path = self.folder / "route.lua"
             path.write_text(script)
@@ -465,16 +454,11 @@ def orthanc(trial):
     return {"objects": len(paths), "results": 2 * len(paths)}
 
 
-# docs/node.md shows this script.
-ROUTE = (ROOT / "docs" / "node.md").read_text().split("```lua\n")[-1].split("```")[0] if (ROOT / "docs" / "node.md").exists() else ""
-
-
 def routed(trial):
     """Two nodes behind one Orthanc, which gives each study to one of them by itself."""
     nodes = [Node(trial, f"routed-{n}", f"RAPTOR{n}", [], "--allow", "ORTHANC") for n in (1, 2)]
     modalities = {f"raptor{n}": {"AET": node.title, "Host": "127.0.0.1", "Port": node.port} for n, node in zip((1, 2), nodes)}
     modalities["sender"] = {"AET": "SENDER", "Host": "127.0.0.1", "Port": 1, "AllowStore": True, "AllowEcho": True}
-    assert "OnStoredInstance" in ROUTE, "docs/node.md has the script"
     archive = Orthanc(trial, "ORTHANC-R", modalities, ROUTE)
     archive.configuration["DicomAet"] = archive.title = "ORTHANC"
     for node in nodes:

@@ -79,13 +79,12 @@ pub struct NodeArgs {
     #[arg(long, value_name = "SECONDS", default_value = "300")]
     pub retry: Seconds,
     /// Certificate of this node in PEM, with those that vouch for it: associations are through TLS, both ways
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
     pub tls_cert: Option<PathBuf>,
     /// Its private key in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Certificates of the authorities in PEM that vouch for peers: callers need a certificate then, and destinations
-    /// must have one of theirs
+    /// Certificates in PEM of the authorities that vouch for peers: callers and destinations need one of theirs
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_ca: Option<PathBuf>,
     /// Accepted for consistency; the output is always JSON lines

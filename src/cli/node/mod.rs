@@ -40,8 +40,8 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
     let signals = Live::handle();
     private::when_dicom(true);
     check(args)?;
-    let tls = match (&args.tls_cert, &args.tls_key) {
-        (Some(certificate), Some(key)) => Some(Tls::open(certificate, key, args.tls_ca.as_deref())?),
+    let tls = match (&args.tls_cert, &args.tls_key, &args.tls_ca) {
+        (Some(certificate), Some(key), Some(authorities)) => Some(Tls::open(certificate, key, authorities)?),
         _ => None,
     };
     let keys = args.to.iter().map(Destination::key).collect();

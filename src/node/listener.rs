@@ -117,7 +117,7 @@ fn start(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr) -> io::Resul
     socket.set_nodelay(true)?;
     // A write blocks if the peer does not read; reads end when the pace's shutdown does it.
     socket.set_write_timeout(Some(shared.rules.idle))?;
-    let pace = Arc::new(Pace::new(socket.try_clone()?, shared.rules.idle, shared.rules.max_message));
+    let pace = Arc::new(Pace::new(Some(socket.try_clone()?), shared.rules.idle, shared.rules.max_message));
     let crowded = {
         let mut open = shared.open();
         open.push(pace.clone());
@@ -137,6 +137,34 @@ fn start(shared: &Arc<Shared>, socket: TcpStream, peer: SocketAddr) -> io::Resul
         held.end();
     }
     started.map(drop)
+}
+
+/// Serves one connection over which `sent` comes and nothing more, without a network: what the node answers, and how it
+/// ended. For tests.
+///
+/// # Errors
+/// Why no association came about.
+pub fn converse(sent: &[u8], queue: Arc<Queue>, rules: Rules) -> Result<Vec<u8>, String> {
+    /// What a peer sends, and what it is answered.
+    struct Pipe<'a>(&'a [u8], Vec<u8>);
+    impl Read for Pipe<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.0.read(into)
+        }
+    }
+    impl Write for Pipe<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let pace = Arc::new(Pace::new(None, rules.idle, rules.max_message));
+    let (open, number) = (Mutex::default(), AtomicU64::new(0));
+    let shared = Shared { queue, rules, tls: None, report: Arc::new(|_| {}), open, number };
+    let mut pipe = Pipe(sent, Vec::new());
+    associate(&shared, &mut pipe, "a test", &pace, false).map(|()| pipe.1)
 }
 
 /// Serves a connection, through TLS if that is asked for.

@@ -30,6 +30,8 @@ pub use command::Command;
 pub use destination::{AeTitle, Destination};
 pub use event::{Event, Report};
 pub use listener::Listener;
+#[doc(hidden)]
+pub use listener::converse;
 pub use queue::{Arrival, MAX_TRIES, Queue, QueueError, Stored, Unsent, Work};
 pub use rules::Rules;
 pub use sender::{Retry, Sender};

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 /// The pace of a connection, which is shut down when it is too slow.
 pub(super) struct Pace {
-    socket: TcpStream,
+    /// `None` if there is nothing to shut down.
+    socket: Option<TcpStream>,
     idle: Duration,
     max_message: Duration,
     clock: Mutex<Clock>,
@@ -21,7 +22,7 @@ struct Clock {
 
 impl Pace {
     /// Watches `socket`, another handle of the connection, from now on.
-    pub fn new(socket: TcpStream, idle: Duration, max_message: Duration) -> Pace {
+    pub fn new(socket: Option<TcpStream>, idle: Duration, max_message: Duration) -> Pace {
         let now = Instant::now();
         Pace { socket, idle, max_message, clock: Mutex::new(Clock { moved: now, message: now, over: None }) }
     }
@@ -70,8 +71,10 @@ impl Pace {
     }
 
     fn close(&self) {
-        // It may be closed already.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        if let Some(socket) = &self.socket {
+            // It may be closed already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Clock) -> T) -> T {

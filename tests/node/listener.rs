@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use microraptor::node::{Command, Event, Listener, Queue, Rules};
+use microraptor::node::{Command, Event, Listener, Queue, Rules, converse};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -265,10 +265,8 @@ fn damage(pdus: &mut Vec<Vec<u8>>, random: &mut ChaCha8Rng) {
 #[test]
 fn damaged_associations_end_and_harm_nothing() {
     let node = Node::start(|rules| rules.idle = Duration::from_secs(2));
-    // More of them for a machine with time.
-    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(300);
-    let mut random = ChaCha8Rng::seed_from_u64(8 + rounds);
-    for round in 0..rounds {
+    let mut random = ChaCha8Rng::seed_from_u64(8);
+    for round in 0..100 {
         let mut pdus = association();
         for _ in 0..random.random_range(1..4) {
             if !pdus.is_empty() {
@@ -287,6 +285,35 @@ fn damaged_associations_end_and_harm_nothing() {
     let panics = node.refusals().into_iter().filter(|reason| reason.contains("gave up")).count();
     assert_eq!(panics, 0, "the PDU reader panicked");
     assert_eq!(entries(&node.folder.path().join("tmp")), 0);
+}
+
+#[test]
+fn many_more_damaged_associations_end_without_a_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = Duration::from_secs(86400);
+    let queue = Arc::new(Queue::open(folder.path(), vec!["key".into()], keep, 0).unwrap());
+    let rules = Rules::new("RAPTOR".parse().unwrap());
+    let whole = converse(&association().concat(), queue.clone(), rules.clone()).unwrap();
+    assert_eq!(whole.last_chunk(), Some(&[6, 0, 0, 0, 0, 4, 0, 0, 0, 0]), "A-RELEASE-RP");
+    // More of them for a machine with time.
+    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3000);
+    let mut random = ChaCha8Rng::seed_from_u64(rounds);
+    let (mut accepted, mut panics) = (0, 0);
+    for _ in 0..rounds {
+        let mut pdus = association();
+        for _ in 0..random.random_range(1..4) {
+            if !pdus.is_empty() {
+                damage(&mut pdus, &mut random);
+            }
+        }
+        match converse(&pdus.concat(), queue.clone(), rules.clone()) {
+            Ok(_) => accepted += 1,
+            Err(problem) => panics += u64::from(problem.contains("gave up")),
+        }
+    }
+    assert!(accepted > rounds / 10, "{accepted} of {rounds}");
+    assert_eq!(panics, 0, "the PDU reader panicked");
+    assert_eq!(entries(&folder.path().join("tmp")), 0);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::connection::chain;
 use super::scu::{Call, Failure, Taken};
 use super::{AeTitle, Destination, Event, Queue, Report, Tls, Unsent};
+use crate::guarded::caught;
 
 /// How long a wait for something to send lasts before the sender looks whether it is to end.
 const TICK: Duration = Duration::from_millis(200);
@@ -67,7 +68,16 @@ impl Sender {
             later: HashMap::new(),
             ended: ended.clone(),
         };
-        let thread = thread::Builder::new().name("sender".into()).spawn(move || sending.run())?;
+        let run = move || {
+            while !sending.ended() {
+                // Whatever happens to one association, the thread goes on.
+                if let Err(panic) = caught(|| sending.run()) {
+                    sending.unsent(None, format!("the sender failed: {panic}"), sending.retry.most);
+                    sending.pause(sending.retry.most);
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("sender".into()).spawn(run)?;
         Ok(Sender { ended, thread })
     }
 

@@ -180,6 +180,17 @@ fn what_failed_is_kept_and_tried_again_when_it_is_sent_again() {
 }
 
 #[test]
+fn an_object_that_somebody_took_away_does_not_hold_the_queue_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(folder.path());
+    store(&queue, UID);
+    let work = queue.take(NOW).unwrap().unwrap();
+    fs::remove_file(&work.path).unwrap();
+    queue.failed(&work, "cannot be read").unwrap();
+    assert!(queue.take(NOW).unwrap().is_none());
+}
+
+#[test]
 fn tries_are_counted_over_restarts() {
     let folder = tempfile::tempdir().unwrap();
     for tries in 1..=6 {

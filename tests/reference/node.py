@@ -536,7 +536,7 @@ def kills(trial, count):
     trial.keep(archive.start())
     receiver = trial.keep(Receiver(trial, "kills-received").start())
     node.to = [f"ORTHANC-K@127.0.0.1:{archive.port}", f"RECEIVER@127.0.0.1:{receiver.port}"]
-    paths = trial.copies(SOURCE, 40 + 6 * count, "kills-sources")
+    paths = trial.copies(SOURCE, 24 + 5 * count, "kills-sources")
     waiting, lock, over = list(paths), threading.Lock(), threading.Event()
     acknowledged, refused, tries = set(), 0, 0
 

@@ -230,7 +230,10 @@ impl Queue {
         let [object, text] = self.failure(&work.uid);
         fs::write(&text, format!("{reason}\n")).map_err(at(&text))?;
         let mut state = self.lock();
-        disk::rename(&self.incoming(&work.uid), &object)?;
+        // Somebody may have taken it away.
+        if work.path.exists() {
+            disk::rename(&work.path, &object)?;
+        }
         disk::remove(&self.root.join("tries").join(&work.uid))?;
         state.incoming.retain(|uid| *uid != work.uid);
         Ok(())

@@ -73,6 +73,16 @@ impl HeadLine {
         }
     }
 
+    /// The head's file.
+    pub fn file(&self) -> &str {
+        &self.head
+    }
+
+    /// SHA-256 of it.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
     /// Whether there is no answer.
     pub fn is_withheld(&self) -> bool {
         self.withheld.is_some()

@@ -1,5 +1,6 @@
 //! Command-line arguments.
 
+mod address;
 mod demo;
 mod heads;
 mod hints;
@@ -15,6 +16,7 @@ use microraptor::board::{Board, Choice, Cores, CpuList, Machine, Request, Root, 
 use microraptor::engine::MAX_THREADS;
 use microraptor::vit::Size;
 
+pub use address::*;
 pub use demo::*;
 pub use heads::*;
 pub use hints::HintArgs;

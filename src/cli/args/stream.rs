@@ -9,7 +9,7 @@ use microraptor::board::Signal;
 use microraptor::input::{CameraPixel, Region};
 use microraptor::live::{Policy, Turn, View};
 
-use super::{ChoiceArgs, HintArgs, Milliseconds, StdinArgs, Threads};
+use super::{Address, ChoiceArgs, HintArgs, Milliseconds, StdinArgs, Threads};
 use crate::cli::limits::Seconds;
 
 #[derive(Clone, Debug, Args)]
@@ -80,6 +80,14 @@ pub struct StreamArgs {
     pub signals: Vec<Signal>,
     #[command(flatten)]
     pub choices: ChoiceArgs,
+    /// Serve counts and times for Prometheus at /metrics: a port of this machine alone, or an address for others too; port
+    /// 0 for any that is free
+    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    pub metrics: Option<Address>,
+    /// Serve a page with the picture, the answers and what is wrong, at an address as of --metrics; for other machines
+    /// its URL has a secret in it (needs a build with the feature page)
+    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    pub page: Option<Address>,
     /// Accepted for consistency; the output is always JSON lines
     #[arg(long)]
     pub json: bool,

@@ -31,6 +31,8 @@ pub enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         window_delay_frames: Option<f64>,
     },
+    /// What serves others over the network, and where.
+    Listening { what: String, url: String },
     /// An answer.
     Frame(FrameLine),
     /// A frame that cannot be read.

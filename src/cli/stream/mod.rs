@@ -1,6 +1,7 @@
 //! `microraptor stream`
 
 mod line;
+mod metrics;
 mod opened;
 mod outlet;
 mod pins;
@@ -8,6 +9,7 @@ mod slot;
 mod source;
 mod video;
 mod watch;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +60,7 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
         window_delay_frames: args.window.map(|frames| f64::from(frames - 1) / 2.0),
     };
     outlets.say(&started, None, None)?;
+    outlets.say_urls()?;
     let stall = (args.stall.0 > 0.0).then(|| Duration::from_secs_f64(args.stall.0));
     let mut stream = Stream {
         args,
@@ -106,6 +109,9 @@ fn outlets(args: &StreamArgs, opened: &Opened, pins: &mut Pins) -> anyhow::Resul
         if let Some(pipe) = pipe {
             outlets.push(Box::new(Video::open(shows, pipe, &opened.heads, args.policy, rate)?));
         }
+    }
+    if let Some(address) = args.metrics {
+        outlets.push(Box::new(metrics::Metrics::start(address, opened)?));
     }
     Ok(outlets)
 }

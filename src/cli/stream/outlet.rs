@@ -15,6 +15,11 @@ pub trait Outlet: Send {
 
     /// Takes what happened. After an error it is told nothing more.
     fn told(&mut self, told: &Told) -> anyhow::Result<()>;
+
+    /// Where it is found, if it serves others over the network.
+    fn url(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What happened.
@@ -46,6 +51,18 @@ struct State {
 impl Outlets {
     pub fn new(outlets: Vec<Box<dyn Outlet>>) -> Outlets {
         Outlets(Mutex::new(State { counts: Counts::default(), outlets }))
+    }
+
+    /// Tells where those are found that serve others over the network.
+    pub fn say_urls(&self) -> anyhow::Result<()> {
+        let found = |outlet: &Box<dyn Outlet>| Some((outlet.name(), outlet.url()?));
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let urls: Vec<(String, String)> = state.outlets.iter().filter_map(found).collect();
+        drop(state);
+        urls.into_iter().try_for_each(|(what, url)| {
+            let what = what.trim_start_matches('-').to_owned();
+            self.say(&Event::Listening { what, url }, None, None)
+        })
     }
 
     /// Tells all of `event`, at once, whichever thread calls; `counts` are the last ones if it does not know them. An

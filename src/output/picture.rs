@@ -147,6 +147,22 @@ fn draw(picture: &mut RgbImage, labels: &[u8], tint: u32) {
     }
 }
 
+/// The classes of `labels` (`[height, width]`) as a picture to lay over another one, RGBA, `[height, width, 4]`: tinted
+/// and outlined as [`write_overlay`] does it, with the colours after the first `skipped` ones.
+pub fn mask_layer(labels: &[u8], width: usize, skipped: usize) -> Vec<u8> {
+    let height = labels.len().checked_div(width).unwrap_or(0);
+    let reach = 1 + width.min(height) / PIXELS_PER_OUTLINE;
+    let tinted = (u32::from(u8::MAX) * TINT).div_ceil(100) as u8;
+    let mut layer = vec![0; 4 * labels.len()];
+    for (index, (pixel, &label)) in layer.chunks_exact_mut(4).zip(labels).enumerate() {
+        let Some(class) = usize::from(label).checked_sub(1) else { continue };
+        let alpha = if is_outline(labels, width, height, index, reach) { u8::MAX } else { tinted };
+        let [r, g, b] = PALETTE[(class + skipped) % PALETTE.len()];
+        pixel.copy_from_slice(&[r, g, b, alpha]);
+    }
+    layer
+}
+
 /// Whether a pixel is within `reach` steps (in the 4-neighbourhood) of a different label or of the picture's edge.
 fn is_outline(labels: &[u8], width: usize, height: usize, index: usize, reach: usize) -> bool {
     let (row, column) = (index / width, index % width);

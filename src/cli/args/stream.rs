@@ -87,7 +87,7 @@ pub struct StreamArgs {
     /// Serve a page with the picture, the answers and what is wrong, at an address as of --metrics; for other machines
     /// its URL has a secret in it (needs a build with the feature page)
     #[arg(long, value_name = "[ADDRESS:]PORT")]
-    pub page: Option<Address>,
+    pub live_page: Option<Address>,
     /// Accepted for consistency; the output is always JSON lines
     #[arg(long)]
     pub json: bool,

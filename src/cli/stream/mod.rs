@@ -1,6 +1,8 @@
 //! `microraptor stream`
 
 mod line;
+#[cfg_attr(not(feature = "page"), path = "live_page_absent.rs")]
+mod live_page;
 mod metrics;
 mod opened;
 mod outlet;
@@ -113,6 +115,9 @@ fn outlets(args: &StreamArgs, opened: &Opened, pins: &mut Pins) -> anyhow::Resul
     if let Some(address) = args.metrics {
         outlets.push(Box::new(metrics::Metrics::start(address, opened)?));
     }
+    if let Some(address) = args.live_page {
+        outlets.push(Box::new(live_page::LivePage::start(address, opened)?));
+    }
     Ok(outlets)
 }
 
@@ -202,7 +207,7 @@ impl Stream<'_> {
             (!head.is_withheld()).then_some(&answer.outcome)
         };
         let outcomes: Vec<Option<&Outcome>> = line.heads.iter().enumerate().map(outcome).collect();
-        let seen = Seen { frame: &frame, outcomes: &outcomes };
+        let seen = Seen { frame: &frame, heads: &self.opened.heads, outcomes: &outcomes };
         let number = frame.number;
         let say = || self.outlets.say(&Event::Frame(line), Some(self.counts()), Some(seen));
         self.watch.over(number, Doing::Writing, say)

@@ -6,6 +6,7 @@ use microraptor::heads::Outcome;
 use microraptor::live::Frame;
 
 use super::line::{Counts, Event, line};
+use crate::cli::loaded::Loaded;
 use crate::cli::terminal;
 
 /// What is told beside standard output. It must not wait: the next frame waits for it.
@@ -36,6 +37,8 @@ pub struct Told<'a> {
 #[derive(Clone, Copy)]
 pub struct Seen<'a> {
     pub frame: &'a Frame,
+    /// All heads, in the order of the line.
+    pub heads: &'a [Loaded],
     /// One for each head of the line, in its order; empty if the frame is withheld. `None` if a head's answer is.
     pub outcomes: &'a [Option<&'a Outcome>],
 }

@@ -10,4 +10,4 @@ mod server;
 
 pub use machine::{Machine, Reading};
 pub use request::Request;
-pub use server::{Client, Reply, Server, Site};
+pub use server::{Client, Reply, Server, Site, stand_back};

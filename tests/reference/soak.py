@@ -166,4 +166,5 @@ def report(args, times, ages, memory, ended, first):
         sys.exit("error: " + "; ".join(problems))
 
 
-main()
+if __name__ == "__main__":
+    main()

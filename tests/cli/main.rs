@@ -34,5 +34,7 @@ mod reading;
 mod stream;
 #[cfg(target_os = "linux")]
 mod stream_out;
+#[cfg(target_os = "linux")]
+mod stream_served;
 #[path = "../support/mod.rs"]
 mod support;

@@ -30,7 +30,7 @@ impl Bench {
     }
 
     /// A picture file; every one differs.
-    fn picture(&self, number: usize) -> Vec<u8> {
+    pub fn picture(&self, number: usize) -> Vec<u8> {
         std::fs::read(self.file(number)).unwrap()
     }
 
@@ -39,7 +39,7 @@ impl Bench {
     }
 
     /// Starts the program with frames of PNG on standard input.
-    fn start(&self, more: &[&str]) -> Running {
+    pub fn start(&self, more: &[&str]) -> Running {
         let mut arguments = vec!["-", "--stdin", "png"];
         arguments.extend(more);
         self.start_on(&arguments, &[])
@@ -59,7 +59,7 @@ impl Bench {
 }
 
 pub struct Running {
-    child: Child,
+    pub child: Child,
     input: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
 }

@@ -110,11 +110,11 @@ class Chromium:
 
 # What stands on the page, in one reading.
 STATE = """JSON.stringify({
-  state: at('state').textContent, why: at('why').textContent, mark: at('mark').hidden ? '' : at('mark').textContent,
-  show: at('frame').dataset.show, number: +at('number').textContent || 0, age: at('age').textContent,
+  state: at('state').textContent, why: at('why').textContent,
+  show: at('main').dataset.show, number: +at('number').textContent || 0, age: at('age').textContent,
   late: !at('late').hidden, backbone: at('backbone').textContent, head: at('headtime').textContent,
-  size: at('size').textContent, seen: getComputedStyle(at('fresh')).visibility,
-  opacity: +getComputedStyle(at('fresh')).opacity, mask: getComputedStyle(at('mask')).display,
+  size: at('size').textContent, seen: ['fresh', 'heads', 'times'].map((id) => getComputedStyle(at(id)).visibility).join(),
+  opacity: Math.max(...['fresh', 'heads'].map((id) => +getComputedStyle(at(id)).opacity)), mask: getComputedStyle(at('mask')).display,
   heads: [...document.querySelectorAll('#heads article')].map((card) => ({
     head: card.querySelector('h2').textContent,
     says: (card.querySelector('.says b') || {}).textContent,
@@ -278,7 +278,7 @@ def look(stream, browser, folder, pictures):
     for _ in range(3):
         browser.key(" ", "Space")
         shown = state()
-        assert (shown["state"], shown["show"]) == ("PAUSED HERE", "paused") and str(shown["number"]) in shown["mark"], shown
+        assert (shown["state"], shown["show"]) == ("PAUSED HERE", "paused") and f'frame {shown["number"]},' in shown["why"], shown
         same_frame(shown, stream)
         same_picture(browser, shown, stream)
         for _ in range(5):
@@ -338,11 +338,11 @@ def look(stream, browser, folder, pictures):
     stream.going = False
     took = browser.until("at('state').textContent === 'STALLED'", "a source that stalls")
     shown = state()
-    assert 0.9 < took < 1.6 and (shown["show"], shown["seen"]) == ("blank", "hidden"), (took, shown)
+    assert 0.9 < took < 1.6 and (shown["show"], shown["seen"]) == ("blank", "hidden,hidden,hidden"), (took, shown)
     keep("stalled.png")
     assert read_metrics(stream.url("metrics"), stream, digests)["microraptor_stalled"].samples[0].value == 1
     browser.key(" ", "Space")
-    assert state()["seen"] == "hidden", "pausing does not bring a blanked picture back"
+    assert state()["seen"] == "hidden,hidden,hidden", "pausing does not bring a blanked picture back"
     browser.key(" ", "Space")
     stream.going = True
     browser.until("at('state').textContent === 'LIVE'", "live after a stall")
@@ -354,6 +354,16 @@ def look(stream, browser, folder, pictures):
     keep("hangs.png")
     stream.process.send_signal(signal.SIGCONT)
     browser.until("at('state').textContent === 'LIVE'", "live after a halt")
+    # So does a script that has stopped: what is old fades without it.
+    browser.run("for (let timer = setTimeout(() => 0); timer > 0; timer--) clearInterval(timer)")
+    time.sleep(0.3)
+    stream.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    assert state()["opacity"] == 1
+    time.sleep(2.7)
+    shown = state()
+    assert shown["show"] == "live" and shown["opacity"] < 0.5, shown
+    stream.process.send_signal(signal.SIGCONT)
 
     # Nothing names a file, and nothing was asked of anybody else.
     text = browser.run("document.documentElement.outerHTML")

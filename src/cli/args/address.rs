@@ -24,6 +24,7 @@ impl FromStr for Address {
 
 impl Address {
     /// Whether only this machine reaches it.
+    #[cfg_attr(not(feature = "page"), allow(dead_code, reason = "metrics are open to all who reach them"))]
     pub fn is_loopback(self) -> bool {
         is_loopback(self.0.ip())
     }

@@ -24,6 +24,7 @@ pub trait Outlet: Send {
 }
 
 /// What happened.
+#[cfg_attr(not(feature = "page"), allow(dead_code, reason = "not every outlet is in every build"))]
 pub struct Told<'a> {
     pub event: &'a Event<'a>,
     /// The line on standard output.
@@ -35,6 +36,7 @@ pub struct Told<'a> {
 
 /// A frame with what the heads say of it.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "page"), allow(dead_code, reason = "not every outlet is in every build"))]
 pub struct Seen<'a> {
     pub frame: &'a Frame,
     /// All heads, in the order of the line.
@@ -58,9 +60,9 @@ impl Outlets {
 
     /// Tells where those are found that serve others over the network.
     pub fn say_urls(&self) -> anyhow::Result<()> {
-        let found = |outlet: &Box<dyn Outlet>| Some((outlet.name(), outlet.url()?));
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let urls: Vec<(String, String)> = state.outlets.iter().filter_map(found).collect();
+        let found = state.outlets.iter().filter_map(|outlet| Some((outlet.name(), outlet.url()?)));
+        let urls: Vec<(String, String)> = found.collect();
         drop(state);
         urls.into_iter().try_for_each(|(what, url)| {
             let what = what.trim_start_matches('-').to_owned();

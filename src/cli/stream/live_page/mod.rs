@@ -23,7 +23,7 @@ use self::picture::Drawing;
 use self::shared::{Doing, Shared};
 use self::site::Pages;
 use self::token::Token;
-use super::line::{Event, FrameLine};
+use super::line::Event;
 use super::opened::Opened;
 use super::outlet::{Outlet, Seen, Told};
 use super::web::Server;
@@ -53,12 +53,12 @@ impl LivePage {
         Ok(LivePage { shared, url: server.url(&format!("/{query}")) })
     }
 
-    fn frame(&self, line: &FrameLine, seen: Option<Seen>) -> anyhow::Result<()> {
+    fn frame(&self, json: &str, seen: Option<Seen>) -> anyhow::Result<()> {
         let (looked_at, ready) = self.shared.wants();
         if !looked_at {
             return Ok(());
         }
-        let mut said = said::frame(line)?;
+        let mut said = said::frame(json)?;
         self.shared.line(&said.to_string());
         if let Some(seen) = seen.filter(|_| ready) {
             let masks = masks(&seen, &mut said);
@@ -119,7 +119,7 @@ impl Outlet for LivePage {
         }
         drop(state);
         match told.event {
-            Event::Frame(line) => self.frame(line, told.seen)?,
+            Event::Frame(_) => self.frame(told.json, told.seen)?,
             Event::Ended { .. } => self.farewell(),
             _ => self.shared.news(),
         }

@@ -57,9 +57,9 @@ function take(message) {
   status();
 }
 
-// Starts the fading of the picture anew.
+// Starts the fading of picture and answers anew.
 function fresh() {
-  const list = at('fresh').classList;
+  const list = at('main').classList;
   const b = list.contains('a');
   list.toggle('a', !b);
   list.toggle('b', b);
@@ -201,7 +201,11 @@ function general(message) {
   for (const name of ['frames', 'answered', 'withheld', 'dropped', 'lost']) at(name).textContent = counts[name];
   at('lates').textContent = counts.late;
   const { hottest, resident } = message.machine;
-  if (hottest) at('hottest').textContent = hottest.celsius.toFixed(1) + ' °C';
+  if (hottest) {
+    at('hottest').textContent = hottest.celsius.toFixed(1) + ' °C';
+    // From here on the kernel slows the machine down.
+    at('hottest').className = hottest.passive_celsius !== null && hottest.celsius >= hottest.passive_celsius ? 'hot' : '';
+  }
   if (resident) at('memory').textContent = (resident / 2 ** 20).toFixed(0) + ' MiB';
 }
 
@@ -229,25 +233,17 @@ function verdict() {
 function status() {
   let { level, state, why, show: how } = verdict();
   if (paused) {
-    const seen = pictures[place];
-    const ago = ((now() - seen.came) / 1000).toFixed(1);
-    if (level !== 'bad') [level, state, why, how] = ['warn', 'PAUSED HERE', 'the stream goes on', 'paused'];
-    else if (how !== 'blank') how = 'paused';
-    mark(how === 'blank' ? 'bad' : 'warn', how === 'blank' ? state + ': ' + why : 'PAUSED HERE: frame ' + seen.said.frame + ', ' + ago + ' s ago');
-  } else {
-    mark(level, level === 'good' ? '' : state + ': ' + why);
+    const ago = ((now() - pictures[place].came) / 1000).toFixed(1);
+    const seen = 'frame ' + pictures[place].said.frame + ', ' + ago + ' s ago';
+    if (level === 'bad') why += '; paused at ' + seen;
+    else [level, state, why] = ['warn', 'PAUSED HERE', seen + '; the stream goes on'];
+    if (how !== 'blank') how = 'paused';
   }
   at('pill').dataset.level = level;
   write(at('state'), state);
   write(at('why'), why);
-  at('frame').dataset.show = how;
+  at('main').dataset.show = how;
   document.title = state + ' · Microraptor';
-}
-
-function mark(level, text) {
-  at('mark').hidden = !text;
-  at('mark').dataset.level = level;
-  write(at('mark'), text);
 }
 
 function write(element, text) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use microraptor::names::shown;
 use serde_json::{Map, Value, json};
 
-use crate::cli::stream::line::{Event, FrameLine};
+use crate::cli::stream::line::Event;
 
 /// Of a frame's line, what is shown.
 const OF_FRAME: [&str; 7] = ["frame", "exposed", "picture", "late", "withheld", "dropped", "ms"];
@@ -13,9 +13,9 @@ const OF_FRAME: [&str; 7] = ["frame", "exposed", "picture", "late", "withheld", 
 /// Of a head's answer, what is shown, beside the name of its file without folders.
 const OF_HEAD: [&str; 6] = ["kind", "class", "probabilities", "areas", "ood", "withheld"];
 
-/// A frame's line; the values are those of standard output.
-pub fn frame(line: &FrameLine) -> serde_json::Result<Value> {
-    let value = serde_json::to_value(line)?;
+/// A frame's line, `json` on standard output.
+pub fn frame(json: &str) -> serde_json::Result<Value> {
+    let value: Value = serde_json::from_str(json)?;
     let mut said = picked(&value, &OF_FRAME);
     let heads = value["heads"].as_array().map_or(&[][..], Vec::as_slice).iter().map(|head| {
         let mut said = picked(head, &OF_HEAD);

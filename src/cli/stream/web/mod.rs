@@ -10,4 +10,6 @@ mod server;
 
 pub use machine::{Machine, Reading};
 pub use request::Request;
-pub use server::{Client, Reply, Server, Site, stand_back};
+#[cfg(feature = "page")]
+pub use server::{Client, stand_back};
+pub use server::{Reply, Server, Site};

@@ -25,13 +25,16 @@ pub trait Site: Send + Sync + 'static {
     fn answer(&self, request: &Request) -> Reply;
 }
 
+/// Tells a client what happens, until it is gone.
+type Events = Box<dyn FnOnce(&mut Client) -> io::Result<()>>;
+
 /// An answer.
 pub enum Reply {
     /// As a whole.
     Whole { status: u16, kind: &'static str, fields: Vec<(&'static str, String)>, body: Vec<u8> },
     /// As long as the client listens.
     #[cfg_attr(not(feature = "page"), allow(dead_code, reason = "the page alone has it"))]
-    Events(Box<dyn FnOnce(&mut Client) -> io::Result<()>>),
+    Events(Events),
 }
 
 impl Reply {

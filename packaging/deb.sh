@@ -19,8 +19,9 @@ cd "$root"
 built=${CARGO_TARGET_DIR:-target}/${target:+$target/}release
 machine=${target:-$(rustc --print host-tuple)}
 
-# The same library as include/install.sh makes by itself, and a program that may use cameras, pins and meters.
-cargo build --release --locked --features hal,manual,v4l2 "$@"
+# The same library as include/install.sh makes by itself, and a program that may use cameras, pins and meters,
+# and has the page of a stream.
+cargo build --release --locked --features hal,manual,page,v4l2 "$@"
 stage=$built/deb
 rm -rf "$stage"
 runner=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$machine")_RUNNER

@@ -3,6 +3,10 @@
     python tests/reference/soak.py --binary target/release/microraptor --frames 10000           # as fast as it answers
     python tests/reference/soak.py --binary target/release/microraptor --frames 600 --fps 30    # like a probe
     python tests/reference/soak.py --binary target/release/microraptor --hours 24 --fps 30
+    python tests/reference/soak.py --binary target/release/microraptor --frames 600 --fps 30 --watched
+
+`--watched` is with somebody who looks at the page all the time, and metrics that are read each second (a build with the
+feature page).
 
 Frames are phantoms of `microraptor demo`, as YUV4MPEG2 through a pipe. Needs Python's standard library alone; Linux.
 """
@@ -18,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 import zlib
 
 
@@ -74,6 +79,24 @@ def feed(pipe, frames, fps, count, seconds, sent):
         pass
 
 
+def watch(listening, got):
+    """Looks at the page, or reads the metrics each second, until the program ends; what came goes to `got`."""
+    try:
+        if listening["what"] == "live-page":
+            with urllib.request.urlopen(listening["url"] + "events") as events:
+                got["messages"] = got["pictures"] = 0
+                for line in events:
+                    got["messages"] += line.startswith(b"data:")
+                    got["pictures"] += b'"jpeg":' in line
+        while listening["what"] == "metrics":
+            with urllib.request.urlopen(listening["url"]) as text:
+                assert b"microraptor_frames_total" in text.read()
+            got["scrapes"] = got.get("scrapes", 0) + 1
+            time.sleep(1)
+    except OSError:
+        pass  # The program has ended.
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", required=True)
@@ -82,6 +105,8 @@ def main():
     parser.add_argument("--fps", type=float, help="frames a second; without it the next one waits")
     parser.add_argument("--deadline", type=float, default=200.0, help="milliseconds")
     parser.add_argument("--threads", default="2")
+    parser.add_argument("--watched", action="store_true", help="read the metrics each second, and look at the page")
+    parser.add_argument("--scraped", action="store_true", help="read the metrics each second")
     args = parser.parse_args()
     binary = os.path.abspath(args.binary)
     with tempfile.TemporaryDirectory() as folder:
@@ -95,10 +120,16 @@ def main():
         policy = "newest" if args.fps else "every"
         command = [binary, "stream", "demo", "--head", head, "--policy", policy, "--threads", args.threads]
         command += ["--deadline", str(args.deadline), "-"]
+        command += ["--metrics", "0"] if args.watched or args.scraped else []
+        command += ["--live-page", "0"] if args.watched else []
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             started = json.loads(process.stdout.readline())
             assert started["event"] == "started", started
+            got = {}
+            for _ in range(args.watched + (args.watched or args.scraped)):
+                listening = json.loads(process.stdout.readline())
+                threading.Thread(target=watch, args=(listening, got), daemon=True).start()
             sent = []
             feeder = threading.Thread(target=feed, args=(process.stdin, frames, args.fps, args.frames, args.hours * 3600, sent), daemon=True)
             feeder.start()
@@ -120,10 +151,10 @@ def main():
             assert process.wait() == 0 and ended and ended["reason"] == "end of source", ended
         finally:
             process.kill()
-    report(args, times, ages, memory, ended, first - sent[0])
+    report(args, times, ages, memory, ended, first - sent[0], got)
 
 
-def report(args, times, ages, memory, ended, first):
+def report(args, times, ages, memory, ended, first, got):
     """Prints what was seen; fails if something grows or gets slower."""
     p99 = lambda values: statistics.quantiles(values, n=100)[98]
     half = len(times) // 2
@@ -150,11 +181,14 @@ def report(args, times, ages, memory, ended, first):
         "resident_kib": after[-1][0],
         "growth_kib": growth,
         "descriptors": after[-1][1],
+        **got,
     }
     print(json.dumps(found))
     problems = []
     if ended["answered"] + ended["dropped"] != ended["frames"] or ended["lost"] or ended["withheld"]:
         problems.append("frames are not accounted for")
+    if args.watched and args.fps and got["pictures"] < 5 * ended["frames"] / args.fps:
+        problems.append("the page got fewer than five pictures a second")
     if args.fps and first > 0.2:
         problems.append("the first answer took more than 200 ms")
     if growth > 1024 or descriptors > 0:

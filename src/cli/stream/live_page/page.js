@@ -196,7 +196,10 @@ class Card {
 
 function general(message) {
   const { facts, counts } = told;
-  if (facts) at('model').textContent = facts.model + ', ' + facts.runs_on;
+  if (facts) {
+    const behind = facts.smoothing_delay_frames;
+    at('model').textContent = facts.model + ', ' + facts.runs_on + (behind ? '; answers are averages, ' + behind + ' frames behind' : '');
+  }
   at('deadline').textContent = facts && facts.deadline_ms ? facts.deadline_ms + ' ms' : 'none';
   for (const name of ['frames', 'answered', 'withheld', 'dropped', 'lost']) at(name).textContent = counts[name];
   at('lates').textContent = counts.late;
@@ -214,6 +217,7 @@ function verdict() {
   const seconds = (ms) => (ms / 1000).toFixed(1) + ' s';
   const silent = now() - heard;
   const bad = (state, why, blank) => ({ level: 'bad', state, why, show: blank ? 'blank' : 'stale' });
+  if (!told && silent < STALE_MS) return { level: 'off', state: 'CONNECTING', why: '', show: 'stale' };
   if (told && told.state === 'ended') return bad('ENDED', 'the stream is over');
   if (!connected || silent > STALE_MS) return bad('NO CONNECTION', 'nothing heard for ' + seconds(silent), told && told.blank);
   if (told.state === 'stuck') return bad('STUCK', 'a run does not end', told.blank);

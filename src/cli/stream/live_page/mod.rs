@@ -20,7 +20,7 @@ use microraptor::output::PALETTE;
 use serde_json::Value;
 
 use self::picture::Drawing;
-use self::shared::{Doing, Shared};
+use self::shared::{Doing, ENDED, Shared};
 use self::site::Pages;
 use self::token::Token;
 use super::line::Event;
@@ -30,7 +30,7 @@ use super::web::Server;
 use crate::cli::args::Address;
 
 /// How long the program's end waits for viewers to be told.
-const FAREWELL: Duration = Duration::from_millis(300);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The outlet.
 pub struct LivePage {
@@ -114,7 +114,7 @@ impl Outlet for LivePage {
             Event::Stalled { blank, .. } => state.doing = Doing::new("stalled", *blank),
             Event::Stuck { blank, .. } => state.doing = Doing::new("stuck", *blank),
             Event::Started { .. } | Event::Resumed => state.doing = Doing::new("running", false),
-            Event::Ended { .. } => state.doing = Doing::new("ended", false),
+            Event::Ended { .. } => state.doing = Doing::new(ENDED, false),
             _ => {}
         }
         drop(state);

@@ -20,6 +20,9 @@ const MAX_LINES: (usize, usize) = (256, 1 << 20);
 /// than half of a core.
 const PERIOD: Duration = Duration::from_millis(50);
 
+/// The state after which nothing comes.
+pub const ENDED: &str = "ended";
+
 /// What the stream does.
 #[derive(Clone)]
 pub struct Doing {
@@ -179,7 +182,9 @@ impl Shared {
     }
 
     /// Waits up to `patience` for a picture or news; everything that `seen` lacks, as JSON without its end.
-    pub fn next(&self, seen: &mut Seen, patience: Duration) -> String {
+    ///
+    /// Also whether it is the last.
+    pub fn next(&self, seen: &mut Seen, patience: Duration) -> (String, bool) {
         let until = Instant::now() + patience;
         let mut state = self.lock();
         loop {
@@ -202,9 +207,10 @@ impl Shared {
         });
         *seen =
             Seen { line: state.first + state.lines.len() as u64, picture: state.pictures, news: state.news };
+        let last = state.doing.state == ENDED;
         drop(state);
         let picture = picture.as_deref().unwrap_or("null");
-        format!("{{\"told\":{told},\"lines\":[{}],\"picture\":{picture}", lines.join(","))
+        (format!("{{\"told\":{told},\"lines\":[{}],\"picture\":{picture}", lines.join(",")), last)
     }
 }
 

@@ -88,10 +88,10 @@ impl Site for Pages {
 fn tell(client: &mut Client, shared: &Shared, machine: &Machine) -> io::Result<()> {
     let Some((_viewer, mut seen)) = shared.enter() else { return Ok(()) };
     loop {
-        let told = shared.next(&mut seen, BEAT);
+        let (told, last) = shared.next(&mut seen, BEAT);
         let message = format!("data: {told},\"machine\":{}}}\n\n", described(machine));
         client.send(message.as_bytes(), PATIENCE)?;
-        if shared.lock().doing.state == "ended" {
+        if last {
             return Ok(());
         }
         std::thread::sleep(PAUSE);

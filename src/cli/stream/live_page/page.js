@@ -104,6 +104,7 @@ class Card {
     this.says = make('p', 'says');
     this.rows = make('div');
     this.colours = new Map();
+    this.shown = []; // Classes with a bar; their strip goes on without.
     this.element.append(make('h2', '', head.head), this.says, this.rows);
     if (head.kind === 'segment') return;
     this.strip = make('canvas');
@@ -117,7 +118,6 @@ class Card {
   clear(why) {
     this.says.replaceChildren(make('span', 'tag warn', why));
     this.rows.replaceChildren();
-    this.shown = null;
   }
 
   set(head) {
@@ -149,7 +149,7 @@ class Card {
     const least = all.map(([, p]) => p).sort((a, b) => b - a)[Math.min(MOST, all.length) - 1];
     const some = all.filter(([, p]) => p >= least).slice(0, MOST);
     const names = some.map(([name]) => name);
-    if (!this.shown || this.shown.join('/') !== names.join('/')) {
+    if (this.rows.children.length === 0 || this.shown.join('/') !== names.join('/')) {
       this.shown = names;
       this.rows.replaceChildren(...names.map((name) => this.bar(name)));
     }
@@ -262,7 +262,7 @@ function strips() {
   const x = (line) => 1 - (newest + behind - line.exposed) / SPAN;
   for (const card of cards.filter((card) => card.strip)) {
     const draw = sheet(card.strip);
-    const names = new Set(card.shown || []);
+    const names = card.shown;
     const of = (line) => (line.heads[card.i] || {}).probabilities;
     for (const name of names) {
       draw.line(lines.map((line) => [x(line), of(line) ? 0.95 - 0.9 * of(line)[name] : NaN]), card.colour(name));

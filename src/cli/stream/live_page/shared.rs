@@ -61,7 +61,8 @@ pub struct State {
     news: u64,
 }
 
-/// The state, shared by the stream, the thread that draws and those of the viewers. It is locked for moves alone.
+/// The state, shared by the stream, the thread that draws and those of the viewers. It is locked for moves and
+/// small copies alone.
 pub struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -198,19 +199,22 @@ impl Shared {
         let lines: Vec<Arc<str>> = state.lines.iter().skip(skip).cloned().collect();
         let picture = state.picture.as_ref().filter(|(number, _)| *number != seen.picture);
         let picture = picture.map(|(_, text)| text.clone());
-        let told = json!({
-            "facts": state.facts,
-            "state": state.doing.state,
-            "blank": state.doing.blank,
-            "counts": state.counts,
-            "since_frame": state.last.elapsed().as_secs_f64(),
-        });
+        let (facts, doing, counts, last) =
+            (state.facts.clone(), state.doing.clone(), state.counts, state.last);
         *seen =
             Seen { line: state.first + state.lines.len() as u64, picture: state.pictures, news: state.news };
-        let last = state.doing.state == ENDED;
+        // The stream may wait for the lock: the text is made without it.
         drop(state);
+        let ended = doing.state == ENDED;
+        let told = json!({
+            "facts": facts,
+            "state": doing.state,
+            "blank": doing.blank,
+            "counts": counts,
+            "since_frame": last.elapsed().as_secs_f64(),
+        });
         let picture = picture.as_deref().unwrap_or("null");
-        (format!("{{\"told\":{told},\"lines\":[{}],\"picture\":{picture}", lines.join(",")), last)
+        (format!("{{\"told\":{told},\"lines\":[{}],\"picture\":{picture}", lines.join(",")), ended)
     }
 }
 

@@ -134,6 +134,6 @@ mod tests {
             expected[bucket] = count;
         }
         assert_eq!(histogram.counts, expected);
-        assert!((histogram.sum - 1005.035_001).abs() < 1e-9);
+        assert!((histogram.sum - 1_005.035_001).abs() < 1e-9);
     }
 }

@@ -194,7 +194,8 @@ def report(args, times, ages, memory, ended, first, got):
     if growth > 1024 or descriptors > 0:
         problems.append(f"memory grew by {growth} KiB, descriptors by {descriptors}")
     for name, slack in (("work_p50_ms", 0.2), ("work_p99_ms", 1.0)):
-        if found[name][1] > 1.25 * found[name][0] + slack:
+        # Whoever looks comes and goes: of few frames a slower half says nothing.
+        if (half >= 250 or not args.watched) and found[name][1] > 1.25 * found[name][0] + slack:
             problems.append(f"answers became slower ({name})")
     if problems:
         sys.exit("error: " + "; ".join(problems))

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::features::{Collector, ScanFeatures};
 use crate::heads::{
     AbmilHead, AbmilOptions, Backbone, Bags, Examples, HeadError, HeadModel, KnnHead, LinearHead, Masked,
-    OutOfDistribution, Predictor, SegmentHead, SegmentOptions, Targets, TrainingSummary,
+    OutOfDistribution, Outcome, Predictor, SegmentHead, SegmentOptions, Targets, TrainingSummary,
 };
 use crate::input::{LabelMap, ReadOptions, Region, ScanKind};
 use crate::vit::{Config, Positions, seeded_weights};
@@ -154,7 +154,7 @@ fn a_window_slides_over_frames_that_are_pictures_by_themselves() {
     let frames: Vec<Image> = (0..7).map(frame).collect();
     let mut pipeline = Pipeline::new(engine.session(2).unwrap(), &heads).unwrap();
     pipeline.slide(3);
-    let mut answers = |pipeline: &mut Pipeline, number: usize| -> Vec<Answer> {
+    let answers = |pipeline: &mut Pipeline, number: usize| -> Vec<Answer> {
         pipeline.begin("live", geometry());
         let answers = pipeline.push(&frames[number]).unwrap();
         answers.into_iter().filter(|answer| [2, 4, 6].contains(&answer.head)).collect()

@@ -34,7 +34,7 @@ impl Pins {
         let Some(board) = args.threads.placement.board()?.or_else(found) else {
             bail!("--signals: no board file fits this machine: name one with --board");
         };
-        let open = |board: &Board, signal| Ok::<_, BoardError>(Signals::open(&board.pins_for(&[signal])?)?);
+        let open = |board: &Board, signal| Signals::open(&board.pins_for(&[signal])?);
         for &signal in &args.signals {
             match signal {
                 Signal::Busy => pins.busy = Some(open(&board, signal)?),

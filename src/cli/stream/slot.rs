@@ -82,6 +82,7 @@ mod tests {
         assert_eq!(taken.join().unwrap(), (0..100).collect::<Vec<i32>>());
         assert_eq!(slot.take(), None);
         // Nobody takes from a closed slot, so nobody waits for it either.
-        (slot.put(1), slot.put(2));
+        slot.put(1);
+        slot.put(2);
     }
 }

@@ -122,6 +122,8 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
         "dicom_source" => none(Sources::open(&[file("source.dcm", bytes)])),
         "frames" => none(every_picture(bytes.to_vec())),
         "head" => none(Head::load(file("head.safetensors", &sealed(bytes)))),
+        #[cfg(feature = "igtl")]
+        "igtl" => none(every_message(&summed(bytes))),
         "image" => none(Image::open(file("image", bytes))),
         "label_map" => none(LabelMap::open(file("mask", bytes), None)),
         "model" => none(file::read(&file("model", &sealed(bytes)))),
@@ -278,6 +280,41 @@ fn every_picture(bytes: Vec<u8>) -> Result<(), InputError> {
     Err(first)
 }
 
+/// Reads OpenIGTLink messages to the end, also after one that is lost; the first such.
+#[cfg(feature = "igtl")]
+fn every_message(bytes: &[u8]) -> Result<(), InputError> {
+    use microraptor::{
+        input::Window,
+        live::{IgtlMessage, IgtlReader},
+    };
+    let window = Some(Window { center: 40.0, width: 400.0 });
+    let options = ReadOptions { window, ..ReadOptions::default() };
+    let mut reader = IgtlReader::new("stream", bytes, &options);
+    let mut lost = None;
+    while let Some(message) = reader.next(&mut |device| device != "Other")? {
+        if let IgtlMessage::Lost(problem) = message {
+            lost.get_or_insert(problem);
+        }
+    }
+    lost.map_or(Ok(()), Err)
+}
+
+/// Corrects the CRC-64 (ECMA-182) of the first OpenIGTLink message, if it is whole: with a wrong one nothing in it is
+/// read. The sum is at byte 50 of the header, before it the length of the body.
+#[cfg(feature = "igtl")]
+fn summed(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let length = bytes.get(42..50).map(|length| u64::from_be_bytes(length.try_into().unwrap()));
+    let end = length.and_then(|length| usize::try_from(length).ok()?.checked_add(58));
+    if let Some(body) = end.and_then(|end| bytes.get(58..end)) {
+        let step = |sum: u64| (sum << 1) ^ if sum >> 63 == 1 { 0x42f0_e1eb_a9ea_3693 } else { 0 };
+        let byte = |sum: u64, &byte: &u8| (0..8).fold(sum ^ (u64::from(byte) << 56), |sum, _| step(sum));
+        let sum = body.iter().fold(0, byte);
+        bytes[50..58].copy_from_slice(&sum.to_be_bytes());
+    }
+    bytes
+}
+
 macro_rules! damaged {
     ($($(#[$when:meta])? $target:ident,)*) => {
         $($(#[$when])? #[test] fn $target() { check(stringify!($target)); })*
@@ -293,6 +330,8 @@ damaged! {
     dicom_source,
     frames,
     head,
+    #[cfg(feature = "igtl")]
+    igtl,
     image,
     label_map,
     model,
@@ -313,7 +352,8 @@ fn sound_files_are_read() {
         std::fs::write(folder.path().join(name), "").unwrap();
     }
     for Seed { target, name, bytes } in seeds::all() {
-        if target.starts_with("onnx") && !cfg!(feature = "onnx") {
+        let absent = |feature: &str, built: bool| target.starts_with(feature) && !built;
+        if absent("onnx", cfg!(feature = "onnx")) || absent("igtl", cfg!(feature = "igtl")) {
             continue;
         }
         let result = read(target, &bytes, folder.path());

@@ -27,6 +27,8 @@ mod examine;
 #[cfg_attr(not(target_os = "linux"), path = "folder_absent.rs")]
 mod folder;
 mod grabber;
+#[cfg(feature = "igtl")]
+mod igtl;
 mod policy;
 mod smooth;
 mod source;
@@ -40,6 +42,8 @@ pub use clip::ClipSource;
 pub use examine::{Examiner, Picture};
 pub use folder::FolderSource;
 pub use grabber::{Grabber, Next, Tally};
+#[cfg(feature = "igtl")]
+pub use igtl::{IgtlAddress, IgtlMessage, IgtlPeers, IgtlPicture, IgtlReader, IgtlSource, IgtlStatus};
 pub use policy::Policy;
 pub use smooth::Smoothing;
 pub use source::{Frame, Grabbed, Source};

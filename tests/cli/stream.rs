@@ -401,3 +401,81 @@ fn pictures_are_turned_and_cropped() {
     assert_eq!(running.next()["heads"][0]["probabilities"], alone["heads"][0]["probabilities"]);
     running.finish();
 }
+
+/// A port of this machine that nobody uses.
+#[cfg(feature = "igtl")]
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A picture that pyigtl packed is answered on the connection that it came on; tests/reference/igtl.py compares more.
+#[cfg(feature = "igtl")]
+#[test]
+fn pictures_of_openigtlink_are_answered_there() {
+    use std::io::Read;
+    let bench = Bench::new();
+    let source = format!("igtl-listen://:{}", free_port());
+    let mut running = bench.start_on(&[&source, "--stall", "0"], &[]);
+    let mut peer = std::net::TcpStream::connect(source.replace("igtl-listen://", "127.0.0.1")).unwrap();
+    let golden = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/igtl");
+        std::fs::read(format!("{folder}/{name}.igtl")).unwrap()
+    };
+    peer.write_all(&golden("volume")).unwrap();
+    let line = running.next();
+    assert!(line["problem"].as_str().unwrap().contains("10x8x3: send single pictures"), "{line}");
+    peer.write_all(&golden("grey")).unwrap();
+    let line = running.next();
+    assert_eq!((&line["event"], &line["frame"]), (&"frame".into(), &2.into()), "{line}");
+    // Messages until the one about the frame: their types and bodies.
+    let mut kinds = Vec::new();
+    loop {
+        let mut header = [0; 58];
+        peer.read_exact(&mut header).unwrap();
+        let mut body = vec![0; u64::from_be_bytes(header[42..50].try_into().unwrap()) as usize];
+        peer.read_exact(&mut body).unwrap();
+        let kind = String::from_utf8(header[2..14].to_vec()).unwrap();
+        kinds.push(kind.trim_end_matches('\0').to_owned());
+        if kinds[kinds.len() - 1] == "STRING" {
+            let sent = json(std::str::from_utf8(&body[4..]).unwrap());
+            if sent["event"] == "frame" {
+                assert_eq!(sent, line);
+                break;
+            }
+        }
+    }
+    assert_eq!(kinds, ["STRING", "STRING", "STATUS", "STRING"], "started, lost, OK, frame");
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+}
+
+/// What is wrong with an address or the options for it is said at once.
+#[test]
+fn openigtlink_that_cannot_be_opened_is_an_error() {
+    let bench = Bench::new();
+    let head = bench.path("head.safetensors");
+    let wrong = |arguments: &[&str]| {
+        let mut command = program();
+        command.arg("stream").arg(tiny_model()).arg("--head").arg(&head).args(arguments);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    if !cfg!(feature = "igtl") {
+        let message = wrong(&["igtl://127.0.0.1"]);
+        assert!(message.contains("built without the feature igtl"), "{message}");
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("igtl-listen://:{}", listener.local_addr().unwrap().port());
+    let folder = bench.path("data").display().to_string();
+    for (arguments, problem) in [
+        (&["igtl://"][..], "is no address"),
+        (&[&taken], "give an address of this machine and a free port"),
+        (&["igtl://127.0.0.1", "--fps", "30"], "--fps"),
+        (&[&folder, "--igtl-device", "Probe"], "no OpenIGTLink source"),
+    ] {
+        let message = wrong(arguments);
+        assert!(message.starts_with("error: ") && message.contains(problem), "{message}");
+    }
+}

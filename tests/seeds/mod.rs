@@ -46,6 +46,9 @@ pub fn all() -> Vec<Seed> {
     ] {
         seeds.push(Seed::new("csv", name, text.into()));
     }
+    for name in ["grey", "rgb-metadata", "rgba", "int16-little", "float32-big", "several"] {
+        seeds.push(Seed::new("igtl", name, golden(&format!("igtl/{name}.igtl"))));
+    }
     for (target, file) in [("deploy", "deploy.toml"), ("results", "results.json")] {
         seeds.push(Seed::new(target, file, golden(&format!("profile/{file}"))));
     }

@@ -17,8 +17,8 @@ pub struct StreamArgs {
     /// Backbone that the heads were trained on (omit it with --deploy, which names one)
     #[arg(value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// Where frames come from: `-` for standard input, a camera (/dev/video0), a folder into which files come, or a clip,
-    /// which is played at its rate [default: -]
+    /// Where frames come from: `-` for standard input, a camera (/dev/video0), a folder into which files come, a clip,
+    /// which is played at its rate, or OpenIGTLink (igtl://HOST:PORT, igtl-listen://ADDRESS:PORT) [default: -]
     #[arg(value_name = "SOURCE")]
     pub source: Option<PathBuf>,
     /// Head file from `train`; may be repeated: the backbone runs once for all heads of the same input size
@@ -78,6 +78,14 @@ pub struct StreamArgs {
     /// is answered when it is pressed); needs a build with --features hal
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub signals: Vec<Signal>,
+    /// Answer pictures of this OpenIGTLink device only [default: the first one that sends any]
+    #[cfg(feature = "igtl")]
+    #[arg(long, value_name = "NAME")]
+    pub igtl_device: Option<String>,
+    /// What is sent back over OpenIGTLink
+    #[cfg(feature = "igtl")]
+    #[arg(long, value_enum, default_value = "all")]
+    pub igtl_send: IgtlSend,
     #[command(flatten)]
     pub choices: ChoiceArgs,
     /// Serve counts and times for Prometheus at /metrics: a port of this machine alone, or an address for others too; port
@@ -133,6 +141,20 @@ impl FromStr for Pipe {
             Err(_) => Ok(Pipe(text.into())),
         }
     }
+}
+
+/// What those at the other ends of OpenIGTLink are sent.
+#[cfg(feature = "igtl")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IgtlSend {
+    /// Lines, masks and states
+    All,
+    /// Lines (STRING) and states (STATUS)
+    Text,
+    /// Masks of segmentation heads (IMAGE) and states
+    Masks,
+    /// Nothing, apart from replies
+    None,
 }
 
 /// Frames a second.

@@ -1,5 +1,10 @@
 //! `microraptor stream`
 
+#[cfg(feature = "igtl")]
+mod igtl;
+#[cfg(not(feature = "igtl"))]
+#[path = "igtl_absent.rs"]
+mod igtl;
 mod line;
 #[cfg_attr(not(feature = "page"), path = "live_page_absent.rs")]
 mod live_page;
@@ -49,9 +54,15 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
     let opened = Opened::new(args, None)?;
     let path = place(args, &opened)?;
     let mut pins = Pins::open(args)?;
-    let outlets = Arc::new(Outlets::new(outlets(args, &opened, &mut pins)?));
+    let mut told = outlets(args, &opened, &mut pins)?;
     // Nothing is grabbed before everything is loaded: the first frames would be old.
-    let grabber = Grabber::start(source::open(&path, args, &opened.read)?, args.policy)?;
+    let (source, answered) = match igtl::open(&path, args, &opened.read)? {
+        Some((source, answered)) => (args.view().of(source), answered),
+        None => (source::open(&path, args, &opened.read)?, None),
+    };
+    told.extend(answered);
+    let outlets = Arc::new(Outlets::new(told));
+    let grabber = Grabber::start(source, args.policy)?;
     let started = Event::Started {
         model: opened.about(),
         heads: opened.names(),

@@ -237,6 +237,10 @@ fn association() -> Vec<Vec<u8>> {
 fn damage(pdus: &mut Vec<Vec<u8>>, random: &mut ChaCha8Rng) {
     let n = random.random_range(0..pdus.len());
     let length = pdus[n].len();
+    if length < 6 {
+        // Cut already.
+        return;
+    }
     match random.random_range(0..7) {
         0 => {
             let at = random.random_range(0..length);

@@ -197,8 +197,8 @@ class Card {
 function general(message) {
   const { facts, counts } = told;
   if (facts) {
-    const behind = facts.smoothing_delay_frames;
-    at('model').textContent = facts.model + ', ' + facts.runs_on + (behind ? '; answers are averages, ' + behind + ' frames behind' : '');
+    const behind = facts.delay_frames;
+    at('model').textContent = facts.model + ', ' + facts.runs_on + (behind ? '; answers are of several frames, ' + behind + ' frames behind' : '');
   }
   at('deadline').textContent = facts && facts.deadline_ms ? facts.deadline_ms + ' ms' : 'none';
   for (const name of ['frames', 'answered', 'withheld', 'dropped', 'lost']) at(name).textContent = counts[name];

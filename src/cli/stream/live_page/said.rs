@@ -29,13 +29,13 @@ pub fn frame(json: &str) -> serde_json::Result<Value> {
 /// What runs: said at the start, and again when it is replaced.
 pub fn facts(event: &Event, facts: &mut Value) {
     match event {
-        Event::Started { model, policy, deadline_ms, smoothing_delay_frames, .. } => {
+        Event::Started { model, policy, deadline_ms, smoothing_delay_frames, window_delay_frames, .. } => {
             *facts = json!({
                 "model": model["name"],
                 "runs_on": model["runs_on"],
                 "policy": policy,
                 "deadline_ms": deadline_ms,
-                "smoothing_delay_frames": smoothing_delay_frames,
+                "delay_frames": smoothing_delay_frames + window_delay_frames.unwrap_or(0.0),
                 "version": env!("CARGO_PKG_VERSION"),
             });
         }

@@ -121,8 +121,8 @@ class Card {
   }
 
   set(head) {
-    if (head.withheld) {
-      this.clear('withheld: ' + head.withheld);
+    if (head.withheld || !(head.probabilities || head.areas)) {
+      this.clear(head.withheld ? 'withheld: ' + head.withheld : 'no answer');
     } else {
       const decided = Array.isArray(head.class) ? head.class.join(', ') || 'none' : head.class;
       this.says.replaceChildren(...(decided === undefined ? [] : [make('b', '', decided)]));

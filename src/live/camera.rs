@@ -68,6 +68,8 @@ pub struct CameraSource<C> {
     missing: u32,
     held: Option<Result<Frame, InputError>>,
     count: u64,
+    /// How often it was started.
+    epoch: u32,
 }
 
 impl<C: Camera> CameraSource<C> {
@@ -86,6 +88,7 @@ impl<C: Camera> CameraSource<C> {
             missing: 0,
             held: None,
             count: 0,
+            epoch: 0,
         };
         source.start()?;
         Ok(source)
@@ -102,6 +105,7 @@ impl<C: Camera> CameraSource<C> {
         })?;
         format.check(&self.name, &self.options)?;
         (self.format, self.expected) = (Some(format), None);
+        self.epoch = self.epoch.wrapping_add(1);
         Ok(())
     }
 
@@ -146,7 +150,7 @@ impl<C: Camera> CameraSource<C> {
         self.missing = if gap > MAX_GAP { 0 } else { gap };
         self.expected = Some(sequence.wrapping_add(1));
         let image = image.map_err(|problem| self.failed(problem))??;
-        Ok(Frame::new(0, exposed, image))
+        Ok(Frame { epoch: self.epoch, ..Frame::new(0, exposed, image) })
     }
 }
 
@@ -272,7 +276,9 @@ mod tests {
     fn a_camera_that_went_away_comes_back() {
         let acts = vec![Starts(8), Gives(3, 64), Fails, Fails, Fails, Starts(16), Gives(0, 128)];
         let mut source = source(acts).unwrap();
+        assert_eq!(source.epoch, 1);
         let taken = take(&mut source, 3);
+        assert_eq!(source.epoch, 2);
         assert_eq!((&taken[0], &taken[2]), (&Ok((3, 8)), &Ok((0, 16))));
         assert!(taken[1].as_ref().unwrap_err().contains("it is opened again"), "{taken:?}");
     }

@@ -33,7 +33,7 @@ pub enum Next {
         /// What is wrong with it.
         problem: InputError,
     },
-    /// No frame came in the time given; so long ago is the last one, or the start.
+    /// No frame came in the time given; so long ago is the last whole one, or the start.
     Nothing(Duration),
     /// The source has ended.
     End,
@@ -79,7 +79,10 @@ impl Shared {
     /// Takes what the source gave; false if nobody wants more.
     fn take(&self, grabbed: Grabbed, policy: Policy) -> bool {
         let mut state = self.lock();
-        state.last = Instant::now();
+        // Frames that cannot be read are none.
+        if matches!(grabbed, Grabbed::Frame(_)) {
+            state.last = Instant::now();
+        }
         while policy == Policy::Every && state.waiting.is_some() && !state.closed {
             state = self.wait(state);
         }
@@ -173,6 +176,11 @@ impl Grabber {
             let waited = self.shared.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// How long ago the last whole frame came, or the start.
+    pub fn idle(&self) -> Duration {
+        self.shared.lock().last.elapsed()
     }
 
     /// The counts so far. A frame that waits is among the frames alone.
@@ -274,6 +282,21 @@ mod tests {
         until_seen(grabber, 2);
         assert!(matches!(grabber.next(LONG).unwrap(), Next::Frame(Frame { number: 1, .. })));
         assert!(matches!(grabber.next(LONG).unwrap(), Next::Lost { number: 2, .. }));
+    }
+
+    /// A source that gives nothing whole is as good as one that gives nothing.
+    #[test]
+    fn frames_that_are_lost_do_not_count_as_coming() {
+        let (send, receive) = channel();
+        let grabber = Grabber::start(Box::new(Sent(receive)), Policy::Newest).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        send.send(Ok(Grabbed::Lost { number: 1, problem: damaged() })).unwrap();
+        until_seen(&grabber, 1);
+        assert!(grabber.idle() >= Duration::from_millis(20));
+        let sent = Instant::now();
+        send.send(frame(2)).unwrap();
+        until_seen(&grabber, 2);
+        assert!(grabber.idle() <= sent.elapsed());
     }
 
     /// However many frames are lost, and whatever waits at the end, the counts add up.

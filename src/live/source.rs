@@ -19,6 +19,9 @@ pub struct Frame {
     pub geometry: Geometry,
     /// The file that it came from, if each frame has its own.
     pub file: Option<PathBuf>,
+    /// Counts how often the source began anew, such as a camera that was unplugged: what a frame of another epoch shows has
+    /// nothing to do with this one.
+    pub epoch: u32,
     /// Whether its pixels may show the patient's name: a whole DICOM picture that does not say the contrary (PS3.3
     /// C.7.6.1.1.5). Other sources do not tell.
     pub may_show_text: bool,
@@ -28,14 +31,15 @@ impl Frame {
     /// A frame of which only the pixels are known.
     pub fn new(number: u64, exposed: Instant, image: Image) -> Frame {
         let geometry = Geometry::of_image(&image);
-        Frame { number, exposed, image, geometry, file: None, may_show_text: false }
+        Frame { number, exposed, image, geometry, file: None, epoch: 0, may_show_text: false }
     }
 
     /// A frame of a scan, which is a picture by itself here.
     pub(super) fn of_scan(number: u64, exposed: Instant, image: Image, info: &ScanInfo) -> Frame {
         let geometry = Geometry { kind: ScanKind::Image, ..Geometry::of(info, &image) };
         let text = info.dicom.as_ref().is_some_and(|dicom| dicom.may_show_text);
-        Frame { number, exposed, image, geometry, file: None, may_show_text: text && info.crop.is_none() }
+        let may_show_text = text && info.crop.is_none();
+        Frame { number, exposed, image, geometry, file: None, epoch: 0, may_show_text }
     }
 }
 

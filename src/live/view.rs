@@ -55,7 +55,7 @@ impl View {
     /// # Errors
     /// [`InputError::Stream`] if the part does not lie within the picture, or is below 8 px a side.
     fn apply(self, frame: Frame) -> Result<Frame, InputError> {
-        let Frame { number, exposed, image, geometry, file, may_show_text } = frame;
+        let Frame { number, exposed, image, geometry, file, epoch, may_show_text } = frame;
         let Geometry { kind, size: (height, width), crop, spacing } = geometry;
         let aside = matches!(self.turn, Turn::Quarter | Turn::ThreeQuarters);
         let size = if aside { (width, height) } else { (height, width) };
@@ -86,7 +86,7 @@ impl View {
         }
         // Whoever names a part has chosen what is seen.
         let may_show_text = may_show_text && self.crop.is_none();
-        Ok(Frame { number, exposed, image, geometry, file, may_show_text })
+        Ok(Frame { number, exposed, image, geometry, file, epoch, may_show_text })
     }
 
     /// Where `region` of a picture of `rows` and `columns` comes to lie.

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use dicom_dictionary_std::tags;
 use dicom_object::FileMetaTableBuilder;
@@ -229,6 +230,9 @@ impl<S: Read + Write> Service<'_, S> {
 
 /// Refuses a data set that cannot be read up to its pixels, or is another object than announced.
 fn check(path: &Path, command: &Command) -> Result<(), Refusal> {
+    // A deflated data set is in memory meanwhile: one at a time.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let object = dicom_elements(path).map_err(|problem| (status::CANNOT_UNDERSTAND, problem))?;
     let text = |tag| object.get(tag).and_then(|element| element.to_str().ok());
     for (tag, expected, name) in [

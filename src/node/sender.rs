@@ -107,8 +107,8 @@ struct Sending {
     to: String,
     /// Associations in a row that failed.
     failures: u32,
-    /// Objects whose results were refused: how often, and when they are tried again.
-    later: HashMap<String, (u32, Instant)>,
+    /// Results that were refused, by UID and file: how often, and when they are tried again.
+    later: HashMap<(String, String), (u32, Instant)>,
     ended: Arc<AtomicBool>,
 }
 
@@ -116,7 +116,9 @@ impl Sending {
     fn run(&mut self) {
         while !self.ended() {
             let now = Instant::now();
-            let later = |uid: &str| self.later.get(uid).is_some_and(|(_, when)| *when > now);
+            let key = |uid: &str, name: &str| (uid.to_owned(), name.to_owned());
+            let later =
+                |uid: &str, name: &str| self.later.get(&key(uid, name)).is_some_and(|(_, when)| *when > now);
             let unsent = self.queue.unsent(&self.key, &later, TICK);
             if unsent.is_empty() {
                 continue;
@@ -140,9 +142,6 @@ impl Sending {
             if self.ended() {
                 break;
             }
-            if self.later.get(&one.uid).is_some_and(|(_, when)| *when > Instant::now()) {
-                continue;
-            }
             let sent = call.send(one, || {
                 if let Err(error) = self.queue.trying(one, &self.key) {
                     log::warn!("{}", chain(&error));
@@ -160,7 +159,7 @@ impl Sending {
 
     fn sent(&mut self, one: &Unsent, taken: Taken) -> Result<(), String> {
         let done = self.queue.sent(one, &self.key).map_err(|error| chain(&error))?;
-        self.later.remove(&one.uid);
+        self.later.remove(&(one.uid.clone(), one.name.clone()));
         self.failures = 0;
         (self.report)(Event::Sent {
             object: one.uid.clone(),
@@ -178,9 +177,10 @@ impl Sending {
     /// One object is refused: the others go on.
     fn refused(&mut self, one: &Unsent, problem: String) -> Result<(), String> {
         self.queue.refused(one, &self.key).map_err(|error| chain(&error))?;
-        let failures = self.later.get(&one.uid).map_or(0, |(failures, _)| *failures).saturating_add(1);
+        let key = (one.uid.clone(), one.name.clone());
+        let failures = self.later.get(&key).map_or(0, |(failures, _)| *failures).saturating_add(1);
         let pause = self.retry.after(failures);
-        self.later.insert(one.uid.clone(), (failures, Instant::now() + pause));
+        self.later.insert(key, (failures, Instant::now() + pause));
         self.unsent(Some(one.uid.clone()), problem, pause);
         Ok(())
     }

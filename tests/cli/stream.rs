@@ -65,6 +65,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn send(&mut self, bytes: &[u8]) {
         let input = self.input.as_mut().unwrap();
         input.write_all(bytes).unwrap();
@@ -310,6 +315,29 @@ fn a_reader_that_does_not_read_is_noticed() {
     let mut errors = String::new();
     std::io::Read::read_to_string(&mut running.child.stderr.take().unwrap(), &mut errors).unwrap();
     assert!(error_line(&errors).contains("nobody has read its line"), "{errors}");
+}
+
+/// Damaged pictures are no sign of life.
+#[test]
+fn a_source_that_gives_nothing_readable_has_stalled() {
+    let bench = Bench::new();
+    let mut running = bench.start(&["--policy", "every", "--stall", "0.3"]);
+    running.send(&bench.picture(0));
+    assert_eq!(running.next()["event"], "frame");
+    let damaged = [&bench.picture(1)[..200], &bench.picture(2)[..200]].concat();
+    let mut lost = 0;
+    loop {
+        running.send(&damaged);
+        std::thread::sleep(Duration::from_millis(20));
+        let line = running.next();
+        if line["event"] == "stalled" {
+            break;
+        }
+        assert_eq!(line["event"], "lost", "{line}");
+        lost += 1;
+        assert!(lost < 1000, "it is never said");
+    }
+    drop(running);
 }
 
 /// One signal is enough, also if nobody reads.

@@ -55,10 +55,8 @@ fn a_window_slides_over_the_stream() {
     assert!(message.contains("none of the heads sees several frames"), "{message}");
 }
 
-/// Masks and overlays are those that `predict` writes of the same pictures.
-#[test]
-fn masks_and_overlays_are_written_as_video() {
-    let bench = Bench::new();
+/// Trains a head on pictures of the bench and half of each as its mask; the head takes the place of the other one.
+fn trained_to_lay_masks(bench: &Bench) -> std::path::PathBuf {
     let (images, masks) = (bench.path("images"), bench.path("masks"));
     let head = bench.path("head.safetensors");
     std::fs::create_dir(&images).unwrap();
@@ -89,6 +87,15 @@ fn masks_and_overlays_are_written_as_video() {
         &"-o",
         &head,
     ]);
+    head
+}
+
+/// Masks and overlays are those that `predict` writes of the same pictures.
+#[test]
+fn masks_and_overlays_are_written_as_video() {
+    let bench = Bench::new();
+    let head = trained_to_lay_masks(&bench);
+    let images = bench.path("images");
     let [overlay, mask] = ["overlay.y4m", "mask.y4m"].map(|name| bench.path(name));
     let mut shell = Command::new("sh");
     shell.arg("-c").arg("exec \"$@\" 3>\"$OVERLAY\" 4>\"$MASK\"").arg("sh");
@@ -123,6 +130,36 @@ fn masks_and_overlays_are_written_as_video() {
         let (found, expected) = (overlays[number].pixels().to_rgb8(), read("overlay").to_rgb8());
         assert!(found.iter().zip(expected.iter()).all(|(a, b)| a.abs_diff(*b) <= 2), "frame {number}");
     }
+}
+
+/// A head that lays no masks in the place of one that does must not look as if nothing was found.
+#[test]
+fn video_ends_with_the_head_that_lays_masks() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let bench = Bench::new();
+    let linear = std::fs::read(bench.path("head.safetensors")).unwrap();
+    let head = trained_to_lay_masks(&bench);
+    let pipe = bench.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read(pipe).unwrap().len()
+    });
+    let mut running = bench.start_on(&["-", "--stdin", "png", "--mask", pipe.to_str().unwrap()], &[]);
+    let picture = std::fs::read(bench.file(0)).unwrap();
+    running.send(&picture);
+    assert_eq!(running.next()["heads"][0]["kind"], "segment");
+    std::fs::write(&head, linear).unwrap();
+    kill_process(Pid::from_raw(running.id() as i32).unwrap(), Signal::HUP).unwrap();
+    assert_eq!(running.next()["event"], "reloaded");
+    running.send(&picture);
+    assert_eq!(running.next()["heads"][0]["kind"], "linear");
+    let (_, code, errors) = running.finish();
+    assert!(code == 0 && errors.contains("none of the heads lays masks any more"), "{errors}");
+    let (width, height) = image::image_dimensions(bench.file(0)).unwrap();
+    let length = reader.join().unwrap();
+    // One picture, with the header of the stream.
+    assert!((1..200).contains(&(length - (width * height) as usize)), "{length}");
 }
 
 #[test]

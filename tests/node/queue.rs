@@ -32,7 +32,7 @@ fn answer(queue: &Queue, work: &Work) {
 }
 
 fn unsent(queue: &Queue, key: &str) -> Vec<Unsent> {
-    queue.unsent(key, &|_| false, NOW)
+    queue.unsent(key, &|_, _| false, NOW)
 }
 
 /// Takes everything in the queue to its end; the results that each destination got, with those that were begun before.
@@ -160,6 +160,48 @@ fn a_destination_that_is_gone_holds_nothing_up() {
     }
     drop(queue);
     let queue = Queue::open(folder.path(), vec![KEYS[0].to_owned()], DAY, 0).unwrap();
+    assert_eq!(queue.waiting(), [0, 0]);
+    assert_eq!(tree(folder.path()), BTreeSet::from([format!("done/{UID}")]));
+}
+
+/// Of the results of an object, one that is put off does not hold up the others.
+#[test]
+fn results_are_put_off_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(folder.path());
+    store(&queue, UID);
+    let work = queue.take(NOW).unwrap().unwrap();
+    answer(&queue, &work);
+    let found = queue.unsent(KEYS[0], &|uid, name| (uid, name) == (UID, "1.seg.dcm"), NOW);
+    assert_eq!(found.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["2.sr.dcm"]);
+}
+
+/// A step after the rename may have failed: the answer is given again.
+#[test]
+fn an_answer_takes_the_place_of_one_that_was_half_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(folder.path());
+    store(&queue, UID);
+    let work = queue.take(NOW).unwrap().unwrap();
+    let half = folder.path().join("outgoing").join(UID);
+    fs::create_dir(&half).unwrap();
+    fs::write(half.join("1.seg.dcm"), "as before").unwrap();
+    answer(&queue, &work);
+    assert_eq!(fs::read_to_string(half.join("1.seg.dcm")).unwrap(), "1.seg.dcm");
+    assert_eq!(finish(&queue).len(), 4);
+}
+
+/// An object without results is done, with the next look at the queue.
+#[test]
+fn an_object_without_results_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(folder.path());
+    store(&queue, UID);
+    let work = queue.take(NOW).unwrap().unwrap();
+    let results = queue.folder(&work).unwrap();
+    queue.answered(&work, &results).unwrap();
+    assert_eq!(queue.waiting(), [0, 1]);
+    assert!(queue.take(NOW).unwrap().is_none());
     assert_eq!(queue.waiting(), [0, 0]);
     assert_eq!(tree(folder.path()), BTreeSet::from([format!("done/{UID}")]));
 }

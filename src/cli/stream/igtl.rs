@@ -79,7 +79,8 @@ impl Outlet for Answers {
             Event::Ended { .. } => self.peers.status(IgtlStatus::Ending),
             _ => {}
         }
-        if let Some(text) = text {
+        // Where the page is, with its secret, is for whoever started the program.
+        if let Some(text) = text.filter(|_| !matches!(told.event, Event::Listening { .. })) {
             self.peers.say(text, matches!(told.event, Event::Started { .. } | Event::Reloaded { .. }));
         }
         if let Event::Ended { .. } = told.event {

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use microraptor::heads::Outcome;
@@ -62,6 +62,8 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
     };
     told.extend(answered);
     let outlets = Arc::new(Outlets::new(told));
+    let stall = (args.stall.0 > 0.0).then(|| Duration::from_secs_f64(args.stall.0));
+    let watch = Watch::new(stall, args.on_stall, outlets.clone(), signals.clone())?;
     let grabber = Grabber::start(source, args.policy)?;
     let started = Event::Started {
         model: opened.about(),
@@ -72,13 +74,11 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
         smoothing_delay_frames: opened.smoothing[0].delay_frames(),
         window_delay_frames: args.window.map(|frames| f64::from(frames - 1) / 2.0),
     };
-    outlets.say(&started, None, None)?;
-    outlets.say_urls()?;
-    let stall = (args.stall.0 > 0.0).then(|| Duration::from_secs_f64(args.stall.0));
+    watch.over(0, Doing::Writing, || outlets.say(&started, None, None).and_then(|()| outlets.say_urls()))?;
     let mut stream = Stream {
         args,
         stall,
-        watch: Watch::new(stall, args.on_stall, outlets.clone(), signals.clone())?,
+        watch,
         outlets,
         limits: limits::Watched::new(path.display().to_string()),
         path,
@@ -88,6 +88,7 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
         counts: Counts::default(),
         dropped: 0,
         stalled: false,
+        last: None,
         passed: 0,
         pins,
         grabber,
@@ -147,6 +148,8 @@ struct Stream<'a> {
     /// Frames dropped before the last line about a frame.
     dropped: u64,
     stalled: bool,
+    /// Exposure and epoch of the last frame.
+    last: Option<(Instant, u32)>,
     /// Frames that the trigger did not ask for.
     passed: u64,
     pins: Pins,
@@ -179,6 +182,7 @@ impl Stream<'_> {
                 }
                 Ok(Next::Lost { number, problem }) => {
                     self.say(&Event::Lost { frame: number, problem: one_line(&problem.into()) })?;
+                    self.nothing(self.grabber.idle())?;
                 }
                 Ok(Next::Nothing(since)) => self.nothing(since)?,
                 Ok(Next::End) => return Ok("end of source"),
@@ -196,7 +200,8 @@ impl Stream<'_> {
         let dropped = self.counts().dropped;
         let mut line =
             FrameLine::new(&frame, picture, dropped - std::mem::replace(&mut self.dropped, dropped));
-        if matches!(picture, Picture::Resized | Picture::Black | Picture::Saturated) {
+        let other = matches!(picture, Picture::Resized | Picture::Black | Picture::Saturated);
+        if other || self.is_after_a_gap(&frame) {
             self.opened.begin_anew();
         }
         if picture.is_blank() {
@@ -224,9 +229,17 @@ impl Stream<'_> {
         self.watch.over(number, Doing::Writing, say)
     }
 
+    /// Whether the frame has nothing to do with the one before: the source began anew, or it came late enough for a stall.
+    fn is_after_a_gap(&mut self, frame: &Frame) -> bool {
+        let Some((exposed, epoch)) = self.last.replace((frame.exposed, frame.epoch)) else { return false };
+        let gap = frame.exposed.saturating_duration_since(exposed);
+        epoch != frame.epoch || self.stall.is_some_and(|stall| gap >= stall)
+    }
+
     /// Tells of what is no frame.
     fn say(&self, event: &Event) -> anyhow::Result<()> {
-        self.outlets.say(event, Some(self.counts()), None)
+        let frames = self.grabber.tally().frames;
+        self.watch.over(frames, Doing::Writing, || self.outlets.say(event, Some(self.counts()), None))
     }
 
     /// The counts so far.
@@ -333,7 +346,9 @@ impl Stream<'_> {
             Err(error) => ("error", Err(error)),
         };
         let problem = failed.as_ref().err().map(one_line);
-        let said = self.outlets.say(&Event::Ended { reason, problem, counts }, Some(counts), None);
+        let ended = Event::Ended { reason, problem, counts };
+        let said =
+            self.watch.over(counts.frames, Doing::Writing, || self.outlets.say(&ended, Some(counts), None));
         failed.and(said)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use microraptor::heads::Outcome;
+use microraptor::input::{Image, Region};
 use microraptor::live::Frame;
 
 use super::line::{Counts, Event, line};
@@ -43,6 +44,15 @@ pub struct Seen<'a> {
     pub heads: &'a [Loaded],
     /// One for each head of the line, in its order; empty if the frame is withheld. `None` if a head's answer is.
     pub outcomes: &'a [Option<&'a Outcome>],
+}
+
+impl Seen<'_> {
+    /// The picture; black if it may show the patient's name.
+    pub fn picture(&self) -> Image {
+        let image = &self.frame.image;
+        let nothing = Region { top: 0, left: 0, height: 0, width: 0 };
+        if self.frame.may_show_text { image.only(nothing) } else { image.clone() }
+    }
 }
 
 /// All that are told.

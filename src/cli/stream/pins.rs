@@ -30,6 +30,11 @@ impl Pins {
         if args.signals.is_empty() {
             return Ok(pins);
         }
+        if args.signals.contains(&Signal::Trigger) && (args.smooth > 1 || args.window.is_some()) {
+            bail!(
+                "--signals trigger: presses may be minutes apart, and their frames not be averaged: leave --smooth and --window out"
+            );
+        }
         let found = || recognise(&Machine::read(&Root::live())).map(|recognised| recognised.board);
         let Some(board) = args.threads.placement.board()?.or_else(found) else {
             bail!("--signals: no board file fits this machine: name one with --board");
@@ -107,7 +112,10 @@ impl<L: Lamp> Outlet for StatusPin<L> {
 
     fn told(&mut self, told: &Told) -> anyhow::Result<()> {
         let on = match told.event {
-            Event::Frame(line) => line.withheld.is_none() && line.late != Some(true),
+            Event::Frame(line) => {
+                let answered = told.seen.is_some_and(|seen| seen.outcomes.iter().any(Option::is_some));
+                answered && line.late != Some(true)
+            }
             Event::Stalled { .. } | Event::Stuck { .. } | Event::Ended { .. } => false,
             _ => return Ok(()),
         };

@@ -71,8 +71,6 @@ fn is_pipe(_: &Path) -> bool {
 pub struct Video {
     shows: Shows,
     pipe: PathBuf,
-    /// The first head that lays masks.
-    head: usize,
     every: bool,
     slot: Arc<Slot<Picture>>,
     ended: Receiver<io::Result<()>>,
@@ -88,6 +86,12 @@ struct Picture {
     image: Option<Image>,
     /// One for each pixel.
     labels: Option<Vec<u8>>,
+    classes: usize,
+}
+
+/// The first head that lays masks; it may be another one after SIGHUP.
+fn laying(heads: &[Loaded]) -> Option<usize> {
+    heads.iter().position(|loaded| loaded.head.model.kind() == "segment")
 }
 
 impl Video {
@@ -100,39 +104,35 @@ impl Video {
         rate: [u32; 2],
     ) -> anyhow::Result<Video> {
         let option = shows.option();
-        let lays = |loaded: &Loaded| loaded.head.model.kind() == "segment";
-        let Some(head) = heads.iter().position(lays) else {
+        if laying(heads).is_none() {
             bail!("{option}: none of the heads lays masks: leave it out");
-        };
+        }
         let named = || format!("{option} {}", shown(&pipe.0));
         let writer = Y4mWriter::new(open(pipe).with_context(named)?, rate);
-        let classes = heads[head].head.model.classes().len();
         let (slot, (send, ended)) = (Arc::new(Slot::default()), channel());
         let taken = slot.clone();
         thread::Builder::new().name("video".into()).spawn(move || {
-            let result = write(shows, classes, &taken, writer);
+            let result = write(shows, &taken, writer);
             // Whoever puts a picture there must not wait for it to be taken.
             taken.close();
             let _ = send.send(result);
         })?;
         let (pipe, every) = (pipe.0.clone(), policy == Policy::Every);
-        Ok(Video { shows, pipe, head, every, slot, ended, size: None, left_out: 0 })
+        Ok(Video { shows, pipe, every, slot, ended, size: None, left_out: 0 })
     }
 
-    fn picture(&self, seen: &Seen) -> Picture {
+    fn picture(&self, seen: &Seen) -> anyhow::Result<Picture> {
         let image = &seen.frame.image;
-        let outcome = seen.outcomes.get(self.head).copied().flatten();
+        let head = laying(seen.heads).context("none of the heads lays masks any more")?;
+        let classes = seen.heads[head].head.model.classes().len();
+        let outcome = seen.outcomes.get(head).copied().flatten();
         let labels = match outcome {
             Some(Outcome::Mask(mask)) => Some(part(mask, seen).labels),
             _ => None,
         };
-        let hidden = self.shows == Shows::Mask || seen.frame.may_show_text;
-        Picture {
-            width: image.width(),
-            height: image.height(),
-            image: (!hidden).then(|| image.clone()),
-            labels,
-        }
+        let (width, height) = (image.width(), image.height());
+        let image = (self.shows == Shows::Overlay).then(|| seen.picture());
+        Ok(Picture { width, height, image, labels, classes })
     }
 }
 
@@ -154,10 +154,10 @@ impl Outlet for Video {
             ended.context("cannot be written to")?;
         }
         let picture = match told.event {
-            Event::Frame(_) => told.seen.map(|seen| self.picture(&seen)),
-            Event::Stalled { blank: true, .. } | Event::Stuck { blank: true, .. } => {
-                self.size.map(|(width, height)| Picture { width, height, image: None, labels: None })
-            }
+            Event::Frame(_) => told.seen.map(|seen| self.picture(&seen)).transpose()?,
+            Event::Stalled { blank: true, .. } | Event::Stuck { blank: true, .. } => self
+                .size
+                .map(|(width, height)| Picture { width, height, image: None, labels: None, classes: 1 }),
             Event::Ended { .. } => {
                 self.slot.close();
                 // The program ends all the same if nobody reads.
@@ -188,8 +188,8 @@ impl Outlet for Video {
 }
 
 /// Writes what comes.
-fn write(shows: Shows, classes: usize, slot: &Slot<Picture>, mut writer: Y4mWriter<File>) -> io::Result<()> {
-    while let Some(Picture { width, height, image, labels }) = slot.take() {
+fn write(shows: Shows, slot: &Slot<Picture>, mut writer: Y4mWriter<File>) -> io::Result<()> {
+    while let Some(Picture { width, height, image, labels, classes }) = slot.take() {
         match shows {
             Shows::Mask => {
                 let last = classes.saturating_sub(1).max(1);

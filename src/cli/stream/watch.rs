@@ -16,6 +16,8 @@ use crate::cli::times::seconds;
 /// Whoever reads the lines has so much time for the last ones after a signal.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+const UNREAD: &str = "nobody has read its line";
+
 /// Polling interval.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -77,25 +79,33 @@ impl Watcher {
     /// Watches until nobody asks for it any more.
     fn watch(self) {
         while let Some(run) = self.run.upgrade() {
-            if let Some(run) = run.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-                self.look_at(run);
-            }
+            // Nobody waits for this thread, also while it says something.
+            let late =
+                run.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(|run| self.is_late(run));
             drop(run);
+            if let Some((frame, doing, lasts)) = late {
+                self.tell(frame, doing == Doing::Writing, lasts);
+            }
             thread::sleep(POLL);
         }
     }
 
-    fn look_at(&self, Run { frame, doing, started, said }: &mut Run) {
-        let (frame, lasts, writing) = (*frame, started.elapsed(), *doing == Doing::Writing);
-        let what = if writing { "nobody has read its line" } else { "its run has not ended" };
-        if writing && self.signals.ended() && lasts >= PATIENCE {
-            report(&anyhow!("frame {frame}: {what}, and the program was told to end"));
+    /// Whether `run` has lasted for too long, which is told once; ends the program if nobody reads what it is to end with.
+    fn is_late(&self, Run { frame, doing, started, said }: &mut Run) -> Option<(u64, Doing, Duration)> {
+        let lasts = started.elapsed();
+        if *doing == Doing::Writing && self.signals.ended() && lasts >= PATIENCE {
+            report(&anyhow!("frame {frame}: {UNREAD}, and the program was told to end"));
             process::exit(FAILURE.into());
         }
         if *said || self.stall.is_none_or(|stall| lasts < stall) {
-            return;
+            return None;
         }
         *said = true;
+        Some((*frame, *doing, lasts))
+    }
+
+    fn tell(&self, frame: u64, writing: bool, lasts: Duration) {
+        let what = if writing { UNREAD } else { "its run has not ended" };
         let seconds = seconds(lasts);
         if writing {
             // Another line would wait as well.

@@ -32,8 +32,8 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 /// How often an idle thread looks around.
 const POLL: Duration = Duration::from_millis(20);
 
-/// What comes from the connections.
-pub(super) type Item = Result<IgtlPicture, InputError>;
+/// What comes from the connections; with a picture, the number of its feeder.
+pub(super) type Item = Result<(IgtlPicture, u32), InputError>;
 
 /// What all connections share.
 pub(super) struct Link {
@@ -58,6 +58,8 @@ struct Feeder {
 pub(super) struct State {
     peers: BTreeMap<u64, Outbox>,
     feeder: Option<Feeder>,
+    /// Number of the last feeder among all that there were.
+    feeders: u32,
     /// What every peer is told first.
     hello: Option<Arc<[u8]>>,
     pub code: Code,
@@ -79,6 +81,7 @@ impl Link {
         let state = State {
             peers: BTreeMap::new(),
             feeder: None,
+            feeders: 0,
             hello: None,
             code: Code::NotReady,
             places: BTreeMap::new(),
@@ -213,8 +216,8 @@ impl Link {
                 Err(error) => break error.to_string(),
             };
             any = true;
-            self.prove(item.is_ok());
-            if frames.send(item).is_err() {
+            let feeder = self.prove(item.is_ok());
+            if frames.send(item.map(|picture| (picture, feeder))).is_err() {
                 // Nobody reads any more, but the last words may still have to be written.
                 while !self.is_closed() {
                     thread::sleep(POLL);
@@ -237,21 +240,25 @@ impl Link {
             _ => {}
         }
         let mut state = self.lock();
-        let feeder = state.feeder.get_or_insert_with(|| {
+        let State { feeder, feeders, .. } = &mut *state;
+        let feeder = feeder.get_or_insert_with(|| {
             log::info!("{peer}: pictures of '{device}' are taken");
+            *feeders = feeders.wrapping_add(1);
             Feeder { id, device: device.to_owned(), proven: false }
         });
         feeder.id == id && feeder.device == device
     }
 
-    /// A picture of the feeder could be read, or not.
-    fn prove(&self, readable: bool) {
+    /// A picture of the feeder could be read, or not; the number of the feeder.
+    fn prove(&self, readable: bool) -> u32 {
         let mut state = self.lock();
+        let number = state.feeders;
         match &mut state.feeder {
             Some(feeder) if readable => feeder.proven = true,
             Some(Feeder { proven: false, .. }) => state.feeder = None,
             _ => {}
         }
+        number
     }
 
     /// Answers a question.

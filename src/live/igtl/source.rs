@@ -69,8 +69,8 @@ impl Source for IgtlSource {
         let Ok(item) = self.frames.recv() else { return Ok(None) };
         self.count += 1;
         let number = self.count;
-        let picture = match item {
-            Ok(picture) => picture,
+        let (picture, epoch) = match item {
+            Ok(both) => both,
             Err(problem) => return Ok(Some(Grabbed::Lost { number, problem })),
         };
         let mut state = self.peers.link().lock();
@@ -80,6 +80,6 @@ impl Source for IgtlSource {
         }
         drop(state);
         let frame = Frame::new(number, picture.exposed, picture.image);
-        Ok(Some(Grabbed::Frame(Frame { geometry: picture.geometry, ..frame })))
+        Ok(Some(Grabbed::Frame(Frame { geometry: picture.geometry, epoch, ..frame })))
     }
 }

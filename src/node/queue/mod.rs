@@ -59,6 +59,8 @@ struct State {
     incoming: VecDeque<String>,
     outgoing: BTreeMap<String, Entry>,
     done: HashMap<String, SystemTime>,
+    /// Whether something in `outgoing` may be complete, since the disk failed when it was to be finished.
+    unfinished: bool,
     /// Number of the next temporary name.
     next: u64,
     pruned: Option<Instant>,
@@ -158,10 +160,11 @@ impl Queue {
             return Ok(Stored::Duplicate);
         }
         disk::rename(arrival.path(), &self.incoming(uid))?;
+        // It was tried and failed before: now it is tried anew. Whoever takes it must not have put it aside again.
+        let forgotten = self.forget_failure(uid);
         state.incoming.push_back(uid.to_owned());
         drop(state);
-        // It was tried and failed before: now it is tried anew.
-        self.forget_failure(uid)?;
+        forgotten?;
         self.changed.notify_all();
         Ok(Stored::New)
     }
@@ -173,6 +176,7 @@ impl Queue {
     /// [`QueueError::Io`].
     pub fn take(&self, wait: Duration) -> Result<Option<Work>, QueueError> {
         self.prune()?;
+        self.finish_rest()?;
         let state = self.wait(wait, |state| !state.incoming.is_empty());
         let Some(uid) = state.incoming.front().cloned() else { return Ok(None) };
         drop(state);
@@ -206,10 +210,13 @@ impl Queue {
         }
         disk::sync_folder(folder)?;
         let mut state = self.lock();
+        // A step after the rename failed the last time.
+        disk::remove_folder(&self.outgoing(&work.uid))?;
         disk::rename(folder, &self.outgoing(&work.uid))?;
         disk::remove(&self.incoming(&work.uid))?;
         disk::remove(&self.root.join("tries").join(&work.uid))?;
         state.incoming.retain(|uid| *uid != work.uid);
+        state.unfinished |= entry.files.is_empty();
         state.outgoing.insert(work.uid.clone(), entry);
         drop(state);
         self.changed.notify_all();
@@ -239,9 +246,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Results that the destination `key` does not have, the oldest UIDs first and at most 64, except those of `later`;
-    /// empty after `wait`.
-    pub fn unsent(&self, key: &str, later: &dyn Fn(&str) -> bool, wait: Duration) -> Vec<Unsent> {
+    /// Results that the destination `key` does not have, the oldest UIDs first and at most 64, except those that
+    /// `later` (of the UID and the name of the file) names; empty after `wait`.
+    pub fn unsent(&self, key: &str, later: &dyn Fn(&str, &str) -> bool, wait: Duration) -> Vec<Unsent> {
         let waiting = |state: &State| !self.unsent_in(state, key, later, 1).is_empty();
         let state = self.wait(wait, waiting);
         let found = self.unsent_in(&state, key, later, BATCH);
@@ -253,9 +260,17 @@ impl Queue {
         found.into_iter().map(tried).collect()
     }
 
-    fn unsent_in(&self, state: &State, key: &str, later: &dyn Fn(&str) -> bool, most: usize) -> Vec<Unsent> {
-        let each = state.outgoing.iter().filter(|(uid, _)| !later(uid)).flat_map(|(uid, entry)| {
-            let lacking = |name: &&String| !entry.sent.contains(&((*name).clone(), key.to_owned()));
+    fn unsent_in(
+        &self,
+        state: &State,
+        key: &str,
+        later: &dyn Fn(&str, &str) -> bool,
+        most: usize,
+    ) -> Vec<Unsent> {
+        let each = state.outgoing.iter().flat_map(|(uid, entry)| {
+            let lacking = move |name: &&String| {
+                !later(uid, name) && !entry.sent.contains(&((*name).clone(), key.to_owned()))
+            };
             entry.files.iter().filter(lacking).map(move |name| (uid, name))
         });
         let unsent = |(uid, name): (&String, &String)| Unsent {
@@ -297,6 +312,7 @@ impl Queue {
         if !self.is_complete(entry) {
             return Ok(false);
         }
+        state.unfinished = true;
         self.finish(&mut state, &unsent.uid)?;
         Ok(true)
     }
@@ -324,6 +340,24 @@ impl Queue {
         state.done.insert(uid.to_owned(), SystemTime::now());
         state.outgoing.remove(uid);
         disk::remove_folder(&self.outgoing(uid))
+    }
+
+    /// Finishes what is complete and could not be finished before.
+    fn finish_rest(&self) -> Result<(), QueueError> {
+        let mut state = self.lock();
+        if !std::mem::take(&mut state.unfinished) {
+            return Ok(());
+        }
+        let complete = |(_, entry): &(&String, &Entry)| self.is_complete(entry);
+        let complete: Vec<String> =
+            state.outgoing.iter().filter(complete).map(|(uid, _)| uid.clone()).collect();
+        for uid in complete {
+            if let Err(error) = self.finish(&mut state, &uid) {
+                state.unfinished = true;
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Once an hour, forgets what has been done or has failed for long.

@@ -62,7 +62,8 @@ impl LivePage {
         self.shared.line(&said.to_string());
         if let Some(seen) = seen.filter(|_| ready) {
             let masks = masks(&seen, &mut said);
-            self.shared.leave(Drawing { image: seen.frame.image.clone(), masks, said });
+            said["hidden"] = seen.frame.may_show_text.into();
+            self.shared.leave(Drawing { image: seen.picture(), masks, said });
         }
         Ok(())
     }

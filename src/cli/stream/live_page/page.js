@@ -230,6 +230,7 @@ function verdict() {
   if (said.withheld) return warn('NO SIGNAL', 'the picture is ' + said.withheld + ': no answers');
   if (said.picture === 'frozen') return warn('FROZEN', 'the same picture for a second or more');
   if (said.heads.some((head) => head.ood && head.ood.outside)) return warn('UNLIKE', 'the picture is unlike those of the training');
+  if (said.hidden) return warn('HIDDEN', 'the picture may show the name of the patient: name a part of it (--crop, --crop-us)');
   if (said.picture === 'resized') return warn('RESIZED', 'the picture has another size');
   return { level: 'good', state: 'LIVE', why: '', show: 'live' };
 }

@@ -29,7 +29,9 @@ pub fn frame(json: &str) -> serde_json::Result<Value> {
 /// What runs: said at the start, and again when it is replaced.
 pub fn facts(event: &Event, facts: &mut Value) {
     match event {
-        Event::Started { model, policy, deadline_ms, smoothing_delay_frames, window_delay_frames, .. } => {
+        Event::Started {
+            model, policy, deadline_ms, smoothing_delay_frames, window_delay_frames, ..
+        } => {
             *facts = json!({
                 "model": model["name"],
                 "runs_on": model["runs_on"],

@@ -225,10 +225,32 @@ impl Drop for Viewer<'_> {
         if state.viewers == 0 {
             // The next viewer must not see it as new.
             state.picture = None;
-            state.waiting = None;
+            // What waited will not be drawn, so another one may be left.
+            state.ready |= state.waiting.take().is_some();
             state.first += state.lines.len() as u64;
             state.lines.clear();
             state.bytes = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use microraptor::input::Image;
+
+    use super::*;
+
+    /// The last viewer may go before what was left is drawn.
+    #[test]
+    fn a_frame_that_nobody_waits_for_any_more_makes_place() {
+        let shared = Shared::new();
+        let image = Image::from_grey8(8, 8, vec![0; 64]).unwrap();
+        let (viewer, _) = shared.enter().unwrap();
+        assert_eq!(shared.wants(), (true, true));
+        shared.leave(Drawing { image, masks: Vec::new(), said: Value::Null });
+        assert_eq!(shared.wants(), (true, false));
+        drop(viewer);
+        let _another = shared.enter().unwrap();
+        assert_eq!(shared.wants(), (true, true));
     }
 }

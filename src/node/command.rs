@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 /// The largest command set that is read, in bytes. Those of C-ECHO and C-STORE have a few hundred.
 pub(super) const MAX_COMMAND: usize = 16 << 10;
 
-/// C-STORE-RQ, C-ECHO-RQ and C-CANCEL-RQ of (0000,0100) CommandField (PS3.7, E.1).
+/// C-STORE-RQ, C-FIND-RQ, C-ECHO-RQ and C-CANCEL-RQ of (0000,0100) CommandField (PS3.7, E.1).
 pub(super) const STORE: u16 = 0x0001;
+pub(super) const FIND: u16 = 0x0020;
 pub(super) const ECHO: u16 = 0x0030;
 pub(super) const CANCEL: u16 = 0x0FFF;
 /// Set in the command field of a response.
@@ -78,6 +79,12 @@ impl Command {
             .with_number(PRIORITY, 0)
             .with_number(DATA_SET, 1)
             .with(INSTANCE, uid(instance))
+    }
+
+    /// A C-FIND-RQ in the information model `model` (PS3.7, 9.3.2.1).
+    pub(super) fn find(message: u16, model: &str) -> Command {
+        let command = Command::default().with(CLASS, uid(model)).with_number(FIELD, FIND);
+        command.with_number(MESSAGE, message).with_number(PRIORITY, 0).with_number(DATA_SET, 1)
     }
 
     /// The response to this command, with `status` and a comment on it (PS3.7, 9.3.1.2 and C).

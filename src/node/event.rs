@@ -72,6 +72,15 @@ pub enum Event {
         /// twice, under the same UID.
         again: bool,
     },
+    /// A destination has a result already, of an earlier try that ended without an answer; its marker is on the disk.
+    Present {
+        /// The object that it answers.
+        object: String,
+        /// SOP Instance UID of the result.
+        result: String,
+        /// The destination.
+        to: String,
+    },
     /// A destination did not take a result, which is tried again.
     Unsent {
         /// The object, if it was one that was refused, and not the association.

@@ -14,6 +14,7 @@ mod command;
 mod connection;
 mod destination;
 mod event;
+mod find;
 mod listener;
 mod negotiate;
 mod queue;

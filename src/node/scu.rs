@@ -1,5 +1,6 @@
 //! Sends results over an association that we request (PS3.7, 9.1.1).
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -11,13 +12,21 @@ use dicom_ul::association::client::{ClientAssociation, ClientAssociationOptions}
 use dicom_ul::association::{Association, CloseSocket, SyncAssociation};
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 
+use super::classes::trimmed;
 use super::command::MAX_COMMAND;
 use super::connection::chain;
+use super::find::{PENDING, identifier, names};
 use super::{AeTitle, Command, Destination, Tls, Unsent};
 use crate::guarded::guarded;
 
 /// The classes of results.
 const RESULTS: [&str; 2] = [uids::SEGMENTATION_STORAGE, uids::ENHANCED_SR_STORAGE];
+
+/// How archives are asked what they have.
+const QUERIES: &str = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
+
+/// Bytes and number of answers to a question that are read: one is expected, of some hundred bytes.
+const MAX_ANSWER: (usize, usize) = (64 << 10, 64);
 
 /// The largest PDU that we take or make, in bytes.
 const MAX_PDU: u32 = 128 << 10;
@@ -41,6 +50,8 @@ pub(super) struct Taken {
 pub(super) struct Call {
     link: Box<dyn Link>,
     message: u16,
+    /// Of the last PDU, what was not looked at yet.
+    values: VecDeque<PDataValue>,
 }
 
 /// What is needed of an association, whatever its stream is.
@@ -78,12 +89,13 @@ impl<S: Read + Write + CloseSocket + Send> Link for ClientAssociation<S> {
 }
 
 impl Call {
-    /// Requests an association; nothing may take longer than `patience`.
+    /// Requests an association, with `asks` also for [`Call::has`]; nothing may take longer than `patience`.
     pub fn to(
         destination: &Destination,
         calling: &AeTitle,
         tls: Option<&Tls>,
         patience: Duration,
+        asks: bool,
     ) -> Result<Call, String> {
         let mut options = ClientAssociationOptions::new()
             .calling_ae_title(calling.as_str())
@@ -92,7 +104,7 @@ impl Call {
             .connection_timeout(patience)
             .read_timeout(patience)
             .write_timeout(patience);
-        for class in RESULTS {
+        for class in RESULTS.into_iter().chain(asks.then_some(QUERIES)) {
             let syntaxes = vec![uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN];
             options = options.with_presentation_context(class, syntaxes);
         }
@@ -108,7 +120,7 @@ impl Call {
                 Box::new(called?)
             }
         };
-        Ok(Call { link, message: 0 })
+        Ok(Call { link, message: 0, values: VecDeque::new() })
     }
 
     /// Sends a result, and waits for the answer. `begin` is called before the first byte.
@@ -141,6 +153,33 @@ impl Call {
         }
     }
 
+    /// Whether the destination has a result already, and its SOP Instance UID; `None` if it does not say.
+    pub fn has(&mut self, unsent: &Unsent) -> Result<Option<(bool, String)>, Failure> {
+        let Some((context, syntax)) = self.link.context(QUERIES) else { return Ok(None) };
+        let syntax = trimmed(&syntax).to_owned();
+        let Ok(object) = open_file(&unsent.path) else { return Ok(None) };
+        let result = trimmed(object.meta().media_storage_sop_instance_uid()).to_owned();
+        let Ok(asked) = identifier(&object, &syntax) else { return Ok(None) };
+        self.message = self.message.wrapping_add(1);
+        self.write(context, PDataValueType::Command, &Command::find(self.message, QUERIES).write())?;
+        self.write(context, PDataValueType::Data, &asked)?;
+        let mut found = false;
+        for _ in 0..MAX_ANSWER.1 {
+            let response = self.response()?;
+            if response.has_data_set() {
+                let answer = self.bytes(PDataValueType::Data, MAX_ANSWER.0)?;
+                found |= names(&answer, &syntax, &result);
+            }
+            match response.status() {
+                Some(status) if PENDING.contains(&status) => {}
+                Some(0) => return Ok(Some((found, result))),
+                // It cannot, or does not want to.
+                _ => return Ok(found.then_some((true, result))),
+            }
+        }
+        Err(Failure::Broken("more answers came than were asked for".into()))
+    }
+
     /// Ends the association.
     pub fn release(self) {
         self.link.release();
@@ -166,21 +205,28 @@ impl Call {
 
     /// The next command set of the peer.
     fn response(&mut self) -> Result<Command, Failure> {
+        let bytes = self.bytes(PDataValueType::Command, MAX_COMMAND)?;
+        Command::read(&bytes).map_err(Failure::Broken)
+    }
+
+    /// The next command set or data set, of at most `most` bytes.
+    fn bytes(&mut self, wanted: PDataValueType, most: usize) -> Result<Vec<u8>, Failure> {
         let broken = |problem: &str| Failure::Broken(problem.into());
         let mut bytes = Vec::new();
         loop {
-            let Pdu::PData { data } = self.link.next().map_err(Failure::Broken)? else {
-                return Err(broken("the destination ended the association instead of an answer"));
+            let Some(value) = self.values.pop_front() else {
+                let Pdu::PData { data } = self.link.next().map_err(Failure::Broken)? else {
+                    return Err(broken("the destination ended the association instead of an answer"));
+                };
+                self.values = data.into();
+                continue;
             };
-            for value in data {
-                if value.value_type != PDataValueType::Command || bytes.len() + value.data.len() > MAX_COMMAND
-                {
-                    return Err(broken("the answer is no command set, or too long"));
-                }
-                bytes.extend_from_slice(&value.data);
-                if value.is_last {
-                    return Command::read(&bytes).map_err(Failure::Broken);
-                }
+            if value.value_type != wanted || bytes.len() + value.data.len() > most {
+                return Err(broken("the answer is not what has to come, or too long"));
+            }
+            bytes.extend_from_slice(&value.data);
+            if value.is_last {
+                return Ok(bytes);
             }
         }
     }

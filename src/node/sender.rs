@@ -64,6 +64,7 @@ impl Sender {
             report,
             key,
             to,
+            asks: true,
             failures: 0,
             later: HashMap::new(),
             ended: ended.clone(),
@@ -105,6 +106,8 @@ struct Sending {
     report: Report,
     key: String,
     to: String,
+    /// Whether the destination may be asked what it has.
+    asks: bool,
     /// Associations in a row that failed.
     failures: u32,
     /// Results that were refused, by UID and file: how often, and when they are tried again.
@@ -137,10 +140,27 @@ impl Sending {
 
     /// Sends results over one association; an error if it breaks.
     fn send(&mut self, unsent: &[Unsent]) -> Result<(), String> {
-        let mut call = Call::to(&self.destination, &self.calling, self.tls.as_ref(), self.retry.patience)?;
+        // Of what a try began to send, whose end is not known, an archive says whether it has it.
+        let asks = self.asks && unsent.iter().any(|one| one.tried);
+        let mut call =
+            Call::to(&self.destination, &self.calling, self.tls.as_ref(), self.retry.patience, asks)?;
         for one in unsent {
             if self.ended() {
                 break;
+            }
+            if asks && one.tried {
+                match call.has(one) {
+                    Ok(Some((true, result))) => {
+                        self.present(one, result)?;
+                        continue;
+                    }
+                    Ok(_) | Err(Failure::Refused(_)) => {}
+                    Err(Failure::Broken(problem)) => {
+                        // One that cannot bear the question is not asked again.
+                        self.asks = false;
+                        return Err(problem);
+                    }
+                }
             }
             let sent = call.send(one, || {
                 if let Err(error) = self.queue.trying(one, &self.key) {
@@ -168,6 +188,18 @@ impl Sending {
             status: format!("{:04X}", taken.status),
             again: one.tried,
         });
+        if done {
+            (self.report)(Event::Done { object: one.uid.clone() });
+        }
+        Ok(())
+    }
+
+    /// The destination has the result of an earlier try.
+    fn present(&mut self, one: &Unsent, result: String) -> Result<(), String> {
+        let done = self.queue.sent(one, &self.key).map_err(|error| chain(&error))?;
+        self.later.remove(&(one.uid.clone(), one.name.clone()));
+        self.failures = 0;
+        (self.report)(Event::Present { object: one.uid.clone(), result, to: self.to.clone() });
         if done {
             (self.report)(Event::Done { object: one.uid.clone() });
         }

@@ -606,6 +606,9 @@ def kills(trial, count):
         "results_in_storescp": len(received),
         "received_twice_by_storescp": twice,
         "received_twice_by_orthanc": log.count("lready stored") or log.count("lready exist"),
+        "found_by_the_node": {
+            to.split("@")[0]: sum(event["to"] == to for event in node.events("present")) for to in node.to
+        },
         "sent_again_by_the_node": {to.split("@")[0]: sum(event["to"] == to for event in again) for to in node.to},
     }
 

@@ -50,3 +50,33 @@ pub(super) fn names(answer: &[u8], syntax: &str, uid: &str) -> bool {
     });
     named.as_deref() == Some(uid)
 }
+
+#[cfg(test)]
+mod tests {
+    use dicom_dictionary_std::uids;
+    use dicom_object::FileMetaTableBuilder;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_names_the_object_that_was_asked_for() {
+        let mut object = InMemDicomObject::new_empty();
+        for (tag, uid) in KEYS.into_iter().zip(["1.2.1", "1.2.2", "1.2.3"]) {
+            object.put(DataElement::new(tag, VR::UI, PrimitiveValue::from(uid)));
+        }
+        let meta = FileMetaTableBuilder::new()
+            .media_storage_sop_class_uid(uids::SEGMENTATION_STORAGE)
+            .media_storage_sop_instance_uid("1.2.3")
+            .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        let file = object.with_meta(meta).unwrap();
+        for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN] {
+            let asked = identifier(&file, syntax).unwrap();
+            assert!(names(&asked, syntax, "1.2.3"));
+            assert!(!names(&asked, syntax, "1.2.2"));
+            assert!(!names(&asked[..asked.len() - 1], syntax, "1.2.3"));
+            assert!(!names(b"", syntax, ""));
+        }
+        assert!(!names(&[0xFF; 64], uids::IMPLICIT_VR_LITTLE_ENDIAN, "1.2.3"));
+        assert!(identifier(&file, "1.2.3").is_err());
+    }
+}

@@ -162,11 +162,32 @@ fn video_ends_with_the_head_that_lays_masks() {
     assert!((1..200).contains(&(length - (width * height) as usize)), "{length}");
 }
 
+/// A named pipe that nobody reads holds nothing up, and the program can be ended.
+#[test]
+fn a_pipe_without_a_reader_holds_nothing_up() {
+    let bench = Bench::new();
+    trained_to_lay_masks(&bench);
+    let pipe = bench.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut running = bench.start_on(&["-", "--stdin", "png", "--overlay", pipe.to_str().unwrap()], &[]);
+    for number in 0..3 {
+        running.send(&std::fs::read(bench.file(number)).unwrap());
+        assert_eq!(running.next()["event"], "frame");
+    }
+    let (_, code, errors) = running.finish();
+    assert!(code == 0 && errors.contains("2 pictures were left out"), "{errors}");
+}
+
 #[test]
 fn video_goes_into_pipes_only() {
     let bench = Bench::new();
     let head = bench.path("head.safetensors");
     let refused = |pipe: &str| failure(&[&"stream", &tiny_model(), &"--head", &head, &"--overlay", &pipe]);
     assert!(refused("3").contains("none of the heads lays masks"));
+    trained_to_lay_masks(&bench);
+    assert!(refused("99").contains("--overlay /dev/fd/99: is not open"));
+    assert!(refused("plain.y4m").contains("is no pipe"));
+    let twice = failure(&[&"stream", &tiny_model(), &"--head", &head, &"--overlay", &"3", &"--mask", &"3"]);
+    assert!(twice.contains("both go into the same pipe"), "{twice}");
     assert!(refused("1").contains("give a descriptor from 3 on"));
 }

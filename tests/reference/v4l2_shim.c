@@ -1,6 +1,8 @@
 // A camera of Linux that is played from files: preloaded into a program (LD_PRELOAD), it answers the calls of Video for
 // Linux 2 on /dev/video9, as linux/videodev2.h and the kernel's documentation of it say. For tests on machines without a
-// camera, and without the module v4l2loopback. That it is like a camera is what ffmpeg has to say (v4l2.py).
+// camera, and without the module v4l2loopback. That it is like a camera is what ffmpeg has to say (.ci/scripts).
+//
+//   cc -shared -fPIC -pthread -o shim.so v4l2_shim.c -ldl
 //
 //   V4L2_SHIM=YUYV:64x48     pixel format and size; optional words after it, separated by spaces:
 //     stride=N colorspace=N quantization=N field=N (their numbers in videodev2.h), fps=N (30), files=DIR (0.bin, 1.bin...),

@@ -194,7 +194,10 @@ fn wanted(text: &str) -> Result<Wanted, String> {
     let side = |side: &str| side.parse().ok().filter(|side| *side > 0);
     let sides = |(width, height)| Some((side(width)?, side(height)?));
     let wanted = Wanted { code: known(code), size: size.split_once('x').and_then(sides) };
-    if text.is_empty() || wanted.code.is_some() == code.is_empty() || wanted.size.is_some() == size.is_empty()
+    if text.is_empty()
+        || text.ends_with(':')
+        || wanted.code.is_some() == code.is_empty()
+        || wanted.size.is_some() == size.is_empty()
     {
         let codes: Vec<_> =
             CameraPixel::codes().map(|code| String::from_utf8_lossy(&code).into_owned()).collect();

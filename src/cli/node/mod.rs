@@ -102,7 +102,8 @@ fn rules(args: &NodeArgs) -> Rules {
     Rules {
         any_called: args.any_called,
         allowed: args.allow.iter().cloned().collect(),
-        max_object: args.max_object.0,
+        // 0 is no limit.
+        max_object: if args.max_object.0 == 0 { u64::MAX } else { args.max_object.0 },
         max_pdu: args.max_pdu,
         max_associations: args.max_associations.into(),
         idle: seconds(args.idle),

@@ -10,6 +10,7 @@ use microraptor::live::{IgtlAddress, IgtlPeers, IgtlSource, IgtlStatus, Source, 
 
 use super::line::Event;
 use super::outlet::{Outlet, Seen, Told};
+use super::source::no_regions;
 use crate::cli::args::{IgtlSend, StreamArgs};
 
 /// How long the last line may take to be sent.
@@ -34,9 +35,13 @@ pub fn open(path: &Path, args: &StreamArgs, read: &ReadOptions) -> anyhow::Resul
         bail!("--camera: {address} is no camera: leave it out");
     }
     if read.crop_us {
-        bail!(
-            "{address}: has no ultrasound regions to crop to, as this head wants (crop_us): give --crop to a head that was trained without"
-        );
+        bail!("{address}: {}", no_regions(args));
+    }
+    if address.listens() && address.port() == 0 {
+        bail!("{address}: give a port, which others can be told");
+    }
+    if address.listens() && !address.is_loopback() {
+        log::warn!("{address}: whoever reaches this address may send pictures and read answers");
     }
     let source = IgtlSource::open(&address, args.igtl_device.clone(), read)?;
     let answers = Answers {

@@ -114,6 +114,9 @@ fn place(args: &StreamArgs, opened: &Opened) -> anyhow::Result<PathBuf> {
 /// Who is told besides standard output.
 fn outlets(args: &StreamArgs, opened: &Opened, pins: &mut Pins) -> anyhow::Result<Vec<Box<dyn Outlet>>> {
     let mut outlets: Vec<Box<dyn Outlet>> = Vec::new();
+    if args.overlay.is_some() && args.overlay == args.mask {
+        bail!("--overlay and --mask: both go into the same pipe: give each its own");
+    }
     if let Some(status) = pins.status.take() {
         outlets.push(Box::new(StatusPin(status)));
     }
@@ -185,12 +188,26 @@ impl Stream<'_> {
                     self.nothing(self.grabber.idle())?;
                 }
                 Ok(Next::Nothing(since)) => self.nothing(since)?,
-                Ok(Next::End) => return Ok("end of source"),
+                Ok(Next::End) => return self.end_of_source(),
                 Err(error) => return Err(error.into()),
             }
             let Counts { answered, late, .. } = self.counts;
             self.supervisor.alive(|| format!("{answered} frames answered, {late} of them late"));
         }
+    }
+
+    /// A source of which nothing could be read has failed.
+    fn end_of_source(&self) -> anyhow::Result<&'static str> {
+        let Counts { frames, lost, .. } = self.counts();
+        if frames > 0 && lost == frames {
+            bail!("{}: none of its {lost} frames could be read: the lines say why", self.source());
+        }
+        Ok("end of source")
+    }
+
+    /// The source's name in messages.
+    fn source(&self) -> String {
+        if self.path == Path::new("-") { "standard input".into() } else { shown(&self.path) }
     }
 
     /// Answers a frame, or says why not.
@@ -294,7 +311,7 @@ impl Stream<'_> {
         let seconds = seconds(since);
         self.say(&Event::Stalled { seconds, blank: self.args.on_stall == OnStall::Blank })?;
         if self.args.on_stall == OnStall::Exit {
-            bail!("{}: no frame has come for {seconds:.1} s (--on-stall exit)", self.path.display());
+            bail!("{}: no frame has come for {seconds:.1} s (--on-stall exit)", self.source());
         }
         Ok(())
     }

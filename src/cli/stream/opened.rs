@@ -170,7 +170,7 @@ fn reading(heads: &[Loaded], args: &StreamArgs) -> anyhow::Result<ReadOptions> {
         }
         if sees_rows && args.window.is_none() {
             bail!(
-                "{name}: a {} head sees several frames together: say how many with --window, as in --window 32",
+                "{name}: its kind ({}) sees several frames together: say how many with --window, as in --window 32",
                 model.kind()
             );
         }

@@ -24,9 +24,7 @@ pub fn open(path: &Path, args: &StreamArgs, read: &ReadOptions) -> anyhow::Resul
     let source: Box<dyn Source> = match (path.to_str(), args.fps) {
         (Some("-"), None) => {
             if read.crop_us {
-                bail!(
-                    "standard input has no ultrasound regions to crop to, as this head wants (crop_us): give --crop to a head that was trained without"
-                );
+                bail!("standard input {}", no_regions(args));
             }
             Box::new(StreamSource::new("standard input", io::stdin(), args.stdin.format, read))
         }
@@ -38,6 +36,16 @@ pub fn open(path: &Path, args: &StreamArgs, read: &ReadOptions) -> anyhow::Resul
         (_, rate) => Box::new(ClipSource::open(path, rate.map(|rate| rate.0), read)?),
     };
     Ok(args.view().of(source))
+}
+
+/// Why a source cannot be cropped to its ultrasound regions.
+pub fn no_regions(args: &StreamArgs) -> &'static str {
+    match args.crop_us {
+        true => "has no ultrasound regions to crop to: leave --crop-us out, or give --crop",
+        false => {
+            "has no ultrasound regions to crop to, as this head wants (crop_us): give --crop to a head that was trained without"
+        }
+    }
 }
 
 /// Whether `path` is a device, or named as one that is not there now.
@@ -52,10 +60,7 @@ fn is_camera(path: &Path) -> bool {
 
 fn camera(path: &Path, args: &StreamArgs, read: &ReadOptions) -> anyhow::Result<Box<dyn Source>> {
     if read.crop_us {
-        bail!(
-            "{}: a camera has no ultrasound regions to crop to, as this head wants (crop_us): give --crop to a head that was trained without",
-            path.display()
-        );
+        bail!("{}: a camera {}", path.display(), no_regions(args));
     }
     let Wanted { code, size } = args.camera.unwrap_or_default();
     let settings = CameraSettings { code, size, rate: args.fps.map(|rate| rate.0) };

@@ -42,17 +42,14 @@ impl Shows {
     }
 }
 
-/// Opens a pipe for writing; a named one waits for its reader. Files are written by way of a descriptor alone, so that no
-/// name is overwritten by mistake.
-fn open(Pipe(path): &Pipe) -> anyhow::Result<File> {
+/// Refuses what is no pipe. Files are written by way of a descriptor alone, so that no name is overwritten by mistake.
+fn check(Pipe(path): &Pipe) -> anyhow::Result<()> {
     let descriptor = path.starts_with("/dev/fd/");
     if !descriptor && !is_pipe(path) {
         bail!("is no pipe: give a descriptor, such as 3 with 3>FILE in the shell, or make one (mkfifo)");
     }
-    OpenOptions::new().write(true).open(path).with_context(|| match descriptor {
-        true => "cannot be written to: open the descriptor in the shell, as in 3> >(ffplay -)",
-        false => "cannot be written to",
-    })
+    path.metadata().context("is not open: open the descriptor in the shell, as in 3> >(ffplay -)")?;
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -77,6 +74,8 @@ pub struct Video {
     /// Of the last picture.
     size: Option<(usize, usize)>,
     left_out: u64,
+    /// Whether it was said that pictures are black.
+    said: bool,
 }
 
 /// A picture that waits to be written.
@@ -108,17 +107,29 @@ impl Video {
             bail!("{option}: none of the heads lays masks: leave it out");
         }
         let named = || format!("{option} {}", shown(&pipe.0));
-        let writer = Y4mWriter::new(open(pipe).with_context(named)?, rate);
+        check(pipe).with_context(named)?;
         let (slot, (send, ended)) = (Arc::new(Slot::default()), channel());
-        let taken = slot.clone();
+        let (taken, to) = (slot.clone(), pipe.0.clone());
         thread::Builder::new().name("video".into()).spawn(move || {
-            let result = write(shows, &taken, writer);
+            // This waits until a pipe has a reader.
+            let file = OpenOptions::new().write(true).open(to);
+            let result = file.and_then(|file| write(shows, &taken, Y4mWriter::new(file, rate)));
             // Whoever puts a picture there must not wait for it to be taken.
             taken.close();
             let _ = send.send(result);
         })?;
         let (pipe, every) = (pipe.0.clone(), policy == Policy::Every);
-        Ok(Video { shows, pipe, every, slot, ended, size: None, left_out: 0 })
+        Ok(Video { shows, pipe, every, slot, ended, size: None, left_out: 0, said: false })
+    }
+
+    fn say_what_is_hidden(&mut self, seen: Option<&Seen>) {
+        let hidden = self.shows == Shows::Overlay && seen.is_some_and(|seen| seen.frame.may_show_text);
+        if hidden && !std::mem::replace(&mut self.said, true) {
+            log::warn!(
+                "{}: pictures may show the patient's name, and are black: name a part of them (--crop, --crop-us)",
+                self.name()
+            );
+        }
     }
 
     fn picture(&self, seen: &Seen) -> anyhow::Result<Picture> {
@@ -154,7 +165,10 @@ impl Outlet for Video {
             ended.context("cannot be written to")?;
         }
         let picture = match told.event {
-            Event::Frame(_) => told.seen.map(|seen| self.picture(&seen)).transpose()?,
+            Event::Frame(_) => {
+                self.say_what_is_hidden(told.seen.as_ref());
+                told.seen.map(|seen| self.picture(&seen)).transpose()?
+            }
             Event::Stalled { blank: true, .. } | Event::Stuck { blank: true, .. } => self
                 .size
                 .map(|(width, height)| Picture { width, height, image: None, labels: None, classes: 1 }),

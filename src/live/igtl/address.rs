@@ -1,6 +1,7 @@
 //! Names of peers: `igtl://HOST:PORT` and `igtl-listen://ADDRESS:PORT`.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// The port that OpenIGTLink's programs use.
@@ -22,6 +23,21 @@ impl IgtlAddress {
     /// Whether `text` is meant to be an address, right or wrong.
     pub fn is_meant(text: &str) -> bool {
         text.starts_with(CONNECT) || text.starts_with(LISTEN)
+    }
+
+    /// Whether others connect to us.
+    pub fn listens(&self) -> bool {
+        self.listens
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether only programs on this machine reach it.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
     /// Host and port, as the system's resolver takes them.

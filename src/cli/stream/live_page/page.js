@@ -70,6 +70,7 @@ function fresh() {
 function show(picture) {
   const said = picture.said;
   at('picture').src = 'data:image/jpeg;base64,' + picture.jpeg;
+  at('picture').hidden = false;
   at('mask').hidden = !picture.mask;
   if (picture.mask) at('mask').src = 'data:image/png;base64,' + picture.mask;
   at('number').textContent = said.frame;
@@ -225,13 +226,14 @@ function verdict() {
   if (told.state === 'stalled' || since > STALE_MS) return bad('STALLED', 'no frame for ' + seconds(since), told.blank);
   if (told.state !== 'running' || pictures.length === 0) return { level: 'off', state: 'WAITING', why: 'for the first frame', show: 'stale' };
   if (now() - renewed > STALE_MS) return bad('OLD PICTURE', 'none for ' + seconds(now() - renewed));
-  const warn = (state, why) => ({ level: 'warn', state, why, show: 'live' });
   const said = pictures[pictures.length - 1].said;
+  const hidden = said.hidden ? 'the picture may show the name of the patient, and is black: name a part of it (--crop, --crop-us)' : '';
+  const warn = (state, why) => ({ level: 'warn', state, why: hidden && why !== hidden ? why + '; ' + hidden : why, show: 'live' });
   if (said.withheld) return warn('NO SIGNAL', 'the picture is ' + said.withheld + ': no answers');
   if (said.picture === 'frozen') return warn('FROZEN', 'the same picture for a second or more');
   if (said.heads.some((head) => head.ood && head.ood.outside)) return warn('UNLIKE', 'the picture is unlike those of the training');
-  if (said.hidden) return warn('HIDDEN', 'the picture may show the name of the patient: name a part of it (--crop, --crop-us)');
   if (said.picture === 'resized') return warn('RESIZED', 'the picture has another size');
+  if (hidden) return warn('HIDDEN', hidden);
   return { level: 'good', state: 'LIVE', why: '', show: 'live' };
 }
 

@@ -185,7 +185,7 @@ fn a_source_that_stalls_is_said_once_and_may_end_the_program() {
     let output = running.child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(error_line(&errors).starts_with("-: no frame has come for 0."), "{errors}");
+    assert!(error_line(&errors).starts_with("standard input: no frame has come for 0."), "{errors}");
 }
 
 #[test]

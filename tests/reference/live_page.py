@@ -247,7 +247,8 @@ def main():
     parser.add_argument("--pictures", type=pathlib.Path, help="a folder for screenshots")
     args = parser.parse_args()
     binary = os.path.abspath(args.binary)
-    with tempfile.TemporaryDirectory() as folder:
+    # Chromium may still write into its profile while that is removed.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         folder = pathlib.Path(folder)
         subprocess.run([binary, "demo", "-o", folder / "demo", "--phantoms", "24", "--seed", "3", "--sizes", "64"], check=True, capture_output=True)
         frames = [soak().grey(path) for path in sorted((folder / "demo/phantoms/images").glob("*.png"))]

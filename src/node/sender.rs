@@ -151,7 +151,8 @@ impl Sending {
             if asks && one.tried {
                 match call.has(one) {
                     Ok(Some((true, result))) => {
-                        self.present(one, result)?;
+                        let (object, to) = (one.uid.clone(), self.to.clone());
+                        self.held(one, Event::Present { object, result, to })?;
                         continue;
                     }
                     Ok(_) | Err(Failure::Refused(_)) => {}
@@ -168,7 +169,13 @@ impl Sending {
                 }
             });
             match sent {
-                Ok(taken) => self.sent(one, taken)?,
+                Ok(Taken { status, result }) => {
+                    let (object, to, again) = (one.uid.clone(), self.to.clone(), one.tried);
+                    self.held(
+                        one,
+                        Event::Sent { object, result, to, status: format!("{status:04X}"), again },
+                    )?;
+                }
                 Err(Failure::Broken(problem)) => return Err(problem),
                 Err(Failure::Refused(problem)) => self.refused(one, problem)?,
             }
@@ -177,29 +184,12 @@ impl Sending {
         Ok(())
     }
 
-    fn sent(&mut self, one: &Unsent, taken: Taken) -> Result<(), String> {
+    /// The destination has a result, as `event` says.
+    fn held(&mut self, one: &Unsent, event: Event) -> Result<(), String> {
         let done = self.queue.sent(one, &self.key).map_err(|error| chain(&error))?;
         self.later.remove(&(one.uid.clone(), one.name.clone()));
         self.failures = 0;
-        (self.report)(Event::Sent {
-            object: one.uid.clone(),
-            result: taken.result,
-            to: self.to.clone(),
-            status: format!("{:04X}", taken.status),
-            again: one.tried,
-        });
-        if done {
-            (self.report)(Event::Done { object: one.uid.clone() });
-        }
-        Ok(())
-    }
-
-    /// The destination has the result of an earlier try.
-    fn present(&mut self, one: &Unsent, result: String) -> Result<(), String> {
-        let done = self.queue.sent(one, &self.key).map_err(|error| chain(&error))?;
-        self.later.remove(&(one.uid.clone(), one.name.clone()));
-        self.failures = 0;
-        (self.report)(Event::Present { object: one.uid.clone(), result, to: self.to.clone() });
+        (self.report)(event);
         if done {
             (self.report)(Event::Done { object: one.uid.clone() });
         }

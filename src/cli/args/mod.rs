@@ -134,13 +134,15 @@ impl Placement {
         Ok(self.board.as_deref().map(Board::named).transpose()?)
     }
 
+    /// That board, or else the one that `machine` is recognised as.
+    pub fn board_or_recognised(&self, machine: &Machine) -> anyhow::Result<Option<Board>> {
+        Ok(self.board()?.or_else(|| recognise(machine).map(|recognised| recognised.board)))
+    }
+
     /// Threads and cores of this machine for each number of threads; `None` requests the default number.
     pub fn choose(&self, threads: &[Option<usize>]) -> anyhow::Result<Vec<Cores>> {
         let machine = Machine::read(&Root::live());
-        let board = match self.board()? {
-            Some(board) => Some(board),
-            None => recognise(&machine).map(|recognised| recognised.board),
-        };
+        let board = self.board_or_recognised(&machine)?;
         let cores = |&threads: &Option<usize>| {
             let request = Request { threads, cpus: self.cores.clone() };
             let Choice { cores, reason, spilled } =

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use microraptor::board::energy::{PowerMeter, meters};
 use microraptor::board::hal::{Signals, open_meter};
-use microraptor::board::{Board, Cores, Machine, Root, Signal, recognise};
+use microraptor::board::{Board, Cores, Machine, Root, Signal};
 use microraptor::checkpoint::Hints;
 use microraptor::engine::{Backend, DEMO, Engine};
 use microraptor::heads::{FitOptions, Head, ProbeSearch, Recipe, SegmentOptions};
@@ -362,8 +362,7 @@ impl Job<'_> {
 }
 
 fn board(args: &ProfileArgs, root: &Root) -> anyhow::Result<Option<Board>> {
-    let named = args.placement.board()?;
-    Ok(named.or_else(|| recognise(&Machine::read(root)).map(|recognised| recognised.board)))
+    args.placement.board_or_recognised(&Machine::read(root))
 }
 
 /// The machine's own power meters, and the requested ones. A meter that cannot be reopened is skipped with a warning.

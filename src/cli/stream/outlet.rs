@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use microraptor::heads::Outcome;
-use microraptor::input::{Image, Region};
+use microraptor::input::{Image, LabelMap, Region};
 use microraptor::live::Frame;
 
 use super::line::{Counts, Event, line};
@@ -52,6 +52,11 @@ impl Seen<'_> {
         let image = &self.frame.image;
         let nothing = Region { top: 0, left: 0, height: 0, width: 0 };
         if self.frame.may_show_text { image.only(nothing) } else { image.clone() }
+    }
+
+    /// The part of a mask that lies on the picture.
+    pub fn part(&self, mask: &LabelMap) -> LabelMap {
+        self.frame.geometry.crop.map_or_else(|| mask.clone(), |part| mask.cropped(part))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use microraptor::board::hal::Signals;
-use microraptor::board::{Board, BoardError, Machine, Root, Signal, recognise};
+use microraptor::board::{Board, BoardError, Machine, Root, Signal};
 
 use super::line::Event;
 use super::outlet::{Outlet, Told};
@@ -35,8 +35,8 @@ impl Pins {
                 "--signals trigger: presses may be minutes apart, and their frames not be averaged: leave --smooth and --window out"
             );
         }
-        let found = || recognise(&Machine::read(&Root::live())).map(|recognised| recognised.board);
-        let Some(board) = args.threads.placement.board()?.or_else(found) else {
+        let machine = Machine::read(&Root::live());
+        let Some(board) = args.threads.placement.board_or_recognised(&machine)? else {
             bail!("--signals: no board file fits this machine: name one with --board");
         };
         let open = |board: &Board, signal| Signals::open(&board.pins_for(&[signal])?);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use microraptor::heads::Outcome;
-use microraptor::input::{Image, LabelMap};
+use microraptor::input::Image;
 use microraptor::live::Policy;
 use microraptor::names::shown;
 use microraptor::output::{Y4mWriter, overlay};
@@ -138,20 +138,12 @@ impl Video {
         let classes = seen.heads[head].head.model.classes().len();
         let outcome = seen.outcomes.get(head).copied().flatten();
         let labels = match outcome {
-            Some(Outcome::Mask(mask)) => Some(part(mask, seen).labels),
+            Some(Outcome::Mask(mask)) => Some(seen.part(mask).labels),
             _ => None,
         };
         let (width, height) = (image.width(), image.height());
         let image = (self.shows == Shows::Overlay).then(|| seen.picture());
         Ok(Picture { width, height, image, labels, classes })
-    }
-}
-
-/// The part of a mask that the heads saw.
-fn part(mask: &LabelMap, seen: &Seen) -> LabelMap {
-    match seen.frame.geometry.crop {
-        Some(region) => mask.cropped(region),
-        None => mask.clone(),
     }
 }
 
@@ -204,17 +196,16 @@ impl Outlet for Video {
 /// Writes what comes.
 fn write(shows: Shows, slot: &Slot<Picture>, mut writer: Y4mWriter<File>) -> io::Result<()> {
     while let Some(Picture { width, height, image, labels, classes }) = slot.take() {
+        let labels = labels.unwrap_or_else(|| vec![0; width * height]);
         match shows {
             Shows::Mask => {
                 let last = classes.saturating_sub(1).max(1);
-                let labels = labels.unwrap_or_else(|| vec![0; width * height]);
                 let grey = |label: &u8| u8::try_from(255 * usize::from(*label) / last).unwrap_or(u8::MAX);
                 writer.grey(width, height, &labels.iter().map(grey).collect::<Vec<u8>>())?;
             }
             Shows::Overlay => {
                 let black = || Image::from_grey8(width, height, vec![0; width * height]);
                 let image = image.map_or_else(black, Ok).map_err(io::Error::other)?;
-                let labels = labels.unwrap_or_else(|| vec![0; width * height]);
                 writer.rgb(width, height, &overlay(&image, &labels))?;
             }
         }

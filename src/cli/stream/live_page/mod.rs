@@ -91,8 +91,7 @@ fn masks(seen: &Seen, said: &mut Value) -> Vec<(LabelMap, usize)> {
             (name.clone(), format!("rgb({r},{g},{b})").into())
         });
         said["heads"][place]["colours"] = Value::Object(colours.collect());
-        let crop = seen.frame.geometry.crop;
-        masks.push((crop.map_or_else(|| mask.clone(), |part| mask.cropped(part)), taken));
+        masks.push((seen.part(mask), taken));
         taken += loaded.head.model.classes().len().saturating_sub(1);
     }
     masks

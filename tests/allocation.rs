@@ -128,6 +128,7 @@ fn head(engine: &Engine, size: Size, volume: bool) -> Arc<Head> {
     Arc::new(Head {
         model: if volume { HeadModel::Volume(linear) } else { HeadModel::Linear(linear) },
         ood: None,
+        conformal: None,
         preprocess: Preprocess::IMAGENET,
         read: ReadOptions::default(),
         size,

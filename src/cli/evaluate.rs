@@ -4,13 +4,15 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 use microraptor::features::{Request, gather};
+use microraptor::files::check_writable;
 use microraptor::heads::{Bootstrap, EvaluationSet, FeatureKind, Head, HeadModel, evaluate};
 use microraptor::input::{Dataset, LabelMap, ReadOptions, Split};
 use serde_json::json;
 
 use super::args::{EvaluateArgs, Part};
+use super::certainty::Certain;
 use super::report::{print_judgement, record};
-use super::{backbone, limits, masks, progress, terminal};
+use super::{backbone, inputs, limits, masks, progress, terminal};
 
 /// Evaluates a head on labelled images.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
@@ -20,6 +22,19 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let data = matching(Dataset::open(&args.data)?, &head.model)
         .with_context(|| format!("{} and {}", args.data.display(), args.head.display()))?;
     drop(watched);
+    let rule = head.set_rule(args.coverage).with_context(|| args.head.display().to_string())?;
+    if let Some(path) = &args.reliability {
+        if head.model.makes_masks() {
+            bail!("--reliability: a diagram of probabilities, and this head makes masks");
+        }
+        inputs::refuse(path, |inputs| {
+            inputs::model(inputs, &args.model);
+            inputs::head(inputs, &args.head);
+            inputs::board(inputs, &args.threads.placement);
+            inputs::data(inputs, &args.data, &data);
+        })?;
+        check_writable(path)?;
+    }
     if let Some(threshold) = args.threshold.filter(|p| !(0.0..=1.0).contains(p)) {
         bail!("--threshold {threshold}: give a probability, 0 to 1");
     }
@@ -59,17 +74,25 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let judgement =
         evaluate(&head.model, &set, &all, args.threshold, backbone::isa(), &Bootstrap::default())?;
 
+    let certain = Certain::new(&head, &set, &all, &judgement, rule)?;
+    if let Some(path) = &args.reliability {
+        certain.draw(path, &head, indices.len(), part.name())?;
+    }
     let mut out = terminal::stdout();
     let caveat = caveat(&data, part);
     if args.json {
-        let record = json!({
+        let mut record = json!({
             "head": microraptor::names::shown(&args.head), "kind": head.model.kind(), "backbone": head.backbone,
             "size": head.size.to_string(), "split": part.name(), "caveat": caveat, "metrics": record(&judgement),
         });
+        for (name, value) in certain.record(&Default::default()) {
+            record[name] = value;
+        }
         writeln!(out, "{}", serde_json::to_string_pretty(&record)?)?;
     } else {
         writeln!(out, "on {} images ({}):", indices.len(), part.name())?;
         print_judgement(&judgement, &mut out)?;
+        certain.print(&Default::default(), &mut out)?;
         if let Some(caveat) = caveat {
             writeln!(out, "note: {caveat}")?;
         }

@@ -20,6 +20,14 @@ pub struct HeadLine {
     class: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     probabilities: Option<Map<String, Value>>,
+    /// The classes of which the true one is with the probability `coverage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<f64>,
+    /// Why the set is no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    abstain: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attention: Option<Vec<f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +54,12 @@ impl HeadLine {
             let probabilities = prediction.probabilities.iter().map(|&p| p.into());
             line.probabilities = Some(names.iter().cloned().zip(probabilities).collect());
             line.attention = attention.clone();
+            if let Some(rule) = &loaded.sets {
+                let set = rule.set(&prediction.probabilities);
+                line.abstain = set.is_empty().then_some("empty set");
+                line.set = Some(set.into_iter().map(|class| names[class].clone()).collect());
+                line.coverage = Some(rule.coverage);
+            }
         }
         line
     }
@@ -58,12 +72,23 @@ impl HeadLine {
             kind: loaded.head.model.kind(),
             class: None,
             probabilities: None,
+            set: None,
+            coverage: None,
+            abstain: None,
             attention: None,
             areas: None,
             ood: None,
             withheld,
             written: Map::new(),
         }
+    }
+
+    /// Says how unlike the training images the input is; a set for one that is outside is no answer.
+    pub fn unlike(&mut self, ood: Option<OodScore>) {
+        if self.set.is_some() && ood.is_some_and(|ood| ood.outside) {
+            self.abstain = Some("out of distribution");
+        }
+        self.ood = ood;
     }
 
     /// Puts the weights of frames into the order of their source.
@@ -91,6 +116,7 @@ impl HeadLine {
     /// Takes the answer back, for the reason `why`.
     pub fn withhold(&mut self, why: &'static str) {
         (self.class, self.probabilities, self.attention, self.areas) = (None, None, None, None);
+        (self.set, self.coverage, self.abstain) = (None, None, None);
         self.withheld = Some(why);
     }
 

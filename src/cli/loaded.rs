@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use microraptor::heads::Head;
+use anyhow::{Context, bail};
+use microraptor::heads::{Head, SetRule};
 use microraptor::pipeline::PipelineError;
 
 use super::limits;
@@ -14,14 +15,32 @@ pub struct Loaded {
     /// SHA-256 of the bytes that were read.
     pub sha256: String,
     pub head: Arc<Head>,
+    /// Of the sets of classes in its answers; `None` for answers without sets.
+    pub sets: Option<SetRule>,
 }
 
 impl Loaded {
+    /// Reads the head at `path`; its answers have sets of classes with its own coverage, if it has one.
     pub fn open(path: &Path) -> anyhow::Result<Loaded> {
         let _watched = limits::Watched::new(path.display().to_string());
         let (head, sha256) = Head::read(path)?;
-        Ok(Loaded { path: path.to_owned(), sha256, head: Arc::new(head) })
+        let sets = head.set_rule(None)?;
+        Ok(Loaded { path: path.to_owned(), sha256, head: Arc::new(head), sets })
     }
+}
+
+/// The answers of `heads` have sets of classes with this coverage, if one is given, instead of the heads' own; masks have
+/// none.
+pub fn cover(heads: &mut [Loaded], coverage: Option<f64>) -> anyhow::Result<()> {
+    let Some(coverage) = coverage else { return Ok(()) };
+    for loaded in &mut *heads {
+        let rule = loaded.head.set_rule(Some(coverage));
+        loaded.sets = rule.with_context(|| loaded.path.display().to_string())?;
+    }
+    if heads.iter().all(|loaded| loaded.sets.is_none()) {
+        bail!("--coverage: sets of classes, and all heads make masks: leave it out");
+    }
+    Ok(())
 }
 
 /// A pipeline error, with the name of the head that it concerns.

@@ -3,6 +3,7 @@
 mod args;
 mod backbone;
 mod board;
+mod certainty;
 mod cold;
 mod compare;
 mod convert;

@@ -65,6 +65,8 @@ fn print_report(report: &EvaluationReport, out: &mut impl Write) -> io::Result<(
         ("balanced accuracy", report.balanced_accuracy),
         ("macro F1", report.macro_f1),
         ("log loss", report.log_loss),
+        ("Brier score", report.brier),
+        ("calibration error", report.ece),
     ];
     for (name, estimate) in overall {
         writeln!(out, "  {name:<18} {}", shown(estimate))?;

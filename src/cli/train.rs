@@ -7,14 +7,16 @@ use microraptor::engine::Session;
 use microraptor::features::{Request, ScanFeatures, gather};
 use microraptor::files::check_writable;
 use microraptor::heads::{
-    AbmilOptions, Bootstrap, ClassWeights, DrawnSplit, Evaluation, EvaluationSet, FitOptions, Head,
-    ProbeSearch, Provenance, Recipe, SegmentOptions, check_counts, cross_validate, evaluate,
+    AbmilOptions, Bootstrap, Certainty, CertaintyOptions, ClassWeights, DrawnSplit, Evaluation,
+    EvaluationSet, FitOptions, Fitted, HELD_OUT_PARTS, Head, ProbeSearch, Provenance, Recipe, SegmentOptions,
+    certainty, check_counts, cross_validate, evaluate,
 };
 use microraptor::input::{Dataset, LabelMap, ReadOptions};
 use microraptor::vit::Size;
 use serde_json::json;
 
 use super::args::{self, BankArg, DataArgs, HeadKind, TrainArgs};
+use super::certainty::{Certain, write_held_out};
 use super::report::{print_judgement, record};
 use super::{backbone, inputs, limits, masks, private, progress, terminal};
 
@@ -22,21 +24,25 @@ use super::{backbone, inputs, limits, masks, private, progress, terminal};
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let recipe = recipe(args)?;
     let data = open(&args.data, recipe.dense())?;
-    inputs::refuse(&args.output, |inputs| {
-        inputs::model(inputs, &args.model);
-        inputs::board(inputs, &args.threads.placement);
-        inputs::data(inputs, &args.data.data, &data);
-    })?;
+    for output in std::iter::once(&args.output).chain(&args.certainty.held_out) {
+        inputs::refuse(output, |inputs| {
+            inputs::model(inputs, &args.model);
+            inputs::board(inputs, &args.threads.placement);
+            inputs::data(inputs, &args.data.data, &data);
+        })?;
+    }
     private::when_dicom(data.holds_dicom());
     let parts = data.split(args.data.split.seed, args.data.split.val_share)?;
     if !recipe.dense() {
         check_counts(&data, &parts.train)?;
     }
+    let certainty = args.certainty.options(args.head, data.is_multi_label(), args.data.split.seed);
     let (masks, mask_classes) = match recipe.dense() {
         true => masks::read(&data, &args.data.data, &args.read.options(), &args.classes)?,
         false => (Vec::new(), Vec::new()),
     };
     check_writable(&args.output)?;
+    args.certainty.held_out.as_deref().map(check_writable).transpose()?;
     let cores = args.threads.cores()?;
     let engine = backbone::open(&args.model, &args.hints.hints())?;
     let size = backbone::size(args.size, &engine.about().preprocess);
@@ -44,14 +50,15 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
 
     // Test images are not used.
     let used: Vec<usize> = (0..data.samples.len()).filter(|i| !parts.test.contains(i)).collect();
-    let mut session = engine.session(cores)?.pin_caller();
-    let read = args.read.options();
-    let features = features(&mut session, &data, &used, &recipe, size, args, &read)?;
     let place = |indices: &[usize]| -> Vec<usize> {
         indices.iter().filter_map(|i| used.binary_search(i).ok()).collect()
     };
     let (train, val) = (place(&parts.train), place(&parts.val));
     let chosen = data.subset(&used);
+    certainty.check(&recipe, &chosen, &train)?;
+    let mut session = engine.session(cores)?.pin_caller();
+    let read = args.read.options();
+    let features = features(&mut session, &data, &used, &recipe, size, args, &read)?;
     let masks: Vec<LabelMap> = masks
         .into_iter()
         .enumerate()
@@ -69,19 +76,46 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
 
     let folds = args.folds.map(|folds| cross_validation(&recipe, &set, folds as usize, args)).transpose()?;
     let bar = progress::bar(0, "fitting");
-    let fitted = recipe.fit(&set, &train, &val, backbone::isa(), &mut |done, all| {
+    let mut fitted = recipe.fit(&set, &train, &val, backbone::isa(), &mut |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
+    let certainty = match certainty.any() {
+        true => Some(learn(&recipe, &set, (&train, &val), &mut fitted, &certainty)?),
+        false => None,
+    };
     let judgement = evaluate(&fitted.model, &set, &val, None, backbone::isa(), &Bootstrap::default())?;
     let split = &args.data.split;
     let provenance = Provenance { read, drawn: DrawnSplit::of(set.data, split.seed, split.val_share) };
     let validation = (&judgement).into();
-    let head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, validation, provenance)
+    let mut head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, validation, provenance)
         .context("the training features")?;
+    if let Some(certainty) = &certainty {
+        head = head.learned(certainty);
+        if let Some(path) = &args.certainty.held_out {
+            write_held_out(path, set.data, &certainty.held_out)?;
+        }
+    }
     head.save(&args.output)?;
-    print(args, train.len(), &head, &judgement, folds.as_ref())
+    let certain = Certain::new(&head, &set, &val, &judgement, head.set_rule(None)?)?;
+    print(args, train.len(), &head, (&judgement, &certain), folds.as_ref())
+}
+
+fn learn(
+    recipe: &Recipe,
+    set: &EvaluationSet<'_>,
+    parts: (&[usize], &[usize]),
+    fitted: &mut Fitted,
+    options: &CertaintyOptions,
+) -> anyhow::Result<Certainty> {
+    let bar = progress::bar(HELD_OUT_PARTS, "held-out predictions");
+    let how = (backbone::isa(), &Bootstrap::default());
+    let found = certainty(recipe, set, parts, fitted, options, how, &mut |done, _| {
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    Ok(found)
 }
 
 fn open(args: &DataArgs, dense: bool) -> anyhow::Result<Dataset> {
@@ -185,7 +219,7 @@ fn print(
     args: &TrainArgs,
     train: usize,
     head: &Head,
-    judgement: &Evaluation,
+    (judgement, certain): (&Evaluation, &Certain),
     folds: Option<&Evaluation>,
 ) -> anyhow::Result<()> {
     let mut out = terminal::stdout();
@@ -196,6 +230,9 @@ fn print(
             "size": head.size.to_string(), "classes": head.model.classes(), "train_images": train,
             "c": head.training.c, "epoch": head.training.epoch, "validation": record(judgement),
         });
+        for (name, value) in certain.record(&head.training) {
+            all[name] = value;
+        }
         if let Some(folds) = folds {
             all["cross_validation"] = record(folds);
         }
@@ -221,6 +258,7 @@ fn print(
     };
     writeln!(out, "on {images} validation images{what}:")?;
     print_judgement(judgement, &mut out)?;
+    certain.print(&head.training, &mut out)?;
     Ok(())
 }
 

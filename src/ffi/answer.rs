@@ -95,6 +95,18 @@ pub(super) fn write_json(heads: &[&Arc<Head>], answers: &[pipeline::Answer]) -> 
                     "probabilities".to_owned(),
                     Value::Object(names.iter().cloned().zip(probabilities).collect()),
                 );
+                if let Ok(Some(rule)) = heads[answer.head].set_rule(None) {
+                    let set = rule.set(&prediction.probabilities);
+                    let outside = answer.ood.is_some_and(|ood| ood.outside);
+                    let abstain = match () {
+                        () if outside => Some("out of distribution"),
+                        () if set.is_empty() => Some("empty set"),
+                        () => None,
+                    };
+                    line.insert("set".to_owned(), set.into_iter().map(|class| json!(names[class])).collect());
+                    line.insert("coverage".to_owned(), json!(rule.coverage));
+                    line.extend(abstain.map(|why| ("abstain".to_owned(), json!(why))));
+                }
                 if let Some(attention) = attention {
                     line.insert("attention".to_owned(), json!(attention));
                 }

@@ -6,6 +6,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::calibration::Calibration;
 use super::linear::{Prediction, decide};
 use super::nn::adamw::{AdamW, EarlyStopping, cosine_rate};
 use super::nn::{ConvNet, Kind, LayerSpec};
@@ -60,6 +61,7 @@ pub struct AbmilHead {
     pub multi_label: bool,
     /// Probability from which the second of two classes, or a label, is predicted.
     pub threshold: f64,
+    pub(super) calibration: Option<Calibration>,
     pub(super) mean: Vec<f32>,
     pub(super) std: Vec<f32>,
     /// `[2 * hidden, dim]` with biases: the tanh rows, then the sigmoid rows.
@@ -121,6 +123,7 @@ impl AbmilHead {
             classes: classes.to_vec(),
             multi_label: train.targets.multi_label(),
             threshold: 0.5,
+            calibration: None,
             mean: narrow(&mean),
             std: narrow(&std),
             gates: pointwise(dim, 2 * HIDDEN, seed),
@@ -240,6 +243,9 @@ impl AbmilHead {
             f64::from(*bias) + row.iter().zip(&pooled).map(|(w, p)| f64::from(*w) * p).sum::<f64>()
         };
         let mut output: Vec<f64> = weights.chunks_exact(self.dim()).zip(bias).map(logit).collect();
+        if let Some(calibration) = &self.calibration {
+            calibration.apply(&mut output);
+        }
         if self.multi_label {
             output.iter_mut().for_each(|z| *z = sigmoid(*z));
         } else {
@@ -334,7 +340,8 @@ impl AbmilHead {
         if std.len() != dim || std.iter().any(|&s| s <= 0.0) {
             return Err(HeadError::AbmilDeviation);
         }
-        Ok(AbmilHead { classes, multi_label, threshold, mean, std, gates, score, output })
+        let calibration = None;
+        Ok(AbmilHead { classes, multi_label, threshold, calibration, mean, std, gates, score, output })
     }
 }
 

@@ -190,6 +190,57 @@ pub enum HeadError {
         /// Number of evaluations of the objective.
         evaluations: usize,
     },
+    /// A calibration that is not one of the head's classes.
+    #[error("the calibration is not one of these classes: a temperature or a slope must be positive")]
+    Calibration,
+    /// Conformal scores that are missing, outside 0 to 1, too many or not sorted.
+    #[error("the conformal scores are not 1 to 10,000 ascending numbers from 0 to 1")]
+    Conformal,
+    /// A coverage that is not a share.
+    #[error("a coverage of {0} is not between 0 and 1, such as 0.9")]
+    Coverage(f64),
+    /// A coverage that the number of conformal scores cannot support.
+    #[error(
+        "a coverage of {coverage} needs {needed} images that were held out in training, and there are {found}: ask for less, \
+         or train on more images"
+    )]
+    FewScores {
+        /// The coverage asked for.
+        coverage: f64,
+        /// Number of scores.
+        found: usize,
+        /// Number needed.
+        needed: usize,
+    },
+    /// A coverage for a head that has no conformal scores.
+    #[error("the head has no scores for sets of classes: train it again with --calibrate or --coverage")]
+    NoScores,
+    /// A class with too few images to hold some of them out.
+    #[error(
+        "class '{class}' has {found} training images, at least {needed} are needed to hold parts of them out; add images, or \
+         leave out what needs held-out predictions"
+    )]
+    TooFewToHoldOut {
+        /// The class.
+        class: String,
+        /// Number of training images that have it.
+        found: usize,
+        /// Number needed.
+        needed: usize,
+    },
+    /// What needs one of several classes an image, for a head of another kind.
+    #[error("{what}: not for a head of kind {kind} with {classes}")]
+    NotForHead {
+        /// What was asked for.
+        what: &'static str,
+        /// Kind of the head.
+        kind: &'static str,
+        /// Its classes, in words.
+        classes: &'static str,
+    },
+    /// A rule for the threshold that no threshold meets on the held-out images.
+    #[error("no threshold reaches {0} on the held-out images: ask for less")]
+    Unreachable(String),
     /// An ONNX head could not be run.
     #[cfg(feature = "onnx")]
     #[error(transparent)]
@@ -293,12 +344,12 @@ pub enum HeadFormatError {
     },
     /// Another version of the format.
     #[error(
-        "it is of format version {found}, this program reads version {expected}; train the head again or use the program that wrote it"
+        "it is of format version {found}, this program reads versions 3 to {expected}; train the head again or use the program that wrote it"
     )]
     Version {
         /// The file's version.
         found: u32,
-        /// The version that this program reads.
+        /// The newest version that this program reads.
         expected: u32,
     },
     /// The bytes are not those that were written.

@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::HeadError;
+use super::calibration::Calibration;
 use super::probability::{sigmoid, softmax};
 use super::targets::check_classes;
 
@@ -18,6 +19,7 @@ pub struct LinearHead {
     /// Probability from which the second of two classes, or a label, is predicted. Not used with three or more
     /// exclusive classes, where the most probable one is predicted.
     pub threshold: f64,
+    pub(super) calibration: Option<Calibration>,
     mean: Vec<f64>,
     std: Vec<f64>,
     weight: Vec<f64>,
@@ -84,6 +86,7 @@ impl LinearHead {
             classes,
             multi_label,
             threshold,
+            calibration: None,
             mean,
             std,
             weight,
@@ -145,6 +148,9 @@ impl LinearHead {
         z.extend(self.folded_bias.iter().enumerate().map(|(k, b)| {
             b + dot(&self.folded_weight[k * dim..(k + 1) * dim], features.iter().map(|&v| f64::from(v)))
         }));
+        if let Some(calibration) = &self.calibration {
+            calibration.apply(&mut z);
+        }
         if self.multi_label {
             z.iter_mut().for_each(|z| *z = sigmoid(*z));
         } else {

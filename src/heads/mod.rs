@@ -4,6 +4,8 @@
 //! read patch tokens. Fitting is deterministic: the same features and options give the same head on the same machine.
 
 mod abmil;
+mod calibration;
+mod conformal;
 mod error;
 mod file;
 mod fit;
@@ -24,19 +26,23 @@ mod segment;
 mod targets;
 
 pub use abmil::{AbmilHead, AbmilOptions, BagPrediction, Bags};
+pub use calibration::Calibration;
+pub use conformal::{Conformal, SetRule};
 pub use error::{HeadError, HeadFormatError};
 pub use file::{Backbone, DrawnSplit, Head, Provenance, TrainingSummary, ValidationSummary};
 pub use fit::{
-    ClassWeights, Criterion, Evaluation, EvaluationSet, Extracted, FitOptions, Fitted, GridPoint,
-    LinearProbe, ProbeSearch, Recipe, SearchResult, check_counts, cross_validate, evaluate,
+    CalibrationSummary, Certainty, CertaintyMetrics, CertaintyOptions, ClassWeights, Criterion, Evaluation,
+    EvaluationSet, Extracted, FitOptions, Fitted, GridPoint, HELD_OUT_PARTS, HeldOut, LinearProbe,
+    ProbeSearch, Recipe, SearchResult, certainty, check_counts, cross_validate, evaluate,
 };
 pub(crate) use frame::{Frame, Memory, Said};
 pub use knn::{Bank, KnnHead, TEMPERATURE};
 pub use linear::{LinearHead, Prediction};
 pub use measure::{
-    AucScores, Bootstrap, Case, ClassReport, ConfusionMatrix, DenseClass, DenseReport, Estimate,
-    EvaluationReport, Interval, Overlap, Paired, Rates, SurfaceDistances, auc, delong, log_loss, overlaps,
-    surface_distances, youden_threshold,
+    AucScores, Bootstrap, Case, ClassReport, ConfusionMatrix, CoverageReport, DenseClass, DenseReport,
+    Estimate, EvaluationReport, Interval, OperatingPoint, OperatingRule, Overlap, Paired, Rates, Reliability,
+    ReliabilityBin, SurfaceDistances, auc, delong, log_loss, operating_threshold, overlaps,
+    surface_distances, wilson, youden_threshold,
 };
 pub use model::{FeatureKind, HeadModel};
 #[cfg(feature = "onnx")]

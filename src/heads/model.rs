@@ -1,6 +1,6 @@
 //! The learned part of a head, of any kind.
 
-use super::{AbmilHead, KnnHead, LinearHead, SegmentHead};
+use super::{AbmilHead, Calibration, HeadError, KnnHead, LinearHead, SegmentHead};
 
 /// The learned part of a head.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +79,57 @@ impl HeadModel {
             #[cfg(feature = "onnx")]
             HeadModel::Onnx(head) => Some(head.threshold),
         }
+    }
+
+    /// The map to calibrated probabilities that the head applies; `None` if it has none.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        match self {
+            HeadModel::Linear(head) | HeadModel::Volume(head) => head.calibration.as_ref(),
+            HeadModel::Abmil(head) => head.calibration.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether its probabilities come from logits, which can be calibrated: those of `linear`, `volume` and `abmil`.
+    pub fn has_logits(&self) -> bool {
+        matches!(self, HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Abmil(_))
+    }
+
+    /// Calibrates the head from now on, or no longer. The threshold stays, and applies to the new probabilities.
+    ///
+    /// # Errors
+    /// [`HeadError::Calibration`] when the map does not fit the classes, or the head has no logits.
+    pub fn set_calibration(&mut self, calibration: Option<Calibration>) -> Result<(), HeadError> {
+        if let Some(calibration) = &calibration {
+            calibration.check(self.classes().len(), self.multi_label())?;
+        }
+        match self {
+            HeadModel::Linear(head) | HeadModel::Volume(head) => head.calibration = calibration,
+            HeadModel::Abmil(head) => head.calibration = calibration,
+            _ if calibration.is_some() => return Err(HeadError::Calibration),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Replaces the threshold; a dense head has none.
+    ///
+    /// # Errors
+    /// [`HeadError::Threshold`] when it is no probability.
+    pub fn set_threshold(&mut self, threshold: f64) -> Result<(), HeadError> {
+        if !(0.0..=1.0).contains(&threshold) {
+            return Err(HeadError::Threshold(threshold));
+        }
+        match self {
+            HeadModel::Linear(head) | HeadModel::Volume(head) => head.threshold = threshold,
+            HeadModel::Knn(head) => head.threshold = threshold,
+            HeadModel::Abmil(head) => head.threshold = threshold,
+            HeadModel::Output(head) => head.threshold = threshold,
+            HeadModel::Segment(_) => {}
+            #[cfg(feature = "onnx")]
+            HeadModel::Onnx(head) => head.threshold = threshold,
+        }
+        Ok(())
     }
 
     /// The features it reads of an image.

@@ -85,6 +85,7 @@ fn heads(engine: &Engine) -> Vec<Arc<Head>> {
         Arc::new(Head {
             model,
             ood: Some(ood.clone()),
+            conformal: None,
             preprocess: Preprocess::IMAGENET,
             read: ReadOptions::default(),
             size,

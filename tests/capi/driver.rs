@@ -300,6 +300,7 @@ pub fn head() -> Head {
     Head {
         model: HeadModel::Linear(model),
         ood: None,
+        conformal: None,
         preprocess: engine.about().preprocess,
         read: ReadOptions::default(),
         size: Size::square(64),

@@ -158,6 +158,7 @@ fn heads() -> Vec<(&'static str, Head)> {
     let head = |model| Head {
         model,
         ood: Some(ood.clone()),
+        conformal: None,
         preprocess: Preprocess::IMAGENET,
         read: ReadOptions::default(),
         size: Size::square(32),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use microraptor::features::FeatureCache;
-use microraptor::heads::{Activation, TEMPERATURE};
+use microraptor::heads::{Activation, CertaintyOptions, OperatingRule, TEMPERATURE};
 use microraptor::input::{Axis, Matrix, Range, ReadOptions, StreamFormat, Window};
 use microraptor::vit::Size;
 
@@ -175,6 +175,39 @@ pub enum ClassWeights {
     Balanced,
 }
 
+/// How certain the head is, learned from predictions of training images by heads that were fitted without them.
+#[derive(Debug, Args)]
+pub struct CertaintyArgs {
+    /// linear, volume, abmil: calibrate the probabilities, if that lowers the log loss of held-out training images, and
+    /// keep what prediction sets need
+    #[arg(long)]
+    pub calibrate: bool,
+    /// Leave the probabilities as they are, where another of these options holds images out
+    #[arg(long, conflicts_with = "calibrate")]
+    pub no_calibrate: bool,
+    /// Every answer has the set of classes that holds the true one with this probability, such as 0.9
+    #[arg(long, value_name = "P")]
+    pub coverage: Option<f64>,
+    /// Two classes: how the threshold is chosen, on held-out training images: sensitivity=0.95, specificity=0.9, youden,
+    /// or cost=10:1 (of a missed image, of a false alarm) [default: youden, on the validation images]
+    #[arg(long, value_name = "RULE")]
+    pub operate: Option<OperatingRule>,
+    /// Write the held-out predictions as CSV
+    #[arg(long, value_name = "FILE")]
+    pub held_out: Option<PathBuf>,
+}
+
+impl CertaintyArgs {
+    /// The library's options for a head of `kind`, whose examples may have several labels.
+    pub fn options(&self, kind: HeadKind, multi_label: bool, seed: u64) -> CertaintyOptions {
+        let CertaintyArgs { coverage, operate, .. } = *self;
+        let any = self.calibrate || coverage.is_some() || operate.is_some() || self.held_out.is_some();
+        let logits = matches!(kind, HeadKind::Linear | HeadKind::Volume | HeadKind::Abmil);
+        let calibrate = self.calibrate || any && logits && !self.no_calibrate;
+        CertaintyOptions { calibrate, sets: any && !multi_label, coverage, operate, seed }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     /// Hugging Face folder, safetensors or ONNX file, or demo
@@ -198,6 +231,8 @@ pub struct TrainArgs {
     /// Also measure by cross-validation with K folds, each predicted by a head that has not seen it
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=100))]
     pub folds: Option<u32>,
+    #[command(flatten)]
+    pub certainty: CertaintyArgs,
     /// linear, volume: inverse strength of the L2 penalty (scikit-learn's C) [default: the best on the validation
     /// split]
     #[arg(long, value_name = "C")]
@@ -264,6 +299,10 @@ pub struct PredictArgs {
     /// Deployment file from `profile --budget`: model, head, threads and instruction set
     #[arg(long, value_name = "deploy.toml", conflicts_with = "heads")]
     pub deploy: Option<PathBuf>,
+    /// Coverage of the set of classes in each answer, such as 0.9, for heads that were trained with --calibrate or
+    /// --coverage [default: the head's own, if it has one]
+    #[arg(long, value_name = "P")]
+    pub coverage: Option<f64>,
     /// Treat each folder as one clip or volume instead of a list of images
     #[arg(long)]
     pub bags: bool,
@@ -334,6 +373,12 @@ pub struct EvaluateArgs {
     /// Probability at or above which an image counts as positive [default: the head's own]
     #[arg(long, value_name = "P")]
     pub threshold: Option<f64>,
+    /// Coverage of the sets of classes to measure [default: the head's own]
+    #[arg(long, value_name = "P")]
+    pub coverage: Option<f64>,
+    /// Write a reliability diagram as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    pub reliability: Option<PathBuf>,
     #[command(flatten)]
     pub choices: ChoiceArgs,
     #[command(flatten)]

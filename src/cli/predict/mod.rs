@@ -18,7 +18,7 @@ use microraptor::stamp::Stamp;
 use super::args::PredictArgs;
 use super::deployed::{Choice, Chosen, Deployed};
 use super::head_line::HeadLine;
-use super::loaded::{Loaded, named, named_in};
+use super::loaded::{Loaded, cover, named, named_in};
 use super::reading::{Read, readings};
 use super::times::milliseconds;
 use super::{backbone, limits, terminal};
@@ -43,6 +43,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         heads.extend(outputs::heads(&opened, args)?);
         engine = Some(opened);
     }
+    cover(&mut heads, args.coverage)?;
     let mut files = Files::new(args, &model, &inputs, &heads)?;
     let cores = args.threads.cores()?;
     let engine = match engine {
@@ -83,7 +84,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             for Answer { head: i, outcome, ood } in answers {
                 let mut head = HeadLine::new(&heads[i], &outcome);
                 head.in_source_order(&info);
-                head.ood = ood;
+                head.unlike(ood);
                 if let Outcome::Mask(mask) = &outcome {
                     head.measure(&heads[i], mask, &geometry);
                 }

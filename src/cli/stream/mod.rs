@@ -292,7 +292,7 @@ impl Stream<'_> {
             if let Outcome::Mask(mask) = outcome {
                 line.measure(loaded, mask, &frame.geometry);
             }
-            line.ood = *ood;
+            line.unlike(*ood);
             if withheld {
                 line.withhold("out of distribution");
             }

@@ -18,7 +18,7 @@ use crate::cli::backbone;
 use crate::cli::deployed::{Choice, Chosen};
 use crate::cli::inputs;
 use crate::cli::limits;
-use crate::cli::loaded::{Loaded, named};
+use crate::cli::loaded::{Loaded, cover, named};
 
 /// What answers frames.
 pub struct Opened {
@@ -74,7 +74,9 @@ impl Opened {
         if deployed.is_some() {
             backbone::default_isa(isa.as_deref())?;
         }
-        let heads = choice.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut heads =
+            choice.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        cover(&mut heads, args.coverage)?;
         let read = reading(&heads, args)?;
         if let Some(deployed) = &deployed {
             deployed.check_head(&heads[0])?;

@@ -21,22 +21,27 @@ use serde::{Deserialize, Serialize};
 pub use summary::{Backbone, DrawnSplit, Provenance, TrainingSummary, ValidationSummary};
 
 use super::{
-    EvaluationSet, FeatureKind, Fitted, HeadError, HeadFormatError, HeadModel, OutOfDistribution, OutputHead,
+    Certainty, Conformal, EvaluationSet, FeatureKind, Fitted, HeadError, HeadFormatError, HeadModel,
+    OutOfDistribution, OutputHead, SetRule,
 };
 use crate::engine::About;
 use crate::files::write_atomically;
 use crate::input::ReadOptions;
 use crate::sealed;
 use crate::vit::{Preprocess, Size};
-use parts::Options;
+use parts::{Options, Part};
 use tensors::{Incoming, Outgoing};
 
 /// Key of the metadata entry.
 const METADATA: &str = "microraptor.head";
 
-/// Version of the format; a file of another version is rejected. Files up to version 2 have no digest, so changes to
-/// their weights and names cannot be detected.
+/// Version of the format of a head without calibration and conformal scores. Files up to version 2 have no digest, so
+/// changes to their weights and names cannot be detected: they are rejected.
 const VERSION: u32 = 3;
+
+/// Version of the format of a head with one of these. A program that reads only [`VERSION`] would ignore them, and say
+/// something else than the head was made to say: so it rejects the file.
+const CALIBRATED: u32 = 4;
 
 /// Maximum size of a head file, in bytes: 100,000 neighbours of 768 features in half precision are 147 MiB.
 const MAX_BYTES: u64 = 256 << 20;
@@ -51,6 +56,8 @@ pub struct Head {
     pub model: HeadModel,
     /// Statistics of the training features, to detect images unlike them.
     pub ood: Option<OutOfDistribution>,
+    /// Scores of held-out images, for prediction sets with a stated coverage.
+    pub conformal: Option<Conformal>,
     /// How pixels become the backbone's input.
     pub preprocess: Preprocess,
     /// How files become pixels.
@@ -84,6 +91,8 @@ struct Header {
     multi_label: bool,
     #[serde(default)]
     options: Options,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part>,
     preprocess: Preprocess,
     read: ReadOptions,
     size: String,
@@ -102,6 +111,7 @@ impl Head {
         Head {
             model: HeadModel::Output(output),
             ood: None,
+            conformal: None,
             preprocess: about.preprocess,
             read: ReadOptions::default(),
             size,
@@ -133,12 +143,38 @@ impl Head {
             training: TrainingSummary::new(set, train, &fitted, validation, drawn),
             model: fitted.model,
             ood: Some(ood),
+            conformal: None,
             size,
             preprocess: about.preprocess,
             read: read.of_head(),
             backbone: Backbone::of(about),
             tool: Head::TOOL.to_owned(),
         })
+    }
+
+    /// Adds what was learned from held-out predictions to the head; the calibration and the threshold are in its model
+    /// already.
+    pub fn learned(self, certainty: &Certainty) -> Head {
+        let Certainty { calibration, conformal, operating, .. } = certainty;
+        let training = TrainingSummary {
+            calibration: calibration.clone(),
+            operating: operating.clone(),
+            ..self.training
+        };
+        Head { conformal: conformal.clone(), training, ..self }
+    }
+
+    /// The rule of the sets of classes in the head's answers, for `coverage` or the one that it was trained with; `None`
+    /// if neither says one, and for a head of masks.
+    ///
+    /// # Errors
+    /// [`HeadError::NoScores`] when the head stores no scores for the coverage asked for; as [`Conformal::rule`].
+    pub fn set_rule(&self, coverage: Option<f64>) -> Result<Option<SetRule>, HeadError> {
+        match &self.conformal {
+            Some(conformal) => coverage.or(conformal.coverage).map(|c| conformal.rule(c)).transpose(),
+            None if coverage.is_some() && !self.model.makes_masks() => Err(HeadError::NoScores),
+            None => Ok(None),
+        }
     }
 
     /// Rejects a backbone other than the one that the head was trained on, and one whose features are now read
@@ -239,13 +275,16 @@ impl Head {
         if let Some(ood) = &self.ood {
             parts::write_ood(ood, &mut tensors);
         }
+        let calibration = self.model.calibration();
+        let parts = parts::write_certainty(calibration, self.conformal.as_ref(), &mut tensors);
         let header = Header {
-            version: VERSION,
+            version: if parts.is_empty() { VERSION } else { CALIBRATED },
             digest: sealed::blank(),
             kind: self.model.kind().into(),
             classes: self.model.classes().to_vec(),
             multi_label: self.model.multi_label(),
             options,
+            parts,
             preprocess: self.preprocess,
             read: self.read.clone(),
             size: self.size.to_string(),
@@ -283,8 +322,15 @@ impl Head {
             return Err(HeadFormatError::Preprocess);
         }
         let names = (header.classes, header.multi_label);
+        let mut model = parts::read(&header.kind, names, header.options, &tensors)?;
+        model.set_calibration(parts::read_calibration(&header.parts, &tensors)?)?;
+        let conformal = parts::read_conformal(&header.parts, &tensors)?;
+        if conformal.is_some() && (model.multi_label() || model.makes_masks()) {
+            return Err(HeadError::Conformal.into());
+        }
         Ok(Head {
-            model: parts::read(&header.kind, names, header.options, &tensors)?,
+            model,
+            conformal,
             ood: parts::read_ood(&tensors)?,
             preprocess: header.preprocess,
             read: header.read,
@@ -301,8 +347,8 @@ fn read_header(bytes: &[u8], json: Option<&String>) -> Result<Header, HeadFormat
     let json = json.ok_or(HeadFormatError::NoMetadata(METADATA))?;
     let metadata = |e: serde_json::Error| HeadFormatError::Metadata { key: METADATA, error: e.to_string() };
     let Versioned { version, digest } = serde_json::from_str(json).map_err(metadata)?;
-    if version != VERSION {
-        return Err(HeadFormatError::Version { found: version, expected: VERSION });
+    if ![VERSION, CALIBRATED].contains(&version) {
+        return Err(HeadFormatError::Version { found: version, expected: CALIBRATED });
     }
     if !sealed::holds(bytes, &digest) {
         return Err(HeadFormatError::Digest);

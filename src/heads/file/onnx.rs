@@ -81,6 +81,7 @@ pub(super) fn load(path: &Path) -> Result<(Head, String), HeadError> {
     let head = Head {
         model: HeadModel::Onnx(model),
         ood: None,
+        conformal: None,
         preprocess: description.preprocess.unwrap_or(Preprocess::IMAGENET),
         read: ReadOptions { allow_unsupported_modality: false, ..description.read },
         size,

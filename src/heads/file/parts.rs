@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::tensors::{Incoming, Outgoing};
 use crate::heads::{
-    AbmilHead, Bank, HeadFormatError, HeadModel, KnnHead, LinearHead, OutOfDistribution, SegmentHead,
+    AbmilHead, Bank, Calibration, Conformal, HeadFormatError, HeadModel, KnnHead, LinearHead,
+    OutOfDistribution, SegmentHead,
 };
 
 /// Options that some kinds of head have.
@@ -156,4 +157,79 @@ pub(super) fn read_ood(tensors: &Incoming<'_>) -> Result<Option<OutOfDistributio
     }
     let threshold = tensors.read("ood.threshold", &[1])?[0];
     Ok(Some(OutOfDistribution { mean: tensors.read("ood.mean", &[dim])?, std, factor, threshold }))
+}
+
+/// A part that a head may have or not, which changes what it says. The header lists those that are there, so that none is
+/// lost without notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Part {
+    /// The tensor `calibration.temperature`, or `calibration.platt`.
+    Temperature,
+    Platt,
+    /// The tensor `conformal.scores`.
+    Conformal,
+    /// The tensor `conformal.coverage`.
+    Coverage,
+}
+
+/// Adds the tensors of `calibration` and `conformal` to `out`; returns which there are.
+pub(super) fn write_certainty(
+    calibration: Option<&Calibration>,
+    conformal: Option<&Conformal>,
+    out: &mut Outgoing,
+) -> Vec<Part> {
+    let mut parts = Vec::new();
+    match calibration {
+        Some(Calibration::Temperature(t)) => {
+            out.add("calibration.temperature", &[1], &[*t]);
+            parts.push(Part::Temperature);
+        }
+        Some(Calibration::Platt(pairs)) => {
+            out.add("calibration.platt", &[pairs.len(), 2], &pairs.concat());
+            parts.push(Part::Platt);
+        }
+        None => {}
+    }
+    if let Some(conformal) = conformal {
+        out.add("conformal.scores", &[conformal.scores().len()], conformal.scores());
+        parts.push(Part::Conformal);
+        if let Some(coverage) = conformal.coverage {
+            out.add("conformal.coverage", &[1], &[coverage]);
+            parts.push(Part::Coverage);
+        }
+    }
+    parts
+}
+
+/// The calibration of a file with these parts.
+pub(super) fn read_calibration(
+    parts: &[Part],
+    tensors: &Incoming<'_>,
+) -> Result<Option<Calibration>, HeadFormatError> {
+    if parts.contains(&Part::Temperature) {
+        return Ok(Some(Calibration::Temperature(tensors.read("calibration.temperature", &[1])?[0])));
+    }
+    if !parts.contains(&Part::Platt) {
+        return Ok(None);
+    }
+    let (pairs, _) = tensors.shape2("calibration.platt")?;
+    let values: Vec<f64> = tensors.read("calibration.platt", &[pairs, 2])?;
+    Ok(Some(Calibration::Platt(values.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect())))
+}
+
+/// The conformal scores of a file with these parts.
+pub(super) fn read_conformal(
+    parts: &[Part],
+    tensors: &Incoming<'_>,
+) -> Result<Option<Conformal>, HeadFormatError> {
+    if !parts.contains(&Part::Conformal) {
+        return Ok(None);
+    }
+    let scores = tensors.read("conformal.scores", &[tensors.length("conformal.scores")?])?;
+    let coverage = match parts.contains(&Part::Coverage) {
+        true => Some(tensors.read("conformal.coverage", &[1])?[0]),
+        false => None,
+    };
+    Ok(Some(Conformal::from_sorted(scores, coverage)?))
 }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::About;
-use crate::heads::{Estimate, Evaluation, EvaluationReport, EvaluationSet, Fitted, HeadModel};
+use crate::heads::{
+    CalibrationSummary, Estimate, Evaluation, EvaluationReport, EvaluationSet, Fitted, HeadModel,
+    OperatingPoint,
+};
 use crate::input::{Dataset, ReadOptions};
 
 /// Which backbone a head belongs to.
@@ -52,6 +55,12 @@ pub struct TrainingSummary {
     pub validation: Option<ValidationSummary>,
     /// How the validation images were drawn, if the data did not specify them.
     pub drawn: Option<DrawnSplit>,
+    /// The effect of calibration on held-out training images, if it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationSummary>,
+    /// The rule by which the threshold was chosen, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operating: Option<OperatingPoint>,
 }
 
 impl TrainingSummary {
@@ -79,6 +88,8 @@ impl TrainingSummary {
             refit: fitted.refit,
             validation: Some(validation),
             drawn,
+            calibration: None,
+            operating: None,
         }
     }
 }

@@ -5,8 +5,8 @@ use ndarray::Array2;
 use super::*;
 use crate::features::{Geometry, Grid, ScanFeatures, Tokens};
 use crate::heads::{
-    AbmilHead, AbmilOptions, Bags, ClassWeights, Examples, FitOptions, KnnHead, LinearHead, Masked,
-    ProbeSearch, Recipe, SegmentHead, SegmentOptions, Targets,
+    AbmilHead, AbmilOptions, Bags, Calibration, ClassWeights, Examples, FitOptions, KnnHead, LinearHead,
+    Masked, ProbeSearch, Recipe, SegmentHead, SegmentOptions, Targets,
 };
 use crate::input::{LabelMap, ScanKind, phantom_dataset};
 use crate::kernels::Isa;
@@ -18,6 +18,7 @@ fn head() -> Head {
     Head {
         model: HeadModel::Linear(LinearHead::new(names, false, 1.0 / 3.0, parts).unwrap()),
         ood: None,
+        conformal: None,
         preprocess: Preprocess::IMAGENET,
         read: ReadOptions { crop_us: true, ..ReadOptions::default() },
         size: Size { height: 224, width: 352 },
@@ -102,7 +103,90 @@ fn every_kind() -> Vec<Head> {
         models.push(HeadModel::Segment(fit.unwrap().0));
     }
     let ood = OutOfDistribution::fit(x.view(), x.view()).unwrap();
-    models.into_iter().map(|model| Head { model, ood: Some(ood.clone()), ..head() }).collect()
+    models.push(calibrated(&names));
+    let three = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
+    models.push(calibrated(&three));
+    models.into_iter().map(|model| with_scores(Head { model, ood: Some(ood.clone()), ..head() })).collect()
+}
+
+/// A linear head for `names` with a calibration.
+fn calibrated(names: &[String]) -> HeadModel {
+    let n = names.len();
+    let parts = [vec![0.0], vec![1.0], vec![0.5; n], vec![0.25; n]];
+    let mut model = HeadModel::Linear(LinearHead::new(names.to_vec(), false, 0.5, parts).unwrap());
+    let map = match n {
+        2 => Calibration::Platt(vec![[0.8, -1.0 / 3.0]]),
+        _ => Calibration::Temperature(1.7),
+    };
+    model.set_calibration(Some(map)).unwrap();
+    model
+}
+
+/// The same head; with conformal scores if it is calibrated.
+fn with_scores(head: Head) -> Head {
+    let scores = || Conformal::new((0..30).map(|i| f64::from(i) / 31.0).collect(), Some(0.9)).unwrap();
+    let conformal = head.model.calibration().map(|_| scores());
+    Head { conformal, ..head }
+}
+
+#[test]
+fn only_a_head_that_is_calibrated_needs_a_newer_program() {
+    let version = |head: &Head| {
+        let text = String::from_utf8_lossy(&head.to_bytes().unwrap()).into_owned();
+        let at = text.find(r#"\"version\":"#).unwrap() + r#"\"version\":"#.len();
+        text[at..].chars().next().unwrap()
+    };
+    for head in every_kind().into_iter().chain([head()]) {
+        let newer = head.model.calibration().is_some() || head.conformal.is_some();
+        assert_eq!(version(&head), if newer { '4' } else { '3' });
+    }
+    let scores = Conformal::new(vec![0.5; 30], None).unwrap();
+    assert_eq!(version(&Head { conformal: Some(scores), ..head() }), '4');
+}
+
+#[test]
+fn what_a_file_says_of_its_certainty_is_honoured_or_refused() {
+    let names = vec!["a".to_owned(), "b".to_owned()];
+    let whole = with_scores(Head { model: calibrated(&names), ..head() });
+    let bytes = whole.to_bytes().unwrap();
+    let edit = |from: &str, to: &str| {
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header = std::str::from_utf8(&bytes[8..8 + length]).unwrap();
+        assert!(header.contains(from), "{header}");
+        let header = header.replacen(from, to, 1);
+        let all = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[8 + length..]];
+        resealed(all.concat())
+    };
+    for (from, to, says) in [
+        (r#"[\"platt\""#, r#"[\"isotonic\""#, "isotonic"),
+        (r#"[\"platt\""#, r#"[\"temperature\""#, "calibration.temperature"),
+        ("\"calibration.platt\"", "\"calibration.plott\"", "'calibration.platt' is missing"),
+        ("\"conformal.scores\"", "\"conformal.skores\"", "'conformal.scores' is missing"),
+        ("\"conformal.coverage\"", "\"conformal.koverage\"", "'conformal.coverage' is missing"),
+    ] {
+        let text = refusal(&edit(from, to));
+        assert!(text.contains(says), "{from} -> {to}: {text}");
+    }
+    // Numbers that are no calibration, no scores, and a coverage that 30 scores do not give.
+    let changed = |name: &str, value: f64| {
+        let mut bytes = bytes.clone();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let data = tensors.tensor(name).unwrap().data().as_ptr() as usize - bytes.as_ptr() as usize;
+        assert!(data >= 8 + length);
+        bytes[data..data + 8].copy_from_slice(&value.to_le_bytes());
+        resealed(bytes)
+    };
+    for (name, value, says) in [
+        ("calibration.platt", -1.0, "must be positive"),
+        ("conformal.scores", 0.9, "ascending"),
+        ("conformal.scores", -0.5, "ascending"),
+        ("conformal.coverage", 0.99, "needs 99 images"),
+    ] {
+        let text = refusal(&changed(name, value));
+        assert!(text.contains(says), "{name} {value}: {text}");
+    }
+    assert!(Head::from_bytes(&changed("conformal.coverage", 0.8)).is_ok());
 }
 
 #[test]
@@ -155,6 +239,7 @@ fn a_fitted_head_records_its_fit_and_where_its_examples_come_from() {
             refit,
             validation: Some(validation),
             drawn: Some(DrawnSplit { digest: data.digest(), seed: 1, val_share: 0.25 }),
+            ..Default::default()
         };
         assert_eq!(head.training, expected);
         assert_eq!(head.training.images_per_class.iter().sum::<usize>(), parts.train.len());

@@ -104,6 +104,31 @@ impl Recipe {
         matches!(self, Recipe::Segment(..))
     }
 
+    /// The kind of head that it fits, [`HeadModel::kind`].
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Recipe::Linear(..) => "linear",
+            Recipe::Volume(..) => "volume",
+            Recipe::Knn { .. } => "knn",
+            Recipe::Abmil(_) => "abmil",
+            Recipe::Segment(_, options) if options.volume => "segment3d",
+            Recipe::Segment(..) => "segment",
+        }
+    }
+
+    /// The recipe with the C that `fitted` chose.
+    pub fn chosen(&self, fitted: &Fitted) -> Recipe {
+        let grid = |search: &ProbeSearch| match fitted.c {
+            Some(c) => ProbeSearch { grid: vec![c], ..search.clone() },
+            None => search.clone(),
+        };
+        match self {
+            Recipe::Linear(search, options) => Recipe::Linear(grid(search), *options),
+            Recipe::Volume(search, options) => Recipe::Volume(grid(search), *options),
+            other => other.clone(),
+        }
+    }
+
     /// Blocks whose patch tokens it reads; `None` if it reads none.
     pub fn tokens(&self) -> Option<&[usize]> {
         match self {

@@ -24,6 +24,12 @@ impl AucScores {
         AucScores { order, ends }
     }
 
+    /// The images by ascending score, those of equal scores together.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &[usize]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.order[start..end]).filter(|run| !run.is_empty())
+    }
+
     /// Area under the ROC curve: the probability that a positive image scores above a negative one, ties counting half
     /// (mid-ranks; Hanley and McNeil 1982). `None` if there are no positives or no negatives.
     pub fn auc(&self, positive: &[bool], weights: &[u32]) -> Option<f64> {

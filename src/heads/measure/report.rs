@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::heads::linear::decide;
 use crate::heads::measure::mean;
 use crate::heads::{
-    AucScores, Bootstrap, ConfusionMatrix, Estimate, Examples, HeadError, LinearHead, Rates, Targets,
-    log_loss,
+    AucScores, Bootstrap, ConfusionMatrix, Estimate, Examples, HeadError, LinearHead, Rates, Reliability,
+    Targets, log_loss,
 };
 
 /// A head's performance on a set of images. A metric is `None` if the set does not define it (a class is absent).
@@ -31,6 +31,15 @@ pub struct EvaluationReport {
     pub auc: Option<Estimate>,
     /// Mean cross entropy in nats; multi-label: also averaged over labels.
     pub log_loss: Option<Estimate>,
+    /// Brier score (Monthly Weather Review 78:1, 1950), the mean squared difference of probability and truth: of two
+    /// classes that of the second, 0 to 1, of more the sum over the classes, 0 to 2, of labels the mean over them, 0 to
+    /// 1.
+    #[serde(default)]
+    pub brier: Option<Estimate>,
+    /// Expected calibration error, 0 to 1: [`Reliability::ece`], of labels the mean over them. It is biased upwards by
+    /// about the sampling error of a bin's share, and so are the resamples of its interval.
+    #[serde(default)]
+    pub ece: Option<Estimate>,
     /// Each class or label against the rest.
     pub classes: Vec<ClassReport>,
     /// `[truth][prediction]` counts of images; `None` if multi-label.
@@ -55,7 +64,7 @@ pub struct ClassReport {
 }
 
 /// In a vector of statistics: number of overall statistics, which come first, and number of statistics per class.
-const OVERALL: usize = 5;
+const OVERALL: usize = 7;
 const PER_CLASS: usize = 3;
 
 impl EvaluationReport {
@@ -103,6 +112,8 @@ impl EvaluationReport {
             macro_f1: estimates[2],
             auc: estimates[3],
             log_loss: estimates[4],
+            brier: estimates[5],
+            ece: estimates[6],
             classes: classes
                 .iter()
                 .zip(targets.counts(classes.len()))
@@ -130,6 +141,10 @@ struct Measured {
     of_truth: Vec<f64>,
     /// Whether all labels of an image are correct; empty unless multi-label.
     exact: Vec<bool>,
+    /// Squared difference of probabilities and truth, of each image.
+    squares: Vec<f64>,
+    /// One, or one per label.
+    reliability: Vec<Reliability>,
     threshold: f64,
 }
 
@@ -198,7 +213,9 @@ impl Measured {
                 (None, of_truth, exact)
             }
         };
-        Ok(Measured { columns, decided, of_truth, exact, threshold })
+        let squares = (0..n).map(|i| square(&columns, i, multi_label)).collect();
+        let reliability = Reliability::of(targets, probabilities);
+        Ok(Measured { columns, decided, of_truth, exact, squares, reliability, threshold })
     }
 
     fn confusion(&self, weights: &[u32]) -> Option<ConfusionMatrix> {
@@ -206,7 +223,15 @@ impl Measured {
         Some(ConfusionMatrix::new(self.columns.len(), truth, decided, weights))
     }
 
-    /// Accuracy, balanced accuracy, macro F1, AUC and log loss, then AUC, sensitivity and specificity of each class.
+    /// Brier score and expected calibration error.
+    fn certainty(&self, weights: &[u32]) -> [Option<f64>; 2] {
+        let images: u64 = weights.iter().map(|&w| u64::from(w)).sum();
+        let squares: f64 = self.squares.iter().zip(weights).map(|(square, &w)| square * f64::from(w)).sum();
+        let errors = self.reliability.iter().map(|reliability| reliability.ece(weights));
+        [(images > 0).then(|| squares / images as f64), mean_of_all(&errors.collect::<Vec<_>>())]
+    }
+
+    /// Accuracy, balanced accuracy, macro F1, AUC, log loss, Brier score and calibration error, then AUC, sensitivity and specificity of each class.
     fn statistics(&self, weights: &[u32]) -> Vec<Option<f64>> {
         let aucs: Vec<Option<f64>> = self.columns.iter().map(|c| c.ranked.auc(&c.has, weights)).collect();
         let matrix = self.confusion(weights);
@@ -237,10 +262,21 @@ impl Measured {
                 ]
             }
         };
+        all.extend(self.certainty(weights));
         for (auc, rates) in aucs.iter().zip(&rates) {
             all.extend([*auc, rates.sensitivity(), rates.specificity()]);
         }
         all
+    }
+}
+
+/// The Brier score of image `i` alone.
+fn square(columns: &[Column], i: usize, multi_label: bool) -> f64 {
+    let of = |column: &Column| (column.scores[i] - f64::from(u8::from(column.has[i]))).powi(2);
+    match columns {
+        columns if multi_label => columns.iter().map(of).sum::<f64>() / columns.len() as f64,
+        [_, second] => of(second),
+        columns => columns.iter().map(of).sum(),
     }
 }
 

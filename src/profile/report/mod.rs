@@ -22,6 +22,7 @@ use self::chart::{Heading, Theme, svg};
 use self::plots::{Figure, Plot, figures};
 use self::view::View;
 use super::Results;
+use crate::heads::ReliabilityBin;
 
 /// Name and content of a file.
 pub type ReportFile = (String, Vec<u8>);
@@ -56,6 +57,12 @@ fn files(results: &Results, with_pictures: bool) -> Vec<ReportFile> {
 pub fn resolution(results: &Results) -> Option<String> {
     let view = View::new(results);
     html::resolution(&view, &figures(&view))
+}
+
+/// A reliability diagram of these curves, by their names, as stand-alone SVG.
+pub fn reliability(title: &str, subtitle: &str, curves: &[(String, Vec<ReliabilityBin>)]) -> String {
+    let heading = Heading { title: title.to_owned(), subtitle: subtitle.to_owned() };
+    svg(&plots::reliability::draw(&heading, curves), Theme::Alone)
 }
 
 /// File extensions of the formats in which this build writes each plot.

@@ -6,6 +6,7 @@ mod facets;
 mod latency;
 mod operators;
 mod pareto;
+pub mod reliability;
 mod resolution;
 mod stages;
 mod whiskers;

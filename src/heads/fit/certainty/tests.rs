@@ -1,0 +1,223 @@
+//! Held-out predictions are held out, and what is learned of them holds on other examples.
+
+use ndarray::{Array2, Axis};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::features::{Geometry, ScanFeatures};
+use crate::heads::{AbmilOptions, CoverageReport, FitOptions, HeadModel, ProbeSearch, SegmentOptions};
+use crate::input::{Sample, Source};
+
+/// Examples of `classes` classes: one feature that tells them apart with an error, and `noise` that say nothing.
+struct World {
+    data: Dataset,
+    features: Vec<ScanFeatures>,
+}
+
+impl World {
+    fn new(n: usize, classes: usize, noise: usize, signal: f64, seed: u64) -> World {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut draw = || -> f64 { (0..12).map(|_| rng.random_range(0.0..1.0)).sum::<f64>() - 6.0 };
+        let mut samples = Vec::new();
+        let mut features = Vec::new();
+        for i in 0..n {
+            let class = i % classes;
+            let mut row: Vec<f32> =
+                (0..classes).map(|k| (if k == class { signal } else { 0.0 } + draw()) as f32).collect();
+            row.extend((0..noise).map(|_| draw() as f32));
+            let rows = Array2::from_shape_vec((1, row.len()), row).unwrap();
+            features.push(ScanFeatures { rows, tokens: None, geometry: Geometry::of_size(1, 1) });
+            let source = Source::File(format!("{i}.png").into());
+            samples.push(Sample {
+                name: i.to_string(),
+                source,
+                labels: vec![class],
+                mask: None,
+                split: None,
+            });
+        }
+        let names = (0..classes).map(|class| format!("c{class}")).collect();
+        World { data: Dataset::new(names, samples).unwrap(), features }
+    }
+
+    fn set(&self) -> EvaluationSet<'_> {
+        EvaluationSet {
+            data: &self.data,
+            mask_classes: &[],
+            features: &self.features,
+            masks: &[],
+            multi_label: false,
+        }
+    }
+}
+
+/// A linear head that is fitted so closely that it is too sure of itself.
+fn close() -> Recipe {
+    Recipe::Linear(ProbeSearch { grid: vec![1e3], ..ProbeSearch::default() }, FitOptions::default())
+}
+
+/// The examples for fitting, for choices, and for measuring.
+fn thirds(n: usize) -> [Vec<usize>; 3] {
+    [0, 1, 2].map(|third| (third * n / 3..(third + 1) * n / 3).collect())
+}
+
+fn learn(
+    recipe: &Recipe,
+    set: &EvaluationSet<'_>,
+    parts: (&[usize], &[usize]),
+    options: &CertaintyOptions,
+) -> (HeadModel, HeadModel, Certainty) {
+    let mut fitted = recipe.fit(set, parts.0, parts.1, Isa::best(), &mut |_, _| {}).unwrap();
+    let before = fitted.model.clone();
+    let bootstrap = Bootstrap { resamples: 50, seed: 0 };
+    let how = (Isa::best(), &bootstrap);
+    let found = certainty(recipe, set, parts, &mut fitted, options, how, &mut |_, _| {}).unwrap();
+    (before, fitted.model, found)
+}
+
+fn report(model: &HeadModel, set: &EvaluationSet<'_>, on: &[usize]) -> (Array2<f64>, EvaluationReport) {
+    let none = Bootstrap { resamples: 0, seed: 0 };
+    match evaluate(model, set, on, None, Isa::best(), &none).unwrap() {
+        Evaluation::Classes(probabilities, report) => (probabilities, *report),
+        Evaluation::Dense(..) => panic!("a head of classes"),
+    }
+}
+
+fn value(estimate: Option<Estimate>) -> f64 {
+    estimate.unwrap().value
+}
+
+#[test]
+fn no_example_is_predicted_by_a_head_that_has_seen_it() {
+    // The features say nothing and are more than the examples: a head knows only what it was fitted on.
+    let world = World::new(90, 2, 120, 0.0, 1);
+    let all: Vec<usize> = (0..90).collect();
+    let (train, val) = all.split_at(60);
+    let options = CertaintyOptions { calibrate: true, seed: 3, ..Default::default() };
+    let (model, _, found) = learn(&close(), &world.set(), (train, val), &options);
+    assert_eq!(value(report(&model, &world.set(), train).1.accuracy), 1.0);
+    let right = |(n, &i): (usize, &usize)| {
+        usize::from(found.held_out.probabilities[[n, world.data.samples[i].labels[0]]] > 0.5)
+    };
+    let right: usize = found.held_out.images.iter().enumerate().map(right).sum();
+    // Chance: 30 of 60, with a standard deviation of 3.9.
+    assert!((15..=45).contains(&right), "{right} of 60");
+    assert_eq!(found.held_out.images, train);
+    assert!(found.held_out.parts.iter().all(|&part| part < HELD_OUT_PARTS));
+    // Each prediction is that of the head on the other parts.
+    let rest: Vec<usize> = (0..60).filter(|&i| found.held_out.parts[i] != found.held_out.parts[7]).collect();
+    let other = close().fit(&world.set(), &rest, val, Isa::best(), &mut |_, _| {}).unwrap().model;
+    assert_eq!(report(&other, &world.set(), &[7]).0.row(0), found.held_out.probabilities.row(7));
+}
+
+#[test]
+fn a_head_that_is_too_sure_is_calibrated_and_decides_the_same() {
+    for classes in [2, 3] {
+        let world = World::new(600, classes, 60, 1.5, 2);
+        let [train, val, test] = thirds(600);
+        let options = CertaintyOptions { calibrate: true, ..Default::default() };
+        let (before, after, found) = learn(&close(), &world.set(), (&train, &val), &options);
+        let summary = found.calibration.unwrap();
+        assert_eq!(summary.method, if classes == 2 { "platt" } else { "temperature" });
+        assert!(value(summary.after.log_loss) < value(summary.before.log_loss));
+        let (plain, plain_report) = report(&before, &world.set(), &test);
+        let (warm, warm_report) = report(&after, &world.set(), &test);
+        assert!(value(warm_report.log_loss) < value(plain_report.log_loss));
+        assert!(value(warm_report.ece) < value(plain_report.ece));
+        assert!(value(warm_report.brier) < value(plain_report.brier));
+        assert_eq!(warm_report.confusion, plain_report.confusion);
+        assert_ne!(plain, warm);
+        // What is stored is what maps the plain probabilities to the others.
+        let map = after.calibration().unwrap();
+        let mapped = applied(map, false, plain.view());
+        assert!(mapped.iter().zip(&warm).all(|(a, b)| (a - b).abs() < 1e-12));
+        let mut off = after.clone();
+        off.set_calibration(None).unwrap();
+        assert_eq!(report(&off, &world.set(), &test).0, plain);
+    }
+}
+
+#[test]
+fn a_head_without_the_options_is_as_before() {
+    let world = World::new(90, 2, 3, 1.5, 4);
+    let [train, val, _] = thirds(90);
+    let options = CertaintyOptions { sets: true, ..Default::default() };
+    let (before, after, found) = learn(&close(), &world.set(), (&train, &val), &options);
+    assert_eq!(before, after);
+    assert!(found.calibration.is_none() && found.operating.is_none() && found.conformal.is_some());
+}
+
+#[test]
+fn sets_cover_what_they_promise_and_the_threshold_meets_its_rule() {
+    let world = World::new(3000, 2, 5, 1.5, 5);
+    let [train, val, test] = thirds(3000);
+    let rule = OperatingRule::Sensitivity(0.9);
+    let options =
+        CertaintyOptions { calibrate: true, coverage: Some(0.8), operate: Some(rule), ..Default::default() };
+    let (_, model, found) = learn(&close(), &world.set(), (&train, &val), &options);
+    let conformal = found.conformal.unwrap();
+    assert_eq!(conformal.scores().len(), train.len());
+    let (probabilities, _) = report(&model, &world.set(), &test);
+    let rows = world.set().rows(&test).unwrap();
+    let outside = vec![false; test.len()];
+    let covered =
+        CoverageReport::new(conformal.rule(0.8).unwrap(), &rows.targets(), probabilities.view(), &outside);
+    let covered = covered.unwrap();
+    // 1000 scores and 1000 examples: the standard deviation of the share is sqrt(2 * 0.8 * 0.2 / 1000) = 0.018.
+    assert!((covered.measured - 0.8).abs() < 0.06, "{}", covered.measured);
+    let point = found.operating.unwrap();
+    assert_eq!(model.threshold(), Some(point.threshold.value));
+    let sensitivity = value(report(&model, &world.set(), &test).1.classes[1].sensitivity);
+    // 500 positive examples on both sides: sqrt(2 * 0.9 * 0.1 / 500) = 0.019.
+    assert!((sensitivity - 0.9).abs() < 0.06, "{sensitivity}");
+    assert!(value(point.sensitivity) >= 0.9);
+}
+
+#[test]
+fn bags_are_calibrated_too() {
+    let mut world = World::new(240, 3, 2, 1.0, 6);
+    for features in &mut world.features {
+        let row = features.rows.row(0).to_owned();
+        features.rows = ndarray::stack(Axis(0), &[row.view(), row.view()]).unwrap();
+    }
+    let [train, val, test] = thirds(240);
+    let abmil = Recipe::Abmil(AbmilOptions { epochs: 4, ..AbmilOptions::default() });
+    let search = ProbeSearch { grid: vec![1e3], ..ProbeSearch::default() };
+    let volume = Recipe::Volume(search, FitOptions::default());
+    for recipe in [abmil, volume] {
+        let options = CertaintyOptions { calibrate: true, coverage: Some(0.9), ..Default::default() };
+        let (before, mut after, found) = learn(&recipe, &world.set(), (&train, &val), &options);
+        assert!(found.conformal.is_some());
+        // Whether or not the fit kept one, a map changes the probabilities and not the decision.
+        after.set_calibration(Some(Calibration::Temperature(2.0))).unwrap();
+        let (plain, warm) = (report(&before, &world.set(), &test), report(&after, &world.set(), &test));
+        assert_eq!(plain.1.confusion, warm.1.confusion);
+        let mapped = applied(&Calibration::Temperature(2.0), false, plain.0.view());
+        assert!(mapped.iter().zip(&warm.0).all(|(a, b)| (a - b).abs() < 1e-12));
+    }
+}
+
+#[test]
+fn what_a_head_cannot_have_is_refused_before_the_fit() {
+    let world = World::new(30, 3, 1, 1.0, 7);
+    let all: Vec<usize> = (0..30).collect();
+    let refused = |recipe: &Recipe, options: CertaintyOptions, train: &[usize]| {
+        options.check(recipe, &world.data, train).unwrap_err().to_string()
+    };
+    let (linear, none) = (Recipe::default(), CertaintyOptions::default());
+    let calibrate = CertaintyOptions { calibrate: true, ..none };
+    let operate = CertaintyOptions { operate: Some(OperatingRule::Youden), ..none };
+    let coverage = |share| CertaintyOptions { coverage: Some(share), ..none };
+    assert!(refused(&Recipe::knn(), calibrate, &all).contains("knn"));
+    let dense = Recipe::segment(&[], SegmentOptions::default());
+    assert!(refused(&dense, coverage(0.9), &all).contains("a class for each pixel"));
+    assert!(refused(&linear, operate, &all).contains("three or more classes"));
+    assert!(refused(&linear, coverage(0.99), &all).contains("needs 99 images"));
+    assert!(refused(&linear, coverage(1.0), &all).contains("between 0 and 1"));
+    // Two of the class c0.
+    assert!(refused(&linear, calibrate, &[0, 3, 1, 4, 7, 2, 5, 8]).contains("'c0' has 2 training images"));
+    for options in [none, calibrate, coverage(0.9)] {
+        assert!(options.check(&linear, &world.data, &all).is_ok());
+    }
+}

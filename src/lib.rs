@@ -125,10 +125,11 @@ pub mod profile;
 pub mod training {
     pub use crate::features::{FeatureCache, Request, ScanFeatures, gather};
     pub use crate::heads::{
-        AbmilOptions, Bootstrap, Case, ClassReport, ClassWeights, Criterion, DenseClass, DenseReport,
-        DrawnSplit, Estimate, Evaluation, EvaluationReport, EvaluationSet, Extracted, FitOptions, Fitted,
-        Interval, Paired, ProbeSearch, Provenance, Recipe, SegmentOptions, TrainingSummary,
-        ValidationSummary, cross_validate, evaluate,
+        AbmilOptions, Bootstrap, CalibrationSummary, Case, Certainty, CertaintyMetrics, CertaintyOptions,
+        ClassReport, ClassWeights, CoverageReport, Criterion, DenseClass, DenseReport, DrawnSplit, Estimate,
+        Evaluation, EvaluationReport, EvaluationSet, Extracted, FitOptions, Fitted, HeldOut, Interval,
+        OperatingPoint, OperatingRule, Paired, ProbeSearch, Provenance, Recipe, SegmentOptions,
+        TrainingSummary, ValidationSummary, certainty, cross_validate, evaluate,
     };
     pub use crate::input::{
         Dataset, Parts, Phantom, PhantomKind, Sample, Source, Split, phantom, phantom_dataset,

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use microraptor::features::{Geometry, ScanFeatures};
 use microraptor::training::{
-    Bootstrap, Dataset, DrawnSplit, Evaluation, EvaluationSet, FitOptions, ProbeSearch, Provenance, Recipe,
-    Request, Sample, Source, ValidationSummary, evaluate, gather,
+    Bootstrap, CertaintyOptions, Dataset, DrawnSplit, Evaluation, EvaluationSet, FitOptions, ProbeSearch,
+    Provenance, Recipe, Request, Sample, Source, ValidationSummary, certainty, evaluate, gather,
 };
 use microraptor::{HeadModel, Isa, Outcome, Pipeline, ReadOptions, Size};
 use numpy::ndarray::{Array1, Array2, Array3};
@@ -85,9 +85,10 @@ impl Head {
     }
 
     /// Trains a head on pictures and the names of their classes: a "linear" one, or "knn". `validation` of them select the
-    /// regularisation (or k) and the limit from which on a picture counts as unlike the others.
+    /// regularisation (or k) and the limit from which on a picture counts as unlike the others. With `calibrate` the
+    /// probabilities are calibrated on the others, if that helps, and `predict_set` works ("linear"; "knn": the sets alone).
     #[staticmethod]
-    #[pyo3(signature = (model, images, labels, *, kind = "linear", size = None, validation = 0.25, seed = 0))]
+    #[pyo3(signature = (model, images, labels, *, kind = "linear", size = None, validation = 0.25, seed = 0, calibrate = false))]
     #[allow(clippy::too_many_arguments, reason = "keywords of a Python function")]
     fn train(
         py: Python<'_>,
@@ -98,6 +99,7 @@ impl Head {
         size: Option<&Bound<'_, PyAny>>,
         validation: f64,
         seed: u64,
+        calibrate: bool,
     ) -> PyResult<Head> {
         let recipe = match kind {
             "linear" => Recipe::default(),
@@ -122,14 +124,34 @@ impl Head {
                 multi_label: false,
             };
             let isa = Isa::preferred().map_err(failed)?;
-            let fitted = recipe.fit(&set, &parts.train, &parts.val, isa, &mut |_, _| {}).map_err(failed)?;
+            let mut fitted =
+                recipe.fit(&set, &parts.train, &parts.val, isa, &mut |_, _| {}).map_err(failed)?;
+            let used = (&parts.train[..], &parts.val[..]);
+            let options = CertaintyOptions {
+                calibrate: calibrate && fitted.model.has_logits(),
+                sets: calibrate,
+                seed,
+                ..CertaintyOptions::default()
+            };
+            let how = (isa, &Bootstrap::default());
+            let learned = match options.any() {
+                true => Some(
+                    certainty(&recipe, &set, used, &mut fitted, &options, how, &mut |_, _| {})
+                        .map_err(failed)?,
+                ),
+                false => None,
+            };
             let found = evaluate(&fitted.model, &set, &parts.val, None, isa, &Bootstrap::default())
                 .map_err(failed)?;
             let provenance = Provenance { read, drawn: DrawnSplit::of(&data, seed, validation) };
-            let used = (&parts.train[..], &parts.val[..]);
             let summary = ValidationSummary::from(&found);
-            microraptor::Head::fitted(open.engine.about(), size, &set, used, fitted, summary, provenance)
-                .map_err(failed)
+            let head =
+                microraptor::Head::fitted(open.engine.about(), size, &set, used, fitted, summary, provenance)
+                    .map_err(failed)?;
+            Ok(match &learned {
+                Some(learned) => head.learned(learned),
+                None => head,
+            })
         })?;
         Head::on(py, model, head)
     }
@@ -206,6 +228,27 @@ impl Head {
         }
         let classes = values.len() / said.len().max(1);
         Ok(Array2::from_shape_vec((said.len(), classes), values).map_err(failed)?.into_pyarray(py))
+    }
+
+    /// For each picture the classes of which the true one is with the probability `coverage` (None: that of the head's
+    /// training), for a head with held-out scores: none, one or several.
+    #[pyo3(signature = (images, coverage = None))]
+    fn predict_set(
+        &self,
+        py: Python<'_>,
+        images: &Bound<'_, PyAny>,
+        coverage: Option<f64>,
+    ) -> PyResult<Vec<Vec<String>>> {
+        let rule = self.head.set_rule(coverage).map_err(failed)?;
+        let rule =
+            rule.ok_or_else(|| PyValueError::new_err("say a coverage, such as 0.9: the head has none"))?;
+        let given = pictures(images)?;
+        let said = py.detach(|| self.say(&given))?;
+        let one = |said: Said| match said {
+            Said::Probabilities(probabilities, _) => Ok(self.names(&rule.set(&probabilities))),
+            Said::Mask(_) => Err(PyTypeError::new_err("this head makes masks: predict gives them")),
+        };
+        said.into_iter().map(one).collect()
     }
 
     /// The report on pictures and the names of their classes, as JSON: what `microraptor evaluate --json` says of a

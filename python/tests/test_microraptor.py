@@ -114,6 +114,20 @@ def test_a_head_is_trained_saved_and_evaluated(model, gallery, tmp_path):
     assert report["accuracy"]["value"] == pytest.approx(right)
 
 
+def test_sets_hold_what_the_program_says(model, gallery, tmp_path):
+    pictures, labels = labelled(gallery)
+    head = microraptor.Head.train(model, pictures, labels, size=64, calibrate=True)
+    head.save(tmp_path / "head.safetensors")
+    line = json.loads(run("predict", "demo", "--head", tmp_path / "head.safetensors", "--coverage", "0.8", pictures[0]))
+    assert head.predict_set(pictures[0], coverage=0.8) == [line["heads"][0]["set"]]
+    expected = [line["heads"][0]["probabilities"][c] for c in head.classes]
+    assert head.predict_proba(pictures[0]).tolist() == [expected]
+    with pytest.raises(ValueError, match="say a coverage"):
+        head.predict_set(pictures[0])
+    with pytest.raises(microraptor.MicroraptorError, match="held out in training"):
+        head.predict_set(pictures[0], coverage=0.9999)
+
+
 def test_a_profile_is_a_table(model):
     rows = microraptor.profile(model, sizes=[64, (64, 96)], threads=[1, 2], runs=3, seconds=0)
     assert [(row["height"], row["width"], row["threads"]) for row in rows] == [

@@ -69,7 +69,8 @@ mod tests {
     fn a_temperature_keeps_the_order_and_moves_towards_equal_shares() {
         let (mut plain, mut warm) = (vec![1.0, 3.0, -2.0], vec![1.0, 3.0, -2.0]);
         Calibration::Temperature(2.0).apply(&mut warm);
-        (softmax(&mut plain), softmax(&mut warm));
+        softmax(&mut plain);
+        softmax(&mut warm);
         assert!(warm[1] < plain[1] && warm[1] > warm[0] && warm[0] > warm[2]);
         assert!((warm[1] / warm[0] - (plain[1] / plain[0]).sqrt()).abs() < 1e-12);
     }

@@ -148,7 +148,7 @@ impl Head {
             let head =
                 microraptor::Head::fitted(open.engine.about(), size, &set, used, fitted, summary, provenance)
                     .map_err(failed)?;
-            Ok(match &learned {
+            Ok::<_, PyErr>(match &learned {
                 Some(learned) => head.learned(learned),
                 None => head,
             })

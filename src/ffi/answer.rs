@@ -128,3 +128,37 @@ pub(super) fn write_json(heads: &[&Arc<Head>], answers: &[pipeline::Answer]) -> 
     let heads: Vec<Value> = answers.iter().map(of).collect();
     serde_json::to_string(&json!({ "heads": heads })).map_err(|error| Failure::new(Status::Fault, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heads::{Activation, Conformal, OodScore, OutputHead, Prediction};
+
+    #[test]
+    fn the_json_has_a_set_if_the_head_has_a_coverage() {
+        let mut model = crate::checkpoint::Model::seeded("deit-tiny", 3).unwrap();
+        model.config = crate::Config { dim: 16, depth: 1, heads: 2, patch: 4, hidden: 32, ..model.config };
+        model.weights = crate::vit::seeded_weights(&model.config, 3);
+        let engine = crate::Engine::from_model(model, crate::Isa::best());
+        let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let output = OutputHead::new("y".into(), names, Activation::Softmax, false, 0.5).unwrap();
+        let mut head = Head::of_output(output, engine.about(), crate::Size::square(8));
+        let prediction = Prediction { probabilities: vec![0.5, 0.4, 0.1], classes: vec![0] };
+        let said = |head: &Head, outside: bool| {
+            let outcome = Outcome::Classes { prediction: prediction.clone(), attention: None };
+            let ood = Some(OodScore { score: 1.0, threshold: 2.0, outside });
+            let answer = pipeline::Answer { head: 0, outcome, ood };
+            let Ok(text) = write_json(&[&Arc::new(head.clone())], &[answer]) else { panic!("JSON") };
+            serde_json::from_str::<Value>(&text).unwrap()["heads"][0].clone()
+        };
+        assert!(said(&head, false).get("set").is_none());
+        for (score, set, abstain) in
+            [(0.65, json!(["a", "b"]), Value::Null), (0.45, json!([]), json!("empty set"))]
+        {
+            head.conformal = Some(Conformal::new(vec![score; 20], Some(0.9)).unwrap());
+            let line = said(&head, false);
+            assert_eq!((&line["set"], &line["coverage"], &line["abstain"]), (&set, &json!(0.9), &abstain));
+            assert_eq!(said(&head, true)["abstain"], "out of distribution");
+        }
+    }
+}

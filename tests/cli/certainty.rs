@@ -118,6 +118,25 @@ fn sets_grow_with_their_coverage_and_are_measured() {
     assert_eq!((&odd["ood"]["outside"], &odd["abstain"]), (&true.into(), &"out of distribution".into()));
 }
 
+/// A stream of one picture says of it what `predict` says, to the last digit.
+#[cfg(target_os = "linux")]
+#[test]
+fn live_frames_are_calibrated_and_have_sets_too() {
+    let bench = Bench::new(&["columns", "rows"]);
+    bench.train("head", &["--c", "100", "--coverage", "0.8"]);
+    for more in [&[][..], &["--coverage", "0.9"]] {
+        let picture = std::fs::File::open(bench.path("data/rows/03.png")).unwrap();
+        let mut stream = program();
+        stream.arg("stream").arg(tiny_model()).arg("--head").arg(bench.path("head"));
+        let output = stream.args(["-", "--stdin", "png"]).args(more).stdin(picture).output().unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let frame = lines.lines().map(json).find(|line| line["event"] == "frame").expect("an answer");
+        let alone = bench.predict("head", more);
+        assert_eq!(frame["heads"][0], alone);
+        assert!(alone["set"].is_array());
+    }
+}
+
 #[test]
 fn a_threshold_is_chosen_by_its_rule() {
     let bench = Bench::new(&["columns", "rows"]);

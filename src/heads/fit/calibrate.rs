@@ -25,7 +25,6 @@ pub(super) fn fit(targets: &Targets<'_>, probabilities: ArrayView2<'_, f64>) -> 
             Some(Calibration::Platt(vec![platt(&targets.has(1), &logits)?]))
         }
         Targets::Labels(_) => {
-            let logit = |&p: &f64| log(p) - log(1.0 - p);
             let one = |label: usize| {
                 platt(&targets.has(label), &p.column(label).iter().map(logit).collect::<Vec<f64>>())
             };
@@ -42,8 +41,7 @@ pub(super) fn applied(
 ) -> ndarray::Array2<f64> {
     let mut all = probabilities.to_owned();
     for mut row in all.rows_mut() {
-        let logit = |&p: &f64| if multi_label { log(p) - log(1.0 - p) } else { log(p) };
-        let mut z: Vec<f64> = row.iter().map(logit).collect();
+        let mut z: Vec<f64> = row.iter().map(|p| if multi_label { logit(p) } else { log(*p) }).collect();
         map.apply(&mut z);
         if multi_label {
             z.iter_mut().for_each(|z| *z = crate::heads::probability::sigmoid(*z));
@@ -53,6 +51,11 @@ pub(super) fn applied(
         row.assign(&ndarray::ArrayView1::from(&z));
     }
     all
+}
+
+/// The logit of a label's probability, between -36 and 36: of more, f64 cannot tell the probability from 1.
+fn logit(p: &f64) -> f64 {
+    libm::log(p.max(f64::EPSILON)) - libm::log((1.0 - p).max(f64::EPSILON))
 }
 
 fn log(p: f64) -> f64 {

@@ -54,7 +54,11 @@ impl World {
 
 /// A linear head that is fitted so closely that it is too sure of itself.
 fn close() -> Recipe {
-    Recipe::Linear(ProbeSearch { grid: vec![1e3], ..ProbeSearch::default() }, FitOptions::default())
+    linear(1e3)
+}
+
+fn linear(c: f64) -> Recipe {
+    Recipe::Linear(ProbeSearch { grid: vec![c], ..ProbeSearch::default() }, FitOptions::default())
 }
 
 /// The examples for fitting, for choices, and for measuring.
@@ -196,6 +200,37 @@ fn bags_are_calibrated_too() {
         let mapped = applied(&Calibration::Temperature(2.0), false, plain.0.view());
         assert!(mapped.iter().zip(&warm.0).all(|(a, b)| (a - b).abs() < 1e-12));
     }
+}
+
+#[test]
+fn each_label_has_its_own_map() {
+    let mut world = World::new(600, 3, 60, 1.5, 8);
+    // The first and the last of three classes are labels, which an example may also have both, or none.
+    for (i, sample) in world.data.samples.iter_mut().enumerate() {
+        let class = sample.labels[0];
+        sample.labels = [0, 2].into_iter().filter(|&label| label == class || i % 7 == 0).collect();
+        sample.labels.iter_mut().for_each(|label| *label /= 2);
+    }
+    world.data = Dataset::new(vec!["a".into(), "b".into()], world.data.samples).unwrap();
+    let set = EvaluationSet {
+        data: &world.data,
+        mask_classes: &[],
+        features: &world.features,
+        masks: &[],
+        multi_label: true,
+    };
+    let [train, val, test] = thirds(600);
+    let options = CertaintyOptions { calibrate: true, ..Default::default() };
+    let (before, after, found) = learn(&linear(1.0), &set, (&train, &val), &options);
+    assert!(found.conformal.is_none());
+    let Some(map @ Calibration::Platt(pairs)) = after.calibration() else { panic!("a map") };
+    assert_eq!(pairs.len(), 2);
+    let (plain, warm) = (report(&before, &set, &test), report(&after, &set, &test));
+    assert!(value(warm.1.log_loss) < value(plain.1.log_loss), "{:?} {:?}", warm.1.log_loss, plain.1.log_loss);
+    assert!(value(warm.1.ece) < value(plain.1.ece), "{:?} {:?} {pairs:?}", warm.1.ece, plain.1.ece);
+    let mapped = applied(map, true, plain.0.view());
+    // Of a probability p near 1, the logit is known to epsilon / (1 - p).
+    assert!(mapped.iter().zip(&warm.0).all(|(a, b)| (a - b).abs() < 1e-6));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use microraptor::engine::About;
 use microraptor::profile::Deploy;
 
-use super::args::{HintArgs, Threads};
+use super::args::AnsweringArgs;
 use super::loaded::Loaded;
 
 /// A deployment file and its path.
@@ -15,53 +15,34 @@ pub struct Deployed {
     deploy: Deploy,
 }
 
-/// What the command line says of what a deployment file says too.
-pub struct Choice {
-    /// MODEL.
-    pub model: Option<PathBuf>,
-    /// --head.
-    pub heads: Vec<PathBuf>,
-    pub hints: HintArgs,
-    pub threads: Threads,
-}
+impl Deployed {
+    /// Reads the deployment file at `path`.
+    pub fn load(path: &Path) -> anyhow::Result<Deployed> {
+        Ok(Deployed { path: path.to_owned(), deploy: Deploy::load(path)? })
+    }
 
-/// A choice, completed.
-pub struct Chosen {
-    pub model: PathBuf,
-    /// The argument in the place of MODEL, if the deployment file names the model.
-    pub rest: Option<PathBuf>,
-    /// Without the model.
-    pub choice: Choice,
-    pub deployed: Option<Deployed>,
-}
-
-impl Choice {
-    /// Completes it from the deployment file `path`. Arguments of the command line take precedence.
-    pub fn complete(mut self, path: Option<&Path>) -> anyhow::Result<Chosen> {
-        let first = self.model.take();
-        let Some(path) = path else {
-            let model = first.context("MODEL is missing")?;
-            return Ok(Chosen { model, rest: None, choice: self, deployed: None });
-        };
-        let deploy = Deploy::load(path)?;
+    /// Puts into `args` what it says; those of the command line take precedence.
+    pub fn complete(&self, args: &mut AnsweringArgs) -> anyhow::Result<()> {
+        let Deployed { path, deploy } = self;
         let Some(head) = &deploy.head else {
             bail!("{}: names no head: profile with --data, so that one is trained", path.display());
         };
-        self.heads = vec![PathBuf::from(head)];
-        let hints = self.hints.joined(&deploy.hints).map_err(anyhow::Error::msg);
-        self.hints = hints.with_context(|| path.display().to_string())?;
-        self.threads.threads.get_or_insert(deploy.threads);
-        if let (None, Some(cores)) = (&self.threads.placement.cores, &deploy.cores) {
+        args.heads = vec![PathBuf::from(head)];
+        let hints = args.hints.joined(&deploy.hints).map_err(anyhow::Error::msg);
+        args.hints = hints.with_context(|| path.display().to_string())?;
+        args.threads.threads.get_or_insert(deploy.threads);
+        if let (None, Some(cores)) = (&args.threads.placement.cores, &deploy.cores) {
             let cores = cores.parse().with_context(|| format!("{}: cores", path.display()))?;
-            self.threads.placement.cores = Some(cores);
+            args.threads.placement.cores = Some(cores);
         }
-        let model = deploy.model();
-        let deployed = Some(Deployed { path: path.to_owned(), deploy });
-        Ok(Chosen { model, rest: first, choice: self, deployed })
+        Ok(())
     }
-}
 
-impl Deployed {
+    /// The model that was profiled.
+    pub fn model(&self) -> PathBuf {
+        self.deploy.model()
+    }
+
     /// The instruction set in the file, if any.
     pub fn isa(&self) -> Option<&str> {
         self.deploy.isa.as_deref()

@@ -1,5 +1,6 @@
 //! The command line: parse, call the library, print.
 
+mod answering;
 mod args;
 mod backbone;
 mod board;
@@ -152,10 +153,10 @@ fn choose_isa(cli: &Cli) -> anyhow::Result<()> {
         // `profile` opens each model on every instruction set.
         (Some(name), Some(Command::Profile(_))) if name == profile::ALL_ISAS => backbone::choose_isa(None),
         // The deployment file may name one; it is read later, and only once.
-        (None, Some(Command::Predict(args))) if args.deploy.is_some() => Ok(()),
-        (None, Some(Command::Stream(args))) if args.deploy.is_some() => Ok(()),
+        (None, Some(Command::Predict(args))) if args.answering.deploy.is_some() => Ok(()),
+        (None, Some(Command::Stream(args))) if args.answering.deploy.is_some() => Ok(()),
         #[cfg(feature = "node")]
-        (None, Some(Command::Node(args))) if args.deploy.is_some() => Ok(()),
+        (None, Some(Command::Node(args))) if args.answering.deploy.is_some() => Ok(()),
         (name, _) => backbone::choose_isa(name.as_deref()),
     }
 }

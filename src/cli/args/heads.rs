@@ -8,7 +8,7 @@ use microraptor::heads::{Activation, CertaintyOptions, OperatingRule, TEMPERATUR
 use microraptor::input::{Axis, Matrix, Range, ReadOptions, StreamFormat, Window};
 use microraptor::vit::Size;
 
-use super::{HintArgs, Threads};
+use super::{AnsweringArgs, HintArgs, Threads};
 use crate::cli::limits;
 
 /// How images are held out if the data has no split.
@@ -272,14 +272,10 @@ pub struct TrainArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct PredictArgs {
-    /// Backbone that the heads were trained on (omit it with --deploy, which names one)
-    #[arg(required = true, value_name = "MODEL")]
-    pub model: Option<PathBuf>,
-    /// Head file from `train`; may be repeated: the backbone runs once for all heads of the same input size
-    #[arg(long = "head", required_unless_present_any = ["deploy", "outputs"], value_name = "FILE")]
-    pub heads: Vec<PathBuf>,
+    #[command(flatten)]
+    pub answering: AnsweringArgs,
     /// Output of the model's own graph (ONNX), as a classifier's scores or as a mask, in place of a head; may be repeated
-    #[arg(long = "output", value_name = "NAME", conflicts_with = "deploy")]
+    #[arg(long = "output", group = "answers", value_name = "NAME", conflicts_with = "deploy")]
     pub outputs: Vec<String>,
     /// JSON file with the names of the outputs' classes: a list, or a config.json with id2label [default: their numbers]
     #[arg(long, value_name = "FILE", requires = "outputs")]
@@ -296,9 +292,6 @@ pub struct PredictArgs {
     /// Pictures, DICOM and NIfTI files, or folders of pictures; `-` for frames on standard input
     #[arg(required_unless_present = "deploy", value_name = "IMAGES")]
     pub images: Vec<PathBuf>,
-    /// Deployment file from `profile --budget`: model, head, threads and instruction set
-    #[arg(long, value_name = "deploy.toml", conflicts_with = "heads")]
-    pub deploy: Option<PathBuf>,
     /// Coverage of the set of classes in each answer, such as 0.9, for heads that were trained with --calibrate or
     /// --coverage [default: the head's own, if it has one]
     #[arg(long, value_name = "P")]
@@ -325,10 +318,6 @@ pub struct PredictArgs {
     /// Accepted for consistency; the output is always JSON lines
     #[arg(long)]
     pub json: bool,
-    #[command(flatten)]
-    pub threads: Threads,
-    #[command(flatten)]
-    pub hints: HintArgs,
 }
 
 /// Part of the data to evaluate on.

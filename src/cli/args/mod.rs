@@ -1,6 +1,7 @@
 //! Command-line arguments.
 
 mod address;
+mod answering;
 mod demo;
 mod heads;
 mod hints;
@@ -17,6 +18,7 @@ use microraptor::engine::MAX_THREADS;
 use microraptor::vit::Size;
 
 pub use address::*;
+pub use answering::AnsweringArgs;
 pub use demo::*;
 pub use heads::*;
 pub use hints::HintArgs;

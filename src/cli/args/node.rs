@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use microraptor::node::{AeTitle, Destination};
 
-use super::{HintArgs, Threads};
+use super::AnsweringArgs;
 use crate::cli::limits::{Bytes, Seconds};
 
 const EXAMPLES: &str = "\
@@ -22,15 +22,8 @@ docs/node.md says what is promised, and how Orthanc is configured.";
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct NodeArgs {
-    /// Backbone that the heads were trained on (omit it with --deploy, which names one)
-    #[arg(required_unless_present = "deploy", value_name = "MODEL")]
-    pub model: Option<PathBuf>,
-    /// Head file from `train`; may be repeated: each gives a segmentation or a report of every object
-    #[arg(long = "head", required_unless_present = "deploy", value_name = "FILE")]
-    pub heads: Vec<PathBuf>,
-    /// Deployment file from `profile --budget`: model, head, threads and instruction set
-    #[arg(long, value_name = "deploy.toml", conflicts_with = "heads")]
-    pub deploy: Option<PathBuf>,
+    #[command(flatten)]
+    pub answering: AnsweringArgs,
     /// AE title of this node, which callers must call
     #[arg(long, value_name = "TITLE")]
     pub aet: AeTitle,
@@ -90,10 +83,6 @@ pub struct NodeArgs {
     /// Accepted for consistency; the output is always JSON lines
     #[arg(long)]
     pub json: bool,
-    #[command(flatten)]
-    pub threads: Threads,
-    #[command(flatten)]
-    pub hints: HintArgs,
 }
 
 /// Reads an address, with or without brackets.

@@ -9,24 +9,17 @@ use microraptor::board::Signal;
 use microraptor::input::{CameraPixel, Region};
 use microraptor::live::{Policy, Turn, View};
 
-use super::{Address, ChoiceArgs, HintArgs, Milliseconds, StdinArgs, Threads};
+use super::{Address, AnsweringArgs, ChoiceArgs, Milliseconds, StdinArgs};
 use crate::cli::limits::Seconds;
 
 #[derive(Clone, Debug, Args)]
 pub struct StreamArgs {
-    /// Backbone that the heads were trained on (omit it with --deploy, which names one)
-    #[arg(value_name = "MODEL")]
-    pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub answering: AnsweringArgs,
     /// Where frames come from: `-` for standard input, a camera (/dev/video0), a folder into which files come, a clip,
     /// which is played at its rate, or OpenIGTLink (igtl://HOST:PORT, igtl-listen://ADDRESS:PORT) [default: -]
     #[arg(value_name = "SOURCE")]
     pub source: Option<PathBuf>,
-    /// Head file from `train`; may be repeated: the backbone runs once for all heads of the same input size
-    #[arg(long = "head", required_unless_present = "deploy", value_name = "FILE")]
-    pub heads: Vec<PathBuf>,
-    /// Deployment file from `profile --budget`: model, head, threads and instruction set
-    #[arg(long, value_name = "deploy.toml", conflicts_with = "heads")]
-    pub deploy: Option<PathBuf>,
     #[command(flatten)]
     pub stdin: StdinArgs,
     /// Frames a second at which a clip is played, or that a camera is to give [default: what the file or the camera says]
@@ -103,10 +96,6 @@ pub struct StreamArgs {
     /// Accepted for consistency; the output is always JSON lines
     #[arg(long)]
     pub json: bool,
-    #[command(flatten)]
-    pub threads: Threads,
-    #[command(flatten)]
-    pub hints: HintArgs,
 }
 
 impl StreamArgs {

@@ -1,21 +1,19 @@
 //! Model and heads, and their answers to an object as DICOM files.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use microraptor::Engine;
-use microraptor::heads::Head;
 use microraptor::input::StreamFormat;
 use microraptor::names::shown;
 use microraptor::pipeline::{Answer, Pipeline};
 use serde_json::{Value, json};
 
+use crate::cli::answering::Answering;
 use crate::cli::args::{ChoiceArgs, NodeArgs};
-use crate::cli::deployed::{Choice, Chosen};
-use crate::cli::loaded::{Loaded, named, named_in};
+use crate::cli::loaded::{Loaded, named_in};
 use crate::cli::reading::{Read, Reading, readings};
-use crate::cli::{backbone, limits, objects};
+use crate::cli::{limits, objects};
 
 /// What answers objects.
 pub struct Answerer {
@@ -28,31 +26,13 @@ pub struct Answerer {
 impl Answerer {
     /// Opens all that `args` name.
     pub fn new(args: &NodeArgs) -> anyhow::Result<Answerer> {
-        let choice = Choice {
-            model: args.model.clone(),
-            heads: args.heads.clone(),
-            hints: args.hints.clone(),
-            threads: args.threads.clone(),
-        };
-        let Chosen { model, rest, choice, deployed } = choice.complete(args.deploy.as_deref())?;
-        if let Some(rest) = rest {
+        let chosen = Answering::new(&args.answering)?;
+        if let Some(rest) = &chosen.rest {
             anyhow::bail!("{}: --deploy names the model: leave MODEL out", rest.display());
         }
-        if let Some(deployed) = &deployed {
-            backbone::default_isa(deployed.isa())?;
-        }
-        let heads = choice.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
-        if let Some(deployed) = &deployed {
-            deployed.check_head(&heads[0])?;
-        }
-        let engine = backbone::open(&model, &choice.hints.hints())?;
-        if let Some(deployed) = &deployed {
-            deployed.check_model(engine.about())?;
-        }
-        let all: Vec<Arc<Head>> = heads.iter().map(|loaded| loaded.head.clone()).collect();
-        let session = engine.session(choice.threads.cores()?)?.pin_caller();
-        let mut pipeline = Pipeline::new(session, &all)
-            .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))?;
+        let heads = chosen.heads()?;
+        let engine = chosen.engine()?;
+        let mut pipeline = chosen.pipeline(&engine, &heads)?;
         pipeline
             .limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
         let readings = readings(&heads, &ChoiceArgs::default());

@@ -13,10 +13,10 @@ use microraptor::names::shown;
 use microraptor::output::{FileId, Inputs, write_mask, write_overlay};
 use serde_json::json;
 
+use crate::cli::answering::Answering;
 use crate::cli::args::PredictArgs;
 use crate::cli::failure::one_line;
 use crate::cli::head_line::HeadLine;
-use crate::cli::inputs;
 use crate::cli::loaded::Loaded;
 
 /// An input, and what a head says of it.
@@ -51,7 +51,7 @@ impl<'a> Files<'a> {
     /// Creates the folders, after checking that no input would be overwritten.
     pub fn new(
         args: &'a PredictArgs,
-        model: &Path,
+        chosen: &Answering,
         images: &[PathBuf],
         heads: &[Loaded],
     ) -> anyhow::Result<Files<'a>> {
@@ -63,7 +63,7 @@ impl<'a> Files<'a> {
         }
         let (several, known) = (heads.len() > 1, HashSet::new());
         let files = Files { args, several, written: BTreeSet::new(), known };
-        files.refuse_inputs(model, images, heads)?;
+        files.refuse_inputs(chosen, images, heads)?;
         for folder in [&args.masks, &args.overlays, &args.dicom].into_iter().flatten() {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -76,7 +76,7 @@ impl<'a> Files<'a> {
     }
 
     /// Refuses folders in which an input would be overwritten.
-    fn refuse_inputs(&self, model: &Path, images: &[PathBuf], heads: &[Loaded]) -> anyhow::Result<()> {
+    fn refuse_inputs(&self, chosen: &Answering, images: &[PathBuf], heads: &[Loaded]) -> anyhow::Result<()> {
         let Files { args, .. } = self;
         let folders = [&args.masks, &args.overlays, &args.dicom].into_iter().flatten();
         let folders: Vec<&PathBuf> = folders.filter(|folder| folder.is_dir()).collect();
@@ -84,10 +84,8 @@ impl<'a> Files<'a> {
             return Ok(());
         }
         let mut read = Inputs::default();
-        inputs::model(&mut read, model);
-        inputs::board(&mut read, &args.threads.placement);
-        heads.iter().for_each(|loaded| inputs::head(&mut read, &loaded.path));
-        args.deploy.iter().chain(images).for_each(|path| read.add(path));
+        chosen.add_files(&mut read);
+        args.classes.iter().chain(images).for_each(|path| read.add(path));
         let stems: Vec<OsString> =
             images.iter().flat_map(|image| heads.iter().map(|loaded| self.stem(image, loaded))).collect();
         for folder in folders {

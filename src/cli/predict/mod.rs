@@ -6,56 +6,42 @@ mod outputs;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use microraptor::heads::{Head, Outcome};
+use microraptor::heads::Outcome;
 use microraptor::input::{InputError, expand};
 use microraptor::pipeline::{Answer, Pipeline};
 use microraptor::stamp::Stamp;
 
+use super::answering::Answering;
 use super::args::PredictArgs;
-use super::deployed::{Choice, Chosen, Deployed};
 use super::head_line::HeadLine;
-use super::loaded::{Loaded, cover, named, named_in};
+use super::loaded::{cover, named_in};
 use super::reading::{Read, readings};
 use super::times::milliseconds;
-use super::{backbone, limits, terminal};
+use super::{limits, terminal};
 use files::{Answered, Files};
 use line::{Line, Milliseconds};
 
 /// Prints one JSON line per image, clip or volume.
 pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
-    let (model, args, deployed) = chosen(args)?;
-    let args = &args;
-    if let Some(deployed) = &deployed {
-        backbone::default_isa(deployed.isa())?;
-    }
-    let inputs = inputs(args)?;
-    let mut heads = args.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    if let Some(deployed) = &deployed {
-        deployed.check_head(&heads[0])?;
-    }
+    let chosen = Answering::new(&args.answering)?;
+    let inputs = inputs(&chosen, args)?;
+    let mut heads = chosen.heads()?;
     let mut engine = None;
     if !args.outputs.is_empty() {
-        let opened = backbone::open(&model, &args.hints.hints())?;
+        let opened = chosen.engine()?;
         heads.extend(outputs::heads(&opened, args)?);
         engine = Some(opened);
     }
     cover(&mut heads, args.coverage)?;
-    let mut files = Files::new(args, &model, &inputs, &heads)?;
-    let cores = args.threads.cores()?;
+    let mut files = Files::new(args, &chosen, &inputs, &heads)?;
     let engine = match engine {
         Some(engine) => engine,
-        None => backbone::open(&model, &args.hints.hints())?,
+        None => chosen.engine()?,
     };
-    if let Some(deployed) = &deployed {
-        deployed.check_model(engine.about())?;
-    }
-    let all: Vec<Arc<Head>> = heads.iter().map(|loaded| loaded.head.clone()).collect();
-    let mut pipeline = Pipeline::new(engine.session(cores)?.pin_caller(), &all)
-        .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))?;
+    let mut pipeline = chosen.pipeline(&engine, &heads)?;
     // The same limit as for everything else that a file needs.
     pipeline.limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
     let readings = readings(&heads, &args.choices);
@@ -106,26 +92,14 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The model, and the arguments completed from a deployment file.
-fn chosen(args: &PredictArgs) -> anyhow::Result<(PathBuf, PredictArgs, Option<Deployed>)> {
-    let mut args = args.clone();
-    let choice = Choice {
-        model: args.model.take(),
-        heads: std::mem::take(&mut args.heads),
-        hints: args.hints.clone(),
-        threads: args.threads.clone(),
-    };
-    let Chosen { model, rest, choice, deployed } = choice.complete(args.deploy.as_deref())?;
-    // With --deploy the argument in the place of MODEL is the first image.
-    args.images.splice(0..0, rest);
-    (args.heads, args.hints, args.threads) = (choice.heads, choice.hints, choice.threads);
-    Ok((model, args, deployed))
-}
-
 /// The files, clips, volumes and streams that the arguments name.
-fn inputs(args: &PredictArgs) -> anyhow::Result<Vec<PathBuf>> {
-    let (streams, paths): (Vec<PathBuf>, Vec<PathBuf>) =
-        args.images.iter().cloned().partition(|path| path == Path::new("-"));
+fn inputs(chosen: &Answering, args: &PredictArgs) -> anyhow::Result<Vec<PathBuf>> {
+    // With --deploy the argument in the place of MODEL is the first image.
+    let images = chosen.rest.iter().chain(&args.images).cloned();
+    let (streams, paths): (Vec<PathBuf>, Vec<PathBuf>) = images.partition(|path| path == Path::new("-"));
+    if streams.is_empty() && paths.is_empty() {
+        bail!("IMAGES is missing: name pictures, DICOM or NIfTI files, or folders of pictures");
+    }
     if streams.len() > 1 {
         bail!("standard input ('-') is given twice: give it once");
     }

@@ -1,21 +1,19 @@
 //! Model and heads, which SIGHUP opens again.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::bail;
 use microraptor::Engine;
 use microraptor::checkpoint::Hints;
-use microraptor::heads::{Head, HeadModel};
+use microraptor::heads::HeadModel;
 use microraptor::input::{Image, ReadOptions};
 use microraptor::live::Smoothing;
 use microraptor::pipeline::Pipeline;
 use microraptor::stamp::Stamp;
 use serde_json::{Value, json};
 
+use crate::cli::answering::Answering;
 use crate::cli::args::StreamArgs;
-use crate::cli::backbone;
-use crate::cli::deployed::{Choice, Chosen};
 use crate::cli::inputs;
 use crate::cli::limits;
 use crate::cli::loaded::{Loaded, cover, named};
@@ -55,14 +53,8 @@ struct Model {
 impl Opened {
     /// Opens all that `args` name; the model only if it is not `before`, or has changed since.
     pub fn new(args: &StreamArgs, before: Option<Before>) -> anyhow::Result<Opened> {
-        let choice = Choice {
-            model: args.model.clone(),
-            heads: args.heads.clone(),
-            hints: args.hints.clone(),
-            threads: args.threads.clone(),
-        };
-        let Chosen { model, rest, choice, deployed } = choice.complete(args.deploy.as_deref())?;
-        let isa = deployed.as_ref().and_then(|deployed| deployed.isa().map(str::to_owned));
+        let chosen = Answering::new(&args.answering)?;
+        let isa = chosen.isa().map(str::to_owned);
         if let Some(before) = before.as_ref().filter(|before| before.isa != isa) {
             let named = |isa: &Option<String>| isa.clone().unwrap_or_else(|| "none".into());
             bail!(
@@ -71,37 +63,21 @@ impl Opened {
                 named(&before.isa)
             );
         }
-        if deployed.is_some() {
-            backbone::default_isa(isa.as_deref())?;
-        }
-        let mut heads =
-            choice.heads.iter().map(|path| Loaded::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut heads = chosen.heads()?;
         cover(&mut heads, args.coverage)?;
         let read = reading(&heads, args)?;
-        if let Some(deployed) = &deployed {
-            deployed.check_head(&heads[0])?;
-        }
-        let hints = choice.hints.hints();
-        let same = |old: &Model| old.path == model && old.hints == hints && old.unchanged();
-        let model = match before.map(|before| before.model).filter(same) {
+        let model = match before.map(|before| before.model).filter(|old| old.still_is(&chosen)) {
             Some(same) => same,
-            None => {
-                Model { stamps: stamps(&model), engine: backbone::open(&model, &hints)?, path: model, hints }
-            }
+            None => Model::open(&chosen)?,
         };
-        if let Some(deployed) = &deployed {
-            deployed.check_model(model.engine.about())?;
-        }
-        let all: Vec<Arc<Head>> = heads.iter().map(|loaded| loaded.head.clone()).collect();
-        let session = model.engine.session(choice.threads.cores()?)?.pin_caller();
-        let mut pipeline = Pipeline::new(session, &all)
-            .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))?;
+        chosen.check(&model.engine)?;
+        let mut pipeline = chosen.pipeline(&model.engine, &heads)?;
         warm(&mut pipeline)?;
         if let Some(frames) = args.window {
             pipeline.slide(frames.into());
         }
         let smoothing = heads.iter().map(|_| Smoothing::new(args.smooth.into())).collect();
-        Ok(Opened { pipeline, heads, smoothing, read, rest, model, isa })
+        Ok(Opened { pipeline, heads, smoothing, read, rest: chosen.rest, model, isa })
     }
 
     /// Forgets the frames so far: what follows is another picture.
@@ -128,8 +104,16 @@ impl Opened {
 }
 
 impl Model {
-    fn unchanged(&self) -> bool {
-        self.stamps.iter().all(|stamp| stamp.changed().is_none())
+    fn open(chosen: &Answering) -> anyhow::Result<Model> {
+        let stamps = stamps(&chosen.model);
+        let engine = chosen.engine()?;
+        Ok(Model { path: chosen.model.clone(), hints: chosen.hints(), stamps, engine })
+    }
+
+    /// Whether it is the chosen one, and its files are as they were.
+    fn still_is(&self, chosen: &Answering) -> bool {
+        let unchanged = || self.stamps.iter().all(|stamp| stamp.changed().is_none());
+        self.path == chosen.model && self.hints == chosen.hints() && unchanged()
     }
 }
 

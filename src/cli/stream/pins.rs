@@ -36,7 +36,7 @@ impl Pins {
             );
         }
         let machine = Machine::read(&Root::live());
-        let Some(board) = args.threads.placement.board_or_recognised(&machine)? else {
+        let Some(board) = args.answering.threads.placement.board_or_recognised(&machine)? else {
             bail!("--signals: no board file fits this machine: name one with --board");
         };
         let open = |board: &Board, signal| Signals::open(&board.pins_for(&[signal])?);

@@ -7,12 +7,13 @@
 
 use std::process;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use microraptor::board::Root;
 use microraptor::board::sensors::process_memory;
 
@@ -41,6 +42,20 @@ pub struct LimitArgs {
     /// Refuse clips and volumes with more frames or slices than this [default: 4096]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_frames: Option<u32>,
+    /// How to decode JPEG 2000 [default: MICRORAPTOR_JPEG2000, or fenced]
+    #[arg(long, global = true, value_enum)]
+    pub jpeg2000: Option<Jpeg2000>,
+}
+
+/// How JPEG 2000 is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Jpeg2000 {
+    /// In a process without files and network, within these limits
+    Fenced,
+    /// In this process
+    Direct,
+    /// Not at all: refuse it
+    Refuse,
 }
 
 /// The limits of this process, including the command's defaults.
@@ -88,9 +103,9 @@ pub fn max_memory() -> Option<Bytes> {
     (bytes.0 > 0).then_some(bytes)
 }
 
-/// Timeout for planning an ONNX graph that tract runs; `None` for no limit.
-#[cfg(feature = "onnx")]
-pub fn plan_timeout() -> Option<Seconds> {
+/// Timeout for what another process does: planning an ONNX graph that tract runs, decoding JPEG 2000; `None` for no limit.
+#[cfg(any(feature = "onnx", feature = "dicom"))]
+pub fn timeout_apart() -> Option<Seconds> {
     let asked = LIMITS.get().and_then(|limits| limits.asked.timeout).unwrap_or(USUAL_TIMEOUT);
     (asked.0 > 0.0).then_some(asked)
 }
@@ -132,12 +147,46 @@ pub fn apart<T>(f: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Calls `f`, which ends by itself within the time that it gets: what is left for the current file, or
+/// [`timeout_apart`] if no file has a clock; `None` for no limit. That time counts, but only `f` acts on its end.
+#[cfg(feature = "dicom")]
+pub fn within<T>(f: impl FnOnce(Option<Duration>) -> T) -> T {
+    struct Held;
+    impl Drop for Held {
+        fn drop(&mut self) {
+            HELD.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    let watch = Watch::get();
+    HELD.fetch_add(1, Ordering::SeqCst);
+    let held = Held;
+    let limit = |seconds: Seconds| Duration::from_secs_f64(seconds.0);
+    let started = watch.work.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|work| work.started);
+    let left = match (timeout(), started) {
+        (Some(timeout), Some(started)) => Some(limit(timeout).saturating_sub(started.elapsed())),
+        _ => timeout_apart().map(limit),
+    };
+    let began = Instant::now();
+    let result = f(left);
+    // `f` returned an error, which the caller shall have the time to report.
+    if left.is_some_and(|left| began.elapsed() >= left)
+        && let Some(work) = watch.work.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+    {
+        work.started = Instant::now();
+    }
+    drop(held);
+    result
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         let before = self.0.take().map(|work| Work { started: Instant::now(), ..work });
         Watch::get().set(before);
     }
 }
+
+/// How many threads are in [`within`]: the time of the file is theirs to watch.
+static HELD: AtomicUsize = AtomicUsize::new(0);
 
 struct Work {
     name: String,
@@ -155,7 +204,10 @@ impl Work {
     /// Message for the limit that is exceeded, if any.
     fn excess(&self) -> Option<String> {
         let Work { name, started, ceiling } = self;
-        if let Some(timeout) = timeout().filter(|timeout| started.elapsed().as_secs_f64() > timeout.0) {
+        let late = |timeout: &Seconds| {
+            HELD.load(Ordering::SeqCst) == 0 && started.elapsed().as_secs_f64() > timeout.0
+        };
+        if let Some(timeout) = timeout().filter(late) {
             return Some(format!(
                 "{name}: takes longer than {timeout}: leave it out, or give it more with --timeout"
             ));
@@ -212,6 +264,13 @@ impl Watch {
             thread::sleep(POLL);
         }
     }
+}
+
+/// The address space of this process, in bytes; 0 if the system does not report it.
+pub fn address_space() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
 }
 
 /// Resident memory of this process in bytes; `None` if the system does not report it.

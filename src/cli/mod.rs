@@ -14,6 +14,8 @@ mod deployed;
 mod embed;
 mod evaluate;
 mod failure;
+#[cfg_attr(not(feature = "dicom"), path = "fence_absent.rs")]
+mod fence;
 mod head_line;
 mod info;
 mod inputs;
@@ -68,6 +70,10 @@ pub fn main() -> ExitCode {
         // Help: standard output, exit code 0.
         Err(error) => error.exit(),
     };
+    // With nothing else of the program: what it starts here, the worker may not.
+    if let Some(Command::Jpeg2000(args)) = &cli.command {
+        return fence::run(args);
+    }
     limits::catch_aborts();
     if cli.version {
         return ended(version::run(cli.verbose));
@@ -85,6 +91,10 @@ pub fn main() -> ExitCode {
     limits::choose(cli.limits, timeout);
     if !matches!(cli.command, Some(Command::Cold(_) | Command::Trial(_))) {
         trial::begin();
+    }
+    if let Err(error) = fence::begin(cli.limits.jpeg2000) {
+        report(&error);
+        return ExitCode::from(FAILURE);
     }
     let command = cli
         .command
@@ -105,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Profile(args) => profile::run(&args, cli.isa.as_deref()),
         Command::Cold(args) => cold::run(&args),
         Command::Trial(args) => trial::run(&args),
+        Command::Jpeg2000(args) => return fence::run(&args),
         #[cfg(feature = "manual")]
         Command::Manual(args) => manual::run(&args),
         Command::Compare(args) => match compare::run(&args) {

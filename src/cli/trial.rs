@@ -42,7 +42,7 @@ pub fn run(args: &TrialArgs) -> anyhow::Result<()> {
     let _watched = limits::Watched::new(model.display().to_string());
     let length = std::fs::metadata(model)?.len();
     if let Some(memory) = memory {
-        let before = address_space();
+        let before = limits::address_space();
         bound(before, memory.0 + COPIES * length);
         let outside = if is_onnx(model) { external_files(model)? } else { Vec::new() };
         let outside = outside.iter().filter_map(|file| std::fs::metadata(file).ok());
@@ -78,13 +78,6 @@ fn bound(before: u64, bytes: u64) {
 #[cfg(not(target_os = "linux"))]
 fn bound(_: u64, _: u64) {}
 
-/// The address space of this process, in bytes.
-fn address_space() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
-}
-
 /// Tries out `path`, for an input of `shape` or only to open it. A trial that succeeded is not repeated.
 fn try_out(path: &Path, shape: Option<&[usize]>) -> Result<(), String> {
     static SOUND: Mutex<BTreeSet<(PathBuf, Vec<usize>)>> = Mutex::new(BTreeSet::new());
@@ -92,7 +85,7 @@ fn try_out(path: &Path, shape: Option<&[usize]>) -> Result<(), String> {
     if SOUND.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
         return Ok(());
     }
-    let (memory, timeout) = (limits::max_memory(), limits::plan_timeout());
+    let (memory, timeout) = (limits::max_memory(), limits::timeout_apart());
     let mut command = match std::env::current_exe() {
         Ok(program) => Command::new(program),
         Err(error) => return absent(&error),

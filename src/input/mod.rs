@@ -64,7 +64,10 @@ pub use dataset::Dataset;
 #[cfg(feature = "dicom")]
 pub(crate) use dicom::elements as dicom_elements;
 #[cfg(feature = "dicom")]
-pub use dicom::{DicomSamples, dicom_samples};
+pub use dicom::{
+    Codestream, Decoder, DicomSamples, JPEG2000_VARIABLE, decode_codestream, dicom_samples,
+    refuse_codestream, set_jpeg2000_decoder,
+};
 pub use digest::content_digest;
 pub use error::InputError;
 pub use extensions::is_picture_name;

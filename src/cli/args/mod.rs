@@ -113,6 +113,9 @@ pub enum Command {
     /// Try out an ONNX graph, in a new process.
     #[command(hide = true)]
     Trial(TrialArgs),
+    /// Decode JPEG 2000, in a new process.
+    #[command(hide = true)]
+    Jpeg2000(Jpeg2000Args),
     /// Write the manual pages and the completions of shells.
     #[cfg(feature = "manual")]
     #[command(hide = true)]
@@ -310,6 +313,17 @@ pub struct TrialArgs {
     /// Memory that it may use above its weights
     #[arg(long)]
     pub memory: Option<Bytes>,
+}
+
+/// Limits of a worker that decodes JPEG 2000.
+#[derive(Debug, Args)]
+pub struct Jpeg2000Args {
+    /// Memory that it may use above its own
+    #[arg(long)]
+    pub memory: Option<Bytes>,
+    /// Processor time that it may use
+    #[arg(long)]
+    pub seconds: Option<u64>,
 }
 
 #[cfg(feature = "manual")]

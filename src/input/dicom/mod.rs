@@ -42,6 +42,9 @@ use attributes::{exactly, string};
 use file::DicomFile;
 pub(crate) use file::elements;
 use geometry::Plane;
+pub use j2k::{
+    Codestream, Decoder, JPEG2000_VARIABLE, decode_codestream, refuse_codestream, set_jpeg2000_decoder,
+};
 #[cfg(feature = "nifti")]
 pub(super) use lattice::lattice;
 use layout::Layout;

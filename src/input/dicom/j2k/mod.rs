@@ -4,17 +4,19 @@
 //! treated as empty. So the whole codestream is checked first: every tile has all its tile-parts and every tile-part
 //! its full length (`stream.rs`), and the packets of a tile, whose headers state the lengths of their bodies, fill it
 //! to the last byte (`packets.rs`). Wrong bits within a code-block cannot be detected, because it has no checksum.
+//! `decoder.rs` then decodes it, in this process or, in the program, in another.
 
 mod damaged;
+mod decoder;
 mod packets;
 mod stream;
 mod tag_tree;
 
-use jpeg2k::{DecodeParameters, Image};
-
 use super::layout::{Layout, Photometric};
 use super::samples::{Samples, check_precision, same_size};
-use damaged::damaged;
+pub use decoder::{
+    Codestream, Decoder, JPEG2000_VARIABLE, decode_codestream, refuse_codestream, set_jpeg2000_decoder,
+};
 use stream::Stream;
 
 /// Decodes a codestream, which may be in a JP2 file.
@@ -24,22 +26,13 @@ pub(super) fn decode(layout: &Layout, bytes: &[u8]) -> Result<Samples, String> {
     check(layout, &stream)?;
     packets::check(&stream)?;
     // The decoder gets only the bytes that were checked.
-    let image = Image::from_bytes_with(codestream, DecodeParameters::new().strict(true))
-        .map_err(|e| super::damaged::damaged("cannot be decoded", &e))?;
-    let components = image.components();
-    let size = layout.rows * layout.columns;
-    if components.len() != layout.samples || components.iter().any(|component| component.data().len() != size)
-    {
-        return Err(damaged("decodes to another size"));
-    }
-    let wide = layout.allocated == 16;
-    let mut out = Vec::with_capacity(layout.frame_bytes());
-    for pixel in 0..size {
-        for component in components {
-            let sample = component.data()[pixel].to_le_bytes();
-            out.extend_from_slice(&sample[..if wide { 2 } else { 1 }]);
-        }
-    }
+    let out = decoder::decode(&Codestream {
+        bytes: codestream,
+        rows: layout.rows,
+        columns: layout.columns,
+        components: layout.samples,
+        width: if layout.allocated == 16 { 2 } else { 1 },
+    })?;
     // The decoder undoes JPEG 2000's own colour transform, but not one that the DICOM header declares.
     let photometric = match layout.photometric {
         Photometric::YbrJ2k => Photometric::Rgb,

@@ -126,10 +126,11 @@ pub mod training {
     pub use crate::features::{FeatureCache, Request, ScanFeatures, gather};
     pub use crate::heads::{
         AbmilOptions, Bootstrap, CalibrationSummary, Case, Certainty, CertaintyMetrics, CertaintyOptions,
-        ClassReport, ClassWeights, CoverageReport, Criterion, DenseClass, DenseReport, DrawnSplit, Estimate,
-        Evaluation, EvaluationReport, EvaluationSet, Extracted, FitOptions, Fitted, HeldOut, Interval,
-        OperatingPoint, OperatingRule, Paired, ProbeSearch, Provenance, Recipe, SegmentOptions,
-        TrainingSummary, ValidationSummary, certainty, cross_validate, evaluate,
+        ClassReport, ClassWeights, CoverageReport, Criterion, CrossValidation, DenseClass, DenseReport,
+        DrawnSplit, Estimate, Evaluation, EvaluationReport, EvaluationSet, Extracted, FitOptions, Fitted,
+        HeldOut, Interval, Metrics, OperatingPoint, OperatingRule, Paired, ProbeSearch, Provenance, Recipe,
+        SegmentOptions, TrainingRecord, TrainingSummary, ValidationSummary, certainty, cross_validate,
+        evaluate,
     };
     pub use crate::input::{
         Dataset, Parts, Phantom, PhantomKind, Sample, Source, Split, phantom, phantom_dataset,

@@ -17,7 +17,7 @@ use super::{backbone, inputs, limits, masks, progress, terminal};
 /// Evaluates a head on labelled images.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let watched = limits::Watched::new(args.head.display().to_string());
-    let head = Head::load(&args.head)?;
+    let (head, sha256) = Head::read(&args.head)?;
     watched.next(args.data.display().to_string());
     let data = matching(Dataset::open(&args.data)?, &head.model)
         .with_context(|| format!("{} and {}", args.data.display(), args.head.display()))?;
@@ -82,8 +82,9 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let caveat = caveat(&data, part);
     if args.json {
         let mut record = json!({
-            "head": microraptor::names::shown(&args.head), "kind": head.model.kind(), "backbone": head.backbone,
-            "size": head.size.to_string(), "split": part.name(), "caveat": caveat, "metrics": record(&judgement),
+            "head": microraptor::names::shown(&args.head), "head_sha256": sha256, "kind": head.model.kind(), "backbone": head.backbone,
+            "size": head.size.to_string(), "split": part.name(), "caveat": caveat,
+            "data_sha256": data.digest(), "metrics": record(&judgement),
         });
         for (name, value) in certain.record(&Default::default()) {
             record[name] = value;

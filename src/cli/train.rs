@@ -9,7 +9,7 @@ use microraptor::files::check_writable;
 use microraptor::heads::{
     AbmilOptions, Bootstrap, Certainty, CertaintyOptions, ClassWeights, DrawnSplit, Evaluation,
     EvaluationSet, FitOptions, Fitted, HELD_OUT_PARTS, Head, ProbeSearch, Provenance, Recipe, SegmentOptions,
-    certainty, check_counts, cross_validate, evaluate,
+    TrainingRecord, certainty, check_counts, cross_validate, evaluate,
 };
 use microraptor::input::{Dataset, LabelMap, ReadOptions};
 use microraptor::vit::Size;
@@ -91,6 +91,9 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let validation = (&judgement).into();
     let mut head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, validation, provenance)
         .context("the training features")?;
+    let cross = args.folds.map(|parts| parts as usize).zip(folds.as_ref());
+    let record = TrainingRecord::new(&head.model, &set, (&train, &val), parts.test.len(), &judgement, cross);
+    head = head.recorded(record);
     if let Some(certainty) = &certainty {
         head = head.learned(certainty);
         if let Some(path) = &args.certainty.held_out {

@@ -29,7 +29,10 @@ pub use abmil::{AbmilHead, AbmilOptions, BagPrediction, Bags};
 pub use calibration::Calibration;
 pub use conformal::{Conformal, SetRule};
 pub use error::{HeadError, HeadFormatError};
-pub use file::{Backbone, DrawnSplit, Head, Provenance, TrainingSummary, ValidationSummary};
+pub use file::{
+    Backbone, CrossValidation, DrawnSplit, Head, Metrics, Provenance, TrainingRecord, TrainingSummary,
+    ValidationSummary,
+};
 pub use fit::{
     CalibrationSummary, Certainty, CertaintyMetrics, CertaintyOptions, ClassWeights, Criterion, Evaluation,
     EvaluationSet, Extracted, FitOptions, Fitted, GridPoint, HELD_OUT_PARTS, HeldOut, LinearProbe,

@@ -17,6 +17,8 @@ mod demo_quality;
 mod dicom;
 #[cfg(feature = "nifti")]
 mod embed;
+#[cfg(all(feature = "dicom", target_os = "linux"))]
+mod fence;
 #[cfg(all(feature = "dicom", feature = "onnx"))]
 mod frames;
 mod heads;

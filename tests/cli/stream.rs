@@ -49,6 +49,11 @@ impl Bench {
         let mut command = program();
         command.arg("stream").arg(tiny_model()).arg("--head").arg(self.path("head.safetensors")).args(more);
         command.envs(variables.iter().copied());
+        Bench::begin(command)
+    }
+
+    /// Starts `command`, a stream.
+    pub fn begin(mut command: std::process::Command) -> Running {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (input, lines) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()).lines());

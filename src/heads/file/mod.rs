@@ -8,6 +8,7 @@
 #[cfg(feature = "onnx")]
 mod onnx;
 mod parts;
+mod record;
 mod summary;
 mod tensors;
 
@@ -18,6 +19,7 @@ use std::path::Path;
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+pub use record::{CrossValidation, Metrics, TrainingRecord};
 pub use summary::{Backbone, DrawnSplit, Provenance, TrainingSummary, ValidationSummary};
 
 use super::{
@@ -162,6 +164,12 @@ impl Head {
             ..self.training
         };
         Head { conformal: conformal.clone(), training, ..self }
+    }
+
+    /// Adds what a model card says of the training.
+    pub fn recorded(mut self, record: TrainingRecord) -> Head {
+        self.training.record = Some(Box::new(record));
+        self
     }
 
     /// The rule of the sets of classes in the head's answers, for `coverage` or the one that it was trained with; `None`

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::record::TrainingRecord;
 use crate::engine::About;
 use crate::heads::{
-    CalibrationSummary, Estimate, Evaluation, EvaluationReport, EvaluationSet, Fitted, HeadModel,
-    OperatingPoint,
+    CalibrationSummary, Estimate, Evaluation, EvaluationReport, EvaluationSet, Fitted, OperatingPoint,
 };
 use crate::input::{Dataset, ReadOptions};
 
@@ -61,6 +61,9 @@ pub struct TrainingSummary {
     /// The rule by which the threshold was chosen, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operating: Option<OperatingPoint>,
+    /// The data and the metrics with intervals, for a model card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Box<TrainingRecord>>,
 }
 
 impl TrainingSummary {
@@ -73,14 +76,8 @@ impl TrainingSummary {
         validation: ValidationSummary,
         drawn: Option<DrawnSplit>,
     ) -> TrainingSummary {
-        let dense = matches!(fitted.model, HeadModel::Segment(_));
-        let has = |i: usize, class: usize| match set.masks.get(i) {
-            Some(mask) if dense => mask.labels.contains(&(class as u8)),
-            _ => set.data.samples[i].labels.contains(&class),
-        };
-        let count = |class| train.iter().filter(|&&i| has(i, class)).count();
         TrainingSummary {
-            images_per_class: (0..fitted.model.classes().len()).map(count).collect(),
+            images_per_class: set.per_class(&fitted.model, train),
             c: fitted.c,
             epoch: fitted.epoch,
             seed: fitted.seed,
@@ -90,6 +87,7 @@ impl TrainingSummary {
             drawn,
             calibration: None,
             operating: None,
+            record: None,
         }
     }
 }

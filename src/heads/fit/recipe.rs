@@ -225,6 +225,17 @@ impl EvaluationSet<'_> {
         Array2::from_shape_vec((rows.len(), width), rows.concat()).expect("rows of one width")
     }
 
+    /// How many of the examples `indices` have each class of `model`; for a head of masks, in how many it occurs.
+    pub fn per_class(&self, model: &HeadModel, indices: &[usize]) -> Vec<usize> {
+        let dense = matches!(model, HeadModel::Segment(_));
+        let has = |i: usize, class: usize| match self.masks.get(i) {
+            Some(mask) if dense => mask.labels.contains(&(class as u8)),
+            _ => self.data.samples[i].labels.contains(&class),
+        };
+        let count = |class| indices.iter().filter(|&&i| has(i, class)).count();
+        (0..model.classes().len()).map(count).collect()
+    }
+
     fn bags(&self, indices: &[usize]) -> Vec<Array2<f32>> {
         indices.iter().map(|&i| self.features[i].rows.clone()).collect()
     }

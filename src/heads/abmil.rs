@@ -88,6 +88,8 @@ struct Trace {
     gate: Vec<f32>,
     attention: Vec<f64>,
     pooled: Vec<f32>,
+    /// Before calibration.
+    logits: Vec<f64>,
     /// Class probabilities.
     output: Vec<f64>,
 }
@@ -196,6 +198,23 @@ impl AbmilHead {
         rows: &Array2<f32>,
         layer: &PackedLinear,
     ) -> Result<BagPrediction, HeadError> {
+        let trace = self.trace_packed(rows, layer)?;
+        let classes = decide(&trace.output, self.multi_label, self.threshold);
+        let prediction = Prediction { probabilities: trace.output, classes };
+        Ok(BagPrediction { prediction, attention: trace.attention })
+    }
+
+    /// The weight of each row, and the logits before calibration, for the same arguments.
+    pub(super) fn weighed(
+        &self,
+        rows: &Array2<f32>,
+        layer: &PackedLinear,
+    ) -> Result<(Vec<f64>, Vec<f64>), HeadError> {
+        let Trace { attention, logits, .. } = self.trace_packed(rows, layer)?;
+        Ok((attention, logits))
+    }
+
+    fn trace_packed(&self, rows: &Array2<f32>, layer: &PackedLinear) -> Result<Trace, HeadError> {
         if rows.ncols() != self.dim() || rows.nrows() == 0 {
             let what = "length of a row of features";
             return Err(HeadError::Shape { what, found: rows.ncols(), expected: self.dim() });
@@ -206,10 +225,7 @@ impl AbmilHead {
         let x = self.standardised(rows);
         let mut gates = vec![0.0; rows.nrows() * 2 * HIDDEN];
         layer.apply(Rows::Float(&x), &mut Scratch::default(), &mut gates, OutputMode::Store);
-        let trace = self.finish(&x, &gates);
-        let classes = decide(&trace.output, self.multi_label, self.threshold);
-        let prediction = Prediction { probabilities: trace.output, classes };
-        Ok(BagPrediction { prediction, attention: trace.attention })
+        Ok(self.finish(&x, &gates))
     }
 
     fn standardised(&self, rows: &Array2<f32>) -> Vec<f32> {
@@ -243,6 +259,7 @@ impl AbmilHead {
             f64::from(*bias) + row.iter().zip(&pooled).map(|(w, p)| f64::from(*w) * p).sum::<f64>()
         };
         let mut output: Vec<f64> = weights.chunks_exact(self.dim()).zip(bias).map(logit).collect();
+        let logits = output.clone();
         if let Some(calibration) = &self.calibration {
             calibration.apply(&mut output);
         }
@@ -251,7 +268,7 @@ impl AbmilHead {
         } else {
             softmax(&mut output);
         }
-        Trace { tanh, gate, attention, pooled: pooled.iter().map(|&p| p as f32).collect(), output }
+        Trace { tanh, gate, attention, pooled: pooled.iter().map(|&p| p as f32).collect(), logits, output }
     }
 
     fn loss(&self, trace: &Trace, truth: &[f64]) -> f64 {

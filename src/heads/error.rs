@@ -372,6 +372,9 @@ pub enum HeadFormatError {
     /// A head of neighbours without a number of neighbours.
     #[error("its metadata have no k; train the head again")]
     NoNeighbours,
+    /// Names of training images that are no list of texts, or too long a one.
+    #[error("the names of its training images are no list of names; train the head again")]
+    Names,
     /// A tensor is missing.
     #[error("tensor '{0}' is missing; train the head again")]
     NoTensor(String),

@@ -49,6 +49,8 @@ pub struct KnnHead {
     /// Whether image `i` has class `c`: `[n, classes]`.
     pub(super) labels: Vec<bool>,
     pub(super) dim: usize,
+    /// Names of the training images, if they are kept: `[n]`.
+    pub(super) names: Option<Vec<String>>,
 }
 
 /// A head's training features, packed for an instruction set.
@@ -128,7 +130,7 @@ impl KnnHead {
         if !(0.0..=1.0).contains(&threshold) {
             return Err(HeadError::Threshold(threshold));
         }
-        Ok(KnnHead { classes, multi_label, threshold, k, temperature, bank, labels, dim })
+        Ok(KnnHead { classes, multi_label, threshold, k, temperature, bank, labels, dim, names: None })
     }
 
     /// Length of a feature row.
@@ -139,6 +141,31 @@ impl KnnHead {
     /// Number of training images.
     pub fn images(&self) -> usize {
         self.labels.len() / self.classes.len()
+    }
+
+    /// Names of the training images, in the order in which they were given, if the head keeps them.
+    pub fn names(&self) -> Option<&[String]> {
+        self.names.as_deref()
+    }
+
+    /// Keeps the names of the training images, so that an explanation can name the nearest ones. A name may identify a
+    /// patient, and whoever has the head file can read it.
+    ///
+    /// # Errors
+    /// [`HeadError::Shape`] when there is not one name for each image.
+    pub fn keep_names(&mut self, names: Vec<String>) -> Result<(), HeadError> {
+        let (found, expected) = (names.len(), self.images());
+        if found != expected {
+            return Err(HeadError::Shape { what: "number of names of training images", found, expected });
+        }
+        self.names = Some(names);
+        Ok(())
+    }
+
+    /// The classes of training image `image`.
+    pub(super) fn classes_of(&self, image: usize) -> Vec<usize> {
+        let classes = self.classes.len();
+        (0..classes).filter(|class| self.labels[image * classes + class]).collect()
     }
 
     /// The head, ready to search on `isa`. The cosines have the same bits on every instruction set.
@@ -210,15 +237,35 @@ impl KnnHead {
         Ok(self.votes(&bank.nearest(features)?[..self.k]))
     }
 
+    /// The training images that vote on the row `[dim]`, nearest first: index, cosine, and share of the votes.
+    pub(super) fn voters(
+        &self,
+        bank: &PackedBank,
+        features: &[f32],
+    ) -> Result<Vec<(usize, f32, f64)>, HeadError> {
+        let ranked = bank.nearest(features)?;
+        let neighbours = &ranked[..self.k];
+        let weights = self.weights(neighbours);
+        let total: f64 = weights.iter().sum();
+        let voter = |(&(cosine, image), weight): (&(f32, usize), &f64)| (image, cosine, weight / total);
+        Ok(neighbours.iter().zip(&weights).map(voter).collect())
+    }
+
+    /// The weights of the votes of `neighbours`, given with their cosines, nearest first.
+    fn weights(&self, neighbours: &[(f32, usize)]) -> Vec<f64> {
+        let nearest = neighbours.first().map_or(0.0, |(cosine, _)| f64::from(*cosine));
+        // Relative to the nearest neighbour, so that a small temperature does not overflow.
+        let weight =
+            |(cosine, _): &(f32, usize)| libm::exp((f64::from(*cosine) - nearest) / self.temperature);
+        neighbours.iter().map(weight).collect()
+    }
+
     /// Each class's share of the votes of `neighbours`, given with their cosines, nearest first.
     fn votes(&self, neighbours: &[(f32, usize)]) -> Vec<f64> {
         let classes = self.classes.len();
         let mut votes = vec![0.0; classes];
         let mut total = 0.0;
-        let nearest = neighbours.first().map_or(0.0, |(cosine, _)| f64::from(*cosine));
-        for &(cosine, image) in neighbours {
-            // Relative to the nearest neighbour, so that a small temperature does not overflow.
-            let weight = libm::exp((f64::from(cosine) - nearest) / self.temperature);
+        for (&(_, image), weight) in neighbours.iter().zip(self.weights(neighbours)) {
             total += weight;
             for (vote, has) in votes.iter_mut().zip(&self.labels[image * classes..]) {
                 *vote += if *has { weight } else { 0.0 };

@@ -132,7 +132,28 @@ impl LinearHead {
     }
 
     /// As [`LinearHead::probabilities`], in the memory of `z`.
-    pub(crate) fn probabilities_in(&self, features: &[f32], mut z: Vec<f64>) -> Result<Vec<f64>, HeadError> {
+    pub(crate) fn probabilities_in(&self, features: &[f32], z: Vec<f64>) -> Result<Vec<f64>, HeadError> {
+        let mut z = self.logits_in(features, z)?;
+        if let Some(calibration) = &self.calibration {
+            calibration.apply(&mut z);
+        }
+        if self.multi_label {
+            z.iter_mut().for_each(|z| *z = sigmoid(*z));
+        } else {
+            softmax(&mut z);
+        }
+        Ok(z)
+    }
+
+    /// Logit of each class before calibration, `[classes]`, for one feature row `[dim]`.
+    ///
+    /// # Errors
+    /// As [`LinearHead::probabilities`].
+    pub fn logits(&self, features: &[f32]) -> Result<Vec<f64>, HeadError> {
+        self.logits_in(features, Vec::new())
+    }
+
+    fn logits_in(&self, features: &[f32], mut z: Vec<f64>) -> Result<Vec<f64>, HeadError> {
         let dim = self.dim();
         if features.len() != dim {
             return Err(HeadError::Shape {
@@ -148,14 +169,6 @@ impl LinearHead {
         z.extend(self.folded_bias.iter().enumerate().map(|(k, b)| {
             b + dot(&self.folded_weight[k * dim..(k + 1) * dim], features.iter().map(|&v| f64::from(v)))
         }));
-        if let Some(calibration) = &self.calibration {
-            calibration.apply(&mut z);
-        }
-        if self.multi_label {
-            z.iter_mut().for_each(|z| *z = sigmoid(*z));
-        } else {
-            softmax(&mut z);
-        }
         Ok(z)
     }
 

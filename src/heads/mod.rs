@@ -7,6 +7,7 @@ mod abmil;
 mod calibration;
 mod conformal;
 mod error;
+mod explain;
 mod file;
 mod fit;
 mod frame;
@@ -29,6 +30,10 @@ pub use abmil::{AbmilHead, AbmilOptions, BagPrediction, Bags};
 pub use calibration::Calibration;
 pub use conformal::{Conformal, SetRule};
 pub use error::{HeadError, HeadFormatError};
+pub(crate) use explain::Explainer;
+pub use explain::{
+    Against, Contributions, Explanation, Logit, Neighbour, Neighbours, Shown, Summed, Unexplained,
+};
 pub use file::{
     Backbone, CrossValidation, DrawnSplit, Head, Metrics, Provenance, TrainingRecord, TrainingSummary,
     ValidationSummary,

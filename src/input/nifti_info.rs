@@ -88,17 +88,20 @@ impl NiftiInfo {
     pub fn restore(&self, map: &LabelMap) -> Result<Vec<u8>, InputError> {
         let [depth, height, width] = self.shape();
         map.check_size("the volume", depth, height, width)?;
-        let mut file = vec![0; map.labels.len()];
-        let mut labels = map.labels.iter();
+        Ok(self.placed(|[z, y, x]| map.labels[(z * height + y) * width + x]))
+    }
+
+    /// What `voxel` says of each slice, row and column, in the file's order of voxels.
+    pub fn placed<T: Copy + Default>(&self, voxel: impl Fn([usize; 3]) -> T) -> Vec<T> {
+        let [depth, height, width] = self.shape();
+        let mut file = vec![T::default(); depth * height * width];
         for z in 0..depth {
             for y in 0..height {
                 for x in 0..width {
-                    if let Some(label) = labels.next() {
-                        file[self.index([z, y, x])] = *label;
-                    }
+                    file[self.index([z, y, x])] = voxel([z, y, x]);
                 }
             }
         }
-        Ok(file)
+        file
     }
 }

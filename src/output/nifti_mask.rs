@@ -1,8 +1,8 @@
-//! Writes label volumes as NIfTI-1 files (Cox et al. 2004; the layout is that of the reference `nifti1.h`).
+//! Writes volumes of labels and of numbers as NIfTI-1 files (Cox et al. 2004; the layout is that of the reference `nifti1.h`).
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::{ContentError, OutputError};
 use crate::files::{Target, write_atomically};
@@ -13,10 +13,16 @@ const VOXELS_AT: usize = HEADER + 4;
 
 /// `NIFTI_INTENT_LABEL`: the voxels are label indices.
 const INTENT_LABEL: i16 = 1002;
+/// `NIFTI_INTENT_NONE`
+const INTENT_NONE: i16 = 0;
 /// `DT_UINT8`
 const UINT8: i16 = 2;
+/// `DT_FLOAT32`
+const FLOAT32: i16 = 16;
 /// `NIFTI_XFORM_ALIGNED_ANAT`: the coordinates are those of another file, here of the segmented volume.
 const ALIGNED: i16 = 2;
+/// Voxels that are brought into bytes at a time.
+const CHUNK: usize = 1 << 14;
 /// `NIFTI_UNITS_MM`
 const MILLIMETRES: u8 = 2;
 
@@ -35,7 +41,30 @@ pub fn write_nifti_labels<'a>(
     affine: &[[f64; 4]; 3],
     labels: &[u8],
 ) -> Result<(), OutputError> {
-    let target = target.into();
+    write_voxels(target.into(), (dims, affine), (UINT8, 8, INTENT_LABEL), labels, |label| [label])
+}
+
+/// As [`write_nifti_labels`], for numbers of 32 bits.
+///
+/// # Errors
+/// As [`write_nifti_labels`].
+pub fn write_nifti_values<'a>(
+    target: impl Into<Target<'a>>,
+    dims: [usize; 3],
+    affine: &[[f64; 4]; 3],
+    values: &[f32],
+) -> Result<(), OutputError> {
+    write_voxels(target.into(), (dims, affine), (FLOAT32, 32, INTENT_NONE), values, f32::to_le_bytes)
+}
+
+/// Writes `voxels`, each by its little-endian bytes; `kind` is data type, bits, and intent.
+fn write_voxels<T: Copy, const N: usize>(
+    target: Target,
+    (dims, affine): ([usize; 3], &[[f64; 4]; 3]),
+    kind: (i16, i16, i16),
+    voxels: &[T],
+    bytes: impl Fn(T) -> [u8; N],
+) -> Result<(), OutputError> {
     let path = target.path;
     let wrong = |problem| OutputError::Content { path: path.to_owned(), problem };
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
@@ -47,31 +76,37 @@ pub fn write_nifti_labels<'a>(
         return Err(wrong(ContentError::NiftiSides(dims)));
     }
     // Three sides of 15 bits each: the product fits 64 bits.
-    if dims.iter().map(|&n| n as u64).product::<u64>() != labels.len() as u64 {
-        return Err(wrong(ContentError::Labels { labels: labels.len(), dims }));
+    if dims.iter().map(|&n| n as u64).product::<u64>() != voxels.len() as u64 {
+        return Err(wrong(ContentError::Labels { labels: voxels.len(), dims }));
     }
     if !affine.iter().flatten().all(|value| value.is_finite()) {
         return Err(wrong(ContentError::Affine));
     }
-    let header = header(dims, affine);
+    let header = header(dims, affine, kind);
+    let write = |file: &mut dyn Write| {
+        file.write_all(&header)?;
+        voxels.chunks(CHUNK).try_for_each(|voxels| {
+            let chunk: Vec<u8> = voxels.iter().flat_map(|&voxel| bytes(voxel)).collect();
+            file.write_all(&chunk)
+        })
+    };
     Ok(write_atomically(target, |file| {
         if gzipped {
             let mut file = GzEncoder::new(file, Compression::default());
-            write(&mut file, &header, labels)?;
+            write(&mut file)?;
             file.finish().map(drop)
         } else {
-            write(file, &header, labels)
+            write(file)
         }
     })?)
 }
 
-fn write(file: &mut impl Write, header: &[u8], labels: &[u8]) -> io::Result<()> {
-    file.write_all(header)?;
-    file.write_all(labels)
-}
-
 /// Offsets are those of `nifti1.h`; fields that are not set are zero.
-fn header(dims: [usize; 3], affine: &[[f64; 4]; 3]) -> [u8; VOXELS_AT] {
+fn header(
+    dims: [usize; 3],
+    affine: &[[f64; 4]; 3],
+    (kind, bits, intent): (i16, i16, i16),
+) -> [u8; VOXELS_AT] {
     let mut bytes = [0; VOXELS_AT];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
     put(0, &(HEADER as i32).to_le_bytes());
@@ -81,9 +116,9 @@ fn header(dims: [usize; 3], affine: &[[f64; 4]; 3]) -> [u8; VOXELS_AT] {
     for (axis, length) in lengths.enumerate() {
         put(42 + 2 * axis, &length.to_le_bytes());
     }
-    put(68, &INTENT_LABEL.to_le_bytes());
-    put(70, &UINT8.to_le_bytes());
-    put(72, &8i16.to_le_bytes());
+    put(68, &intent.to_le_bytes());
+    put(70, &kind.to_le_bytes());
+    put(72, &bits.to_le_bytes());
     // The first pixdim is the handedness of the qform, which is unused here.
     put(76, &1f32.to_le_bytes());
     for axis in 0..3 {
@@ -132,6 +167,19 @@ mod tests {
             write_nifti_labels(&path, [2, 3, 4], &AFFINE, &labels).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), first, "the same bytes again");
         }
+    }
+
+    #[test]
+    fn the_library_reads_numbers_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let values: Vec<f32> = (0..24).map(|i| (i as f32 - 11.5) / 7.0).collect();
+        let path = folder.path().join("map.nii.gz");
+        write_nifti_values(&path, [2, 3, 4], &AFFINE, &values).unwrap();
+        let object = ReaderOptions::new().read_file(&path).unwrap();
+        assert_eq!((object.header().datatype, object.header().bitpix), (16, 32));
+        assert_eq!((object.header().intent_code, object.header().srow_y[3]), (0, -126.5));
+        let read = object.into_volume().into_nifti_typed_data::<f32>().unwrap();
+        assert_eq!(read, values);
     }
 
     #[test]

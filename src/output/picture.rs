@@ -186,7 +186,7 @@ fn slice<'a>(path: &Path, map: &'a LabelMap, z: usize) -> Result<&'a [u8], Outpu
     Ok(map.slice(z))
 }
 
-fn write_png(
+pub(super) fn write_png(
     target: Target<'_>,
     pixels: &[u8],
     width: usize,

@@ -1,6 +1,6 @@
 //! What a head says.
 
-use crate::heads::{OodScore, Outcome};
+use crate::heads::{Explanation, OodScore, Outcome};
 
 /// A head's prediction.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,4 +12,7 @@ pub struct Answer {
     /// Out-of-distribution score of the frame, or of the mean of all frames; `None` if the head has no training
     /// statistics.
     pub ood: Option<OodScore>,
+    /// Why the head says so; `None` unless [`Pipeline::explain`](crate::pipeline::Pipeline::explain) asked for it, and for
+    /// the first frames of a window.
+    pub explanation: Option<Explanation>,
 }

@@ -54,6 +54,7 @@ pub struct Pipeline {
     groups: Vec<Group>,
     scan: Option<Scan>,
     limit: usize,
+    explains: bool,
     elapsed: Elapsed,
 }
 
@@ -142,12 +143,21 @@ impl Pipeline {
         let selected = self.groups.iter().flat_map(|group| &group.states).filter(|state| state.selected);
         pipeline.select(&selected.map(|state| state.number).collect::<Vec<usize>>());
         pipeline.limit = self.limit;
+        pipeline.explain(self.explains);
         Ok(pipeline)
     }
 
     fn of(session: Session, heads: Vec<Arc<LoadedHead>>) -> Pipeline {
         let groups = groups(&heads);
-        Pipeline { session, heads, groups, scan: None, limit: LIMIT, elapsed: Elapsed::default() }
+        Pipeline {
+            session,
+            heads,
+            groups,
+            scan: None,
+            limit: LIMIT,
+            explains: false,
+            elapsed: Elapsed::default(),
+        }
     }
 
     /// The heads, in the order given.
@@ -195,6 +205,16 @@ impl Pipeline {
     /// Forgets the frames of the window ([`Pipeline::slide`]): what follows is another picture.
     pub fn forget(&mut self) {
         self.states().for_each(HeadState::forget);
+    }
+
+    /// Whether answers are explained from now on ([`Answer::explanation`]); they are not at first, and then it costs nothing.
+    /// An explanation of a clip holds a number for each patch of each frame. Discards the current scan, if this is a change.
+    pub fn explain(&mut self, wanted: bool) {
+        if wanted != self.explains {
+            self.explains = wanted;
+            self.clear();
+            self.states().for_each(|state| state.explain(wanted));
+        }
     }
 
     fn states(&mut self) -> impl Iterator<Item = &mut HeadState> {
@@ -288,7 +308,8 @@ impl Pipeline {
                 let failed = |source| PipelineError::Head { head, source };
                 if let Some(outcome) = state.finish(&mean, geometry).map_err(failed)? {
                     let ood = state.ood(&mean).map_err(failed)?;
-                    answers.push(Answer { head, outcome, ood });
+                    let explanation = state.explained(&mean).map_err(failed)?;
+                    answers.push(Answer { head, outcome, ood, explanation });
                 }
             }
         }
@@ -382,7 +403,7 @@ fn add(
         let Some(answers) = answers.as_mut() else { continue };
         if let Some(outcome) = outcome {
             let ood = state.ood(row).map_err(failed)?;
-            answers.push(Answer { head, outcome, ood });
+            answers.push(Answer { head, outcome, ood, explanation: state.frame_explained() });
         }
         answers.extend(state.answer(row, geometry).map_err(failed)?);
     }

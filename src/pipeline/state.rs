@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use ndarray::Array2;
+
 use crate::features::{Collector, Geometry, Tokens};
 use crate::heads::{
-    FeatureKind, Frame, Head, HeadError, HeadModel, Memory, OodScore, Outcome, PackedHead, Said, Votes,
-    outcome,
+    Explainer, Explanation, FeatureKind, Frame, Head, HeadError, HeadModel, Memory, OodScore, Outcome,
+    PackedHead, Said, Votes, outcome,
 };
 use crate::input::LabelMap;
 use crate::kernels::Isa;
@@ -59,6 +61,10 @@ pub(super) struct HeadState {
     masks: Option<LabelMap>,
     /// The last frames, for a head that sees several and is to answer each.
     window: Option<Window>,
+    /// Rows of features of all frames, for the explanation of an answer that was given.
+    explained_rows: Option<Array2<f32>>,
+    /// What explains the answers, if that is wanted.
+    explainer: Option<Explainer>,
 }
 
 impl HeadState {
@@ -82,6 +88,8 @@ impl HeadState {
             all: None,
             masks: None,
             window: None,
+            explained_rows: None,
+            explainer: None,
         }
     }
 
@@ -93,11 +101,37 @@ impl HeadState {
     /// The last `frames` frames are to be answered with each frame, if it sees several together.
     pub(super) fn slide(&mut self, frames: usize) {
         self.window = self.sees_rows().then(|| Window::new(frames));
+        self.explain(self.explainer.is_some());
+    }
+
+    /// Answers are explained from now on, or not.
+    pub(super) fn explain(&mut self, wanted: bool) {
+        let window = self.window.as_ref().map(Window::frames);
+        self.explainer = wanted.then(|| Explainer::new(&self.loaded.head.model, window));
+    }
+
+    /// Why the head said what it said of the frame that it took last.
+    pub(super) fn frame_explained(&self) -> Option<Explanation> {
+        self.explainer.as_ref()?.of_frame(&self.loaded.head.model)
+    }
+
+    /// Why the head said what [`HeadState::finish`] returned, for the mean row `mean`.
+    pub(super) fn explained(&mut self, mean: &[f32]) -> Result<Option<Explanation>, HeadError> {
+        let rows = self.explained_rows.take();
+        let LoadedHead { head, packed } = &*self.loaded;
+        match &self.explainer {
+            // The frames of a window are not those of the scan.
+            Some(explainer) if self.window.is_none() => {
+                explainer.of_all((&head.model, packed), rows.as_ref(), mean)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Forgets the frames of the window.
     pub(super) fn forget(&mut self) {
         self.window.iter_mut().for_each(Window::clear);
+        self.explainer.iter_mut().for_each(Explainer::forget);
     }
 
     /// The answer to the last frames, of which `row` is that of the newest, once there are enough of them.
@@ -107,8 +141,13 @@ impl HeadState {
         };
         let LoadedHead { head, packed } = &*self.loaded;
         let Some(outcome) = packed.together(&head.model, &features)? else { return Ok(None) };
-        let ood = self.ood(&features.mean_row())?;
-        Ok(Some(Answer { head: self.number, outcome, ood }))
+        let mean = features.mean_row();
+        let explanation = match self.explainer.as_ref().filter(|explainer| explainer.is_full()) {
+            Some(explainer) => explainer.of_all((&head.model, packed), Some(&features.rows), &mean)?,
+            None => None,
+        };
+        let ood = self.ood(&mean)?;
+        Ok(Some(Answer { head: self.number, outcome, ood, explanation }))
     }
 
     /// Takes the memory of an answer that is not needed any more.
@@ -133,11 +172,15 @@ impl HeadState {
         self.votes.clear();
         self.all = None;
         self.masks = None;
+        self.explained_rows = None;
+        self.explainer.iter_mut().for_each(Explainer::clear);
     }
 
     /// Size of the data kept of the scan, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.all.as_ref().map_or(0, Collector::bytes) + self.masks.as_ref().map_or(0, |m| m.labels.len())
+        self.all.as_ref().map_or(0, Collector::bytes)
+            + self.masks.as_ref().map_or(0, |m| m.labels.len())
+            + self.explainer.as_ref().map_or(0, Explainer::bytes)
     }
 
     /// Takes frame `number`, whose CLS ++ mean(patch tokens) is `row`. Returns the head's prediction for this frame
@@ -150,6 +193,9 @@ impl HeadState {
         geometry: &Geometry,
         keep_masks: bool,
     ) -> Result<Option<Outcome>, HeadError> {
+        if let Some(explainer) = &mut self.explainer {
+            explainer.take((&self.loaded.head.model, &self.loaded.packed), row, features)?;
+        }
         if self.loaded.reads_all() {
             self.all.get_or_insert_with(|| Collector::new(self.places.clone())).add_row(row, features)?;
             return Ok(None);
@@ -203,6 +249,8 @@ impl HeadState {
             // The votes of the frames; `None` if each frame was answered with a mask.
             (None, model) => return Ok(self.votes.outcome(model)),
         };
-        packed.together(&head.model, &features)
+        let outcome = packed.together(&head.model, &features)?;
+        self.explained_rows = self.explainer.is_some().then_some(features.rows);
+        Ok(outcome)
     }
 }

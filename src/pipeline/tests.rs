@@ -105,7 +105,7 @@ fn expected(engine: &Engine, heads: &[Arc<Head>], frames: &[Image]) -> Vec<Answe
         let features = features(&mut session, head.size, frames, dense.then(|| head.model.layers()));
         let outcome = Predictor::new(&head.model, Isa::best()).predict(&features).unwrap();
         let ood = Some(head.ood.as_ref().unwrap().score(&features.mean_row()).unwrap());
-        Answer { head: number, outcome, ood }
+        Answer { head: number, outcome, ood, explanation: None }
     };
     heads.iter().enumerate().map(answer).collect()
 }

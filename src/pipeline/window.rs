@@ -18,6 +18,11 @@ impl Window {
         Window { frames, rows: VecDeque::with_capacity(frames) }
     }
 
+    /// Number of its frames.
+    pub(super) fn frames(&self) -> usize {
+        self.frames
+    }
+
     /// Forgets the frames so far.
     pub(super) fn clear(&mut self) {
         self.rows.clear();

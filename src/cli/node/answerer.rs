@@ -56,7 +56,7 @@ impl Answerer {
             pipeline.select(&reading.heads);
             let found = reading.run(pipeline, path, StreamFormat::Y4m, &mut Duration::default(), &watched);
             let Read { info, answers, .. } = found.map_err(|error| named_in(error, path, heads))?;
-            for Answer { head, outcome, ood } in answers {
+            for Answer { head, outcome, ood, .. } in answers {
                 let kind = objects::kind(&outcome);
                 let to = folder.join(format!("{}.{kind}.dcm", head + 1));
                 objects::write(&to, &info, &heads[head], &outcome, ood, engine.about())?;

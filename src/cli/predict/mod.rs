@@ -67,7 +67,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             let line =
                 line.get_or_insert_with(|| Line::new(path, &info, engine.about(), args.with_identifiers));
             line.frames = frames;
-            for Answer { head: i, outcome, ood } in answers {
+            for Answer { head: i, outcome, ood, .. } in answers {
                 let mut head = HeadLine::new(&heads[i], &outcome);
                 head.in_source_order(&info);
                 head.unlike(ood);

@@ -8,6 +8,10 @@ use crate::heads::{
     OutOfDistribution, SegmentHead,
 };
 
+/// Maximum size of the names of training images, in bytes: 100,000 names of 160 characters. Parsing takes at most eight
+/// times as much memory.
+const MAX_NAMES: usize = 16 << 20;
+
 /// Options that some kinds of head have.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Options {
@@ -49,6 +53,11 @@ pub(super) fn write(model: &HeadModel, out: &mut Outgoing) -> Options {
                     out.add("bank", &[images, head.dim], codes);
                     out.add("scales", &[images], scales);
                 }
+            }
+            if let Some(names) = &head.names {
+                // A list of strings always has a text in JSON.
+                let text = serde_json::to_vec(names).unwrap_or_default();
+                out.add("names", &[text.len()], &text);
             }
         }
         HeadModel::Abmil(head) => {
@@ -111,7 +120,14 @@ pub(super) fn read(
                 Bank::F16(tensors.read("bank", &[images, dim])?)
             };
             let vote = (k, temperature, threshold()?);
-            Ok(HeadModel::Knn(KnnHead::from_parts((classes, multi_label), vote, bank, labels, dim)?))
+            let mut head = KnnHead::from_parts((classes, multi_label), vote, bank, labels, dim)?;
+            if tensors.has("names") {
+                let length = Some(tensors.length("names")?).filter(|&length| length <= MAX_NAMES);
+                let text: Vec<u8> = tensors.read("names", &[length.ok_or(HeadFormatError::Names)?])?;
+                let names = serde_json::from_slice(&text).map_err(|_| HeadFormatError::Names)?;
+                head.keep_names(names)?;
+            }
+            Ok(HeadModel::Knn(head))
         }
         "abmil" => {
             let dim = tensors.length("mean")?;

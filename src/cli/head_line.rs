@@ -30,6 +30,9 @@ pub struct HeadLine {
     abstain: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attention: Option<Vec<f64>>,
+    /// Why it says so (`explained.rs`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     areas: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +79,7 @@ impl HeadLine {
             coverage: None,
             abstain: None,
             attention: None,
+            explanation: None,
             areas: None,
             ood: None,
             withheld,
@@ -116,7 +120,7 @@ impl HeadLine {
     /// Takes the answer back, for the reason `why`.
     pub fn withhold(&mut self, why: &'static str) {
         (self.class, self.probabilities, self.attention, self.areas) = (None, None, None, None);
-        (self.set, self.coverage, self.abstain) = (None, None, None);
+        (self.set, self.coverage, self.abstain, self.explanation) = (None, None, None, None);
         self.withheld = Some(why);
     }
 

@@ -13,6 +13,7 @@ mod demo;
 mod deployed;
 mod embed;
 mod evaluate;
+mod explained;
 mod failure;
 #[cfg_attr(not(feature = "dicom"), path = "fence_absent.rs")]
 mod fence;

@@ -8,8 +8,8 @@ use microraptor::features::{Request, ScanFeatures, gather};
 use microraptor::files::check_writable;
 use microraptor::heads::{
     AbmilOptions, Bootstrap, Certainty, CertaintyOptions, ClassWeights, DrawnSplit, Evaluation,
-    EvaluationSet, FitOptions, Fitted, HELD_OUT_PARTS, Head, ProbeSearch, Provenance, Recipe, SegmentOptions,
-    TrainingRecord, certainty, check_counts, cross_validate, evaluate,
+    EvaluationSet, FitOptions, Fitted, HELD_OUT_PARTS, Head, HeadModel, ProbeSearch, Provenance, Recipe,
+    SegmentOptions, TrainingRecord, certainty, check_counts, cross_validate, evaluate,
 };
 use microraptor::input::{Dataset, LabelMap, ReadOptions};
 use microraptor::vit::Size;
@@ -23,6 +23,9 @@ use super::{backbone, inputs, limits, masks, private, progress, terminal};
 /// Fits a head on frozen features and writes it.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let recipe = recipe(args)?;
+    if args.keep_names && args.head != HeadKind::Knn {
+        bail!("--keep-names: only a knn head remembers its training images: leave it out");
+    }
     let data = open(&args.data, recipe.dense())?;
     for output in std::iter::once(&args.output).chain(&args.certainty.held_out) {
         inputs::refuse(output, |inputs| {
@@ -81,6 +84,9 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
+    if let (true, HeadModel::Knn(head)) = (args.keep_names, &mut fitted.model) {
+        head.keep_names(train.iter().map(|&i| chosen.samples[i].name.clone()).collect())?;
+    }
     let certainty = match certainty.any() {
         true => Some(learn(&recipe, &set, (&train, &val), &mut fitted, &certainty)?),
         false => None,
@@ -270,9 +276,7 @@ fn chosen(args: &TrainArgs, head: &Head) -> String {
     match (head.training.c, head.training.epoch, &head.model) {
         (Some(c), ..) => format!(", C {c:.2e}"),
         (_, Some(epoch), _) => format!(", epoch {epoch}"),
-        (.., microraptor::heads::HeadModel::Knn(knn)) => {
-            format!(", k {}, {:?}", knn.k, args.bank).to_lowercase()
-        }
+        (.., HeadModel::Knn(knn)) => format!(", k {}, {:?}", knn.k, args.bank).to_lowercase(),
         _ => String::new(),
     }
 }

@@ -33,6 +33,7 @@ pub use error::{HeadError, HeadFormatError};
 pub(crate) use explain::Explainer;
 pub use explain::{
     Against, Contributions, Explanation, Logit, Neighbour, Neighbours, Shown, Summed, Unexplained,
+    explainable,
 };
 pub use file::{
     Backbone, CrossValidation, DrawnSplit, Head, Metrics, Provenance, TrainingRecord, TrainingSummary,

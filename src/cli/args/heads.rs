@@ -246,6 +246,10 @@ pub struct TrainArgs {
     /// knn: temperature of the vote
     #[arg(long, value_name = "T", default_value_t = TEMPERATURE)]
     pub temperature: f64,
+    /// knn: store the images' names as the data list them, so that --explain names the nearest ones; names may identify
+    /// patients
+    #[arg(long)]
+    pub keep_names: bool,
     /// knn: number format of the stored training features
     #[arg(long, value_enum, default_value = "fp16")]
     pub bank: BankArg,
@@ -307,6 +311,10 @@ pub struct PredictArgs {
     /// Folder for pictures with the mask drawn over the image
     #[arg(long, value_name = "DIR")]
     pub overlays: Option<PathBuf>,
+    /// Say why: write what each patch adds to a logit (linear, volume, abmil) over the picture, as PNG (or NIfTI, for NIfTI
+    /// input), into this folder, and the numbers into the line; of knn the nearest training images
+    #[arg(long, value_name = "DIR")]
+    pub explain: Option<PathBuf>,
     /// Folder for DICOM objects (DICOM input only): Segmentations of the masks, Structured Reports of the probabilities
     #[arg(long, value_name = "DIR")]
     pub dicom: Option<PathBuf>,

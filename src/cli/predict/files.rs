@@ -64,7 +64,7 @@ impl<'a> Files<'a> {
         let (several, known) = (heads.len() > 1, HashSet::new());
         let files = Files { args, several, written: BTreeSet::new(), known };
         files.refuse_inputs(chosen, images, heads)?;
-        for folder in [&args.masks, &args.overlays, &args.dicom].into_iter().flatten() {
+        for folder in [&args.masks, &args.overlays, &args.dicom, &args.explain].into_iter().flatten() {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
@@ -78,7 +78,7 @@ impl<'a> Files<'a> {
     /// Refuses folders in which an input would be overwritten.
     fn refuse_inputs(&self, chosen: &Answering, images: &[PathBuf], heads: &[Loaded]) -> anyhow::Result<()> {
         let Files { args, .. } = self;
-        let folders = [&args.masks, &args.overlays, &args.dicom].into_iter().flatten();
+        let folders = [&args.masks, &args.overlays, &args.dicom, &args.explain].into_iter().flatten();
         let folders: Vec<&PathBuf> = folders.filter(|folder| folder.is_dir()).collect();
         if folders.is_empty() {
             return Ok(());
@@ -96,7 +96,7 @@ impl<'a> Files<'a> {
             }
             read.refuse_in(folder, |name| written_over(name, &stems))?;
             // File systems fold more in names than case.
-            for ending in OBJECTS.iter().chain(&[".png", ".overlay.png"]) {
+            for ending in OBJECTS.iter().chain(&[".png", ".overlay.png", ".explain.png"]) {
                 stems.iter().try_for_each(|stem| read.refuse(&with_ending(&folder.join(stem), ending)))?;
             }
         }
@@ -105,7 +105,7 @@ impl<'a> Files<'a> {
 
     /// Writes the requested files for one head on one input, and records them in `line`.
     pub fn write(&mut self, answered: Answered, line: &mut HeadLine) -> anyhow::Result<()> {
-        let Answered { path, info, read, loaded, outcome, .. } = answered;
+        let Answered { path, info, loaded, outcome, .. } = answered;
         let classes = loaded.head.model.classes().len();
         let access = if info.dicom.is_some() { Access::Owner } else { Access::Usual };
         if let (Outcome::Mask(mask), Some(folder)) = (outcome, &self.args.masks) {
@@ -113,26 +113,17 @@ impl<'a> Files<'a> {
             if let Some(nifti) = self.write_nifti(&stem, info, mask)? {
                 line.written.insert("nifti".into(), json!(shown(nifti)));
             } else {
-                let names = self.each_frame(&stem, info, mask, |path, z| {
+                let names = self.each_frame(&stem, info, mask.depth, |path, z| {
                     Ok(write_mask(Target { path, access }, mask, z, classes)?)
                 })?;
                 line.written.insert("mask".into(), names);
             }
         }
         if let (Outcome::Mask(mask), Some(folder)) = (outcome, &self.args.overlays) {
-            if path == Path::new("-") {
-                bail!("--overlays: standard input is read once, and its frames are gone by then; give files");
-            }
-            let shown = self.shown(path, info)?;
+            let shown = self.shown(path, info, "--overlays")?;
             let stem = with_ending(&folder.join(self.stem(path, loaded)), ".overlay");
-            let mut scan = Scan::open(path, read)?;
-            if scan.info().files != info.files {
-                bail!(
-                    "{}: other files are there than before: run it again when nothing writes to it",
-                    path.display()
-                );
-            }
-            let names = self.each_frame(&stem, info, mask, |path, z| {
+            let mut scan = Files::again(answered, "--overlays")?;
+            let names = self.each_frame(&stem, info, mask.depth, |path, z| {
                 let frame = scan.next().context("the file changed while it was read")??;
                 let frame = shown.map_or(frame.clone(), |region| frame.only(region));
                 let seen = info.crop.map(|region| mask.cropped(region));
@@ -143,16 +134,38 @@ impl<'a> Files<'a> {
         self.write_dicom(answered, line)
     }
 
-    /// The region of a frame that an overlay may show; `None` for all of it. DICOM pixels may show the patient's name.
-    fn shown(&self, path: &Path, info: &ScanInfo) -> anyhow::Result<Option<Region>> {
+    /// The folder of heat maps.
+    pub(super) fn explains(&self) -> Option<&Path> {
+        self.args.explain.as_deref()
+    }
+
+    /// The frames of an input once more, for `option`.
+    pub(super) fn again(answered: Answered, option: &str) -> anyhow::Result<Scan> {
+        let Answered { path, info, read, .. } = answered;
+        if path == Path::new("-") {
+            bail!("{option}: standard input is read once, and its frames are gone by then; give files");
+        }
+        let scan = Scan::open(path, read)?;
+        if scan.info().files != info.files {
+            bail!(
+                "{}: other files are there than before: run it again when nothing writes to it",
+                path.display()
+            );
+        }
+        Ok(scan)
+    }
+
+    /// The region of a frame that pictures of `option` may show; `None` for all of it. DICOM pixels may show the patient's
+    /// name.
+    pub(super) fn shown(&self, path: &Path, info: &ScanInfo, option: &str) -> anyhow::Result<Option<Region>> {
         let Some(dicom) = info.dicom.as_ref().filter(|dicom| dicom.may_show_text) else { return Ok(None) };
         if self.args.with_identifiers || info.crop.is_some() {
             return Ok(None);
         }
         if dicom.tissue.is_none() {
             bail!(
-                "{}: --overlays: its pixels may show the patient's name (BurnedInAnnotation is not NO), and it marks no \
-                 ultrasound region to show alone: give --with-identifiers, or leave --overlays out",
+                "{}: {option}: its pixels may show the patient's name (BurnedInAnnotation is not NO), and it marks no \
+                 ultrasound region to show alone: give --with-identifiers, or leave {option} out",
                 path.display()
             );
         }
@@ -160,7 +173,7 @@ impl<'a> Files<'a> {
     }
 
     /// `scan`, or `scan.head` if there are several heads.
-    fn stem(&self, path: &Path, loaded: &Loaded) -> OsString {
+    pub(super) fn stem(&self, path: &Path, loaded: &Loaded) -> OsString {
         let mut stem = if path == Path::new("-") { "stdin".into() } else { stem_of(path) };
         if self.several {
             stem.push(".");
@@ -170,7 +183,11 @@ impl<'a> Files<'a> {
     }
 
     /// Writes `path`, and refuses to write it twice: two inputs in different folders may have the same name.
-    fn put(&mut self, path: &Path, write: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub(super) fn put(
+        &mut self,
+        path: &Path,
+        write: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         if self.written.contains(path) || FileId::of(path).is_some_and(|id| self.known.contains(&id)) {
             bail!("{}: two inputs would be written there; run them into different folders", path.display());
         }
@@ -189,21 +206,21 @@ impl<'a> Files<'a> {
 
     /// Calls `write(path, slice)` for each frame, with the path `stem.png`, or `stem-001.png` and so on, numbered by
     /// the frame's number in its source. Returns the names in source order.
-    fn each_frame(
+    pub(super) fn each_frame(
         &mut self,
         stem: &Path,
         info: &ScanInfo,
-        mask: &LabelMap,
+        depth: usize,
         mut write: impl FnMut(&Path, usize) -> anyhow::Result<()>,
     ) -> anyhow::Result<serde_json::Value> {
-        let mut names = Vec::with_capacity(mask.depth);
-        for z in 0..mask.depth {
-            let number = if mask.depth > 1 { format!("-{:03}", info.number_of(z)) } else { String::new() };
+        let mut names = Vec::with_capacity(depth);
+        for z in 0..depth {
+            let number = if depth > 1 { format!("-{:03}", info.number_of(z)) } else { String::new() };
             let path = with_ending(stem, &format!("{number}.png"));
             self.put(&path, || write(&path, z))?;
             names.push(shown(&path));
         }
-        let names: Vec<&String> = info.source_order(mask.depth).into_iter().map(|z| &names[z]).collect();
+        let names: Vec<&String> = info.source_order(depth).into_iter().map(|z| &names[z]).collect();
         Ok(if let [name] = names.as_slice() { json!(name) } else { json!(names) })
     }
 
@@ -250,7 +267,7 @@ impl<'a> Files<'a> {
 }
 
 /// Endings of outputs other than one picture per frame.
-const OBJECTS: [&str; 3] = [".nii.gz", ".seg.dcm", ".sr.dcm"];
+const OBJECTS: [&str; 5] = [".nii.gz", ".seg.dcm", ".sr.dcm", ".explain.json", ".explain.nii.gz"];
 
 /// The output name, for inputs with these `stems`, that would overwrite the file `name` in an output folder. Case is
 /// ignored, because on some disks `A.png` is `a.png`; the caller checks whether the output name is that file.
@@ -268,7 +285,8 @@ fn written_over(name: &OsStr, stems: &[OsString]) -> Option<OsString> {
 /// Whether `rest` is an ending of an output name, after its stem.
 fn is_ending(rest: &str) -> bool {
     let Some(picture) = rest.strip_suffix(".png") else { return OBJECTS.contains(&rest) };
-    let number = picture.strip_prefix(".overlay").unwrap_or(picture);
+    let kinds = [".overlay", ".explain"];
+    let number = kinds.iter().find_map(|kind| picture.strip_prefix(kind)).unwrap_or(picture);
     let is_number = |digits: &str| digits.len() >= 3 && digits.bytes().all(|b| b.is_ascii_digit());
     number.is_empty() || number.strip_prefix('-').is_some_and(is_number)
 }
@@ -292,7 +310,7 @@ fn ends_in(extension: Option<&OsStr>, ending: &str) -> bool {
 }
 
 /// `stem` followed by `ending`, byte for byte.
-fn with_ending(stem: &Path, ending: &str) -> PathBuf {
+pub(super) fn with_ending(stem: &Path, ending: &str) -> PathBuf {
     let mut name = stem.as_os_str().to_owned();
     name.push(ending);
     name.into()
@@ -326,6 +344,8 @@ mod tests {
             ("b-001.png", Some("b-001.png")),
             ("b.overlay-1234.png", Some("b.overlay-1234.png")),
             ("scan.seg.dcm", Some("scan.seg.dcm")),
+            ("b.explain-001.png", Some("b.explain-001.png")),
+            ("scan.explain.json", Some("scan.explain.json")),
             ("scan.dcm", None),
             ("scan-01.png", None),
             ("scanner.png", None),

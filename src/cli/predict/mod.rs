@@ -1,5 +1,6 @@
 //! `microraptor predict`
 
+mod explained;
 mod files;
 mod line;
 mod outputs;
@@ -36,6 +37,9 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         engine = Some(opened);
     }
     cover(&mut heads, args.coverage)?;
+    if args.explain.is_some() {
+        explained::check(&heads)?;
+    }
     let mut files = Files::new(args, &chosen, &inputs, &heads)?;
     let engine = match engine {
         Some(engine) => engine,
@@ -44,6 +48,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let mut pipeline = chosen.pipeline(&engine, &heads)?;
     // The same limit as for everything else that a file needs.
     pipeline.limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
+    pipeline.explain(args.explain.is_some());
     let readings = readings(&heads, &args.choices);
     if readings.len() > 1 && inputs.contains(&PathBuf::from("-")) {
         bail!(
@@ -67,7 +72,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             let line =
                 line.get_or_insert_with(|| Line::new(path, &info, engine.about(), args.with_identifiers));
             line.frames = frames;
-            for Answer { head: i, outcome, ood, .. } in answers {
+            for Answer { head: i, outcome, ood, explanation } in answers {
                 let mut head = HeadLine::new(&heads[i], &outcome);
                 head.in_source_order(&info);
                 head.unlike(ood);
@@ -76,7 +81,11 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
                 }
                 let (info, read, loaded, outcome, about) =
                     (&info, &reading.read, &heads[i], &outcome, engine.about());
-                files.write(Answered { path, info, read, loaded, outcome, about }, &mut head)?;
+                let answered = Answered { path, info, read, loaded, outcome, about };
+                files.write(answered, &mut head)?;
+                if let Some(explanation) = &explanation {
+                    explained::write(&mut files, answered, &geometry, explanation, &mut head)?;
+                }
                 said[i] = Some(head);
             }
         }

@@ -33,14 +33,25 @@ enum How {
     Nothing(Unexplained),
 }
 
+/// Whether the answers of heads like `model` can be explained exactly: those of `linear`, `volume`, `abmil` and `knn`.
+///
+/// # Errors
+/// [`Unexplained`] says why not.
+pub fn explainable(model: &HeadModel) -> Result<(), Unexplained> {
+    match model {
+        HeadModel::Linear(_) | HeadModel::Volume(_) | HeadModel::Abmil(_) | HeadModel::Knn(_) => Ok(()),
+        model if model.makes_masks() => Err(Unexplained::Mask),
+        _ => Err(Unexplained::Graph),
+    }
+}
+
 impl Explainer {
     /// For `model`, whose answers are about all frames of a scan, or the last `window` ones.
     pub(crate) fn new(model: &HeadModel, window: Option<usize>) -> Explainer {
-        let how = match (Projection::of(model), model) {
-            (Some(projection), _) => How::Sum(projection),
-            (None, HeadModel::Knn(_)) => How::Votes,
-            (None, model) if model.makes_masks() => How::Nothing(Unexplained::Mask),
-            (None, _) => How::Nothing(Unexplained::Graph),
+        let how = match (explainable(model), Projection::of(model)) {
+            (Err(why), _) => How::Nothing(why),
+            (Ok(()), Some(projection)) => How::Sum(projection),
+            (Ok(()), None) => How::Votes,
         };
         Explainer {
             how,

@@ -8,6 +8,7 @@ mod explanation;
 mod projection;
 
 pub(crate) use explainer::Explainer;
+pub use explainer::explainable;
 pub use explanation::{
     Against, Contributions, Explanation, Logit, Neighbour, Neighbours, Shown, Summed, Unexplained,
 };

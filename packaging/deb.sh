@@ -3,7 +3,7 @@
 #
 #   packaging/deb.sh FOLDER [--target aarch64-unknown-linux-gnu]
 #
-# Needs `cargo install cargo-deb`. Of another machine it needs that machine's linker and, since the program writes its own
+# Needs `cargo install cargo-deb` and Python 3.11. Of another machine it needs that machine's linker and, since the program writes its own
 # manual, an emulator: CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER and ..._RUNNER, as cargo wants them (docs/packages.md).
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -21,7 +21,8 @@ machine=${target:-$(rustc --print host-tuple)}
 
 # The same library as include/install.sh makes by itself, and a program that may use cameras, pins and meters,
 # and has the page of a stream.
-cargo build --release --locked --features hal,manual,page,v4l2 "$@"
+features=hal,manual,page,v4l2
+cargo build --release --locked --features "$features" "$@"
 stage=$built/deb
 rm -rf "$stage"
 runner=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$machine")_RUNNER
@@ -36,6 +37,11 @@ mkdir -p "$stage/usr/share/microraptor"
 cp -r boards "$stage/usr/share/microraptor/"
 install -D -m 644 -t "$stage/usr/lib/systemd/system" packaging/microraptor@.service
 install -D -m 644 -t "$stage/usr/share/doc/microraptor" README.md docs/*.md docs/*-schema.json
+# What is to be filed (docs/trust.md); the sheet of the program is that of the library too, which has less.
+packaging/papers.py -o "$stage/usr/share/doc/microraptor" --name libmicroraptor --library --features capi --target "$machine" \
+    --binary "$(echo "$stage"/usr/lib/*/libmicroraptor.so.*.*)"
+packaging/papers.py -o "$stage/usr/share/doc/microraptor" --features "$features" --target "$machine" \
+    --binary "$stage/usr/bin/microraptor"
 gzip -9nc CHANGELOG.md >"$stage/usr/share/doc/microraptor/changelog.gz"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 maintainer=$(sed -n 's/^maintainer = "\(.*\)"/\1/p' Cargo.toml)

@@ -52,3 +52,18 @@ fn what_crates_bring_along_is_named() {
         assert!(NOTICES.contains(text), "{text}");
     }
 }
+
+/// deny.toml accepts what packaging/about.toml accepts, of which the notices are made.
+#[test]
+fn one_list_of_licences() {
+    let list = |text: &str, path: &[&str]| {
+        let mut value: toml::Value = toml::from_str(text).unwrap();
+        for key in path {
+            value = value[*key].clone();
+        }
+        let names = value.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+        names.collect::<BTreeSet<_>>()
+    };
+    let noticed = list(include_str!("../packaging/about.toml"), &["accepted"]);
+    assert_eq!(noticed, list(include_str!("../deny.toml"), &["licenses", "allow"]));
+}

@@ -242,6 +242,39 @@ fn memory_past_the_limit_ends_the_file() {
     success(&[&"embed", &tiny_model(), &large, &"-o", &out, &"--size", &"32", &"--max-memory", &"512MiB"]);
 }
 
+/// What docs/limits.md calls the remaining gap: the exit code is that of every failure, though the line names no file.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_allocation_that_the_system_refuses_has_the_exit_code_of_failures() {
+    if emulated() {
+        return; // The limit would be that of the emulator.
+    }
+    let folder = tempdir().unwrap();
+    let large = folder.path().join("large.pgm");
+    let mut pixels = b"P5\n8192 8192\n255\n".to_vec();
+    pixels.resize(pixels.len() + (8192 << 13), 77);
+    fs::write(&large, pixels).unwrap();
+    let out = folder.path().join("f.safetensors");
+    let mut refused = 0;
+    // In KiB of address space; a build for tests needs more than the 80 MB of a release before it reads a picture.
+    for limit in (200_000..1_200_000).step_by(50_000) {
+        let run = program();
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("ulimit -v {limit}; exec \"$0\" \"$@\"")]).arg(run.get_program());
+        command.args(["embed".as_ref(), tiny_model().as_os_str(), large.as_os_str(), "-o".as_ref(), out.as_os_str()]);
+        command.args(["--size", "32", "--threads", "1", "--max-memory", "0"]);
+        let output = command.output().unwrap();
+        if output.status.success() {
+            break;
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{limit} KiB: {said}");
+        refused += usize::from(said.contains("memory allocation of"));
+        assert!(!out.exists());
+    }
+    assert!(out.exists() && refused > 0, "{refused}");
+}
+
 #[test]
 fn many_threads_have_little_memory() {
     let folder = tempdir().unwrap();

@@ -3,6 +3,7 @@
 
 #![cfg(all(feature = "dicom", feature = "nifti"))]
 
+mod charsets;
 mod common;
 mod damaged;
 mod dicom;

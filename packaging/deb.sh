@@ -3,8 +3,9 @@
 #
 #   packaging/deb.sh FOLDER [--target aarch64-unknown-linux-gnu]
 #
-# Needs `cargo install cargo-deb` and Python 3.11. Of another machine it needs that machine's linker and, since the program writes its own
-# manual, an emulator: CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER and ..._RUNNER, as cargo wants them (docs/packages.md).
+# Needs `cargo install cargo-deb` and Python 3.11. Of another machine it needs that machine's linker and, since the program
+# writes its own manual, an emulator: CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER and ..._RUNNER, as cargo wants them
+# (docs/packages.md).
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 if [ $# != 1 ] && { [ $# != 3 ] || [ "$2" != --target ]; }; then
@@ -19,9 +20,9 @@ cd "$root"
 built=${CARGO_TARGET_DIR:-target}/${target:+$target/}release
 machine=${target:-$(rustc --print host-tuple)}
 
-# The same library as include/install.sh makes by itself, and a program that may use cameras, pins and meters,
-# and has the page of a stream.
-features=hal,manual,page,v4l2
+# The same library as include/install.sh makes by itself, and a program with all that docs/packages.md says: cameras, pins and
+# meters, OpenIGTLink, the page of a stream, and the DICOM node.
+features=hal,igtl,manual,node-tls,page,v4l2
 cargo build --release --locked --features "$features" "$@"
 stage=$built/deb
 rm -rf "$stage"

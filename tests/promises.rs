@@ -85,7 +85,8 @@ fn blocks(text: &str) -> Vec<Block> {
         if content.starts_with("```") {
             (fenced, open) = (!fenced, false);
         } else if fenced {
-        } else if let Some(comment) = content.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) {
+        } else if let Some(comment) = content.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->"))
+        {
             let Some(block) = blocks.last_mut().filter(|_| open) else { continue };
             block.exempt |= comment == "no promise";
             let named = comment.strip_prefix("promise: ").unwrap_or("").split(", ");
@@ -93,7 +94,8 @@ fn blocks(text: &str) -> Vec<Block> {
         } else if content.is_empty() || line.starts_with('#') || !open && line.starts_with("    ") {
             open = false;
         } else {
-            let begins = content.starts_with("- ") || content.starts_with("* ") || content.starts_with('|') != table;
+            let begins =
+                content.starts_with("- ") || content.starts_with("* ") || content.starts_with('|') != table;
             if !open || begins {
                 blocks.push(Block { line: at + 1, ..Block::default() });
                 open = true;
@@ -133,7 +135,8 @@ fn problem(test: &str) -> Option<String> {
     if path.ends_with(".py") {
         let name = file.file_name()?.to_str()?.to_owned();
         let scripts = fs::read_dir(root().join(".ci")).unwrap().map(|entry| read(&entry.unwrap().path()));
-        return (!scripts.into_iter().any(|script| script.contains(&name))).then(|| "no script of .ci runs it".into());
+        return (!scripts.into_iter().any(|script| script.contains(&name)))
+            .then(|| "no script of .ci runs it".into());
     }
     // A part of a test of several files is named by its first one.
     let parts: Vec<&str> = path.split('/').collect();
@@ -154,8 +157,11 @@ fn problem(test: &str) -> Option<String> {
     let Some(at) = lines.iter().position(|line| line.starts_with(&format!("fn {function}("))) else {
         return Some("there is no such function".into());
     };
-    let attributes: Vec<&&str> =
-        lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//")).collect();
+    let attributes: Vec<&&str> = lines[..at]
+        .iter()
+        .rev()
+        .take_while(|line| line.starts_with("#[") || line.starts_with("//"))
+        .collect();
     if !attributes.iter().any(|line| **line == "#[test]") {
         return Some("it is no test".into());
     }
@@ -171,7 +177,11 @@ fn each_identifier_is_in_the_documents_and_in_the_table() {
     for (document, text) in documents() {
         for block in blocks(&text) {
             for id in block.promises {
-                assert!(known.contains(id.as_str()), "{document}:{}: docs/promises.toml has no {id}", block.line);
+                assert!(
+                    known.contains(id.as_str()),
+                    "{document}:{}: docs/promises.toml has no {id}",
+                    block.line
+                );
                 named.insert(id);
             }
         }
@@ -188,8 +198,27 @@ fn each_promise_has_tests_that_run() {
     let mut wrong = Vec::new();
     for promise in &table {
         assert!(!promise.says.is_empty() && !promise.tests.is_empty(), "{} has no tests", promise.id);
-        let problems = promise.tests.iter().filter_map(|test| Some(format!("{}: {test}: {}", promise.id, problem(test)?)));
+        let problems = promise
+            .tests
+            .iter()
+            .filter_map(|test| Some(format!("{}: {test}: {}", promise.id, problem(test)?)));
         wrong.extend(problems);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// packaging/soup.toml and packaging/anomalies.toml name tests in the same way.
+#[test]
+fn parts_and_their_faults_have_tests_that_run() {
+    let mut wrong = Vec::new();
+    for (file, kinds) in [("soup.toml", &["part"][..]), ("anomalies.toml", &["decision", "found"])] {
+        let table: toml::Table = toml::from_str(&read(&root().join("packaging").join(file))).unwrap();
+        for entry in kinds.iter().flat_map(|kind| table[*kind].as_array().unwrap()) {
+            let tests = entry["tests"].as_array().unwrap();
+            assert!(!tests.is_empty(), "{file}: an entry without tests: {entry}");
+            let tests = tests.iter().map(|test| test.as_str().unwrap());
+            wrong.extend(tests.filter_map(|test| Some(format!("{file}: {test}: {}", problem(test)?))));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -261,7 +261,13 @@ fn an_allocation_that_the_system_refuses_has_the_exit_code_of_failures() {
         let run = program();
         let mut command = std::process::Command::new("sh");
         command.args(["-c", &format!("ulimit -v {limit}; exec \"$0\" \"$@\"")]).arg(run.get_program());
-        command.args(["embed".as_ref(), tiny_model().as_os_str(), large.as_os_str(), "-o".as_ref(), out.as_os_str()]);
+        command.args([
+            "embed".as_ref(),
+            tiny_model().as_os_str(),
+            large.as_os_str(),
+            "-o".as_ref(),
+            out.as_os_str(),
+        ]);
         command.args(["--size", "32", "--threads", "1", "--max-memory", "0"]);
         let output = command.output().unwrap();
         if output.status.success() {

@@ -25,8 +25,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Features and target of each build, and whether default features are off. The first is that of the Debian package.
 BUILDS = [
-    ("hal,manual,page,v4l2", "x86_64-unknown-linux-gnu", False),
-    ("hal,manual,page,v4l2", "aarch64-unknown-linux-gnu", False),
+    ("hal,igtl,manual,node-tls,page,v4l2", "x86_64-unknown-linux-gnu", False),
+    ("hal,igtl,manual,node-tls,page,v4l2", "aarch64-unknown-linux-gnu", False),
     ("cli", "aarch64-unknown-linux-gnu", True),
     ("hal,jpeg-ls,capi,igtl,manual,node-tls,page,v4l2", "x86_64-unknown-linux-gnu", False),
 ]

@@ -48,7 +48,7 @@ def of(part, entries):
 def anomalies_of(part, anomalies, facts):
     looked_up = part.name in facts["database"]["crates"]
     said = [f"{entry['id']}: {' '.join(entry['says'].split())}" for entry in of(part, anomalies.get("decision", []))]
-    said += [f"found here: {entry['says']}" for entry in of(part, anomalies.get("found", []))]
+    said += [f"{entry.get('source', 'found here')}: {entry['says']}" for entry in of(part, anomalies.get("found", []))]
     if not looked_up:
         said.append("NOT LOOKED UP")
     return said or [f"none published as of {facts['database']['date']}"]
@@ -122,7 +122,7 @@ none there at that date; that says nothing about anomalies that nobody reported.
     for entry in anomalies.get("decision", []) + anomalies.get("found", []):
         if any((entry["crate"], version) in present for version in entry["versions"]):
             lines.append([
-                entry.get("id", "found here"),
+                entry.get("id", entry.get("source", "found here")),
                 f"{entry['crate']} {', '.join(entry['versions'])}",
                 entry["says"],
                 entry.get("exposure", ""),

@@ -84,7 +84,7 @@ def csv_text(parts, purposes, anomalies, facts):
 
 
 def cell(value):
-    return (", ".join(value) if isinstance(value, list) else value).replace("|", "\\|")
+    return ("<br>".join(value) if isinstance(value, list) else value).replace("|", "\\|")
 
 
 def table(columns, lines):

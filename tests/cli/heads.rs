@@ -278,3 +278,22 @@ fn an_onnx_file_is_a_head() {
     std::fs::write(folder.path().join("row.json"), "{\"classes\": [\"a\"], \"size\": \"32\"}").unwrap();
     assert!(failure(&[&"predict", &tiny_model(), &"--head", &alone, &image]).contains("at least 2"));
 }
+
+/// A mask would not lie on the whole picture.
+#[test]
+fn a_model_that_sees_a_part_of_the_picture_gets_no_head_for_masks() {
+    let folder = tempdir().unwrap();
+    let data = write_masked(folder.path());
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden("vit/hf_s").join(name), model.join(name)).unwrap();
+    }
+    let crops = golden("processors/bit/preprocessor_config.json");
+    std::fs::copy(crops, model.join("preprocessor_config.json")).unwrap();
+    let out = folder.path().join("out.safetensors");
+    let message =
+        failure(&[&"train", &model, &"--data", &data, &"--head", &"segment", &"--size", &"32", &"-o", &out]);
+    assert!(message.contains("need a model without a crop"), "{message}");
+    assert!(!out.exists());
+}

@@ -170,6 +170,29 @@ fn a_file_that_is_cut_is_an_error_at_every_place() {
     }
 }
 
+/// PNM has no mark at its end, so what follows could be a part of the picture.
+#[test]
+fn data_after_the_end_is_an_error_where_nothing_marks_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let pixels = image::RgbImage::from_fn(24, 16, |x, y| image::Rgb([(x * y) as u8; 3]));
+    let picture = DynamicImage::ImageRgb8(pixels);
+    for (format, name, marked) in [
+        (ImageFormat::Png, "picture.png", true),
+        (ImageFormat::Jpeg, "picture.jpg", true),
+        (ImageFormat::Gif, "picture.gif", true),
+        (ImageFormat::Tiff, "picture.tif", true),
+        (ImageFormat::Bmp, "picture.bmp", true),
+        (ImageFormat::Pnm, "picture.ppm", false),
+    ] {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, [&bytes.into_inner()[..], b"more"].concat()).unwrap();
+        let read = Image::open_page(path, None);
+        assert_eq!(read.is_ok(), marked, "{name}: {:?}", read.err());
+    }
+}
+
 #[test]
 fn a_changed_byte_changes_nothing_in_silence_where_the_format_has_checksums() {
     let reader = Reader(tempfile::tempdir().unwrap());

@@ -366,6 +366,34 @@ fn a_signal_ends_a_stream_that_nobody_reads() {
     writer.join().unwrap();
 }
 
+#[test]
+fn a_source_without_a_frame_that_can_be_read_is_a_failure() {
+    let bench = Bench::new();
+    for (bytes, problem) in
+        [(&b"no picture"[..], "none of its 1 frames could be read"), (b"", "holds no picture")]
+    {
+        let mut running = bench.start(&[]);
+        running.send(bytes);
+        let (lines, code, errors) = running.finish();
+        assert_eq!((code, &lines[lines.len() - 1]["reason"]), (2, &"error".into()));
+        assert!(error_line(&errors).contains(problem), "{errors}");
+    }
+}
+
+#[test]
+fn nobody_who_wants_the_lines_ends_the_stream_without_a_failure() {
+    let bench = Bench::new();
+    let Running { mut child, input, lines } = bench.start(&["--policy", "every"]);
+    drop(lines);
+    let (mut input, picture) = (input.unwrap(), bench.picture(0));
+    while child.try_wait().unwrap().is_none() {
+        // The program may be gone before it has taken the whole picture.
+        let _ = input.write_all(&picture);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 /// What systemd hears (sd_notify(3)): a datagram for each message.
 #[cfg(target_os = "linux")]
 #[test]

@@ -66,7 +66,7 @@ def line(key, value):
     return f"{key} = {json.dumps(value)}\n"
 
 
-def write_facts(database, names, found):
+def write_facts(file, database, names, found):
     text = HEAD + "\n[database]\n"
     text += line("url", "https://github.com/RustSec/advisory-db")
     text += line("commit", git(database, "rev-parse", "HEAD"))
@@ -75,7 +75,7 @@ def write_facts(database, names, found):
     text += "".join(f"    {json.dumps(name)},\n" for name in names) + "]\n"
     for advisory in found:
         text += "\n[[advisory]]\n" + "".join(line(key, value) for key, value in advisory.items())
-    FACTS.write_text(text)
+    file.write_text(text)
 
 
 def as_database(folder):
@@ -96,6 +96,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("database", nargs="?", help="a clone of the advisory database")
     parser.add_argument("--lock", action="append", default=[], help="further lock files whose crates are looked up")
+    parser.add_argument("-o", "--output", type=Path, default=FACTS)
     parser.add_argument("--as-database", metavar="DIR", help="write packaging/advisories.toml as a database")
     arguments = parser.parse_args()
     if arguments.as_database:
@@ -103,8 +104,9 @@ def main():
     elif arguments.database:
         names = locked([ROOT / "Cargo.lock", *arguments.lock])
         found = advisories(arguments.database, set(names))
-        write_facts(arguments.database, names, found)
-        print(f"{len(names)} crates, {len(found)} advisories, as of {git(arguments.database, 'show', '-s', '--format=%cs', 'HEAD')}")
+        write_facts(arguments.output, arguments.database, names, found)
+        state = git(arguments.database, "show", "-s", "--format=%cs", "HEAD")
+        print(f"{len(names)} crates, {len(found)} advisories, as of {state}")
     else:
         parser.error("give the folder of the database")
 

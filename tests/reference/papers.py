@@ -128,6 +128,16 @@ def check_advisories(work):
     assert found == decided, f"without a decision: {found - decided}; about versions that are not used: {decided - found}"
 
     facts = tomllib.loads((ROOT / "packaging/advisories.toml").read_text())
+    # The database as a repository again gives the same facts.
+    git = ["git", "-C", work / "database", "-c", "user.name=x", "-c", "user.email=x@localhost"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "facts"]):
+        run(*git, *words)
+    run(ROOT / "packaging/advisories.py", work / "database", "-o", work / "again.toml")
+    again = {entry["id"]: entry for entry in tomllib.loads((work / "again.toml").read_text())["advisory"]}
+    names = {entry["name"] for entry in tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]}
+    kept = [entry for entry in facts["advisory"] + anomalies.get("later", []) if entry["crate"] in names]
+    assert again == {entry["id"]: entry for entry in kept}, "the facts are not what packaging/advisories.py writes"
+
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
     missing = {entry["name"] for entry in lock if "source" in entry} - set(facts["database"]["crates"])
     assert not missing, f"not looked up in the database: {sorted(missing)}; packaging/advisories.py says how"

@@ -314,7 +314,7 @@ fn print(about: &About, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// Text description of the pixel preprocessing.
-fn preprocessing(preprocess: &Preprocess) -> String {
+pub fn preprocessing(preprocess: &Preprocess) -> String {
     let Preprocess { mean, std, interpolation, crop, rounded, size } = preprocess;
     let mut text = format!("{interpolation:?} resize");
     if let Some(Crop { resize, height, width }) = crop {

@@ -4,6 +4,7 @@ mod answering;
 mod args;
 mod backbone;
 mod board;
+mod card;
 mod certainty;
 mod cold;
 mod compare;
@@ -102,6 +103,7 @@ pub fn main() -> ExitCode {
         .unwrap_or_else(|| Cli::parse_from(profile::DEFAULT).command.expect("the default names a command"));
     let result = match command {
         Command::Info(args) => info::run(&args),
+        Command::Card(args) => card::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Embed(args) => embed::run(&args),

@@ -98,7 +98,14 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let mut head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, validation, provenance)
         .context("the training features")?;
     let cross = args.folds.map(|parts| parts as usize).zip(folds.as_ref());
-    let record = TrainingRecord::new(&head.model, &set, (&train, &val), parts.test.len(), &judgement, cross);
+    let record = TrainingRecord::new(
+        (engine.about().precision, &head.model),
+        &set,
+        (&train, &val),
+        parts.test.len(),
+        &judgement,
+        cross,
+    );
     head = head.recorded(record);
     if let Some(certainty) = &certainty {
         head = head.learned(certainty);

@@ -4,6 +4,7 @@ mod bad_input;
 mod board;
 #[cfg(all(feature = "v4l2", target_os = "linux"))]
 mod camera;
+mod card;
 mod certainty;
 #[cfg(unix)]
 mod changing;

@@ -388,3 +388,26 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     pub hints: HintArgs,
 }
+
+/// The model card of a head.
+#[derive(Debug, Args)]
+pub struct CardArgs {
+    /// Head file
+    #[arg(value_name = "HEAD", required_unless_present = "template")]
+    pub head: Option<PathBuf>,
+    /// File to write: .md, or .html for a page that needs no other file [default: Markdown on standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What `evaluate --json` wrote about this head; may be given more than once
+    #[arg(long = "evaluation", value_name = "FILE.json")]
+    pub evaluations: Vec<PathBuf>,
+    /// What only the manufacturer knows; --template prints an empty one
+    #[arg(long, value_name = "FILE.toml")]
+    pub text: Option<PathBuf>,
+    /// Print an empty file for --text
+    #[arg(long, exclusive = true)]
+    pub template: bool,
+    /// Write JSON: the sections, what is missing in them, and the metrics as numbers
+    #[arg(long)]
+    pub json: bool,
+}

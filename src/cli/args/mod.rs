@@ -97,6 +97,8 @@ pub enum Command {
     Node(NodeArgs),
     /// Evaluate a head on labelled images.
     Evaluate(EvaluateArgs),
+    /// Write the model card of a head: data, split, metrics with intervals, limits.
+    Card(CardArgs),
     /// Run the whole chain on the built-in backbone: phantoms, two heads, their predictions, and a page that shows
     /// them.
     #[cfg_attr(not(feature = "demo"), command(hide = true))]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::heads::{DenseReport, Evaluation, EvaluationReport, EvaluationSet, HeadModel};
 use crate::input::ScanKind;
+use crate::quant::Precision;
 
 /// Most classes of which each has its own metrics in the file: they take a kilobyte each, and the counts of confusions as
 /// much again.
@@ -14,6 +15,8 @@ const CLASSES: usize = 32;
 /// The data and the metrics of a training. It names no image, path or patient: the data have a digest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
+    /// Number format of the backbone's matrices, such as `int8`.
+    pub precision: String,
     /// [`Dataset::digest`](crate::input::Dataset::digest) of the training and validation images: their names and labels.
     pub data: String,
     /// Number of images (clips, volumes) that were trained on.
@@ -79,10 +82,10 @@ impl From<&Evaluation> for Metrics {
 }
 
 impl TrainingRecord {
-    /// Of a head trained on the examples `train` of `set` and evaluated on `val`, with the result `validation`.
+    /// Of a head, trained on features in `precision` of the examples `train` of `set`, and evaluated on `val`, with the result `validation`.
     /// `test_images` more were set aside. `folds` is the number of parts and the result of a cross-validation.
     pub fn new(
-        model: &HeadModel,
+        (precision, model): (Precision, &HeadModel),
         set: &EvaluationSet<'_>,
         (train, val): (&[usize], &[usize]),
         test_images: usize,
@@ -104,6 +107,7 @@ impl TrainingRecord {
             [sides().min().unwrap_or(0), sides().max().unwrap_or(0)]
         };
         TrainingRecord {
+            precision: precision.to_string(),
             data: set.data.digest(),
             train_images: train.len(),
             validation_per_class: set.per_class(model, val),

@@ -1,12 +1,13 @@
 //! What a head says of an image, in JSON (docs/output-schema.json).
 
 use microraptor::features::Geometry;
-use microraptor::heads::{OodScore, Outcome};
+use microraptor::heads::{Explanation, HeadModel, OodScore, Outcome};
 use microraptor::input::{LabelMap, ScanInfo, ScanKind};
 use microraptor::names::shown;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::explained;
 use super::loaded::Loaded;
 
 /// The result of one head.
@@ -32,7 +33,7 @@ pub struct HeadLine {
     attention: Option<Vec<f64>>,
     /// Why it says so (`explained.rs`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub explanation: Option<Value>,
+    explanation: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     areas: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +94,18 @@ impl HeadLine {
             self.abstain = Some("out of distribution");
         }
         self.ood = ood;
+    }
+
+    /// Says why, by a record of `explained.rs`.
+    pub fn because(&mut self, explanation: Value) {
+        self.explanation = Some(explanation);
+    }
+
+    /// Says why a live frame has this answer.
+    pub fn explain(&mut self, model: &HeadModel, outcome: &Outcome, explanation: &Explanation) {
+        let frames = if let Explanation::Contributions(all) = explanation { all.frames } else { 1 };
+        let order: Vec<usize> = (0..frames).collect();
+        self.because(explained::record(explanation, model, outcome.predicted(), &order, false));
     }
 
     /// Puts the weights of frames into the order of their source.

@@ -23,6 +23,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Indices of the predicted classes; none of a mask.
+    pub fn predicted(&self) -> &[usize] {
+        match self {
+            Outcome::Classes { prediction, .. } => &prediction.classes,
+            Outcome::Mask(_) => &[],
+        }
+    }
+
     pub(crate) fn classes(prediction: Prediction) -> Outcome {
         Outcome::Classes { prediction, attention: None }
     }

@@ -5,6 +5,8 @@ mod error;
 mod state;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod why_tests;
 mod window;
 
 use std::collections::BTreeSet;

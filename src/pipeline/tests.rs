@@ -16,7 +16,7 @@ use crate::input::{LabelMap, ReadOptions, Region, ScanKind};
 use crate::vit::{Config, Positions, seeded_weights};
 
 /// A network small enough for thousands of frames.
-fn engine() -> Engine {
+pub(super) fn engine() -> Engine {
     let mut model = Model::seeded("deit-tiny", 3).unwrap();
     model.config = Config { dim: 16, depth: 3, heads: 2, patch: 4, hidden: 32, ..model.config };
     model.config.positions = Positions::Rope;
@@ -24,7 +24,7 @@ fn engine() -> Engine {
     Engine::from_model(model, Isa::best())
 }
 
-fn frame(i: usize) -> Image {
+pub(super) fn frame(i: usize) -> Image {
     let pixels = (0..24 * 20 * 3).map(|p| (p * (2 * i + 3) * 7 % 251) as u8).collect();
     Image::from_rgb8(24, 20, pixels).unwrap()
 }
@@ -39,13 +39,13 @@ fn features(session: &mut Session, size: Size, frames: &[Image], layers: Option<
 }
 
 /// A clip of which the backbone sees a part, so that masks must be placed on the whole frame.
-fn geometry() -> Geometry {
+pub(super) fn geometry() -> Geometry {
     let crop = Some(Region { left: 2, top: 3, width: 24, height: 20 });
     Geometry { kind: ScanKind::Clip, size: (30, 40), crop, spacing: None }
 }
 
 /// A head of each kind, and the first one a second time at another input size.
-fn heads(engine: &Engine) -> Vec<Arc<Head>> {
+pub(super) fn heads(engine: &Engine) -> Vec<Arc<Head>> {
     let mut session = engine.session(1).unwrap();
     let size = Size::square(16);
     let frames: Vec<Image> = (10..18).map(frame).collect();

@@ -52,6 +52,9 @@ pub struct StreamArgs {
     /// frames behind
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub window: Option<u16>,
+    /// Say why in each line: what each patch adds to a logit (linear, volume, abmil), or which training images voted (knn)
+    #[arg(long)]
+    pub explain: bool,
     /// Average a head's probabilities over the last N frames; an answer is then (N - 1) / 2 frames behind
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub smooth: u16,

@@ -59,7 +59,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let phantoms = Phantoms::make(&folder.join("phantoms"), args.seed, args.phantoms as usize)?;
     let heads = Heads::fit(&phantoms, &mut session, size, args.seed)?;
     heads.save(folder)?;
-    let examples = gallery::make(folder, &phantoms, &heads)?;
+    let one = args.threads.placement.choose(&[Some(1)])?.remove(0);
+    let examples = gallery::make(folder, &phantoms, &heads, engine.session(one)?)?;
     let (results, _) = profile::measure(&sweep(args, &phantoms.csv)?, None)?;
     let shown = Shown { engine: &engine, size, heads: &heads, examples, results: &results };
     let page = folder.join("index.html");

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use microraptor::heads::Evaluation;
-use microraptor::output::colour;
+use microraptor::output::{HEAT, colour};
 use microraptor::profile::Results;
 use microraptor::profile::report::{head, resolution, xml};
 
@@ -70,7 +70,10 @@ fn gallery(examples: &[Example], out: &mut String) {
         out,
         "<h2>Held-out phantoms</h2>\n<p class=\"caption\">The picture, and over it the lesion that was \
          <span class=\"key\" style=\"background:{}\"></span> found and \
-         <span class=\"key\" style=\"border:2px solid {}\"></span> is there. Bars: probability of each class.</p>\n\
+         <span class=\"key\" style=\"border:2px solid {}\"></span> is there. Bars: probability of each class. Below the picture, why the head says so: what each patch token adds to \
+         the logit of the class, less the mean of what it adds to the others, with the range of the colours; with the CLS \
+         token's term and the bias they sum to the logit exactly. A token has seen the whole picture, so this is no cause, \
+         and no mask of a lesion.</p>\n\
          <div class=\"gallery\">\n",
         ink(1),
         ink(2)
@@ -81,14 +84,19 @@ fn gallery(examples: &[Example], out: &mut String) {
 
 fn card(example: &Example, out: &mut String) {
     let truth = xml(&example.truth);
-    let [plain, masks] = example.pictures.each_ref().map(|path| xml(path));
+    let [plain, masks, why] = example.pictures.each_ref().map(|path| xml(path));
+    let [positive, negative] = HEAT.map(|[r, g, b]| format!("rgb({r},{g},{b})"));
     let mood = if example.class == example.truth { "good" } else { "bad" };
     let _ = write!(
         out,
         "<article class=\"card\">\n<div class=\"pair\"><img src=\"{plain}\" width=\"256\" height=\"256\" \
          alt=\"Phantom: {truth}\"/><img src=\"{masks}\" width=\"256\" height=\"256\" \
-         alt=\"The same with the lesion that was found and the true one\"/></div>\n\
+         alt=\"The same with the lesion that was found and the true one\"/>\
+         <img src=\"{why}\" width=\"256\" height=\"271\" alt=\"The same with what each patch adds to the logit of the class\"/>\
+         <p class=\"caption\">Why {}: <span class=\"key\" style=\"background:{positive}\"></span> patches that speak for it, \
+         <span class=\"key\" style=\"background:{negative}\"></span> against it</p></div>\n\
          <p>{truth}; the head says <b class=\"{mood}\">{}</b></p>\n<dl>\n",
+        xml(&example.class),
         xml(&example.class)
     );
     for (class, p) in &example.probabilities {

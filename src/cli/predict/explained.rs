@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use microraptor::features::Geometry;
 use microraptor::files::{Access, Target, write_atomically};
-use microraptor::heads::{Contributions, Explanation, Outcome, Shown, explainable};
+use microraptor::heads::{Contributions, Explanation, Shown, explainable};
 use microraptor::input::ScanInfo;
 use microraptor::names::shown;
 use microraptor::output::{PatchMap, write_heat_map};
@@ -38,10 +38,7 @@ pub fn write(
 ) -> anyhow::Result<()> {
     let Answered { path, info, loaded, outcome, .. } = answered;
     let Some(folder) = files.explains().map(Path::to_owned) else { return Ok(()) };
-    let predicted = match outcome {
-        Outcome::Classes { prediction, .. } => &prediction.classes[..],
-        Outcome::Mask(_) => &[],
-    };
+    let predicted = outcome.predicted();
     let frames = if let Explanation::Contributions(all) = explanation { all.frames } else { 1 };
     let order = info.source_order(frames);
     let model = &loaded.head.model;
@@ -64,7 +61,7 @@ pub fn write(
             None => record["map"] = write_pictures(files, &stem, answered, geometry, all, &map)?,
         }
     }
-    line.explanation = Some(record);
+    line.because(record);
     Ok(())
 }
 

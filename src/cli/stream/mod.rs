@@ -25,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use microraptor::heads::Outcome;
+use microraptor::heads::{Explanation, Outcome};
 use microraptor::live::{Examiner, Frame, Grabber, Next, Picture, Tally};
 use microraptor::names::shown;
 use microraptor::pipeline::Answer;
@@ -235,12 +235,20 @@ impl Stream<'_> {
         line.ms.age = milliseconds(age);
         line.late = self.args.deadline.map(|deadline| age > deadline.0);
         self.counts.late += u64::from(line.late == Some(true) && line.withheld.is_none());
-        let outcome = |(number, head): (usize, &HeadLine)| {
-            let answer = self.answers.iter().find(|answer| answer.head == number)?;
-            (!head.is_withheld()).then_some(&answer.outcome)
+        let answer = |(number, head): (usize, &HeadLine)| {
+            self.answers.iter().find(|answer| answer.head == number).filter(|_| !head.is_withheld())
         };
-        let outcomes: Vec<Option<&Outcome>> = line.heads.iter().enumerate().map(outcome).collect();
-        let seen = Seen { frame: &frame, heads: &self.opened.heads, outcomes: &outcomes };
+        let answers: Vec<Option<&Answer>> = line.heads.iter().enumerate().map(answer).collect();
+        let outcomes: Vec<Option<&Outcome>> =
+            answers.iter().map(|answer| answer.map(|answer| &answer.outcome)).collect();
+        let explanations: Vec<Option<&Explanation>> =
+            answers.iter().map(|answer| answer.and_then(|answer| answer.explanation.as_ref())).collect();
+        let seen = Seen {
+            frame: &frame,
+            heads: &self.opened.heads,
+            outcomes: &outcomes,
+            explanations: &explanations,
+        };
         let number = frame.number;
         let say = || self.outlets.say(&Event::Frame(line), Some(self.counts()), Some(seen));
         self.watch.over(number, Doing::Writing, say)
@@ -267,8 +275,9 @@ impl Stream<'_> {
 
     /// What the heads say of a frame.
     fn heads(&mut self, frame: &Frame) -> anyhow::Result<Vec<HeadLine>> {
-        let Stream { args, path, watch, opened, answers, pins, .. } = self;
+        let Stream { args, path, watch, opened, answers, pins, outlets, .. } = self;
         let Opened { pipeline, heads, smoothing, .. } = opened;
+        pipeline.explain(args.explain || outlets.explain());
         // Each frame is a picture by itself.
         let name = format!("{} frame {}", path.display(), frame.number);
         pipeline.begin(&name, frame.geometry);
@@ -282,7 +291,7 @@ impl Stream<'_> {
             let Some(answer) = answers.iter_mut().find(|answer| answer.head == number) else {
                 return HeadLine::unanswered(loaded, Some("window not full"));
             };
-            let Answer { outcome, ood, .. } = answer;
+            let Answer { outcome, ood, explanation, .. } = answer;
             let withheld = args.abstain && ood.is_some_and(|ood| ood.outside);
             // What is not said does not count for the answers after it either.
             if !withheld {
@@ -293,6 +302,9 @@ impl Stream<'_> {
                 line.measure(loaded, mask, &frame.geometry);
             }
             line.unlike(*ood);
+            if let (true, Some(explanation)) = (args.explain, explanation) {
+                line.explain(&loaded.head.model, outcome, explanation);
+            }
             if withheld {
                 line.withhold("out of distribution");
             }

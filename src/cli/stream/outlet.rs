@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use microraptor::heads::Outcome;
+use microraptor::heads::{Explanation, Outcome};
 use microraptor::input::{Image, LabelMap, Region};
 use microraptor::live::Frame;
 
@@ -17,6 +17,11 @@ pub trait Outlet: Send {
 
     /// Takes what happened. After an error it is told nothing more.
     fn told(&mut self, told: &Told) -> anyhow::Result<()>;
+
+    /// Whether somebody there wants to know why heads say what they say.
+    fn explains(&self) -> bool {
+        false
+    }
 
     /// Where it is found, if it serves others over the network.
     fn url(&self) -> Option<String> {
@@ -44,6 +49,8 @@ pub struct Seen<'a> {
     pub heads: &'a [Loaded],
     /// One for each head of the line, in its order; empty if the frame is withheld. `None` if a head's answer is.
     pub outcomes: &'a [Option<&'a Outcome>],
+    /// Why they say so, in the same order; `None` unless it was asked for.
+    pub explanations: &'a [Option<&'a Explanation>],
 }
 
 impl Seen<'_> {
@@ -71,6 +78,12 @@ struct State {
 impl Outlets {
     pub fn new(outlets: Vec<Box<dyn Outlet>>) -> Outlets {
         Outlets(Mutex::new(State { counts: Counts::default(), outlets }))
+    }
+
+    /// Whether any of them wants to know why heads say what they say.
+    pub fn explain(&self) -> bool {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.outlets.iter().any(|outlet| outlet.explains())
     }
 
     /// Tells where those are found that serve others over the network.

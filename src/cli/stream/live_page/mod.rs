@@ -3,6 +3,7 @@
 //! The stream leaves a frame only while somebody looks and none waits; another thread makes its picture, and each viewer
 //! has a thread that sends the newest one.
 
+mod heat;
 mod picture;
 mod said;
 mod shared;
@@ -19,6 +20,7 @@ use microraptor::input::LabelMap;
 use microraptor::output::PALETTE;
 use serde_json::Value;
 
+use self::heat::heat_of;
 use self::picture::Drawing;
 use self::shared::{Doing, ENDED, Shared};
 use self::site::Pages;
@@ -62,8 +64,9 @@ impl LivePage {
         self.shared.line(&said.to_string());
         if let Some(seen) = seen.filter(|_| ready) {
             let masks = masks(&seen, &mut said);
+            let heat = if self.shared.explains() { heat_of(&seen, &mut said) } else { None };
             said["hidden"] = seen.frame.may_show_text.into();
-            self.shared.leave(Drawing { image: seen.picture(), masks, said });
+            self.shared.leave(Drawing { image: seen.picture(), masks, heat, said });
         }
         Ok(())
     }
@@ -124,6 +127,10 @@ impl Outlet for LivePage {
             _ => self.shared.news(),
         }
         Ok(())
+    }
+
+    fn explains(&self) -> bool {
+        self.shared.explains()
     }
 
     fn url(&self) -> Option<String> {

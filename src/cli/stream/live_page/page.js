@@ -18,17 +18,23 @@ let pictures = []; // The last ones, oldest first: {said, jpeg, mask, width, hei
 let place = 0; // Which of them is shown while paused.
 let paused = false;
 let masks = true;
+let explains = false; // Whether the program is asked why.
+let events = null; // The connection.
 let lines = []; // Frames of the last seconds.
 let cards = []; // One for each head.
 
 // -- What comes
 
 function listen() {
-  const events = new EventSource('events' + location.search);
+  const query = new URLSearchParams(location.search);
+  if (explains) query.set('explain', '1');
+  if (events) events.close();
+  events = new EventSource('events?' + query);
+  const own = events;
   events.onmessage = (event) => take(JSON.parse(event.data));
   events.onerror = () => {
     connected = false;
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
+    if (own === events && own.readyState === EventSource.CLOSED) setTimeout(() => own === events && listen(), 3000);
     status();
   };
 }
@@ -73,6 +79,7 @@ function show(picture) {
   at('picture').hidden = false;
   at('mask').hidden = !picture.mask;
   if (picture.mask) at('mask').src = 'data:image/png;base64,' + picture.mask;
+  because(picture);
   at('number').textContent = said.frame;
   at('size').textContent = picture.width + ' × ' + picture.height + ' px';
   at('age').textContent = said.ms.age.toFixed(1);
@@ -87,6 +94,25 @@ function show(picture) {
     at('heads').replaceChildren(...cards.map((card) => card.element));
   }
   heads.forEach((head, i) => cards[i].set(head));
+}
+
+// The map of what each patch adds, and what its colours mean.
+function because(picture) {
+  const drawn = explains && picture.heat;
+  at('heat').hidden = !drawn;
+  at('legend').hidden = !explains;
+  if (!explains) return;
+  at('legend').firstElementChild.hidden = !drawn;
+  if (!drawn) return write(at('legendtext'), 'No head here has a map: only logits that are sums over patches have one (linear, volume, abmil).');
+  at('heat').src = 'data:image/png;base64,' + picture.heat;
+  const head = picture.said.heads.find((head) => head.explanation && head.explanation.scale !== undefined);
+  const { class: name, against, against_others: others, scale } = head.explanation;
+  const [negative, positive] = picture.said.heat;
+  at('ramp').style.background = 'linear-gradient(90deg, ' + negative + ', #6e6e6e, ' + positive + ')';
+  const other = against ? against : others ? 'other classes' : 'not ' + name;
+  write(at('least'), other + ' −' + scale.toPrecision(2));
+  write(at('most'), '+' + scale.toPrecision(2) + ' ' + name);
+  write(at('legendtext'), 'What each patch token adds to the logit of ' + head.head + ', exactly. A token has seen the whole picture: this is no cause, and no mask of a finding.');
 }
 
 function make(kind, type, text) {
@@ -129,6 +155,10 @@ class Card {
       this.says.replaceChildren(...(decided === undefined ? [] : [make('b', '', decided)]));
       if (head.probabilities) this.bars(head.probabilities);
       if (head.areas) this.areas(head.areas, head.colours || {});
+    }
+    if (explains && head.explanation && head.explanation.neighbours) {
+      const one = (n) => 'no. ' + n.image + ' ' + n.classes.join(', ') + ' (' + n.share.toFixed(2) + ')';
+      this.says.append(make('span', 'tag', 'nearest training images, share of the vote: ' + head.explanation.neighbours.map(one).join('; ')));
     }
     if (head.ood) {
       const { score, threshold, outside } = head.ood;
@@ -335,10 +365,18 @@ function toggle() {
 at('pause').onclick = () => pause(!paused);
 at('back').onclick = () => step(-1);
 at('on').onclick = () => step(1);
+function explain() {
+  explains = !explains;
+  at('explain').setAttribute('aria-pressed', explains);
+  if (pictures.length) show(pictures[paused ? place : pictures.length - 1]);
+  listen();
+}
+
+at('explain').onclick = explain;
 at('toggle').onclick = toggle;
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  const keys = { ' ': () => pause(!paused), ArrowLeft: () => step(-1), ArrowRight: () => step(1), m: toggle };
+  const keys = { ' ': () => pause(!paused), ArrowLeft: () => step(-1), ArrowRight: () => step(1), m: toggle, w: explain };
   if (!keys[event.key]) return;
   event.preventDefault();
   if (!event.repeat || event.key.startsWith('Arrow')) keys[event.key]();

@@ -11,6 +11,8 @@ use microraptor::input::{Image, LabelMap};
 use microraptor::output::mask_layer;
 use serde_json::{Value, json};
 
+use super::heat::Heat;
+
 /// The longer side of a picture is at most so long: enough for a phone, and some ten KB.
 const MAX_SIDE: usize = 640;
 
@@ -23,6 +25,8 @@ pub struct Drawing {
     /// One for each head that draws, of the size of `image`, with the number of classes of those before it: their colours
     /// are taken.
     pub masks: Vec<(LabelMap, usize)>,
+    /// What each patch adds to an answer, if a viewer wants to see it.
+    pub heat: Option<Heat>,
     /// What is said of the frame.
     pub said: Value,
 }
@@ -32,18 +36,20 @@ impl Drawing {
     pub fn encode(&self) -> anyhow::Result<String> {
         let (width, height) = (self.image.width(), self.image.height());
         let size = shrunk(width, height);
-        let mask = if self.masks.is_empty() { None } else { Some(self.layer(size)?) };
+        let mask = if self.masks.is_empty() { None } else { Some(png(&self.layer(size), size)?) };
+        let heat = self.heat.as_ref().map(|heat| png(&heat.layer(size), size)).transpose()?;
         let picture = json!({
             "said": self.said,
             "width": width,
             "height": height,
             "jpeg": STANDARD.encode(jpeg(self.image.pixels(), size)?),
             "mask": mask.map(|png| STANDARD.encode(png)),
+            "heat": heat.map(|png| STANDARD.encode(png)),
         });
         Ok(picture.to_string())
     }
 
-    fn layer(&self, (width, height): (usize, usize)) -> anyhow::Result<Vec<u8>> {
+    fn layer(&self, (width, height): (usize, usize)) -> Vec<u8> {
         let mut whole = vec![0; 4 * width * height];
         for (map, first) in &self.masks {
             let labels = nearest(map, width, height);
@@ -55,11 +61,15 @@ impl Drawing {
                 }
             }
         }
-        let mut png = Vec::new();
-        let encoder = PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::NoFilter);
-        encoder.write_image(&whole, width as u32, height as u32, ExtendedColorType::Rgba8)?;
-        Ok(png)
+        whole
     }
+}
+
+fn png(pixels: &[u8], (width, height): (usize, usize)) -> anyhow::Result<Vec<u8>> {
+    let mut png = Vec::new();
+    let encoder = PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::NoFilter);
+    encoder.write_image(pixels, width as u32, height as u32, ExtendedColorType::Rgba8)?;
+    Ok(png)
 }
 
 /// Width and height of a picture as it is sent: that of the frame, or less.
@@ -105,7 +115,7 @@ mod tests {
             LabelMap::new(1, 650, 1300, labels).unwrap()
         };
         let masks = vec![(half(0..650), 0), (half(1000..1300), 1)];
-        let drawing = Drawing { image, masks, said: json!({"frame": 7}) };
+        let drawing = Drawing { image, masks, heat: None, said: json!({"frame": 7}) };
         let value: Value = serde_json::from_str(&drawing.encode().unwrap()).unwrap();
         assert_eq!((&value["said"]["frame"], &value["width"]), (&7.into(), &1300.into()));
         let decoded = |name: &str| {

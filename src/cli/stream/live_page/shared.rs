@@ -40,6 +40,8 @@ impl Doing {
 /// All that viewers are told of.
 pub struct State {
     pub viewers: usize,
+    /// Those of them who want to see why.
+    explaining: usize,
     /// What runs.
     pub facts: Value,
     pub doing: Doing,
@@ -75,13 +77,14 @@ pub struct Seen {
     news: u64,
 }
 
-/// A viewer, for as long as it looks.
-pub struct Viewer<'a>(&'a Shared);
+/// A viewer, for as long as it looks, and whether it wants to see why.
+pub struct Viewer<'a>(&'a Shared, bool);
 
 impl Shared {
     pub fn new() -> Shared {
         let state = State {
             viewers: 0,
+            explaining: 0,
             facts: Value::Null,
             doing: Doing::new("starting", false),
             counts: Counts::default(),
@@ -117,6 +120,11 @@ impl Shared {
     pub fn wants(&self) -> (bool, bool) {
         let state = self.lock();
         (state.viewers > 0, state.viewers > 0 && state.ready)
+    }
+
+    /// Whether somebody wants to see why.
+    pub fn explains(&self) -> bool {
+        self.lock().explaining > 0
     }
 
     /// Keeps a line for the viewers.
@@ -171,15 +179,16 @@ impl Shared {
         }
     }
 
-    /// Counts a viewer; `None` if there are too many.
-    pub fn enter(&self) -> Option<(Viewer<'_>, Seen)> {
+    /// Counts a viewer, who wants to see why or not; `None` if there are too many.
+    pub fn enter(&self, explains: bool) -> Option<(Viewer<'_>, Seen)> {
         let mut state = self.lock();
         if state.viewers >= MAX_VIEWERS {
             return None;
         }
         state.viewers += 1;
+        state.explaining += usize::from(explains);
         let seen = Seen { line: state.first + state.lines.len() as u64, picture: 0, news: u64::MAX };
-        Some((Viewer(self), seen))
+        Some((Viewer(self, explains), seen))
     }
 
     /// Waits up to `patience` for a picture or news; everything that `seen` lacks, as JSON without its end.
@@ -222,6 +231,7 @@ impl Drop for Viewer<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.viewers -= 1;
+        state.explaining -= usize::from(self.1);
         if state.viewers == 0 {
             // The next viewer must not see it as new.
             state.picture = None;
@@ -245,12 +255,12 @@ mod tests {
     fn a_frame_that_nobody_waits_for_any_more_makes_place() {
         let shared = Shared::new();
         let image = Image::from_grey8(8, 8, vec![0; 64]).unwrap();
-        let (viewer, _) = shared.enter().unwrap();
-        assert_eq!(shared.wants(), (true, true));
-        shared.leave(Drawing { image, masks: Vec::new(), said: Value::Null });
+        let (viewer, _) = shared.enter(true).unwrap();
+        assert_eq!((shared.wants(), shared.explains()), ((true, true), true));
+        shared.leave(Drawing { image, masks: Vec::new(), heat: None, said: Value::Null });
         assert_eq!(shared.wants(), (true, false));
         drop(viewer);
-        let _another = shared.enter().unwrap();
-        assert_eq!(shared.wants(), (true, true));
+        let _another = shared.enter(false).unwrap();
+        assert_eq!((shared.wants(), shared.explains()), ((true, true), false));
     }
 }

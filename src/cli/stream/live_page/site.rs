@@ -77,7 +77,8 @@ impl Site for Pages {
             }
             "/events" => {
                 let (shared, machine) = (self.shared.clone(), self.machine.clone());
-                Reply::Events(Box::new(move |client| tell(client, &shared, &machine)))
+                let explains = request.value("explain") == Some("1");
+                Reply::Events(Box::new(move |client| tell(client, &shared, &machine, explains)))
             }
             _ => Reply::text(404, "there is nothing here: the page is at /\n"),
         }
@@ -85,8 +86,8 @@ impl Site for Pages {
 }
 
 /// Tells a viewer everything, as Server-Sent Events (WHATWG HTML, 9.2), until it is gone.
-fn tell(client: &mut Client, shared: &Shared, machine: &Machine) -> io::Result<()> {
-    let Some((_viewer, mut seen)) = shared.enter() else { return Ok(()) };
+fn tell(client: &mut Client, shared: &Shared, machine: &Machine, explains: bool) -> io::Result<()> {
+    let Some((_viewer, mut seen)) = shared.enter(explains) else { return Ok(()) };
     loop {
         let (told, last) = shared.next(&mut seen, BEAT);
         let message = format!("data: {told},\"machine\":{}}}\n\n", described(machine));

@@ -8,7 +8,7 @@ use tempfile::tempdir;
 use crate::common::*;
 
 /// 30 images with a bright rectangle, their masks, and a CSV with masks and splits.
-fn write_masked(folder: &Path) -> PathBuf {
+pub fn write_masked(folder: &Path) -> PathBuf {
     let (width, height) = (48, 40);
     let mut csv = String::from("image,mask,split\n");
     for i in 0..30 {

@@ -20,6 +20,7 @@ mod dicom;
 mod embed;
 #[cfg(all(feature = "dicom", target_os = "linux"))]
 mod fence;
+mod explain;
 #[cfg(all(feature = "dicom", feature = "onnx"))]
 mod frames;
 mod heads;

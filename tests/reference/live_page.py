@@ -3,7 +3,7 @@
     python tests/reference/live_page.py --binary target/release/microraptor [--pictures FOLDER]
 
 A stream of phantoms runs at 30 frames a second; Chromium, without a screen, shows its page. What stands there of a frame
-must be what the line of the same frame says, and its picture that frame; pause, steps and mask are tried by keys; a
+must be what the line of the same frame says, and its picture that frame; pause, steps, mask and why are tried by keys; a
 source that stalls, pictures that are black or frozen, a program that hangs and one that ends must each be said. The
 metrics are read by prometheus_client's parser and by promtool. Needs Chromium, prometheus_client, and promtool if it is
 installed. `--pictures` keeps screenshots.
@@ -136,6 +136,20 @@ PIXELS = """(async () => {
   pen.drawImage(image, 0, 0);
   const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
   return [canvas.width, canvas.height, Array.from({length: data.length / 4}, (_, i) => data[4 * i])];
+})()"""
+
+
+# Size and colours of the map that lies over it, of what is not transparent.
+HEAT = """(async () => {
+  const image = at('heat');
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+  const pen = canvas.getContext('2d');
+  pen.drawImage(image, 0, 0);
+  const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+  const colours = new Set();
+  for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 180) colours.add(data.slice(i, i + 3).join());
+  return JSON.stringify([canvas.width, canvas.height, [...colours]]);
 })()"""
 
 
@@ -325,6 +339,28 @@ def look(stream, browser, folder, pictures):
     browser.key(" ", "Space")
     keep("paused.png")
     browser.key(" ", "Space")
+
+    # Why: a map comes while it is asked for, and goes; the lines stay without.
+    browser.key("w")
+    browser.until("!at('heat').hidden && at('heat').complete && at('heat').naturalWidth > 0", "a map")
+    width, height, colours = json.loads(browser.run(HEAT))
+    assert [width, height] == browser.run("[at('picture').naturalWidth, at('picture').naturalHeight]")
+    # A canvas rounds colours of what is translucent.
+    near = lambda text, colour: all(abs(int(a) - b) <= 3 for a, b in zip(text.split(","), colour))
+    assert colours and all(near(text, (213, 94, 0)) or near(text, (0, 114, 178)) for text in colours), colours
+    legend = browser.run("at('legend').innerText")
+    assert "no mask of a finding" in legend and browser.run("at('most').textContent.startsWith('+')"), legend
+    for name, size in (("desktop", (1280, 800)), ("phone", (390, 844))):
+        for dark in (False, True):
+            browser.screen(*size, dark=dark, phone=name == "phone")
+            time.sleep(0.3)
+            wide = browser.run("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"why, {name}: {wide} px are cut off"
+            keep(f"why-{name}-{'dark' if dark else 'light'}.png", whole=name == "phone")
+    browser.screen(1280, 800, dark=False)
+    browser.key("w")
+    browser.until("at('heat').hidden && at('legend').hidden", "no map")
+    assert all("explanation" not in head for line in list(stream.lines.values()) for head in line["heads"])
 
     # What is wrong is said.
     stream.same = bytes(len(stream.frames[0][2]))

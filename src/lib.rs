@@ -58,7 +58,7 @@
 //!
 //! `onnx` reads ONNX files (tract), `dicom` and `nifti` their formats, `jpeg-ls` JPEG-LS in DICOM, `demo` builds a small
 //! backbone in, `profile` is the profiler and `plots` its PNG files, `hal` pins and power meters on Linux; `cli` is the program,
-//! `node` its DICOM node, and `node-tls` TLS for that.
+//! `node` its DICOM node, and `node-tls` TLS for that; `sign` makes keys and signatures.
 //!
 //! # Versions
 //!
@@ -174,6 +174,8 @@ pub mod pipeline;
 #[doc(hidden)]
 pub mod quant;
 mod sealed;
+#[doc(hidden)]
+pub mod sign;
 #[doc(hidden)]
 pub mod stamp;
 #[doc(hidden)]

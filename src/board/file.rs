@@ -208,7 +208,7 @@ impl Board {
     /// # Errors
     /// [`BoardError::Unknown`] lists the known names; otherwise as [`Board::open`].
     pub fn named(name: &str) -> Result<Board, BoardError> {
-        if Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("toml")) {
+        if Board::is_file(name) {
             return Board::open(Path::new(name));
         }
         boards().iter().find(|board| board.name == name).cloned().ok_or_else(|| {
@@ -217,16 +217,29 @@ impl Board {
         })
     }
 
-    /// Reads a board file.
+    /// Whether [`Board::named`] takes `name` as the path of a file.
+    pub fn is_file(name: &str) -> bool {
+        Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"))
+    }
+
+    /// As [`Board::read`], without the digest.
+    ///
+    /// # Errors
+    /// As [`Board::read`].
+    pub fn open(path: &Path) -> Result<Board, BoardError> {
+        Board::read(path).map(|(board, _)| board)
+    }
+
+    /// Reads a board file; also returns the SHA-256, in lower-case hex, of the bytes read.
     ///
     /// # Errors
     /// [`BoardError`] names the file and, if its contents are wrong, the line and the key.
-    pub fn open(path: &Path) -> Result<Board, BoardError> {
+    pub fn read(path: &Path) -> Result<(Board, String), BoardError> {
         let file = path.display().to_string();
         let refuse = |reason: String| BoardError::Read { file: file.clone(), reason };
         let text = crate::files::text(path, MAX_BYTES).map_err(|e| refuse(e.to_string()))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        Board::parse(&name, &file, &text)
+        Ok((Board::parse(&name, &file, &text)?, crate::sealed::sha256(text.as_bytes())))
     }
 
     /// Parses a board from the text of a file called `file`.

@@ -32,6 +32,8 @@ pub(super) struct Description {
     pub notes: Vec<String>,
     /// Whether a `config.json` or `open_clip_config.json` exists.
     pub any: bool,
+    /// Whether any JSON file was read.
+    pub read: bool,
 }
 
 /// timm's `model_args` that affect the architecture.

@@ -89,6 +89,7 @@ impl Description {
         if let Some(preprocess) = Description::preprocess_in(folder)? {
             description.preprocess = Some(preprocess);
             description.notes.clear();
+            description.read = true;
         }
         Ok(description)
     }
@@ -101,7 +102,7 @@ impl Description {
 
     fn merge(&mut self, path: &Path, value: serde_json::Value) -> Result<(), CheckpointError> {
         let kind: Kind = from_value(path, value.clone())?;
-        self.any = true;
+        (self.any, self.read) = (true, true);
         let tower = kind.model_cfg.and_then(|cfg| cfg.vision_cfg);
         let name = kind.architecture.as_deref().or(tower.as_ref().and_then(|t| t.timm_model_name.as_deref()));
         if let Some(name) = name {

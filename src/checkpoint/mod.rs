@@ -73,6 +73,8 @@ pub struct Model {
     pub source: PathBuf,
     /// The card of this model, if the files name the model or the weights file has a SHA-256 listed on the card.
     pub card: Option<&'static Card>,
+    /// Whether JSON files beside the weights were read, which [`Model::sha256`] does not cover.
+    pub described: bool,
     /// What was not specified anywhere and was assumed.
     pub assumed: Vec<Assumption>,
     /// Notes for the user on how the files were interpreted.
@@ -182,7 +184,7 @@ fn load_in_pool(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
         (None, Some(architecture)) => architecture.clone(),
         (None, None) => display_name(&source),
     };
-    let (sha256, notes) = (contents.sha256, known.notes);
+    let (sha256, notes, described) = (contents.sha256, known.notes, known.read);
     Ok(Model {
         name,
         config,
@@ -195,6 +197,7 @@ fn load_in_pool(path: &Path, hints: &Hints) -> Result<Model, CheckpointError> {
         file_bytes,
         source,
         card,
+        described,
         assumed,
         notes,
         #[cfg(feature = "onnx")]
@@ -331,6 +334,7 @@ impl Model {
             file_bytes: 0,
             source: PathBuf::new(),
             card: None,
+            described: false,
             assumed: Vec::new(),
             notes: Vec::new(),
             graph: None,
@@ -358,6 +362,7 @@ impl Model {
             file_bytes: 0,
             source: PathBuf::new(),
             card: Some(card),
+            described: false,
             assumed: Vec::new(),
             notes: Vec::new(),
             #[cfg(feature = "onnx")]

@@ -57,6 +57,8 @@ pub struct About {
     /// Version of how features are read from a graph that tract runs (`graph::onnx::READING`); 0 if our encoder
     /// computes them.
     pub reading: u32,
+    /// Whether JSON files beside the weights were read, which [`About::sha256`] does not cover.
+    pub described: bool,
     /// What was assumed because the model's files do not specify it.
     pub assumed: Vec<Assumption>,
 }

@@ -110,6 +110,7 @@ impl Engine {
             precision: model.precision,
             backend: kind(isa),
             reading: 0,
+            described: false,
             assumed: Vec::new(),
         };
         match model.graph {
@@ -135,6 +136,7 @@ impl Engine {
             }
             OnnxFile::Other(model) => model,
         };
+        let described = preprocess.is_some();
         let (preprocess, assumed) = hints.of_graph(&name, preprocess)?;
         let about = About {
             name,
@@ -144,6 +146,7 @@ impl Engine {
             precision: Precision::F32,
             backend: Backend::Tract,
             reading: graph::onnx::READING,
+            described,
             assumed,
         };
         Ok(Engine::new(about, model))
@@ -164,6 +167,7 @@ impl Engine {
             precision: Precision::F32,
             backend: Backend::Kernels(isa),
             reading: 0,
+            described: model.described,
             assumed: model.assumed,
         };
         let network = Network::from_weights(&model.config, model.weights);

@@ -9,6 +9,7 @@ use super::{Decision, DeployError, ProfileError, Row};
 use crate::checkpoint::Hints;
 use crate::engine;
 use crate::files::write_atomically;
+use crate::sealed;
 
 /// Version of the file's layout. Version 1 had no digest of the head.
 const SCHEMA: u32 = 2;
@@ -125,23 +126,33 @@ impl Deploy {
         Ok(write_atomically(path, |file| write!(file, "{head}{text}"))?)
     }
 
-    /// Reads the file and resolves its paths against the file's folder.
+    /// As [`Deploy::read`], without the digest.
+    ///
+    /// # Errors
+    /// As [`Deploy::read`].
+    pub fn load(path: &Path) -> Result<Deploy, ProfileError> {
+        Deploy::read(path).map(|(deploy, _)| deploy)
+    }
+
+    /// Reads the file and resolves its paths against the file's folder. Also returns the SHA-256, in lower-case hex, of the
+    /// bytes read.
     ///
     /// # Errors
     /// [`ProfileError::Deploy`], which says what is wrong with the file.
-    pub fn load(path: &Path) -> Result<Deploy, ProfileError> {
+    pub fn read(path: &Path) -> Result<(Deploy, String), ProfileError> {
         let read = || {
             let text = super::read_bounded(path, MAX_BYTES)?;
-            Deploy::parse(&text)
+            Ok((Deploy::parse(&text)?, sealed::sha256(text.as_bytes())))
         };
-        let mut deploy = read().map_err(|reason| ProfileError::Deploy { path: path.to_owned(), reason })?;
+        let (mut deploy, sha256) =
+            read().map_err(|reason| ProfileError::Deploy { path: path.to_owned(), reason })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let found = |text: &str| folder.join(text).display().to_string();
         if !engine::is_name(&deploy.model) {
             deploy.model = found(&deploy.model);
         }
         deploy.head = deploy.head.as_deref().map(found);
-        Ok(deploy)
+        Ok((deploy, sha256))
     }
 
     /// Parses and checks the text of a file; paths stay as they are written.

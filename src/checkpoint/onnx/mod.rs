@@ -87,7 +87,7 @@ impl Model {
         hints.agree_on(&name, &config)?;
         let card = Card::describing(&config, Naming::Onnx, None)
             .filter(|card| preprocess.is_none_or(|known| known == card.preprocess));
-        let mut assumed = Vec::new();
+        let (mut assumed, described) = (Vec::new(), preprocess.is_some());
         let preprocess = super::statistics(&config, preprocess, card, hints, &mut assumed)?;
         Ok(Model {
             name: card.map_or(name, |card| card.name.clone()),
@@ -101,6 +101,7 @@ impl Model {
             file_bytes: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
             source: path.into(),
             card,
+            described,
             assumed,
             notes,
             graph,

@@ -42,6 +42,7 @@ fn about(sha256: &str, reading: u32) -> About {
         precision: Precision::F32,
         backend: crate::engine::Backend::Tract,
         reading,
+        described: false,
         assumed: Vec::new(),
     }
 }

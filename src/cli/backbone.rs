@@ -12,7 +12,7 @@ use microraptor::heads::Head;
 use microraptor::kernels::{Isa, VARIABLE};
 use microraptor::vit::{Preprocess, Size};
 
-use super::progress;
+use super::{progress, trust};
 
 /// Seed of `untrained:NAME`.
 pub const SEED: u64 = 7;
@@ -80,6 +80,7 @@ pub fn open(model: &Path, hints: &Hints) -> anyhow::Result<Engine> {
 /// [`open`], for the given instruction set.
 pub fn open_on(model: &Path, isa: Isa, hints: &Hints) -> anyhow::Result<Engine> {
     check_memory(model)?;
+    let asked = trust::ask_for_model(model)?;
     let spinner = progress::spinner(format!("reading {}", model.display()));
     let engine = match untrained(model) {
         Some(name) => seeded(name, hints).map(|model| Engine::from_model(model, isa)),
@@ -88,6 +89,7 @@ pub fn open_on(model: &Path, isa: Isa, hints: &Hints) -> anyhow::Result<Engine> 
     };
     spinner.finish_and_clear();
     let engine = engine?;
+    asked.loaded_model(engine.about())?;
     warn(&engine.about().name, &engine.about().assumed);
     Ok(engine)
 }

@@ -8,6 +8,7 @@ use microraptor::profile::Deploy;
 
 use super::args::AnsweringArgs;
 use super::loaded::Loaded;
+use super::trust;
 
 /// A deployment file and its path.
 pub struct Deployed {
@@ -18,7 +19,7 @@ pub struct Deployed {
 impl Deployed {
     /// Reads the deployment file at `path`.
     pub fn load(path: &Path) -> anyhow::Result<Deployed> {
-        Ok(Deployed { path: path.to_owned(), deploy: Deploy::load(path)? })
+        Ok(Deployed { path: path.to_owned(), deploy: trust::deploy(path)? })
     }
 
     /// Puts into `args` what it says; those of the command line take precedence.

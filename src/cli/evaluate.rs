@@ -12,12 +12,12 @@ use serde_json::json;
 use super::args::{EvaluateArgs, Part};
 use super::certainty::Certain;
 use super::report::{print_judgement, record};
-use super::{backbone, inputs, limits, masks, progress, terminal};
+use super::{backbone, inputs, limits, masks, progress, terminal, trust};
 
 /// Evaluates a head on labelled images.
 pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let watched = limits::Watched::new(args.head.display().to_string());
-    let (head, sha256) = Head::read(&args.head)?;
+    let (head, sha256) = trust::head(&args.head)?;
     watched.next(args.data.display().to_string());
     let data = matching(Dataset::open(&args.data)?, &head.model)
         .with_context(|| format!("{} and {}", args.data.display(), args.head.display()))?;

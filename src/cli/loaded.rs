@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use microraptor::heads::{Head, SetRule};
 use microraptor::pipeline::PipelineError;
 
-use super::limits;
+use super::{limits, trust};
 
 /// A head and the file that it came from.
 pub struct Loaded {
@@ -23,7 +23,7 @@ impl Loaded {
     /// Reads the head at `path`; its answers have sets of classes with its own coverage, if it has one.
     pub fn open(path: &Path) -> anyhow::Result<Loaded> {
         let _watched = limits::Watched::new(path.display().to_string());
-        let (head, sha256) = Head::read(path)?;
+        let (head, sha256) = trust::head(path)?;
         let sets = head.set_rule(None)?;
         Ok(Loaded { path: path.to_owned(), sha256, head: Arc::new(head), sets })
     }

@@ -12,6 +12,8 @@ mod convert;
 #[cfg_attr(not(feature = "demo"), path = "demo_absent.rs")]
 mod demo;
 mod deployed;
+#[cfg(all(unix, feature = "sign"))]
+mod echo;
 mod embed;
 mod evaluate;
 mod explained;
@@ -38,6 +40,7 @@ mod profile;
 mod progress;
 mod reading;
 mod report;
+mod sign;
 mod signals;
 mod stream;
 mod table;
@@ -46,6 +49,7 @@ mod times;
 mod train;
 #[cfg_attr(not(feature = "onnx"), path = "trial_absent.rs")]
 mod trial;
+mod trust;
 mod usage;
 mod version;
 
@@ -89,6 +93,10 @@ pub fn main() -> ExitCode {
         report(&error);
         return ExitCode::from(FAILURE);
     }
+    if let Err(error) = trust::choose(&cli.trust) {
+        report(&error);
+        return ExitCode::from(FAILURE);
+    }
     let timeout = if reads_files(&cli.command) { limits::USUAL_TIMEOUT } else { limits::Seconds(0.0) };
     limits::choose(cli.limits, timeout);
     if !matches!(cli.command, Some(Command::Cold(_) | Command::Trial(_))) {
@@ -121,6 +129,11 @@ pub fn main() -> ExitCode {
         Command::Jpeg2000(args) => return fence::run(&args),
         #[cfg(feature = "manual")]
         Command::Manual(args) => manual::run(&args),
+        #[cfg(feature = "sign")]
+        Command::Key(args) => sign::key(&args),
+        #[cfg(feature = "sign")]
+        Command::Sign(args) => sign::sign(&args),
+        Command::Verify(args) => sign::verify(&args),
         Command::Compare(args) => match compare::run(&args) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::from(REGRESSION),

@@ -18,6 +18,8 @@ pub fn handle() {
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             if let Some(signal) = signals.forever().next() {
                 remove_temporaries();
+                #[cfg(feature = "sign")]
+                super::echo::restore();
                 // This ends the process. If it fails, the exit below does.
                 let _ = emulate_default_handler(signal);
                 std::process::exit(128 + signal);

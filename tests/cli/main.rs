@@ -35,6 +35,8 @@ mod own_files;
 mod profile;
 #[cfg(feature = "nifti")]
 mod reading;
+#[cfg(feature = "sign")]
+mod signed;
 #[cfg(target_os = "linux")]
 mod stream;
 #[cfg(target_os = "linux")]

@@ -9,6 +9,7 @@ mod hints;
 mod node;
 mod profile;
 mod stream;
+mod trust;
 
 use std::path::PathBuf;
 
@@ -26,8 +27,10 @@ pub use hints::HintArgs;
 pub use node::*;
 pub use profile::*;
 pub use stream::*;
+pub use trust::*;
 
 use super::limits::{Bytes, LimitArgs};
+use super::trust as trusted;
 
 /// DINOv3 features and light probe heads on small machines.
 ///
@@ -59,6 +62,8 @@ pub struct Cli {
     pub verbose: u8,
     #[command(flatten)]
     pub limits: LimitArgs,
+    #[command(flatten)]
+    pub trust: TrustArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -107,6 +112,14 @@ pub enum Command {
     Board(BoardArgs),
     /// Measure latency and accuracy across input sizes and thread counts.
     Profile(ProfileArgs),
+    /// Make a key pair for `sign`, or print a public key.
+    #[cfg(feature = "sign")]
+    Key(KeyArgs),
+    /// Sign models, heads, deployment files and board files, for --trust.
+    #[cfg(feature = "sign")]
+    Sign(SignArgs),
+    /// Verify signed files against --trust.
+    Verify(VerifyArgs),
     /// Compare two profiles; exit code 1 if something became worse by more than the tolerance.
     Compare(CompareArgs),
     /// Measure the cold start of one row of a profile, in a new process.
@@ -138,7 +151,7 @@ pub struct Placement {
 impl Placement {
     /// The board given by `--board`.
     pub fn board(&self) -> anyhow::Result<Option<Board>> {
-        Ok(self.board.as_deref().map(Board::named).transpose()?)
+        self.board.as_deref().map(trusted::board).transpose()
     }
 
     /// That board, or else the one that `machine` is recognised as.

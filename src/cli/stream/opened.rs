@@ -17,6 +17,7 @@ use crate::cli::args::StreamArgs;
 use crate::cli::inputs;
 use crate::cli::limits;
 use crate::cli::loaded::{Loaded, cover, named};
+use crate::cli::trust;
 
 /// What answers frames.
 pub struct Opened {
@@ -67,7 +68,11 @@ impl Opened {
         cover(&mut heads, args.coverage)?;
         let read = reading(&heads, args)?;
         let model = match before.map(|before| before.model).filter(|old| old.still_is(&chosen)) {
-            Some(same) => same,
+            Some(same) => {
+                // Its signature may have ended since, or its key been revoked.
+                trust::ask_for_model(&same.path)?.loaded_model(same.engine.about())?;
+                same
+            }
             None => Model::open(&chosen)?,
         };
         chosen.check(&model.engine)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// The files of `src/ffi` that say something to C.
-const SOURCES: [&str; 7] = ["mod", "status", "model", "frame", "pipeline", "answer", "extractor"];
+const SOURCES: [&str; 8] = ["mod", "status", "model", "frame", "pipeline", "answer", "extractor", "trust"];
 
 fn header(root: &Path) -> String {
     let config = cbindgen::Config::from_file(root.join("include/cbindgen.toml")).unwrap();

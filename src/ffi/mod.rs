@@ -15,6 +15,7 @@ mod memory;
 mod model;
 mod pipeline;
 mod status;
+mod trust;
 
 use std::ffi::c_char;
 
@@ -26,6 +27,7 @@ pub use frame::*;
 pub use model::*;
 pub use pipeline::*;
 pub use status::*;
+pub use trust::mr_trust;
 
 /// Changes whenever a program that was built with the header must be built again: the first number of the library's soname.
 pub const MR_ABI: u32 = 0;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use super::handles::Table;
 use super::memory::{Versioned, path_at, put, read_or_zero, text, values, writable, write};
 use super::status::{Failure, Status, call};
+use super::trust::{ask, not_from_memory};
 use crate::engine::{Engine, EngineError};
 use crate::heads::{Head, HeadModel};
 use crate::kernels::Isa;
 use crate::quant;
+use crate::sign::Role;
 
 /// A backbone.
 pub struct Model(());
@@ -171,7 +173,10 @@ pub unsafe extern "C" fn mr_model_open(
             if path == Path::new(crate::engine::DEMO) {
                 return Engine::demo(isa).map_err(refused);
             }
-            Engine::open_for(&path, isa).map_err(refused)
+            let asked = ask(&path, Role::Model)?;
+            let engine = Engine::open_for(&path, isa).map_err(refused)?;
+            asked.loaded_model(engine.about())?;
+            Ok(engine)
         };
         // SAFETY: as the caller promises.
         unsafe { open_model(options, model, open) }
@@ -192,6 +197,7 @@ pub unsafe extern "C" fn mr_model_open_memory(
     call(0, || {
         // SAFETY: as the caller promises.
         let bytes = unsafe { values(bytes.cast::<u8>(), length, "the model's bytes")? };
+        not_from_memory()?;
         let open = |isa: Isa| {
             let name = Path::new("memory");
             let file = quant::file::parse(name, bytes).map_err(Failure::model)?;
@@ -243,7 +249,10 @@ pub unsafe extern "C" fn mr_head_open(path: *const c_char, head: *mut *mut Train
         writable(head, "the place for the head")?;
         // SAFETY: as the caller promises.
         let path = unsafe { path_at(path)? };
-        let handle = HEADS.add(OpenHead::new(Head::load(path).map_err(Failure::model)?))?;
+        let asked = ask(&path, Role::Head)?;
+        let (opened, sha256) = Head::read(path).map_err(Failure::model)?;
+        asked.loaded(&sha256)?;
+        let handle = HEADS.add(OpenHead::new(opened))?;
         // SAFETY: as the caller promises.
         unsafe { put(head, without_provenance_mut(handle), "the place for the head") }
     })
@@ -263,6 +272,7 @@ pub unsafe extern "C" fn mr_head_open_memory(
         writable(head, "the place for the head")?;
         // SAFETY: as the caller promises.
         let bytes = unsafe { values(bytes.cast::<u8>(), length, "the head's bytes")? };
+        not_from_memory()?;
         let opened = Head::parse(Path::new("memory"), bytes).map_err(Failure::model)?;
         let handle = HEADS.add(OpenHead::new(opened))?;
         // SAFETY: as the caller promises.

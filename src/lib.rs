@@ -137,6 +137,9 @@ pub mod training {
     };
 }
 
+#[cfg(feature = "audit")]
+#[doc(hidden)]
+pub mod audit;
 #[doc(hidden)]
 pub mod board;
 #[doc(hidden)]

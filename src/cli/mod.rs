@@ -2,6 +2,7 @@
 
 mod answering;
 mod args;
+mod audit;
 mod backbone;
 mod board;
 mod card;
@@ -58,11 +59,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::{AuditCommand, Cli, Command};
 use failure::{FAILURE, report};
 use microraptor::names::printable;
 
-/// The exit code of `compare` if something became worse.
+/// The exit code of `compare` if something became worse, and of `audit verify` if a log is not whole.
 const REGRESSION: u8 = 1;
 
 /// Parses the arguments, runs the command, and turns an error into one line on standard error.
@@ -134,11 +135,10 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "sign")]
         Command::Sign(args) => sign::sign(&args),
         Command::Verify(args) => sign::verify(&args),
-        Command::Compare(args) => match compare::run(&args) {
-            Ok(true) => Ok(()),
-            Ok(false) => return ExitCode::from(REGRESSION),
-            Err(error) => Err(error),
+        Command::Audit(args) => match args.command {
+            AuditCommand::Verify(args) => return found(audit::verify::run(&args)),
         },
+        Command::Compare(args) => return found(compare::run(&args)),
     };
     ended(result)
 }
@@ -159,6 +159,14 @@ fn runs_on(command: &Option<Command>) -> bool {
         return true;
     }
     matches!(command, Some(Command::Stream(_)))
+}
+
+/// The exit code of a command that finds something to be in order or not.
+fn found(result: anyhow::Result<bool>) -> ExitCode {
+    match result {
+        Ok(false) => ExitCode::from(REGRESSION),
+        result => ended(result.map(drop)),
+    }
 }
 
 /// The exit code of a command, whose error is reported.

@@ -28,7 +28,7 @@ impl FileId {
 }
 
 /// The files that a command reads.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Inputs {
     files: HashMap<FileId, PathBuf>,
 }

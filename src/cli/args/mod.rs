@@ -2,6 +2,7 @@
 
 mod address;
 mod answering;
+mod audit;
 mod demo;
 mod heads;
 mod hints;
@@ -20,6 +21,7 @@ use microraptor::vit::Size;
 
 pub use address::*;
 pub use answering::AnsweringArgs;
+pub use audit::*;
 pub use demo::*;
 pub use heads::*;
 pub use hints::HintArgs;
@@ -120,6 +122,8 @@ pub enum Command {
     Sign(SignArgs),
     /// Verify signed files against --trust.
     Verify(VerifyArgs),
+    /// Read audit logs that --audit wrote.
+    Audit(AuditCommandArgs),
     /// Compare two profiles; exit code 1 if something became worse by more than the tolerance.
     Compare(CompareArgs),
     /// Measure the cold start of one row of a profile, in a new process.

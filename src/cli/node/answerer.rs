@@ -6,11 +6,13 @@ use std::time::Duration;
 use microraptor::Engine;
 use microraptor::input::StreamFormat;
 use microraptor::names::shown;
+use microraptor::output::Inputs;
 use microraptor::pipeline::{Answer, Pipeline};
 use serde_json::{Value, json};
 
 use crate::cli::answering::Answering;
 use crate::cli::args::{ChoiceArgs, NodeArgs};
+use crate::cli::audit::Audit;
 use crate::cli::loaded::{Loaded, named_in};
 use crate::cli::reading::{Read, Reading, readings};
 use crate::cli::{limits, objects};
@@ -21,6 +23,8 @@ pub struct Answerer {
     pipeline: Pipeline,
     heads: Vec<Loaded>,
     readings: Vec<Reading>,
+    /// The files that were read.
+    pub files: Inputs,
 }
 
 impl Answerer {
@@ -36,7 +40,9 @@ impl Answerer {
         pipeline
             .limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
         let readings = readings(&heads, &ChoiceArgs::default());
-        Ok(Answerer { engine, pipeline, heads, readings })
+        let mut files = Inputs::default();
+        chosen.add_files(&mut files);
+        Ok(Answerer { engine, pipeline, heads, readings, files })
     }
 
     /// Answers the object in the file `path`: writes a file for each head into `folder`. Returns their kinds.
@@ -49,7 +55,7 @@ impl Answerer {
     }
 
     fn answer_by_each(&mut self, path: &Path, folder: &Path) -> anyhow::Result<Vec<&'static str>> {
-        let Answerer { engine, pipeline, heads, readings } = self;
+        let Answerer { engine, pipeline, heads, readings, .. } = self;
         let watched = limits::Watched::new(path.display().to_string());
         let mut kinds = Vec::new();
         for reading in readings.iter() {
@@ -64,6 +70,11 @@ impl Answerer {
             }
         }
         Ok(kinds)
+    }
+
+    /// Writes down what answers.
+    pub fn write_down(&self, audit: &mut Audit) -> anyhow::Result<()> {
+        audit.loaded(self.engine.about(), &self.heads, self.pipeline.session().threads())
     }
 
     /// The model in a line.

@@ -1,6 +1,7 @@
 //! `microraptor node`
 
 mod answerer;
+mod audited;
 mod line;
 
 use std::collections::BTreeSet;
@@ -12,11 +13,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use microraptor::audit::AuditError;
 use microraptor::node::{
     Destination, Listener, MAX_TRIES, Queue, QueueError, Report, Retry, Rules, Sender, Tls, Work,
 };
+use serde_json::json;
 
 use super::args::NodeArgs;
+use super::audit::{self, Audit};
 use super::failure::one_line;
 use super::limits::Seconds;
 use super::notify::Supervisor;
@@ -47,6 +51,11 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
     let keys = args.to.iter().map(Destination::key).collect();
     let queue = Arc::new(Queue::open(&args.queue, keys, args.keep, args.reserve.0)?);
     let answerer = Answerer::new(args)?;
+    let mut audit = Audit::open(&args.answering.audit, "node", &[], |read| {
+        *read = answerer.files.clone();
+        [&args.tls_cert, &args.tls_key, &args.tls_ca].into_iter().flatten().for_each(|path| read.add(path));
+    })?;
+    answerer.write_down(&mut audit)?;
     let silenced = Arc::new(AtomicBool::new(false));
     let report = report(silenced.clone());
     let [queued, unsent] = queue.waiting();
@@ -75,7 +84,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
     };
     let senders = args.to.iter().map(sender).collect::<io::Result<Vec<_>>>()?;
     let mut node =
-        Node { queue, answerer, supervisor: Supervisor::default(), silenced, answered: 0, failed: 0 };
+        Node { queue, answerer, audit, supervisor: Supervisor::default(), silenced, answered: 0, failed: 0 };
     node.supervisor.ready();
     let ended = node.answer_all(&signals);
     node.end(ended, listener, senders)
@@ -129,6 +138,7 @@ fn report(silenced: Arc<AtomicBool>) -> Report {
 struct Node {
     queue: Arc<Queue>,
     answerer: Answerer,
+    audit: Audit,
     supervisor: Supervisor,
     /// Nobody reads the lines any more.
     silenced: Arc<AtomicBool>,
@@ -172,6 +182,8 @@ impl Node {
         }
         let done = self.queue.folder(work).map_err(anyhow::Error::from).and_then(|folder| {
             let answered = self.answerer.answer(&work.path, &folder).and_then(|kinds| {
+                // Before the results can be sent.
+                self.audit.write(&audited::answer(self.answered + self.failed + 1, &folder)?)?;
                 self.queue.answered(work, &folder)?;
                 Ok(kinds)
             });
@@ -187,8 +199,18 @@ impl Node {
                 let (object, tries, ms) = (work.uid.clone(), work.tries, milliseconds(start.elapsed()));
                 say(&Event::Answered { object, results, tries, ms })
             }
+            // The object stays in the queue.
+            Err(error) if error.is::<AuditError>() => {
+                self.queue.forgive(work);
+                Err(error)
+            }
             Err(error) if is_of_the_disk(&error) => self.put_off(work, one_line(&error), signals),
-            Err(error) => self.fail(work, one_line(&error), signals),
+            Err(error) => {
+                let class = Some(audit::class(&error));
+                let input = self.answered + self.failed + 1;
+                self.audit.write(&audit::Event::Lost { input, class })?;
+                self.fail(work, one_line(&error), signals)
+            }
         }
     }
 
@@ -227,7 +249,9 @@ impl Node {
         let [queued, unsent] = self.queue.waiting();
         let said =
             say(&Event::Ended { reason, answered: self.answered, failed: self.failed, queued, unsent });
-        ended.and(said)
+        let counts =
+            json!({"answered": self.answered, "failed": self.failed, "queued": queued, "unsent": unsent});
+        self.audit.end(reason, counts, ended.and(said))
     }
 }
 

@@ -14,9 +14,11 @@ use microraptor::heads::Outcome;
 use microraptor::input::{InputError, expand};
 use microraptor::pipeline::{Answer, Pipeline};
 use microraptor::stamp::Stamp;
+use serde_json::json;
 
 use super::answering::Answering;
 use super::args::PredictArgs;
+use super::audit::{self, Audit};
 use super::head_line::HeadLine;
 use super::loaded::{cover, named_in};
 use super::reading::{Read, readings};
@@ -46,6 +48,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         None => chosen.engine()?,
     };
     let mut pipeline = chosen.pipeline(&engine, &heads)?;
+    let mut audit = audit(args, &chosen, &inputs)?;
+    audit.loaded(engine.about(), &heads, pipeline.session().threads())?;
     // The same limit as for everything else that a file needs.
     pipeline.limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
     pipeline.explain(args.explain.is_some());
@@ -56,7 +60,8 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         );
     }
     let mut out = terminal::stdout();
-    for path in &inputs {
+    let mut number = 0;
+    let ended = inputs.iter().try_for_each(|path| {
         let start = Instant::now();
         // Heads with other reading options, overlays and DICOM objects read the input again.
         let stamp = if path == Path::new("-") { None } else { Stamp::of(path).ok() };
@@ -96,9 +101,21 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         line.heads = said.into_iter().flatten().collect();
         line.ms = times(decode, &mut pipeline, start.elapsed());
         drop(watched);
-        writeln!(out, "{}", serde_json::to_string(&line)?)?;
-    }
-    Ok(())
+        let json = serde_json::to_string(&line)?;
+        number += 1;
+        audit.write(&audit::answer(number, &json))?;
+        Ok(writeln!(out, "{json}")?)
+    });
+    audit.end("end of inputs", json!({"answered": number}), ended)
+}
+
+/// The audit log, in which it stands what answers.
+fn audit(args: &PredictArgs, chosen: &Answering, images: &[PathBuf]) -> anyhow::Result<Audit> {
+    let bags: Vec<&Path> = images.iter().map(PathBuf::as_path).collect();
+    Audit::open(&args.answering.audit, "predict", &bags, |read| {
+        chosen.add_files(read);
+        args.classes.iter().chain(images).for_each(|path| read.add(path));
+    })
 }
 
 /// The files, clips, volumes and streams that the arguments name.

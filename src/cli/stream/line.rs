@@ -47,6 +47,10 @@ pub enum Event<'a> {
     Reloaded { model: Value, heads: Vec<String> },
     /// They could not be; the old ones go on.
     ReloadFailed { problem: String },
+    /// Lines cannot be added to the audit log, and answers are given without it.
+    AuditFailed { problem: String },
+    /// They can be added again.
+    AuditResumed { lost_lines: u64 },
     /// The last line.
     Ended {
         reason: &'a str,

@@ -1,5 +1,6 @@
 //! `microraptor stream`
 
+mod audited;
 #[cfg(feature = "igtl")]
 mod igtl;
 #[cfg(not(feature = "igtl"))]
@@ -31,6 +32,7 @@ use microraptor::names::shown;
 use microraptor::pipeline::Answer;
 
 use super::args::{OnStall, StreamArgs};
+use super::audit::{self, Audit};
 use super::failure::one_line;
 use super::head_line::HeadLine;
 use super::limits;
@@ -53,6 +55,7 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
     let signals = Live::handle();
     let opened = Opened::new(args, None)?;
     let path = place(args, &opened)?;
+    let audit = audit(args, &opened, &path)?;
     let mut pins = Pins::open(args)?;
     let mut told = outlets(args, &opened, &mut pins)?;
     // Nothing is grabbed before everything is loaded: the first frames would be old.
@@ -61,7 +64,7 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
         None => (source::open(&path, args, &opened.read)?, None),
     };
     told.extend(answered);
-    let outlets = Arc::new(Outlets::new(told));
+    let outlets = Arc::new(Outlets::new(told, audit));
     let stall = (args.stall.0 > 0.0).then(|| Duration::from_secs_f64(args.stall.0));
     let watch = Watch::new(stall, args.on_stall, outlets.clone(), signals.clone())?;
     let grabber = Grabber::start(source, args.policy)?;
@@ -109,6 +112,16 @@ fn place(args: &StreamArgs, opened: &Opened) -> anyhow::Result<PathBuf> {
         (Some(path), None) | (None, Some(path)) => Ok(path.clone()),
         (None, None) => Ok(Path::new("-").to_owned()),
     }
+}
+
+/// The audit log, in which it stands what answers.
+fn audit(args: &StreamArgs, opened: &Opened, path: &Path) -> anyhow::Result<Audit> {
+    let mut audit = Audit::open(&args.answering.audit, "stream", &[path], |read| {
+        *read = opened.files.clone();
+        read.add(path);
+    })?;
+    audit.loaded(opened.engine().about(), &opened.heads, opened.pipeline.session().threads())?;
+    Ok(audit)
 }
 
 /// Who is told besides standard output.
@@ -357,6 +370,10 @@ impl Stream<'_> {
             Ok(opened) => {
                 self.answers.clear();
                 self.opened = opened;
+                self.outlets.write_down(&audit::Event::Reloaded {
+                    model: audit::model(self.opened.engine().about()),
+                    heads: audit::names(&self.opened.heads),
+                })?;
                 // The new model is none of the memory that a frame takes.
                 self.limits.next(self.path.display().to_string());
                 self.say(&Event::Reloaded { model: self.opened.about(), heads: self.opened.names() })
@@ -375,6 +392,10 @@ impl Stream<'_> {
             Err(error) => ("error", Err(error)),
         };
         let problem = failed.as_ref().err().map(one_line);
+        if let Err(error) = &failed {
+            // The first error is the one that is reported.
+            let _ = self.outlets.write_down(&audit::Event::Error { class: audit::class(error) });
+        }
         let ended = Event::Ended { reason, problem, counts };
         let said =
             self.watch.over(counts.frames, Doing::Writing, || self.outlets.say(&ended, Some(counts), None));

@@ -8,6 +8,7 @@ use microraptor::checkpoint::Hints;
 use microraptor::heads::HeadModel;
 use microraptor::input::{Image, ReadOptions};
 use microraptor::live::Smoothing;
+use microraptor::output::Inputs;
 use microraptor::pipeline::Pipeline;
 use microraptor::stamp::Stamp;
 use serde_json::{Value, json};
@@ -29,6 +30,8 @@ pub struct Opened {
     pub read: ReadOptions,
     /// The argument after MODEL, which is the first one with --deploy.
     pub rest: Option<PathBuf>,
+    /// The files that were read.
+    pub files: Inputs,
     model: Model,
     isa: Option<String>,
 }
@@ -82,7 +85,9 @@ impl Opened {
             pipeline.slide(frames.into());
         }
         let smoothing = heads.iter().map(|_| Smoothing::new(args.smooth.into())).collect();
-        Ok(Opened { pipeline, heads, smoothing, read, rest: chosen.rest, model, isa })
+        let mut files = Inputs::default();
+        chosen.add_files(&mut files);
+        Ok(Opened { pipeline, heads, smoothing, read, rest: chosen.rest, files, model, isa })
     }
 
     /// Forgets the frames so far: what follows is another picture.
@@ -94,6 +99,11 @@ impl Opened {
     /// What is open, for the next time.
     pub fn before(&self) -> Before {
         Before { model: self.model.clone(), isa: self.isa.clone() }
+    }
+
+    /// The model.
+    pub fn engine(&self) -> &Engine {
+        &self.model.engine
     }
 
     /// The model in a line.

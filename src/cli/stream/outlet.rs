@@ -1,4 +1,4 @@
-//! Whoever is told what happens: standard output first, then the others.
+//! Whoever is told what happens: the audit log first, standard output, then the others.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,7 +6,9 @@ use microraptor::heads::{Explanation, Outcome};
 use microraptor::input::{Image, LabelMap, Region};
 use microraptor::live::Frame;
 
+use super::audited;
 use super::line::{Counts, Event, line};
+use crate::cli::audit::{self, Audit, Notice};
 use crate::cli::loaded::Loaded;
 use crate::cli::terminal;
 
@@ -72,12 +74,13 @@ pub struct Outlets(Mutex<State>);
 
 struct State {
     counts: Counts,
+    audit: Audit,
     outlets: Vec<Box<dyn Outlet>>,
 }
 
 impl Outlets {
-    pub fn new(outlets: Vec<Box<dyn Outlet>>) -> Outlets {
-        Outlets(Mutex::new(State { counts: Counts::default(), outlets }))
+    pub fn new(outlets: Vec<Box<dyn Outlet>>, audit: Audit) -> Outlets {
+        Outlets(Mutex::new(State { counts: Counts::default(), audit, outlets }))
     }
 
     /// Whether any of them wants to know why heads say what they say.
@@ -98,21 +101,50 @@ impl Outlets {
         })
     }
 
+    /// Adds a line to the audit log alone.
+    pub fn write_down(&self, event: &audit::Event) -> anyhow::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_down(event)
+    }
+
     /// Tells all of `event`, at once, whichever thread calls; `counts` are the last ones if it does not know them. An
-    /// error is one of standard output.
+    /// error is one of standard output, or of the audit log, without which no answer is given.
     pub fn say(&self, event: &Event, counts: Option<Counts>, seen: Option<Seen>) -> anyhow::Result<()> {
         let json = line(event)?;
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        terminal::line(&json)?;
+        let state = &mut *state;
+        let written = audited::event(event, &json).map_or(Ok(()), |event| state.write_down(&event));
+        match written {
+            Err(error) if matches!(event, Event::Frame(_)) => return Err(error),
+            _ => terminal::line(&json)?,
+        }
         state.counts = counts.unwrap_or(state.counts);
-        let told = Told { event, json: &json, counts: state.counts, seen };
-        state.outlets.retain_mut(|outlet| match outlet.told(&told) {
+        state.tell(event, &json, seen);
+        written
+    }
+}
+
+impl State {
+    /// Adds a line to the audit log. If it cannot be added and need not be, a line on standard output says so.
+    fn write_down(&mut self, event: &audit::Event) -> anyhow::Result<()> {
+        let notice = match self.audit.say(event)? {
+            None => return Ok(()),
+            Some(Notice::Failed { problem }) => Event::AuditFailed { problem },
+            Some(Notice::Again { lost }) => Event::AuditResumed { lost_lines: lost },
+        };
+        let json = line(&notice)?;
+        terminal::line(&json)?;
+        self.tell(&notice, &json, None);
+        Ok(())
+    }
+
+    fn tell(&mut self, event: &Event, json: &str, seen: Option<Seen>) {
+        let told = Told { event, json, counts: self.counts, seen };
+        self.outlets.retain_mut(|outlet| match outlet.told(&told) {
             Ok(()) => true,
             Err(error) => {
                 log::warn!("{}: {error:#}: it is told nothing more", outlet.name());
                 false
             }
         });
-        Ok(())
     }
 }

@@ -18,9 +18,9 @@ mod demo_quality;
 mod dicom;
 #[cfg(feature = "nifti")]
 mod embed;
+mod explain;
 #[cfg(all(feature = "dicom", target_os = "linux"))]
 mod fence;
-mod explain;
 #[cfg(all(feature = "dicom", feature = "onnx"))]
 mod frames;
 mod heads;

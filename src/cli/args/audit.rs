@@ -72,11 +72,11 @@ pub struct AuditCommandArgs {
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Find the first line of a log that was changed, removed or moved; exit code 1 if there is one.
-    Verify(VerifyArgs),
+    Verify(AuditVerifyArgs),
 }
 
 #[derive(Debug, Args)]
-pub struct VerifyArgs {
+pub struct AuditVerifyArgs {
     /// The log; if it was put aside when it became large, all its files, the oldest first
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,

@@ -6,11 +6,11 @@ use microraptor::audit::{Anchor, Fault, Report, Verdict, verify};
 use microraptor::names::shown;
 use serde_json::json;
 
-use crate::cli::args::VerifyArgs;
+use crate::cli::args::AuditVerifyArgs;
 use crate::cli::terminal;
 
 /// Prints what the log is found to be; whether it is whole.
-pub fn run(args: &VerifyArgs) -> anyhow::Result<bool> {
+pub fn run(args: &AuditVerifyArgs) -> anyhow::Result<bool> {
     let anchor = Anchor { sha256: args.head.clone(), lines: args.lines };
     let verdict = verify(&args.files, &anchor)?;
     let mut out = terminal::stdout();

@@ -56,6 +56,8 @@ typedef enum {
     MR_STATUS_RUN = 9,
     // A fault of the library, which is to be reported. The handle may be closed, but should not be used.
     MR_STATUS_FAULT = 10,
+    // This machine computes something else than was validated, to the bit: the message says what.
+    MR_STATUS_ATTEST = 11,
 } mr_status;
 
 // How pixels lie in memory. 16-bit samples are in the machine's byte order.
@@ -187,6 +189,9 @@ typedef struct {
     // The instruction set, as the program's --isa; NULL for the one that MICRORAPTOR_ISA names, or the fastest of this CPU.
     // The bits are the same for int8.
     const char *isa;
+    // Not 0: do not compare what this machine computes with what the model's file stores (MR_STATUS_ATTEST if it is something
+    // else).
+    uint32_t no_attest;
 } mr_model_options;
 
 // Facts of a model. The texts last as long as the model is open.
@@ -239,6 +244,9 @@ typedef struct {
     const char *cores;
     // The most memory that it keeps of a clip or a volume, in bytes; 0 for 1 GiB.
     size_t limit;
+    // Not 0: do not compare what this machine computes with what the heads' files store (MR_STATUS_ATTEST if it is something
+    // else).
+    uint32_t no_attest;
 } mr_pipeline_options;
 
 // What a head says of a frame or a clip. Pointers lead into the pipeline's memory.

@@ -48,6 +48,7 @@
 //! | train and evaluate heads | [`training`] |
 //! | round a checkpoint to int8 or fp16 | [`convert`] |
 //! | write masks, overlays, features, DICOM objects | [`output`] |
+//! | compare what this device computes with what was validated, to the bit | [`attest`] |
 //! | measure latency against accuracy | `profile` (feature `profile`) |
 //!
 //! `examples/` holds a program for each. Errors are one enum for each layer, one line each; their text names options by the
@@ -79,6 +80,7 @@ pub use pipeline::{Answer, Elapsed, Pipeline, PipelineError};
 pub use quant::{Precision, QuantError};
 pub use vit::{Config, Crop, Features, Interpolation, Preprocess, Resize, Size, SizeError};
 
+pub mod attest;
 pub mod convert;
 pub mod output;
 #[cfg(feature = "profile")]

@@ -134,6 +134,7 @@ fn head(engine: &Engine, size: Size, volume: bool) -> Arc<Head> {
         size,
         backbone: Backbone::of(engine.about()),
         training: TrainingSummary::default(),
+        attestation: None,
         tool: String::new(),
     })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use microraptor::Engine;
+use microraptor::board::Cores;
 use microraptor::checkpoint::Hints;
 use microraptor::heads::Head;
 use microraptor::output::Inputs;
@@ -81,10 +82,15 @@ impl Answering {
         self.deployed.as_ref().map_or(Ok(()), |deployed| deployed.check_model(engine.about()))
     }
 
+    /// The chosen cores.
+    pub fn cores(&self) -> anyhow::Result<Cores> {
+        self.args.threads.cores()
+    }
+
     /// The model with the heads, on the chosen cores.
     pub fn pipeline(&self, engine: &Engine, heads: &[Loaded]) -> anyhow::Result<Pipeline> {
         let all: Vec<Arc<Head>> = heads.iter().map(|loaded| loaded.head.clone()).collect();
-        let session = engine.session(self.args.threads.cores()?)?.pin_caller();
+        let session = engine.session(self.cores()?)?.pin_caller();
         Pipeline::new(session, &all)
             .map_err(|error| named(error, &|head| heads[head].path.display().to_string()))
     }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use microraptor::Engine;
+use microraptor::attest;
 use microraptor::checkpoint::{self, Hints, Model};
 use microraptor::convert::{Calibration, Progress, convert};
 use microraptor::engine::{is_onnx, output_agreement};
@@ -15,7 +16,9 @@ use microraptor::files::check_writable;
 use microraptor::input::{Image, InputError, PhantomKind, ReadOptions, Scan, expand, phantom};
 use microraptor::names::printable;
 use microraptor::quant::file::{self, Written};
-use microraptor::quant::{Agreement, BlockPrecision, ConvertedModel, ModelFile, OutputAgreement, Precision};
+use microraptor::quant::{
+    Agreement, Attestation, BlockPrecision, ConvertedModel, ModelFile, OutputAgreement, Precision,
+};
 use microraptor::vit::{Preprocess, Size};
 use serde_json::json;
 
@@ -73,6 +76,9 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         bars.stage("comparing outputs", 1);
         model.report.outputs = outputs(&reference, &model, &calibration)?;
     }
+    bars.stage("attestation", 1);
+    let attestation = attestation(&model)?;
+    model.attestation = attestation;
     bars.finish();
     let written = file::write(&args.output, &model)?;
     if !model.report.meets_target {
@@ -84,7 +90,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         let about = json!({"output": microraptor::names::shown(&args.output), "name": model.name,
             "file_bytes": written.file_bytes, "sha256": written.sha256, "precision": model.precision,
             "plan": model.plan, "report": model.report, "source": model.source, "licence": model.licence,
-            "tool": model.tool});
+            "tool": model.tool, "attestation": model.attestation});
         writeln!(out, "{}", serde_json::to_string_pretty(&about)?)?;
     } else {
         print(&model, &args.output, &written, &mut out)?;
@@ -132,9 +138,24 @@ fn outputs(
     model: &ConvertedModel,
     calibration: &Calibration,
 ) -> anyhow::Result<Vec<OutputAgreement>> {
-    let file = ModelFile { model: model.clone(), sha256: String::new(), file_bytes: 0 };
-    let converted = Engine::from_converted(Path::new(&model.name), file, backbone::isa())?;
+    let converted = engine(model)?;
     Ok(output_agreement(reference, &converted, &calibration.images, calibration.size)?)
+}
+
+/// What the converted model computes of generated pictures, for devices to compare with; `None` if its graph does a part of
+/// it, whose bits need not be the same on every machine.
+fn attestation(model: &ConvertedModel) -> anyhow::Result<Option<Attestation>> {
+    let found = attest::of_model(&engine(model)?).context("the attestation")?;
+    if found.is_none() {
+        log::warn!("{}: no attestation is stored: {}", model.name, attest::Reason::NotExact);
+    }
+    Ok(found)
+}
+
+/// The engine of a model that is not written yet.
+fn engine(model: &ConvertedModel) -> anyhow::Result<Engine> {
+    let file = ModelFile { model: model.clone(), sha256: String::new(), file_bytes: 0 };
+    Ok(Engine::from_converted(Path::new(&model.name), file, backbone::isa())?)
 }
 
 /// Reads CHECKPOINT, which must not be a converted model.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use microraptor::Engine;
 use microraptor::heads::{Head, SetRule};
 use microraptor::pipeline::PipelineError;
 
@@ -26,6 +27,11 @@ impl Loaded {
         let (head, sha256) = trust::head(path)?;
         let sets = head.set_rule(None)?;
         Ok(Loaded { path: path.to_owned(), sha256, head: Arc::new(head), sets })
+    }
+
+    /// Refuses a backbone other than the one that the head was trained on.
+    pub fn check_backbone(&self, engine: &Engine) -> anyhow::Result<()> {
+        self.head.check_backbone(engine.about()).with_context(|| self.path.display().to_string())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod answering;
 mod args;
+mod attest;
 mod audit;
 mod backbone;
 mod board;
@@ -63,7 +64,8 @@ use args::{AuditCommand, Cli, Command};
 use failure::{FAILURE, report};
 use microraptor::names::printable;
 
-/// The exit code of `compare` if something became worse, and of `audit verify` if a log is not whole.
+/// The exit code of `compare` if something became worse, of `audit verify` if a log is not whole, and of `attest` if this
+/// machine computes something else.
 const REGRESSION: u8 = 1;
 
 /// Parses the arguments, runs the command, and turns an error into one line on standard error.
@@ -136,11 +138,20 @@ pub fn main() -> ExitCode {
         Command::Sign(args) => sign::sign(&args),
         Command::Verify(args) => sign::verify(&args),
         Command::Audit(args) => match args.command {
-            AuditCommand::Verify(args) => return found(audit::verify::run(&args)),
+            AuditCommand::Verify(args) => return judged(audit::verify::run(&args)),
         },
-        Command::Compare(args) => return found(compare::run(&args)),
+        Command::Compare(args) => return judged(compare::run(&args)),
+        Command::Attest(args) => return judged(attest::run(&args)),
     };
     ended(result)
+}
+
+/// The exit code of a command that compares.
+fn judged(result: anyhow::Result<bool>) -> ExitCode {
+    match result {
+        Ok(false) => ExitCode::from(REGRESSION),
+        result => ended(result.map(|_| ())),
+    }
 }
 
 /// Whether a command answers files of others, for which there is a time limit unless another one is given.
@@ -159,14 +170,6 @@ fn runs_on(command: &Option<Command>) -> bool {
         return true;
     }
     matches!(command, Some(Command::Stream(_)))
-}
-
-/// The exit code of a command that finds something to be in order or not.
-fn found(result: anyhow::Result<bool>) -> ExitCode {
-    match result {
-        Ok(false) => ExitCode::from(REGRESSION),
-        result => ended(result.map(drop)),
-    }
 }
 
 /// The exit code of a command, whose error is reported.
@@ -190,6 +193,7 @@ fn choose_isa(cli: &Cli) -> anyhow::Result<()> {
         // The deployment file may name one; it is read later, and only once.
         (None, Some(Command::Predict(args))) if args.answering.deploy.is_some() => Ok(()),
         (None, Some(Command::Stream(args))) if args.answering.deploy.is_some() => Ok(()),
+        (None, Some(Command::Attest(args))) if args.deploy.is_some() => Ok(()),
         #[cfg(feature = "node")]
         (None, Some(Command::Node(args))) if args.answering.deploy.is_some() => Ok(()),
         (name, _) => backbone::choose_isa(name.as_deref()),

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, bail};
+use microraptor::attest;
 use microraptor::engine::Session;
 use microraptor::features::{Request, ScanFeatures, gather};
 use microraptor::files::check_writable;
@@ -113,6 +114,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
             write_held_out(path, set.data, &certainty.held_out)?;
         }
     }
+    head.attestation = attest::of_head(&engine, &head).context("the attestation")?;
     head.save(&args.output)?;
     let certain = Certain::new(&head, &set, &val, &judgement, head.set_rule(None)?)?;
     print(args, train.len(), &head, (&judgement, &certain), folds.as_ref())

@@ -114,6 +114,7 @@ pub fn convert(
         licence,
         graph,
         report,
+        attestation: None,
         tool: TOOL.to_owned(),
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Assumption;
 use crate::kernels::Isa;
-use crate::quant::Precision;
+use crate::quant::{Attestation, Precision};
 use crate::vit::Preprocess;
 
 /// Name of [`Backend::Kernels`].
@@ -61,6 +61,8 @@ pub struct About {
     pub described: bool,
     /// What was assumed because the model's files do not specify it.
     pub assumed: Vec<Assumption>,
+    /// What the model computes of generated pictures, if its file stores it ([`attest`](crate::attest)).
+    pub attestation: Option<Attestation>,
 }
 
 impl About {

@@ -50,6 +50,11 @@ pub(super) trait Backbone: Send + Sync {
         self.config().map(|config| config.patch)
     }
 
+    /// Whether the features have the same bits on every machine.
+    fn is_exact(&self) -> bool {
+        true
+    }
+
     /// Names of the outputs of a graph.
     fn outputs(&self) -> &[String] {
         &[]

@@ -60,6 +60,12 @@ impl Engine {
         self.shared.backbone.outputs()
     }
 
+    /// Whether the features have the same bits on every machine, every instruction set and for any number of threads: not if
+    /// tract computes the backbone's pixels, its positions or more.
+    pub fn is_exact(&self) -> bool {
+        self.shared.backbone.is_exact()
+    }
+
     /// What was rewritten to run an ONNX graph, such as fp16 to f32: lines for people.
     pub fn notes(&self) -> &[String] {
         self.shared.backbone.notes()

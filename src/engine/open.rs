@@ -102,6 +102,10 @@ impl Engine {
     pub fn from_converted(path: &Path, file: ModelFile, isa: Isa) -> Result<Engine, EngineError> {
         let ModelFile { model, sha256, .. } = file;
         let kind = if model.graph.is_some() { Backend::Around } else { Backend::Kernels };
+        #[cfg(feature = "demo")]
+        let attestation = model.attestation.or_else(|| quant::file::demo_attestation(&sha256));
+        #[cfg(not(feature = "demo"))]
+        let attestation = model.attestation;
         let about = About {
             name: model.name,
             sha256,
@@ -112,6 +116,7 @@ impl Engine {
             reading: 0,
             described: false,
             assumed: Vec::new(),
+            attestation,
         };
         match model.graph {
             None => Ok(Engine::new(about, Vit::new(Encoder::new(model.network, isa)))),
@@ -148,6 +153,7 @@ impl Engine {
             reading: graph::onnx::READING,
             described,
             assumed,
+            attestation: None,
         };
         Ok(Engine::new(about, model))
     }
@@ -169,6 +175,7 @@ impl Engine {
             reading: 0,
             described: model.described,
             assumed: model.assumed,
+            attestation: None,
         };
         let network = Network::from_weights(&model.config, model.weights);
         #[cfg(feature = "onnx")]

@@ -44,6 +44,10 @@ impl Backbone for OnnxModel {
         self.config().filter(|_| self.reads_pixels()).map(|config| config.patch)
     }
 
+    fn is_exact(&self) -> bool {
+        OnnxModel::is_exact(self)
+    }
+
     fn outputs(&self) -> &[String] {
         OnnxModel::outputs(self)
     }

@@ -7,6 +7,7 @@
 #![allow(missing_docs, clippy::missing_safety_doc)]
 
 mod answer;
+mod attest;
 mod exclusive;
 mod extractor;
 mod frame;

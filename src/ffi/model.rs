@@ -5,6 +5,7 @@ use std::path::Path;
 use std::ptr::without_provenance_mut;
 use std::sync::Arc;
 
+use super::attest::attest;
 use super::handles::Table;
 use super::memory::{Versioned, path_at, put, read_or_zero, text, values, writable, write};
 use super::status::{Failure, Status, call};
@@ -48,6 +49,9 @@ pub struct ModelOptions {
     /// The instruction set, as the program's --isa; NULL for the one that MICRORAPTOR_ISA names, or the fastest of this CPU.
     /// The bits are the same for int8.
     pub isa: *const c_char,
+    /// Not 0: do not compare what this machine computes with what the model's file stores (MR_STATUS_ATTEST if it is something
+    /// else).
+    pub no_attest: u32,
 }
 
 /// Facts of a model. The texts last as long as the model is open.
@@ -145,7 +149,11 @@ unsafe fn open_model(
         let name = unsafe { text(options.isa, "the instruction set")? };
         Isa::named(name).map_err(Failure::argument)?
     };
-    let handle = MODELS.add(OpenModel::new(open(isa)?))?;
+    let engine = open(isa)?;
+    if options.no_attest == 0 && engine.about().attestation.is_some() {
+        attest(&engine, &[], 1)?;
+    }
+    let handle = MODELS.add(OpenModel::new(engine))?;
     // SAFETY: as the caller promises.
     unsafe { put(model, without_provenance_mut(handle), "the place for the model") }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::answer::{Answer, write_json};
+use super::attest::attest;
 use super::exclusive::{Limits, ended, exclusive, interrupted};
 use super::frame::{Frame, Frames};
 use super::handles::Table;
@@ -35,6 +36,9 @@ pub struct PipelineOptions {
     pub cores: *const c_char,
     /// The most memory that it keeps of a clip or a volume, in bytes; 0 for 1 GiB.
     pub limit: usize,
+    /// Not 0: do not compare what this machine computes with what the heads' files store (MR_STATUS_ATTEST if it is something
+    /// else).
+    pub no_attest: u32,
 }
 
 /// Time that the stages have taken since they were last asked for, in microseconds.
@@ -151,9 +155,13 @@ pub unsafe extern "C" fn mr_pipeline_open(
         let heads = heads.collect::<Result<Vec<_>, Failure>>()?;
         // SAFETY: as the caller promises.
         let cores = unsafe { cores(options.threads, options.cores)? };
-        let session = model.engine.session(cores).map_err(no_session)?;
+        let session = model.engine.session(cores.clone()).map_err(no_session)?;
         let interrupt = session.interrupt().clone();
         let mut made = pipeline::Pipeline::new(session, &heads).map_err(Failure::model)?;
+        if options.no_attest == 0 && heads.iter().any(|head| head.attestation.is_some()) {
+            let heads: Vec<_> = heads.iter().map(|head| &**head).collect();
+            attest(&model.engine, &heads, cores)?;
+        }
         if options.limit > 0 {
             made.limit(options.limit);
         }

@@ -29,6 +29,8 @@ pub enum Status {
     Run = 9,
     /// A fault of the library, which is to be reported. The handle may be closed, but should not be used.
     Fault = 10,
+    /// This machine computes something else than was validated, to the bit: the message says what.
+    Attest = 11,
 }
 
 /// A call that failed.
@@ -118,6 +120,7 @@ pub extern "C" fn mr_status_name(status: u32) -> *const c_char {
         c"late",
         c"run",
         c"fault",
+        c"attest",
     ];
     names.get(status as usize).unwrap_or(&c"unknown").as_ptr()
 }

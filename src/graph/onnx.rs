@@ -167,6 +167,11 @@ impl OnnxModel {
         matches!(&self.body, Body::Around(surroundings, _) if surroundings.reads_pixels())
     }
 
+    /// Whether its features are the encoder's alone: the backbone reads the image as it is, and knows its positions.
+    pub fn is_exact(&self) -> bool {
+        matches!(&self.body, Body::Around(surroundings, _) if surroundings.leaves_the_backbone_alone())
+    }
+
     /// The names of its outputs.
     pub fn outputs(&self) -> &[String] {
         match &self.body {

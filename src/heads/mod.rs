@@ -36,8 +36,8 @@ pub use explain::{
     explainable,
 };
 pub use file::{
-    Backbone, CrossValidation, DrawnSplit, Head, Metrics, Provenance, TrainingRecord, TrainingSummary,
-    ValidationSummary,
+    Backbone, CrossValidation, DrawnSplit, Head, HeadAttestation, Metrics, Provenance, TrainingRecord,
+    TrainingSummary, ValidationSummary,
 };
 pub use fit::{
     CalibrationSummary, Certainty, CertaintyMetrics, CertaintyOptions, ClassWeights, Criterion, Evaluation,

@@ -4,7 +4,7 @@ mod answer;
 mod error;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod why_tests;
 mod window;

@@ -16,7 +16,7 @@ use crate::input::{LabelMap, ReadOptions, Region, ScanKind};
 use crate::vit::{Config, Positions, seeded_weights};
 
 /// A network small enough for thousands of frames.
-pub(super) fn engine() -> Engine {
+pub(crate) fn engine() -> Engine {
     let mut model = Model::seeded("deit-tiny", 3).unwrap();
     model.config = Config { dim: 16, depth: 3, heads: 2, patch: 4, hidden: 32, ..model.config };
     model.config.positions = Positions::Rope;
@@ -45,7 +45,7 @@ pub(super) fn geometry() -> Geometry {
 }
 
 /// A head of each kind, and the first one a second time at another input size.
-pub(super) fn heads(engine: &Engine) -> Vec<Arc<Head>> {
+pub(crate) fn heads(engine: &Engine) -> Vec<Arc<Head>> {
     let mut session = engine.session(1).unwrap();
     let size = Size::square(16);
     let frames: Vec<Image> = (10..18).map(frame).collect();
@@ -91,6 +91,7 @@ pub(super) fn heads(engine: &Engine) -> Vec<Arc<Head>> {
             size,
             backbone: Backbone::of(engine.about()),
             training: TrainingSummary::default(),
+            attestation: None,
             tool: String::new(),
         })
     };

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::attest::AttestError;
 use crate::board::BoardError;
 use crate::engine::EngineError;
 use crate::features::FeatureError;
@@ -24,6 +25,9 @@ pub enum ProfileError {
     /// The head could not be fitted, read or written.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// A head could not be run on the pictures of its attestation.
+    #[error(transparent)]
+    Attest(#[from] AttestError),
     /// Features could not be computed.
     #[error(transparent)]
     Features(#[from] FeatureError),

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::ProfileError;
 use super::accuracy::{Examination, Measured};
-use crate::engine::About;
+use crate::attest::of_head;
+use crate::engine::{About, Engine};
 use crate::features::ScanFeatures;
 use crate::heads::{DrawnSplit, Fitted, Head, Provenance, ValidationSummary};
 use crate::vit::Size;
@@ -17,13 +18,13 @@ pub(super) fn name(about: &About, size: Size) -> String {
     format!("{name}-{}-{digits}-{size}.safetensors", about.precision)
 }
 
-/// Writes a head fitted on `features` of the backbone `about` to `file`.
+/// Writes a head fitted on `features` of `engine` to `file`.
 ///
 /// # Errors
-/// [`ProfileError::Head`] if the head cannot be written.
+/// [`ProfileError::Head`] if the head cannot be written, [`ProfileError::Attest`] if it cannot be run.
 pub(super) fn save(
     file: &Path,
-    about: &About,
+    engine: &Engine,
     size: Size,
     examination: &Examination<'_>,
     features: &[ScanFeatures],
@@ -37,7 +38,9 @@ pub(super) fn save(
         drawn: DrawnSplit::of(&data.set, options.seed, options.val_share),
     };
     let examples = (train.as_slice(), choose.as_slice());
-    let head = Head::fitted(about, size, &set, examples, fitted, validation(measured), provenance)?;
+    let validation = validation(measured);
+    let mut head = Head::fitted(engine.about(), size, &set, examples, fitted, validation, provenance)?;
+    head.attestation = of_head(engine, &head)?;
     Ok(head.save(file)?)
 }
 

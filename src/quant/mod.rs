@@ -3,6 +3,7 @@
 //! A [`Network`] is what the kernels run: LayerScale is folded in, and every matrix is in f32, fp16 or int8, chosen per
 //! layer. [`Network::from_weights`] keeps everything in f32.
 
+mod attestation;
 mod error;
 pub mod file;
 mod plan;
@@ -10,6 +11,7 @@ mod report;
 
 use half::f16;
 
+pub use attestation::{Attestation, AttestedRun};
 pub use error::QuantError;
 pub use file::{ConvertedModel, Licence, ModelFile, Source};
 pub use plan::{BlockPrecision, INT7, INT8, Precision, PrecisionPlan, Products, WeightPrecision};

@@ -16,7 +16,7 @@ pub fn default_periods(head_dim: usize) -> Vec<f32> {
 /// The periods for a head of `head_dim` and another base (`rope_theta` in a Hugging Face `config.json`).
 pub fn rope_periods(base: f64, head_dim: usize) -> Vec<f32> {
     let quarter = head_dim / 4;
-    (0..quarter).map(|i| base.powf(i as f64 / quarter as f64) as f32).collect()
+    (0..quarter).map(|i| libm::pow(base, i as f64 / quarter as f64) as f32).collect()
 }
 
 /// Sines and cosines of the rotary embedding for every patch of one input size.

@@ -131,7 +131,8 @@ pub fn drive(data: &[u8], head: &[u8]) {
                 0 => {
                     let (path, isa) =
                         (bytes.or(&[texts[0].as_ptr()], text), bytes.or(&[null(), null()], text));
-                    let mut options = room(ModelOptions { size: 0, isa }, bytes);
+                    let no_attest = bytes.of(&[0, 1, 1, 1]);
+                    let mut options = room(ModelOptions { size: 0, isa, no_attest }, bytes);
                     let options = bytes.or(&[null_mut()], |bytes| at(&mut options, bytes));
                     models.add(bytes, |place| mr_model_open(path, options, place));
                 }
@@ -151,7 +152,9 @@ pub fn drive(data: &[u8], head: &[u8]) {
                         (0..bytes.next() % 4).map(|_| heads.any(bytes)).collect();
                     let (threads, cores) = (bytes.of(&[0, 1, 2, 257]), bytes.or(&[null(), null()], text));
                     let limit = bytes.of(&[0, 1, 1 << 20]);
-                    let mut options = room(PipelineOptions { size: 0, threads, cores, limit }, bytes);
+                    let no_attest = bytes.of(&[0, 1]);
+                    let mut options =
+                        room(PipelineOptions { size: 0, threads, cores, limit, no_attest }, bytes);
                     let (model, options) = (models.any(bytes), at(&mut options, bytes));
                     pipelines.add(bytes, |place| {
                         mr_pipeline_open(model, chosen.as_ptr(), chosen.len(), options, place)
@@ -306,6 +309,7 @@ pub fn head() -> Head {
         size: Size::square(64),
         backbone: Backbone::of(engine.about()),
         training: TrainingSummary::default(),
+        attestation: None,
         tool: Head::TOOL.to_owned(),
     }
 }

@@ -1,5 +1,6 @@
 //! The program from its users' point of view.
 
+mod attest;
 mod bad_input;
 mod board;
 #[cfg(all(feature = "v4l2", target_os = "linux"))]

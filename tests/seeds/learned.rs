@@ -124,6 +124,7 @@ fn model(mlp: Mlp, positions: Positions) -> ConvertedModel {
             outputs: Vec::new(),
             meets_target: true,
         },
+        attestation: None,
         tool: TOOL.into(),
     }
 }
@@ -164,6 +165,7 @@ fn heads() -> Vec<(&'static str, Head)> {
         size: Size::square(32),
         backbone: Backbone { name: "deit-tiny".into(), sha256: "0123456789abcdef".repeat(4), reading: 0 },
         training: TrainingSummary { images_per_class: vec![4, 4], ..Default::default() },
+        attestation: None,
         tool: Head::TOOL.into(),
     };
     models.map(|(name, model)| (name, head(model))).into()

@@ -204,6 +204,11 @@ impl Surroundings {
         self.front.is_none()
     }
 
+    /// Whether the graph computes neither the backbone's pixels nor its positions.
+    pub(crate) fn leaves_the_backbone_alone(&self) -> bool {
+        self.front.is_none() && self.start.is_none()
+    }
+
     /// Whether the graph has the tokens that the backbone gives, after a final norm.
     pub(crate) fn normalised(&self) -> bool {
         self.parts.about.normalised

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use super::{AuditArgs, HintArgs, Threads};
+use super::{HintArgs, Threads};
 
 /// A model and heads, by their names or by a deployment file.
 #[derive(Clone, Debug, Args)]
@@ -23,6 +23,4 @@ pub struct AnsweringArgs {
     pub threads: Threads,
     #[command(flatten)]
     pub hints: HintArgs,
-    #[command(flatten)]
-    pub audit: AuditArgs,
 }

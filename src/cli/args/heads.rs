@@ -8,7 +8,7 @@ use microraptor::heads::{Activation, CertaintyOptions, OperatingRule, TEMPERATUR
 use microraptor::input::{Axis, Matrix, Range, ReadOptions, StreamFormat, Window};
 use microraptor::vit::Size;
 
-use super::{AnsweringArgs, HintArgs, Threads};
+use super::{AnsweringArgs, AuditArgs, HintArgs, Threads};
 use crate::cli::limits;
 
 /// How images are held out if the data has no split.
@@ -278,6 +278,8 @@ pub struct TrainArgs {
 pub struct PredictArgs {
     #[command(flatten)]
     pub answering: AnsweringArgs,
+    #[command(flatten)]
+    pub audit: AuditArgs,
     /// Output of the model's own graph (ONNX), as a classifier's scores or as a mask, in place of a head; may be repeated
     #[arg(long = "output", group = "answers", value_name = "NAME", conflicts_with = "deploy")]
     pub outputs: Vec<String>,

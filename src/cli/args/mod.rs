@@ -2,6 +2,7 @@
 
 mod address;
 mod answering;
+mod attest;
 mod audit;
 mod demo;
 mod heads;
@@ -21,6 +22,7 @@ use microraptor::vit::Size;
 
 pub use address::*;
 pub use answering::AnsweringArgs;
+pub use attest::{AttestArgs, StartArgs};
 pub use audit::*;
 pub use demo::*;
 pub use heads::*;
@@ -104,6 +106,9 @@ pub enum Command {
     Node(NodeArgs),
     /// Evaluate a head on labelled images.
     Evaluate(EvaluateArgs),
+    /// Compare what this machine computes with what the model and its heads were validated with, to the bit; exit code 1 if
+    /// it is something else.
+    Attest(AttestArgs),
     /// Write the model card of a head: data, split, metrics with intervals, limits.
     Card(CardArgs),
     /// Run the whole chain on the built-in backbone: phantoms, two heads, their predictions, and a page that shows

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use microraptor::node::{AeTitle, Destination};
 
-use super::AnsweringArgs;
+use super::{AnsweringArgs, AuditArgs, StartArgs};
 use crate::cli::limits::{Bytes, Seconds};
 
 const EXAMPLES: &str = "\
@@ -24,6 +24,10 @@ docs/node.md says what is promised, and how Orthanc is configured.";
 pub struct NodeArgs {
     #[command(flatten)]
     pub answering: AnsweringArgs,
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    #[command(flatten)]
+    pub start: StartArgs,
     /// AE title of this node, which callers must call
     #[arg(long, value_name = "TITLE")]
     pub aet: AeTitle,

@@ -9,13 +9,17 @@ use microraptor::board::Signal;
 use microraptor::input::{CameraPixel, Region};
 use microraptor::live::{Policy, Turn, View};
 
-use super::{Address, AnsweringArgs, ChoiceArgs, Milliseconds, StdinArgs};
+use super::{Address, AnsweringArgs, AuditArgs, ChoiceArgs, Milliseconds, StartArgs, StdinArgs};
 use crate::cli::limits::Seconds;
 
 #[derive(Clone, Debug, Args)]
 pub struct StreamArgs {
     #[command(flatten)]
     pub answering: AnsweringArgs,
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    #[command(flatten)]
+    pub start: StartArgs,
     /// Where frames come from: `-` for standard input, a camera (/dev/video0), a folder into which files come, a clip,
     /// which is played at its rate, or OpenIGTLink (igtl://HOST:PORT, igtl-listen://ADDRESS:PORT) [default: -]
     #[arg(value_name = "SOURCE")]

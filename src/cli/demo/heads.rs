@@ -118,7 +118,8 @@ impl Fit<'_> {
         // Every phantom names its part.
         let provenance = Provenance { read: read.clone(), drawn: None };
         let validation = (&judgement).into();
-        let head = Head::fitted(engine.about(), size, set, examples, fitted, validation, provenance)?;
+        let mut head = Head::fitted(engine.about(), size, set, examples, fitted, validation, provenance)?;
+        head.attestation = microraptor::attest::of_head(engine, &head)?;
         Ok(Measured { file, head, judgement })
     }
 }

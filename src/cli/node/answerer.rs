@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cli::answering::Answering;
 use crate::cli::args::{ChoiceArgs, NodeArgs};
+use crate::cli::attest::at_start;
 use crate::cli::audit::Audit;
 use crate::cli::loaded::{Loaded, named_in};
 use crate::cli::reading::{Read, Reading, readings};
@@ -25,6 +26,8 @@ pub struct Answerer {
     readings: Vec<Reading>,
     /// The files that were read.
     pub files: Inputs,
+    /// Whether this machine computes what was validated.
+    pub attest: Value,
 }
 
 impl Answerer {
@@ -37,12 +40,13 @@ impl Answerer {
         let heads = chosen.heads()?;
         let engine = chosen.engine()?;
         let mut pipeline = chosen.pipeline(&engine, &heads)?;
+        let attest = at_start(args.start, &chosen, &engine, &heads)?;
         pipeline
             .limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
         let readings = readings(&heads, &ChoiceArgs::default());
         let mut files = Inputs::default();
         chosen.add_files(&mut files);
-        Ok(Answerer { engine, pipeline, heads, readings, files })
+        Ok(Answerer { engine, pipeline, heads, readings, files, attest })
     }
 
     /// Answers the object in the file `path`: writes a file for each head into `folder`. Returns their kinds.

@@ -17,6 +17,8 @@ pub enum Event {
     /// Model and queue are open, and callers are accepted.
     Started {
         model: Value,
+        /// Whether this machine computes what was validated.
+        attest: Value,
         heads: Vec<String>,
         title: String,
         address: String,

@@ -51,7 +51,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
     let keys = args.to.iter().map(Destination::key).collect();
     let queue = Arc::new(Queue::open(&args.queue, keys, args.keep, args.reserve.0)?);
     let answerer = Answerer::new(args)?;
-    let mut audit = Audit::open(&args.answering.audit, "node", &[], |read| {
+    let mut audit = Audit::open(&args.audit, "node", &[], |read| {
         *read = answerer.files.clone();
         [&args.tls_cert, &args.tls_key, &args.tls_ca].into_iter().flatten().for_each(|path| read.add(path));
     })?;
@@ -66,6 +66,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
     })?;
     say(&Event::Started {
         model: answerer.about(),
+        attest: answerer.attest.clone(),
         heads: answerer.names(),
         title: args.aet.to_string(),
         address: listener.address().to_string(),

@@ -112,7 +112,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
 /// The audit log, in which it stands what answers.
 fn audit(args: &PredictArgs, chosen: &Answering, images: &[PathBuf]) -> anyhow::Result<Audit> {
     let bags: Vec<&Path> = images.iter().map(PathBuf::as_path).collect();
-    Audit::open(&args.answering.audit, "predict", &bags, |read| {
+    Audit::open(&args.audit, "predict", &bags, |read| {
         chosen.add_files(read);
         args.classes.iter().chain(images).for_each(|path| read.add(path));
     })

@@ -20,6 +20,8 @@ pub enum Event<'a> {
     /// The model is loaded and the source open.
     Started {
         model: Value,
+        /// Whether this machine computes what was validated.
+        attest: Value,
         heads: Vec<String>,
         source: String,
         policy: String,
@@ -44,7 +46,7 @@ pub enum Event<'a> {
     /// The run on a frame has lasted for so many seconds.
     Stuck { frame: u64, seconds: f64, blank: bool },
     /// SIGHUP: head, deployment file and model were read again, and apply from the next frame on.
-    Reloaded { model: Value, heads: Vec<String> },
+    Reloaded { model: Value, attest: Value, heads: Vec<String> },
     /// They could not be; the old ones go on.
     ReloadFailed { problem: String },
     /// Lines cannot be added to the audit log, and answers are given without it.

@@ -70,6 +70,7 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
     let grabber = Grabber::start(source, args.policy)?;
     let started = Event::Started {
         model: opened.about(),
+        attest: opened.attest.clone(),
         heads: opened.names(),
         source: shown(&path),
         policy: args.policy.to_string(),
@@ -116,7 +117,7 @@ fn place(args: &StreamArgs, opened: &Opened) -> anyhow::Result<PathBuf> {
 
 /// The audit log, in which it stands what answers.
 fn audit(args: &StreamArgs, opened: &Opened, path: &Path) -> anyhow::Result<Audit> {
-    let mut audit = Audit::open(&args.answering.audit, "stream", &[path], |read| {
+    let mut audit = Audit::open(&args.audit, "stream", &[path], |read| {
         *read = opened.files.clone();
         read.add(path);
     })?;
@@ -376,7 +377,8 @@ impl Stream<'_> {
                 })?;
                 // The new model is none of the memory that a frame takes.
                 self.limits.next(self.path.display().to_string());
-                self.say(&Event::Reloaded { model: self.opened.about(), heads: self.opened.names() })
+                let (model, attest) = (self.opened.about(), self.opened.attest.clone());
+                self.say(&Event::Reloaded { model, attest, heads: self.opened.names() })
             }
             Err(error) => self.say(&Event::ReloadFailed { problem: one_line(&error) }),
         }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::cli::answering::Answering;
 use crate::cli::args::StreamArgs;
+use crate::cli::attest::at_start;
 use crate::cli::inputs;
 use crate::cli::limits;
 use crate::cli::loaded::{Loaded, cover, named};
@@ -28,6 +29,8 @@ pub struct Opened {
     pub smoothing: Vec<Smoothing>,
     /// How the heads read their input.
     pub read: ReadOptions,
+    /// Whether this machine computes what was validated.
+    pub attest: Value,
     /// The argument after MODEL, which is the first one with --deploy.
     pub rest: Option<PathBuf>,
     /// The files that were read.
@@ -80,6 +83,7 @@ impl Opened {
         };
         chosen.check(&model.engine)?;
         let mut pipeline = chosen.pipeline(&model.engine, &heads)?;
+        let attest = at_start(args.start, &chosen, &model.engine, &heads)?;
         warm(&mut pipeline)?;
         if let Some(frames) = args.window {
             pipeline.slide(frames.into());
@@ -87,7 +91,7 @@ impl Opened {
         let smoothing = heads.iter().map(|_| Smoothing::new(args.smooth.into())).collect();
         let mut files = Inputs::default();
         chosen.add_files(&mut files);
-        Ok(Opened { pipeline, heads, smoothing, read, rest: chosen.rest, files, model, isa })
+        Ok(Opened { pipeline, heads, smoothing, read, attest, rest: chosen.rest, files, model, isa })
     }
 
     /// Forgets the frames so far: what follows is another picture.

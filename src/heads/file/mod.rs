@@ -5,6 +5,7 @@
 //! must not change. The second field of the object is a digest of the whole file (`sealed.rs`). Without it, a head with
 //! a changed weight or class name would load without an error.
 
+mod attestation;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod parts;
@@ -19,6 +20,7 @@ use std::path::Path;
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+pub use attestation::HeadAttestation;
 pub use record::{CrossValidation, Metrics, TrainingRecord};
 pub use summary::{Backbone, DrawnSplit, Provenance, TrainingSummary, ValidationSummary};
 
@@ -70,6 +72,9 @@ pub struct Head {
     pub backbone: Backbone,
     /// How the head was trained.
     pub training: TrainingSummary,
+    /// What it answers to generated pictures, for devices to compare with ([`attest`](crate::attest)); `None` in files of
+    /// older programs, and if the bits need not be the same everywhere.
+    pub attestation: Option<HeadAttestation>,
     /// Name and version of the program that wrote the file.
     pub tool: String,
 }
@@ -101,6 +106,8 @@ struct Header {
     backbone: Backbone,
     features: FeatureKind,
     training: TrainingSummary,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attestation: Option<HeadAttestation>,
     tool: String,
 }
 
@@ -119,6 +126,7 @@ impl Head {
             size,
             backbone: Backbone::of(about),
             training: TrainingSummary::default(),
+            attestation: None,
             tool: String::new(),
         }
     }
@@ -150,6 +158,7 @@ impl Head {
             preprocess: about.preprocess,
             read: read.of_head(),
             backbone: Backbone::of(about),
+            attestation: None,
             tool: Head::TOOL.to_owned(),
         })
     }
@@ -277,7 +286,14 @@ impl Head {
         Err(HeadError::Format { path: path.to_owned(), reason: HeadFormatError::NoOnnx })
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>, HeadFormatError> {
+    /// SHA-256 of all its numbers as they are in memory now, in lower-case hex: the names and bytes of the tensors that its
+    /// file has, in the order in which they are made.
+    pub(crate) fn values(&self) -> String {
+        self.tensors().0.sha256()
+    }
+
+    /// The tensors of its file, and what the header says of them.
+    fn tensors(&self) -> (Outgoing, Options, Vec<Part>) {
         let mut tensors = Outgoing::default();
         let options = parts::write(&self.model, &mut tensors);
         if let Some(ood) = &self.ood {
@@ -285,6 +301,11 @@ impl Head {
         }
         let calibration = self.model.calibration();
         let parts = parts::write_certainty(calibration, self.conformal.as_ref(), &mut tensors);
+        (tensors, options, parts)
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, HeadFormatError> {
+        let (tensors, options, parts) = self.tensors();
         let header = Header {
             version: if parts.is_empty() { VERSION } else { CALIBRATED },
             digest: sealed::blank(),
@@ -299,6 +320,7 @@ impl Head {
             backbone: self.backbone.clone(),
             features: self.model.features(),
             training: self.training.clone(),
+            attestation: self.attestation.clone(),
             tool: self.tool.clone(),
         };
         let json = serde_json::to_string(&header).map_err(|e| HeadFormatError::Encode(e.to_string()))?;
@@ -345,6 +367,7 @@ impl Head {
             size,
             backbone: header.backbone,
             training: header.training,
+            attestation: header.attestation,
             tool: header.tool,
         })
     }

@@ -87,6 +87,7 @@ pub(super) fn load(path: &Path) -> Result<(Head, String), HeadError> {
         size,
         backbone: description.backbone.unwrap_or(unknown),
         training: TrainingSummary::default(),
+        attestation: None,
         tool: String::new(),
     };
     Ok((head, sha256))

@@ -3,7 +3,9 @@
 use half::f16;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
+use sha2::{Digest, Sha256};
 
+use crate::checkpoint::file::hex;
 use crate::heads::HeadFormatError;
 
 /// Tensors to write to a file.
@@ -48,6 +50,17 @@ impl Outgoing {
     pub(super) fn add<T: Number>(&mut self, name: &str, shape: &[usize], values: &[T]) {
         let bytes = values.iter().flat_map(|v| v.bytes()).collect();
         self.0.push((name.to_owned(), T::DTYPE, shape.to_vec(), bytes));
+    }
+
+    /// SHA-256 of names and bytes, in lower-case hex.
+    pub(super) fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, .., bytes) in &self.0 {
+            hash.update(name);
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+        hex(&hash.finalize())
     }
 
     pub(super) fn views(&self) -> Result<Vec<(&str, TensorView<'_>)>, HeadFormatError> {

@@ -29,6 +29,12 @@ fn head() -> Head {
             validation: Some(ValidationSummary { images: 9, auc: Some(0.875), ..Default::default() }),
             ..Default::default()
         },
+        attestation: Some(HeadAttestation {
+            version: 1,
+            seed: 3,
+            values: "cd".repeat(32),
+            answers: "ab".repeat(32),
+        }),
         tool: Head::TOOL.into(),
     }
 }
@@ -44,6 +50,7 @@ fn about(sha256: &str, reading: u32) -> About {
         reading,
         described: false,
         assumed: Vec::new(),
+        attestation: None,
     }
 }
 

@@ -151,6 +151,18 @@ impl SegmentHead {
         Ok(LabelMap { depth: grid.depth, height, width, labels })
     }
 
+    /// What the network gives before it is resized: the scores of each position.
+    ///
+    /// # Errors
+    /// As [`SegmentHead::predict`].
+    pub(crate) fn scores(&self, tokens: &Tokens, isa: Isa) -> Result<Vec<f32>, HeadError> {
+        self.check(tokens)?;
+        let mut working = super::nn::Working::default();
+        self.standardise(tokens, &mut working.values);
+        self.pack(isa).run(tokens.grid, &mut working);
+        Ok(working.values)
+    }
+
     fn check(&self, tokens: &Tokens) -> Result<(), HeadError> {
         let shapes = [
             ("length of a token", tokens.channels, self.channels()),

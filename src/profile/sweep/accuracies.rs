@@ -144,7 +144,7 @@ impl<'a> Judging<'a> {
                     let (measured, fitted) = examination.measure(&features, configuration.outcomes())?;
                     let head = Some(fitted.model.clone());
                     if let Some(file) = &file {
-                        headfile::save(file, about, size, examination, &features, fitted, &measured)?;
+                        headfile::save(file, engine, size, examination, &features, fitted, &measured)?;
                     }
                     Judged { measured: journal.part(&place, || Ok(measured))?, head }
                 };

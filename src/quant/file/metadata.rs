@@ -30,6 +30,8 @@ pub(super) struct Metadata {
     report: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     graph: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attestation: Option<String>,
     tool: String,
 }
 
@@ -48,6 +50,7 @@ pub(super) struct Found {
     pub licence: Option<String>,
     pub report: Option<String>,
     pub graph: Option<String>,
+    pub attestation: Option<String>,
     pub tool: Option<String>,
 }
 
@@ -75,6 +78,7 @@ impl Metadata {
             licence: json(&model.licence),
             report: json(&model.report),
             graph: model.graph.as_ref().map(|graph| graph.about.clone()),
+            attestation: model.attestation.as_ref().map(json),
             tool: model.tool.clone(),
         }
     }

@@ -5,7 +5,7 @@
 //! tensor of bytes: `graph.rest`, which takes the image and what the backbone makes of it, and, where they are needed,
 //! `graph.front`, which makes the backbone's pixels of the image, and `graph.start`, which resamples its positions. The metadata hold, as strings and in this order: the format version, the
 //! digest, the name, and as JSON the precision, architecture, plan, preprocessing, source (with its SHA-256), licence
-//! and measured accuracy; last, the program that wrote the file.
+//! measured accuracy and attestation; last, the program that wrote the file.
 //!
 //! The digest is the SHA-256 of the whole file with the digest's own 64 digits set to `0`, so any damage is detected.
 //! The bytes depend on the model alone: no date, path or hash-map order enters them.
@@ -24,11 +24,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "demo")]
-pub use demo::DEMO_FILE;
+pub use demo::{DEMO_FILE, demo_attestation};
 pub use read::{is_ours, parse, read, read_if_ours};
 pub use write::write;
 
-use super::{ConversionReport, Cosine, Network, Precision, PrecisionPlan};
+use super::{Attestation, ConversionReport, Cosine, Network, Precision, PrecisionPlan};
 use crate::checkpoint::GraphParts;
 use crate::vit::Preprocess;
 
@@ -63,6 +63,9 @@ pub struct ConvertedModel {
     pub graph: Option<GraphParts>,
     /// Accuracy measured by the conversion.
     pub report: ConversionReport,
+    /// What it computes of generated pictures, for devices to compare with; `None` in files of older programs, and if the
+    /// bits need not be the same everywhere.
+    pub attestation: Option<Attestation>,
     /// Name and version of the program that made it.
     pub tool: String,
 }

@@ -88,6 +88,8 @@ fn model_file(path: &Path, file: TensorFile<'_>) -> Result<ModelFile, QuantError
     config.validate().map_err(wrong)?;
     let plan: PrecisionPlan = parsed(path, "plan", found.plan)?;
     let network = Parts { path, tensors }.network(config, &plan)?;
+    let attestation = found.attestation.take();
+    let attestation = attestation.map(|entry| parsed(path, "attestation", Some(entry))).transpose()?;
     let model = ConvertedModel {
         name: text(path, "name", found.name)?,
         network,
@@ -98,6 +100,7 @@ fn model_file(path: &Path, file: TensorFile<'_>) -> Result<ModelFile, QuantError
         licence: parsed(path, "licence", found.licence)?,
         report: parsed(path, "report", found.report)?,
         graph,
+        attestation,
         tool: text(path, "tool", found.tool)?,
     };
     Ok(ModelFile { model, sha256, file_bytes })

@@ -74,6 +74,7 @@ fn model(config: &Config) -> ConvertedModel {
             outputs: Vec::new(),
             meets_target: true,
         },
+        attestation: Some(Attestation { version: 1, seed: 5, runs: Vec::new() }),
         tool: TOOL.into(),
     }
 }

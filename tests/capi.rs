@@ -4,15 +4,64 @@
 #[path = "capi/driver.rs"]
 mod driver;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::mem::size_of;
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use microraptor::ffi::*;
+use microraptor::heads::{Head, HeadAttestation};
+use microraptor::quant::file;
 use microraptor::{Engine, Image, Isa, Outcome, Pipeline as RustPipeline};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+/// A model and a head whose files store other digests than what is computed here.
+#[test]
+fn what_computes_something_else_is_refused_unless_that_is_not_asked() {
+    let other = "0".repeat(64);
+    let mut stored = Engine::demo(Isa::best()).unwrap().about().attestation.clone().unwrap();
+    let mut model = file::parse("demo".as_ref(), file::DEMO_FILE).unwrap().model;
+    stored.runs[1].features.clone_from(&other);
+    model.attestation = Some(stored);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.safetensors");
+    file::write(&path, &model).unwrap();
+    let path = CString::new(path.to_str().unwrap()).unwrap();
+    let attestation = HeadAttestation { version: 1, seed: 1, values: other.clone(), answers: other };
+    let attested = Head { attestation: Some(attestation), ..driver::head() };
+    let path_of_head = folder.path().join("head.safetensors");
+    attested.save(&path_of_head).unwrap();
+    let path_of_head = CString::new(path_of_head.to_str().unwrap()).unwrap();
+
+    let (mut opened, mut head, mut pipeline) = (null_mut(), null_mut(), null_mut());
+    let options = ModelOptions { size: size_of::<ModelOptions>(), isa: null(), no_attest: 1 };
+    let unasked = PipelineOptions {
+        size: size_of::<PipelineOptions>(),
+        threads: 2,
+        cores: null(),
+        limit: 0,
+        no_attest: 1,
+    };
+    // SAFETY: every pointer leads to what the header asks for.
+    unsafe {
+        assert_eq!(mr_model_open(path.as_ptr(), null(), &raw mut opened), Status::Attest);
+        assert!(opened.is_null());
+        let said = message(null_mut::<Model>());
+        assert!(said.contains("demo: this machine computes other features at 96 px"), "{said}");
+        assert_eq!(mr_model_open(path.as_ptr(), &raw const options, &raw mut opened), Status::Ok);
+        assert_eq!(mr_model_close(opened), Status::Ok);
+
+        assert_eq!(mr_model_open(c"demo".as_ptr(), null(), &raw mut opened), Status::Ok);
+        assert_eq!(mr_head_open(path_of_head.as_ptr(), &raw mut head), Status::Ok);
+        let open = |options, place| mr_pipeline_open(opened, &raw const head, 1, options, place);
+        assert_eq!(open(null(), &raw mut pipeline), Status::Attest);
+        assert!(message(opened).contains("other values of head 1"), "{}", message(opened));
+        assert_eq!(open(&raw const unasked, &raw mut pipeline), Status::Ok);
+        assert_eq!((mr_pipeline_close(pipeline), mr_head_close(head)), (Status::Ok, Status::Ok));
+        assert_eq!(mr_model_close(opened), Status::Ok);
+    }
+}
 
 /// For 5 seconds, or for CAPI_SECONDS.
 #[test]

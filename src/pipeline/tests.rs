@@ -17,11 +17,15 @@ use crate::vit::{Config, Positions, seeded_weights};
 
 /// A network small enough for thousands of frames.
 pub(crate) fn engine() -> Engine {
+    engine_on(Isa::best())
+}
+
+pub(crate) fn engine_on(isa: Isa) -> Engine {
     let mut model = Model::seeded("deit-tiny", 3).unwrap();
     model.config = Config { dim: 16, depth: 3, heads: 2, patch: 4, hidden: 32, ..model.config };
     model.config.positions = Positions::Rope;
     model.weights = seeded_weights(&model.config, 3);
-    Engine::from_model(model, Isa::best())
+    Engine::from_model(model, isa)
 }
 
 pub(super) fn frame(i: usize) -> Image {

@@ -147,7 +147,7 @@ fn outputs(
 fn attestation(model: &ConvertedModel) -> anyhow::Result<Option<Attestation>> {
     let found = attest::of_model(&engine(model)?).context("the attestation")?;
     if found.is_none() {
-        log::warn!("{}: no attestation is stored: {}", model.name, attest::Reason::NotExact);
+        log::info!("{}: no attestation is stored: it {}", model.name, attest::Reason::NotExact);
     }
     Ok(found)
 }

@@ -177,9 +177,14 @@ fn a_stream_begins_only_if_all_is_equal() {
     assert_eq!((first.as_str(), code), ("", 2), "{errors}");
     let error = error_line(&errors);
     assert!(error.contains("other-head.safetensors: this machine computes other values"), "{error}");
-    assert!(error.contains("expected SHA-256") && error.contains("--no-attest"), "{error}");
+    assert!(error.contains("expected SHA-256") && error.contains("microraptor attest"), "{error}");
     let (first, ..) = stream(&model, &bench.other_head(), &["--no-attest"]);
     assert_eq!(json(&first)["attest"]["ok"], Value::Null);
+    let picture = bench.path("data/rows/00.png");
+    let answer = success(&[&"predict", &model, &"--head", &head, &picture, &"--attest"]);
+    assert_eq!(json(&answer)["heads"][0]["kind"], "linear");
+    let message = failure(&[&"predict", &bench.other_model(), &"--head", &head, &picture, &"--attest"]);
+    assert!(message.contains("other.safetensors: this machine computes other features at"), "{message}");
 }
 
 /// What SIGHUP reads anew is attested before it answers.

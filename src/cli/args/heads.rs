@@ -280,6 +280,10 @@ pub struct PredictArgs {
     pub answering: AnsweringArgs,
     #[command(flatten)]
     pub audit: AuditArgs,
+    /// First compare what this machine computes with what the model and the heads were validated with, and fail if it is
+    /// something else
+    #[arg(long)]
+    pub attest: bool,
     /// Output of the model's own graph (ONNX), as a classifier's scores or as a mask, in place of a head; may be repeated
     #[arg(long = "output", group = "answers", value_name = "NAME", conflicts_with = "deploy")]
     pub outputs: Vec<String>,

@@ -85,7 +85,7 @@ fn print(record: &Record, out: &mut impl Write) -> io::Result<()> {
             let size = size.as_deref().unwrap_or_default();
             let word = if *equal { "equal  " } else { "DIFFERS" };
             write!(out, "  {word}  {part:<8}  {size:<9}  {found}  {}", printable(of))?;
-            if *equal { writeln!(out)? } else { writeln!(out, " (expected {expected})")? }
+            if *equal { writeln!(out)? } else { writeln!(out, " (expected {})", printable(expected))? }
         }
         for LeftOut { of, why, reason } in &run.left_out {
             writeln!(out, "  note: {} {why}{}", printable(of), advice(reason))?;

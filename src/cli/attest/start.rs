@@ -31,8 +31,7 @@ pub fn at_start(
     let name = |subject: &Subject| of(*subject, &chosen.model, heads);
     if let Some(check) = report.differing().next() {
         bail!(
-            "{}: this machine computes {check}: do not use its answers; `microraptor attest` shows every digest \
-             (--no-attest starts all the same)",
+            "{}: this machine computes {check}: do not use its answers; `microraptor attest` shows every digest",
             name(&check.subject)
         );
     }

@@ -17,7 +17,8 @@ use microraptor::stamp::Stamp;
 use serde_json::json;
 
 use super::answering::Answering;
-use super::args::PredictArgs;
+use super::args::{PredictArgs, StartArgs};
+use super::attest::at_start;
 use super::audit::{self, Audit};
 use super::head_line::HeadLine;
 use super::loaded::{cover, named_in};
@@ -47,6 +48,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         Some(engine) => engine,
         None => chosen.engine()?,
     };
+    at_start(StartArgs { no_attest: !args.attest }, &chosen, &engine, &heads)?;
     let mut pipeline = chosen.pipeline(&engine, &heads)?;
     let mut audit = audit(args, &chosen, &inputs)?;
     audit.loaded(engine.about(), &heads, pipeline.session().threads())?;

@@ -30,6 +30,7 @@ pub use write::write;
 
 use super::{Attestation, ConversionReport, Cosine, Network, Precision, PrecisionPlan};
 use crate::checkpoint::GraphParts;
+use crate::names::printable;
 use crate::vit::Preprocess;
 
 /// Version of the format. Files of another version are refused.
@@ -134,11 +135,23 @@ impl ConvertedModel {
             ("  patches", cosine(&total.patches)),
             ("made from", self.source.to_string()),
             ("made by", self.tool.clone()),
+            ("attestation", self.attested()),
         ]);
         if !self.source.assumed.is_empty() {
             lines.push(("assumed", format!("when it was converted: {}", self.source.assumed.join("; "))));
         }
         lines
+    }
+
+    /// What devices can compare with, in words.
+    fn attested(&self) -> String {
+        match &self.attestation {
+            Some(Attestation { runs, .. }) => {
+                let sizes: Vec<&str> = runs.iter().map(|run| run.size.as_str()).collect();
+                printable(&format!("features at {} px", sizes.join(" and "))).into_owned()
+            }
+            None => "none".into(),
+        }
     }
 }
 

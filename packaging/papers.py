@@ -47,11 +47,13 @@ def main():
             "soup.csv": soup.csv_text(parts, purposes, anomalies, facts),
             "promises.md": promises.markdown(table),
         }
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        for name, text in made.items():
+            part = arguments.output / f".{name}.part"
+            part.write_text(text)
+            part.replace(arguments.output / name)
     except (Unusable, OSError) as problem:
         sys.exit(f"error: {problem}")
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, text in made.items():
-        (arguments.output / name).write_text(text)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def run(*command):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["it failed"]
-        raise Unusable(f"{' '.join(command[:2])}: {said[-1]}")
+        first = next((line for line in said if line.startswith("error")), said[-1])
+        raise Unusable(f"{' '.join(command[:2])}: {first.removeprefix('error: ')}")
     return done.stdout
 
 

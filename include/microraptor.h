@@ -489,6 +489,15 @@ const char *mr_message(const void *handle);
 // A short name of a status, such as `late`; of other numbers `unknown`.
 const char *mr_status_name(uint32_t status);
 
+// From now on refuses models and heads without a signature that counts: docs/trust.md says what `keys` may be. `seen` is
+// the file that keeps the highest version seen of each; NULL for one beside `keys`. The trust file is read again whenever
+// something is opened. The built-in model needs no signature; what is opened from memory has none, and is refused.
+// There is no way back: another call names other files.
+//
+// `keys` is NULL or a text that ends with a zero byte, and so is `seen`.
+mr_status mr_trust(const char *keys,
+                   const char *seen);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

@@ -21,7 +21,7 @@ pub const MIN_PASSWORD: usize = 8;
 /// Maximum size of a private key's file, in bytes; it has two short lines.
 const MAX_BYTES: u64 = 4 << 10;
 
-/// scrypt's parameters: N = 2^17, r = 8 and p = 1 (128 MiB, about half a second), the first that OWASP's Password Storage Cheat Sheet
+/// scrypt's parameters: N = 2^17, r = 8 and p = 1 (128 MiB, 0.3 s), the first that OWASP's Password Storage Cheat Sheet
 /// names. The two limits are what libsodium, and so minisign, computes these from.
 const LOG_N: u8 = 17;
 const MEMORY_LIMIT: u64 = 128 << 20;

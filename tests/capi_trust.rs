@@ -71,8 +71,9 @@ fn after_mr_trust_only_what_is_signed_is_opened() {
     assert_eq!(open_model(Path::new("demo")), Status::Ok, "a part of the library");
     assert_eq!(open_head(&model), Status::Model);
     assert!(said().contains("is signed as a model, and is used as a head"), "{}", said());
+    let mut place = null_mut();
     // SAFETY: the bytes are there, and so is the place.
-    let status = unsafe { mr_head_open_memory(file.as_ptr().cast(), file.len(), &raw mut null_mut()) };
+    let status = unsafe { mr_head_open_memory(file.as_ptr().cast(), file.len(), &raw mut place) };
     assert_eq!(status, Status::Model);
     assert!(said().contains("open the file"), "{}", said());
     sign(&head, Role::Head, 1, &key);

@@ -27,6 +27,7 @@ mod stages;
 mod stats;
 mod sweep;
 mod verdict;
+mod why;
 
 use std::path::Path;
 
@@ -49,6 +50,7 @@ pub use results::{
 pub use scenario::{ScenarioError, ScenarioKind, ScenarioName};
 pub use stats::Latency;
 pub use sweep::{Budget, Cold, Found, ROUNDS, Sweep};
+pub use why::Why;
 
 use crate::board::Cores;
 use crate::features::FeatureCache;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Environment, Latency, distinct};
+use super::{Environment, Latency, Why, distinct};
 use crate::board::CpuList;
 use crate::engine::OURS;
 use crate::vit::Size;
@@ -31,6 +31,9 @@ pub struct Results {
     pub outcomes: Vec<Outcomes>,
     /// Paired accuracy tests, each against a reference configuration.
     pub tests: Vec<PairedTest>,
+    /// Where the answers of the heads at the largest size come from; empty unless these are `linear`, and with folds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub why: Vec<Why>,
     /// The best configuration within the requested limits; `None` if no limit was requested.
     pub decision: Option<Decision>,
 }

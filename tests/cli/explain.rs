@@ -56,15 +56,23 @@ fn contributions_of_patches_sum_to_the_logit_on_real_pictures() {
     let folder = tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let (list, cache, why) = (at("labels.csv"), at("cache"), at("why"));
+    // The first pictures of each class to train on, and two others.
+    let rows = std::fs::read_to_string(busi.join("labels.csv")).unwrap();
+    let rows: Vec<(PathBuf, &str)> = rows
+        .lines()
+        .skip(1)
+        .map(|row| row.split(',').collect::<Vec<&str>>())
+        .map(|row| (busi.join(row[0]), row[2]))
+        .collect();
+    let of = |class: &str| rows.iter().filter(|row| row.1 == class).map(|row| row.0.clone()).collect();
+    let classes: [(&str, Vec<PathBuf>); 3] =
+        ["benign", "malignant", "normal"].map(|class| (class, of(class)));
     let mut text = "image,label\n".to_owned();
-    for class in ["benign", "malignant", "normal"] {
-        for i in 1..=12 {
-            let image = busi.join(format!("images/{class}/{class}_{i}.png"));
-            text.push_str(&format!("{},{class}\n", image.display()));
-        }
+    for (class, images) in &classes {
+        images[..12].iter().for_each(|image| text.push_str(&format!("{},{class}\n", image.display())));
     }
     std::fs::write(&list, text).unwrap();
-    let images = [busi.join("images/benign/benign_30.png"), busi.join("images/malignant/malignant_31.png")];
+    let images = [classes[0].1[13].clone(), classes[1].1[14].clone()];
     for (name, more) in [
         ("three", &["--c", "10"][..]),
         ("two", &["--target", "malignant"]),

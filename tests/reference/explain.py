@@ -98,14 +98,16 @@ def parts_of(head):
     return [torch.tensor(found[name].astype(np.float64)) for name in ("weight", "bias", "mean", "std")]
 
 
-def probabilities(values, explained, classes):
-    """From logits, as the explanation says that they are calibrated."""
-    maps = [logit.get("calibration", {"scale": 1, "offset": 0}) for logit in explained["logits"]]
-    z = np.array([m["scale"] * v + m["offset"] for m, v in zip(maps, values)])
+def probabilities(explained):
+    """From the logits, as the explanation says that they are calibrated."""
+    plain = {"scale": 1, "offset": 0}
+    calibrated = lambda logit, by: by["scale"] * logit["logit"] + by["offset"]
+    z = np.array([calibrated(logit, logit.get("calibration", plain)) for logit in explained["logits"]])
     if len(z) == 1:
-        return {classes[0]: 1 / (1 + np.exp(z[0])), classes[1]: 1 / (1 + np.exp(-z[0]))}
+        [logit] = explained["logits"]
+        return {logit["against"]: 1 / (1 + np.exp(z[0])), logit["class"]: 1 / (1 + np.exp(-z[0]))}
     share = np.exp(z - z.max())
-    return dict(zip(classes, share / share.sum()))
+    return dict(zip([logit["class"] for logit in explained["logits"]], share / share.sum()))
 
 
 def linear(args, images, target):
@@ -117,13 +119,12 @@ def linear(args, images, target):
     sums, terms, own, sure = [], [], [], []
     for n, (explained, line) in enumerate(explain(args, head, images)):
         out, expected = gradients(cls[n], patch[n], parts, two)
-        classes = list(line["probabilities"])
         for found, logit, (of_cls, of_patch) in zip(explained["logits"], out, expected):
             sums.append(found["bias"] + found["cls"] + sum(found["values"]) - found["logit"])
             own.append(found["logit"] - logit)
             terms.append(max(abs(found["cls"] - of_cls), np.abs(np.array(found["values"]) - of_patch).max()))
-        p = probabilities([found["logit"] for found in explained["logits"]], explained, classes)
-        sure.append(max(abs(p[name] - line["probabilities"][name]) for name in classes))
+        p = probabilities(explained)
+        sure.append(max(abs(p[name] - line["probabilities"][name]) for name in line["probabilities"]))
     check("bias, CLS and patches sum to the logit", sums, np.zeros(len(sums)), 1e-5)
     check("the logit, from the tokens", own, np.zeros(len(own)), 1e-5)
     check("each term, as gradient times input", terms, np.zeros(len(terms)), 1e-6)

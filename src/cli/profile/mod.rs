@@ -141,7 +141,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
 
     let limits = Limits { budget_ms: args.budget.map(|t| t.0), min_accuracy: args.min_auc };
     let decision = limits.any().then(|| limits.decide(&found.rows, &found.outcomes, job.options.seed));
-    let Found { protocol, data, rows, outcomes, tests, heads } = found;
+    let Found { protocol, data, rows, outcomes, tests, why, heads } = found;
     let results = Results {
         schema: SCHEMA,
         environment,
@@ -151,6 +151,7 @@ pub fn measure(args: &ProfileArgs, isa: Option<&str>) -> anyhow::Result<(Results
         rows,
         outcomes,
         tests,
+        why,
         decision,
     };
     let mut written = Vec::new();

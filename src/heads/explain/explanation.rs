@@ -89,6 +89,8 @@ pub struct Shown {
     pub class: usize,
     /// What negative values speak for.
     pub against: Against,
+    /// What the CLS token of each frame adds, `[frames]`; it has no place in the map.
+    pub cls: Vec<f64>,
     /// `[frames, rows, columns]`
     pub patches: Vec<f64>,
 }
@@ -134,7 +136,12 @@ impl Contributions {
     pub fn shown(&self, classes: &[usize]) -> Shown {
         if let [only] = &self.logits[..] {
             let against = only.against.map_or(Against::Nothing, Against::Class);
-            return Shown { class: only.class, against, patches: only.patches.clone() };
+            return Shown {
+                class: only.class,
+                against,
+                cls: only.cls.clone(),
+                patches: only.patches.clone(),
+            };
         }
         let mean = |logit: &Logit| logit.values.iter().sum::<f64>() / logit.values.len().max(1) as f64;
         let largest =
@@ -144,15 +151,16 @@ impl Contributions {
             _ => largest.unwrap_or(0),
         };
         let own = &self.logits[class];
+        let (mut cls, mut patches) = (own.cls.clone(), own.patches.clone());
         if self.multi_label {
-            return Shown { class, against: Against::Nothing, patches: own.patches.clone() };
+            return Shown { class, against: Against::Nothing, cls, patches };
         }
         let others = (self.logits.len() - 1) as f64;
-        let mut patches = own.patches.clone();
         for other in self.logits.iter().filter(|logit| logit.class != class) {
             patches.iter_mut().zip(&other.patches).for_each(|(value, other)| *value -= other / others);
+            cls.iter_mut().zip(&other.cls).for_each(|(value, other)| *value -= other / others);
         }
-        Shown { class, against: Against::Others, patches }
+        Shown { class, against: Against::Others, cls, patches }
     }
 }
 

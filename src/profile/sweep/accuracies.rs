@@ -8,7 +8,9 @@ use crate::engine::{About, Engine};
 use crate::features::{Request, ScanFeatures, gather};
 use crate::heads::{Head, HeadModel};
 use crate::profile::accuracy::{Examination, Measured};
-use crate::profile::{Journal, Options, Outcomes, PeerSpec, ProfileError, Row, headfile, peer_features};
+use crate::profile::{
+    Journal, Options, Outcomes, PeerSpec, ProfileError, Row, Why, headfile, peer_features, why,
+};
 use crate::vit::Size;
 
 /// Everything that accuracy depends on.
@@ -68,6 +70,8 @@ pub(super) struct Accuracies {
     judged: BTreeMap<String, Judged>,
     /// File of each saved head, keyed by the SHA-256 of the weights and the size.
     pub files: BTreeMap<(String, Size), PathBuf>,
+    /// Where the answers at the largest size come from.
+    pub why: Vec<Why>,
 }
 
 impl Accuracies {
@@ -148,11 +152,35 @@ impl<'a> Judging<'a> {
                     }
                     Judged { measured: journal.part(&place, || Ok(measured))?, head }
                 };
+                if let (Some(head), true) =
+                    (&judged.head, self.options.sizes.iter().max_by_key(|s| s.area()) == Some(&size))
+                {
+                    known.why.extend(self.why(engine, examination, (head, size), journal)?);
+                }
                 known.judged.insert(key, judged);
             }
         }
         self.accuracies_of_peers(examination, journal, &mut known)?;
         Ok(known)
+    }
+
+    /// Where the answers of a head come from; `None` if it has seen all images, or is not linear in the patches.
+    fn why(
+        &self,
+        engine: &Engine,
+        examination: &Examination<'_>,
+        (head, size): (&HeadModel, Size),
+        journal: &mut Journal,
+    ) -> Result<Option<Why>, ProfileError> {
+        if examination.roles.folds.is_some() {
+            return Ok(None);
+        }
+        let key = Configuration::of_engine(engine.about(), size).key();
+        journal.part(&format!("why/{key}"), || {
+            let mut session = engine.session(&self.options.accuracy_threads)?.pin_caller();
+            let images = (&examination.data.set, &examination.roles.held_out[..], &self.options.read);
+            why::measure(engine, &mut session, (head, size), images)
+        })
     }
 
     fn features(

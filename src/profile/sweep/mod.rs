@@ -14,7 +14,7 @@ use super::monitor::{Monitor, Record, Watch, energy};
 use super::peer::{Peer, PeerSpec};
 use super::{
     ColdStart, DataInfo, Journal, Latency, Options, Outcomes, PairedTest, Peak, ProfileError, Protocol, Row,
-    Scenario, Verdict, operators, outcomes, stages,
+    Scenario, Verdict, Why, operators, outcomes, stages,
 };
 use crate::board::Cores;
 use crate::board::hal::Signals;
@@ -96,6 +96,8 @@ pub struct Found {
     pub outcomes: Vec<Outcomes>,
     /// Paired accuracy tests.
     pub tests: Vec<PairedTest>,
+    /// Where the answers come from.
+    pub why: Vec<Why>,
     /// File of each saved head, keyed by the SHA-256 of the weights and the size.
     pub heads: BTreeMap<(String, Size), PathBuf>,
 }
@@ -158,6 +160,7 @@ impl Sweep<'_> {
             rows,
             outcomes,
             tests,
+            why: known.why,
             heads: known.files,
         })
     }

@@ -10,6 +10,7 @@ pub mod reliability;
 mod resolution;
 mod stages;
 mod whiskers;
+mod why;
 
 use super::chart::{Heading, Scene};
 use super::view::View;
@@ -66,6 +67,7 @@ pub fn figures<'a>(view: &'a View<'a>) -> Vec<Figure<'a>> {
         cdf::figure(view),
         operators::figure(view),
         stages::figure(view),
+        why::figure(view),
     ];
     all.into_iter().flatten().collect()
 }

@@ -94,9 +94,10 @@ fn card(example: &Example, out: &mut String) {
          alt=\"The same with the lesion that was found and the true one\"/>\
          <img src=\"{why}\" width=\"256\" height=\"271\" alt=\"The same with what each patch adds to the logit of the class\"/>\
          <p class=\"caption\">Why {}: <span class=\"key\" style=\"background:{positive}\"></span> patches that speak for it, \
-         <span class=\"key\" style=\"background:{negative}\"></span> against it</p></div>\n\
+         <span class=\"key\" style=\"background:{negative}\"></span> against it; full colour is {:.3}</p></div>\n\
          <p>{truth}; the head says <b class=\"{mood}\">{}</b></p>\n<dl>\n",
         xml(&example.class),
+        example.scale,
         xml(&example.class)
     );
     for (class, p) in &example.probabilities {

@@ -41,3 +41,8 @@ impl Block {
 pub fn fact(name: &str, value: impl ToString) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
+
+/// The smallest and the largest of something: `224 to 512`, or `224` if they are the same.
+pub fn span([low, high]: [usize; 2]) -> String {
+    if low == high { low.to_string() } else { format!("{low} to {high}") }
+}

@@ -3,7 +3,7 @@
 use microraptor::heads::Metrics;
 
 use super::Facts;
-use super::blocks::Block;
+use super::blocks::{Block, span};
 
 /// Images of a class below which its sensitivity is hardly measured: with 30, an interval of 0.9 is 0.2 wide.
 const FEW: usize = 30;
@@ -26,12 +26,13 @@ pub fn all(facts: &Facts) -> Vec<Block> {
             .to_owned(),
     );
     if let Some(record) = head.training.record.as_deref() {
-        let [widths, heights] = [record.widths, record.heights].map(|[low, high]| format!("{low} to {high}"));
+        let [widths, heights] = [record.widths, record.heights].map(span);
         found.push(format!(
-            "Not tested by the training: images outside {widths} px wide and {heights} px high as stored."
+            "Not among the training and validation images: any that is not {widths} px wide and {heights} px high as \
+             stored."
         ));
         let kinds: Vec<&str> = record.kinds.keys().map(String::as_str).collect();
-        found.push(format!("Not tested by the training: what is not of the kind {}.", kinds.join(" or ")));
+        found.push(format!("Not among them: what is not of the kind {}.", kinds.join(" or ")));
         found.push(match record.dicom {
             true => "Some images were DICOM; the head file does not record their modalities and devices."
                 .to_owned(),
@@ -40,15 +41,22 @@ pub fn all(facts: &Facts) -> Vec<Block> {
             }
         });
     }
-    let metrics = head.training.record.as_deref().map(|record| &record.validation);
-    for metrics in metrics.into_iter().chain(facts.evaluations.iter().map(|found| &found.metrics)) {
+    let validation =
+        head.training.record.as_deref().map(|record| ("validation".to_owned(), &record.validation));
+    let evaluations =
+        facts.evaluations.iter().map(|found| (format!("evaluation ({})", found.split), &found.metrics));
+    for (name, metrics) in validation.into_iter().chain(evaluations) {
         let few = few(metrics);
         if !few.is_empty() {
-            found.push(format!("Fewer than {FEW} images: {}. Their intervals are wide.", few.join(", ")));
+            found.push(format!(
+                "Fewer than {FEW} images of a class in the {name}: {}. Their intervals are wide.",
+                few.join(", ")
+            ));
         }
     }
-    if !head.model.makes_masks() && head.model.calibration().is_none() {
-        found.push("The probabilities are not calibrated: read them as scores.".to_owned());
+    if !head.model.makes_masks() && head.model.calibration().is_none() && head.training.calibration.is_none()
+    {
+        found.push("Nobody tried whether the probabilities are calibrated: read them as scores.".to_owned());
     }
     if head.training.refit {
         found.push("The final fit also used the validation images, after they were measured.".to_owned());

@@ -5,7 +5,7 @@ use microraptor::heads::{Calibration, Head, HeadModel, TrainingRecord};
 use microraptor::input::ReadOptions;
 
 use super::Facts;
-use super::blocks::{Block, fact};
+use super::blocks::{Block, fact, span};
 use crate::cli::info::preprocessing;
 
 /// For what a head file lacks that was written before it was recorded, or elsewhere.
@@ -234,10 +234,7 @@ pub fn training_data(facts: &Facts) -> Vec<Block> {
 
 fn recorded(record: &TrainingRecord) -> Vec<(String, String)> {
     let kinds: Vec<String> = record.kinds.iter().map(|(kind, n)| format!("{n} {kind}s")).collect();
-    let [widths, heights] = [record.widths, record.heights].map(|[low, high]| match low == high {
-        true => low.to_string(),
-        false => format!("{low} to {high}"),
-    });
+    let [widths, heights] = [record.widths, record.heights].map(span);
     vec![
         fact("Images", record.train_images),
         fact("Kinds, with the validation images", kinds.join(", ")),

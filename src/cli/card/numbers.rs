@@ -185,11 +185,13 @@ fn certain(facts: &Facts) -> Vec<Block> {
     if let Some(found) = &training.calibration {
         blocks.push(Block::Heading("Calibration".into()));
         blocks.push(Block::Text(format!(
-            "Method {}, on {} training images in {} parts, each held out of the fit: before, then after.",
+            "Method {}, on {} training images in {} parts, each held out of the fit.",
             found.method, found.images, found.parts
         )));
-        blocks.push(Block::Facts(certainty(&found.before)));
-        blocks.push(Block::Facts(certainty(&found.after)));
+        let header = ["", "Before", "After"].map(str::to_owned).to_vec();
+        let rows = certainty(&found.before).into_iter().zip(certainty(&found.after));
+        let rows = rows.map(|((name, before), (_, after))| vec![name, before, after]);
+        blocks.push(Block::Table([header].into_iter().chain(rows).collect()));
     }
     if let Some(point) = &training.operating {
         blocks.push(Block::Heading("Decision threshold".into()));

@@ -115,6 +115,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Line, NoLine> {
         return Err(NoLine::Changed);
     }
     let fields: Fields = serde_json::from_slice(bytes).map_err(|_| NoLine::Foreign)?;
+    // Nobody writes so many lines; the next number must exist.
+    if fields.seq.max(fields.file.unwrap_or(0)) > u64::MAX / 2 {
+        return Err(NoLine::Foreign);
+    }
     Ok(Line { fields, sha256: digest.to_owned() })
 }
 
@@ -154,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_right_digest_of_something_else_is_no_line() {
-        for body in ["", "{", r#"{"seq":1"#, r#"{"seq":-1,"time":"","previous":"","event":"""#] {
+        let huge = r#"{"seq":18446744073709551615,"time":"","previous":"","event":"""#;
+        for body in ["", "{", huge, r#"{"seq":1"#, r#"{"seq":-1,"time":"","previous":"","event":"""#] {
             let text = format!(r#"{body},"sha256":"{}"}}"#, sha256(body.as_bytes()));
             assert_eq!(parse(text.as_bytes()).unwrap_err(), NoLine::Foreign, "{body}");
         }

@@ -1,6 +1,8 @@
 //! The program from its users' point of view.
 
 mod attest;
+#[cfg(target_os = "linux")]
+mod audit;
 mod bad_input;
 mod board;
 #[cfg(all(feature = "v4l2", target_os = "linux"))]

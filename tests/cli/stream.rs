@@ -83,12 +83,18 @@ impl Running {
 
     /// The next line, which is as the schema says.
     pub fn next(&mut self) -> Value {
-        let line = json(&self.lines.next().expect("another line").unwrap());
+        json(&self.next_text())
+    }
+
+    /// Its text.
+    pub fn next_text(&mut self) -> String {
+        let text = self.lines.next().expect("another line").unwrap();
+        let line = json(&text);
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/stream-schema.json");
         let schema = json(&std::fs::read_to_string(path).unwrap());
         let event = line["event"].as_str().unwrap();
         check_members(&line, &schema["$defs"][event], &schema, event);
-        line
+        text
     }
 
     /// Ends the input; the lines that are left, the exit code and standard error.

@@ -24,6 +24,8 @@ import time
 import urllib.error
 import urllib.request
 
+import audit
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "dicom"
 SEG, SR = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.22"
@@ -81,6 +83,7 @@ class Node:
         self.trial, self.title, self.to, self.options = trial, title, to, options
         self.queue = trial.folder / name
         self.log = trial.folder / f"{name}.jsonl"
+        self.audit = trial.folder / f"{name}.audit"
         self.errors = trial.folder / f"{name}.stderr"
         self.port = free_port()
         self.process = None
@@ -89,6 +92,7 @@ class Node:
         trial = self.trial
         command = [trial.binary, "node", "demo", "--head", trial.heads[0], "--head", trial.heads[1], "--threads", "1"]
         command += ["--aet", self.title, "--port", self.port, "--queue", self.queue, "--retry", "1"]
+        command += ["--audit", self.audit]
         command += [] if "--reserve" in self.options else ["--reserve", "16MiB"]
         for to in self.to:
             command += ["--to", to]
@@ -118,6 +122,12 @@ class Node:
         assert self.events()[-1]["event"] == "ended", self.events()[-1]
         for event in self.events():
             check(event)
+        # Each object that was answered is in the audit log, at least once and without its name.
+        lines, torn = audit.chain([self.audit])
+        answers = [line for line in lines if line["event"] == "answer"]
+        assert lines[-1]["event"] == "stop" and not torn and len(answers) >= len(self.events("answered")), lines[-1]
+        logged = self.audit.read_text()
+        assert not any(event["object"] in logged for event in self.events("answered"))
 
     def events(self, kind=None):
         lines = self.log.read_text().splitlines() if self.log.exists() else []

@@ -4,14 +4,16 @@
     python tests/reference/soak.py --binary target/release/microraptor --frames 600 --fps 30    # like a probe
     python tests/reference/soak.py --binary target/release/microraptor --hours 24 --fps 30
     python tests/reference/soak.py --binary target/release/microraptor --frames 600 --fps 30 --watched
+    python tests/reference/soak.py --binary target/release/microraptor --frames 600 --fps 30 --audit
 
 `--watched` is with somebody who looks at the page all the time, and metrics that are read each second (a build with the
-feature page).
+feature page). `--audit` is with an audit log, in which each line of the stream must be found.
 
 Frames are phantoms of `microraptor demo`, as YUV4MPEG2 through a pipe. Needs Python's standard library alone; Linux.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import pathlib
@@ -24,6 +26,8 @@ import threading
 import time
 import urllib.request
 import zlib
+
+import audit
 
 
 def grey(path):
@@ -107,6 +111,7 @@ def main():
     parser.add_argument("--threads", default="2")
     parser.add_argument("--watched", action="store_true", help="read the metrics each second, and look at the page")
     parser.add_argument("--scraped", action="store_true", help="read the metrics each second")
+    parser.add_argument("--audit", action="store_true", help="write an audit log, and check it")
     args = parser.parse_args()
     binary = os.path.abspath(args.binary)
     with tempfile.TemporaryDirectory() as folder:
@@ -122,6 +127,8 @@ def main():
         command += ["--deadline", str(args.deadline), "-"]
         command += ["--metrics", "0"] if args.watched or args.scraped else []
         command += ["--live-page", "0"] if args.watched else []
+        log = folder / "audit.jsonl"
+        command += ["--audit", str(log)] if args.audit else []
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             started = json.loads(process.stdout.readline())
@@ -133,8 +140,9 @@ def main():
             sent = []
             feeder = threading.Thread(target=feed, args=(process.stdin, frames, args.fps, args.frames, args.hours * 3600, sent), daemon=True)
             feeder.start()
-            times, ages, memory, first, ended = [], [], [], None, None
+            times, ages, memory, digests, first, ended = [], [], [], [], None, None
             for line in process.stdout:
+                digests.append(hashlib.sha256(line.rstrip(b"\n")).hexdigest())
                 line = json.loads(line)
                 if line["event"] == "ended":
                     ended = line
@@ -149,6 +157,10 @@ def main():
                     memory.append(resident(process.pid))
             feeder.join()
             assert process.wait() == 0 and ended and ended["reason"] == "end of source", ended
+            if args.audit:
+                logged = [line["line_sha256"] for line in audit.chain([log])[0] if line["event"] == "answer"]
+                assert logged == digests[:-1], "an answer is not in the audit log"
+                got["audit_bytes_per_frame"] = round(log.stat().st_size / len(logged))
         finally:
             process.kill()
     report(args, times, ages, memory, ended, first - sent[0], got)

@@ -24,6 +24,8 @@ pub use class::class;
 pub struct Audit {
     log: Option<Log>,
     ended: bool,
+    /// Whether it ended without an error.
+    clean: bool,
 }
 
 /// That lines are missing from the log, or come again.
@@ -41,7 +43,7 @@ impl Audit {
         folders: &[&Path],
         gather: impl FnOnce(&mut Inputs),
     ) -> anyhow::Result<Audit> {
-        let Some(path) = &args.audit else { return Ok(Audit { log: None, ended: true }) };
+        let Some(path) = &args.audit else { return Ok(Audit { log: None, ended: true, clean: false }) };
         inputs::refuse(path, gather)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if let Some(read) =
@@ -52,7 +54,7 @@ impl Audit {
                 read.display()
             );
         }
-        let mut audit = Audit { log: Some(Log::open(path, args.options())?), ended: false };
+        let mut audit = Audit { log: Some(Log::open(path, args.options())?), ended: false, clean: false };
         let program = Program {
             name: env!("CARGO_PKG_NAME").into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -84,7 +86,9 @@ impl Audit {
     /// Writes a line.
     pub fn say(&mut self, event: &Event) -> anyhow::Result<Option<Notice>> {
         let Some(log) = &mut self.log else { return Ok(None) };
-        self.ended |= matches!(event, Event::Stop { .. });
+        if let Event::Stop { reason, .. } = event {
+            (self.ended, self.clean) = (true, reason != "error");
+        }
         Ok(match log.append(event)? {
             Written::Yes | Written::Lost { problem: None } => None,
             Written::Again { lost } => Some(Notice::Again { lost }),
@@ -109,7 +113,7 @@ impl Drop for Audit {
             // The error that ends the command is reported.
             let _ = self.say(&Event::Stop { reason: "error".into(), counts: json!({}) });
         }
-        let Some(head) = self.log.as_ref().and_then(Log::head) else { return };
+        let Some(head) = self.log.as_ref().and_then(Log::head).filter(|_| self.clean) else { return };
         // If standard error is closed, nothing more can be done.
         let _ = writeln!(io::stderr(), "audit log: line {}, SHA-256 {}", head.seq, head.sha256);
     }

@@ -106,16 +106,24 @@ impl Audit {
     }
 }
 
-impl Drop for Audit {
-    /// Says how the log ends: whoever writes that down elsewhere finds lines that are removed from the end.
-    fn drop(&mut self) {
+impl Audit {
+    /// Says how the log ends: whoever writes that down elsewhere finds lines that are removed from the end. Later lines
+    /// go nowhere.
+    pub fn close(&mut self) {
         if !self.ended {
             // The error that ends the command is reported.
             let _ = self.say(&Event::Stop { reason: "error".into(), counts: json!({}) });
         }
-        let Some(head) = self.log.as_ref().and_then(Log::head).filter(|_| self.clean) else { return };
+        let log = self.log.take();
+        let Some(head) = log.as_ref().and_then(Log::head).filter(|_| self.clean) else { return };
         // If standard error is closed, nothing more can be done.
         let _ = writeln!(io::stderr(), "audit log: line {}, SHA-256 {}", head.seq, head.sha256);
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -401,6 +401,7 @@ impl Stream<'_> {
         let ended = Event::Ended { reason, problem, counts };
         let said =
             self.watch.over(counts.frames, Doing::Writing, || self.outlets.say(&ended, Some(counts), None));
+        self.outlets.close();
         failed.and(said)
     }
 }

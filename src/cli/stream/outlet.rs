@@ -106,6 +106,11 @@ impl Outlets {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write_down(event)
     }
 
+    /// Ends the audit log. Others may hold the outlets until the process ends.
+    pub fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).audit.close();
+    }
+
     /// Tells all of `event`, at once, whichever thread calls; `counts` are the last ones if it does not know them. An
     /// error is one of standard output, or of the audit log, without which no answer is given.
     pub fn say(&self, event: &Event, counts: Option<Counts>, seen: Option<Seen>) -> anyhow::Result<()> {

@@ -77,11 +77,11 @@ pub enum Event {
     },
     /// The program has tested itself.
     Attest {
-        /// Whether it gave the expected digests.
-        ok: bool,
-        /// What was computed.
-        digests: Value,
-        /// How long it took.
+        /// Whether it computes what the files of model and heads say; `None` if nothing could be compared.
+        ok: Option<bool>,
+        /// How many of these could not be compared.
+        left_out: usize,
+        /// How long it took, in milliseconds.
         ms: f64,
     },
     /// An answer is given next.

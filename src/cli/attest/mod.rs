@@ -19,7 +19,7 @@ use super::loaded::Loaded;
 use super::{backbone, inputs, terminal};
 use record::{LeftOut, Line, Record, Run};
 
-pub use start::at_start;
+pub use start::{Differs, at_start};
 
 /// Compares what this machine computes with what the files store; whether all is equal.
 pub fn run(args: &AttestArgs) -> anyhow::Result<bool> {

@@ -1,6 +1,5 @@
 //! Attestation at the start of a command that runs on.
 
-use anyhow::bail;
 use microraptor::Engine;
 use microraptor::attest::{self, Reason, Subject};
 use microraptor::heads::Head;
@@ -11,6 +10,11 @@ use crate::cli::answering::Answering;
 use crate::cli::args::StartArgs;
 use crate::cli::loaded::Loaded;
 use crate::cli::times::milliseconds;
+
+/// This machine computes otherwise than the one that made the files.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Differs(String);
 
 /// Compares what this machine computes with what the files store; what is said of it in the first line. `ok` is null if
 /// nothing was compared.
@@ -30,10 +34,11 @@ pub fn at_start(
     let report = attest::check(engine, &all, chosen.cores()?)?;
     let name = |subject: &Subject| of(*subject, &chosen.model, heads);
     if let Some(check) = report.differing().next() {
-        bail!(
+        let problem = format!(
             "{}: this machine computes {check}: do not use its answers; `microraptor attest` shows every digest",
             name(&check.subject)
         );
+        return Err(Differs(problem).into());
     }
     let left_out = |(subject, reason): &(Subject, Reason)| format!("{} {reason}", name(subject));
     let left_out: Vec<String> = report.left_out.iter().map(left_out).collect();

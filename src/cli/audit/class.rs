@@ -10,6 +10,9 @@ use microraptor::heads::HeadError;
 use microraptor::input::InputError;
 use microraptor::output::OutputError;
 use microraptor::pipeline::PipelineError;
+use microraptor::sign::SignError;
+
+use crate::cli::attest::Differs;
 
 /// The kind of the innermost error that is known, such as `input: Decode`; the message itself may name a file or hold
 /// text from one.
@@ -25,11 +28,15 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             })*
         };
     }
+    if cause.is::<Differs>() {
+        return Some("attestation".into());
+    }
     if let Some(error) = cause.downcast_ref::<io::Error>() {
         return Some(format!("system: {:?}", error.kind()));
     }
     of!("input": InputError, "head": HeadError, "model": EngineError, "answering": PipelineError,
-        "output": OutputError, "file": WriteError, "audit log": AuditError);
+        "output": OutputError, "file": WriteError, "audit log": AuditError,
+        "signature": SignError);
     None
 }
 

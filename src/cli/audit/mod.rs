@@ -16,6 +16,7 @@ use microraptor::output::{FileId, Inputs};
 use serde_json::{Value, json};
 
 use super::args::AuditArgs;
+use super::failure::one_line;
 use super::inputs;
 use super::loaded::Loaded;
 pub use class::class;
@@ -69,6 +70,23 @@ impl Audit {
     /// Model and heads are open, on so many threads.
     pub fn loaded(&mut self, about: &About, heads: &[Loaded], threads: usize) -> anyhow::Result<()> {
         self.write(&Event::Loaded { model: model(about), heads: names(heads), threads })
+    }
+
+    /// What comparing with the digests in the files gave, as the first line of a stream says it.
+    pub fn attested(&mut self, attest: &Value) -> anyhow::Result<()> {
+        self.write(&self::attest(attest))
+    }
+
+    /// Writes down that a command ends with `error` before its model and heads are open; the error.
+    pub fn failed(args: &AuditArgs, command: &str, folders: &[&Path], error: anyhow::Error) -> anyhow::Error {
+        match Audit::open(args, command, folders, |_| {}) {
+            Ok(audit) => audit.end("error", json!({}), Err(error)).expect_err("it is returned"),
+            // One line is reported, and this one comes first.
+            Err(other) => {
+                log::warn!("{}", one_line(&other));
+                error
+            }
+        }
     }
 
     /// Writes a line; what cannot be written and is not an error is a warning.
@@ -125,6 +143,13 @@ impl Drop for Audit {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// What comparing with the digests in the files gave: numbers alone, since it names files.
+pub fn attest(attest: &Value) -> Event {
+    let left_out = attest["left_out"].as_array().map_or(0, Vec::len);
+    let ms = attest["ms"].as_f64().unwrap_or(0.0);
+    Event::Attest { ok: attest["ok"].as_bool(), left_out, ms }
 }
 
 /// The answer to input `input`, which is the line `json`.

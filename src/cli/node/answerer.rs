@@ -78,7 +78,8 @@ impl Answerer {
 
     /// Writes down what answers.
     pub fn write_down(&self, audit: &mut Audit) -> anyhow::Result<()> {
-        audit.loaded(self.engine.about(), &self.heads, self.pipeline.session().threads())
+        audit.loaded(self.engine.about(), &self.heads, self.pipeline.session().threads())?;
+        audit.attested(&self.attest)
     }
 
     /// The model in a line.

@@ -50,7 +50,7 @@ pub fn run(args: &NodeArgs) -> anyhow::Result<()> {
     };
     let keys = args.to.iter().map(Destination::key).collect();
     let queue = Arc::new(Queue::open(&args.queue, keys, args.keep, args.reserve.0)?);
-    let answerer = Answerer::new(args)?;
+    let answerer = Answerer::new(args).map_err(|error| Audit::failed(&args.audit, "node", &[], error))?;
     let mut audit = Audit::open(&args.audit, "node", &[], |read| {
         *read = answerer.files.clone();
         [&args.tls_cert, &args.tls_key, &args.tls_ca].into_iter().flatten().for_each(|path| read.add(path));

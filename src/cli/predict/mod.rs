@@ -48,10 +48,13 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
         Some(engine) => engine,
         None => chosen.engine()?,
     };
-    at_start(StartArgs { no_attest: !args.attest }, &chosen, &engine, &heads)?;
+    let attest = at_start(StartArgs { no_attest: !args.attest }, &chosen, &engine, &heads)?;
     let mut pipeline = chosen.pipeline(&engine, &heads)?;
     let mut audit = audit(args, &chosen, &inputs)?;
     audit.loaded(engine.about(), &heads, pipeline.session().threads())?;
+    if args.attest {
+        audit.attested(&attest)?;
+    }
     // The same limit as for everything else that a file needs.
     pipeline.limit(limits::max_memory().map_or(usize::MAX, |bytes| bytes.0.try_into().unwrap_or(usize::MAX)));
     pipeline.explain(args.explain.is_some());

@@ -53,7 +53,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// Prints one JSON line for each frame, at once.
 pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
     let signals = Live::handle();
-    let opened = Opened::new(args, None)?;
+    let opened = Opened::new(args, None).map_err(|error| {
+        let read: Vec<&Path> = args.source.iter().map(PathBuf::as_path).collect();
+        Audit::failed(&args.audit, "stream", &read, error)
+    })?;
     let path = place(args, &opened)?;
     let audit = audit(args, &opened, &path)?;
     let mut pins = Pins::open(args)?;
@@ -122,6 +125,7 @@ fn audit(args: &StreamArgs, opened: &Opened, path: &Path) -> anyhow::Result<Audi
         read.add(path);
     })?;
     audit.loaded(opened.engine().about(), &opened.heads, opened.pipeline.session().threads())?;
+    audit.attested(&opened.attest)?;
     Ok(audit)
 }
 
@@ -375,6 +379,7 @@ impl Stream<'_> {
                     model: audit::model(self.opened.engine().about()),
                     heads: audit::names(&self.opened.heads),
                 })?;
+                self.outlets.write_down(&audit::attest(&self.opened.attest))?;
                 // The new model is none of the memory that a frame takes.
                 self.limits.next(self.path.display().to_string());
                 let (model, attest) = (self.opened.about(), self.opened.attest.clone());

@@ -156,19 +156,19 @@ fn of_runs(model: &Attestation, made: &[Made]) -> Option<Vec<Check>> {
     if !model.runs.iter().map(sizes).eq(found) {
         return None;
     }
-    let parts: [(Part, fn(&AttestedRun) -> &String); 3] = [
-        (Part::Pictures, |run| &run.pictures),
-        (Part::Input, |run| &run.input),
-        (Part::Features, |run| &run.features),
-    ];
+    let parts = |run: &AttestedRun| {
+        [(Part::Pictures, &run.pictures), (Part::Input, &run.input), (Part::Features, &run.features)]
+            .map(|(part, digest)| (part, digest.clone()))
+    };
     let both = model.runs.iter().zip(made);
     let checks = both.flat_map(|(stored, made)| {
-        parts.map(|(part, digest)| Check {
+        let size = &stored.size;
+        parts(stored).into_iter().zip(parts(&made.run)).map(|((part, expected), (_, found))| Check {
             subject: Subject::Model,
             part,
-            size: Some(stored.size.clone()),
-            expected: digest(stored).clone(),
-            found: digest(&made.run).clone(),
+            size: Some(size.clone()),
+            expected,
+            found,
         })
     });
     Some(checks.collect())

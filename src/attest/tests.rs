@@ -62,7 +62,7 @@ fn a_weight_that_was_changed_is_found() {
     let changes: [fn(&mut Network); 4] = [
         |network| step(&mut network.blocks[3].mlp.first_mut().next().expect("a layer").weight, 1_234),
         |network| step(&mut network.blocks[7].proj.weight, 5_000),
-        |network| network.blocks[5].norm2.weight[7] = 1.001 * network.blocks[5].norm2.weight[7],
+        |network| network.blocks[5].norm2.weight[7] *= 1.001,
         |network| network.norm.bias[3] = f32::from_bits(network.norm.bias[3].to_bits() ^ 1),
     ];
     for change in changes {

@@ -225,7 +225,7 @@ fn nothing_is_added_to_what_is_no_log_or_was_changed_or_is_in_use() {
     assert!(said().contains("its last line was changed"), "{}", said());
     std::fs::write(&path, whole.clone() + &"x".repeat(4 << 20)).unwrap();
     assert!(said().contains("is no line of an audit log"), "{}", said());
-    std::fs::write(&path, &whole.lines().skip(1).collect::<String>()).unwrap();
+    std::fs::write(&path, whole.lines().skip(1).collect::<String>()).unwrap();
     assert!(Log::open(&path, Options::default()).is_err());
 }
 

@@ -27,7 +27,7 @@ pub fn figure<'a>(view: &'a View<'a>) -> Option<Figure<'a>> {
             "The logit of the answer is a sum with a term for each patch token, one for the CLS token, and a bias; of more than \
              two classes, less the mean of the other logits. A square's area is the mean magnitude of the term at its place, \
              over {images} held-out images: no picture is shown. Large squares at the border, or where a scanner writes, are a \
-             reason to look. A token has seen the whole picture: this is no cause. `predict --explain` draws the terms of one \
+             reason to look. A token has seen the whole picture: this is no cause. predict --explain draws the terms of one \
              picture over it."
         ),
         plots,

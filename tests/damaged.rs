@@ -102,6 +102,14 @@ fn read(target: &str, bytes: &[u8], folder: &Path) -> Result<(), String> {
         path
     };
     match target {
+        #[cfg(feature = "audit")]
+        "audit" => {
+            use microraptor::audit::{Anchor, Verdict, verify};
+            match verify(&[file("audit.jsonl", bytes)], &Anchor::default()) {
+                Ok(Verdict::Broken(fault)) => Err(fault.problem),
+                found => none(found),
+            }
+        }
         "board" => none(Board::open(&file("board.toml", bytes))),
         "checkpoint" => {
             // A config.json may come first, terminated by a zero byte.
@@ -322,6 +330,8 @@ macro_rules! damaged {
 }
 
 damaged! {
+    #[cfg(feature = "audit")]
+    audit,
     board,
     checkpoint,
     csv,
@@ -353,7 +363,10 @@ fn sound_files_are_read() {
     }
     for Seed { target, name, bytes } in seeds::all() {
         let absent = |feature: &str, built: bool| target.starts_with(feature) && !built;
-        if absent("onnx", cfg!(feature = "onnx")) || absent("igtl", cfg!(feature = "igtl")) {
+        if absent("onnx", cfg!(feature = "onnx"))
+            || absent("igtl", cfg!(feature = "igtl"))
+            || absent("audit", cfg!(feature = "audit"))
+        {
             continue;
         }
         let result = read(target, &bytes, folder.path());

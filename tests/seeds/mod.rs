@@ -49,6 +49,7 @@ pub fn all() -> Vec<Seed> {
     for name in ["grey", "rgb-metadata", "rgba", "int16-little", "float32-big", "several"] {
         seeds.push(Seed::new("igtl", name, golden(&format!("igtl/{name}.igtl"))));
     }
+    seeds.push(Seed::new("audit", "log", golden("audit/log.jsonl")));
     for (target, file) in [("deploy", "deploy.toml"), ("results", "results.json")] {
         seeds.push(Seed::new(target, file, golden(&format!("profile/{file}"))));
     }

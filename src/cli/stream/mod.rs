@@ -27,9 +27,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use microraptor::heads::{Explanation, Outcome};
-use microraptor::live::{Examiner, Frame, Grabber, Next, Picture, Tally};
+use microraptor::live::{Examiner, Frame, Grabber, Next, Picture, Source, Tally};
 use microraptor::names::shown;
 use microraptor::pipeline::Answer;
+use serde_json::json;
 
 use super::args::{OnStall, StreamArgs};
 use super::audit::{self, Audit};
@@ -59,14 +60,12 @@ pub fn run(args: &StreamArgs) -> anyhow::Result<()> {
     })?;
     let path = place(args, &opened)?;
     let audit = audit(args, &opened, &path)?;
-    let mut pins = Pins::open(args)?;
-    let mut told = outlets(args, &opened, &mut pins)?;
     // Nothing is grabbed before everything is loaded: the first frames would be old.
-    let (source, answered) = match igtl::open(&path, args, &opened.read)? {
-        Some((source, answered)) => (args.view().of(source), answered),
-        None => (source::open(&path, args, &opened.read)?, None),
+    let found = Pins::open(args).and_then(|mut pins| Ok((ends(args, &opened, &path, &mut pins)?, pins)));
+    let ((source, told), pins) = match found {
+        Ok(found) => found,
+        Err(error) => return audit.end("error", json!({}), Err(error)),
     };
-    told.extend(answered);
     let outlets = Arc::new(Outlets::new(told, audit));
     let stall = (args.stall.0 > 0.0).then(|| Duration::from_secs_f64(args.stall.0));
     let watch = Watch::new(stall, args.on_stall, outlets.clone(), signals.clone())?;
@@ -127,6 +126,20 @@ fn audit(args: &StreamArgs, opened: &Opened, path: &Path) -> anyhow::Result<Audi
     audit.loaded(opened.engine().about(), &opened.heads, opened.pipeline.session().threads())?;
     audit.attested(&opened.attest)?;
     Ok(audit)
+}
+
+/// What a stream has at its two ends.
+type Ends = (Box<dyn Source>, Vec<Box<dyn Outlet>>);
+
+/// Where frames come from, and who is told.
+fn ends(args: &StreamArgs, opened: &Opened, path: &Path, pins: &mut Pins) -> anyhow::Result<Ends> {
+    let mut told = outlets(args, opened, pins)?;
+    let (source, answered) = match igtl::open(path, args, &opened.read)? {
+        Some((source, answered)) => (args.view().of(source), answered),
+        None => (source::open(path, args, &opened.read)?, None),
+    };
+    told.extend(answered);
+    Ok((source, told))
 }
 
 /// Who is told besides standard output.

@@ -128,11 +128,11 @@ pub mod training {
     pub use crate::features::{FeatureCache, Request, ScanFeatures, gather};
     pub use crate::heads::{
         AbmilOptions, Bootstrap, CalibrationSummary, Case, Certainty, CertaintyMetrics, CertaintyOptions,
-        ClassReport, ClassWeights, CoverageReport, Criterion, CrossValidation, DenseClass, DenseReport,
-        DrawnSplit, Estimate, Evaluation, EvaluationReport, EvaluationSet, Extracted, FitOptions, Fitted,
-        HeldOut, Interval, Metrics, OperatingPoint, OperatingRule, Paired, ProbeSearch, Provenance, Recipe,
-        SegmentOptions, TrainingRecord, TrainingSummary, ValidationSummary, certainty, cross_validate,
-        evaluate,
+        ClassReport, ClassWeights, ContourReport, ContourRule, Contours, CoverageReport, Criterion,
+        CrossValidation, DenseClass, DenseReport, DrawnSplit, Estimate, Evaluation, EvaluationReport,
+        EvaluationSet, Extracted, FitOptions, Fitted, Guarantee, HeldOut, Interval, Metrics, OperatingPoint,
+        OperatingRule, Paired, ProbeSearch, Provenance, Recipe, SegmentOptions, SetAside, TrainingRecord,
+        TrainingSummary, ValidationSummary, certainty, contours, cross_validate, evaluate, evaluate_contours,
     };
     pub use crate::input::{
         Dataset, Parts, Phantom, PhantomKind, Sample, Source, Split, phantom, phantom_dataset,

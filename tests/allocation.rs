@@ -129,6 +129,7 @@ fn head(engine: &Engine, size: Size, volume: bool) -> Arc<Head> {
         model: if volume { HeadModel::Volume(linear) } else { HeadModel::Linear(linear) },
         ood: None,
         conformal: None,
+        contours: None,
         preprocess: Preprocess::IMAGENET,
         read: ReadOptions::default(),
         size,

@@ -136,8 +136,16 @@ impl Head {
             let how = (isa, &Bootstrap::default());
             let learned = match options.any() {
                 true => Some(
-                    certainty(&recipe, &set, used, &mut fitted, &options, how, &mut |_, _| {})
-                        .map_err(failed)?,
+                    certainty(
+                        &recipe,
+                        &set,
+                        (used.0, used.1, &[]),
+                        &mut fitted,
+                        &options,
+                        how,
+                        &mut |_, _| {},
+                    )
+                    .map_err(failed)?,
                 ),
                 false => None,
             };

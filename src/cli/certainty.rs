@@ -5,35 +5,45 @@ use std::path::Path;
 
 use microraptor::files::write_atomically;
 use microraptor::heads::{
-    Bootstrap, CertaintyMetrics, CoverageReport, Evaluation, EvaluationSet, Head, HeldOut, Reliability,
-    ReliabilityBin, SetRule, TrainingSummary, evaluate,
+    Bootstrap, CertaintyMetrics, ContourReport, CoverageReport, Evaluation, EvaluationSet, Guarantee, Head,
+    HeldOut, Reliability, ReliabilityBin, TrainingSummary, evaluate, evaluate_contours,
 };
 use microraptor::input::Dataset;
 use microraptor::profile::report::reliability;
 use serde_json::{Value, json};
 
-use super::backbone;
 use super::report::shown;
+use super::{backbone, contours};
 
 /// What a head's probabilities are worth on some images.
 pub struct Certain {
     /// Without the head's calibration, and with it; `None` if it has none.
     metrics: Option<[CertaintyMetrics; 2]>,
     coverage: Option<CoverageReport>,
+    contours: Option<ContourReport>,
+    /// Number of scores of the sets, and what is known of their coverage.
+    scores: Option<(usize, Guarantee)>,
     /// Reliability without the head's calibration, if it has one, and of its answers: of each label one.
     bins: Vec<(String, Vec<ReliabilityBin>)>,
 }
 
 impl Certain {
-    /// Of `head` on the images `indices`, on which `judgement` was measured; sets of classes are those of `rule`.
+    /// Of `head` on the images `indices`, on which `judgement` was measured; sets of classes and contours are those of
+    /// `coverage`, or of the head's own.
     pub fn new(
         head: &Head,
         set: &EvaluationSet<'_>,
         indices: &[usize],
         judgement: &Evaluation,
-        rule: Option<SetRule>,
+        coverage: Option<f64>,
     ) -> anyhow::Result<Certain> {
-        let mut certain = Certain { metrics: None, coverage: None, bins: Vec::new() };
+        let sets = head.conformal.as_ref().map(|conformal| conformal.scores().len());
+        let scores = sets.or(head.contours.as_ref().map(|c| c.images())).zip(head.guarantee());
+        let mut certain = Certain { metrics: None, coverage: None, contours: None, scores, bins: Vec::new() };
+        if let Some(rule) = head.contour_rule(coverage)? {
+            certain.contours = evaluate_contours(&head.model, set, indices, rule, backbone::isa())?;
+        }
+        let rule = head.set_rule(coverage)?;
         let Evaluation::Classes(probabilities, report) = judgement else { return Ok(certain) };
         let rows = set.rows(indices)?;
         let targets = rows.targets();
@@ -79,7 +89,16 @@ impl Certain {
             all.push(("uncalibrated", json!(before)));
         }
         if let Some(coverage) = &self.coverage {
-            all.push(("sets", json!(coverage)));
+            let mut sets = json!(coverage);
+            if let Some((scores, guarantee)) = self.scores {
+                (sets["scores"], sets["guarantee"]) = (json!(scores), json!(guarantee));
+            }
+            all.push(("sets", sets));
+        }
+        if let (Some(contours), Some((scores, guarantee))) = (&self.contours, self.scores) {
+            let mut contours = json!(contours);
+            (contours["scores"], contours["guarantee"]) = (json!(scores), json!(guarantee));
+            all.push(("contours", contours));
         }
         all
     }
@@ -115,8 +134,14 @@ impl Certain {
                 shown(point.specificity)
             )?;
         }
+        if let (Some(contours), Some((scores, _))) = (&self.contours, self.scores) {
+            contours::print(contours, scores, out)?;
+        }
         if let Some(found) = &self.coverage {
             print_coverage(found, out)?;
+            if let Some(scores) = self.scores {
+                print_guarantee(scores, found.rule.coverage, out)?;
+            }
         }
         Ok(())
     }
@@ -164,6 +189,21 @@ fn print_coverage(found: &CoverageReport, out: &mut impl Write) -> io::Result<()
          of {} hold it",
         images - abstained
     )
+}
+
+/// Which promise the scores of prediction sets give.
+fn print_guarantee((scores, guarantee): (usize, Guarantee), p: f64, out: &mut impl Write) -> io::Result<()> {
+    match guarantee {
+        Guarantee::FiniteSample => writeln!(
+            out,
+            "  guaranteed         {p:.3} to {:.3} on average, for images exchangeable with the {scores} that were set aside",
+            p + 1.0 / (scores as f64 + 1.0)
+        ),
+        Guarantee::Approximate => writeln!(
+            out,
+            "  not guaranteed     about {p:.3}, by {scores} training images, each held out of the fit (see --set-aside)"
+        ),
+    }
 }
 
 /// Writes held-out predictions as CSV: image, part, label (several are separated by `|`), and the probability of each class

@@ -22,7 +22,9 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let data = matching(Dataset::open(&args.data)?, &head.model)
         .with_context(|| format!("{} and {}", args.data.display(), args.head.display()))?;
     drop(watched);
-    let rule = head.set_rule(args.coverage).with_context(|| args.head.display().to_string())?;
+    let name = || args.head.display().to_string();
+    head.set_rule(args.coverage).with_context(name)?;
+    head.contour_rule(args.coverage).with_context(name)?;
     if let Some(path) = &args.reliability {
         if head.model.makes_masks() {
             bail!("--reliability: a diagram of probabilities, and this head makes masks");
@@ -74,7 +76,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let judgement =
         evaluate(&head.model, &set, &all, args.threshold, backbone::isa(), &Bootstrap::default())?;
 
-    let certain = Certain::new(&head, &set, &all, &judgement, rule)?;
+    let certain = Certain::new(&head, &set, &all, &judgement, args.coverage)?;
     if let Some(path) = &args.reliability {
         certain.draw(path, &head, indices.len(), part.name())?;
     }
@@ -135,8 +137,12 @@ fn redraw(mut data: Dataset, head: &Head) -> anyhow::Result<Dataset> {
     let Some(drawn) = head.training.drawn.as_ref().filter(|drawn| drawn.digest == data.digest()) else {
         return Ok(data);
     };
-    let parts = data.split(drawn.seed, drawn.val_share)?;
-    for (indices, split) in [(&parts.train, Split::Train), (&parts.val, Split::Val)] {
+    let parts = match &head.training.set_aside {
+        Some(aside) => data.split_aside(aside.seed, drawn.val_share, aside.share)?,
+        None => data.split(drawn.seed, drawn.val_share)?,
+    };
+    let used = [(&parts.train, Split::Train), (&parts.val, Split::Val), (&parts.aside, Split::Train)];
+    for (indices, split) in used {
         indices.iter().for_each(|&i| data.samples[i].split = Some(split));
     }
     Ok(data)

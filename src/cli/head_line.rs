@@ -2,7 +2,7 @@
 
 use microraptor::features::Geometry;
 use microraptor::heads::{Explanation, HeadModel, OodScore, Outcome};
-use microraptor::input::{LabelMap, ScanInfo, ScanKind};
+use microraptor::input::{INNER, LabelMap, OUTSIDE, ScanInfo, ScanKind};
 use microraptor::names::shown;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -36,6 +36,9 @@ pub struct HeadLine {
     explanation: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     areas: Option<Map<String, Value>>,
+    /// How large the regions of the contours are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contours: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ood: Option<OodScore>,
     /// Why there is no answer.
@@ -82,6 +85,7 @@ impl HeadLine {
             attention: None,
             explanation: None,
             areas: None,
+            contours: None,
             ood: None,
             withheld,
             written: Map::new(),
@@ -90,10 +94,27 @@ impl HeadLine {
 
     /// Says how unlike the training images the input is; a set for one that is outside is no answer.
     pub fn unlike(&mut self, ood: Option<OodScore>) {
-        if self.set.is_some() && ood.is_some_and(|ood| ood.outside) {
+        self.ood = ood;
+        self.abstain_outside();
+    }
+
+    fn abstain_outside(&mut self) {
+        let promises = self.set.is_some() || self.contours.is_some();
+        if promises && self.ood.is_some_and(|ood| ood.outside) {
             self.abstain = Some("out of distribution");
         }
-        self.ood = ood;
+    }
+
+    /// Says how large the regions of the contours are; `zones` is `None` for an answer without contours.
+    pub fn contour(&mut self, loaded: &Loaded, zones: Option<&LabelMap>, geometry: &Geometry) {
+        let (Some(zones), Some(rule)) = (zones, &loaded.contours) else { return };
+        let count = |test: fn(u8) -> bool| zones.labels.iter().filter(|&&zone| test(zone)).count();
+        self.contours = Some(json!({
+            "coverage": rule.coverage, "share": rule.share,
+            "inner": area(count(|zone| zone == INNER), geometry),
+            "outer": area(count(|zone| zone != OUTSIDE), geometry),
+        }));
+        self.abstain_outside();
     }
 
     /// Says why, by a record of `explained.rs`.
@@ -133,7 +154,8 @@ impl HeadLine {
     /// Takes the answer back, for the reason `why`.
     pub fn withhold(&mut self, why: &'static str) {
         (self.class, self.probabilities, self.attention, self.areas) = (None, None, None, None);
-        (self.set, self.coverage, self.abstain, self.explanation) = (None, None, None, None);
+        (self.set, self.coverage, self.abstain) = (None, None, None);
+        (self.explanation, self.contours) = (None, None);
         self.withheld = Some(why);
     }
 
@@ -141,19 +163,24 @@ impl HeadLine {
     pub fn measure(&mut self, loaded: &Loaded, mask: &LabelMap, geometry: &Geometry) {
         let area = |(class, name): (usize, &String)| {
             let pixels = mask.labels.iter().filter(|&&label| usize::from(label) == class).count();
-            let mut area = Map::from_iter([("pixels".to_owned(), json!(pixels))]);
-            if let Some(spacing) = geometry.spacing {
-                let plane = pixels as f64 * spacing.rows * spacing.columns;
-                match (geometry.kind, spacing.slices) {
-                    (ScanKind::Image, _) => drop(area.insert("mm2".into(), json!(plane))),
-                    (ScanKind::Volume, Some(slices)) => {
-                        area.insert("mm3".into(), json!(plane * slices));
-                    }
-                    _ => {}
-                }
-            }
-            (name.clone(), Value::Object(area))
+            (name.clone(), area(pixels, geometry))
         };
         self.areas = Some(loaded.head.model.classes().iter().enumerate().skip(1).map(area).collect());
     }
+}
+
+/// So many pixels or voxels, with their area or volume where their size is known.
+fn area(pixels: usize, geometry: &Geometry) -> Value {
+    let mut area = Map::from_iter([("pixels".to_owned(), json!(pixels))]);
+    if let Some(spacing) = geometry.spacing {
+        let plane = pixels as f64 * spacing.rows * spacing.columns;
+        match (geometry.kind, spacing.slices) {
+            (ScanKind::Image, _) => drop(area.insert("mm2".into(), json!(plane))),
+            (ScanKind::Volume, Some(slices)) => {
+                area.insert("mm3".into(), json!(plane * slices));
+            }
+            _ => {}
+        }
+    }
+    Value::Object(area)
 }

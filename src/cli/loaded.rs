@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use microraptor::Engine;
-use microraptor::heads::{Head, SetRule};
+use microraptor::heads::{ContourRule, Head, SetRule};
 use microraptor::pipeline::PipelineError;
 
 use super::{limits, trust};
@@ -18,15 +18,17 @@ pub struct Loaded {
     pub head: Arc<Head>,
     /// Of the sets of classes in its answers; `None` for answers without sets.
     pub sets: Option<SetRule>,
+    /// Of the contours of its masks; `None` for masks without contours.
+    pub contours: Option<ContourRule>,
 }
 
 impl Loaded {
-    /// Reads the head at `path`; its answers have sets of classes with its own coverage, if it has one.
+    /// Reads the head at `path`; its answers have sets of classes or contours with its own coverage, if it has one.
     pub fn open(path: &Path) -> anyhow::Result<Loaded> {
         let _watched = limits::Watched::new(path.display().to_string());
         let (head, sha256) = trust::head(path)?;
-        let sets = head.set_rule(None)?;
-        Ok(Loaded { path: path.to_owned(), sha256, head: Arc::new(head), sets })
+        let (sets, contours) = (head.set_rule(None)?, head.contour_rule(None)?);
+        Ok(Loaded { path: path.to_owned(), sha256, head: Arc::new(head), sets, contours })
     }
 
     /// Refuses a backbone other than the one that the head was trained on.
@@ -35,16 +37,14 @@ impl Loaded {
     }
 }
 
-/// The answers of `heads` have sets of classes with this coverage, if one is given, instead of the heads' own; masks have
-/// none.
+/// The answers of `heads` have sets of classes, and contours of masks, with this coverage, if one is given, instead of the
+/// heads' own.
 pub fn cover(heads: &mut [Loaded], coverage: Option<f64>) -> anyhow::Result<()> {
     let Some(coverage) = coverage else { return Ok(()) };
     for loaded in &mut *heads {
-        let rule = loaded.head.set_rule(Some(coverage));
-        loaded.sets = rule.with_context(|| loaded.path.display().to_string())?;
-    }
-    if heads.iter().all(|loaded| loaded.sets.is_none()) {
-        bail!("--coverage: sets of classes, and all heads make masks: leave it out");
+        let name = || loaded.path.display().to_string();
+        loaded.sets = loaded.head.set_rule(Some(coverage)).with_context(name)?;
+        loaded.contours = loaded.head.contour_rule(Some(coverage)).with_context(name)?;
     }
     Ok(())
 }

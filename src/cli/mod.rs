@@ -10,6 +10,7 @@ mod card;
 mod certainty;
 mod cold;
 mod compare;
+mod contours;
 mod convert;
 #[cfg_attr(not(feature = "demo"), path = "demo_absent.rs")]
 mod demo;

@@ -10,13 +10,13 @@ use microraptor::files::check_writable;
 use microraptor::heads::{
     AbmilOptions, Bootstrap, Certainty, CertaintyOptions, ClassWeights, DrawnSplit, Evaluation,
     EvaluationSet, FitOptions, Fitted, HELD_OUT_PARTS, Head, HeadModel, ProbeSearch, Provenance, Recipe,
-    SegmentOptions, TrainingRecord, certainty, check_counts, cross_validate, evaluate,
+    SegmentOptions, TrainingRecord, certainty, check_counts, contours, cross_validate, evaluate,
 };
 use microraptor::input::{Dataset, LabelMap, ReadOptions};
 use microraptor::vit::Size;
 use serde_json::json;
 
-use super::args::{self, BankArg, DataArgs, HeadKind, TrainArgs};
+use super::args::{self, BankArg, DataArgs, HeadKind, SplitArgs, TrainArgs};
 use super::certainty::{Certain, write_held_out};
 use super::report::{print_judgement, record};
 use super::{backbone, inputs, limits, masks, private, progress, terminal};
@@ -35,12 +35,19 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
             inputs::data(inputs, &args.data.data, &data);
         })?;
     }
+    if recipe.dense() && args.certainty.held_out.is_some() {
+        bail!("--held-out: held-out predictions of classes, and this head makes masks");
+    }
     private::when_dicom(data.holds_dicom());
-    let parts = data.split(args.data.split.seed, args.data.split.val_share)?;
+    let SplitArgs { seed, val_share } = args.data.split;
+    let parts = match args.certainty.set_aside {
+        Some(share) => data.split_aside(seed, val_share, share).context("--set-aside")?,
+        None => data.split(seed, val_share)?,
+    };
     if !recipe.dense() {
         check_counts(&data, &parts.train)?;
     }
-    let certainty = args.certainty.options(args.head, data.is_multi_label(), args.data.split.seed);
+    let certainty = args.certainty.options(args.head, data.is_multi_label(), seed);
     let (masks, mask_classes) = match recipe.dense() {
         true => masks::read(&data, &args.data.data, &args.read.options(), &args.classes)?,
         false => (Vec::new(), Vec::new()),
@@ -57,9 +64,9 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let place = |indices: &[usize]| -> Vec<usize> {
         indices.iter().filter_map(|i| used.binary_search(i).ok()).collect()
     };
-    let (train, val) = (place(&parts.train), place(&parts.val));
+    let (train, val, aside) = (place(&parts.train), place(&parts.val), place(&parts.aside));
     let chosen = data.subset(&used);
-    certainty.check(&recipe, &chosen, &train)?;
+    certainty.check(&recipe, &chosen, (&train, &aside))?;
     let mut session = engine.session(cores)?.pin_caller();
     let read = args.read.options();
     let features = features(&mut session, &data, &used, &recipe, size, args, &read)?;
@@ -88,13 +95,17 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     if let (true, HeadModel::Knn(head)) = (args.keep_names, &mut fitted.model) {
         head.keep_names(train.iter().map(|&i| chosen.samples[i].name.clone()).collect())?;
     }
-    let certainty = match certainty.any() {
-        true => Some(learn(&recipe, &set, (&train, &val), &mut fitted, &certainty)?),
+    let contoured = match certainty.any() && recipe.dense() {
+        true => Some(contours(&fitted.model, &set, &aside, &certainty, backbone::isa())?),
+        false => None,
+    };
+    let set_aside = certainty.aside(&aside);
+    let certainty = match certainty.any() && !recipe.dense() {
+        true => Some(learn(&recipe, &set, (&train, &val, &aside), &mut fitted, &certainty)?),
         false => None,
     };
     let judgement = evaluate(&fitted.model, &set, &val, None, backbone::isa(), &Bootstrap::default())?;
-    let split = &args.data.split;
-    let provenance = Provenance { read, drawn: DrawnSplit::of(set.data, split.seed, split.val_share) };
+    let provenance = Provenance { read, drawn: DrawnSplit::of(set.data, seed, val_share) };
     let validation = (&judgement).into();
     let mut head = Head::fitted(engine.about(), size, &set, (&train, &val), fitted, validation, provenance)
         .context("the training features")?;
@@ -114,16 +125,19 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
             write_held_out(path, set.data, &certainty.held_out)?;
         }
     }
+    if let Some(contours) = contoured {
+        head = head.with_contours(contours, set_aside);
+    }
     head.attestation = attest::of_head(&engine, &head).context("the attestation")?;
     head.save(&args.output)?;
-    let certain = Certain::new(&head, &set, &val, &judgement, head.set_rule(None)?)?;
+    let certain = Certain::new(&head, &set, &val, &judgement, None)?;
     print(args, train.len(), &head, (&judgement, &certain), folds.as_ref())
 }
 
 fn learn(
     recipe: &Recipe,
     set: &EvaluationSet<'_>,
-    parts: (&[usize], &[usize]),
+    parts: (&[usize], &[usize], &[usize]),
     fitted: &mut Fitted,
     options: &CertaintyOptions,
 ) -> anyhow::Result<Certainty> {
@@ -259,10 +273,11 @@ fn print(
     }
     writeln!(
         out,
-        "{output}: {} head on {} at {} px, {train} training images{}\n",
+        "{output}: {} head on {} at {} px, {train} training images{}{}\n",
         head.model.kind(),
         head.backbone.name,
         head.size,
+        head.training.set_aside.map_or(String::new(), |aside| format!(" ({} more set aside)", aside.images)),
         chosen(args, head)
     )?;
     if let Some(folds) = folds {

@@ -147,7 +147,7 @@ mod tests {
         let said = |head: &Head, outside: bool| {
             let outcome = Outcome::Classes { prediction: prediction.clone(), attention: None };
             let ood = Some(OodScore { score: 1.0, threshold: 2.0, outside });
-            let answer = pipeline::Answer { head: 0, outcome, ood, explanation: None };
+            let answer = pipeline::Answer { head: 0, outcome, ood, explanation: None, contours: None };
             let Ok(text) = write_json(&[&Arc::new(head.clone())], &[answer]) else { panic!("JSON") };
             serde_json::from_str::<Value>(&text).unwrap()["heads"][0].clone()
         };

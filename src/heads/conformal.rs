@@ -15,7 +15,7 @@ use super::HeadError;
 
 /// Largest number of scores that a head stores: with 10,000 the coverage varies by 0.3 points (one standard deviation)
 /// around the nominal one, and the scores take 80 KB.
-const MAX_SCORES: usize = 10_000;
+pub(super) const MAX_SCORES: usize = 10_000;
 
 /// Nonconformity scores of images that the head had not seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,18 @@ pub struct Conformal {
     scores: Vec<f64>,
     /// The coverage of the sets if none is asked for.
     pub coverage: Option<f64>,
+}
+
+/// What is known of the coverage of a head's sets, for images that are exchangeable with those of its scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarantee {
+    /// Split conformal prediction: with n scores, a coverage from P to less than P + 1 / (n + 1) on average over draws of
+    /// these n images and the new one; the upper bound if no two scores are equal (Lei et al. 2018, arXiv 1604.04173,
+    /// section 2.2).
+    FiniteSample,
+    /// The scores come from heads that were fitted on parts of the images: about P, without a bound.
+    Approximate,
 }
 
 /// Which classes are in a set.
@@ -41,16 +53,11 @@ impl Conformal {
     ///
     /// # Errors
     /// [`HeadError::Conformal`] for no score, or one outside 0 to 1; as [`Conformal::rule`] for `coverage`.
-    pub fn new(mut scores: Vec<f64>, coverage: Option<f64>) -> Result<Conformal, HeadError> {
+    pub fn new(scores: Vec<f64>, coverage: Option<f64>) -> Result<Conformal, HeadError> {
         if scores.is_empty() || !scores.iter().all(|score| (0.0..=1.0).contains(score)) {
             return Err(HeadError::Conformal);
         }
-        if scores.len() > MAX_SCORES {
-            scores.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
-            scores.truncate(MAX_SCORES);
-        }
-        scores.sort_by(f64::total_cmp);
-        let conformal = Conformal { scores, coverage };
+        let conformal = Conformal { scores: thinned(scores), coverage };
         coverage.map(|coverage| conformal.rule(coverage)).transpose()?;
         Ok(conformal)
     }
@@ -75,22 +82,30 @@ impl Conformal {
     /// [`HeadError::Coverage`] unless the coverage is between 0 and 1, [`HeadError::FewScores`] when it needs more
     /// scores than there are: `n >= 1 / (1 - coverage) - 1`.
     pub fn rule(&self, coverage: f64) -> Result<SetRule, HeadError> {
-        if !(coverage > 0.0 && coverage < 1.0) {
-            return Err(HeadError::Coverage(coverage));
-        }
-        let n = self.scores.len();
-        match rank(n, coverage) {
-            rank if rank <= n => Ok(SetRule { coverage, largest_score: self.scores[rank - 1] }),
-            _ => {
-                let needed = coverage / (1.0 - coverage);
-                Err(HeadError::FewScores {
-                    coverage,
-                    found: n,
-                    needed: (needed - needed * 1e-12).ceil() as usize,
-                })
-            }
-        }
+        Ok(SetRule { coverage, largest_score: quantile(&self.scores, coverage)? })
     }
+}
+
+/// Scores in ascending order; of more than [`MAX_SCORES`] a part that is drawn at random, always the same one.
+pub(super) fn thinned(mut scores: Vec<f64>) -> Vec<f64> {
+    if scores.len() > MAX_SCORES {
+        scores.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
+        scores.truncate(MAX_SCORES);
+    }
+    scores.sort_by(f64::total_cmp);
+    scores
+}
+
+/// The `ceil((n + 1) coverage)`-th smallest of n ascending scores; errors as those of [`Conformal::rule`].
+pub(super) fn quantile(scores: &[f64], coverage: f64) -> Result<f64, HeadError> {
+    if !(coverage > 0.0 && coverage < 1.0) {
+        return Err(HeadError::Coverage(coverage));
+    }
+    let (found, rank) = (scores.len(), rank(scores.len(), coverage));
+    scores.get(rank - 1).copied().ok_or_else(|| {
+        let needed = coverage / (1.0 - coverage);
+        HeadError::FewScores { coverage, found, needed: (needed - needed * 1e-12).ceil() as usize }
+    })
 }
 
 /// `ceil((n + 1) coverage)`, at least 1. Decimal fractions such as 0.9 are not exact, and a product that should be a

@@ -215,6 +215,29 @@ pub enum HeadError {
     /// A coverage for a head that has no conformal scores.
     #[error("the head has no scores for sets of classes: train it again with --calibrate or --coverage")]
     NoScores,
+    /// Contour scores that are none.
+    #[error("the contour scores are not two lists of 1 to 10,000 ascending margins")]
+    ContourScores,
+    /// A share of pixels that is none.
+    #[error("a contour's share of {0} is not above 0 and at most 1, such as 0.95")]
+    ContourShare(f64),
+    /// A coverage for a head of masks that has no contour scores.
+    #[error("the head has no scores for contours: train it again with --coverage and --set-aside")]
+    NoContourScores,
+    /// Masks whose contours nothing can promise.
+    #[error("a coverage of masks needs images that are set aside: give --set-aside SHARE, such as 0.25")]
+    ContoursNeedAside,
+    /// An outer contour that would have to surround what the backbone does not see.
+    #[error(
+        "no outer contour holds {share} of the foreground with a probability of {coverage}: too much of it lies outside of \
+         what the model sees of the images that were set aside"
+    )]
+    NoOuter {
+        /// The probability asked for.
+        coverage: f64,
+        /// The share of the foreground.
+        share: f64,
+    },
     /// A class with too few images to hold some of them out.
     #[error(
         "class '{class}' has {found} training images, at least {needed} are needed to hold parts of them out; add images, or \

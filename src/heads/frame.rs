@@ -1,7 +1,7 @@
 //! A head's input and output for one frame.
 
-use super::HeadError;
 use super::nn::Working;
+use super::{ContourRule, HeadError};
 use crate::features::Tokens;
 use crate::input::LabelMap;
 use crate::vit::Output;
@@ -39,6 +39,8 @@ pub(crate) struct Memory {
     pub(crate) working: Working,
     /// A row of logits.
     pub(crate) line: Vec<f32>,
+    /// The contours that a mask is to have, and the zones of the pixels of the last one.
+    pub(crate) contours: Option<(ContourRule, Vec<u8>)>,
 }
 
 /// A head's output for a frame.

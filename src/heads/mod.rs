@@ -6,6 +6,7 @@
 mod abmil;
 mod calibration;
 mod conformal;
+mod contour;
 mod error;
 mod explain;
 mod file;
@@ -28,7 +29,8 @@ mod targets;
 
 pub use abmil::{AbmilHead, AbmilOptions, BagPrediction, Bags};
 pub use calibration::Calibration;
-pub use conformal::{Conformal, SetRule};
+pub use conformal::{Conformal, Guarantee, SetRule};
+pub use contour::{CONTOUR_SHARE, ContourRule, ContourScore, Contours};
 pub use error::{HeadError, HeadFormatError};
 pub(crate) use explain::Explainer;
 pub use explain::{
@@ -42,16 +44,17 @@ pub use file::{
 pub use fit::{
     CalibrationSummary, Certainty, CertaintyMetrics, CertaintyOptions, ClassWeights, Criterion, Evaluation,
     EvaluationSet, Extracted, FitOptions, Fitted, GridPoint, HELD_OUT_PARTS, HeldOut, LinearProbe,
-    ProbeSearch, Recipe, SearchResult, certainty, check_counts, cross_validate, evaluate,
+    ProbeSearch, Recipe, SearchResult, SetAside, certainty, check_counts, contours, cross_validate, evaluate,
+    evaluate_contours,
 };
 pub(crate) use frame::{Frame, Memory, Said};
 pub use knn::{Bank, KnnHead, TEMPERATURE};
 pub use linear::{LinearHead, Prediction};
 pub use measure::{
-    AucScores, Bootstrap, Case, ClassReport, ConfusionMatrix, CoverageReport, DenseClass, DenseReport,
-    Estimate, EvaluationReport, Interval, OperatingPoint, OperatingRule, Overlap, Paired, Rates, Reliability,
-    ReliabilityBin, SurfaceDistances, auc, delong, log_loss, operating_threshold, overlaps,
-    surface_distances, wilson, youden_threshold,
+    AucScores, Bootstrap, Case, ClassReport, ConfusionMatrix, ContourCase, ContourHeld, ContourReport,
+    CoverageReport, DenseClass, DenseReport, Estimate, EvaluationReport, Interval, OperatingPoint,
+    OperatingRule, Overlap, Paired, Rates, Reliability, ReliabilityBin, SurfaceDistances, auc, delong,
+    log_loss, operating_threshold, overlaps, surface_distances, wilson, youden_threshold,
 };
 pub use model::{FeatureKind, HeadModel};
 #[cfg(feature = "onnx")]

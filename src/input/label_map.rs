@@ -4,6 +4,13 @@ use std::path::Path;
 
 use super::{InputError, Region};
 
+/// In a map of the zones of contours, instead of a class: outside of the outer contour.
+pub const OUTSIDE: u8 = 0;
+/// Between the outer and the inner contour.
+pub const OUTER: u8 = 1;
+/// Within both.
+pub const INNER: u8 = 2;
+
 /// A class number for each pixel of an image (`depth` 1) or voxel of a volume; 0 is the background.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelMap {

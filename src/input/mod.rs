@@ -74,7 +74,7 @@ pub use extensions::is_picture_name;
 pub(crate) use files::Dicom;
 pub use files::{Images, expand};
 pub use image::Image;
-pub use label_map::LabelMap;
+pub use label_map::{INNER, LabelMap, OUTER, OUTSIDE};
 pub use limits::{MAX_PIXELS, MIN_SIDE};
 pub use nifti_info::NiftiInfo;
 pub use options::{Axis, MAX_FRAMES, Matrix, Range, ReadOptions, Window};

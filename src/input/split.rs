@@ -17,6 +17,8 @@ pub struct Parts {
     pub val: Vec<usize>,
     /// For final evaluation; empty unless the data set specifies test samples.
     pub test: Vec<usize>,
+    /// For the scores of prediction sets alone; empty unless [`Dataset::split_aside`] was asked for some.
+    pub aside: Vec<usize>,
 }
 
 impl Dataset {
@@ -41,9 +43,37 @@ impl Dataset {
             )));
         };
         let side = |side| (0..sides.len()).filter(|&i| sides[i] == side).collect();
-        let parts = Parts { train: side(Split::Train), val: side(Split::Val), test: side(Split::Test) };
+        let aside = Vec::new();
+        let parts =
+            Parts { train: side(Split::Train), val: side(Split::Val), test: side(Split::Test), aside };
         self.check(&parts)?;
         Ok(parts)
+    }
+
+    /// As [`Dataset::split`] of what remains when `share` of the images is set aside (rounded, at least one): of those
+    /// for training, or, if the data set specifies no split, of all.
+    ///
+    /// These are drawn simply at random, whatever their class. A draw that fixes how many of each class there are is not
+    /// exchangeable with new images, and split conformal prediction needs that.
+    ///
+    /// # Errors
+    /// As [`Dataset::split`]; [`InputError::Split`] also if `share` is not between 0 and 1.
+    pub fn split_aside(&self, seed: u64, val_fraction: f64, share: f64) -> Result<Parts, InputError> {
+        if !(share > 0.0 && share < 1.0) {
+            return Err(problem(format!("a share of {share} to set aside is not between 0 and 1")));
+        }
+        let training = |&i: &usize| self.samples[i].split.is_none_or(|split| split == Split::Train);
+        let mut aside: Vec<usize> = (0..self.samples.len()).filter(training).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // Other numbers than those that draw the validation images.
+        rng.set_stream(1);
+        shuffle(&mut rng, &mut aside);
+        aside.truncate(self::share(share, aside.len()).max(1));
+        aside.sort_unstable();
+        let rest: Vec<usize> = (0..self.samples.len()).filter(|i| aside.binary_search(i).is_err()).collect();
+        let Parts { train, val, test, .. } = self.subset(&rest).split(seed, val_fraction)?;
+        let of = |indices: Vec<usize>| indices.into_iter().map(|i| rest[i]).collect();
+        Ok(Parts { train: of(train), val: of(val), test: of(test), aside })
     }
 
     /// Assigns the samples to `parts` folds of nearly equal size, stratified by class (for multi-label images, by set
@@ -141,13 +171,17 @@ fn share(fraction: f64, n: usize) -> usize {
 /// Assigns `val` of the unassigned `members`, drawn at random, to validation and the rest to training.
 fn deal(rng: &mut ChaCha8Rng, members: &[usize], val: usize, sides: &mut [Option<Split>]) {
     let mut free: Vec<usize> = members.iter().copied().filter(|&i| sides[i].is_none()).collect();
-    // Fisher-Yates shuffle; implemented here because rand does not guarantee the same permutation across versions.
-    for last in (1..free.len()).rev() {
-        let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
-        free.swap(last, other as usize);
-    }
+    shuffle(rng, &mut free);
     for (position, sample) in free.into_iter().enumerate() {
         sides[sample] = Some(if position < val { Split::Val } else { Split::Train });
+    }
+}
+
+/// Fisher-Yates shuffle; implemented here because rand does not guarantee the same permutation across versions.
+fn shuffle(rng: &mut ChaCha8Rng, indices: &mut [usize]) {
+    for last in (1..indices.len()).rev() {
+        let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
+        indices.swap(last, other as usize);
     }
 }
 
@@ -202,6 +236,45 @@ mod tests {
     }
 
     #[test]
+    fn what_is_set_aside_is_in_no_other_part() {
+        let labels: Vec<&[usize]> = (0..100).map(|i| if i % 10 == 0 { &[1][..] } else { &[0][..] }).collect();
+        let mut data = dataset(&labels, 2);
+        let parts = data.split_aside(7, 0.2, 0.25).unwrap();
+        assert_eq!((parts.aside.len(), parts.val.len(), parts.train.len()), (25, 15, 60));
+        let all = |parts: &Parts| {
+            let mut all = [&parts.train[..], &parts.val, &parts.test, &parts.aside].concat();
+            all.sort_unstable();
+            all
+        };
+        assert_eq!(all(&parts), (0..100).collect::<Vec<_>>());
+        assert_eq!(parts, data.split_aside(7, 0.2, 0.25).unwrap());
+        // Whatever the class: the number of the rarer one of those set aside is hypergeometric. Of 25 of 100 with 10 of
+        // the class the variance is 25 * 0.1 * 0.9 * 75 / 99 = 1.7; the estimate of it from 200 draws is within 40%.
+        let rare = |seed| {
+            let aside = data.split_aside(seed, 0.2, 0.25).unwrap().aside;
+            aside.iter().filter(|&&i| i % 10 == 0).count() as f64
+        };
+        let found: Vec<f64> = (0..200).map(rare).collect();
+        let mean = found.iter().sum::<f64>() / 200.0;
+        let variance = found.iter().map(|n| (n - mean).powi(2)).sum::<f64>() / 199.0;
+        assert!((mean - 2.5).abs() < 0.4 && (1.0..2.4).contains(&variance), "{mean} {variance}");
+        // Of data with a split, of the training images.
+        for (i, sample) in data.samples.iter_mut().enumerate() {
+            sample.split = Some([Split::Train, Split::Val, Split::Test, Split::Train][(i + i / 10) % 4]);
+        }
+        let parts = data.split_aside(7, 0.2, 0.5).unwrap();
+        assert_eq!(
+            parts.aside.len().abs_diff(parts.train.len()),
+            (parts.train.len() + parts.aside.len()) % 2
+        );
+        assert!(parts.aside.iter().all(|i| data.samples[*i].split == Some(Split::Train)));
+        assert_eq!(all(&parts), (0..100).collect::<Vec<_>>());
+        for share in [0.0, 1.0, f64::NAN] {
+            assert!(data.split_aside(7, 0.2, share).unwrap_err().to_string().contains("to set aside"));
+        }
+    }
+
+    #[test]
     fn refuses_what_cannot_be_split() {
         let message = |data: &Dataset, fraction| data.split(0, fraction).unwrap_err().to_string();
         let lonely = dataset(&[&[0], &[0], &[1]], 2);
@@ -218,6 +291,6 @@ mod tests {
         data.samples[0].split = Some(Split::Val);
         assert!(message(&data, 0.5).contains("class 'c1' has no image in 'val'"));
         data.samples[2].split = Some(Split::Val);
-        assert_eq!(data.split(0, 0.5), Ok(Parts { train: vec![1, 3], val: vec![0, 2], test: vec![] }));
+        assert_eq!(data.split(0, 0.5), Ok(Parts { train: vec![1, 3], val: vec![0, 2], ..Parts::default() }));
     }
 }

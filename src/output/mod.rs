@@ -1,5 +1,6 @@
 //! Output files: features, masks, pictures, DICOM objects.
 
+mod contours;
 #[cfg(feature = "dicom")]
 pub mod dicom;
 mod error;
@@ -12,6 +13,7 @@ mod nifti_mask;
 mod picture;
 mod y4m;
 
+pub use contours::write_contours;
 pub use error::{ContentError, OutputError, SourceError};
 pub use heat_map::{HEAT, PatchMap, heat, heat_layer, write_heat_map};
 pub use inputs::{FileId, Inputs};

@@ -120,7 +120,12 @@ pub fn overlay(image: &Image, labels: &[u8]) -> Vec<u8> {
 }
 
 /// The labels of slice `z` of a map that is drawn over a picture.
-fn overlaid<'a>(path: &Path, image: &Image, map: &'a LabelMap, z: usize) -> Result<&'a [u8], OutputError> {
+pub(super) fn overlaid<'a>(
+    path: &Path,
+    image: &Image,
+    map: &'a LabelMap,
+    z: usize,
+) -> Result<&'a [u8], OutputError> {
     let labels = slice(path, map, z)?;
     let (mask, picture) = ([map.width, map.height], [image.width(), image.height()]);
     if mask != picture {
@@ -186,6 +191,7 @@ fn slice<'a>(path: &Path, map: &'a LabelMap, z: usize) -> Result<&'a [u8], Outpu
     Ok(map.slice(z))
 }
 
+/// Writes `pixels` as PNG.
 pub(super) fn write_png(
     target: Target<'_>,
     pixels: &[u8],

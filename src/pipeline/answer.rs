@@ -1,6 +1,7 @@
 //! What a head says.
 
 use crate::heads::{Explanation, OodScore, Outcome};
+use crate::input::LabelMap;
 
 /// A head's prediction.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,4 +16,7 @@ pub struct Answer {
     /// Why the head says so; `None` unless [`Pipeline::explain`](crate::pipeline::Pipeline::explain) asked for it, and for
     /// the first frames of a window.
     pub explanation: Option<Explanation>,
+    /// The zones of a mask, if [`Pipeline::contour`](super::Pipeline::contour) asked for contours:
+    /// [`OUTSIDE`](crate::input::OUTSIDE), [`OUTER`](crate::input::OUTER) or [`INNER`](crate::input::INNER) of each pixel.
+    pub contours: Option<LabelMap>,
 }

@@ -18,7 +18,7 @@ pub use error::PipelineError;
 
 use crate::engine::{About, Session};
 use crate::features::{Extractor, FeatureError, Geometry, cls_and_mean_into};
-use crate::heads::{FeatureKind, Head};
+use crate::heads::{ContourRule, FeatureKind, Head};
 use crate::input::Image;
 use crate::kernels::Isa;
 use crate::vit::{Features, Preprocess, Size};
@@ -146,6 +146,9 @@ impl Pipeline {
         pipeline.select(&selected.map(|state| state.number).collect::<Vec<usize>>());
         pipeline.limit = self.limit;
         pipeline.explain(self.explains);
+        for state in self.groups.iter().flat_map(|group| &group.states) {
+            pipeline.contour(state.number, state.contour_rule());
+        }
         Ok(pipeline)
     }
 
@@ -217,6 +220,12 @@ impl Pipeline {
             self.clear();
             self.states().for_each(|state| state.explain(wanted));
         }
+    }
+
+    /// From now on, the masks of `head` come with these contours, or with none. Heads that make no masks of single images
+    /// have none.
+    pub fn contour(&mut self, head: usize, rule: Option<ContourRule>) {
+        self.states().filter(|state| state.number == head).for_each(|state| state.contour(rule));
     }
 
     fn states(&mut self) -> impl Iterator<Item = &mut HeadState> {
@@ -311,7 +320,8 @@ impl Pipeline {
                 if let Some(outcome) = state.finish(&mean, geometry).map_err(failed)? {
                     let ood = state.ood(&mean).map_err(failed)?;
                     let explanation = state.explained(&mean).map_err(failed)?;
-                    answers.push(Answer { head, outcome, ood, explanation });
+                    let contours = state.all_contours();
+                    answers.push(Answer { head, outcome, ood, explanation, contours });
                 }
             }
         }
@@ -405,7 +415,8 @@ fn add(
         let Some(answers) = answers.as_mut() else { continue };
         if let Some(outcome) = outcome {
             let ood = state.ood(row).map_err(failed)?;
-            answers.push(Answer { head, outcome, ood, explanation: state.frame_explained() });
+            let (explanation, contours) = (state.frame_explained(), state.contours(geometry));
+            answers.push(Answer { head, outcome, ood, explanation, contours });
         }
         answers.extend(state.answer(row, geometry).map_err(failed)?);
     }

@@ -6,8 +6,8 @@ use ndarray::Array2;
 
 use crate::features::{Collector, Geometry, Tokens};
 use crate::heads::{
-    Explainer, Explanation, FeatureKind, Frame, Head, HeadError, HeadModel, Memory, OodScore, Outcome,
-    PackedHead, Said, Votes, outcome,
+    ContourRule, Explainer, Explanation, FeatureKind, Frame, Head, HeadError, HeadModel, Memory, OodScore,
+    Outcome, PackedHead, Said, Votes, outcome,
 };
 use crate::input::LabelMap;
 use crate::kernels::Isa;
@@ -57,8 +57,9 @@ pub(super) struct HeadState {
     votes: Votes,
     /// Features of all frames, for a head that sees them together.
     all: Option<Collector>,
-    /// Masks of all frames, at their stored size.
+    /// Masks of all frames, at their stored size, and the zones of their contours.
     masks: Option<LabelMap>,
+    zones: Option<LabelMap>,
     /// The last frames, for a head that sees several and is to answer each.
     window: Option<Window>,
     /// Rows of features of all frames, for the explanation of an answer that was given.
@@ -87,6 +88,7 @@ impl HeadState {
             votes,
             all: None,
             masks: None,
+            zones: None,
             window: None,
             explained_rows: None,
             explainer: None,
@@ -147,7 +149,7 @@ impl HeadState {
             None => None,
         };
         let ood = self.ood(&mean)?;
-        Ok(Some(Answer { head: self.number, outcome, ood, explanation }))
+        Ok(Some(Answer { head: self.number, outcome, ood, explanation, contours: None }))
     }
 
     /// Takes the memory of an answer that is not needed any more.
@@ -171,15 +173,16 @@ impl HeadState {
     pub(super) fn clear(&mut self) {
         self.votes.clear();
         self.all = None;
-        self.masks = None;
+        (self.masks, self.zones) = (None, None);
         self.explained_rows = None;
         self.explainer.iter_mut().for_each(Explainer::clear);
     }
 
     /// Size of the data kept of the scan, in bytes.
     pub(super) fn bytes(&self) -> usize {
+        let maps = self.masks.iter().chain(&self.zones).map(|map| map.labels.len());
         self.all.as_ref().map_or(0, Collector::bytes)
-            + self.masks.as_ref().map_or(0, |m| m.labels.len())
+            + maps.sum::<usize>()
             + self.explainer.as_ref().map_or(0, Explainer::bytes)
     }
 
@@ -217,7 +220,9 @@ impl HeadState {
             }
             Said::Mask(mask) => match Outcome::mask(mask, geometry) {
                 Outcome::Mask(mask) if keep_masks => {
-                    self.keep(mask);
+                    let zones = self.contours(geometry);
+                    keep(&mut self.masks, mask);
+                    zones.into_iter().for_each(|zones| keep(&mut self.zones, zones));
                     Ok(None)
                 }
                 outcome => Ok(Some(outcome)),
@@ -226,14 +231,30 @@ impl HeadState {
         }
     }
 
-    fn keep(&mut self, mask: LabelMap) {
-        match &mut self.masks {
-            None => self.masks = Some(mask),
-            Some(all) => {
-                all.depth += mask.depth;
-                all.labels.extend(mask.labels);
-            }
+    /// The masks that follow have these contours, or none.
+    pub(super) fn contour(&mut self, rule: Option<ContourRule>) {
+        self.memory.contours = rule.map(|rule| (rule, Vec::new()));
+    }
+
+    /// The contours that were asked for.
+    pub(super) fn contour_rule(&self) -> Option<ContourRule> {
+        self.memory.contours.as_ref().map(|(rule, _)| *rule)
+    }
+
+    /// The zones of the last frame's mask, at its stored size.
+    pub(super) fn contours(&mut self, geometry: &Geometry) -> Option<LabelMap> {
+        let (_, zones) = self.memory.contours.as_mut().filter(|(_, zones)| !zones.is_empty())?;
+        let (height, width) = geometry.seen();
+        let map = LabelMap { depth: 1, height, width, labels: std::mem::take(zones) };
+        match Outcome::mask(map, geometry) {
+            Outcome::Mask(map) => Some(map),
+            Outcome::Classes { .. } => None,
         }
+    }
+
+    /// The zones of all frames' masks.
+    pub(super) fn all_contours(&mut self) -> Option<LabelMap> {
+        self.zones.take()
     }
 
     /// The prediction for all frames together, whose mean row is `mean`; `None` if it already returned a
@@ -252,5 +273,16 @@ impl HeadState {
         let outcome = packed.together(&head.model, &features)?;
         self.explained_rows = self.explainer.is_some().then_some(features.rows);
         Ok(outcome)
+    }
+}
+
+/// Adds the frame `map` to those of `all`.
+fn keep(all: &mut Option<LabelMap>, map: LabelMap) {
+    match all {
+        None => *all = Some(map),
+        Some(all) => {
+            all.depth += map.depth;
+            all.labels.extend(map.labels);
+        }
     }
 }

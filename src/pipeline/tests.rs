@@ -90,6 +90,7 @@ pub(crate) fn heads(engine: &Engine) -> Vec<Arc<Head>> {
             model,
             ood: Some(ood.clone()),
             conformal: None,
+            contours: None,
             preprocess: Preprocess::IMAGENET,
             read: ReadOptions::default(),
             size,
@@ -110,7 +111,7 @@ fn expected(engine: &Engine, heads: &[Arc<Head>], frames: &[Image]) -> Vec<Answe
         let features = features(&mut session, head.size, frames, dense.then(|| head.model.layers()));
         let outcome = Predictor::new(&head.model, Isa::best()).predict(&features).unwrap();
         let ood = Some(head.ood.as_ref().unwrap().score(&features.mean_row()).unwrap());
-        Answer { head: number, outcome, ood, explanation: None }
+        Answer { head: number, outcome, ood, explanation: None, contours: None }
     };
     heads.iter().enumerate().map(answer).collect()
 }

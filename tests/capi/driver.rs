@@ -304,6 +304,7 @@ pub fn head() -> Head {
         model: HeadModel::Linear(model),
         ood: None,
         conformal: None,
+        contours: None,
         preprocess: engine.about().preprocess,
         read: ReadOptions::default(),
         size: Size::square(64),

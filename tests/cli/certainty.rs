@@ -181,6 +181,38 @@ fn held_out_predictions_and_the_diagram_are_written() {
 }
 
 #[test]
+fn images_set_aside_give_a_guarantee() {
+    let bench = Bench::new(&["columns", "rows", "slopes"]);
+    let report = bench.train("head", &["--coverage", "0.8", "--set-aside", "0.25"]);
+    let sets = &report["sets"];
+    // 15 of 60 set aside, then a fifth of 15 of each class to choose on (about: the draw is not by class).
+    assert_eq!((&sets["scores"], &sets["guarantee"]), (&15.into(), &"finite-sample".into()));
+    let (train, val) = (report["train_images"].as_u64().unwrap(), sets["images"].as_u64().unwrap());
+    assert_eq!(train + val, 45);
+    let header = String::from_utf8_lossy(&std::fs::read(bench.path("head")).unwrap()).into_owned();
+    assert!(header.contains(r#"\"set_aside\":{\"images\":15,\"share\":0.25,\"seed\":1}"#), "{header:.2000}");
+    // `evaluate` draws the same images again, and says the same of the others.
+    let (head, data, cache) = (bench.path("head"), bench.path("data"), bench.path("cache"));
+    let model = tiny_model();
+    let evaluate = |more: &[&dyn AsRef<std::ffi::OsStr>]| {
+        let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> =
+            vec![&"evaluate", &model, &"--head", &head, &"--data", &data, &"--cache", &cache];
+        all.extend(more);
+        success(&all)
+    };
+    assert_eq!(json(&evaluate(&[&"--json"]))["sets"], *sets);
+    let text = evaluate(&[]);
+    assert!(
+        text.contains("guaranteed         0.800 to 0.863 on average") && text.contains("the 15 that"),
+        "{text}"
+    );
+    let approximate = bench.train("folds", &["--coverage", "0.8"]);
+    assert_eq!(approximate["sets"]["guarantee"], "approximate");
+    assert!(bench.refused(&["--coverage", "0.95", "--set-aside", "0.25"]).contains("needs 19 images"));
+    assert!(bench.refused(&["--set-aside", "1.5"]).contains("not between 0 and 1"));
+}
+
+#[test]
 fn what_cannot_be_promised_is_refused() {
     let bench = Bench::new(&["columns", "rows", "slopes"]);
     for (more, says) in [

@@ -13,6 +13,7 @@ mod certainty;
 mod changing;
 mod commands;
 mod common;
+mod contours;
 mod convert;
 mod demo;
 #[cfg(feature = "demo")]

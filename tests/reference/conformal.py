@@ -10,8 +10,9 @@ code:
   Brier score and calibration error before and after, and the threshold;
 - the conformal scores, their quantile, and the sets in the lines of `microraptor predict`.
 
-Then the data are divided at random several times, and the sets at coverage 0.9 are counted on the half that was not
-trained on. Exits with 1 where something differs.
+Then the data are divided at random several times, and the sets at coverage 0.9 are counted on images that were not
+trained on: with scores of held-out parts, and with scores of a quarter that was set aside (--set-aside 0.25), whose
+coverage is guaranteed. Exits with 1 where something differs.
 """
 
 import argparse
@@ -39,6 +40,7 @@ TARGET = "malignant"
 C = 3.0
 COVERAGE = 0.9
 SENSITIVITY = 0.9
+ASIDE = 0.25
 PARTS = 5
 failures = []
 
@@ -180,7 +182,7 @@ def compare(args, rows, embedded, target):
     demand(f"sets hold the true class of {held} of {len(said)}, as the report says", held == report["sets"]["covered"])
 
 
-def coverage(args, rows):
+def coverage(args, rows, aside):
     path = args.work / "unsplit.csv"
     with open(path, "w", newline="") as file:
         out = csv.writer(file)
@@ -188,10 +190,14 @@ def coverage(args, rows):
         out.writerows([(args.data / row["image"]).resolve(), row["label"]] for row in rows)
     covered, inside, sizes, errors = [], 0, [], []
     for seed in range(args.splits):
-        more = ("--seed", seed, "--val-share", 0.5, "--c", C, "--calibrate", "--coverage", COVERAGE)
+        more = ["--seed", seed, "--val-share", 0.5, "--c", C, "--calibrate", "--coverage", COVERAGE]
+        more += ["--set-aside", aside] if aside else []
         report = train(args, path, args.work / "split.safetensors", *more)
         sets = report["sets"]
-        n, m = report["train_images"], sets["images"]
+        n, m = sets["scores"], sets["images"]
+        if (n, sets["guarantee"]) != ((round(aside * len(rows)), "finite-sample") if aside else
+                                      (report["train_images"], "approximate")):
+            failures.append(f"{n} scores, {sets['guarantee']}")
         k = math.ceil((n + 1) * COVERAGE)
         # Of exchangeable images the number that is covered is beta-binomial (Angelopoulos and Bates 2021, section 3.2).
         low, high = betabinom.interval(0.95, m, k, n + 1 - k)
@@ -202,7 +208,8 @@ def coverage(args, rows):
                       if "uncalibrated" in report else [report["validation"]["ece"]["value"]] * 2)
     low, high = np.array(binom.interval(0.95, m, COVERAGE)) / m
     mean, (before, after) = np.mean(covered), np.mean(errors, axis=0)
-    print(f"{args.splits} random splits: {n} images to train on, {m} to measure on")
+    how = "set aside" if aside else "held out one part after the other"
+    print(f"{args.splits} random splits: {report['train_images']} images to train on, {m} to measure on, {n} scores ({how})")
     print(f"  coverage {min(covered):.3f} to {max(covered):.3f}, classes in a set {np.mean(sizes):.3f}")
     demand(f"mean coverage {mean:.4f} within the binomial interval [{low:.4f}, {high:.4f}] of {COVERAGE}", low <= mean <= high)
     demand(f"{inside} of {args.splits} within the beta-binomial interval of one split", inside >= int(0.8 * args.splits))
@@ -229,7 +236,8 @@ def main():
         embedded = features(args, [(args.data / row["image"]).resolve() for row in rows if row["split"] == "train"])
         compare(args, rows, embedded, None)
         compare(args, rows, embedded, TARGET)
-        coverage(args, rows)
+        coverage(args, rows, None)
+        coverage(args, rows, ASIDE)
     if failures:
         sys.exit(f"differs: {'; '.join(failures)}")
 

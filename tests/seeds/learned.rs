@@ -160,6 +160,7 @@ fn heads() -> Vec<(&'static str, Head)> {
         model,
         ood: Some(ood.clone()),
         conformal: None,
+        contours: None,
         preprocess: Preprocess::IMAGENET,
         read: ReadOptions::default(),
         size: Size::square(32),

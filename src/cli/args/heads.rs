@@ -185,9 +185,18 @@ pub struct CertaintyArgs {
     /// Leave the probabilities as they are, where another of these options holds images out
     #[arg(long, conflicts_with = "calibrate")]
     pub no_calibrate: bool,
-    /// Every answer has the set of classes that holds the true one with this probability, such as 0.9
+    /// Every answer has the set of classes that holds the true one with this probability, such as 0.9; segment (with
+    /// --set-aside): every mask has an inner and an outer contour
     #[arg(long, value_name = "P")]
     pub coverage: Option<f64>,
+    /// Keep this share of the training images, such as 0.2, out of every fit and choice, and take the scores of the sets from
+    /// the final head on them: the coverage is then guaranteed for images like these
+    #[arg(long, value_name = "SHARE")]
+    pub set_aside: Option<f64>,
+    /// segment: share of the foreground that the outer contour holds, and of the inner region that is foreground, with the
+    /// coverage's probability [default: 0.95]
+    #[arg(long, value_name = "SHARE", requires = "set_aside")]
+    pub contour_share: Option<f64>,
     /// Two classes: how the threshold is chosen, on held-out training images: sensitivity=0.95, specificity=0.9, youden,
     /// or cost=10:1 (of a missed image, of a false alarm) [default: youden, on the validation images]
     #[arg(long, value_name = "RULE")]
@@ -200,11 +209,13 @@ pub struct CertaintyArgs {
 impl CertaintyArgs {
     /// The library's options for a head of `kind`, whose examples may have several labels.
     pub fn options(&self, kind: HeadKind, multi_label: bool, seed: u64) -> CertaintyOptions {
-        let CertaintyArgs { coverage, operate, .. } = *self;
-        let any = self.calibrate || coverage.is_some() || operate.is_some() || self.held_out.is_some();
+        let CertaintyArgs { coverage, operate, set_aside, .. } = *self;
+        let sets = coverage.is_some() || set_aside.is_some();
+        let any = self.calibrate || sets || operate.is_some() || self.held_out.is_some();
         let logits = matches!(kind, HeadKind::Linear | HeadKind::Volume | HeadKind::Abmil);
         let calibrate = self.calibrate || any && logits && !self.no_calibrate;
-        CertaintyOptions { calibrate, sets: any && !multi_label, coverage, operate, seed }
+        let (sets, contour_share) = (any && !multi_label, self.contour_share);
+        CertaintyOptions { calibrate, sets, coverage, operate, set_aside, contour_share, seed }
     }
 }
 
@@ -302,8 +313,8 @@ pub struct PredictArgs {
     /// Pictures, DICOM and NIfTI files, or folders of pictures; `-` for frames on standard input
     #[arg(required_unless_present = "deploy", value_name = "IMAGES")]
     pub images: Vec<PathBuf>,
-    /// Coverage of the set of classes in each answer, such as 0.9, for heads that were trained with --calibrate or
-    /// --coverage [default: the head's own, if it has one]
+    /// Coverage of the set of classes or of the contours in each answer, such as 0.9, for heads that were trained with
+    /// --calibrate or --coverage [default: the head's own, if it has one]
     #[arg(long, value_name = "P")]
     pub coverage: Option<f64>,
     /// Treat each folder as one clip or volume instead of a list of images
@@ -376,7 +387,7 @@ pub struct EvaluateArgs {
     /// Probability at or above which an image counts as positive [default: the head's own]
     #[arg(long, value_name = "P")]
     pub threshold: Option<f64>,
-    /// Coverage of the sets of classes to measure [default: the head's own]
+    /// Coverage of the sets of classes, or of the contours, to measure [default: the head's own]
     #[arg(long, value_name = "P")]
     pub coverage: Option<f64>,
     /// Write a reliability diagram as SVG

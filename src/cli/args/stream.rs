@@ -48,8 +48,8 @@ pub struct StreamArgs {
     /// Withhold a head's answer on pictures that are unlike those that it was trained on
     #[arg(long)]
     pub abstain: bool,
-    /// Coverage of the set of classes in each answer, such as 0.9, for heads that were trained with --calibrate or
-    /// --coverage [default: the head's own, if it has one]
+    /// Coverage of the set of classes or of the contours in each answer, such as 0.9, for heads that were trained with
+    /// --calibrate or --coverage [default: the head's own, if it has one]
     #[arg(long, value_name = "P")]
     pub coverage: Option<f64>,
     /// Let heads that see a whole clip (abmil, volume) answer each frame for the last N; an answer is then (N - 1) / 2

@@ -30,6 +30,9 @@ pub fn model(facts: &Facts) -> Vec<Block> {
         own.push(fact("Calibration", calibration(head)));
         own.push(fact("Sets of classes", sets(head)));
     }
+    if model.kind() == "segment" {
+        own.push(fact("Contours", contours(head)));
+    }
     own.push(fact("Fit", fit(head)));
     let unknown = "not recorded";
     let named = |text: &str| if text.is_empty() { unknown.to_owned() } else { text.to_owned() };
@@ -106,14 +109,33 @@ fn calibration(head: &Head) -> String {
 fn sets(head: &Head) -> String {
     match &head.conformal {
         Some(conformal) => format!(
-            "scores of {} held-out images; {}",
+            "scores of {} {}; {}",
             conformal.scores().len(),
-            conformal
-                .coverage
-                .map_or("no coverage by default".into(), |c| format!("coverage {c} by default"))
+            match head.training.set_aside {
+                Some(_) => "images set aside from everything else: a finite-sample guarantee",
+                None => "held-out images",
+            },
+            by_default(conformal.coverage)
         ),
         None => "none".into(),
     }
+}
+
+fn contours(head: &Head) -> String {
+    match &head.contours {
+        Some(contours) => format!(
+            "inner and outer, each about {} of the pixels, by {} images set aside from everything else: a finite-sample \
+             guarantee; {}",
+            contours.share,
+            contours.images(),
+            by_default(contours.coverage)
+        ),
+        None => "none".into(),
+    }
+}
+
+fn by_default(coverage: Option<f64>) -> String {
+    coverage.map_or("no coverage by default".into(), |c| format!("coverage {c} by default"))
 }
 
 fn fit(head: &Head) -> String {

@@ -10,7 +10,7 @@ use microraptor::files::{Access, Target};
 use microraptor::heads::Outcome;
 use microraptor::input::{LabelMap, ReadOptions, Region, Scan, ScanInfo};
 use microraptor::names::shown;
-use microraptor::output::{FileId, Inputs, write_mask, write_overlay};
+use microraptor::output::{FileId, Inputs, write_contours, write_mask, write_overlay};
 use serde_json::json;
 
 use crate::cli::answering::Answering;
@@ -32,6 +32,8 @@ pub struct Answered<'a> {
     pub loaded: &'a Loaded,
     /// The head's answer.
     pub outcome: &'a Outcome,
+    /// The zones of its mask's contours.
+    pub contours: Option<&'a LabelMap>,
     /// The model whose features the head read.
     #[cfg_attr(not(feature = "dicom"), allow(dead_code, reason = "only DICOM objects name it"))]
     pub about: &'a About,
@@ -96,7 +98,8 @@ impl<'a> Files<'a> {
             }
             read.refuse_in(folder, |name| written_over(name, &stems))?;
             // File systems fold more in names than case.
-            for ending in OBJECTS.iter().chain(&[".png", ".overlay.png", ".explain.png"]) {
+            let pictures = [".png", ".overlay.png", ".explain.png", ".inner.png", ".outer.png"];
+            for ending in OBJECTS.iter().chain(&pictures) {
                 stems.iter().try_for_each(|stem| read.refuse(&with_ending(&folder.join(stem), ending)))?;
             }
         }
@@ -105,7 +108,7 @@ impl<'a> Files<'a> {
 
     /// Writes the requested files for one head on one input, and records them in `line`.
     pub fn write(&mut self, answered: Answered, line: &mut HeadLine) -> anyhow::Result<()> {
-        let Answered { path, info, loaded, outcome, .. } = answered;
+        let Answered { path, info, loaded, outcome, contours, .. } = answered;
         let classes = loaded.head.model.classes().len();
         let access = if info.dicom.is_some() { Access::Owner } else { Access::Usual };
         if let (Outcome::Mask(mask), Some(folder)) = (outcome, &self.args.masks) {
@@ -126,8 +129,13 @@ impl<'a> Files<'a> {
             let names = self.each_frame(&stem, info, mask.depth, |path, z| {
                 let frame = scan.next().context("the file changed while it was read")??;
                 let frame = shown.map_or(frame.clone(), |region| frame.only(region));
-                let seen = info.crop.map(|region| mask.cropped(region));
-                Ok(write_overlay(Target { path, access }, &frame, seen.as_ref().unwrap_or(mask), z)?)
+                let seen =
+                    |map: &LabelMap| info.crop.map_or_else(|| map.clone(), |region| map.cropped(region));
+                let (target, mask) = (Target { path, access }, seen(mask));
+                Ok(match contours.map(seen) {
+                    Some(zones) => write_contours(target, &frame, &mask, &zones, z)?,
+                    None => write_overlay(target, &frame, &mask, z)?,
+                })
             })?;
             line.written.insert("overlay".into(), names);
         }
@@ -170,6 +178,11 @@ impl<'a> Files<'a> {
             );
         }
         Ok(dicom.tissue)
+    }
+
+    /// The folder of masks.
+    pub(super) fn masks(&self) -> Option<&'a Path> {
+        self.args.masks.as_deref()
     }
 
     /// `scan`, or `scan.head` if there are several heads.
@@ -224,8 +237,9 @@ impl<'a> Files<'a> {
         Ok(if let [name] = names.as_slice() { json!(name) } else { json!(names) })
     }
 
+    /// Writes `mask` on the grid of a NIfTI input, into `stem.nii.gz`.
     #[cfg(feature = "nifti")]
-    fn write_nifti(
+    pub(super) fn write_nifti(
         &mut self,
         stem: &Path,
         info: &ScanInfo,
@@ -240,7 +254,12 @@ impl<'a> Files<'a> {
     }
 
     #[cfg(not(feature = "nifti"))]
-    fn write_nifti(&mut self, _: &Path, _: &ScanInfo, _: &LabelMap) -> anyhow::Result<Option<PathBuf>> {
+    pub(super) fn write_nifti(
+        &mut self,
+        _: &Path,
+        _: &ScanInfo,
+        _: &LabelMap,
+    ) -> anyhow::Result<Option<PathBuf>> {
         Ok(None)
     }
 
@@ -267,7 +286,8 @@ impl<'a> Files<'a> {
 }
 
 /// Endings of outputs other than one picture per frame.
-const OBJECTS: [&str; 5] = [".nii.gz", ".seg.dcm", ".sr.dcm", ".explain.json", ".explain.nii.gz"];
+const OBJECTS: [&str; 7] =
+    [".nii.gz", ".seg.dcm", ".sr.dcm", ".explain.json", ".explain.nii.gz", ".inner.nii.gz", ".outer.nii.gz"];
 
 /// The output name, for inputs with these `stems`, that would overwrite the file `name` in an output folder. Case is
 /// ignored, because on some disks `A.png` is `a.png`; the caller checks whether the output name is that file.
@@ -285,7 +305,7 @@ fn written_over(name: &OsStr, stems: &[OsString]) -> Option<OsString> {
 /// Whether `rest` is an ending of an output name, after its stem.
 fn is_ending(rest: &str) -> bool {
     let Some(picture) = rest.strip_suffix(".png") else { return OBJECTS.contains(&rest) };
-    let kinds = [".overlay", ".explain"];
+    let kinds = [".overlay", ".explain", ".inner", ".outer"];
     let number = kinds.iter().find_map(|kind| picture.strip_prefix(kind)).unwrap_or(picture);
     let is_number = |digits: &str| digits.len() >= 3 && digits.bytes().all(|b| b.is_ascii_digit());
     number.is_empty() || number.strip_prefix('-').is_some_and(is_number)
@@ -346,6 +366,9 @@ mod tests {
             ("scan.seg.dcm", Some("scan.seg.dcm")),
             ("b.explain-001.png", Some("b.explain-001.png")),
             ("scan.explain.json", Some("scan.explain.json")),
+            ("b.Inner.png", Some("b.inner.png")),
+            ("b.outer-012.png", Some("b.outer-012.png")),
+            ("scan.outer.nii.gz", Some("scan.outer.nii.gz")),
             ("scan.dcm", None),
             ("scan-01.png", None),
             ("scanner.png", None),

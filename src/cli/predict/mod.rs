@@ -1,5 +1,6 @@
 //! `microraptor predict`
 
+mod contours;
 mod explained;
 mod files;
 mod line;
@@ -20,6 +21,7 @@ use super::answering::Answering;
 use super::args::{PredictArgs, StartArgs};
 use super::attest::at_start;
 use super::audit::{self, Audit};
+use super::contours::ask;
 use super::head_line::HeadLine;
 use super::loaded::{cover, named_in};
 use super::reading::{Read, readings};
@@ -50,6 +52,7 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
     };
     let attest = at_start(StartArgs { no_attest: !args.attest }, &chosen, &engine, &heads)?;
     let mut pipeline = chosen.pipeline(&engine, &heads)?;
+    ask(&mut pipeline, &heads);
     let mut audit = audit(args, &chosen, &inputs)?;
     audit.loaded(engine.about(), &heads, pipeline.session().threads())?;
     if args.attest {
@@ -82,17 +85,20 @@ pub fn run(args: &PredictArgs) -> anyhow::Result<()> {
             let line =
                 line.get_or_insert_with(|| Line::new(path, &info, engine.about(), args.with_identifiers));
             line.frames = frames;
-            for Answer { head: i, outcome, ood, explanation } in answers {
+            for Answer { head: i, outcome, ood, explanation, contours: zones } in answers {
                 let mut head = HeadLine::new(&heads[i], &outcome);
                 head.in_source_order(&info);
                 head.unlike(ood);
                 if let Outcome::Mask(mask) = &outcome {
                     head.measure(&heads[i], mask, &geometry);
                 }
+                head.contour(&heads[i], zones.as_ref(), &geometry);
                 let (info, read, loaded, outcome, about) =
                     (&info, &reading.read, &heads[i], &outcome, engine.about());
-                let answered = Answered { path, info, read, loaded, outcome, about };
+                let contours = zones.as_ref();
+                let answered = Answered { path, info, read, loaded, outcome, contours, about };
                 files.write(answered, &mut head)?;
+                contours::write(&mut files, answered, &mut head)?;
                 if let Some(explanation) = &explanation {
                     explained::write(&mut files, answered, &geometry, explanation, &mut head)?;
                 }

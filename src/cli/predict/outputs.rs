@@ -43,7 +43,13 @@ pub fn heads(engine: &Engine, args: &PredictArgs) -> anyhow::Result<Vec<Loaded>>
         let head = OutputHead::new(name.clone(), classes, args.activation, mask, args.threshold)
             .with_context(|| format!("output '{name}'"))?;
         let head = Arc::new(Head::of_output(head, about, size));
-        heads.push(Loaded { path: PathBuf::from(name), sha256: about.sha256.clone(), head, sets: None });
+        heads.push(Loaded {
+            path: PathBuf::from(name),
+            sha256: about.sha256.clone(),
+            head,
+            sets: None,
+            contours: None,
+        });
     }
     Ok(heads)
 }

@@ -322,7 +322,7 @@ impl Stream<'_> {
             let Some(answer) = answers.iter_mut().find(|answer| answer.head == number) else {
                 return HeadLine::unanswered(loaded, Some("window not full"));
             };
-            let Answer { outcome, ood, explanation, .. } = answer;
+            let Answer { outcome, ood, explanation, contours, .. } = answer;
             let withheld = args.abstain && ood.is_some_and(|ood| ood.outside);
             // What is not said does not count for the answers after it either.
             if !withheld {
@@ -332,6 +332,7 @@ impl Stream<'_> {
             if let Outcome::Mask(mask) = outcome {
                 line.measure(loaded, mask, &frame.geometry);
             }
+            line.contour(loaded, contours.as_ref(), &frame.geometry);
             line.unlike(*ood);
             if let (true, Some(explanation)) = (args.explain, explanation) {
                 line.explain(&loaded.head.model, outcome, explanation);

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::cli::answering::Answering;
 use crate::cli::args::StreamArgs;
 use crate::cli::attest::at_start;
+use crate::cli::contours::ask;
 use crate::cli::inputs;
 use crate::cli::limits;
 use crate::cli::loaded::{Loaded, cover, named};
@@ -83,6 +84,7 @@ impl Opened {
         };
         chosen.check(&model.engine)?;
         let mut pipeline = chosen.pipeline(&model.engine, &heads)?;
+        ask(&mut pipeline, &heads);
         let attest = at_start(args.start, &chosen, &model.engine, &heads)?;
         warm(&mut pipeline)?;
         if let Some(frames) = args.window {

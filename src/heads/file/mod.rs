@@ -25,8 +25,8 @@ pub use record::{CrossValidation, Metrics, TrainingRecord};
 pub use summary::{Backbone, DrawnSplit, Provenance, TrainingSummary, ValidationSummary};
 
 use super::{
-    Certainty, Conformal, EvaluationSet, FeatureKind, Fitted, HeadError, HeadFormatError, HeadModel,
-    OutOfDistribution, OutputHead, SetRule,
+    Certainty, Conformal, ContourRule, Contours, EvaluationSet, FeatureKind, Fitted, Guarantee, HeadError,
+    HeadFormatError, HeadModel, OutOfDistribution, OutputHead, SetAside, SetRule,
 };
 use crate::engine::About;
 use crate::files::write_atomically;
@@ -62,6 +62,8 @@ pub struct Head {
     pub ood: Option<OutOfDistribution>,
     /// Scores of held-out images, for prediction sets with a stated coverage.
     pub conformal: Option<Conformal>,
+    /// Scores of images that were set aside, for inner and outer contours of masks with a stated coverage.
+    pub contours: Option<Contours>,
     /// How pixels become the backbone's input.
     pub preprocess: Preprocess,
     /// How files become pixels.
@@ -121,6 +123,7 @@ impl Head {
             model: HeadModel::Output(output),
             ood: None,
             conformal: None,
+            contours: None,
             preprocess: about.preprocess,
             read: ReadOptions::default(),
             size,
@@ -154,6 +157,7 @@ impl Head {
             model: fitted.model,
             ood: Some(ood),
             conformal: None,
+            contours: None,
             size,
             preprocess: about.preprocess,
             read: read.of_head(),
@@ -166,10 +170,11 @@ impl Head {
     /// Adds what was learned from held-out predictions to the head; the calibration and the threshold are in its model
     /// already.
     pub fn learned(self, certainty: &Certainty) -> Head {
-        let Certainty { calibration, conformal, operating, .. } = certainty;
+        let Certainty { calibration, conformal, operating, set_aside, .. } = certainty;
         let training = TrainingSummary {
             calibration: calibration.clone(),
             operating: operating.clone(),
+            set_aside: *set_aside,
             ..self.training
         };
         Head { conformal: conformal.clone(), training, ..self }
@@ -179,6 +184,12 @@ impl Head {
     pub fn recorded(mut self, record: TrainingRecord) -> Head {
         self.training.record = Some(Box::new(record));
         self
+    }
+
+    /// Adds the scores of contours on the images `set_aside`.
+    pub fn with_contours(self, contours: Contours, set_aside: Option<SetAside>) -> Head {
+        let training = TrainingSummary { set_aside, ..self.training };
+        Head { contours: Some(contours), training, ..self }
     }
 
     /// The rule of the sets of classes in the head's answers, for `coverage` or the one that it was trained with; `None`
@@ -192,6 +203,31 @@ impl Head {
             None if coverage.is_some() && !self.model.makes_masks() => Err(HeadError::NoScores),
             None => Ok(None),
         }
+    }
+
+    /// The thresholds of the contours of its masks, for `coverage` or the one that it was trained with; `None` if neither
+    /// says one, and for a head that makes no masks.
+    ///
+    /// # Errors
+    /// [`HeadError::NoContourScores`] when a head of masks stores no scores for the coverage asked for; as
+    /// [`Contours::rule`].
+    pub fn contour_rule(&self, coverage: Option<f64>) -> Result<Option<ContourRule>, HeadError> {
+        match &self.contours {
+            Some(contours) => coverage.or(contours.coverage).map(|c| contours.rule(c)).transpose(),
+            None if coverage.is_some() && self.model.makes_masks() => Err(HeadError::NoContourScores),
+            None => Ok(None),
+        }
+    }
+
+    /// What is known of the coverage of its sets or contours; `None` if it has no scores for them.
+    pub fn guarantee(&self) -> Option<Guarantee> {
+        if self.contours.is_some() {
+            return Some(Guarantee::FiniteSample);
+        }
+        self.conformal.as_ref().map(|_| match self.training.set_aside {
+            Some(_) => Guarantee::FiniteSample,
+            None => Guarantee::Approximate,
+        })
     }
 
     /// Rejects a backbone other than the one that the head was trained on, and one whose features are now read
@@ -301,6 +337,7 @@ impl Head {
         }
         let calibration = self.model.calibration();
         let parts = parts::write_certainty(calibration, self.conformal.as_ref(), &mut tensors);
+        let parts = parts::write_contours(parts, self.contours.as_ref(), &mut tensors);
         (tensors, options, parts)
     }
 
@@ -358,9 +395,14 @@ impl Head {
         if conformal.is_some() && (model.multi_label() || model.makes_masks()) {
             return Err(HeadError::Conformal.into());
         }
+        let contours = parts::read_contours(&header.parts, &tensors)?;
+        if contours.is_some() && model.kind() != "segment" {
+            return Err(HeadError::ContourScores.into());
+        }
         Ok(Head {
             model,
             conformal,
+            contours,
             ood: parts::read_ood(&tensors)?,
             preprocess: header.preprocess,
             read: header.read,

@@ -82,6 +82,7 @@ pub(super) fn load(path: &Path) -> Result<(Head, String), HeadError> {
         model: HeadModel::Onnx(model),
         ood: None,
         conformal: None,
+        contours: None,
         preprocess: description.preprocess.unwrap_or(Preprocess::IMAGENET),
         read: ReadOptions { allow_unsupported_modality: false, ..description.read },
         size,

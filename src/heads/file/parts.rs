@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tensors::{Incoming, Outgoing};
 use crate::heads::{
-    AbmilHead, Bank, Calibration, Conformal, HeadFormatError, HeadModel, KnnHead, LinearHead,
+    AbmilHead, Bank, Calibration, Conformal, Contours, HeadFormatError, HeadModel, KnnHead, LinearHead,
     OutOfDistribution, SegmentHead,
 };
 
@@ -187,6 +187,10 @@ pub(super) enum Part {
     Conformal,
     /// The tensor `conformal.coverage`.
     Coverage,
+    /// The tensors `contours.outer`, `contours.inner` and `contours.share`.
+    Contours,
+    /// The tensor `contours.coverage`.
+    ContourCoverage,
 }
 
 /// Adds the tensors of `calibration` and `conformal` to `out`; returns which there are.
@@ -248,4 +252,41 @@ pub(super) fn read_conformal(
         false => None,
     };
     Ok(Some(Conformal::from_sorted(scores, coverage)?))
+}
+
+/// Adds the tensors of `contours` to `out`; returns `parts` with those that there are.
+pub(super) fn write_contours(
+    mut parts: Vec<Part>,
+    contours: Option<&Contours>,
+    out: &mut Outgoing,
+) -> Vec<Part> {
+    let Some(contours) = contours else { return parts };
+    let [outer, inner] = contours.scores();
+    out.add("contours.outer", &[outer.len()], outer);
+    out.add("contours.inner", &[inner.len()], inner);
+    out.add("contours.share", &[1], &[contours.share]);
+    parts.push(Part::Contours);
+    if let Some(coverage) = contours.coverage {
+        out.add("contours.coverage", &[1], &[coverage]);
+        parts.push(Part::ContourCoverage);
+    }
+    parts
+}
+
+/// The contour scores of a file with these parts.
+pub(super) fn read_contours(
+    parts: &[Part],
+    tensors: &Incoming<'_>,
+) -> Result<Option<Contours>, HeadFormatError> {
+    if !parts.contains(&Part::Contours) {
+        return Ok(None);
+    }
+    let scores = |name| tensors.read(name, &[tensors.length(name)?]);
+    let scores = [scores("contours.outer")?, scores("contours.inner")?];
+    let share = tensors.read("contours.share", &[1])?[0];
+    let coverage = match parts.contains(&Part::ContourCoverage) {
+        true => Some(tensors.read("contours.coverage", &[1])?[0]),
+        false => None,
+    };
+    Ok(Some(Contours::from_sorted(scores, share, coverage)?))
 }

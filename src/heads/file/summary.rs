@@ -6,6 +6,7 @@ use super::record::TrainingRecord;
 use crate::engine::About;
 use crate::heads::{
     CalibrationSummary, Estimate, Evaluation, EvaluationReport, EvaluationSet, Fitted, OperatingPoint,
+    SetAside,
 };
 use crate::input::{Dataset, ReadOptions};
 
@@ -64,6 +65,9 @@ pub struct TrainingSummary {
     /// The data and the metrics with intervals, for a model card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Box<TrainingRecord>>,
+    /// The images of the conformal scores, if they are those of this head on images that were kept out of everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<SetAside>,
 }
 
 impl TrainingSummary {
@@ -88,6 +92,7 @@ impl TrainingSummary {
             calibration: None,
             operating: None,
             record: None,
+            set_aside: None,
         }
     }
 }

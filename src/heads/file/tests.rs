@@ -5,8 +5,8 @@ use ndarray::Array2;
 use super::*;
 use crate::features::{Geometry, Grid, ScanFeatures, Tokens};
 use crate::heads::{
-    AbmilHead, AbmilOptions, Bags, Calibration, ClassWeights, Examples, FitOptions, KnnHead, LinearHead,
-    Masked, ProbeSearch, Recipe, SegmentHead, SegmentOptions, Targets,
+    AbmilHead, AbmilOptions, Bags, Calibration, ClassWeights, ContourScore, Contours, Examples, FitOptions,
+    KnnHead, LinearHead, Masked, ProbeSearch, Recipe, SegmentHead, SegmentOptions, Targets,
 };
 use crate::input::{LabelMap, ScanKind, phantom_dataset};
 use crate::kernels::Isa;
@@ -19,6 +19,7 @@ fn head() -> Head {
         model: HeadModel::Linear(LinearHead::new(names, false, 1.0 / 3.0, parts).unwrap()),
         ood: None,
         conformal: None,
+        contours: None,
         preprocess: Preprocess::IMAGENET,
         read: ReadOptions { crop_us: true, ..ReadOptions::default() },
         size: Size { height: 224, width: 352 },
@@ -130,11 +131,14 @@ fn calibrated(names: &[String]) -> HeadModel {
     model
 }
 
-/// The same head; with conformal scores if it is calibrated.
+/// The same head; with conformal scores if it is calibrated or makes masks of images.
 fn with_scores(head: Head) -> Head {
     let scores = || Conformal::new((0..30).map(|i| f64::from(i) / 31.0).collect(), Some(0.9)).unwrap();
     let conformal = head.model.calibration().map(|_| scores());
-    Head { conformal, ..head }
+    let score = |n: i32| ContourScore { outer: f64::from(n), inner: f64::from(40 - n) };
+    let contours = || Contours::new(&(0..30).map(score).collect::<Vec<_>>(), 0.95, Some(0.9)).unwrap();
+    let contours = (head.model.kind() == "segment").then(contours);
+    Head { conformal, contours, ..head }
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn only_a_head_that_is_calibrated_needs_a_newer_program() {
         text[at..].chars().next().unwrap()
     };
     for head in every_kind().into_iter().chain([head()]) {
-        let newer = head.model.calibration().is_some() || head.conformal.is_some();
+        let newer = head.model.calibration().is_some() || head.conformal.is_some() || head.contours.is_some();
         assert_eq!(version(&head), if newer { '4' } else { '3' });
     }
     let scores = Conformal::new(vec![0.5; 30], None).unwrap();

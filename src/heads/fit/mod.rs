@@ -3,14 +3,17 @@
 
 mod calibrate;
 mod certainty;
+mod contours;
 mod extracted;
 mod logistic;
 mod probe;
 mod recipe;
 
 pub use certainty::{
-    CalibrationSummary, Certainty, CertaintyMetrics, CertaintyOptions, HELD_OUT_PARTS, HeldOut, certainty,
+    CalibrationSummary, Certainty, CertaintyMetrics, CertaintyOptions, HELD_OUT_PARTS, HeldOut, SetAside,
+    certainty,
 };
+pub use contours::{contours, evaluate_contours};
 pub use extracted::{Extracted, check_counts};
 pub(crate) use probe::standardise;
 pub use probe::{ClassWeights, Criterion, FitOptions, GridPoint, LinearProbe, ProbeSearch, SearchResult};

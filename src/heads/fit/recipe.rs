@@ -273,7 +273,7 @@ impl EvaluationSet<'_> {
     }
 
     /// The part of each mask that the backbone sees.
-    fn seen(&self, indices: &[usize]) -> Vec<Cow<'_, LabelMap>> {
+    pub(super) fn seen(&self, indices: &[usize]) -> Vec<Cow<'_, LabelMap>> {
         let seen = |&i: &usize| match self.features[i].geometry.crop {
             Some(region) => Cow::Owned(self.masks[i].cropped(region)),
             None => Cow::Borrowed(&self.masks[i]),

@@ -1,6 +1,7 @@
 //! Evaluation of heads: metrics, confidence intervals and tests for classes and masks.
 
 mod bootstrap;
+mod contour;
 mod coverage;
 mod delong;
 mod metrics;
@@ -13,6 +14,7 @@ mod surface;
 
 pub(crate) use bootstrap::percentile;
 pub use bootstrap::{Bootstrap, Estimate, Interval};
+pub use contour::{ContourCase, ContourHeld, ContourReport};
 pub use coverage::{CoverageReport, wilson};
 pub use delong::{Paired, delong};
 pub use metrics::{AucScores, ConfusionMatrix, Rates, auc, log_loss, youden_threshold};

@@ -8,8 +8,9 @@ mod train;
 pub use train::{Masked, SegmentOptions};
 
 use super::HeadError;
+use super::contour::margin;
 use super::frame::Memory;
-use super::nn::{ConvNet, Kind, LayerSpec, Packed};
+use super::nn::{ConvNet, Kind, LayerSpec, Packed, Working};
 use super::targets::check_classes;
 use crate::features::Tokens;
 use crate::input::LabelMap;
@@ -133,7 +134,7 @@ impl SegmentHead {
         memory: &mut Memory,
     ) -> Result<LabelMap, HeadError> {
         self.check(tokens)?;
-        let Memory { working, line, labels, .. } = memory;
+        let Memory { working, line, labels, contours, .. } = memory;
         self.standardise(tokens, &mut working.values);
         let grid = network.run(tokens.grid, working);
         let classes = self.classes.len();
@@ -141,11 +142,15 @@ impl SegmentHead {
         let mut labels = std::mem::take(labels);
         labels.clear();
         labels.reserve(grid.depth * height * width);
+        contours.iter_mut().for_each(|(_, zones)| zones.clear());
         for slice in logits.chunks_exact(grid.height * grid.width * classes) {
             for row in 0..height {
                 line.clear();
                 resize.rows_of(slice, classes, row..row + 1, between, line);
                 labels.extend(line.chunks_exact(classes).map(|logits| largest(logits) as u8));
+                if let Some((rule, zones)) = contours {
+                    zones.extend(line.chunks_exact(classes).map(|logits| rule.zone(margin(logits))));
+                }
             }
         }
         Ok(LabelMap { depth: grid.depth, height, width, labels })
@@ -157,10 +162,36 @@ impl SegmentHead {
     /// As [`SegmentHead::predict`].
     pub(crate) fn scores(&self, tokens: &Tokens, isa: Isa) -> Result<Vec<f32>, HeadError> {
         self.check(tokens)?;
-        let mut working = super::nn::Working::default();
+        let mut working = Working::default();
         self.standardise(tokens, &mut working.values);
         self.pack(isa).run(tokens.grid, &mut working);
         Ok(working.values)
+    }
+
+    /// The margin of each pixel of an image of `height` x `width`: the largest logit of the other classes minus that of the
+    /// background.
+    pub(super) fn margins(
+        &self,
+        tokens: &Tokens,
+        size: (usize, usize),
+        network: &Packed,
+    ) -> Result<Vec<f32>, HeadError> {
+        self.check(tokens)?;
+        let mut working = Working::default();
+        self.standardise(tokens, &mut working.values);
+        let grid = network.run(tokens.grid, &mut working);
+        let (classes, mut line) = (self.classes.len(), Vec::new());
+        let (resize, between, logits) = working.resize((grid.height, grid.width), size);
+        let mut margins = Vec::with_capacity(size.0 * size.1);
+        for row in 0..size.0 {
+            line.clear();
+            resize.rows_of(logits, classes, row..row + 1, between, &mut line);
+            margins.extend(line.chunks_exact(classes).map(margin));
+        }
+        match margins.iter().all(|margin| margin.is_finite()) {
+            true => Ok(margins),
+            false => Err(HeadError::NonFinite { row: 0, column: 0 }),
+        }
     }
 
     fn check(&self, tokens: &Tokens) -> Result<(), HeadError> {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::heads::fit::calibrate::{applied, fit};
 use crate::heads::fit::recipe::{Evaluation, EvaluationSet, Fitted, Recipe, evaluate};
 use crate::heads::{
-    Bootstrap, Calibration, Conformal, Estimate, EvaluationReport, HeadError, OperatingPoint, OperatingRule,
-    Targets,
+    Bootstrap, CONTOUR_SHARE, Calibration, Conformal, ContourScore, Contours, Estimate, EvaluationReport,
+    HeadError, HeadModel, OperatingPoint, OperatingRule, Targets,
 };
 use crate::input::Dataset;
 use crate::kernels::Isa;
@@ -19,7 +19,7 @@ pub const HELD_OUT_PARTS: usize = 5;
 /// Training images of a class that are needed: with three, two remain when one is held out.
 const NEEDED: usize = 3;
 
-/// What to learn from held-out predictions.
+/// What to learn from held-out predictions, or from images that were set aside.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CertaintyOptions {
     /// Whether to calibrate the head, if that lowers the cross entropy.
@@ -30,6 +30,11 @@ pub struct CertaintyOptions {
     pub coverage: Option<f64>,
     /// How the threshold of two classes is chosen.
     pub operate: Option<OperatingRule>,
+    /// Share of the images that [`Dataset::split_aside`] kept out, if the scores are to be those of the final head on
+    /// them.
+    pub set_aside: Option<f64>,
+    /// Masks: the share of pixels that the statements about contours are about; [`CONTOUR_SHARE`] if none is given.
+    pub contour_share: Option<f64>,
     /// Seed of the division into parts.
     pub seed: u64,
 }
@@ -54,8 +59,22 @@ pub struct Certainty {
     pub calibration: Option<CalibrationSummary>,
     /// Scores for prediction sets.
     pub conformal: Option<Conformal>,
+    /// The images of these scores, if they are those of the final head on images that were set aside.
+    pub set_aside: Option<SetAside>,
     /// The threshold that the head has now, if a rule was given.
     pub operating: Option<OperatingPoint>,
+}
+
+/// Images that were kept out of every fit and choice, so that the final head's scores on them are exchangeable with those
+/// on new images like them (split conformal prediction).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// Their number.
+    pub images: usize,
+    /// The share that was asked for.
+    pub share: f64,
+    /// Seed of [`Dataset::split_aside`], which drew them.
+    pub seed: u64,
 }
 
 /// Held-out predictions before and after calibration, in which each part has the map that was fitted on the others. The
@@ -97,15 +116,26 @@ impl CertaintyOptions {
         self.calibrate || self.keeps_scores() || self.operate.is_some()
     }
 
-    fn keeps_scores(&self) -> bool {
-        self.sets || self.coverage.is_some()
+    /// A record of the examples `aside` that were set aside, if there are to be any.
+    pub fn aside(&self, aside: &[usize]) -> Option<SetAside> {
+        self.set_aside.map(|share| SetAside { images: aside.len(), share, seed: self.seed })
     }
 
-    /// Rejects what a head of `recipe` on `data` cannot have, before it is fitted on the examples `train`.
+    fn keeps_scores(&self) -> bool {
+        self.sets || self.coverage.is_some() || self.set_aside.is_some()
+    }
+
+    /// Rejects what a head of `recipe` on `data` cannot have, before it is fitted on the examples `train` while those of
+    /// `aside` are set aside.
     ///
     /// # Errors
     /// [`HeadError`] says what.
-    pub fn check(&self, recipe: &Recipe, data: &Dataset, train: &[usize]) -> Result<(), HeadError> {
+    pub fn check(
+        &self,
+        recipe: &Recipe,
+        data: &Dataset,
+        (train, aside): (&[usize], &[usize]),
+    ) -> Result<(), HeadError> {
         let classes = data.classes.len();
         let multi_label = data.is_multi_label();
         let words = match () {
@@ -117,13 +147,20 @@ impl CertaintyOptions {
         let refuse = |what| Err(HeadError::NotForHead { what, kind: recipe.kind(), classes: words });
         let knn = matches!(recipe, Recipe::Knn { .. });
         match self {
+            _ if self.contour_share.is_some() && !recipe.dense() => return refuse("a share of pixels"),
             _ if !self.any() => return Ok(()),
             _ if self.calibrate && (knn || recipe.dense()) => return refuse("calibration"),
-            _ if self.keeps_scores() && (multi_label || recipe.dense()) => {
-                return refuse("sets of classes");
-            }
+            _ if self.keeps_scores() && recipe.kind() == "segment3d" => return refuse("contours"),
+            _ if self.keeps_scores() && multi_label && !recipe.dense() => return refuse("sets of classes"),
             _ if self.operate.is_some() && (classes != 2 || multi_label || recipe.dense()) => {
                 return refuse("a rule for the threshold");
+            }
+            _ if recipe.dense() && self.set_aside.is_none() => return Err(HeadError::ContoursNeedAside),
+            _ if recipe.dense() => {
+                // As many scores as images; of what values does not matter here.
+                let scores = vec![ContourScore { outer: 0.0, inner: 0.0 }; aside.len()];
+                let share = self.contour_share.unwrap_or(CONTOUR_SHARE);
+                return Contours::new(&scores, share, self.coverage).map(drop);
             }
             _ => {}
         }
@@ -134,8 +171,11 @@ impl CertaintyOptions {
             }
         }
         match self.coverage {
-            // As many scores as training images; of what values does not matter here.
-            Some(coverage) => Conformal::new(vec![0.5; train.len()], Some(coverage)).map(drop),
+            // As many scores as images; of what values does not matter here.
+            Some(coverage) => {
+                let scores = if self.set_aside.is_some() { aside } else { train };
+                Conformal::new(vec![0.5; scores.len()], Some(coverage)).map(drop)
+            }
             None => Ok(()),
         }
     }
@@ -143,7 +183,9 @@ impl CertaintyOptions {
 
 /// Learns `options` for `fitted`, which `recipe` fitted on the examples `train` of `set` with those of `val` for its
 /// choices, and changes its calibration and threshold. The examples `val` serve only to make the same choices again, so
-/// that they can measure the result. `progress(done, total)` is called after each part.
+/// that they can measure the result. With [`CertaintyOptions::set_aside`] the conformal scores are those of the head, with
+/// its calibration, on the examples `aside`, which nothing else may have seen; otherwise they are those of the held-out
+/// predictions. `progress(done, total)` is called after each part.
 ///
 /// # Errors
 /// As [`CertaintyOptions::check`], [`Recipe::fit`] and [`evaluate`]; [`HeadError::Unreachable`] when no threshold meets
@@ -151,13 +193,13 @@ impl CertaintyOptions {
 pub fn certainty(
     recipe: &Recipe,
     set: &EvaluationSet<'_>,
-    (train, val): (&[usize], &[usize]),
+    (train, val, aside): (&[usize], &[usize], &[usize]),
     fitted: &mut Fitted,
     options: &CertaintyOptions,
     (isa, bootstrap): (Isa, &Bootstrap),
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Certainty, HeadError> {
-    options.check(recipe, set.data, train)?;
+    options.check(recipe, set.data, (train, aside))?;
     let held_out = held_out(&recipe.chosen(fitted), set, (train, val), options.seed, isa, progress)?;
     let rows = set.rows(&held_out.images)?;
     let targets = rows.targets();
@@ -173,13 +215,18 @@ pub fn certainty(
         }
         calibration = Some(summary);
     }
-    let conformal = match targets {
-        Targets::Classes(of) if options.keeps_scores() => {
-            let score = |(i, &class): (usize, &usize)| 1.0 - probabilities[[i, class]];
-            Some(Conformal::new(of.iter().enumerate().map(score).collect(), options.coverage)?)
+    let conformal = match (&targets, options.set_aside) {
+        (Targets::Classes(_), Some(_)) => {
+            let scores = scores_aside(&fitted.model, set, aside, isa)?;
+            Some(Conformal::new(scores, options.coverage)?)
+        }
+        (Targets::Classes(of), None) if options.keeps_scores() => {
+            let scores = of.iter().zip(probabilities.rows()).map(|(&class, row)| 1.0 - row[class]);
+            Some(Conformal::new(scores.collect(), options.coverage)?)
         }
         _ => None,
     };
+    let set_aside = options.aside(aside).filter(|_| conformal.is_some());
     let operating = match options.operate {
         Some(rule) => {
             let scores = probabilities.column(1).to_vec();
@@ -190,7 +237,25 @@ pub fn certainty(
         }
         None => None,
     };
-    Ok(Certainty { held_out, calibration, conformal, operating })
+    Ok(Certainty { held_out, calibration, conformal, set_aside, operating })
+}
+
+/// One minus the probability that `model` gives to the class of each of the examples `aside`.
+fn scores_aside(
+    model: &HeadModel,
+    set: &EvaluationSet<'_>,
+    aside: &[usize],
+    isa: Isa,
+) -> Result<Vec<f64>, HeadError> {
+    let none = Bootstrap { resamples: 0, seed: 0 };
+    match evaluate(model, set, aside, None, isa, &none)? {
+        Evaluation::Classes(rows, _) => {
+            let score =
+                |(&i, row): (&usize, ndarray::ArrayView1<'_, f64>)| 1.0 - row[set.data.samples[i].labels[0]];
+            Ok(aside.iter().zip(rows.rows()).map(score).collect())
+        }
+        Evaluation::Dense(..) => Err(HeadError::Conformal),
+    }
 }
 
 /// Predictions of the examples `train`, each part by a head that `recipe` fitted on the other parts. Choices are made on

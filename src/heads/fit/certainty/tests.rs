@@ -69,7 +69,16 @@ fn thirds(n: usize) -> [Vec<usize>; 3] {
 fn learn(
     recipe: &Recipe,
     set: &EvaluationSet<'_>,
-    parts: (&[usize], &[usize]),
+    (train, val): (&[usize], &[usize]),
+    options: &CertaintyOptions,
+) -> (HeadModel, HeadModel, Certainty) {
+    learn_aside(recipe, set, (train, val, &[]), options)
+}
+
+fn learn_aside(
+    recipe: &Recipe,
+    set: &EvaluationSet<'_>,
+    parts: (&[usize], &[usize], &[usize]),
     options: &CertaintyOptions,
 ) -> (HeadModel, HeadModel, Certainty) {
     let mut fitted = recipe.fit(set, parts.0, parts.1, Isa::best(), &mut |_, _| {}).unwrap();
@@ -179,6 +188,80 @@ fn sets_cover_what_they_promise_and_the_threshold_meets_its_rule() {
 }
 
 #[test]
+fn scores_of_images_set_aside_are_those_of_the_final_head() {
+    let world = World::new(400, 3, 40, 1.5, 9);
+    let parts = world.data.split_aside(1, 0.2, 0.3).unwrap();
+    let used = (&parts.train[..], &parts.val[..], &parts.aside[..]);
+    let options = CertaintyOptions {
+        calibrate: true,
+        coverage: Some(0.9),
+        set_aside: Some(0.3),
+        seed: 1,
+        ..CertaintyOptions::default()
+    };
+    for recipe in [close(), Recipe::knn()] {
+        let options = CertaintyOptions { calibrate: options.calibrate && recipe == close(), ..options };
+        let (_, model, found) = learn_aside(&recipe, &world.set(), used, &options);
+        assert_eq!(model.calibration().is_some(), options.calibrate);
+        let (probabilities, _) = report(&model, &world.set(), &parts.aside);
+        let truth = |(row, &i): (usize, &usize)| 1.0 - probabilities[[row, world.data.samples[i].labels[0]]];
+        let mut scores: Vec<f64> = parts.aside.iter().enumerate().map(truth).collect();
+        scores.sort_by(f64::total_cmp);
+        assert_eq!(found.conformal.unwrap().scores(), scores);
+        assert_eq!(found.set_aside, Some(SetAside { images: 120, share: 0.3, seed: 1 }));
+        // What was set aside has changed nothing else.
+        assert_eq!(found.held_out.images, parts.train);
+        let none = CertaintyOptions { set_aside: None, ..options };
+        let (_, without, of_parts) = learn(&recipe, &world.set(), (&parts.train, &parts.val), &none);
+        assert_eq!(without, model);
+        assert_eq!(
+            (of_parts.conformal.unwrap().scores().len(), of_parts.set_aside),
+            (parts.train.len(), None)
+        );
+    }
+}
+
+/// Mean and variance of the number of `m` images whose set holds their class, by `n` scores of images exchangeable with
+/// them: beta-binomial (Angelopoulos and Bates 2021, section 3.2).
+fn covered_of(m: f64, n: f64, coverage: f64) -> (f64, f64) {
+    let a = ((n + 1.0) * coverage - 1e-9).ceil();
+    let (b, sum) = (n + 1.0 - a, n + 1.0);
+    (m * a / sum, m * a * b * (sum + m) / (sum * sum * (sum + 1.0)))
+}
+
+#[test]
+fn sets_by_images_set_aside_cover_what_is_guaranteed() {
+    // So many features that say nothing that the head knows its training images too well. With less regularisation, as in
+    // `close`, probabilities of 0 would be frequent, and equal scores cover more than is promised.
+    let divisions = 24;
+    let (mut covered, mut naive) = (0.0, 0.0);
+    for seed in 0..divisions {
+        let world = World::new(600, 2, 60, 1.5, 100 + seed);
+        let parts = world.data.split_aside(seed, 0.5, 0.25).unwrap();
+        let options =
+            CertaintyOptions { coverage: Some(0.9), set_aside: Some(0.25), seed, ..Default::default() };
+        let used = (&parts.train[..], &parts.val[..], &parts.aside[..]);
+        let (_, model, found) = learn_aside(&linear(1.0), &world.set(), used, &options);
+        let (probabilities, _) = report(&model, &world.set(), &parts.val);
+        let rows = world.set().rows(&parts.val).unwrap();
+        let outside = vec![false; parts.val.len()];
+        let count = |conformal: &Conformal| {
+            let rule = conformal.rule(0.9).unwrap();
+            CoverageReport::new(rule, &rows.targets(), probabilities.view(), &outside).unwrap().covered as f64
+        };
+        covered += count(&found.conformal.unwrap());
+        let seen = scores_aside(&model, &world.set(), &parts.train, Isa::best()).unwrap();
+        naive += count(&Conformal::new(seen, None).unwrap());
+    }
+    let (mean, variance) = covered_of(225.0, 150.0, 0.9);
+    let n = divisions as f64;
+    let off = |covered: f64| (covered - n * mean) / (n * variance).sqrt();
+    assert!(off(covered).abs() < 2.6, "{} standard deviations", off(covered));
+    // Scores of images that the head has seen would not do.
+    assert!(off(naive) < -6.0, "{} standard deviations", off(naive));
+}
+
+#[test]
 fn bags_are_calibrated_too() {
     let mut world = World::new(240, 3, 2, 1.0, 6);
     for features in &mut world.features {
@@ -238,7 +321,7 @@ fn what_a_head_cannot_have_is_refused_before_the_fit() {
     let world = World::new(30, 3, 1, 1.0, 7);
     let all: Vec<usize> = (0..30).collect();
     let refused = |recipe: &Recipe, options: CertaintyOptions, train: &[usize]| {
-        options.check(recipe, &world.data, train).unwrap_err().to_string()
+        options.check(recipe, &world.data, (train, &[])).unwrap_err().to_string()
     };
     let (linear, none) = (Recipe::default(), CertaintyOptions::default());
     let calibrate = CertaintyOptions { calibrate: true, ..none };
@@ -246,13 +329,26 @@ fn what_a_head_cannot_have_is_refused_before_the_fit() {
     let coverage = |share| CertaintyOptions { coverage: Some(share), ..none };
     assert!(refused(&Recipe::knn(), calibrate, &all).contains("knn"));
     let dense = Recipe::segment(&[], SegmentOptions::default());
-    assert!(refused(&dense, coverage(0.9), &all).contains("a class for each pixel"));
+    assert!(refused(&dense, calibrate, &all).contains("a class for each pixel"));
+    assert!(refused(&dense, coverage(0.9), &all).contains("--set-aside"));
+    let contours = |share| CertaintyOptions { set_aside: Some(0.2), contour_share: share, ..coverage(0.9) };
+    assert!(contours(None).check(&dense, &world.data, (&all, &all[..9])).is_ok());
+    assert!(refused(&dense, contours(None), &all).contains("needs 9 images"));
+    assert!(refused(&dense, contours(Some(1.5)), &all).contains("share of 1.5"));
+    assert!(refused(&linear, contours(Some(0.9)), &all).contains("a share of pixels"));
+    let volume = Recipe::segment(&[], SegmentOptions { volume: true, ..SegmentOptions::default() });
+    assert!(refused(&volume, contours(None), &all).contains("contours: not for a head of kind segment3d"));
     assert!(refused(&linear, operate, &all).contains("three or more classes"));
     assert!(refused(&linear, coverage(0.99), &all).contains("needs 99 images"));
     assert!(refused(&linear, coverage(1.0), &all).contains("between 0 and 1"));
     // Two of the class c0.
     assert!(refused(&linear, calibrate, &[0, 3, 1, 4, 7, 2, 5, 8]).contains("'c0' has 2 training images"));
     for options in [none, calibrate, coverage(0.9)] {
-        assert!(options.check(&linear, &world.data, &all).is_ok());
+        assert!(options.check(&linear, &world.data, (&all, &[])).is_ok());
     }
+    // Thirty images to train on do not help: the scores are those of the eight others.
+    let aside = CertaintyOptions { set_aside: Some(0.2), ..coverage(0.9) };
+    let error = aside.check(&linear, &world.data, (&all, &all[..8])).unwrap_err().to_string();
+    assert!(error.contains("needs 9 images"), "{error}");
+    assert!(aside.check(&linear, &world.data, (&all, &all[..9])).is_ok());
 }

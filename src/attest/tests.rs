@@ -35,8 +35,10 @@ fn differing(engine: &Engine) -> Vec<(&'static str, String)> {
     report.differing().map(|check| (check.part.name(), check.size.clone().unwrap_or_default())).collect()
 }
 
-fn both_features() -> Vec<(&'static str, String)> {
-    ["48x80", "96"].map(|size| ("features", size.to_owned())).to_vec()
+/// Whether the features differ at one of the sizes at least, and nothing else does. The least change of a weight or constant
+/// may be rounded away in all tokens of one size; how often in both, `how_many_changes_of_one_code_are_found` measures.
+fn features_alone(found: &[(&str, String)]) -> bool {
+    !found.is_empty() && found.iter().all(|(part, _)| *part == "features")
 }
 
 /// `models/demo/attestation.json` is what is computed here, on every instruction set of this machine.
@@ -70,7 +72,8 @@ fn a_weight_that_was_changed_is_found() {
         change(&mut model.network);
         file::write(&path, &model).expect("writable");
         let engine = Engine::open_for(&path, Isa::best()).expect("its own digest is right");
-        assert_eq!(differing(&engine), both_features());
+        let found = differing(&engine);
+        assert!(features_alone(&found), "{found:?}");
     }
 }
 
@@ -89,7 +92,7 @@ fn a_constant_of_a_kernel_that_was_changed_is_found() {
     let right = constant.replace(next(constant.get()));
     let found = differing(&engine);
     constant.set(right);
-    assert_eq!(found, both_features());
+    assert!(features_alone(&found), "{found:?}");
     assert_eq!(differing(&engine), []);
 }
 

@@ -28,6 +28,8 @@ pub struct Evaluated {
     pub uncalibrated: Option<CertaintyMetrics>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sets: Option<Sets>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contours: Option<Contours>,
 }
 
 /// Sets of classes, measured.
@@ -40,6 +42,25 @@ pub struct Sets {
     pub interval: Interval,
     pub mean_size: f64,
     pub abstained: u64,
+}
+
+/// Contours of masks, measured.
+#[derive(Serialize, Deserialize)]
+pub struct Contours {
+    pub coverage: f64,
+    pub share: f64,
+    pub images: u64,
+    pub outer_region: Region,
+    pub inner_region: Region,
+}
+
+/// One of the two regions.
+#[derive(Serialize, Deserialize)]
+pub struct Region {
+    pub held: u64,
+    pub measured: f64,
+    pub interval: Interval,
+    pub empty: u64,
 }
 
 impl Evaluated {

@@ -5,7 +5,7 @@ use microraptor::heads::{CertaintyMetrics, DenseReport, EvaluationReport, Metric
 use super::Facts;
 use super::blocks::{Block, fact};
 use super::details::NOT_RECORDED;
-use super::evaluated::Sets;
+use super::evaluated::{Contours, Region, Sets};
 use crate::cli::report::shown;
 
 /// Which metrics there are, and how their intervals were computed.
@@ -54,6 +54,7 @@ pub fn analyses(facts: &Facts) -> Vec<Block> {
             blocks.push(Block::Facts(certainty(before)));
         }
         blocks.extend(evaluation.sets.as_ref().map(sets));
+        blocks.extend(evaluation.contours.as_ref().map(contours));
     }
     if training.record.is_none() {
         if let Some(validation) = &training.validation {
@@ -161,6 +162,21 @@ fn certainty(found: &CertaintyMetrics) -> Vec<(String, String)> {
         fact("Brier score", shown(found.brier)),
         fact("Calibration error", shown(found.ece)),
     ]
+}
+
+fn contours(found: &Contours) -> Block {
+    let held = |region: &Region| {
+        let Region { held, measured, interval, empty } = region;
+        format!(
+            "in {held} of {}: {measured:.3} [{:.3}, {:.3}] (binomial); empty in {empty}",
+            found.images, interval.low, interval.high
+        )
+    };
+    Block::Facts(vec![
+        fact("Contours at coverage", found.coverage),
+        fact(&format!("The outer one holds {} of the foreground", found.share), held(&found.outer_region)),
+        fact(&format!("The inner one is {} foreground", found.share), held(&found.inner_region)),
+    ])
 }
 
 fn sets(found: &Sets) -> Block {

@@ -333,7 +333,8 @@ fn what_a_head_cannot_have_is_refused_before_the_fit() {
     assert!(refused(&dense, coverage(0.9), &all).contains("--set-aside"));
     let contours = |share| CertaintyOptions { set_aside: Some(0.2), contour_share: share, ..coverage(0.9) };
     assert!(contours(None).check(&dense, &world.data, (&all, &all[..9])).is_ok());
-    assert!(refused(&dense, contours(None), &all).contains("needs 9 images"));
+    let few = contours(None).check(&dense, &world.data, (&all, &all[..8])).unwrap_err().to_string();
+    assert!(few.contains("needs 9 images"), "{few}");
     assert!(refused(&dense, contours(Some(1.5)), &all).contains("share of 1.5"));
     assert!(refused(&linear, contours(Some(0.9)), &all).contains("a share of pixels"));
     let volume = Recipe::segment(&[], SegmentOptions { volume: true, ..SegmentOptions::default() });

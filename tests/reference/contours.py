@@ -130,7 +130,7 @@ def compare(args, rows):
              for row, margin in zip(parts["train"], margins(args, head, paths["train"]))]
     with safe_open(head, "np") as file:
         stored = {name: file.get_tensor(f"contours.{name}") for name in ("outer", "inner", "share", "coverage")}
-    demand(f"{len(stored['outer'])} of {len(known)} images set aside", len(stored["outer"]) == round(ASIDE * len(known)))
+    demand(f"{len(stored['outer'])} of {len(known)} images set aside", len(stored["outer"]) == math.floor(ASIDE * len(known) + 0.5))
     # Margins of f32 against f64, of which the larger are some tens.
     for name, of in zip(("outer", "inner"), np.array(known).T):
         demand(f"{name} scores are those of so many training images", among(stored[name], np.sort(of), 1e-3))

@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
         report(&error);
         return ExitCode::from(FAILURE);
     }
-    if let Err(error) = trust::choose(&cli.trust) {
+    if let Err(error) = trust::choose(&cli.trust.trust, &cli.trust.trust_seen) {
         report(&error);
         return ExitCode::from(FAILURE);
     }

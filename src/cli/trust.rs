@@ -12,24 +12,28 @@ use microraptor::heads::Head;
 use microraptor::profile::Deploy;
 use microraptor::sign::{Refusal, Role, SignError, Trust, Verified};
 
-use super::args::TrustArgs;
-
 /// Environment variables that stand for the options.
 const TRUST: &str = "MICRORAPTOR_TRUST";
 const SEEN: &str = "MICRORAPTOR_TRUST_SEEN";
 
 /// The choice of this process.
-static CHOSEN: OnceLock<TrustArgs> = OnceLock::new();
+static CHOSEN: OnceLock<Chosen> = OnceLock::new();
+
+/// The trust file, and the file of the versions that were seen.
+struct Chosen {
+    trust: Option<PathBuf>,
+    seen: Option<PathBuf>,
+}
 
 /// Sets whom to trust: the options, else the environment. The trust file is read, so that a wrong one is an error at once.
-pub fn choose(args: &TrustArgs) -> anyhow::Result<()> {
+pub fn choose(trust_file: &Option<PathBuf>, seen: &Option<PathBuf>) -> anyhow::Result<()> {
     let given = |option: &Option<PathBuf>, variable: &str| match std::env::var_os(variable) {
         _ if option.is_some() => Ok(option.clone()),
         Some(empty) if empty.is_empty() => bail!("{variable} is empty: name a file there, or unset it"),
         found => Ok(found.map(PathBuf::from)),
     };
-    let chosen = TrustArgs { trust: given(&args.trust, TRUST)?, trust_seen: given(&args.trust_seen, SEEN)? };
-    if args.trust_seen.is_some() && chosen.trust.is_none() {
+    let chosen = Chosen { trust: given(trust_file, TRUST)?, seen: given(seen, SEEN)? };
+    if seen.is_some() && chosen.trust.is_none() {
         bail!("--trust-seen: nothing is kept without --trust");
     }
     // Called once, by `main`.
@@ -39,8 +43,8 @@ pub fn choose(args: &TrustArgs) -> anyhow::Result<()> {
 
 /// Whom to trust, read anew: a key may have been revoked since. `None` if signatures are not asked for.
 pub fn trust() -> anyhow::Result<Option<Trust>> {
-    let Some(TrustArgs { trust: Some(path), trust_seen }) = CHOSEN.get() else { return Ok(None) };
-    Ok(Some(Trust::open(path, trust_seen.as_deref())?))
+    let Some(Chosen { trust: Some(path), seen }) = CHOSEN.get() else { return Ok(None) };
+    Ok(Some(Trust::open(path, seen.as_deref())?))
 }
 
 /// A file whose signature counts, and which is not loaded yet; empty if signatures are not asked for.

@@ -4,18 +4,16 @@ mod record;
 mod start;
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use anyhow::bail;
-use microraptor::attest::{self, Subject};
+use microraptor::attest;
 use microraptor::files::{check_writable, write_atomically};
 use microraptor::heads::Head;
 use microraptor::kernels::Isa;
-use microraptor::names::{printable, shown};
+use microraptor::names::printable;
 
 use super::answering::Answering;
 use super::args::AttestArgs;
-use super::loaded::Loaded;
 use super::{backbone, inputs, terminal};
 use record::{LeftOut, Line, Record, Run};
 
@@ -59,14 +57,6 @@ pub fn run(args: &AttestArgs) -> anyhow::Result<bool> {
         print(&record, &mut out)?
     }
     Ok(record.equal)
-}
-
-/// The file that `subject` is from.
-fn of(subject: Subject, model: &Path, heads: &[Loaded]) -> String {
-    match subject {
-        Subject::Model => shown(model),
-        Subject::Head(number) => shown(&heads[number].path),
-    }
 }
 
 /// What to do about what was left out.

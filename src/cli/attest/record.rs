@@ -10,12 +10,19 @@ use microraptor::names::shown;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::of;
 use crate::cli::loaded::Loaded;
 use crate::cli::times::{milliseconds, utc};
 
 /// Version of the schema.
 const SCHEMA: u32 = 1;
+
+/// The file that `subject` is from.
+pub fn of(subject: Subject, model: &Path, heads: &[Loaded]) -> String {
+    match subject {
+        Subject::Model => shown(model),
+        Subject::Head(number) => shown(&heads[number].path),
+    }
+}
 
 /// What was attested, on what, and what was found.
 #[derive(Serialize)]

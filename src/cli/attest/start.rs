@@ -5,7 +5,7 @@ use microraptor::attest::{self, Reason, Subject};
 use microraptor::heads::Head;
 use serde_json::{Value, json};
 
-use super::of;
+use super::record::of;
 use crate::cli::answering::Answering;
 use crate::cli::args::StartArgs;
 use crate::cli::loaded::Loaded;

@@ -132,10 +132,11 @@ impl<'a> Files<'a> {
                 let seen =
                     |map: &LabelMap| info.crop.map_or_else(|| map.clone(), |region| map.cropped(region));
                 let (target, mask) = (Target { path, access }, seen(mask));
-                Ok(match contours.map(seen) {
+                match contours.map(seen) {
                     Some(zones) => write_contours(target, &frame, &mask, &zones, z)?,
                     None => write_overlay(target, &frame, &mask, z)?,
-                })
+                }
+                Ok(())
             })?;
             line.written.insert("overlay".into(), names);
         }

@@ -53,7 +53,7 @@ fn each<T: Send>(
     set: &EvaluationSet<'_>,
     indices: &[usize],
     isa: Isa,
-    take: &(dyn Fn(&[f32], &[bool], usize) -> T + Sync),
+    take: &(impl Fn(&[f32], &[bool], usize) -> T + Sync),
 ) -> Result<Vec<T>, HeadError> {
     let HeadModel::Segment(head) = model else { return Err(HeadError::ContourScores) };
     let network = head.pack(isa);

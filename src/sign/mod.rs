@@ -11,6 +11,7 @@
 
 mod date;
 mod error;
+mod key_id;
 mod public;
 mod role;
 #[cfg(feature = "sign")]
@@ -22,7 +23,8 @@ mod verify;
 
 pub use date::Day;
 pub use error::{Refusal, SignError};
-pub use public::{KeyId, PublicKey};
+pub use key_id::KeyId;
+pub use public::PublicKey;
 pub use role::Role;
 #[cfg(feature = "sign")]
 pub use secret::{MIN_PASSWORD, SecretKey, read_private, sign_file};

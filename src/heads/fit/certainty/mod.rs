@@ -4,11 +4,12 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use crate::heads::conformal::quantile;
 use crate::heads::fit::calibrate::{applied, fit};
 use crate::heads::fit::recipe::{Evaluation, EvaluationSet, Fitted, Recipe, evaluate};
 use crate::heads::{
-    Bootstrap, CONTOUR_SHARE, Calibration, Conformal, ContourScore, Contours, Estimate, EvaluationReport,
-    HeadError, HeadModel, OperatingPoint, OperatingRule, Targets,
+    Bootstrap, CONTOUR_SHARE, Calibration, Conformal, Estimate, EvaluationReport, HeadError, HeadModel,
+    OperatingPoint, OperatingRule, Targets,
 };
 use crate::input::Dataset;
 use crate::kernels::Isa;
@@ -157,10 +158,11 @@ impl CertaintyOptions {
             }
             _ if recipe.dense() && self.set_aside.is_none() => return Err(HeadError::ContoursNeedAside),
             _ if recipe.dense() => {
-                // As many scores as images; of what values does not matter here.
-                let scores = vec![ContourScore { outer: 0.0, inner: 0.0 }; aside.len()];
                 let share = self.contour_share.unwrap_or(CONTOUR_SHARE);
-                return Contours::new(&scores, share, self.coverage).map(drop);
+                if !(share > 0.0 && share <= 1.0) {
+                    return Err(HeadError::ContourShare(share));
+                }
+                return self.check_scores(aside.len());
             }
             _ => {}
         }
@@ -170,12 +172,15 @@ impl CertaintyOptions {
                 return Err(HeadError::TooFewToHoldOut { class: class.clone(), found, needed: NEEDED });
             }
         }
+        self.check_scores(if self.set_aside.is_some() { aside.len() } else { train.len() })
+    }
+
+    /// Rejects a coverage that the scores of so many images cannot give.
+    fn check_scores(&self, images: usize) -> Result<(), HeadError> {
         match self.coverage {
-            // As many scores as images; of what values does not matter here.
-            Some(coverage) => {
-                let scores = if self.set_aside.is_some() { aside } else { train };
-                Conformal::new(vec![0.5; scores.len()], Some(coverage)).map(drop)
-            }
+            // Of what values they are does not matter here.
+            Some(coverage) => quantile(&vec![0.5; images], coverage).map(drop),
+            None if images == 0 && self.keeps_scores() => Err(HeadError::Conformal),
             None => Ok(()),
         }
     }

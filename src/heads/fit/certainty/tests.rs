@@ -336,6 +336,7 @@ fn what_a_head_cannot_have_is_refused_before_the_fit() {
     let few = contours(None).check(&dense, &world.data, (&all, &all[..8])).unwrap_err().to_string();
     assert!(few.contains("needs 9 images"), "{few}");
     assert!(refused(&dense, contours(Some(1.5)), &all).contains("share of 1.5"));
+    assert!(refused(&dense, contours(None), &all).contains("needs 9 images"));
     assert!(refused(&linear, contours(Some(0.9)), &all).contains("a share of pixels"));
     let volume = Recipe::segment(&[], SegmentOptions { volume: true, ..SegmentOptions::default() });
     assert!(refused(&volume, contours(None), &all).contains("contours: not for a head of kind segment3d"));

@@ -56,6 +56,10 @@ fn harmless() -> Vec<TypeId> {
     macro_rules! types {
         ($($kind:ty),* $(,)?) => { vec![$(TypeId::of::<$kind>()),*] };
     }
+    #[cfg_attr(
+        not(any(feature = "igtl", feature = "node")),
+        expect(unused_mut, reason = "these features have more")
+    )]
     let mut types = types![
         bool,
         u8,

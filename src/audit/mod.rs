@@ -1,6 +1,6 @@
 //! An audit log: a file of JSON lines, each with the digest of the one before, to which lines are only added.
 //!
-//! [`Log`] writes it and [`verify`] reads it again; docs/trust.md says what it proves, and docs/audit-schema.json what a
+//! [`Log`] writes it and [`verify()`] reads it again; docs/trust.md says what it proves, and docs/audit-schema.json what a
 //! line holds. Nothing in a line is about a patient: who writes an [`Event`] sees to that.
 
 mod error;

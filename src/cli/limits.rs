@@ -267,6 +267,8 @@ impl Watch {
 }
 
 /// The address space of this process, in bytes; 0 if the system does not report it.
+#[cfg(any(feature = "dicom", feature = "onnx"))]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux limits it"))]
 pub fn address_space() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));

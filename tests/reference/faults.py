@@ -78,7 +78,8 @@ def stream(args):
     fast = args.fps is None
     rest = ("--frames", args.frames) if fast else ("--hours", args.hours, "--fps", args.fps)
     command = script("soak", args, *rest, "--audit")
-    found = json.loads(said(command).splitlines()[-1])
+    # The program says on standard error how its audit log ends.
+    found = json.loads([line for line in said(command).splitlines() if line.startswith("{")][-1])
     figure = (
         f"{found['frames']} frames, {found['dropped']} dropped, {found['growth_kib']} KiB of growth; age "
         f"{found['age_p50_ms']} ms (median), {found['age_p99_ms']} ms (99%)"
@@ -88,7 +89,7 @@ def stream(args):
 
 def audit(args):
     command = script("audit", args, "--changes", args.changes)
-    lines = [json.loads(line) for line in said(command).splitlines()]
+    lines = [json.loads(line) for line in said(command).splitlines() if line.startswith("{")]
     found = next(line["found"] for line in lines if "found" in line)
     broken, tried = (sum(int(text.split(" of ")[part]) for text in found.values()) for part in (0, 1))
     yield "changes of an audit log, on which hashlib and `audit verify` agree", f"{tried}, of which {broken} break it", command
@@ -102,7 +103,8 @@ def audit(args):
 
 def node(args):
     command = script("node", args, "--kills", args.kills, "--only", "kills", "--only", "full")
-    parts = {line["part"]: line for line in map(json.loads, said(command).splitlines())}
+    lines = [line for line in said(command).splitlines() if line.startswith("{")]
+    parts = {line["part"]: line for line in map(json.loads, lines)}
     kills = parts["kills"]
     figure = f"{kills['kills']} kills, {kills['objects']} objects, {kills['results_in_orthanc']} results in Orthanc, none twice, none lost"
     yield "SIGKILL of a DICOM node at random moments", figure, command

@@ -20,7 +20,6 @@ import csv
 import json
 import math
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -36,35 +35,14 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_curve
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from checks import check, demand, failures, run
+
 TARGET = "malignant"
 C = 3.0
 COVERAGE = 0.9
 SENSITIVITY = 0.9
 ASIDE = 0.25
 PARTS = 5
-failures = []
-
-
-def run(*command):
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{command[0]} {command[1]} ended with exit code {done.returncode}")
-    return done.stdout
-
-
-def check(what, found, expected, allowed):
-    worst = float(np.max(np.abs(np.asarray(found) - np.asarray(expected))))
-    if not worst <= allowed:
-        failures.append(what)
-    print(f"  {'ok ' if worst <= allowed else 'NOT'} {what}: differs by {worst:.1e} (allowed {allowed:.0e})")
-
-
-def demand(what, holds):
-    if not holds:
-        failures.append(what)
-    print(f"  {'ok ' if holds else 'NOT'} {what}")
-
-
 def ece(confidence, right, bins=15):
     """Bins of equal mass: the i-th smallest of n is in bin floor(bins i / n)."""
     order = np.argsort(confidence, kind="stable")

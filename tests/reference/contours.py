@@ -16,7 +16,6 @@ import csv
 import json
 import math
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -25,25 +24,11 @@ from PIL import Image
 from safetensors import safe_open
 from scipy.stats import betabinom
 
+from checks import demand, failures, run
+
 COVERAGE = SHARE = None
 ASIDE = 0.25
 NEVER = float(np.finfo(np.float32).max)
-failures = []
-
-
-def run(*command):
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{command[0]} {command[1]} ended with exit code {done.returncode}")
-    return done.stdout
-
-
-def demand(what, holds):
-    if not holds:
-        failures.append(what)
-    print(f"  {'ok ' if holds else 'NOT'} {what}")
-
-
 def train(args, data, head, *more):
     cache = ("--cache", args.cache) if args.cache else ()
     return json.loads(run(args.binary, "train", args.model, "--data", data, "--head", "segment", "-o", head, "--size",

@@ -18,7 +18,6 @@ import csv
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 
@@ -27,22 +26,7 @@ import torch
 from safetensors import safe_open
 from sklearn.neighbors import NearestNeighbors
 
-failures = []
-
-
-def run(*command):
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{command[0]} {command[1]} ended with exit code {done.returncode}")
-    return done.stdout
-
-
-def check(what, found, expected, allowed):
-    found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    worst = float(np.max(np.abs(found - expected))) if found.shape == expected.shape else float("inf")
-    if not worst <= allowed:
-        failures.append(what)
-    print(f"  {'ok ' if worst <= allowed else 'NOT'} {what}: differs by {worst:.1e} (allowed {allowed:.0e})")
+from checks import check, failures, run
 
 
 def tensors(path):

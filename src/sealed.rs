@@ -49,6 +49,7 @@ fn place(file: &[u8], digits: &str) -> Option<usize> {
     Some(at + entry.len() - 2 - DIGITS)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// `bytes` in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

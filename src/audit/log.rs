@@ -12,6 +12,7 @@ use super::line::{Head, MAX_LINE, encode};
 use super::place;
 use super::sync::{Durability, Syncer};
 use super::tail::{End, Tail, TailError};
+use crate::sealed::hex;
 
 /// What happens when a line cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,7 +176,7 @@ impl Log {
         }
         let mut nonce = [0u8; 16];
         getrandom::fill(&mut nonce).map_err(|error| self.failed("begun", io::Error::other(error)))?;
-        let nonce = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+        let nonce = hex(&nonce);
         self.first(&Event::Begin { format: FORMAT, nonce })
     }
 
@@ -210,7 +211,7 @@ impl Log {
     /// Closes a line that was not written to its end.
     fn mend(&mut self) -> Result<(), AuditError> {
         let End::Torn { bytes, sha256 } = &self.end else { return Ok(()) };
-        let torn_sha256 = sha256.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let torn_sha256 = hex(&sha256.clone().finalize());
         let torn_bytes = *bytes;
         self.put(&Event::Torn { torn_bytes, torn_sha256 })
     }

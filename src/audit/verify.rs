@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::error::AuditError;
 use super::event::FORMAT;
 use super::line::{Head, Line, MAX_LINE, NoLine, nothing, parse};
+use crate::sealed::hex;
 
 /// What is known of the log from elsewhere. Without it, lines that were removed from its end are not missed.
 #[derive(Clone, Debug, Default)]
@@ -341,8 +342,7 @@ enum Place {
 impl Pieces {
     /// Whether `line` says just this.
     fn is_closed_by(&self, line: &Line) -> bool {
-        let digest: String =
-            self.sha256.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&self.sha256.clone().finalize());
         line.fields.event == "torn"
             && line.fields.torn_bytes == Some(self.bytes)
             && line.fields.torn_sha256.as_deref() == Some(&digest)

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{PublicKey, SignError, Statement, signature_of};
 use crate::files::{self, write_atomically};
+use crate::sealed::hex;
 
 /// Shortest password of a new key, in characters.
 pub const MIN_PASSWORD: usize = 8;
@@ -157,7 +158,7 @@ pub fn sign_file(path: &Path, own: &str, statement: &Statement, key: &SecretKey)
     let by = format!("signature of microraptor, key {}", key.public.id());
     let signature = minisign::sign(None, &key.key, &mut digested, Some(&statement.line()), Some(&by))
         .map_err(|e| wrong(format!("cannot be signed: {e}")))?;
-    let found: String = digested.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hex(&digested.digest.finalize());
     if found != own {
         return Err(wrong("changed while it was signed: sign it again".into()));
     }
